@@ -1,0 +1,131 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Three words for health, and the only wait loop of the collection.
+
+Judges return a Health; ``wait_until_well`` asks again until enough consecutive looks
+were well. No data is never well: a Health without findings is unknown.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class State(str, Enum):
+    """well, sick or unknown; unknown never starts an act and never passes a verification."""
+
+    WELL = "well"
+    SICK = "sick"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observation: a short name, its state, a sentence for a person, and data for programs."""
+
+    name: str
+    state: State
+    text: str
+    data: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {"name": self.name, "state": self.state.value, "text": self.text, "data": dict(self.data)}
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one look found.
+
+    ``state`` is the finer word of the thing looked at (``loading``, ``hung``, ...), "" where it has none.
+    ``identity`` names the process that answered; when it changes, a stability window starts again.
+    ``actions`` are the acts that this state allows, in order of preference.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    state: str = ""
+    identity: t.Mapping[str, t.Any] = field(default_factory=dict)
+    actions: tuple[str, ...] = ()
+    facts: t.Mapping[str, t.Any] = field(default_factory=dict)
+
+    @property
+    def health(self) -> State:
+        return worst(finding.state for finding in self.findings)
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return {
+            "health": self.health.value,
+            "state": self.state,
+            "findings": [finding.as_dict() for finding in self.findings],
+            "identity": dict(self.identity),
+            "actions": list(self.actions),
+            "facts": dict(self.facts),
+        }
+
+
+def worst(states: t.Iterable[State]) -> State:
+    """Return the worst of *states*: sick before unknown before well; nothing at all is unknown."""
+    seen = set(states)
+    if State.SICK in seen:
+        return State.SICK
+    return State.WELL if seen == {State.WELL} else State.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to look: consecutive passes, least seconds from first to last of them, total deadline, pause."""
+
+    passes: int = 1
+    window: float = 0.0
+    timeout: float = 0.0
+    interval: float = 0.1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The last look and how the wait for consecutive well looks went (seconds are wall time)."""
+
+    last: t.Any
+    proven: bool
+    passes: int
+    looks: int
+    seconds: float
+
+
+def wait_until_well(
+    look: t.Callable[[], t.Any],
+    patience: Patience,
+    *,
+    health_of: t.Callable[[t.Any], State],
+    identity_of: t.Callable[[t.Any], object] = lambda seen: None,
+    clock: t.Callable[[], float] = time.monotonic,
+    sleep: t.Callable[[float], None] = time.sleep,
+) -> Proof:
+    """Look until *patience* is satisfied by consecutive well looks of one identity, or its timeout is over.
+
+    A timeout of 0 looks once (or as often as passes need while all are well). Never raises by itself.
+    """
+    begun = clock()
+    passes = looks = 0
+    first_pass = begun
+    identity: object = None
+    while True:
+        seen = look()
+        looks += 1
+        now = clock()
+        if health_of(seen) is not State.WELL:
+            passes = 0
+        elif passes == 0 or identity_of(seen) != identity:
+            passes, first_pass, identity = 1, now, identity_of(seen)
+        else:
+            passes += 1
+        proven = passes >= patience.passes and now - first_pass >= patience.window
+        # A streak that began in time may finish; a process that keeps changing may not go on for ever.
+        limit = patience.timeout if passes == 0 else patience.timeout + patience.window + patience.interval * (patience.passes + 1)
+        out_of_time = now - begun >= limit and (passes == 0 or looks >= patience.passes)
+        if proven or out_of_time:
+            return Proof(seen, proven, passes, looks, round(now - begun, 3))
+        sleep(patience.interval)

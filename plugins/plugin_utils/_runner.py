@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a step where it belongs: in process, piped to the target's Python, or shipped as a module.
+
+In process costs 15-30 ms, piped about 90 ms over a warm ssh, shipped 300-450 ms; so the
+shipped module is only the fallback for connections that take no standard input.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import functools
+import importlib
+import inspect
+import json
+import shlex
+import types
+import typing as t
+import zlib
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, guarded, plain
+
+PACKAGE = "ansible_collections.somabrain.incident_response.plugins.module_utils"
+BEGIN, END = "<<somabrain-step<<", ">>somabrain-step>>"
+
+# Gives the piped step the modules it imports, under the names it imports them by.
+BOOT = '''
+import base64, importlib.abc, importlib.machinery, json, sys, zlib
+SOURCES = json.loads(zlib.decompress(base64.b64decode("%(sources)s")))
+PARENTS = set(".".join(n.split(".")[:i]) for n in SOURCES for i in range(1, n.count(".") + 1))
+class Piped(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        if name in SOURCES or name in PARENTS:
+            return importlib.machinery.ModuleSpec(name, self, is_package=name in PARENTS)
+    def exec_module(self, module):
+        exec(compile(SOURCES.get(module.__name__, ""), module.__name__, "exec"), module.__dict__)
+sys.meta_path.insert(0, Piped())
+sys.dont_write_bytecode = True
+import importlib
+step = importlib.import_module("%(step)s")
+from %(package)s._step import guarded
+print("%(begin)s" + json.dumps(guarded(step.run, json.loads(base64.b64decode("%(params)s")), %(check)r)) + "%(end)s")
+'''
+
+
+@functools.lru_cache(maxsize=None)
+def sources_of(step: str) -> dict[str, str]:
+    """Return the sources, by full name, of *step* and of every module of this package that it imports."""
+    found: dict[str, str] = {}
+    waiting = [step]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = inspect.getsource(importlib.import_module(name))
+            waiting += _imported(found[name])
+    return found
+
+
+def _imported(source: str) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
+            names += [f"{PACKAGE}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE + "."):
+            names.append(str(node.module))
+    return names
+
+
+def piped_script(step: str, params: t.Mapping[str, t.Any], check: bool) -> str:
+    """Return the source that runs *step* on a bare ``python3 -I -S`` and prints its result between two marks."""
+    packed = zlib.compress(json.dumps(sources_of(step)).encode())
+    return BOOT % {
+        "sources": base64.b64encode(packed).decode(),
+        "step": step,
+        "package": PACKAGE,
+        "params": base64.b64encode(json.dumps(params).encode()).decode(),
+        "check": check,
+        "begin": BEGIN,
+        "end": END,
+    }
+
+
+def result_between_marks(stdout: str) -> t.Optional[Result]:
+    """Return the JSON result that a piped step printed, or None when it printed none."""
+    head, begin, rest = stdout.partition(BEGIN)
+    text, end, tail = rest.rpartition(END)
+    if not begin or not end:
+        return None
+    try:
+        return t.cast(Result, json.loads(text))
+    except ValueError:
+        return None
+
+
+class StepAction(ActionBase):  # type: ignore[misc]
+    """Base of the action plugins: validates options by the step's spec and runs the step where it belongs."""
+
+    _supports_check_mode = True
+    STEP: types.ModuleType
+    # Options that only the action plugin knows; the step and the module never see them.
+    CONTROLLER_SPEC: t.Mapping[str, t.Any] = {}
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> Result:
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        params = self.options()
+        own = {name: params.pop(name) for name in self.CONTROLLER_SPEC}
+        return self.finish(self.execute(self.prepare(params, own, task_vars), own, task_vars), own, task_vars)
+
+    def options(self) -> dict[str, t.Any]:
+        """Return the task's options, validated and plain; raises AnsibleActionFail naming the wrong one."""
+        _result, params = self.validate_argument_spec({**self.STEP.ARGUMENT_SPEC, **self.CONTROLLER_SPEC})
+        return t.cast(t.Dict[str, t.Any], plain(params))
+
+    def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Add what only the controller knows (a run id, who is running). Default: nothing."""
+        return params
+
+    def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Run the step. Default: on the target of the task."""
+        return self.on_target(params, task_vars)
+
+    def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Last word on the result (statistics, display). Default: as it is."""
+        return result
+
+    def on_controller(self, params: dict[str, t.Any]) -> Result:
+        """Run the step in this process."""
+        return guarded(self.STEP.run, params, self._task.check_mode)
+
+    def on_target(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Run the step on the target the cheapest way its connection allows."""
+        if self._connection.transport == "local" and not self._connection.become:
+            return self.on_controller(params)
+        become = self._connection.become
+        if self._connection.has_pipelining and (not become or become.pipelining):
+            result = self._piped(params, task_vars)
+            if result is not None:
+                return result
+        return self._shipped(params, task_vars)
+
+    def _piped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Optional[Result]:
+        script = piped_script(self.STEP.__name__, params, self._task.check_mode)
+        python = str(_variable(self._task, task_vars, "ansible_python_interpreter") or "/usr/bin/python3")
+        if python.startswith("auto"):
+            python = "/usr/bin/python3"
+        words = [python, "-I", "-S", "-c", "import sys;exec(sys.stdin.read())", "somabrain-run=" + run_id_of(task_vars)]
+        answer = self._low_level_execute_command(shlex.join(words), in_data=script.encode())
+        return result_between_marks(answer.get("stdout", ""))
+
+    def _shipped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        name = "somabrain.incident_response." + self.STEP.__name__.rpartition("._step_")[2]
+        return t.cast(Result, self._execute_module(module_name=name, module_args=params, task_vars=task_vars))
+
+
+def run_id_of(task_vars: t.Mapping[str, t.Any]) -> str:
+    """Return the id of the remediation that this task belongs to, "none" outside of one."""
+    opened = task_vars.get("__remediation_opened") or {}
+    return str((opened.get("run") or {}).get("run_id") or "none")
+
+
+def _variable(task: t.Any, task_vars: t.Mapping[str, t.Any], name: str) -> t.Any:
+    """Return a connection variable of the host that this task really runs on."""
+    if task.delegate_to:
+        return (task_vars.get("ansible_delegated_vars") or {}).get(task.delegate_to, {}).get(name)
+    return task_vars.get(name)
