@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Untrusted text made fit for a person's terminal, and secrets taken out of text.
+
+Pure functions, linear in the length that they keep; they never raise.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MARK = "[redacted]"
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# Control, format (bidi, zero width), surrogate, private and unassigned characters, line and paragraph separators.
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+_KEY = r"(?:pass(?:word|wd|phrase)?|pwd|secret|(?:api|access|private|secret|auth)[_-]?key|(?:[a-z]+[_-])?token|requirepass|masterauth|credentials?)"
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*)(?:bearer|basic|token)?\s*[^\s,;\"']+"), r"\1" + MARK),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 " + MARK),
+    (re.compile(r"(?i)(https?://hooks?\.[^\s/\"']+|https?://[^\s/\"']+(?:/api)?/(?:services|webhooks?|hooks?|workflows))/[^\s\"'<>]+"), r"\1/" + MARK),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"']*@"), r"\1" + MARK + "@"),
+    (re.compile(r"(?i)\b(auth|hello\s+[23]\s+auth)(\s+\"?)(?!failed|failure|error|required|called|token\b)([^\s\"]+)(\"?\s+\"?[^\s\"]+)?"), r"\1\2" + MARK),
+    (re.compile(r"(?i)([\"']?\b[\w.-]*" + _KEY + r"[\"']?\s*[:=]\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)"), r"\1" + MARK),
+    (re.compile(r"(?i)(\b(?:requirepass|masterauth|" + _KEY + r")\s+)((?=[^\s]*[0-9+/=])[A-Za-z0-9+/=_.-]{16,})"), r"\1" + MARK),
+    (re.compile(r"(?i)(\b(?:requirepass|masterauth)\s+)\S+"), r"\1" + MARK),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), MARK),
+    (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), MARK),
+)
+
+
+def one_line(text: object, limit: int = 160) -> str:
+    """Return *text* as one line of at most *limit* characters that cannot move a cursor, forge a line or turn the reading order.
+
+    Hidden characters become visible escapes (``\\x1b``, ``\\n``, ``\\u202e``); what was cut is shown by an ellipsis.
+    """
+    raw = text.decode("utf-8", "backslashreplace") if isinstance(text, (bytes, bytearray)) else str(text)
+    # Escapes only lengthen, so nothing beyond limit + 1 characters can be shown.
+    line = "".join(_visible(character) for character in raw[: limit + 1])
+    return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
+
+
+def _visible(character: str) -> str:
+    if character in _NAMED:
+        return _NAMED[character]
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def redact(text: str) -> str:
+    """Return *text* without bearer tokens, passwords, AUTH arguments, URL credentials, webhook paths and keys."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text

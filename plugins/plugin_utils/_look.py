@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Base of the action plugins that look: from the controller or the target, and in slices when the wait is long.
+
+The step's ARGUMENT_SPEC must include ``_look_options.LOOK_SPEC``; the step learns by ``stands_on``
+where it runs. An unreachable target raises AnsibleConnectionFailure, as for any task.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.utils.display import Display
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._look_options import is_loopback
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
+
+# A wait longer than this is cut into slices, so that a person sees that it goes on.
+SLICE = 10.0
+
+
+class LookAction(StepAction):
+    """A step that only looks. Subclasses may override ``belongs_on_target``, ``look`` and ``progress``."""
+
+    def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
+        """For ``look_from: auto``: can what *params* names only be seen from the target? Loopback names and sockets can."""
+        return bool(params.get("socket")) or is_loopback(params.get("host"))
+
+    def place(self, params: t.Mapping[str, t.Any]) -> str:
+        """Return ``controller`` or ``target``: where the look runs."""
+        wanted = str(params["look_from"])
+        if wanted != "auto":
+            return wanted
+        return "target" if self.belongs_on_target(params) else "controller"
+
+    def standing(self, params: t.Mapping[str, t.Any], place: str) -> str:
+        """Return what the step is told: the controller is the target too where the connection is local and the address its own."""
+        same = self._connection.transport == "local" and self.belongs_on_target(params)
+        return "target" if place == "target" or same else "controller"
+
+    def look(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Run the step once, where it belongs."""
+        place = self.place(params)
+        params = dict(params, stands_on=self.standing(params, place))
+        return self.on_target(params, task_vars) if place == "target" else self.on_controller(params)
+
+    def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        begun, looks = time.monotonic(), 0
+        while True:
+            left = params["timeout"] - (time.monotonic() - begun)
+            last = left <= SLICE
+            result = self.look(dict(params, timeout=max(0.0, min(left, SLICE))), task_vars)
+            looks += int(result.get("looks") or 0)
+            if last or result.get("failed") or result.get("proven"):
+                break
+            Display().display(self.progress(result, time.monotonic() - begun, params["timeout"]))
+            # A slice whose streak was broken may end early; do not turn that into a busy loop.
+            time.sleep(max(0.0, float(params["interval"])))
+        result.pop("invocation", None)
+        if "looks" in result:
+            result.update(looks=looks, seconds=round(time.monotonic() - begun, 3))
+        return result
+
+    def progress(self, result: Result, waited: float, timeout: float) -> str:
+        """Return the line that is shown after an unproven slice."""
+        what = ": ".join(str(result[key]) for key in ("state", "health") if result.get(key))
+        return one_line(f"{self._task_host()}: waited {waited:.0f} of {timeout:.0f} s, now {what or 'unknown'}", 160)
+
+    def _task_host(self) -> str:
+        return str(self._task.delegate_to or getattr(self._play_context, "remote_addr", None) or "target")
