@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the step remediation_close on the keeper; publishes the outcome as statistics and as a file on the controller."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_close
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, raw_text, write_outcome_file
+
+PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file")
+
+
+class ActionModule(SpineAction):
+    STEP = _step_remediation_close
+
+    def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        names = ("remediation_reason", "remediation_freeze_override", "remediation_without_evidence")
+        params["annotations"] = {name: raw_text(task_vars, name) for name in names}
+        # A run that was never opened still has to say on which host and component.
+        host, component = str(task_vars.get("inventory_hostname") or ""), str(params["run"].get("component") or "")
+        params["run"] = dict({"host": host, "component": component}, **params["run"])
+        return super().prepare(params, own, task_vars)
+
+    def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        result = super().finish(result, own, task_vars)
+        outcome = result.get("outcome")
+        if not outcome:
+            return result
+        try:
+            outcome["controller_file"] = write_outcome_file(outcome, task_vars)
+        except OSError as error:
+            result["say"] = [f"remediation_outcome_file could not be written: {error}"]
+        small = {name: outcome.get(name) for name in PUBLISHED}
+        small["reasons"] = [one.get("code") for one in outcome.get("reasons") or []]
+        result["ansible_stats"] = {"data": {"remediation": {outcome["target"]: small}}, "per_host": False, "aggregate": True}
+        return result

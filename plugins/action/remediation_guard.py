@@ -1,0 +1,13 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the step remediation_guard on the keeper."""
+
+from __future__ import annotations
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_guard
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction
+
+
+class ActionModule(SpineAction):
+    STEP = _step_remediation_guard

@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the step remediation_open on the keeper; knows the controller, and tells dead holders from living ones."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible.utils.display import Display
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_open
+from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import fingerprint, provably_dead
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, input_reasons, operator, refused
+
+CONTAINER_MARKS = ("/run/.containerenv", "/.dockerenv", "/var/run/secrets/kubernetes.io")
+
+
+class ActionModule(SpineAction):
+    STEP = _step_remediation_open
+    CONTROLLER_SPEC: t.Mapping[str, t.Any] = {
+        "keeper_is_persistent": {"type": "bool", "default": False},
+        "takeover_wait": {"type": "float", "default": 60.0},
+    }
+
+    def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        params["run_id"] = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + os.urandom(3).hex()
+        params["owner"] = operator(task_vars)
+        params["controller"] = fingerprint(os.getppid())
+        return params
+
+    def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        reasons = input_reasons(task_vars)
+        if self._connection.transport == "local" and not own["keeper_is_persistent"] and ephemeral():
+            text = "the keeper is this execution environment, which is thrown away after the run"
+            reasons.append(reason("keeper_ephemeral", text))
+        if reasons:
+            return refused(reasons, task_vars, params["host"])
+        result = self.on_target(params, task_vars)
+        holder = (result.get("run") or {}).get("holder")
+        if not holder or not provably_dead(holder["controller"], params["controller"]):
+            return result
+        return self._take_from_dead(result, dict(params, dead_runs=[holder["run_id"]]), own["takeover_wait"], task_vars)
+
+    def _take_from_dead(self, result: Result, params: dict[str, t.Any], patience: float, task_vars: dict[str, t.Any]) -> Result:
+        """Open again, now that the holder is known to be dead; wait for the deadline of its last act."""
+        result = self.on_target(params, task_vars)
+        left = [one.get("retry_after") for one in (result.get("run") or {}).get("reasons") or [] if one["code"] == "dead_run_acting"]
+        if left and left[0] <= patience:
+            Display().display(f"run {params['dead_runs'][0]} died while acting; waiting {left[0]:.0f} s until its act is surely over")
+            time.sleep(left[0] + 0.1)
+            result = self.on_target(params, task_vars)
+        return result
+
+
+def ephemeral() -> bool:
+    """Tell whether this controller is a container of AWX or ansible-runner: a ledger there is thrown away with the run."""
+    return "AWX_PRIVATE_DATA_DIR" in os.environ and any(map(os.path.exists, CONTAINER_MARKS))

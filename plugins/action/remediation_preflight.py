@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Refuses before any host is touched: no host matched, ansible-core too old, template markers in free text."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import input_reasons, refused, write_outcome_file
+
+SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}}
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> Result:
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _result, params = self.validate_argument_spec(SPEC)
+        reasons = input_reasons(task_vars)
+        matched = self._matched(str(params["hosts"]), task_vars)
+        if not matched:
+            groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
+            reasons.append(reason("no_host_matched", f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"))
+        if not reasons:
+            return {"changed": False, "hosts": matched}
+        result = refused(reasons, task_vars, "")
+        now = time.time()
+        result["outcome"] = {
+            "schema": 1, "outcome": "refused", "green": False, "target": str(params["hosts"]), "host": "", "component": "",
+            "reasons": result["reasons"], "seconds": 0.0, "closed_at": now, "acts": [], "check_mode": self._task.check_mode,
+        }  # fmt: skip
+        write_outcome_file(result["outcome"], task_vars)
+        return result
+
+    def _matched(self, pattern: str, task_vars: dict[str, t.Any]) -> list[str]:
+        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
+        wanted = lookup.run([pattern], variables=task_vars)
+        limited = set(task_vars.get("ansible_play_hosts_all") or [])
+        return [str(host) for host in wanted if host in limited]

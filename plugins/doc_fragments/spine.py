@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options that the steps of the spine share."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  state_dir:
+    description: The keeper's private directory.
+    type: path
+    required: true
+  run:
+    description: The run as M(somabrain.incident_response.remediation_open) returned it.
+    type: dict
+    default: {}
+"""
+
+    LIMITS = r"""
+options:
+  budget:
+    description: How often the same act may be tried on one target within a time.
+    type: dict
+    default: {}
+    suboptions:
+      attempts:
+        description: How often the same act may be tried.
+        type: int
+        default: 2
+      within_seconds:
+        description: Within how many seconds.
+        type: float
+        default: 900.0
+  freeze_windows:
+    description: Times in which nothing is changed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      start:
+        description: Begin, RFC 3339 with a zone.
+        type: str
+        required: true
+      end:
+        description: End, RFC 3339 with a zone.
+        type: str
+        required: true
+      reason:
+        description: Why.
+        type: str
+        default: ""
+  freeze_override:
+    description: A reason to act in spite of a freeze.
+    type: str
+    default: ""
+  kill_files:
+    description: Further kill switch files on the keeper.
+    type: list
+    elements: path
+    default: []
+  killed:
+    description: Text of a kill switch on the controller; found by the action plugin.
+    type: str
+    default: ""
+"""

@@ -1,0 +1,266 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger of the keeper: leases, attempts, hash-chained journal, runs, verified states, things with an end.
+
+One SQLite file in a 0700 directory, synchronous=FULL. Every public method is one transaction,
+so that a process killed at any point leaves either all of its record or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+
+Row = t.Dict[str, t.Any]
+FILE = "ledger.sqlite"
+RESERVE = "reserve"
+SCHEMA_VERSION = 1
+SCHEMA = """
+create table if not exists meta(name text primary key, value text);
+create table if not exists lease(
+  host text, component text, run_id text, token integer, owner text, controller text,
+  taken_at real, beat_at real, ends_at real, phase text, acting_until real, primary key(host, component));
+create table if not exists journal(
+  seq integer primary key, run_id text, at real, kind text, body text, prev text, hash text);
+create table if not exists run(
+  run_id text primary key, host text, component text, remedy text, owner text, opened_at real, closed_at real, outcome text);
+create table if not exists attempt(host text, component text, action text, run_id text, at real);
+create table if not exists verified(host text, component text, kind text, body text, at real, run_id text, primary key(host, component, kind));
+create table if not exists obligation(
+  id integer primary key, host text, component text, kind text, body text, run_id text, begun_at real, ends_at real, ended_at real);
+create index if not exists attempt_of on attempt(host, component, action, at);
+create index if not exists journal_of on journal(run_id);
+insert or ignore into meta values('token', '0'), ('schema', '1');
+"""
+
+
+class Ledger:
+    """The open ledger. Use `open_ledger`; times are seconds since the epoch, handed in."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        db.row_factory = sqlite3.Row
+
+    @contextlib.contextmanager
+    def transaction(self) -> t.Iterator[None]:
+        """Hold the write lock; commit all or nothing."""
+        self.db.execute("begin immediate")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("rollback")
+            raise
+        self.db.execute("commit")
+
+    def rows(self, query: str, *values: t.Any) -> list[Row]:
+        return [dict(row) for row in self.db.execute(query, values)]
+
+    def row(self, query: str, *values: t.Any) -> t.Optional[Row]:
+        found = self.rows(query, *values)
+        return found[0] if found else None
+
+    # Journal ---------------------------------------------------------------------------------
+
+    def append(self, run_id: str, kind: str, body: t.Mapping[str, t.Any], now: float) -> str:
+        """Add one record to the chain (inside a transaction) and return its hash."""
+        last = self.row("select seq, hash from journal order by seq desc limit 1") or {"seq": 0, "hash": ""}
+        record = {"seq": last["seq"] + 1, "run_id": run_id, "at": now, "kind": kind, "body": json.dumps(body, sort_keys=True), "prev": last["hash"]}
+        digest = record_hash(record)
+        self.db.execute(
+            "insert into journal values(?,?,?,?,?,?,?)",
+            (record["seq"], run_id, now, kind, record["body"], record["prev"], digest),
+        )
+        return digest
+
+    def journal_of(self, run_id: str) -> list[Row]:
+        return [dict(row, body=json.loads(row["body"])) for row in self.rows("select * from journal where run_id=? order by seq", run_id)]
+
+    def broken_at(self) -> t.Optional[int]:
+        """Return the sequence number of the first record that breaks the chain, None when it is whole."""
+        previous, expected = "", 1
+        for row in self.db.execute("select * from journal order by seq"):
+            if row["seq"] != expected or row["prev"] != previous or row["hash"] != record_hash(dict(row)):
+                return expected
+            previous, expected = row["hash"], expected + 1
+        return None
+
+    # Leases ----------------------------------------------------------------------------------
+
+    def lease(self, host: str, component: str) -> t.Optional[Row]:
+        held = self.row("select * from lease where host=? and component=?", host, component)
+        return dict(held, controller=json.loads(held["controller"])) if held else None
+
+    def leases(self) -> list[Row]:
+        return [dict(held, controller=json.loads(held["controller"])) for held in self.rows("select * from lease")]
+
+    def grant(self, lease: t.Mapping[str, t.Any], now: float) -> int:
+        """Write the lease of a new run (inside a transaction) and return its fencing token, larger than any before."""
+        token = int((self.row("select value from meta where name='token'") or {"value": 0})["value"]) + 1
+        self.db.execute("update meta set value=? where name='token'", (str(token),))
+        self.db.execute(
+            "insert or replace into lease values(?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                lease["host"], lease["component"], lease["run_id"], token, lease["owner"], json.dumps(lease["controller"]),
+                now, now, lease["ends_at"], "open", None,
+            ),
+        )  # fmt: skip
+        self.db.execute(
+            "insert into run values(?,?,?,?,?,?,null,null)",
+            (lease["run_id"], lease["host"], lease["component"], lease["remedy"], lease["owner"], now),
+        )
+        return token
+
+    def renew(self, lease: t.Mapping[str, t.Any], phase: str, ends_at: float, acting_until: t.Optional[float], now: float) -> bool:
+        """Beat under the fencing token (inside a transaction); False when the lease is no longer this run's."""
+        done = self.db.execute(
+            "update lease set phase=?, beat_at=?, ends_at=max(ends_at, ?), acting_until=? where host=? and component=? and token=? and run_id=?",
+            (phase, now, ends_at, acting_until, lease["host"], lease["component"], lease["token"], lease["run_id"]),
+        )
+        return done.rowcount == 1
+
+    def release(self, lease: t.Mapping[str, t.Any]) -> bool:
+        """Give the lease up (inside a transaction); False when it was not this run's."""
+        done = self.db.execute(
+            "delete from lease where host=? and component=? and token=? and run_id=?",
+            (lease["host"], lease["component"], lease["token"], lease["run_id"]),
+        )
+        return done.rowcount == 1
+
+    def abandon(self, held: t.Mapping[str, t.Any], proof: str, by: str, now: float) -> None:
+        """Write down (inside a transaction) that the run which held this lease is dead, and take the lease from it."""
+        self.append(held["run_id"], "abandoned", {"proof": proof, "by": by, "phase": held["phase"]}, now)
+        self.db.execute("update run set closed_at=?, outcome='abandoned' where run_id=? and closed_at is null", (now, held["run_id"]))
+        self.release(held)
+
+    # Attempts, verified states, obligations ---------------------------------------------------
+
+    def attempts(self, host: str, component: str, since: float, action: t.Optional[str] = None) -> list[Row]:
+        """Return the attempts since a time, oldest first, with the outcome of their runs."""
+        rows = self.rows(
+            "select a.action, a.run_id, a.at, r.outcome, r.owner from attempt a left join run r using(run_id)"
+            " where a.host=? and a.component=? and a.at>=? order by a.at",
+            host, component, since,
+        )  # fmt: skip
+        return [row for row in rows if action is None or row["action"] == action]
+
+    def last_verified(self, host: str, component: str) -> Row:
+        """Return the last verified states of a component by kind: {kind: {at, run_id, ...body}}."""
+        rows = self.rows("select kind, body, at, run_id from verified where host=? and component=?", host, component)
+        return {row["kind"]: dict(json.loads(row["body"]), at=row["at"], run_id=row["run_id"]) for row in rows}
+
+    def owed(self, host: t.Optional[str] = None) -> list[Row]:
+        """Return the things begun and not yet ended (`ends_at` is None for protections, which never expire)."""
+        rows = self.rows("select * from obligation where ended_at is null order by id")
+        return [dict(row, body=json.loads(row["body"])) for row in rows if host is None or row["host"] == host]
+
+    def owe(self, run: t.Mapping[str, t.Any], kind: str, body: t.Mapping[str, t.Any], ends_at: t.Optional[float], now: float) -> None:
+        """Write down (inside a transaction) something that has to be ended later."""
+        self.db.execute(
+            "insert into obligation(host, component, kind, body, run_id, begun_at, ends_at) values(?,?,?,?,?,?,?)",
+            (run["host"], run["component"], kind, json.dumps(body), run["run_id"], now, ends_at),
+        )
+
+    def settle(self, host: str, component: str, kind: str, now: float) -> int:
+        """Mark (inside a transaction) the obligations of one kind as ended; return how many there were."""
+        done = self.db.execute(
+            "update obligation set ended_at=? where host=? and component=? and kind=? and ended_at is null", (now, host, component, kind)
+        )
+        return done.rowcount
+
+
+def record_hash(record: t.Mapping[str, t.Any]) -> str:
+    """Return the SHA-256 that chains a journal record to the one before it."""
+    parts = [record["seq"], record["run_id"], record["at"], record["kind"], record["body"], record["prev"]]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def open_ledger(state_dir: str, check: bool) -> t.Iterator[Ledger]:
+    """Open the ledger, made when missing; in check mode nothing on disk changes. Raises StepError when it cannot be used."""
+    with _readable_copy(state_dir) if check else contextlib.nullcontext(state_dir) as directory:
+        try:
+            ledger = Ledger(_connect_to_read(directory) if check else _connect_to_write(directory))
+            with contextlib.closing(ledger.db):
+                yield ledger
+        except (sqlite3.Error, OSError) as error:
+            raise StepError(
+                "the ledger in %s cannot be used: %s; set remediation_state_dir to a directory on a disk with room" % (state_dir, error),
+                code="ledger_unusable",
+            ) from error
+
+
+def _connect_to_write(state_dir: str) -> sqlite3.Connection:
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    _refuse_foreign(state_dir)
+    path = os.path.join(state_dir, FILE)
+    # Created by hand, since SQLite would create it with the umask of the day.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        return _prepared(path)
+    except sqlite3.OperationalError as error:
+        if "full" not in str(error) or not _spend_reserve(state_dir):
+            raise
+        return _prepared(path)
+
+
+def _prepared(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    db.execute("pragma synchronous=full")
+    if db.execute("select count(*) from sqlite_master where name='obligation'").fetchone()[0] == 0:
+        db.executescript("begin immediate;" + SCHEMA + "commit;")
+    version = db.execute("select value from meta where name='schema'").fetchone()[0]
+    if int(version) > SCHEMA_VERSION:
+        raise sqlite3.DatabaseError("it was written by a newer release of this collection (schema %s)" % version)
+    # A write that fails here fails before anything was promised.
+    db.execute("begin immediate")
+    db.execute("insert or replace into meta values('touched', hex(randomblob(16)))")
+    db.execute("commit")
+    return db
+
+
+def _spend_reserve(state_dir: str) -> bool:
+    """Give the reserve file's room to the ledger, so that a full disk does not stop the recovery of a full disk."""
+    try:
+        os.unlink(os.path.join(state_dir, RESERVE))
+    except OSError:
+        return False
+    return True
+
+
+def _refuse_foreign(state_dir: str) -> None:
+    found = os.stat(state_dir)
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise OSError("it belongs to another user or others may write to it; it has to be this user's own, mode 0700")
+
+
+def _connect_to_read(state_dir: str) -> sqlite3.Connection:
+    path = os.path.join(state_dir, FILE)
+    if not os.path.exists(path):
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        db.executescript(SCHEMA)
+        return db
+    return sqlite3.connect("file:%s?mode=ro" % path.replace("?", "%3f").replace("#", "%23"), uri=True, isolation_level=None, timeout=5)
+
+
+@contextlib.contextmanager
+def _readable_copy(state_dir: str) -> t.Iterator[str]:
+    """Yield a directory whose ledger can be read without writing: a copy where a crash left a journal to roll back."""
+    if not os.path.exists(os.path.join(state_dir, FILE + "-journal")):
+        yield state_dir
+        return
+    with tempfile.TemporaryDirectory(prefix="somabrain-ledger-") as copy:
+        for name in (FILE, FILE + "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copy2(os.path.join(state_dir, name), os.path.join(copy, name))
+        with contextlib.closing(sqlite3.connect(os.path.join(copy, FILE))) as db:
+            db.execute("select count(*) from sqlite_master")
+        yield copy

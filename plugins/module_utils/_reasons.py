@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a run is refused: stable codes, what would unblock each, and the next command.
+
+The codes are an interface: AWX workflows and scripts branch on them. docs/reasons.md lists them.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+# code: (what would unblock it, what to add to the same command or a whole other command)
+REASONS: dict[str, tuple[str, str]] = {
+    "lease_held": ("wait until that run has ended; take over only when you know that it is dead", "{again} -e remediation_takeover=true"),
+    "dead_run_acting": ("an act of a dead run may still be going on; it is over after the time shown", "{again}"),
+    "budget_spent": ("a person decides: the same act did not help before; see what was tried", "{history}"),
+    "frozen": ("the freeze has to end, or a person overrides it with a reason", "{again} -e remediation_freeze_override='WHY'"),
+    "kill_switch": ("remove the kill switch file when the danger is over; nothing overrides it", "{again}"),
+    "health_unknown": ("make the probe able to see: an act is never started on a guess", "{check_access}"),
+    "evidence_missing": ("give the evidence room and rights, or override with a reason", "{again} -e remediation_without_evidence='WHY'"),
+    "wrong_identity": ("this is not the instance that is pinned in the inventory; correct the address or the pin", "{check_access}"),
+    "no_host_matched": ("name hosts that are in the inventory group the playbook works on", "ansible-inventory -i INVENTORY --graph"),
+    "approval_needed": ("a person reads the plan and approves exactly it", "{again} -e remediation_approval={token}"),
+    "approval_stale": ("the approval has expired, was used, or the state has changed since; read the new plan", "{again} -e remediation_approval={token}"),
+    "approval_other_target": ("the approval was given for another target or plan", "{again} -e remediation_approval={token}"),
+    "core_too_old": ("run with ansible-core 2.18 or newer: older ones let text from logs run as templates", "pip install 'ansible-core>=2.18'"),
+    "template_in_input": ("give plain text without {{{{, {{% or {{# in that variable", "{again}"),
+    "bad_input": ("correct the variable that is named", "{again}"),
+    "keeper_ephemeral": ("set remediation_keeper to a host that outlives this run", "{again} -e remediation_keeper=HOST"),
+    "ledger_unusable": ("give the keeper a private directory with room", "{check_access}"),
+    "fenced": ("another run took over; look at what it did", "{history}"),
+    "not_this_component": ("another component is sick; see the findings and run its own remedy", "{verify}"),
+    "state_not_handled": ("this state has no safe automatic act; see the findings", "{history}"),
+    "storm_brake": ("too many hosts are sick at once: look for the common cause first", "{verify}"),
+}
+GREEN = ("nothing_to_do", "recovered", "rehearsed")
+
+
+def reason(code: str, text: str, **more: t.Any) -> dict[str, t.Any]:
+    """Return a reason as data: code, text, unblock, next_command (still with its placeholders), and *more*.
+
+    `unblock` and `next_command` in *more* replace the general ones. Raises KeyError for an unknown code.
+    """
+    unblock, command = REASONS[code]
+    return dict({"code": code, "text": text, "unblock": unblock.format(), "next_command": command}, **more)
+
+
+def with_commands(reasons: t.Iterable[t.Mapping[str, t.Any]], commands: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    """Fill the placeholders of the next commands: again, history, check_access, verify, token."""
+    filled = []
+    for one in reasons:
+        command = str(one.get("next_command") or "")
+        for name, value in commands.items():
+            command = command.replace("{%s}" % name, value)
+        filled.append(dict(one, next_command=command))
+    return filled

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the spine's steps share: options, times, and refusing inside the ledger."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._freeze import judge_freeze, load_flags
+from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
+
+# How long after an act's own deadline its lease still stands.
+MARGIN = 30.0
+
+WHERE: dict[str, t.Any] = {
+    "state_dir": {"type": "path", "required": True},
+    "run": {"type": "dict", "default": {}},
+}
+LIMITS: dict[str, t.Any] = {
+    "budget": {
+        "type": "dict",
+        "default": {},
+        "options": {"attempts": {"type": "int", "default": 2}, "within_seconds": {"type": "float", "default": 900.0}},
+    },
+    "freeze_windows": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "start": {"type": "str", "required": True},
+            "end": {"type": "str", "required": True},
+            "reason": {"type": "str", "default": ""},
+        },
+    },
+    "freeze_override": {"type": "str", "default": ""},
+    "kill_files": {"type": "list", "elements": "path", "default": []},
+    "killed": {"type": "str", "default": ""},
+}
+
+
+def budget_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the attempt budget with its defaults: attempts (a count) and within_seconds."""
+    given = params.get("budget") or {}
+    return {"attempts": given.get("attempts", 2), "within_seconds": given.get("within_seconds", 900.0)}
+
+
+def stops(ledger: Ledger, params: t.Mapping[str, t.Any], action: str, now: float) -> list[dict[str, t.Any]]:
+    """Return the reasons that stop *action* now whoever asks: kill switch, freeze, spent budget."""
+    flags = load_flags(params["state_dir"], params["kill_files"])
+    if params["killed"]:
+        flags["kill"] = params["killed"]
+    reasons = judge_freeze(flags, params["freeze_windows"], now=now, override=params["freeze_override"])
+    run, budget = params["run"], budget_of(params)
+    tried = ledger.attempts(run["host"], run["component"], now - budget["within_seconds"], action)
+    return reasons + judge_budget([one for one in tried if one["run_id"] != run["run_id"]], budget, action)
+
+
+def judge_budget(tried: t.Sequence[t.Mapping[str, t.Any]], budget: t.Mapping[str, t.Any], action: str) -> list[dict[str, t.Any]]:
+    """Return the reason when *action* was tried as often as the budget allows, [] otherwise."""
+    if len(tried) < budget["attempts"]:
+        return []
+    by = ", ".join("%s (%s)" % (one["run_id"], one["outcome"] or "unfinished") for one in tried)
+    text = "%s was tried %d times within %d s, %d allowed: %s" % (action, len(tried), budget["within_seconds"], budget["attempts"], by)
+    return [reason("budget_spent", text, tried=[dict(one) for one in tried])]

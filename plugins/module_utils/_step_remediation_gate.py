@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step gate: the last look at token, freeze and budget before one act, and the intent written down."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, MARGIN, WHERE, stops
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
+
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    WHERE,
+    **LIMITS,
+    action={"type": "str", "required": True},
+    purpose={"type": "str", "choices": ["act", "undo"], "default": "act"},
+    deadline={"type": "float", "default": 30.0},
+    owes={
+        "type": "dict",
+        "default": {},
+        "options": {
+            "kind": {"type": "str", "required": True},
+            "body": {"type": "dict", "default": {}},
+            "seconds": {"type": "float"},
+        },
+    },
+    settles={"type": "str", "default": ""},
+)
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, gate, stage, say}. Raises StepError with data.reasons when the act may not begin."""
+    now = time.time()
+    with open_ledger(params["state_dir"], check) as ledger:
+        if check:
+            reasons = _reasons(ledger, params, now)
+        else:
+            with ledger.transaction():
+                reasons = _reasons(ledger, params, now) or _begin(ledger, params, now)
+    if reasons:
+        raise StepError("%s: %s" % (reasons[0]["code"], reasons[0]["text"]), reasons=reasons, stage="guard")
+    word = "would " if check else ""
+    gate = {"action": params["action"], "purpose": params["purpose"], "begun_at": now, "deadline": params["deadline"]}
+    # Intent is no change of the target, so the gate never counts as changed.
+    return {"changed": False, "gate": gate, "stage": params["purpose"], "say": ["%s%s" % (word, params["action"].replace("_", " "))] if check else []}
+
+
+def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
+    # Putting back is never held up by a budget or a freeze: it ends what was begun. The kill switch stops it too.
+    reasons = stops(ledger, params, params["action"], now)
+    return reasons if params["purpose"] == "act" else [one for one in reasons if one["code"] == "kill_switch"]
+
+
+def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
+    opened, until = params["run"], now + params["deadline"]
+    if not ledger.renew(opened, "begin %s" % params["action"], until + MARGIN, until, now):
+        return [reason("fenced", "the lease of run %s was taken over; %s was not begun" % (opened["run_id"], params["action"]))]
+    kind = "begin" if params["purpose"] == "act" else "undo"
+    ledger.append(opened["run_id"], kind, {"action": params["action"], "deadline": params["deadline"], "owes": params["owes"]}, now)
+    if params["purpose"] == "act":
+        ledger.db.execute(
+            "insert into attempt values(?,?,?,?,?)", (opened["host"], opened["component"], params["action"], opened["run_id"], now)
+        )
+    if params["owes"]:
+        owed = params["owes"]
+        ledger.owe(opened, owed["kind"], owed.get("body") or {}, now + owed["seconds"] if owed.get("seconds") else None, now)
+    if params["settles"]:
+        ledger.settle(opened["host"], opened["component"], params["settles"], now)
+    return []

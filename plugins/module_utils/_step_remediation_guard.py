@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step guard: keep what was seen, decide whether this run may act, and write the decision down."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _approval, _evidence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import judge_before, judge_evidence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, stops
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import redact
+
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    WHERE,
+    **LIMITS,
+    before={"type": "dict", "default": {}},
+    captured={"type": "list", "elements": "dict", "default": []},
+    refusals={"type": "dict", "default": {}},
+    expected_loss={"type": "str", "default": ""},
+    approval={"type": "str", "default": "", "no_log": False},
+    approval_seconds={"type": "int", "default": 900},
+    without_evidence={"type": "str", "default": ""},
+    lease_seconds={"type": "float", "default": 120.0},
+)
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, verdict: {proceed, reasons, actions, approved}, run, stage, say}."""
+    now = time.time()
+    opened = params["run"]
+    if not opened.get("ok"):
+        reasons = opened.get("reasons") or [reason("ledger_unusable", "the run was not opened")]
+        return _result(params, {"proceed": False, "reasons": reasons, "actions": [], "approved": ""}, opened)
+    evidence = opened.get("evidence") or {} if check else _keep_before(params)
+    with open_ledger(params["state_dir"], check) as ledger:
+        if check:
+            verdict = _judge(ledger, params, evidence, now)
+        else:
+            with ledger.transaction():
+                verdict = _judge(ledger, params, evidence, now)
+                verdict = _write_down(ledger, params, verdict, now)
+    return _result(params, verdict, dict(opened, evidence=evidence))
+
+
+def _keep_before(params: Params) -> dict[str, t.Any]:
+    """Store what was seen (and what was captured on a target with another keeper) beside the evidence of open."""
+    seen = redact(json.dumps(params["before"], indent=1, sort_keys=True)).encode()
+    more = [{"name": "before.json", "content": seen, "error": "", "required": True}] + _evidence.unpacked(params["captured"])
+    stored = _evidence.store(os.path.join(params["state_dir"], "evidence", params["run"]["run_id"]), more)
+    earlier = params["run"].get("evidence") or {"ok": True, "files": {}, "missing": {}, "error": ""}
+    return dict(
+        stored,
+        ok=stored["ok"] and earlier["ok"],
+        files=dict(earlier["files"], **stored["files"]),
+        missing=dict(earlier["missing"], **stored["missing"]),
+        error=earlier["error"] or stored["error"],
+    )
+
+
+def _judge(ledger: Ledger, params: Params, evidence: t.Mapping[str, t.Any], now: float) -> dict[str, t.Any]:
+    before = params["before"]
+    to_do, reasons = judge_before(before, params["refusals"])
+    actions = list(before.get("actions") or [])
+    if to_do:
+        reasons = reasons + judge_evidence(evidence, params["without_evidence"])
+        reasons = reasons + stops(ledger, params, actions[0], now)
+    approved = ""
+    if to_do and not reasons and params["expected_loss"]:
+        reasons, approved = _judge_approval(ledger, params, actions, now)
+    return {"proceed": to_do and not reasons, "reasons": reasons, "actions": actions, "approved": approved}
+
+
+def _judge_approval(ledger: Ledger, params: Params, actions: list[str], now: float) -> tuple[list[dict[str, t.Any]], str]:
+    plan = {
+        "target": {key: params["run"][key] for key in ("host", "component")},
+        "identity": params["before"].get("identity") or {},
+        "state": params["before"].get("state"),
+        "acts": actions,
+        "text": params["expected_loss"],
+    }
+    key = _approval_key(ledger)
+    fresh = _approval.issue(plan, key, expires=int(now) + params["approval_seconds"])
+    used = {json.loads(row["body"])["token"] for row in ledger.rows("select body from journal where kind='approved'")}
+    refusal = _approval.judge_approval(params["approval"], plan, key, now=now, used=used, fresh=fresh)
+    return ([refusal], "") if refusal else ([], params["approval"])
+
+
+def _approval_key(ledger: Ledger) -> bytes:
+    found = ledger.row("select value from meta where name='approval_key'")
+    if found is None:
+        found = {"value": secrets.token_hex(32)}
+        # In check mode nothing may be written, and so the token shown is good for nothing.
+        if ledger.db.in_transaction:
+            ledger.db.execute("insert into meta values('approval_key', ?)", (found["value"],))
+    return bytes.fromhex(found["value"])
+
+
+def _write_down(ledger: Ledger, params: Params, verdict: dict[str, t.Any], now: float) -> dict[str, t.Any]:
+    opened = params["run"]
+    if not ledger.renew(opened, "guard", now + params["lease_seconds"], None, now):
+        verdict = dict(verdict, proceed=False, reasons=[reason("fenced", "the lease of run %s was taken over" % opened["run_id"])])
+    overrides = {key: params[key] for key in ("freeze_override", "without_evidence") if params[key]}
+    before = {key: params["before"].get(key) for key in ("health", "state", "identity", "findings", "actions")}
+    ledger.append(opened["run_id"], "guard", dict(verdict, before=before, overrides=overrides), now)
+    if verdict["approved"] and verdict["proceed"]:
+        ledger.append(opened["run_id"], "approved", {"token": verdict["approved"], "loss": params["expected_loss"]}, now)
+    return verdict
+
+
+def _result(params: Params, verdict: dict[str, t.Any], opened: dict[str, t.Any]) -> Result:
+    if verdict["reasons"]:
+        say = ["refused, %s: %s" % (one["code"], one["text"]) for one in verdict["reasons"]]
+    elif verdict["proceed"]:
+        say = ["may act: %s" % ", ".join(verdict["actions"])]
+    else:
+        say = ["well: nothing to do"]
+    # Writing the decision down is no change of the target.
+    return {"changed": False, "verdict": verdict, "run": opened, "before": params["before"], "stage": "guard", "say": say}

@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step history: show the runs of a keeper, verify the chain, export the journal. Looks only."""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "state_dir": {"type": "path", "required": True},
+    "limit": {"type": "int", "default": 20},
+    "run_id": {"type": "str", "default": ""},
+    "export": {"type": "bool", "default": False},
+}
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed: false, runs, leases, owed, chain: {whole, broken_at, records, head}, journal?: [...], say}."""
+    # Opened as in check mode, since history never writes.
+    with open_ledger(params["state_dir"], True) as ledger:
+        broken = ledger.broken_at()
+        count = ledger.row("select count(*) as records, max(seq) as last from journal") or {"records": 0}
+        head = ledger.row("select hash from journal order by seq desc limit 1") or {"hash": ""}
+        query = "select * from run %s order by opened_at desc limit ?" % ("where run_id=?" if params["run_id"] else "")
+        runs = ledger.rows(query, *([params["run_id"]] if params["run_id"] else []), params["limit"])
+        result: Result = {"changed": False, "runs": runs, "leases": ledger.leases(), "owed": ledger.owed()}
+        if params["export"]:
+            result["journal"] = ledger.rows("select * from journal order by seq")
+        if params["run_id"]:
+            result["steps"] = ledger.journal_of(params["run_id"])
+    result["chain"] = {"whole": broken is None, "broken_at": broken, "records": count["records"], "head": head["hash"]}
+    return dict(result, stage="assess", say=_say(result, time.time()))
+
+
+def _say(result: t.Mapping[str, t.Any], now: float) -> list[str]:
+    lines = [_line(row) for row in result["runs"]] or ["no run is recorded"]
+    lines += [_step_line(row) for row in result.get("steps") or []]
+    lines += ["lease: %s/%s held by %s of %s, %d s left" % (one["host"], one["component"], one["run_id"], one["owner"], one["ends_at"] - now) for one in result["leases"]]
+    lines += ["still owed: %s of %s/%s since %s" % (one["kind"], one["host"], one["component"], _clock(one["begun_at"])) for one in result["owed"]]
+    chain = result["chain"]
+    if chain["whole"]:
+        return lines + ["the chain of %d records is whole, head %s" % (chain["records"], chain["head"][:16])]
+    return lines + ["THE CHAIN IS BROKEN at record %d: what comes from there on was altered" % chain["broken_at"]]
+
+
+def _clock(at: t.Optional[float]) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) if at else "-"
+
+
+def _line(row: t.Mapping[str, t.Any]) -> str:
+    took = "%.1f s" % (row["closed_at"] - row["opened_at"]) if row["closed_at"] else "open"
+    return "%s %s/%s %s by %s, %s, %s" % (
+        _clock(row["opened_at"]), row["host"], row["component"], row["outcome"] or "not closed", row["owner"], took, row["run_id"],
+    )  # fmt: skip
+
+
+def _step_line(row: t.Mapping[str, t.Any]) -> str:
+    return "%s %s %s" % (_clock(row["at"]), row["kind"], one_line(json.dumps(row["body"]), 120))

@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step reconcile: close what provably dead runs left open on a keeper, and list what still has to be put back."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
+from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import marked
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "state_dir": {"type": "path", "required": True},
+    "host": {"type": "str", "required": True},
+    "run_id": {"type": "str", "default": ""},
+    "dead_runs": {"type": "list", "elements": "str", "default": []},
+    "settled": {"type": "list", "elements": "int", "default": []},
+}
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, abandoned, held, due, owed, stage, say}.
+
+    abandoned: leases taken from dead runs; held: leases that stand, with the reason; due: obligations whose end
+    has come and whose run is over; owed: those that go on. With `settled`, marks these obligations (ids) as ended.
+    """
+    now = time.time()
+    with open_ledger(params["state_dir"], check) as ledger:
+        if check:
+            result = _judge(ledger, params, now)
+        else:
+            with ledger.transaction():
+                result = _judge(ledger, params, now)
+                _write_down(ledger, params, result, now)
+    return dict(result, changed=bool(result["abandoned"] or params["settled"]), stage="act", say=_say(result, check))
+
+
+def _judge(ledger: Ledger, params: Params, now: float) -> Result:
+    abandoned, held = [], []
+    for lease in ledger.leases():
+        if lease["host"] == params["host"]:
+            verdict = judge_lease(
+                lease, now=now, processes=marked(lease["run_id"]), controller_dead=lease["run_id"] in params["dead_runs"]
+            )
+            (abandoned if verdict["take"] else held).append(dict(lease, proof=verdict["proof"], reason=verdict["reason"]))
+    alive = {lease["run_id"] for lease in held}
+    owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"]]
+    due = [row for row in owed if row["ends_at"] is not None and row["ends_at"] <= now and row["run_id"] not in alive]
+    return {"abandoned": abandoned, "held": held, "due": due, "owed": [row for row in owed if row not in due]}
+
+
+def _write_down(ledger: Ledger, params: Params, result: t.Mapping[str, t.Any], now: float) -> None:
+    for lease in result["abandoned"]:
+        ledger.abandon(lease, lease["proof"], params["run_id"] or "reconcile", now)
+    for settled in params["settled"]:
+        ledger.db.execute("update obligation set ended_at=? where id=? and ended_at is null", (now, settled))
+        ledger.append(params["run_id"] or "reconcile", "settled", {"obligation": settled}, now)
+
+
+def _say(result: t.Mapping[str, t.Any], check: bool) -> list[str]:
+    verb = "would close" if check else "closed"
+    lines = ["%s run %s of %s as abandoned: %s" % (verb, one["run_id"], one["owner"], one["proof"]) for one in result["abandoned"]]
+    lines += ["left alone: %s" % one["reason"]["text"] for one in result["held"]]
+    lines += ["its end has come: %s of %s" % (one["kind"], one["component"]) for one in result["due"]]
+    lines += [
+        "goes on: %s of %s (%s)" % (one["kind"], one["component"], "until its end" if one["ends_at"] else "a protection of data: a person ends it")
+        for one in result["owed"]
+    ]
+    return lines or ["nothing was left behind"]

@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write down the outcome of a run and release its lease."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remediation_close
+short_description: Write down the outcome of a run and release its lease
+version_added: "0.1.0"
+description:
+  - Judges one explicit outcome, appends it to the journal, keeps it as a file and releases the lease.
+  - As an action plugin it publishes the outcome with C(set_stats) and writes C(remediation_outcome_file). It never fails by itself, so that the outcome is out before the job turns red.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.spine
+attributes:
+  check_mode:
+    support: full
+    description: The outcome is judged and shown, nothing is written on the keeper.
+  diff_mode:
+    support: none
+    description: Nothing of the target is changed, so there is no difference to show.
+options:
+  budget:
+    description: The attempt budget whose window bounds what was tried.
+    type: dict
+    default: {}
+    suboptions:
+      attempts:
+        description: How often the same act may be tried.
+        type: int
+        default: 2
+      within_seconds:
+        description: Within how many seconds.
+        type: float
+        default: 900.0
+  verdict:
+    description: The guard's verdict.
+    type: dict
+    default: {}
+  before:
+    description: What was seen before.
+    type: dict
+    default: {}
+  after:
+    description: What was seen after; empty when nothing was verified.
+    type: dict
+    default: {}
+  failure:
+    description: The first task that failed (task, msg, reasons).
+    type: dict
+    default: {}
+  undo_ok:
+    description: Whether all that was begun was put back.
+    type: bool
+    default: false
+  undo:
+    description: How a person puts this run's acts back.
+    type: str
+    default: ""
+  loss:
+    description: What was lost (text, approved).
+    type: dict
+    default: {}
+  verified:
+    description: States to remember as last verified when the run ends well, by kind.
+    type: dict
+    default: {}
+  proof:
+    description: Sentences that say what was proven.
+    type: list
+    elements: str
+    default: []
+  annotations:
+    description: Free text of persons; added by the action plugin.
+    type: dict
+    default: {}
+  ladder:
+    description: Whom to page after how many attempts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      after_attempts:
+        description: Number of attempts from which on this rung holds.
+        type: int
+        required: true
+      page:
+        description: Whom to page.
+        type: str
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Close the run
+  somabrain.incident_response.remediation_close:
+    state_dir: /var/lib/somabrain/incident_response
+    run: "{{ opened.run }}"
+    verdict: "{{ guarded.verdict }}"
+    after: "{{ probe }}"
+"""
+
+RETURN = r"""
+outcome:
+  description: The whole run as data; the same as in the outcome file.
+  returned: always
+  type: dict
+  sample: {outcome: recovered, green: true, seconds: 1.4}
+
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: close
+say:
+  description: Sentences for the person on call.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_remediation_close import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Begin one act under the fencing token."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remediation_gate
+short_description: Begin one act under the fencing token
+version_added: "0.1.0"
+description:
+  - The last look at token, freeze and budget before one act, and the intent written down, so that a later run knows that this one may have acted.
+  - Fails, with the reasons as data, when the act may not begin.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.spine
+  - somabrain.incident_response.spine.limits
+attributes:
+  check_mode:
+    support: full
+    description: The gate is judged and the act named, nothing is written.
+  diff_mode:
+    support: none
+    description: Nothing of the target is changed, so there is no difference to show.
+options:
+  action:
+    description: The act that begins now, a word such as V(restart).
+    type: str
+    required: true
+  purpose:
+    description: Whether this acts or puts back; putting back is not held up by budget or freeze.
+    type: str
+    choices: [act, undo]
+    default: act
+  deadline:
+    description: Seconds after which the act is surely over; the lease outlives it.
+    type: float
+    default: 30.0
+  owes:
+    description: Something with an end that this act begins, for reconcile to find when the run dies.
+    type: dict
+    default: {}
+    suboptions:
+      kind:
+        description: What it is.
+        type: str
+        required: true
+      body:
+        description: What is needed to end it.
+        type: dict
+        default: {}
+      seconds:
+        description: Seconds until its end; left out for a protection of data, which never expires.
+        type: float
+  settles:
+    description: The kind of obligation that this act ends.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Begin the restart
+  somabrain.incident_response.remediation_gate:
+    state_dir: /var/lib/somabrain/incident_response
+    run: "{{ opened.run }}"
+    action: restart
+    deadline: 30
+"""
+
+RETURN = r"""
+gate:
+  description: What was begun.
+  returned: success
+  type: dict
+  sample: {action: restart, purpose: act, begun_at: 1790000000.0, deadline: 30.0}
+reasons:
+  description: Why the act may not begin.
+  returned: failure
+  type: list
+  elements: dict
+  sample: []
+
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: act
+say:
+  description: Sentences for the person on call.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_remediation_gate import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

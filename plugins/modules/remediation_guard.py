@@ -1,0 +1,109 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decide whether a run may act."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remediation_guard
+short_description: Decide whether a run may act
+version_added: "0.1.0"
+description:
+  - Keeps what was seen, judges state, evidence, freeze, budget and approval, and writes the decision into the journal.
+  - Every refusal has a stable code, what would unblock it and the next command.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.spine
+  - somabrain.incident_response.spine.limits
+attributes:
+  check_mode:
+    support: full
+    description: The decision is made and shown, nothing is written.
+  diff_mode:
+    support: none
+    description: Nothing of the target is changed, so there is no difference to show.
+options:
+  before:
+    description: What the probe saw before.
+    type: dict
+    default: {}
+  captured:
+    description: Evidence that was captured on a target with another keeper.
+    type: list
+    elements: dict
+    default: []
+  refusals:
+    description: States that this remedy refuses by name (state to code, text, unblock, next_command).
+    type: dict
+    default: {}
+  expected_loss:
+    description: What acting may lose, as a sentence; empty when nothing. A loss needs an approval.
+    type: str
+    default: ""
+  approval:
+    description: The token of an approved plan.
+    type: str
+    default: ""
+  approval_seconds:
+    description: Seconds a new token is good for.
+    type: int
+    default: 900
+  without_evidence:
+    description: A reason to act without evidence.
+    type: str
+    default: ""
+  lease_seconds:
+    description: Seconds the lease lasts without a sign of life.
+    type: float
+    default: 120.0
+"""
+
+EXAMPLES = r"""
+- name: May this run act
+  somabrain.incident_response.remediation_guard:
+    state_dir: /var/lib/somabrain/incident_response
+    run: "{{ opened.run }}"
+    before: "{{ probe }}"
+  register: guarded
+"""
+
+RETURN = r"""
+verdict:
+  description: Whether to proceed, the reasons against it, the acts that the state allows, the approval that was used.
+  returned: always
+  type: dict
+  sample: {proceed: true, reasons: [], actions: [start], approved: ""}
+before:
+  description: What the probe saw, as it was given.
+  returned: always
+  type: dict
+  sample: {}
+
+run:
+  description: The run with its id, fencing token, evidence and what is known of the component.
+  returned: always
+  type: dict
+  sample: {}
+
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: guard
+say:
+  description: Sentences for the person on call.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_remediation_guard import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

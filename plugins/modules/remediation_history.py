@@ -1,0 +1,106 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Show the runs of a keeper and verify their chain."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remediation_history
+short_description: Show the runs of a keeper and verify their chain
+version_added: "0.1.0"
+description:
+  - Lists the runs, leases and open obligations of one ledger, verifies the hash chain of its journal and exports it.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+attributes:
+  check_mode:
+    support: full
+    description: It only reads.
+  diff_mode:
+    support: none
+    description: Nothing of the target is changed, so there is no difference to show.
+options:
+  state_dir:
+    description: The keeper's private directory.
+    type: path
+    required: true
+
+  limit:
+    description: Most runs to list.
+    type: int
+    default: 20
+  run_id:
+    description: Show only this run, with its steps.
+    type: str
+    default: ""
+  export:
+    description: Return the whole journal.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Show the last runs
+  somabrain.incident_response.remediation_history:
+    state_dir: /var/lib/somabrain/incident_response
+"""
+
+RETURN = r"""
+runs:
+  description: The runs, newest first.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+leases:
+  description: The leases that stand.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+owed:
+  description: Things begun and not yet ended.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+chain:
+  description: Whether the chain is whole, where it breaks, how long it is, and the hash of its head.
+  returned: always
+  type: dict
+  sample: {whole: true, broken_at: null, records: 12, head: "..."}
+journal:
+  description: All records with their hashes.
+  returned: when O(export=true)
+  type: list
+  elements: dict
+  sample: []
+steps:
+  description: The records of one run.
+  returned: when O(run_id) is set
+  type: list
+  elements: dict
+  sample: []
+
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: assess
+say:
+  description: Sentences for the person on call.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_remediation_history import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

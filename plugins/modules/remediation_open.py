@@ -1,0 +1,150 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take the lease of a target and keep evidence."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remediation_open
+short_description: Take the lease of a target and keep evidence
+version_added: "0.1.0"
+description:
+  - Opens one run on (host, component) in the keeper's ledger, and keeps the evidence before anything changes.
+  - A lease of a run that is provably dead is taken over; any other lease refuses this run by name.
+  - As an action plugin it makes the run id, names the operator and knows the controller; the options for these are its own.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+attributes:
+  check_mode:
+    support: full
+    description: The ledger is read, nothing is written.
+  diff_mode:
+    support: none
+    description: Nothing of the target is changed, so there is no difference to show.
+options:
+  state_dir:
+    description: The keeper's private directory.
+    type: path
+    required: true
+
+  host:
+    description: The target as the inventory names it.
+    type: str
+    required: true
+  component:
+    description: What is remedied on it.
+    type: str
+    required: true
+  remedy:
+    description: The role that remedies it.
+    type: str
+    required: true
+  run_id:
+    description: Id of the run; made by the action plugin.
+    type: str
+    default: ""
+  owner:
+    description: Who is acting; found by the action plugin.
+    type: str
+    default: ""
+  controller:
+    description: Fingerprint of the controller process; made by the action plugin.
+    type: dict
+    default: {}
+  lease_seconds:
+    description: Seconds the lease lasts without a sign of life.
+    type: float
+    default: 120.0
+  takeover:
+    description: Take the lease from a run that is not provably dead.
+    type: bool
+    default: false
+  dead_runs:
+    description: Ids of runs whose controller is provably gone; found by the action plugin.
+    type: list
+    elements: str
+    default: []
+  keeper_is_target:
+    description: Whether the keeper is the target, so that evidence can be read here.
+    type: bool
+    default: true
+
+  evidence:
+    description: What to keep before anything changes.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the file it is kept as.
+        type: str
+        required: true
+      kind:
+        description: Whether it is the end of a file or the answer of a command.
+        type: str
+        choices: [file, command]
+        required: true
+      path:
+        description: The file, for O(evidence[].kind=file).
+        type: path
+      argv:
+        description: The command as a list, for O(evidence[].kind=command).
+        type: list
+        elements: str
+      max_bytes:
+        description: Most bytes to keep, counted from the end.
+        type: int
+        default: 262144
+      timeout:
+        description: Seconds the command may take.
+        type: float
+        default: 5.0
+      required:
+        description: Whether the run may not act without it.
+        type: bool
+        default: false
+  evidence_max_bytes:
+    description: Most bytes to keep in all.
+    type: int
+    default: 8388608
+"""
+
+EXAMPLES = r"""
+- name: Open a run
+  somabrain.incident_response.remediation_open:
+    state_dir: /var/lib/somabrain/incident_response
+    host: "{{ inventory_hostname }}"
+    component: redis
+    remedy: redis_recovery
+  register: opened
+"""
+
+RETURN = r"""
+run:
+  description: The run with its id, fencing token, evidence and what is known of the component.
+  returned: always
+  type: dict
+  sample: {}
+
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: open
+say:
+  description: Sentences for the person on call.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_remediation_open import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

@@ -1,0 +1,102 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Close what dead runs left open."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remediation_reconcile
+short_description: Close what dead runs left open
+version_added: "0.1.0"
+description:
+  - Takes the leases of provably dead runs, closes these runs as abandoned, and lists what still has to be put back.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+attributes:
+  check_mode:
+    support: full
+    description: It is judged and shown, nothing is written.
+  diff_mode:
+    support: none
+    description: Nothing of the target is changed, so there is no difference to show.
+options:
+  state_dir:
+    description: The keeper's private directory.
+    type: path
+    required: true
+
+  host:
+    description: The target whose leftovers are looked at.
+    type: str
+    required: true
+  run_id:
+    description: Who reconciles, for the journal.
+    type: str
+    default: ""
+  dead_runs:
+    description: Ids of runs whose controller is provably gone; found by the action plugin.
+    type: list
+    elements: str
+    default: []
+  settled:
+    description: Ids of obligations that have been ended.
+    type: list
+    elements: int
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Close what dead runs left open
+  somabrain.incident_response.remediation_reconcile:
+    state_dir: /var/lib/somabrain/incident_response
+    host: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+abandoned:
+  description: Leases that were taken from dead runs.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+held:
+  description: Leases that stand, each with the reason.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+due:
+  description: Obligations whose end has come.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+owed:
+  description: Obligations that go on.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: act
+say:
+  description: Sentences for the person on call.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_remediation_reconcile import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What only the controller knows of a run: who started it, how to start it again, and which input is raw text."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import typing as t
+
+from ansible import context
+from ansible.release import __version__ as core_version
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import write_durably
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason, with_commands
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
+
+CORE_FLOOR = (2, 18)
+# Read raw, never through a template: what a person or an alert typed must not run.
+FREE_TEXT = (
+    "remediation_reason",
+    "remediation_operator",
+    "remediation_freeze_override",
+    "remediation_without_evidence",
+    "remediation_approval",
+)
+PLAYBOOKS = {"history": "show_history", "check_access": "check_access", "verify": "verify_health"}
+Vars = t.Mapping[str, t.Any]
+
+
+def raw_text(task_vars: Vars, name: str) -> str:
+    """Return a free-text variable as it was typed, "" when it is not set."""
+    return str(task_vars.get(name) or "")
+
+
+def input_reasons(task_vars: Vars) -> list[dict[str, t.Any]]:
+    """Return the reasons against starting at all: ansible-core below the floor, template markers in free text."""
+    reasons = []
+    if tuple(int(part) for part in core_version.split(".")[:2]) < CORE_FLOOR:
+        reasons.append(reason("core_too_old", f"this is ansible-core {core_version}, 2.18 is needed"))
+    names = [*FREE_TEXT, *(task_vars.get("remediation_free_text") or [])]
+    for name in names:
+        if any(mark in raw_text(task_vars, name) for mark in ("{{", "{%", "{#")):
+            text = f"{name} contains template markers: {one_line(raw_text(task_vars, name), 60)}"
+            reasons.append(reason("template_in_input", text))
+    return reasons
+
+
+def operator(task_vars: Vars) -> str:
+    """Return who is acting: remediation_operator, AWX's user, or the user of the controller."""
+    for name in ("remediation_operator", "awx_user_name", "tower_user_name"):
+        if raw_text(task_vars, name):
+            return one_line(raw_text(task_vars, name), 60)
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+
+
+def kill_switch(task_vars: Vars) -> str:
+    """Return the text of the first kill switch file on the controller, "" when there is none."""
+    for path in task_vars.get("remediation_kill_switch_files") or []:
+        if os.path.lexists(str(path)):
+            return f"{path} on the controller"
+    return ""
+
+
+def commands(task_vars: Vars, host: str) -> dict[str, str]:
+    """Return the next commands that reasons name, with this run's playbook, inventory and limit."""
+    args = [str(name) for name in context.CLIARGS.get("args") or ()]
+    playbook = args[0] if args else "PLAYBOOK"
+    inventory = [str(source) for source in context.CLIARGS.get("inventory") or ()]
+    where = [word for source in inventory for word in ("-i", _relative(source))]
+    limit = context.CLIARGS.get("subset")
+    again = ["ansible-playbook", playbook, *where, *(["-l", str(limit)] if limit else [])]
+    filled = {"again": shlex.join(again)}
+    for name, other in PLAYBOOKS.items():
+        filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *(["-l", host] if host else [])])
+    return filled
+
+
+def _relative(path: str) -> str:
+    # Ansible makes inventory paths absolute; the shorter spelling is the one a person can read and copy.
+    if "," in path or not path.startswith("/"):
+        return path
+    shorter = os.path.relpath(path)
+    return path if shorter.startswith("..") else shorter
+
+
+def _beside(playbook: str, other: str) -> str:
+    if not playbook.endswith((".yml", ".yaml")):
+        return f"somabrain.incident_response.{other}"
+    return os.path.join(os.path.dirname(playbook), other.replace("_", "-") + ".yml")
+
+
+def refused(reasons: list[dict[str, t.Any]], task_vars: Vars, host: str) -> Result:
+    """Return the failed result of a step that refuses by itself."""
+    filled = with_commands(reasons, commands(task_vars, host))
+    return {"failed": True, "changed": False, "reasons": filled, "stage": "guard", "msg": f"{filled[0]['code']}: {filled[0]['text']}"}
+
+
+def write_outcome_file(outcome: t.Mapping[str, t.Any], task_vars: Vars) -> str:
+    """Write the outcome to remediation_outcome_file on the controller; return its path, "" when none is wanted.
+
+    With more than one host in the play each gets a file of its own: NAME-HOST.SUFFIX. Raises OSError.
+    """
+    wanted = str(task_vars.get("remediation_outcome_file") or "")
+    if not wanted:
+        return ""
+    stem, suffix = os.path.splitext(os.path.expanduser(wanted))
+    if len(task_vars.get("ansible_play_hosts_all") or []) > 1 and outcome.get("host"):
+        stem = f"{stem}-{outcome['host']}"
+    write_durably(stem + suffix, json.dumps(outcome, indent=1, sort_keys=True, default=str).encode())
+    return stem + suffix
+
+
+class SpineAction(StepAction):
+    """Base of the spine's action plugins: adds overrides and kill switch, fills in the next commands."""
+
+    def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        for name in ("freeze_override", "without_evidence", "approval"):
+            if name in self.STEP.ARGUMENT_SPEC:
+                params[name] = raw_text(task_vars, f"remediation_{name}")
+        if "killed" in self.STEP.ARGUMENT_SPEC:
+            params["killed"] = kill_switch(task_vars)
+        return params
+
+    def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        holders = [result, result.get("verdict"), result.get("run"), result.get("outcome")]
+        filled = commands(task_vars, str(task_vars.get("inventory_hostname") or ""))
+        for holder in holders:
+            if isinstance(holder, dict) and holder.get("reasons"):
+                holder["reasons"] = [one for each in holder["reasons"] for one in with_commands([each], dict(filled, token=str(each.get("token") or "TOKEN")))]
+        return result
