@@ -33,13 +33,23 @@ fail() {
   record "$1" 0 1 0 0 "$2"
 }
 
+# wait_for SECONDS COMMAND...: runs in the background, so that an interrupt reaches clean_up at once; 124 when SECONDS are over.
+wait_for() {
+  local status=0
+  timeout --kill-after=20 "$@" </dev/null &
+  CHILD=$!
+  wait "$CHILD" || status=$?
+  CHILD=""
+  return "$status"
+}
+
 # run_case NAME SECONDS COMMAND...: quiet when it passes, shown whole when it fails; killed after SECONDS.
 run_case() {
   local name=$1 limit=$2 log begun status=0
   shift 2
   log="$RUN_DIR/log/$STAGE-${name//[^A-Za-z0-9._-]/_}.log"
   begun=$(now)
-  timeout --kill-after=20 "$limit" "$@" >"$log" 2>&1 </dev/null || status=$?
+  wait_for "$limit" "$@" >"$log" 2>&1 || status=$?
   finish_case "$name" "$status" "$begun" "$log" "$limit"
 }
 
@@ -68,7 +78,7 @@ run_pytest() {
   shift 3
   log="$RUN_DIR/log/$STAGE-$name.log" xml="$RUN_DIR/log/$STAGE-$name.xml"
   begun=$(now)
-  timeout --kill-after=20 "$limit" "$python" -m pytest -q -rs -p no:cacheprovider "--junitxml=$xml" "$@" >"$log" 2>&1 </dev/null || status=$?
+  wait_for "$limit" "$python" -m pytest -q -rs -p no:cacheprovider "--rootdir=$ROOT" "--junitxml=$xml" "$@" >"$log" 2>&1 || status=$?
   seconds=$(since "$begun")
   # pytest's 5 means that it found no test: that is a skip with a reason, never a pass.
   if [ "$status" -eq 5 ]; then

@@ -36,8 +36,7 @@ start_docker() {
     setsid dockerd --pidfile "$RUN_DIR/dockerd.pid" >"$RUN_DIR/log/dockerd.log" 2>&1 </dev/null &
     DOCKERD_PID=$!
   fi
-  local attempt
-  for attempt in $(seq 1 60); do
+  for _ in $(seq 1 60); do
     engine_answers && return 0
     [ -z "$DOCKERD_PID" ] || kill -0 "$DOCKERD_PID" 2>/dev/null || break
     sleep 0.5

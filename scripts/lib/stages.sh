@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+# One function for each stage of scripts/test. Sourced, never run.
+
+COLLECTION=ansible_collections.somabrain.incident_response
+
+stage_lint() {
+  make_tree
+  local bin="$ROOT/.venv/bin" scripts
+  run_case ruff 120 "$bin/ruff" check "$TREE" || true
+  lint_types || true
+  # Shipped code meets old Pythons; the syntax check alone would not see a function that 3.8 lacks.
+  run_case python-3.8 120 "$bin/vermin" --quiet --target=3.8- --no-tips --violations "$TREE/plugins/module_utils" "$TREE/plugins/modules" || true
+  run_case yamllint 120 env -C "$TREE" "$bin/yamllint" --strict . || true
+  run_case ansible-lint 900 env -C "$TREE" "PATH=$bin:$PATH" "ANSIBLE_COLLECTIONS_PATH=$RUN_DIR/tree:$ROOT/.cache/collections" \
+    ANSIBLE_CONFIG=/dev/null "$bin/ansible-lint" --offline --nocolor -q || true
+  if have shellcheck || apt_install shellcheck; then
+    # Sourced files are checked where they are sourced: only there their variables are known.
+    scripts=$(cd "$TREE" && grep -rlE '^#!.*\b(ba)?sh\b' .)
+    # shellcheck disable=SC2086 # one word for each script
+    run_case shellcheck 120 env -C "$TREE" shellcheck --source-path="$TREE" --external-sources --check-sourced $scripts || true
+  else
+    skip shellcheck "not installed, and only root can install it"
+  fi
+}
+
+lint_types() {
+  local mypy=("$ROOT/.venv/bin/mypy" --config-file "$TREE/pyproject.toml" --cache-dir "$ROOT/.cache/mypy")
+  run_case mypy 600 env -C "$RUN_DIR/tree" "MYPYPATH=$RUN_DIR/tree" "${mypy[@]}" -p "$COLLECTION.plugins" || true
+  # Each folder of scripts is a program of its own, whose modules may bear the names of another's.
+  local folder
+  for folder in scripts/lib tests/unit tests/integration molecule roles/lab/files; do
+    [ -n "$(find "$TREE/$folder" -name '*.py' -print -quit 2>/dev/null)" ] || continue
+    run_case "mypy-${folder//\//-}" 600 env -C "$TREE/$folder" "MYPYPATH=$RUN_DIR/tree:$TREE/$folder" "${mypy[@]}" . || true
+  done
+}
+
+stage_sanity() {
+  make_tree
+  place_get_pip
+  local log="$RUN_DIR/log/sanity.log" begun status=0 version path="$ROOT/.venv/bin:$PATH" python
+  # Each version found is one on which compile and import are tried; the real binary, since a shim may name a version it lacks.
+  for version in 3.8 3.9 3.10 3.12 3.13; do
+    ! python=$(find_python "$version") || path="$path:$(dirname "$python")"
+  done
+  begun=$(now)
+  wait_for 1800 env -C "$TREE" "PATH=$path" "$ROOT/.venv/bin/ansible-test" sanity --local --color no >"$log" 2>&1 || status=$?
+  count_sanity "$log" "$status" "$(since "$begun")"
+}
+
+count_sanity() { # LOG STATUS SECONDS
+  local ran failed=0 skipped
+  ran=$(grep -c '^Running sanity test ' "$1") || true
+  while read -r skipped; do
+    skip "${skipped%%|*}" "${skipped#*|}"
+  done < <(sed -nE 's/^WARNING: Skipping sanity test "([^"]+)" (on Python [0-9.]+ )?(.*)$/\1 \2|\3/p' "$1" | sort -u)
+  if [ "$2" -ne 0 ]; then
+    cat "$1"
+    failed=$(sed -nE 's/^(FATAL|ERROR): The ([0-9]+) sanity test.*/\2/p' "$1" | head -n 1)
+    failed=${failed:-1}
+  fi
+  say "   ansible-test: $ran tests, $failed failed ($3 s)"
+  record ansible-test "$((ran > failed ? ran - failed : 0))" "$failed" 0 "$3" ""
+}
+
+# place_get_pip: ansible-test downloads a bootstrap script that may be out of reach; ensurepip does the same from the disk.
+place_get_pip() {
+  local version cached
+  version=$("$PYTHON" -c 'import inspect, re, ansible_test._internal.python_requirements as m
+print(re.search(r"pip=.([\d.]+)", inspect.getsource(m.get_venv_packages)).group(1))') || return 0
+  cached="$HOME/.ansible/test/cache/get_pip_${version//./_}.py"
+  [ -e "$cached" ] || { mkdir -p "$(dirname "$cached")" && cp "$ROOT/scripts/lib/get_pip.py" "$cached"; }
+}
+
+stage_galaxy() {
+  make_tree
+  local bin="$ROOT/.venv/bin" tarball
+  run_case changelog 60 env -C "$TREE" "$bin/antsibull-changelog" lint || true
+  run_case build 120 env -C "$TREE" ANSIBLE_CONFIG=/dev/null "$bin/ansible-galaxy" collection build --output-path "$RUN_DIR/build" || return 0
+  tarball=$(echo "$RUN_DIR"/build/*.tar.gz)
+  printf '[galaxy-importer]\nrun_ansible_lint = false\nrun_ansible_test = false\nansible_local_tmp = %s\n' "$RUN_DIR/importer" >"$RUN_DIR/importer.cfg"
+  run_case importer 300 env -C "$RUN_DIR" "PATH=$bin:$PATH" "GALAXY_IMPORTER_CONFIG=$RUN_DIR/importer.cfg" \
+    "$PYTHON" -m galaxy_importer.main "$tarball" || true
+  run_case install 120 env ANSIBLE_CONFIG=/dev/null "$bin/ansible-galaxy" collection install --offline -p "$RUN_DIR/installed" "$tarball" || true
+}
+
+stage_unit() { run_pytest pytest 900 "$PYTHON" "$ROOT/tests/unit" || true; }
+
+stage_integration() { run_pytest pytest 1800 "$PYTHON" "$ROOT/tests/integration" || true; }
+
+stage_molecule() {
+  local file name docker=yes
+  if ! ensure_collections; then
+    fail collections "the PyPI package ansible, which carries community.docker, could not be fetched"
+    return 0
+  fi
+  ensure_docker && ensure_image || docker=no
+  for file in "$ROOT"/molecule/${SCENARIO:-*}/molecule.yml; do
+    name=$(basename "$(dirname "$file")")
+    if [ ! -e "$file" ]; then
+      fail "$name" "no such scenario"
+    elif [ "$docker" = no ] && ! grep -q 'groups:.*\blocal\b' "$file"; then
+      skip "$name" "$WHY_NO_DOCKER"
+    else
+      tell_story "$name"
+    fi
+  done
+}
+
+tell_story() { # NAME: one scenario from create to destroy; its testinfra tests are counted, and a story without any proves nothing.
+  local log="$RUN_DIR/log/molecule-$1.log" xml="$RUN_DIR/log/molecule-$1.xml" begun status=0 seconds counts
+  begun=$(now)
+  wait_for 600 env -C "$ROOT" "PATH=$ROOT/.venv/bin:$PATH" "PYTEST_ADDOPTS=--junitxml=$xml" NO_COLOR=1 \
+    "$ROOT/.venv/bin/molecule" --base-config "$ROOT/.config/molecule/config.yml" test -s "$1" >"$log" 2>&1 || status=$?
+  seconds=$(since "$begun")
+  if [ "$status" -eq 0 ] && [ ! -s "$xml" ]; then
+    fail "$1" "has no tests/test_*.py, so it proves nothing"
+    return 0
+  fi
+  counts="0 1 0"
+  [ ! -s "$xml" ] || counts=$("$PYTHON" "$ROOT/scripts/lib/results.py" junit "$xml" "$status")
+  [ "$status" -eq 0 ] || cat "$log"
+  # shellcheck disable=SC2086 # three numbers
+  record "$1" $counts "$seconds" "$([ "$status" -eq 0 ] || echo "exit $status")"
+  say "   $1: $counts (passed, failed, skipped; $seconds s)"
+}
+
+stage_compat() {
+  # Ansible's floor, and the newest that needs a newer Python than Debian 12 has.
+  compat_with 2.18 3.11 3.12 3.13
+  compat_with 2.21 3.13 3.12
+  local python
+  if python=$(find_python 3.8); then
+    run_case compile-3.8 120 env PYTHONDONTWRITEBYTECODE=1 "$python" "$ROOT/scripts/lib/compile.py" "$ROOT/plugins/module_utils" "$ROOT/plugins/modules" || true
+  else
+    skip compile-3.8 "no Python 3.8 here; lint checked the same code with vermin"
+  fi
+}
+
+compat_with() { # CORE PYTHON...: the unit tests and one recovery on the lab under that ansible-core
+  local core=$1 python venv
+  shift
+  if ! python=$(find_python "$@"); then
+    skip "core-$core" "ansible-core $core needs Python $1, and there is none here"
+    return 0
+  fi
+  venv="$ROOT/.cache/venv-core-$core"
+  if ! "$venv/bin/python" -c 'import ansible, pytest' 2>/dev/null; then
+    rm -rf "$venv"
+    grep -hv -i '^ansible-core' "$ROOT/requirements/requirements.txt" >"$RUN_DIR/requirements-$core.txt"
+    run_case "venv-core-$core" 120 "$python" -m venv "$venv" || return 0
+    run_case "install-core-$core" 600 "$venv/bin/pip" install --quiet "ansible-core==$core.*" pytest hypothesis \
+      -r "$RUN_DIR/requirements-$core.txt" || return 0
+  fi
+  PATH="$venv/bin:$PATH" run_pytest "unit-core-$core" 900 "$venv/bin/python" "$ROOT/tests/unit" || true
+  PATH="$venv/bin:$PATH" run_pytest "smoke-core-$core" 900 "$venv/bin/python" -m smoke "$ROOT/tests/integration" || true
+}
