@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -13,7 +12,7 @@ from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import input_reasons, refused, write_outcome_file
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import input_reasons, refused_run
 
 SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}}
 
@@ -33,14 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             reasons.append(reason("no_host_matched", f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"))
         if not reasons:
             return {"changed": False, "hosts": matched}
-        result = refused(reasons, task_vars, "")
-        now = time.time()
-        result["outcome"] = {
-            "schema": 1, "outcome": "refused", "green": False, "target": str(params["hosts"]), "host": "", "component": "",
-            "reasons": result["reasons"], "seconds": 0.0, "closed_at": now, "acts": [], "check_mode": self._task.check_mode,
-        }  # fmt: skip
-        write_outcome_file(result["outcome"], task_vars)
-        return result
+        return refused_run(reasons, task_vars, target=str(params["hosts"]))
 
     def _matched(self, pattern: str, task_vars: dict[str, t.Any]) -> list[str]:
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)

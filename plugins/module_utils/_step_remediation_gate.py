@@ -21,7 +21,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     deadline={"type": "float", "default": 30.0},
     owes={
         "type": "dict",
-        "default": {},
         "options": {
             "kind": {"type": "str", "required": True},
             "body": {"type": "dict", "default": {}},

@@ -18,6 +18,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "limit": {"type": "int", "default": 20},
     "run_id": {"type": "str", "default": ""},
     "export": {"type": "bool", "default": False},
+    "quiet": {"type": "bool", "default": False},
 }
 
 
@@ -36,7 +37,7 @@ def run(params: Params, check: bool) -> Result:
         if params["run_id"]:
             result["steps"] = ledger.journal_of(params["run_id"])
     result["chain"] = {"whole": broken is None, "broken_at": broken, "records": count["records"], "head": head["hash"]}
-    return dict(result, stage="assess", say=_say(result, time.time()))
+    return dict(result, stage="assess", say=[] if params["quiet"] else _say(result, time.time()))
 
 
 def _say(result: t.Mapping[str, t.Any], now: float) -> list[str]:

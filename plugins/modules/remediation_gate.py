@@ -43,7 +43,6 @@ options:
   owes:
     description: Something with an end that this act begins, for reconcile to find when the run dies.
     type: dict
-    default: {}
     suboptions:
       kind:
         description: What it is.

@@ -41,6 +41,10 @@ options:
     description: Return the whole journal.
     type: bool
     default: false
+  quiet:
+    description: Say nothing to the person on call.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import time
 import typing as t
 
 from ansible import context
@@ -89,15 +90,26 @@ def _relative(path: str) -> str:
 
 
 def _beside(playbook: str, other: str) -> str:
-    if not playbook.endswith((".yml", ".yaml")):
-        return f"somabrain.incident_response.{other}"
-    return os.path.join(os.path.dirname(playbook), other.replace("_", "-") + ".yml")
+    path = os.path.join(os.path.dirname(playbook), other.replace("_", "-") + ".yml")
+    return path if os.path.exists(path) else f"somabrain.incident_response.{other}"
 
 
 def refused(reasons: list[dict[str, t.Any]], task_vars: Vars, host: str) -> Result:
     """Return the failed result of a step that refuses by itself."""
     filled = with_commands(reasons, commands(task_vars, host))
     return {"failed": True, "changed": False, "reasons": filled, "stage": "guard", "msg": f"{filled[0]['code']}: {filled[0]['text']}"}
+
+
+def refused_run(reasons: list[dict[str, t.Any]], task_vars: Vars, *, component: str = "", target: str = "") -> Result:
+    """Return the failed result of a refusal before any run was opened, its outcome written and published like any other."""
+    result = refused(reasons, task_vars, "")
+    outcome = {
+        "schema": 1, "outcome": "refused", "green": False, "target": target or component, "host": "", "component": component,
+        "reasons": result["reasons"], "seconds": 0.0, "closed_at": time.time(), "acts": [],
+        "check_mode": bool(task_vars.get("ansible_check_mode")),
+    }  # fmt: skip
+    outcome["controller_file"] = write_outcome_file(outcome, task_vars)
+    return dict(result, outcome=outcome)
 
 
 def write_outcome_file(outcome: t.Mapping[str, t.Any], task_vars: Vars) -> str:
