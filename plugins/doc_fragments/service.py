@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options that name a service (SERVICE_SPEC in _services.py)."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  manager:
+    description: The service manager that runs the service.
+    type: str
+    choices: [supervisor, systemd]
+    required: true
+  name:
+    description:
+      - Name of the one service. Under V(systemd) a unit, where a bare name means a C(.service); under V(supervisor) V(program) or V(group:program).
+      - Patterns such as V(group:*) are refused.
+    type: str
+    required: true
+  scope:
+    description: Under V(systemd), whether the unit belongs to the system or to the user of the task.
+    type: str
+    choices: [system, user]
+    default: system
+  supervisor_url:
+    description: Under V(supervisor), where supervisord listens, V(unix:///path) or V(http://127.0.0.1:port); other hosts are refused.
+    type: str
+    default: unix:///var/run/supervisor.sock
+  supervisor_username:
+    description: User name of supervisord's interface, where it wants one.
+    type: str
+  supervisor_password:
+    description: Password of supervisord's interface, where it wants one.
+    type: str
+"""

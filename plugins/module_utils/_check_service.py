@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check of kind ``service``: what the service manager says about a service.
+
+Running is well; stopped, failed or in a restart loop is sick; a manager that cannot be asked, an unknown service
+and a service in between are unknown. A service that runs can still be ill inside: that is for other checks.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import identity_of
+
+OPTIONS: dict[str, t.Any] = {
+    **_services.SERVICE_SPEC,
+    "service": {"type": "str", "required": True},
+    "restarts_before": {"type": "int"},
+}
+
+HEALTH_OF = {"running": State.WELL, "stopped": State.SICK, "failed": State.SICK, "backoff": State.SICK}
+# A restart loop allows no restart: whatever breaks it has to be found first.
+ACTIONS: t.Mapping[str, tuple[str, ...]] = {
+    "stopped": ("start",),
+    "failed": ("start",),
+    "backoff": ("hold",),
+    "starting": ("wait",),
+    "stopping": ("wait",),
+}
+FACTS = (
+    "restarts",
+    "exit_code",
+    "signal",
+    "oom_killed",
+    "start_limit_hit",
+    "autorestart",
+    "held",
+    "started_at",
+    "process_state",
+    "result",
+    "start_timeout",
+    "manager",
+)
+
+
+def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Return the state of the service (keys of ``_service.blank``) within *deadline* seconds; raises StepError only for a bad name."""
+    named = dict(options, name=options["service"])
+    return _services.manager_of(named).load_state(named, deadline)
+
+
+def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
+    """Judge a service's state. ``restarts_before`` makes restarts since then a sickness, even while it runs."""
+    word = str(raw["state"])
+    findings = [Finding("service", _state_of(raw), sentence(raw), {"state": word, "pid": raw["pid"]})]
+    before, now = options.get("restarts_before"), raw.get("restarts")
+    if before is not None and now is not None:
+        grown = int(now) - int(before)
+        state = State.SICK if grown > 0 else State.WELL
+        findings.append(Finding("restarts", state, "restarted %d times by its manager meanwhile" % max(0, grown), {"grown": max(0, grown)}))
+    actions = ("reset_failed", "start") if word == "failed" and raw.get("start_limit_hit") else ACTIONS.get(word, ())
+    return Health(tuple(findings), word, identity_of(raw), actions, {key: raw.get(key) for key in FACTS})
+
+
+def _state_of(raw: t.Mapping[str, t.Any]) -> State:
+    if not raw.get("reachable") or not raw.get("exists"):
+        return State.UNKNOWN
+    if raw["state"] == "running" and raw.get("process_state") == "T":
+        return State.SICK
+    return HEALTH_OF.get(str(raw["state"]), State.UNKNOWN)
+
+
+def sentence(raw: t.Mapping[str, t.Any]) -> str:
+    """Return what a person wants to read about this state, in one sentence."""
+    name, manager = raw["name"], raw["manager"]
+    if not raw.get("reachable"):
+        return "%s: %s" % (name, raw["detail"])
+    if not raw.get("exists"):
+        return "%s does not know a service %s" % (manager, name)
+    if raw["state"] == "running" and raw.get("process_state") == "T":
+        return "%s is suspended (pid %s); SIGCONT lets it go on" % (name, raw["pid"])
+    if raw["state"] in ("running", "starting", "stopping"):
+        return "%s is %s under %s (pid %s)" % (name, raw["state"], manager, raw["pid"])
+    return "%s is %s under %s%s" % (name, {"backoff": "in a restart loop"}.get(raw["state"], raw["state"]), manager, _how(raw))
+
+
+def _how(raw: t.Mapping[str, t.Any]) -> str:
+    known = (
+        ("killed for lack of memory", raw.get("oom_killed")),
+        ("ended by %s" % raw.get("signal"), raw.get("signal")),
+        ("exit code %s" % raw.get("exit_code"), raw.get("exit_code") not in (None, 0)),
+        ("start limit reached", raw.get("start_limit_hit")),
+        (str(raw.get("detail")), raw["state"] == "unknown"),
+    )
+    words = [text for text, holds in known if holds]
+    return " (%s)" % ", ".join(words) if words else ""

@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all service managers share: the shape of a service's state, waiting by the manager's word, and signals that never hit a stranger.
+
+A state is a plain dict with the keys of ``blank``. Nothing here knows a technology.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+
+Options = t.Mapping[str, t.Any]
+ServiceState = t.Dict[str, t.Any]
+
+LOG_BYTES = 256 * 1024
+POLL = 0.03
+
+
+class Clock:
+    """A total deadline in seconds from now; ``left`` never goes below zero."""
+
+    def __init__(self, seconds: float) -> None:
+        self.begun = time.monotonic()
+        self.end = self.begun + max(0.0, seconds)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.end - time.monotonic())
+
+    @property
+    def passed(self) -> float:
+        return time.monotonic() - self.begun
+
+
+def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
+    """Return a state in which nothing is known yet but what is given.
+
+    ``state`` is running, starting, stopping, backoff, stopped, failed or unknown; times are epoch seconds, timeouts seconds;
+    None means that the manager does not tell.
+    """
+    state: ServiceState = {
+        "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
+        "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
+        "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
+        "start_timeout": None, "stop_timeout": None,
+        "result": "", "detail": "",
+    }  # fmt: skip
+    state.update(known)
+    return state
+
+
+def process_facts(pid: int) -> dict[str, t.Any]:
+    """Return ``start_time_ticks``, ``started_at`` and ``process_state`` (R, S, D, T, Z, ...) of *pid*, {} when it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            fields = file.read(4096).rpartition(b")")[2].split()
+        ticks = int(fields[19])
+        return {
+            "start_time_ticks": ticks,
+            "started_at": round(_boot_time() + ticks / os.sysconf("SC_CLK_TCK"), 2),
+            "process_state": fields[0].decode(),
+        }
+    except (OSError, IndexError, ValueError):
+        return {}
+
+
+def _boot_time() -> float:
+    with open("/proc/stat", "rb") as file:
+        for line in file:
+            if line.startswith(b"btime "):
+                return float(line.split()[1])
+    return 0.0
+
+
+def identity_of(state: ServiceState) -> dict[str, t.Any]:
+    """Return what tells this process from the next one that gets its pid; {} where no process runs."""
+    return {"pid": state["pid"], "start_time_ticks": state["start_time_ticks"]} if state["pid"] else {}
+
+
+def is_gone(identity: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether the process of *identity* has ended (a zombie has)."""
+    if not identity:
+        return True
+    facts = process_facts(int(identity["pid"]))
+    return not facts or facts["start_time_ticks"] != identity["start_time_ticks"] or facts["process_state"] == "Z"
+
+
+def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
+    """Send a signal to exactly the process of *identity*; False when that process is gone.
+
+    Raises StepError where the signal is not permitted.
+    """
+    pid = int(identity["pid"])
+    opener = getattr(os, "pidfd_open", None)
+    try:
+        # The descriptor pins the process between the check and the signal, so that a reused pid is never hit.
+        handle = opener(pid) if opener else -1
+        try:
+            if is_gone(identity):
+                return False
+            if handle >= 0:
+                signal.pidfd_send_signal(handle, number)  # type: ignore[attr-defined,unused-ignore]
+            else:
+                os.kill(pid, number)
+        finally:
+            if handle >= 0:
+                os.close(handle)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        raise StepError("no permission to signal process %d; set become: true for this task" % pid) from None
+    return True
+
+
+def wait_for(done: t.Callable[[], bool], clock: Clock, pause: float = POLL) -> bool:
+    """Ask until *done* or the clock has run out; the last answer counts."""
+    while not done():
+        if not clock.left:
+            return False
+        time.sleep(min(pause, clock.left))
+    return True
+
+
+def tail_of(path: str, lines: int, limit: int = LOG_BYTES) -> bytes:
+    """Return the last *lines* lines of a file, at most *limit* bytes, b"" where there is no such regular file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            return last_lines(file.read(limit), lines)
+        except (OSError, ValueError):
+            return b""
+
+
+def last_lines(data: bytes, lines: int) -> bytes:
+    """Return the last *lines* lines of *data*."""
+    return b"".join(data.splitlines(keepends=True)[-lines:]) if lines > 0 else b""

@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The registry of service managers.
+
+A new one is one ``_service_<manager>.py``, one line here, and one folder in roles/service_manager.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _service_supervisor, _service_systemd
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Options, ServiceState
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+
+
+class Manager(t.Protocol):
+    """What a service manager can do. Deadlines are seconds from now; acts raise StepError, ``load_state`` only for a bad name.
+
+    ``options`` has ``name`` and the options of ``SERVICE_SPEC``; ``hold`` and the like return a sentence on what they did.
+    """
+
+    MANAGER: str
+
+    def check_name(self, name: str) -> None: ...
+    def load_state(self, options: Options, deadline: float) -> ServiceState: ...
+    def start(self, options: Options, deadline: float) -> None: ...
+    def stop(self, options: Options, deadline: float) -> bool: ...
+    def send_signal(self, options: Options, name: str, deadline: float) -> None: ...
+    def reset_failed(self, options: Options, deadline: float) -> str: ...
+    def hold(self, options: Options, deadline: float) -> str: ...
+    def release(self, options: Options, deadline: float) -> str: ...
+    def extend_start_timeout(self, options: Options, seconds: float, deadline: float) -> str: ...
+    def logs_tail(self, options: Options, lines: int, deadline: float) -> bytes: ...
+
+
+MANAGERS: t.Mapping[str, t.Any] = {
+    "supervisor": _service_supervisor,
+    "systemd": _service_systemd,
+}
+
+# The options by which a service is named, common to looking, acting and the check kind `service`.
+SERVICE_SPEC: t.Mapping[str, t.Any] = {
+    "manager": {"type": "str", "choices": sorted(MANAGERS), "required": True},
+    "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
+    "supervisor_url": {"type": "str", "default": "unix:///var/run/supervisor.sock"},
+    "supervisor_username": {"type": "str"},
+    "supervisor_password": {"type": "str", "no_log": True},
+}
+
+
+def manager_of(options: Options) -> Manager:
+    """Return the manager that *options* names; raises StepError for an unknown one or a name it would misread."""
+    known = MANAGERS.get(str(options.get("manager")))
+    if known is None:
+        raise StepError("manager must be one of %s, not %s" % (", ".join(sorted(MANAGERS)), one_line(options.get("manager"), 40)))
+    known.check_name(str(options.get("name") or ""))
+    return t.cast(Manager, known)

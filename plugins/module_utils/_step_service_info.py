@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step: look at a service as its manager sees it, three-valued, and wait for it where that is asked for."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_service, _services
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health, State, wait_until_well
+from ansible_collections.somabrain.incident_response.plugins.module_utils._look_options import LOOK_SPEC, patience_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **LOOK_SPEC,
+    **_services.SERVICE_SPEC,
+    "name": {"type": "str", "required": True},
+    "restarts_before": {"type": "int"},
+    "log_lines": {"type": "int", "default": 0},
+}
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return the health of the service, its state under ``service`` and its last log lines under ``log``."""
+    options = dict(params, service=params["name"])
+    last: dict[str, t.Any] = {}
+
+    def look() -> Health:
+        last.update(_check_service.load(options, params["probe_timeout"]))
+        return _check_service.judge(last, options)
+
+    proof = wait_until_well(look, patience_of(params), health_of=_health_of, identity_of=_identity_of)
+    health: Health = proof.last
+    proven = {"proven": proof.proven, "passes": proof.passes, "looks": proof.looks, "seconds": proof.seconds}
+    said = {"say": [finding.text for finding in health.findings], "stage": params["stage"]}
+    return {"changed": False, **health.as_dict(), **proven, **said, "service": last, "log": load_log(params)}
+
+
+def load_log(params: Params) -> list[str]:
+    """Return the last ``log_lines`` lines, each fit for a terminal."""
+    if params["log_lines"] <= 0:
+        return []
+    raw = _services.manager_of(params).logs_tail(params, min(params["log_lines"], 2000), params["probe_timeout"])
+    return [one_line(line, 400) for line in raw.splitlines()]
+
+
+def _health_of(health: Health) -> State:
+    return health.health
+
+
+def _identity_of(health: Health) -> object:
+    return dict(health.identity)

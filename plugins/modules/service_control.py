@@ -1,0 +1,149 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One bounded act on one service."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_control
+short_description: One bounded act on one service
+version_added: "0.1.0"
+description:
+  - Starts, stops, restarts or signals one service under supervisor or systemd, or tells its manager to leave it alone for a while.
+  - Returns within O(timeout) and a second, whatever happens, and never sends SIGKILL unless O(force) is set, nor lets the manager send it.
+  - A start waits for the manager's word only. Whether the service is well is for M(somabrain.incident_response.health_info) to say.
+  - With supervisor's C(autorestart), a program that ends is spawned again at once; that successor, which has served nobody yet, then gets
+    supervisor's own stop.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.service
+attributes:
+  check_mode:
+    support: full
+    description: Looks, and says what it would do.
+  diff_mode:
+    support: full
+    description: The state of the service before and after.
+options:
+  action:
+    description:
+      - V(start) and V(stop) do nothing where it is so already; V(restart) stops and starts.
+      - V(signal) sends O(signal).
+      - V(reset_failed) forgets failures and the start limit of a systemd unit.
+      - V(hold) keeps the manager from starting the service by itself until V(release). Under V(systemd) that is a runtime drop-in, gone
+        at the next boot; supervisor can hold only what does not run.
+      - V(extend_start_timeout) gives a systemd unit O(start_timeout) seconds to become ready, a start that is under way included.
+    type: str
+    choices: [start, stop, restart, signal, reset_failed, hold, release, extend_start_timeout]
+    required: true
+  signal:
+    description: The signal of O(action=signal); V(KILL) needs O(force).
+    type: str
+    choices: [HUP, CONT, TERM, INT, USR1, USR2, KILL]
+  timeout:
+    description: Seconds for the whole act.
+    type: float
+    default: 15.0
+  stop_timeout:
+    description: Seconds for the service to stop; by default all of O(timeout), for a restart two thirds of it.
+    type: float
+  start_timeout:
+    description: Seconds that O(action=extend_start_timeout) gives.
+    type: float
+  wait_for:
+    description: Whether a start waits until the manager says running, or only until a process is there.
+    type: str
+    choices: [running, spawned]
+    default: running
+  force:
+    description: Whether a service that does not stop in time is killed. What it has not written is lost then.
+    type: bool
+    default: false
+  stage:
+    description: Stage of the run that this act belongs to.
+    type: str
+    choices: [act, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.service_info
+"""
+
+EXAMPLES = r"""
+- name: Restart the API
+  somabrain.incident_response.service_control:
+    manager: supervisor
+    name: api
+    action: restart
+    supervisor_url: unix:///run/supervisor.sock
+
+- name: Give Redis ten minutes to load its data
+  somabrain.incident_response.service_control:
+    manager: systemd
+    name: redis-server
+    action: extend_start_timeout
+    start_timeout: 600
+"""
+
+RETURN = r"""
+before:
+  description: What the manager said of the service before the act.
+  returned: always
+  type: dict
+  sample: {manager: supervisor, name: api, state: running, pid: 4711}
+after:
+  description: What it said after the act.
+  returned: always
+  type: dict
+  sample: {manager: supervisor, name: api, state: running, pid: 4812}
+identity:
+  description: Process id and start time in clock ticks after the act; empty where none runs.
+  returned: success
+  type: dict
+  sample: {pid: 4812, start_time_ticks: 90911}
+settled:
+  description: Whether the manager said running in time after a start; with V(false) it is still starting.
+  returned: success
+  type: bool
+  sample: true
+killed:
+  description: Whether SIGKILL was sent.
+  returned: always
+  type: bool
+  sample: false
+stopped:
+  description: V(false) when the service did not stop in time and was not killed.
+  returned: when it did not stop
+  type: bool
+  sample: false
+pid:
+  description: The process that did not stop.
+  returned: when it did not stop
+  type: int
+  sample: 4711
+seconds:
+  description: How long the act took.
+  returned: always
+  type: float
+  sample: 0.31
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: act
+say:
+  description: Sentences for the person on call.
+  returned: success
+  type: list
+  elements: str
+  sample: [api restarted under supervisor in 0.3 s (pid 4812)]
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_service_control import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a service as its manager sees it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service_info
+short_description: Look at a service as its manager sees it
+version_added: "0.1.0"
+description:
+  - Says whether a service runs, under supervisor or systemd, in three words - well, sick or unknown - with what its manager knows of it.
+  - A manager that cannot be asked gives unknown, never a failure. A service that runs can still be ill inside; that is for other looks.
+  - Waits for the service to be well where O(timeout) says so.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.service
+attributes:
+  check_mode:
+    support: full
+    description: It only looks.
+  diff_mode:
+    support: none
+    description: Nothing is changed, so there is no difference to show.
+options:
+  restarts_before:
+    description: Count of automatic restarts at an earlier look; if it has grown since, the service is sick.
+    type: int
+  log_lines:
+    description: How many of its last log lines to return.
+    type: int
+    default: 0
+  look_from:
+    description: Where to look from; a service manager is always asked on the target unless V(controller) is said.
+    type: str
+    choices: [auto, controller, target]
+    default: auto
+  stands_on:
+    description: Set by the action plugin, where the look really stands.
+    type: str
+    choices: [controller, target]
+    default: target
+  passes:
+    description: How many consecutive well looks prove it.
+    type: int
+    default: 1
+  window:
+    description: Least seconds from the first to the last of these looks.
+    type: float
+    default: 0.0
+  timeout:
+    description: Seconds to wait for it to be well; 0 looks once.
+    type: float
+    default: 0.0
+  interval:
+    description: Seconds between two looks.
+    type: float
+    default: 0.2
+  probe_timeout:
+    description: Seconds that one look may take.
+    type: float
+    default: 3.0
+  stage:
+    description: Stage of the run that this look belongs to.
+    type: str
+    choices: [open, assess, guard, act, verify, undo, close]
+    default: assess
+seealso:
+  - module: somabrain.incident_response.service_control
+"""
+
+EXAMPLES = r"""
+- name: Look at Redis
+  somabrain.incident_response.service_info:
+    manager: systemd
+    name: redis-server
+    log_lines: 20
+  register: redis_service
+
+- name: Wait until the API has run for five seconds without a restart
+  somabrain.incident_response.service_info:
+    manager: supervisor
+    name: api
+    supervisor_url: unix:///run/supervisor.sock
+    window: 5
+    passes: 3
+    timeout: 30
+"""
+
+RETURN = r"""
+health:
+  description: V(well), V(sick) or V(unknown).
+  returned: always
+  type: str
+  sample: sick
+state:
+  description: V(running), V(starting), V(stopping), V(backoff) (between two automatic restarts), V(stopped), V(failed) or V(unknown).
+  returned: always
+  type: str
+  sample: failed
+identity:
+  description: Process id and start time in clock ticks, which tell this process from the next one; empty where none runs.
+  returned: always
+  type: dict
+  sample: {pid: 4711, start_time_ticks: 90211}
+actions:
+  description: Acts that this state allows.
+  returned: always
+  type: list
+  elements: str
+  sample: [start]
+facts:
+  description: The main facts of RV(service).
+  returned: always
+  type: dict
+  sample: {restarts: 3, exit_code: 1, signal: "", oom_killed: false, start_limit_hit: true}
+findings:
+  description: What was found, each with name, state, text and data.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+service:
+  description: All that the manager tells, V(null) where it does not tell.
+  returned: always
+  type: dict
+  sample: {manager: systemd, name: redis-server.service, state: failed, pid: 0, restarts: 4, exit_code: 1, start_limit_hit: true}
+log:
+  description: The last log lines, escaped for a terminal.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+proven:
+  description: Whether as many consecutive looks as asked for were well.
+  returned: always
+  type: bool
+  sample: false
+passes:
+  description: Consecutive well looks at the end.
+  returned: always
+  type: int
+  sample: 0
+looks:
+  description: How often it looked.
+  returned: always
+  type: int
+  sample: 1
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+  sample: 0.01
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: assess
+say:
+  description: Sentences for the person on call.
+  returned: always
+  type: list
+  elements: str
+  sample: [redis-server.service is failed under systemd (exit code 1, start limit reached)]
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_service_info import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

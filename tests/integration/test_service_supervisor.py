@@ -1,0 +1,262 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services under a real supervisord on a socket of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_control, _step_service_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+
+SUPERVISORD = shutil.which("supervisord", path=os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", ""))
+IGNORES_TERM = "import signal,time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+EXITS_CLEANLY = "import signal,sys,time; signal.signal(15, lambda *a: (time.sleep(0.3), sys.exit(0))); time.sleep(600)"
+PROGRAMS = {
+    "plain": ("sleep 600", "startsecs=0\nautorestart=false"),
+    "again": ("sleep 600", "startsecs=0\nautorestart=true"),
+    "unexpected": (f'{sys.executable} -c "{EXITS_CLEANLY}"', "startsecs=0\nautorestart=unexpected"),
+    "stubborn": (f'{sys.executable} -c "{IGNORES_TERM}"', "startsecs=0\nautorestart=false"),
+    "loop": ("false", "startsecs=1\nstartretries=50"),
+    "given-up": ("false", "startsecs=1\nstartretries=0"),
+    "exits": ('sh -c "sleep 0.2; exit 7"', "startsecs=0\nautorestart=false"),
+    "slow": ("sleep 600", "startsecs=2\nautorestart=false\nautostart=false"),
+}
+
+pytestmark = pytest.mark.skipif(SUPERVISORD is None, reason="supervisord is not installed")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
+    home: Path = tmp_path_factory.mktemp("sv")
+    sections = "".join(f"[program:{name}]\ncommand={command}\nstopwaitsecs=1\n{more}\n" for name, (command, more) in PROGRAMS.items())
+    (home / "s.conf").write_text(
+        f"[unix_http_server]\nfile={home}/s.sock\n[supervisord]\nnodaemon=true\nlogfile={home}/s.log\npidfile={home}/s.pid\nchildlogdir={home}\n"
+        "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n" + sections
+    )
+    daemon = subprocess.Popen([str(SUPERVISORD), "-c", str(home / "s.conf")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(200):
+        if (home / "s.sock").exists():
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)
+    yield f"unix://{home}/s.sock"
+    for name in PROGRAMS:
+        pid = look(name, f"unix://{home}/s.sock")["service"]["pid"]
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+    daemon.terminate()
+    daemon.wait(20)
+
+
+def options(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
+    given = {"manager": "supervisor", "scope": "system", "supervisor_url": url, "supervisor_username": None, "supervisor_password": None, "name": name}
+    return {**given, **more}
+
+
+def look(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
+    patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "interval": 0.1, "probe_timeout": 3.0, "stage": "assess"}
+    return _step_service_info.run({**options(name, url), **patience, "restarts_before": None, "log_lines": 0, **more}, False)
+
+
+def act(name: str, action: str, url: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
+    given = {"action": action, "signal": None, "timeout": 5.0, "stop_timeout": None, "start_timeout": None, "wait_for": "running"}
+    return _step_service_control.run({**options(name, url), **given, "force": False, "stage": "act", **more}, check)
+
+
+def test_a_running_program_is_well_and_names_its_process(url: str) -> None:
+    act("plain", "start", url)
+    seen = look("plain", url)
+    assert (seen["health"], seen["state"]) == ("well", "running")
+    assert seen["identity"]["pid"] == seen["service"]["pid"] > 0
+    assert seen["service"]["autorestart"] == "false"
+    assert abs(seen["service"]["started_at"] - time.time()) < 60
+
+
+def test_start_and_stop_do_nothing_twice(url: str) -> None:
+    act("plain", "start", url)
+    assert act("plain", "start", url)["changed"] is False
+    assert act("plain", "stop", url)["after"]["pid"] == 0
+    assert act("plain", "stop", url)["changed"] is False
+    assert act("plain", "start", url)["changed"] is True
+
+
+def test_a_restart_gives_a_new_process_and_is_quick(url: str) -> None:
+    act("plain", "start", url)
+    result = act("plain", "restart", url)
+    assert result["before"]["pid"] != result["after"]["pid"] > 0
+    assert result["identity"] == {"pid": result["after"]["pid"], "start_time_ticks": result["after"]["start_time_ticks"]}
+    assert result["seconds"] < 2.0
+
+
+def test_check_mode_changes_nothing_and_says_what_it_would_do(url: str) -> None:
+    before = look("plain", url)["identity"]
+    result = act("plain", "restart", url, check=True)
+    assert result["changed"] is True
+    assert "would restart plain" in result["say"][0]
+    assert look("plain", url)["identity"] == before
+
+
+@pytest.mark.parametrize("name", ["again", "unexpected"])
+def test_a_program_that_supervisor_restarts_by_itself_stays_stopped(url: str, name: str) -> None:
+    act(name, "start", url)
+    assert act(name, "stop", url)["after"]["state"] in ("stopped", "failed")
+    time.sleep(1.5)
+    assert look(name, url)["service"]["pid"] == 0
+
+
+@pytest.mark.parametrize("name", ["again", "unexpected"])
+def test_such_a_program_is_restarted_once(url: str, name: str) -> None:
+    act(name, "start", url)
+    result = act(name, "restart", url)
+    time.sleep(1.2)
+    assert look(name, url)["identity"] == result["identity"] != {"pid": result["before"]["pid"]}
+
+
+def test_what_ignores_the_stop_is_not_killed_neither_by_us_nor_by_supervisor(url: str) -> None:
+    act("stubborn", "start", url)
+    time.sleep(0.4)
+    begun = time.monotonic()
+    with pytest.raises(StepError, match="was not killed") as raised:
+        act("stubborn", "stop", url, timeout=1.0)
+    assert time.monotonic() - begun < 2.0
+    pid = raised.value.data["pid"]
+    assert raised.value.data["stopped"] is False
+    time.sleep(1.5)
+    assert look("stubborn", url)["service"]["pid"] == pid
+
+
+def test_force_kills_it_after_the_graceful_time(url: str) -> None:
+    act("stubborn", "start", url)
+    time.sleep(0.4)
+    result = act("stubborn", "restart", url, timeout=3.0, stop_timeout=0.5, force=True)
+    assert result["killed"] is True
+    assert result["after"]["pid"] not in (0, result["before"]["pid"])
+    assert "killed after it ignored the stop" in result["say"][0]
+
+
+def test_a_crash_loop_is_sick_and_can_be_held(url: str) -> None:
+    seen = look("loop", url)
+    assert seen["health"] in ("sick", "unknown")
+    for _ in range(100):
+        if look("loop", url)["state"] == "backoff":
+            break
+        time.sleep(0.05)
+    held = act("loop", "hold", url)
+    assert held["after"]["state"] == "stopped"
+    time.sleep(1.5)
+    assert look("loop", url)["state"] == "stopped"
+
+
+def test_restarts_of_a_crash_loop_are_counted(url: str) -> None:
+    with pytest.raises(StepError, match="did not start"):
+        act("given-up", "start", url, timeout=3.0)
+    seen = look("given-up", url)
+    assert seen["service"]["start_limit_hit"] is True
+    assert seen["service"]["restarts"] >= 1
+    assert seen["service"]["exit_code"] == 1
+
+
+def test_an_exit_code_and_a_killing_signal_are_told(url: str) -> None:
+    time.sleep(0.3)
+    assert look("exits", url)["service"]["exit_code"] == 7
+    pid = act("plain", "start", url)["after"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.3)
+    seen = look("plain", url)
+    assert (seen["health"], seen["state"], seen["service"]["signal"]) == ("sick", "failed", "SIGKILL")
+    assert seen["actions"] == ["start"]
+
+
+def test_a_suspended_program_is_sick_and_goes_on_after_sigcont(url: str) -> None:
+    pid = act("plain", "restart", url)["after"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.1)
+    assert look("plain", url)["health"] == "sick"
+    act("plain", "signal", url, signal="CONT")
+    time.sleep(0.1)
+    assert look("plain", url)["health"] == "well"
+
+
+def test_a_running_program_with_autorestart_cannot_be_held(url: str) -> None:
+    act("again", "start", url)
+    with pytest.raises(StepError, match="cannot hold"):
+        act("again", "hold", url)
+
+
+def test_a_start_may_be_awaited_until_running_or_spawned(url: str) -> None:
+    spawned = act("slow", "start", url, wait_for="spawned")
+    assert spawned["seconds"] < 1.0
+    assert spawned["settled"] is False
+    act("slow", "stop", url)
+    running = act("slow", "start", url)
+    assert running["settled"] is True
+    assert running["seconds"] >= 1.9
+
+
+def test_an_unknown_program_is_unknown_and_not_acted_upon(url: str) -> None:
+    assert look("nobody", url)["health"] == "unknown"
+    with pytest.raises(StepError, match="knows no service nobody"):
+        act("nobody", "restart", url)
+
+
+@pytest.mark.parametrize("name", ["plain:*", "*", "", "a b", "../x", "plain\n", "\x1b[31m"])
+def test_a_name_that_may_mean_others_is_refused(url: str, name: str) -> None:
+    with pytest.raises(StepError, match="not the name of one"):
+        act(name, "restart", url)
+
+
+def test_a_manager_that_is_not_there_is_unknown(tmp_path: Path) -> None:
+    gone = f"unix://{tmp_path}/none.sock"
+    assert look("plain", gone)["health"] == "unknown"
+    with pytest.raises(StepError, match="nothing was changed"):
+        act("plain", "restart", gone)
+
+
+@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.0 401 Unauthorized\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n<html>", None])
+def test_a_manager_that_answers_nonsense_or_drips_is_unknown_in_time(tmp_path: Path, answer: bytes | None) -> None:
+    path = str(tmp_path / "x.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        server.settimeout(5)
+        thread = threading.Thread(target=_answer, args=(server, answer))
+        thread.start()
+        begun = time.monotonic()
+        seen = look("plain", "unix://" + path, probe_timeout=0.6)
+        assert time.monotonic() - begun < 1.5
+        thread.join()
+    assert (seen["health"], seen["service"]["reachable"]) == ("unknown", False)
+
+
+def _answer(server: socket.socket, answer: bytes | None) -> None:
+    connection, _ = server.accept()
+    with connection:
+        if answer is not None:
+            connection.recv(65536)
+            connection.sendall(answer)
+            return
+        try:
+            for _ in range(30):
+                connection.sendall(b"x")
+                time.sleep(0.1)
+        except OSError:
+            pass
+
+
+def test_log_lines_come_escaped(url: str) -> None:
+    act("stubborn", "restart", url, force=True, stop_timeout=0.3, timeout=3.0)
+    time.sleep(0.4)
+    assert look("stubborn", url, log_lines=1)["log"] == ["ready"]
+    assert look("plain", url, log_lines=0)["log"] == []
