@@ -35,7 +35,8 @@ def judge_unreached(error: str, detail: str, options: t.Mapping[str, t.Any], wha
     word, on_target, from_controller, sentence = UNREACHED.get(error, ("", State.UNKNOWN, State.UNKNOWN, "could not be asked"))
     stands_on = str(options.get("stands_on") or "target")
     state = on_target if stands_on == "target" else from_controller
-    text = f"{what} {sentence}" + (f" ({detail})" if detail else "")
+    # The system's own words would only repeat the sentence here.
+    text = f"{what} {sentence}" + (f" ({detail})" if detail and error not in ("refused", "no_socket", "timeout", "connect_timeout") else "")
     if state is not on_target:
         text += "; seen from the controller only, so this proves nothing about the service"
     return Health((Finding("connection", state, text, {"error": error, "seen_from": stands_on}),), state=word)

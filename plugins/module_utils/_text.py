@@ -38,7 +38,8 @@ def one_line(text: object, limit: int = 160) -> str:
     """
     raw = text.decode("utf-8", "backslashreplace") if isinstance(text, (bytes, bytearray)) else str(text)
     # Escapes only lengthen, so nothing beyond limit + 1 characters can be shown.
-    line = "".join(_visible(character) for character in raw[: limit + 1])
+    kept = raw[: limit + 1]
+    line = kept if kept.isprintable() else "".join(_visible(character) for character in kept)
     return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
 
 

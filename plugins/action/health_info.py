@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the checks of one look from where each belongs, target and controller at the same time, and merges them in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_clock, _checks, _step_health_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health, Proof, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, StepError, guarded
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
+
+Params = t.Dict[str, t.Any]
+
+
+class ActionModule(LookAction):
+    STEP = _step_health_info
+
+    def look(self, params: Params, task_vars: dict[str, t.Any]) -> Result:
+        """Look once (or for one slice): the controller's checks in a thread beside those of the target."""
+        return guarded(lambda options, _check: self._look(options, task_vars), params, self._task.check_mode)
+
+    def _look(self, params: Params, task_vars: dict[str, t.Any]) -> Result:
+        checks = _checks.validated(params["checks"], params["probe_timeout"])
+        looking = _step_health_info.writers_left_out(checks)[0] if self._task.check_mode else checks
+        places = [self._place_of(check, params) for check in looking]
+        parts: dict[str, Result] = {}
+        beside = threading.Thread(target=lambda: parts.update(controller=self._part("controller", params, looking, places, task_vars)))
+        if "controller" in places:
+            beside.start()
+        try:
+            if "target" in places:
+                parts["target"] = self._part("target", params, looking, places, task_vars)
+        finally:
+            if "controller" in places:
+                beside.join()
+        if not looking:
+            return _step_health_info.run(params, self._task.check_mode)
+        if set(parts) != set(places):
+            raise StepError("the look from the controller broke: run again with -vvv and report what it shows")
+        skipped = _step_health_info.writers_left_out(checks)[1] if self._task.check_mode else []
+        left_out = [f"{name}: left out, a rehearsal writes no canary" for name in skipped]
+        return self._merged(params, looking, places, parts, left_out)
+
+    def _place_of(self, check: t.Mapping[str, t.Any], params: Params) -> str:
+        """A check's own look_from comes first, then the task's, then what the check looks at."""
+        for wanted in (check["look_from"], params["look_from"]):
+            if wanted != "auto":
+                return str(wanted)
+        return "target" if _checks.belongs_on_target(check) else "controller"
+
+    def _part(self, place: str, params: Params, checks: t.Sequence[t.Any], places: list[str], task_vars: dict[str, t.Any]) -> Result:
+        mine = [dict(check) for check, where in zip(checks, places) if where == place]
+        same = self._connection.transport == "local" and all(_checks.belongs_on_target(check) for check in mine)
+        sent = time.time()
+        for check in mine:
+            if check["kind"] == "clock" and check["reference"] is None:
+                check["reference"] = sent
+        secrets = _take_secrets(mine)
+        options = dict(params, checks=mine, secrets=secrets, subject="", stands_on="target" if place == "target" or same else "controller")
+        result = self.on_target(options, task_vars) if place == "target" else self.on_controller(options)
+        if not result.get("failed"):
+            travel = 0.0 if self._connection.transport == "local" else max(0.0, time.time() - sent - float(result["seconds"]))
+            result["checks"] = [_with_travel(found, check, travel) for found, check in zip(result["checks"], mine)]
+        return result
+
+    def _merged(self, params: Params, checks: t.Sequence[t.Any], places: list[str], parts: dict[str, Result], left_out: list[str]) -> Result:
+        broken = next((part for part in parts.values() if part.get("failed")), None)
+        if broken:
+            raise StepError(str(broken.get("msg") or "the look failed"))
+        queues = {place: iter(part["checks"]) for place, part in parts.items()}
+        results = [dict(next(queues[place]), seen_from=place) for place in places]
+        well = _checks.health_of(results) is State.WELL
+        # Judging a clock again, with the way to the target known, may turn it either way.
+        settled = all(part["proven"] or any(found["kind"] == "clock" for found in part["checks"]) for part in parts.values())
+        proof = Proof(
+            results,
+            well and settled,
+            min(int(part["passes"]) for part in parts.values()) if well else 0,
+            max(int(part["looks"]) for part in parts.values()),
+            max(float(part["seconds"]) for part in parts.values()),
+        )
+        result = _checks.combine(results, params["subject"], proof, params["stage"])
+        result["say"] += left_out
+        return result
+
+
+def _take_secrets(checks: t.Sequence[dict[str, t.Any]]) -> list[str]:
+    """Move inline secrets out of *checks* into one list, which the shipped module declares as never to be logged."""
+    secrets: list[str] = []
+    for check in checks:
+        places = {}
+        for option, rule in _checks.KINDS[check["kind"]].OPTIONS.items():
+            if rule.get("no_log") and check.get(option):
+                places[option] = len(secrets)
+                secrets.append(check.pop(option))
+        if places:
+            check["secret_at"] = places
+    return secrets
+
+
+def _with_travel(found: dict[str, t.Any], check: t.Mapping[str, t.Any], travel: float) -> dict[str, t.Any]:
+    if found["kind"] != "clock" or travel <= 0 or found["facts"].get("reference") is None:
+        return found
+    raw = {key: found["facts"][key] for key in ("now", "reference", "synchronised")}
+    judged: Health = _check_clock.judge(dict(raw, travel=travel), check)
+    return dict(found, **judged.as_dict())

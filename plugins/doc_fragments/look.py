@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the options that every looking module shares."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    # Where a look stands; the names and defaults are those of module_utils/_look_options.py.
+    PLACE = r"""
+options:
+  look_from:
+    description:
+      - Where to look from. With V(auto) that is the target for loopback addresses, socket paths and the machine itself,
+        else the controller.
+      - A connection refused to the controller proves nothing about the service and gives V(unknown); refused on the target it gives V(sick).
+    type: str
+    choices: [auto, controller, target]
+    default: auto
+  stands_on:
+    description: Where the look really stands. Set by the action plugin; anything given here is replaced.
+    type: str
+    choices: [controller, target]
+    default: target
+"""
+    DOCUMENTATION = (
+        PLACE
+        + r"""
+  passes:
+    description: How many consecutive looks have to be well before the health counts as proven.
+    type: int
+    default: 1
+  window:
+    description: Least seconds from the first to the last of these looks; it starts again when another process answers.
+    type: float
+    default: 0.0
+  timeout:
+    description: Seconds to wait for that proof; V(0) looks once, or O(passes) times while all is well.
+    type: float
+    default: 0.0
+  interval:
+    description: Seconds between two looks.
+    type: float
+    default: 0.2
+  probe_timeout:
+    description: Total deadline of one look, in seconds, for whatever has no deadline of its own.
+    type: float
+    default: 3.0
+  stage:
+    description: The stage of a remediation that this look belongs to; the on-call view shows it.
+    type: str
+    choices: [open, assess, guard, act, verify, undo, close]
+    default: assess
+"""
+    )

@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove that SomaBrain remembers."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: memory_round_trip
+short_description: Prove with a unique canary that SomaBrain remembers and recalls
+version_added: "0.1.0"
+description:
+  - Remembers a unique canary in a tenant of its own, recalls it, and takes it away again, also after a failure.
+  - Well means that exactly this text came back with a sufficient score. An acknowledged write alone proves nothing, since SomaBrain
+    acknowledges writes that it then loses.
+  - It writes to the service, so it is for verification after a recovery, and for scheduled runs only where somebody chose so.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.look.place
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing and therefore gives V(unknown).
+  diff_mode:
+    support: none
+    description: The canary is not kept, so there is no difference to show.
+options:
+  url:
+    description: Base URL of the API, without a path of an endpoint.
+    type: str
+    required: true
+  profile:
+    description: Generation of the API.
+    type: str
+    choices: [v1, v2]
+    default: v1
+  token:
+    description: Bearer token. Prefer O(token_file).
+    type: str
+    default: ""
+  token_file:
+    description: File with the bearer token, mode 0600, on the machine that the request comes from.
+    type: path
+    default: ""
+  tenant:
+    description: Tenant of the canary, sent as X-Tenant-ID.
+    type: str
+    default: somabrain-canary
+  namespace:
+    description: Namespace of the canary, where O(profile=v2).
+    type: str
+    default: canary
+  min_score:
+    description: Least score of the recalled canary. A unique text scores about 0.74 and noise 0.07 to 0.15.
+    type: float
+    default: 0.5
+  require_ltm:
+    description:
+      - Whether the long-term memory must have given the canary back, not the working memory alone.
+      - This proves that the memory service answers; only a recall after a restart of the API would prove that it also kept it.
+    type: bool
+    default: false
+  max_remember_ms:
+    description: Most milliseconds that remembering may take; V(0) for no limit.
+    type: float
+    default: 0
+  max_recall_ms:
+    description: Most milliseconds that recalling may take; V(0) for no limit.
+    type: float
+    default: 0
+  delete_paths:
+    description: Paths that are asked to delete the canary; the default is those of the O(profile).
+    type: list
+    elements: str
+  ca_file:
+    description: File with the certificates to trust instead of the system's.
+    type: path
+    default: ""
+  validate_certs:
+    description: Whether to verify the server's certificate.
+    type: bool
+    default: true
+  timeout:
+    description: Total deadline in seconds, of which the last quarter is kept for cleaning up.
+    type: float
+    default: 10.0
+  stage:
+    description: The stage of a remediation that this look belongs to; the on-call view shows it.
+    type: str
+    choices: [open, assess, guard, act, verify, undo, close]
+    default: verify
+seealso:
+  - module: somabrain.incident_response.health_info
+"""
+
+EXAMPLES = r"""
+- name: Prove that memories are kept and found again
+  somabrain.incident_response.memory_round_trip:
+    url: http://127.0.0.1:9696
+    token_file: /etc/somabrain/canary.token
+    require_ltm: true
+  register: remembered
+  failed_when: remembered.health != 'well'
+"""
+
+RETURN = r"""
+health:
+  description: well, sick or unknown.
+  type: str
+  returned: always
+  sample: well
+state:
+  description: V(proven), V(not_acknowledged), V(not_recalled), V(no_ltm), V(slow), V(auth), V(rate_limited), V(redirect), V(error),
+    V(other_service), or the word for a connection that failed.
+  type: str
+  returned: always
+litter:
+  description: Where the canary may still be, V(none), V(working_memory), V(long_term_memory) or V(unknown).
+  type: str
+  returned: always
+facts:
+  description: Milliseconds of remember and recall, the score, and whether the long-term memory gave the canary back.
+  type: dict
+  returned: always
+identity:
+  description: Always empty; the API does not tell which process answered.
+  type: dict
+  returned: always
+actions:
+  description: Always empty; which act helps is for the remedies to decide.
+  type: list
+  elements: str
+  returned: always
+subject:
+  description: Name of the check.
+  type: str
+  returned: always
+proven:
+  description: Whether the round trip was well.
+  type: bool
+  returned: always
+passes:
+  description: 1 when it was well, else 0.
+  type: int
+  returned: always
+looks:
+  description: 1, or 0 in check mode.
+  type: int
+  returned: always
+seconds:
+  description: How long it took.
+  type: float
+  returned: always
+checks:
+  description: The one check, as M(somabrain.incident_response.health_info) returns it.
+  type: list
+  elements: dict
+  returned: always
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: always
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_memory_round_trip import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
