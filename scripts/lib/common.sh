@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153 # its variables are set and read by the others
 # What every stage of scripts/test needs: saying, timing, recording, finding. Sourced, never run.
 
 say() { printf '%s\n' "$*"; }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import typing as t
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def read_rows(text: str) -> list[Row]:
 
 def count_junit(text: str, status: int) -> tuple[int, int, int]:
     """Return passed, failed and skipped tests of a pytest report; a non-zero *status* always has a failure."""
-    suites = ElementTree.fromstring(text).iter("testsuite")
+    suites = ElementTree.fromstring(text).iter("testsuite")  # noqa: S314 - written by our own pytest
     total = failed = skipped = 0
     for suite in suites:
         total += int(suite.get("tests", 0))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153 # its variables are set and read by the others
 # One function for each stage of scripts/test. Sourced, never run.
 
 COLLECTION=ansible_collections.somabrain.incident_response
@@ -15,7 +15,7 @@ stage_lint() {
   run_case python-3.8 120 "$bin/vermin" --quiet --target=3.8- --no-tips --violations "$TREE/plugins/module_utils" "$TREE/plugins/modules" || true
   run_case yamllint 120 env -C "$TREE" "$bin/yamllint" --strict . || true
   run_case ansible-lint 900 env -C "$TREE" "PATH=$bin:$PATH" "ANSIBLE_COLLECTIONS_PATH=$RUN_DIR/tree:$ROOT/.cache/collections" \
-    ANSIBLE_CONFIG=/dev/null "$bin/ansible-lint" --offline --nocolor -q || true
+    "ANSIBLE_CONFIG=$RUN_DIR/ansible.cfg" "$bin/ansible-lint" --offline --nocolor -q || true
   if have shellcheck || apt_install shellcheck; then
     # Sourced files are checked where they are sourced: only there their variables are known.
     scripts=$(cd "$TREE" && grep -rlE '^#!.*\b(ba)?sh\b' .)
@@ -56,7 +56,7 @@ count_sanity() { # LOG STATUS SECONDS
   while read -r skipped; do
     skip "${skipped%%|*}" "${skipped#*|}"
   done < <(sed -nE 's/^WARNING: Skipping sanity test "([^"]+)" (on Python [0-9.]+ )?(.*)$/\1 \2|\3/p' "$1" | sort -u)
-  if [ "$2" -ne 0 ]; then
+  if [ "$2" -ne 0 ] || [ "$ran" -eq 0 ]; then
     cat "$1"
     failed=$(sed -nE 's/^(FATAL|ERROR): The ([0-9]+) sanity test.*/\2/p' "$1" | head -n 1)
     failed=${failed:-1}
@@ -78,12 +78,12 @@ stage_galaxy() {
   make_tree
   local bin="$ROOT/.venv/bin" tarball
   run_case changelog 60 env -C "$TREE" "$bin/antsibull-changelog" lint || true
-  run_case build 120 env -C "$TREE" ANSIBLE_CONFIG=/dev/null "$bin/ansible-galaxy" collection build --output-path "$RUN_DIR/build" || return 0
+  run_case build 120 env -C "$TREE" "ANSIBLE_CONFIG=$RUN_DIR/ansible.cfg" "$bin/ansible-galaxy" collection build --output-path "$RUN_DIR/build" || return 0
   tarball=$(echo "$RUN_DIR"/build/*.tar.gz)
   printf '[galaxy-importer]\nrun_ansible_lint = false\nrun_ansible_test = false\nansible_local_tmp = %s\n' "$RUN_DIR/importer" >"$RUN_DIR/importer.cfg"
   run_case importer 300 env -C "$RUN_DIR" "PATH=$bin:$PATH" "GALAXY_IMPORTER_CONFIG=$RUN_DIR/importer.cfg" \
     "$PYTHON" -m galaxy_importer.main "$tarball" || true
-  run_case install 120 env ANSIBLE_CONFIG=/dev/null "$bin/ansible-galaxy" collection install --offline -p "$RUN_DIR/installed" "$tarball" || true
+  run_case install 120 env "ANSIBLE_CONFIG=$RUN_DIR/ansible.cfg" "$bin/ansible-galaxy" collection install --offline -p "$RUN_DIR/installed" "$tarball" || true
 }
 
 stage_unit() { run_pytest pytest 900 "$PYTHON" "$ROOT/tests/unit" || true; }
