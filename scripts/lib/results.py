@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import typing as t
-from xml.etree import ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ def tasks_of(path: Path) -> list[dict[str, t.Any]]:
 TASK_FILES = sources("roles/*/tasks/**/*.yml", "roles/*/handlers/*.yml")
 PLAYBOOKS = sources("playbooks/*.yml")
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
+REMEDIES = [role for role in ROLES if (role / "tasks/act.yml").is_file() and role.name != "remediation"]
 PYTHON = sources("plugins/**/*.py", "roles/*/files/**/*.py", "extensions/**/*.py")
 
 
@@ -108,7 +109,8 @@ def test_the_rule_sees_a_swallowed_failure(task: dict[str, t.Any]) -> None:
 
 
 def test_no_task_hides_a_failure_or_needs_a_shell_or_can_be_skipped_by_a_tag() -> None:
-    found = [f"{relative(path)}: {task.get('name')}: {swallowed(task)}" for path in TASK_FILES + PLAYBOOKS for task in tasks_of(path) if swallowed(task)]
+    tasks = [(path, task) for path in TASK_FILES + PLAYBOOKS for task in tasks_of(path)]
+    found = [f"{relative(path)}: {task.get('name')}: {swallowed(task)}" for path, task in tasks if swallowed(task)]
     assert found == []
 
 
@@ -154,7 +156,7 @@ def test_every_role_has_its_inputs_described_and_a_page_for_the_person_on_call(r
     assert [word for word in ("undo", "idempoten", "out of scope", "example") if word not in page] == []
 
 
-@pytest.mark.parametrize("role", [role for role in ROLES if (role / "tasks/act.yml").is_file() and role.name != "remediation"], ids=lambda role: role.name)
+@pytest.mark.parametrize("role", REMEDIES, ids=lambda role: role.name)
 def test_a_remedy_is_one_task_that_hands_itself_to_the_spine(role: Path) -> None:
     tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
     assert len(tasks) == 1
