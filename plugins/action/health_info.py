@@ -68,7 +68,9 @@ class ActionModule(LookAction):
             result["checks"] = [_with_travel(found, check, travel) for found, check in zip(result["checks"], mine)]
         return result
 
-    def _merged(self, params: Params, checks: t.Sequence[t.Any], places: list[str], parts: dict[str, Result], left_out: list[str]) -> Result:
+    def _merged(
+        self, params: Params, checks: t.Sequence[t.Any], places: list[str], parts: dict[str, Result], left_out: list[str]
+    ) -> Result:
         broken = next((part for part in parts.values() if part.get("failed")), None)
         if broken:
             raise StepError(str(broken.get("msg") or "the look failed"))

@@ -14,7 +14,7 @@ options:
     description:
       - Where to look from. With V(auto) that is the target for loopback addresses, socket paths and the machine itself,
         else the controller.
-      - A connection refused to the controller proves nothing about the service and gives V(unknown); refused on the target it gives V(sick).
+      - A connection refused to the controller proves nothing and gives V(unknown); refused on the target it gives V(sick).
     type: str
     choices: [auto, controller, target]
     default: auto

@@ -24,7 +24,8 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the target's time, the reference moved on by what this step took so far, and the kernel's own opinion."""
     reference = options.get("reference")
     spent = time.monotonic() - options["begun"] if options.get("begun") else 0.0
-    return {"now": time.time(), "reference": None if reference is None else reference + spent, "synchronised": _synchronised(), "travel": 0.0}
+    expected = None if reference is None else reference + spent
+    return {"now": time.time(), "reference": expected, "synchronised": _synchronised(), "travel": 0.0}
 
 
 def _synchronised() -> bool | None:

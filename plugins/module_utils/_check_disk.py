@@ -60,7 +60,7 @@ def _judge_path(record: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -
     inodes = record["inodes_used_share"]
     if inodes is not None:
         state = State.SICK if inodes > options["max_inodes_used_share"] else State.WELL
-        findings.append(Finding("inodes", state, f"{path}: {inodes:.0%} of the inodes used, {options['max_inodes_used_share']:.0%} allowed"))
+        findings.append(Finding("inodes", state, f"{path}: {inodes:.0%} of inodes used, {options['max_inodes_used_share']:.0%} allowed"))
     if record["read_only"] and options["writable"]:
         findings.append(Finding("read_only", State.SICK, f"{path}: mounted read-only"))
     return findings

@@ -116,19 +116,23 @@ def _judge_status(answer: _http.Answer) -> tuple[str, Finding]:
 
 def _judge_content(answer: _http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
     if answer.truncated:
-        return "too_large", [Finding("body", State.UNKNOWN, f"the answer is larger than {options['max_bytes']} bytes and was not read on")], {}
+        return _not_understood("too_large", f"the answer is larger than {options['max_bytes']} bytes and was not read on")
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
         kind = answer.content_type or "no content type"
-        return "other_service", [Finding("body", State.UNKNOWN, f"the answer is not JSON ({kind}): something else may be speaking")], {}
+        return _not_understood("other_service", f"the answer is not JSON ({kind}): something else may be speaking")
     profile = options["profile"] if options["profile"] != "auto" else _somabrain.profile_of(body)
     if profile != "none" and not _somabrain.has_shape(body, profile):
         wanted = profile or "any known profile"
-        return "other_service", [Finding("body", State.UNKNOWN, f"the answer has not the shape of {wanted}: something else may be speaking")], {}
+        return _not_understood("other_service", f"the answer has not the shape of {wanted}: something else may be speaking")
     findings = _somabrain.judge_body(body, profile, options["gates"], options["ignore_gates"])
     facts = {"profile": profile, "unhealthy_parts": _somabrain.unhealthy_parts(body)}
     if isinstance(body, dict):
         facts.update({key: body[key] for key in ("ok", "ready") if isinstance(body.get(key), bool)})
     degraded = any(finding.state is not State.WELL for finding in findings)
     return "degraded" if degraded else "up", findings, facts
+
+
+def _not_understood(word: str, text: str) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    return word, [Finding("body", State.UNKNOWN, text)], {}

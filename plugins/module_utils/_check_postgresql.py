@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -47,6 +48,18 @@ _SQLSTATES: dict[str, tuple[str, State, str]] = {
     "53300": ("too_many_connections", State.SICK, "has no connection left"),
     "3D000": ("no_database", State.SICK, "lacks the database"),
     "57014": ("slow_query", State.SICK, "did not finish the query in time"),
+}
+# The client libraries hand on what the server says at log-in as text only, and it is English unless lc_messages is set.
+_WORDINGS = {
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "Peer authentication failed": "28000",
+    "no pg_hba.conf entry": "28000",
+    "does not exist": "3D000",
+    "too many clients": "53300",
+    "remaining connection slots": "53300",
+    "the database system is": "57P03",
+    "timeout expired": "57014",
 }
 
 
@@ -136,7 +149,7 @@ class _Messages:
             raise ValueError(f"it begins with {kind!r}")
         length = struct.unpack("!i", self._exactly(4))[0]
         self._got += length
-        if not 4 <= length or self._got > _MAX_REPLY:
+        if length < 4 or self._got > _MAX_REPLY:
             raise ValueError("a message of an impossible length")
         return kind, self._exactly(length - 4)
 
@@ -178,7 +191,7 @@ def _by_psycopg(psycopg: t.Any, options: t.Mapping[str, t.Any], password: str, q
         ) as connection:  # fmt: skip
             rows = [connection.execute(query).fetchone() for query in queries]
     except psycopg.Error as error:
-        return {"ok": False, "sqlstate": error.sqlstate or "", "message": one_line(redact(str(error)), 160)}
+        return {"ok": False, "sqlstate": error.sqlstate or _sqlstate_in(str(error)), "message": _message_of(str(error))}
     return {"ok": True, "answers": ["" if not row else "" if row[0] is None else str(row[0]) for row in rows]}
 
 
@@ -189,7 +202,7 @@ def _by_psql(options: t.Mapping[str, t.Any], password: str, queries: list[str], 
         words += ["-c", query]
     with tempfile.TemporaryDirectory(prefix="somabrain-health-") as folder:
         passfile = os.path.join(folder, "pgpass")
-        with open(os.open(passfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        with open(os.open(passfile, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write("*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n")
         env = dict(os.environ, PGPASSFILE=passfile, PGOPTIONS=_session(deadline), PGCONNECT_TIMEOUT=str(max(2, int(deadline))))
         env["PGSSLMODE"] = "require" if options["tls"] else "prefer"
@@ -200,20 +213,22 @@ def _by_psql(options: t.Mapping[str, t.Any], password: str, queries: list[str], 
         except subprocess.TimeoutExpired:
             return {"ok": False, "sqlstate": "57014", "message": "no answer in time"}
     if done.returncode:
-        return {"ok": False, "sqlstate": _sqlstate_in(done.stderr.decode("utf-8", "replace")), "message": one_line(redact(_error_in(done.stderr)), 160)}
+        text = done.stderr[:2000].decode("utf-8", "backslashreplace")
+        return {"ok": False, "sqlstate": _sqlstate_in(text), "message": _message_of(text)}
     answers = done.stdout.decode("utf-8", "backslashreplace").splitlines()
     return {"ok": True, "answers": [line.split("|")[0] for line in answers]}
 
 
-def _error_in(stderr: bytes) -> str:
-    return stderr[:2000].decode("utf-8", "backslashreplace").strip().partition("\n")[0]
+def _message_of(text: str) -> str:
+    return one_line(redact(text.strip().partition("\n")[0]), 160)
 
 
 def _sqlstate_in(text: str) -> str:
-    word = text.partition("ERROR:  ")[2][:5]
-    if len(word) == 5 and word.isalnum():
-        return word
-    return "28P01" if "password authentication failed" in text or "no password supplied" in text else ""
+    """Return the SQLSTATE in a client's error text; for errors of the log-in, which come without one, that of their wording."""
+    word = re.search(r"(?:ERROR|FATAL):\s+([0-9A-Z]{5}):", text)
+    if word:
+        return word.group(1)
+    return next((state for wording, state in _WORDINGS.items() if wording in text), "")
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:

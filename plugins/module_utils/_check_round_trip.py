@@ -223,7 +223,7 @@ def _judge_memory(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) ->
     if not raw["remember"]["acknowledged"]:
         return "not_acknowledged", [Finding("remember", State.SICK, "the write was answered and not acknowledged")]
     if not recall["understood"]:
-        return "other_service", [Finding("recall", State.UNKNOWN, "the recall's answer is none of SomaBrain's: something else may be speaking")]
+        return "other_service", [Finding("recall", State.UNKNOWN, "the answer to the recall is not SomaBrain's")]
     if not recall["found"]:
         return "not_recalled", [Finding("recall", State.SICK, "the canary was acknowledged and cannot be recalled")]
     right = recall["score"] >= options["min_score"]
@@ -232,7 +232,7 @@ def _judge_memory(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) ->
     if not right:
         return "not_recalled", findings
     if options["require_ltm"] and not recall["ltm"]:
-        return "no_ltm", [*findings, Finding("ltm", State.SICK, "the long-term memory did not give the canary back; working memory alone did")]
+        return "no_ltm", [*findings, Finding("ltm", State.SICK, "only the working memory gave the canary back")]
     return "proven", findings
 
 

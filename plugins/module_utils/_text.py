@@ -16,19 +16,26 @@ _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Control, format (bidi, zero width), surrogate, private and unassigned characters, line and paragraph separators.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
-_KEY = r"(?:pass(?:word|wd|phrase)?|pwd|secret|(?:api|access|private|secret|auth)[_-]?key|(?:[a-z]+[_-])?token|requirepass|masterauth|credentials?)"
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*)(?:bearer|basic|token)?\s*[^\s,;\"']+"), r"\1" + MARK),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 " + MARK),
-    (re.compile(r"(?i)(https?://hooks?\.[^\s/\"']+|https?://[^\s/\"']+(?:/api)?/(?:services|webhooks?|hooks?|workflows))/[^\s\"'<>]+"), r"\1/" + MARK),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@\"']*@"), r"\1" + MARK + "@"),
-    (re.compile(r"(?i)\b(auth|hello\s+[23]\s+auth)(\s+\"?)(?!failed|failure|error|required|called|token\b)([^\s\"]+)(\"?\s+\"?[^\s\"]+)?"), r"\1\2" + MARK),
-    (re.compile(r"(?i)([\"']?\b[\w.-]*" + _KEY + r"[\"']?\s*[:=]\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)"), r"\1" + MARK),
-    (re.compile(r"(?i)(\b(?:requirepass|masterauth|" + _KEY + r")\s+)((?=[^\s]*[0-9+/=])[A-Za-z0-9+/=_.-]{16,})"), r"\1" + MARK),
-    (re.compile(r"(?i)(\b(?:requirepass|masterauth)\s+)\S+"), r"\1" + MARK),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), MARK),
-    (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), MARK),
+_KEY = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|secret|(?:api|access|private|secret|auth)[_-]?key"
+    r"|token|requirepass|masterauth|credentials?)"
 )
+_VALUE = r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)"
+_NO_SECRET = r"(?!failed|failure|error|required|called|token\b)"
+_PATTERNS = (
+    (r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*)(?:bearer|basic|token)?\s*[^\s,;\"']+", r"\1"),
+    (r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}", r"\1"),
+    (r"(?i)(https?://hooks?\.[^\s/\"']+/)[^\s\"'<>]+", r"\1"),
+    (r"(?i)(https?://[^\s/\"']+(?:/api)?/(?:services|webhooks?|hooks?|workflows)/)[^\s\"'<>]+", r"\1"),
+    (r"(?<=://)[^\s/@\"']{1,500}(?=@)", ""),
+    (r"(?i)\b((?:auth|hello\s+[23]\s+auth)\s+\"?)" + _NO_SECRET + r"[^\s\"]+(?:\"?\s+\"?[^\s\"]+)?", r"\1"),
+    (r"(?i)(" + _KEY + r"[\"']?\s*[:=]\s*)" + _VALUE, r"\1"),
+    (r"(?i)(" + _KEY + r"\s+)(?=[^\s]{0,200}[0-9+/=])[A-Za-z0-9+/=_.-]{16,}", r"\1"),
+    (r"(?i)(\b(?:requirepass|masterauth)\s+)\S+", r"\1"),
+    (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", ""),
+    (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", ""),
+)
+_SECRETS = tuple((re.compile(pattern), kept + MARK) for pattern, kept in _PATTERNS)
 
 
 def one_line(text: object, limit: int = 160) -> str:

@@ -43,11 +43,11 @@ options:
       - >-
         C(tcp): C(host), C(port), C(send), C(expect) (regular expression for the banner), C(max_latency_ms).
       - >-
-        C(redis): see M(somabrain.incident_response.redis_health_info). C(service): see M(somabrain.incident_response.service_info), with the
-        service's name in C(service).
+        C(redis): see M(somabrain.incident_response.redis_health_info). C(service): see M(somabrain.incident_response.service_info),
+        with the service's name in C(service).
       - >-
-        C(postgresql): C(host) (or a socket directory), C(port), C(user), C(database), C(password_file) or C(password), C(tls), C(login), C(query)
-        with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used.
+        C(postgresql): C(host) (or a socket directory), C(port), C(user), C(database), C(password_file) or C(password), C(tls), C(login),
+        C(query) with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used.
       - >-
         C(disk): C(paths), C(max_used_share), C(max_inodes_used_share), C(min_free_bytes), C(writable).
         C(memory): C(min_available_share), C(max_swap_used_share).
