@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stand-in SomaBrain API: the routes of one profile, and faults to practise with.
+
+``<lab_dir>/api_faults.json`` is read at each request: one rule or a list of
+``{"paths": [...], "delay_seconds": n, "hang": true, "status": n, "body": ...}``; every key is optional.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import psycopg
+
+from . import config, httpd
+from .service import Service
+from .v1 import V1
+from .v2 import V2
+
+HANG_SECONDS = 3600.0
+
+
+def faults_for(file: Path, path: str) -> dict[str, t.Any]:
+    """Return the first rule that names *path* or no path at all; {} when there is none."""
+    try:
+        rules = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    for rule in rules if isinstance(rules, list) else [rules]:
+        if isinstance(rule, dict) and path in rule.get("paths", [path]):
+            return rule
+    return {}
+
+
+def with_faults(application: httpd.Application, file: Path) -> httpd.Application:
+    """Return the application as the faults file wants it to be."""
+
+    def faulty(request: httpd.Request) -> httpd.Reply:
+        rule = faults_for(file, request.path)
+        time.sleep(HANG_SECONDS if rule.get("hang") else float(rule.get("delay_seconds") or 0))
+        if "status" in rule or "body" in rule:
+            return httpd.Reply(rule.get("body", {"detail": "practised fault"}), int(rule.get("status") or 200))
+        return application(request)
+
+    return faulty
+
+
+def main() -> None:
+    settings = config.read(sys.argv[1])
+    # What psycopg loads late it loads here, while this process may still read the interpreter's folder.
+    with contextlib.suppress(psycopg.Error):
+        psycopg.connect("host=127.0.0.1 port=1 connect_timeout=2")
+    config.drop_privileges(settings)
+    application = {"v1": V1, "v2": V2}[settings["profile"]](Service(settings))
+    httpd.serve(int(settings["ports"]["api"]), with_faults(application, Path(settings["lab_dir"]) / "api_faults.json"))
+
+
+if __name__ == "__main__":
+    main()

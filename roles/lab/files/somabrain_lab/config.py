@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the stand-in services are told: one JSON file, and secrets in files of their own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pwd
+import typing as t
+from pathlib import Path
+
+# What the standard library loads when it is first needed, too late for a user who may not read its folder.
+LOADED_LATE = ("encodings.idna", "traceback", "linecache", "_strptime")
+
+Settings = t.Dict[str, t.Any]
+
+
+def read(path: str) -> Settings:
+    """Return the settings of the stand-in services."""
+    return t.cast(Settings, json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def secret(settings: Settings, name: str) -> str:
+    """Return a secret of the lab, or "" where there is none."""
+    path = Path(settings["lab_dir"]) / "secrets" / name
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def drop_privileges(settings: Settings) -> None:
+    """Become the lab's user when started by root.
+
+    Done here and not by supervisor, because that user may not be allowed to read the interpreter's folder.
+    """
+    if os.geteuid() != 0 or not settings.get("user"):
+        return
+    for late in LOADED_LATE:
+        importlib.import_module(late)
+    account = pwd.getpwnam(settings["user"])
+    os.setgroups([])
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+    os.chdir(settings["lab_dir"])

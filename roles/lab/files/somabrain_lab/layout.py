@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's one directory: its folders, its configuration files and its secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import secrets
+import shlex
+import shutil
+import sys
+import typing as t
+from pathlib import Path
+
+from .errors import LabError
+
+MARKER = ".somabrain-lab"
+PRIVATE = ("secrets", "redis", "postgres", "ltm", "run", "rescue")
+DATABASE = {"v1": ("somabrain", "soma"), "v2": ("somabrain", "somabrain")}
+
+Settings = t.Dict[str, t.Any]
+
+REDIS = """bind 127.0.0.1
+port {port}
+dir {lab}/redis
+pidfile {lab}/run/redis.pid
+logfile {lab}/logs/redis.log
+daemonize no
+appendonly yes
+appendfsync everysec
+save 3600 1 300 100 60 10000
+maxmemory {maxmemory}
+maxmemory-policy noeviction
+maxclients 1000
+{password}"""
+
+SUPERVISOR = """[unix_http_server]
+file={lab}/supervisor.sock
+chmod=0700
+
+[supervisord]
+logfile={lab}/logs/supervisord.log
+pidfile={lab}/run/supervisord.pid
+directory={lab}
+logfile_maxbytes=5MB
+logfile_backups=1
+{as_root}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+PROGRAM = """
+[program:{name}]
+command={command}
+directory={directory}
+autostart=true
+autorestart={autorestart}
+startsecs={startsecs}
+stopsignal={stopsignal}
+stopwaitsecs=60
+redirect_stderr=true
+stdout_logfile={lab}/logs/{name}.out
+stdout_logfile_maxbytes=5MB
+stdout_logfile_backups=1
+{user}
+"""
+
+
+class Layout:
+    """Paths and rendered files of one lab."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.dir = Path(settings["lab_dir"])
+        # Only root can and must hand the services to somebody else.
+        self.user = str(settings.get("user") or "") if os.geteuid() == 0 else ""
+
+    @property
+    def ids(self) -> tuple[int, int]:
+        """Return uid and gid of the user who owns the data; raises LabError when there is no such user."""
+        if not self.user:
+            return os.geteuid(), os.getegid()
+        try:
+            account = pwd.getpwnam(self.user)
+        except KeyError:
+            raise LabError(f"no user {self.user!r} to run the services as: set lab_user to one that exists, not root") from None
+        if account.pw_uid == 0:
+            raise LabError("PostgreSQL refuses to run as root: set lab_user to another user")
+        return account.pw_uid, account.pw_gid
+
+    def check(self) -> None:
+        """Raise LabError unless the directory is ours or may become ours."""
+        if not self.dir.is_absolute() or len(self.dir.parts) < 3 or self.dir.is_symlink():
+            raise LabError(f"lab_dir must be an absolute path below a top folder, and no symlink: {self.dir}")
+        if len(str(self.dir)) > 80:
+            raise LabError(f"lab_dir is too long for a unix socket in it (80 characters at most): {self.dir}")
+        if self.dir.exists() and not self.is_ours() and any(self.dir.iterdir()):
+            raise LabError(f"{self.dir} exists and is not a lab (no {MARKER} in it): set lab_dir to another folder")
+
+    def check_programs(self) -> None:
+        """Raise LabError unless Redis and PostgreSQL are installed."""
+        wanted = {"lab_redis_server": self.settings["redis_server"], "lab_postgres_bin": self.settings["postgres_bin"] + "/initdb"}
+        for name, program in wanted.items():
+            if not os.access(program, os.X_OK):
+                raise LabError(f"no program {program!r}: run scripts/setup, or set {name}")
+
+    def is_ours(self) -> bool:
+        """Return whether the directory bears the lab's own marker."""
+        marker = self.dir / MARKER
+        return marker.is_file() and not marker.is_symlink() and not self.dir.is_symlink()
+
+    def make(self) -> bool:
+        """Make the folders and secrets that are missing; return whether any was."""
+        changed = not self.is_ours()
+        self.dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for name in (*PRIVATE, "logs", "etc"):
+            folder = self.dir / name
+            if not folder.exists():
+                folder.mkdir(mode=0o700 if name in PRIVATE else 0o755)
+                os.chown(folder, *self.ids)
+        (self.dir / MARKER).write_text("Made by somabrain.incident_response.lab; lab_remove_data removes this folder.\n", encoding="utf-8")
+        for name in ("api_token", "postgres_password"):
+            if not (self.dir / "secrets" / name).exists():
+                self.write(f"secrets/{name}", secrets.token_hex(24) + "\n", 0o600)
+        changed |= self._password()
+        self._reachable()
+        return changed
+
+    def _password(self) -> bool:
+        """Keep the password of Redis in a file as long as there is one; return whether that changed."""
+        file, secret = self.dir / "secrets" / "redis_password", self.settings["redis_password"]
+        if secret:
+            return self.write("secrets/redis_password", secret + "\n", 0o600)
+        file.unlink(missing_ok=True)
+        return False
+
+    def _reachable(self) -> None:
+        """Raise LabError when the lab's user cannot come to the directory."""
+        for folder in self.dir.parents if self.user else ():
+            if not folder.stat().st_mode & 0o001:
+                raise LabError(f"user {self.user} cannot enter {folder}: set lab_dir (SOMABRAIN_LAB_DIR) to a folder all may enter")
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> bool:
+        """Write one file of the lab, owned by its user, when it differs; return whether it did."""
+        path = self.dir / name
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return False
+        fresh = path.with_name(path.name + ".new")
+        # Created with its mode, so that a secret is at no moment readable by others.
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chown(fresh, *self.ids)
+        fresh.replace(path)
+        return True
+
+    def files(self, ports: t.Mapping[str, int]) -> dict[str, tuple[str, int]]:
+        """Return the configuration files: name to text and mode."""
+        return {
+            "etc/redis.conf": (self._redis(ports), 0o600),
+            "etc/standin.json": (self._standin(ports), 0o644),
+            "etc/supervisord.conf": (self._supervisor(ports), 0o644),
+        }
+
+    def _redis(self, ports: t.Mapping[str, int]) -> str:
+        secret = self.settings["redis_password"]
+        password = f"requirepass {json.dumps(secret)}\n" if secret else ""
+        return REDIS.format(port=ports["redis"], lab=self.dir, maxmemory=self.settings["redis_maxmemory"], password=password)
+
+    def _standin(self, ports: t.Mapping[str, int]) -> str:
+        told = {name: self.settings[name] for name in ("profile", "audit_table", "audit_time_column", "metrics_gate")}
+        database, owner = DATABASE[self.settings["profile"]]
+        place = {"lab_dir": str(self.dir), "ports": dict(ports), "wanted": self.settings["ports"], "user": self.user, "database": database, "database_user": owner}
+        return json.dumps({**told, **place}, indent=2) + "\n"
+
+    def _supervisor(self, ports: t.Mapping[str, int]) -> str:
+        as_root = "user=root" if self.user else ""
+        return SUPERVISOR.format(lab=escaped(self.dir), as_root=as_root) + "".join(self._program(*row) for row in self._programs(ports))
+
+    def _programs(self, ports: t.Mapping[str, int]) -> list[tuple[str, list[str], dict[str, t.Any]]]:
+        postgres = [self.settings["postgres_bin"] + "/postgres", "-D", f"{self.dir}/postgres", "-p", str(ports["postgres"])]
+        # Redis stays dead when it dies: bringing it back is what there is to practise.
+        redis = {"autorestart": "false", "startsecs": self.settings["redis_start_seconds"], "user": self.user}
+        return [
+            ("redis", [self.settings["redis_server"], f"{self.dir}/etc/redis.conf"], redis),
+            # INT is the fast shutdown; TERM would wait for every client to leave.
+            ("postgres", postgres, {"stopsignal": "INT", "user": self.user}),
+            ("ltm", self._python("ltm"), {}),
+            ("api", self._python("api"), {}),
+        ]
+
+    def _python(self, service: str) -> list[str]:
+        return [sys.executable, "-X", f"pycache_prefix={self.dir}/run/pycache", "-m", f"somabrain_lab.{service}", f"{self.dir}/etc/standin.json"]
+
+    def _program(self, name: str, command: list[str], special: dict[str, t.Any]) -> str:
+        usual = {"autorestart": "true", "startsecs": 1, "stopsignal": "TERM", "user": ""}
+        values = {**usual, **special}
+        values["user"] = f"user={values['user']}" if values["user"] else ""
+        home = Path(__file__).parent.parent if "-m" in command else self.dir
+        return PROGRAM.format(name=name, lab=escaped(self.dir), command=escaped(shlex.join(command)), directory=escaped(home), **values)
+
+    def remove(self) -> bool:
+        """Remove the directory and all data in it; raises LabError when it does not bear our marker."""
+        if not self.dir.exists():
+            return False
+        if not self.is_ours():
+            raise LabError(f"{self.dir} does not bear the lab's marker {MARKER}: nothing was removed")
+        shutil.rmtree(self.dir)
+        return True
+
+
+def escaped(text: t.Any) -> str:
+    """Return *text* as supervisor's configuration wants it, where % begins an expansion."""
+    return str(text).replace("%", "%%")
