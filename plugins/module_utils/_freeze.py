@@ -25,7 +25,8 @@ def load_flags(state_dir: str, kill_files: t.Sequence[str] = ()) -> dict[str, t.
 
 def _text_of(path: str) -> t.Optional[str]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        # Without waiting, since a pipe of that name would hold up the gate for ever.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8", errors="replace") as file:
             return "%s: %s" % (path, one_line(file.read(200).strip() or "no reason given"))
     except FileNotFoundError:
         return None
@@ -51,7 +52,11 @@ def parse_time(text: t.Any) -> float:
     try:
         moment = datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00").replace("z", "+00:00"))
     except ValueError:
-        raise StepError("%r is no RFC 3339 time such as 2026-12-24T18:00:00Z; correct remediation_freeze_windows" % str(text), code="bad_input") from None
+        raise _bad("%s is no RFC 3339 time such as 2026-12-24T18:00:00Z; correct remediation_freeze_windows" % one_line(repr(str(text)), 60)) from None
     if moment.tzinfo is None:
-        raise StepError("%r has no time zone; write 2026-12-24T18:00:00Z in remediation_freeze_windows" % str(text), code="bad_input")
+        raise _bad("%r has no time zone; write 2026-12-24T18:00:00Z in remediation_freeze_windows" % str(text))
     return moment.timestamp()
+
+
+def _bad(text: str) -> StepError:
+    return StepError(text, reasons=[reason("bad_input", text)], stage="guard")

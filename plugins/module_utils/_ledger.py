@@ -17,12 +17,16 @@ import shutil
 import sqlite3
 import tempfile
 import typing as t
+import urllib.parse
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
 Row = t.Dict[str, t.Any]
 FILE = "ledger.sqlite"
 RESERVE = "reserve"
+# Bytes kept free inside the ledger file, so that a disk that fills up during a run does not stop its records.
+ROOM = 131072
 SCHEMA_VERSION = 1
 SCHEMA = """
 create table if not exists meta(name text primary key, value text);
@@ -49,6 +53,8 @@ class Ledger:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         db.row_factory = sqlite3.Row
+        # A damaged byte has to be told as a broken chain, not to end the reading of it.
+        db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
 
     @contextlib.contextmanager
     def transaction(self) -> t.Iterator[None]:
@@ -180,22 +186,77 @@ class Ledger:
 def record_hash(record: t.Mapping[str, t.Any]) -> str:
     """Return the SHA-256 that chains a journal record to the one before it."""
     parts = [record["seq"], record["run_id"], record["at"], record["kind"], record["body"], record["prev"]]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()
 
 
 @contextlib.contextmanager
 def open_ledger(state_dir: str, check: bool) -> t.Iterator[Ledger]:
     """Open the ledger, made when missing; in check mode nothing on disk changes. Raises StepError when it cannot be used."""
-    with _readable_copy(state_dir) if check else contextlib.nullcontext(state_dir) as directory:
-        try:
-            ledger = Ledger(_connect_to_read(directory) if check else _connect_to_write(directory))
-            with contextlib.closing(ledger.db):
-                yield ledger
-        except (sqlite3.Error, OSError) as error:
-            raise StepError(
-                "the ledger in %s cannot be used: %s; set remediation_state_dir to a directory on a disk with room" % (state_dir, error),
-                code="ledger_unusable",
-            ) from error
+    try:
+        with _to_read(state_dir) if check else _to_write(state_dir) as db:
+            yield Ledger(db)
+    except (sqlite3.Error, OSError) as error:
+        text = "the ledger in %s cannot be used: %s" % (state_dir, error)
+        reasons = [reason("ledger_unusable", text)]
+        raise StepError(text + "; set remediation_state_dir to a directory on a disk with room", reasons=reasons, stage="guard") from error
+
+
+@contextlib.contextmanager
+def _to_write(state_dir: str) -> t.Iterator[sqlite3.Connection]:
+    with contextlib.closing(_connect_to_write(state_dir)) as db:
+        yield db
+
+
+@contextlib.contextmanager
+def _to_read(state_dir: str) -> t.Iterator[sqlite3.Connection]:
+    """Yield the ledger opened read-only, empty where there is none, or a copy where a crash left a journal to roll back."""
+    path = os.path.join(state_dir, FILE)
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            db.executescript(SCHEMA)
+            yield db
+        return
+    _refuse_foreign(state_dir)
+    with contextlib.ExitStack() as stack:
+        db = stack.enter_context(contextlib.closing(_connect_to_read(path)))
+        if not _is_readable(db):
+            db = stack.enter_context(_rolled_back_copy(path))
+        _refuse_newer(db)
+        yield db
+
+
+def _is_readable(db: sqlite3.Connection) -> bool:
+    """Tell whether reading needs no writing: False where a dead process left a journal that has to be rolled back first."""
+    try:
+        db.execute("select count(*) from sqlite_master")
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error) and "unable to open" not in str(error):
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _rolled_back_copy(path: str) -> t.Iterator[sqlite3.Connection]:
+    with tempfile.TemporaryDirectory(prefix="somabrain-ledger-") as directory:
+        stamp: t.Any = None
+        # Copied again when another process rolled it back or wrote meanwhile.
+        while stamp is None or stamp != _stamp(path):
+            stamp = _stamp(path)
+            for name in (path, path + "-journal"):
+                copy = os.path.join(directory, os.path.basename(name))
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(copy)
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copy2(name, copy)
+        with contextlib.closing(sqlite3.connect(os.path.join(directory, FILE), isolation_level=None)) as db:
+            yield db
+
+
+def _stamp(path: str) -> dict[str, int]:
+    return {name: os.stat(name).st_mtime_ns for name in (path, path + "-journal") if os.path.exists(name)}
 
 
 def _connect_to_write(state_dir: str) -> sqlite3.Connection:
@@ -207,7 +268,7 @@ def _connect_to_write(state_dir: str) -> sqlite3.Connection:
     try:
         return _prepared(path)
     except sqlite3.OperationalError as error:
-        if "full" not in str(error) or not _spend_reserve(state_dir):
+        if "full" not in str(error) or not spend_reserve(state_dir):
             raise
         return _prepared(path)
 
@@ -217,17 +278,27 @@ def _prepared(path: str) -> sqlite3.Connection:
     db.execute("pragma synchronous=full")
     if db.execute("select count(*) from sqlite_master where name='obligation'").fetchone()[0] == 0:
         db.executescript("begin immediate;" + SCHEMA + "commit;")
-    version = db.execute("select value from meta where name='schema'").fetchone()[0]
-    if int(version) > SCHEMA_VERSION:
-        raise sqlite3.DatabaseError("it was written by a newer release of this collection (schema %s)" % version)
+    _refuse_newer(db)
+    if db.execute("pragma freelist_count").fetchone()[0] * db.execute("pragma page_size").fetchone()[0] < ROOM // 2:
+        _touch(db, ROOM)
     # A write that fails here fails before anything was promised.
-    db.execute("begin immediate")
-    db.execute("insert or replace into meta values('touched', hex(randomblob(16)))")
-    db.execute("commit")
+    _touch(db, 16)
     return db
 
 
-def _spend_reserve(state_dir: str) -> bool:
+def _touch(db: sqlite3.Connection, size: int) -> None:
+    db.execute("begin immediate")
+    db.execute("insert or replace into meta values('touched', randomblob(?))", (size,))
+    db.execute("commit")
+
+
+def _refuse_newer(db: sqlite3.Connection) -> None:
+    version = db.execute("select value from meta where name='schema'").fetchone()[0]
+    if int(version) > SCHEMA_VERSION:
+        raise sqlite3.DatabaseError("it was written by a newer release of this collection (schema %s)" % version)
+
+
+def spend_reserve(state_dir: str) -> bool:
     """Give the reserve file's room to the ledger, so that a full disk does not stop the recovery of a full disk."""
     try:
         os.unlink(os.path.join(state_dir, RESERVE))
@@ -242,25 +313,5 @@ def _refuse_foreign(state_dir: str) -> None:
         raise OSError("it belongs to another user or others may write to it; it has to be this user's own, mode 0700")
 
 
-def _connect_to_read(state_dir: str) -> sqlite3.Connection:
-    path = os.path.join(state_dir, FILE)
-    if not os.path.exists(path):
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        db.executescript(SCHEMA)
-        return db
-    return sqlite3.connect("file:%s?mode=ro" % path.replace("?", "%3f").replace("#", "%23"), uri=True, isolation_level=None, timeout=5)
-
-
-@contextlib.contextmanager
-def _readable_copy(state_dir: str) -> t.Iterator[str]:
-    """Yield a directory whose ledger can be read without writing: a copy where a crash left a journal to roll back."""
-    if not os.path.exists(os.path.join(state_dir, FILE + "-journal")):
-        yield state_dir
-        return
-    with tempfile.TemporaryDirectory(prefix="somabrain-ledger-") as copy:
-        for name in (FILE, FILE + "-journal"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(os.path.join(state_dir, name), os.path.join(copy, name))
-        with contextlib.closing(sqlite3.connect(os.path.join(copy, FILE))) as db:
-            db.execute("select count(*) from sqlite_master")
-        yield copy
+def _connect_to_read(path: str) -> sqlite3.Connection:
+    return sqlite3.connect("file:%s?mode=ro" % urllib.parse.quote(path), uri=True, isolation_level=None, timeout=5)

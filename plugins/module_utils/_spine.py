@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import store
 from ansible_collections.somabrain.incident_response.plugins.module_utils._freeze import judge_freeze, load_flags
-from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, spend_reserve
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 
 # How long after an act's own deadline its lease still stands.
@@ -38,6 +40,11 @@ LIMITS: dict[str, t.Any] = {
     "kill_files": {"type": "list", "elements": "path", "default": []},
     "killed": {"type": "str", "default": ""},
 }
+
+
+def keep_evidence(state_dir: str, run_id: str, captured: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Store evidence of a run on its keeper, spending the reserve file on a full disk; see `_evidence.store`."""
+    return store(os.path.join(state_dir, "evidence", run_id), captured, lambda: spend_reserve(state_dir))
 
 
 def budget_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

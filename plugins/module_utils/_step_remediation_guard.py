@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 import typing as t
@@ -15,7 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
 from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import judge_before, judge_evidence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, stops
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, keep_evidence, stops
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import redact
 
@@ -55,7 +54,7 @@ def _keep_before(params: Params) -> dict[str, t.Any]:
     """Store what was seen (and what was captured on a target with another keeper) beside the evidence of open."""
     seen = redact(json.dumps(params["before"], indent=1, sort_keys=True)).encode()
     more = [{"name": "before.json", "content": seen, "error": "", "required": True}] + _evidence.unpacked(params["captured"])
-    stored = _evidence.store(os.path.join(params["state_dir"], "evidence", params["run"]["run_id"]), more)
+    stored = keep_evidence(params["state_dir"], params["run"]["run_id"], more)
     earlier = params["run"].get("evidence") or {"ok": True, "files": {}, "missing": {}, "error": ""}
     return dict(
         stored,
@@ -87,21 +86,23 @@ def _judge_approval(ledger: Ledger, params: Params, actions: list[str], now: flo
         "acts": actions,
         "text": params["expected_loss"],
     }
-    key = _approval_key(ledger)
-    fresh = _approval.issue(plan, key, expires=int(now) + params["approval_seconds"])
+    key, lasting = _approval_key(ledger)
+    # A token of a key that is not kept would approve nothing.
+    fresh = _approval.issue(plan, key, expires=int(now) + params["approval_seconds"]) if lasting else ""
     used = {json.loads(row["body"])["token"] for row in ledger.rows("select body from journal where kind='approved'")}
     refusal = _approval.judge_approval(params["approval"], plan, key, now=now, used=used, fresh=fresh)
     return ([refusal], "") if refusal else ([], params["approval"])
 
 
-def _approval_key(ledger: Ledger) -> bytes:
+def _approval_key(ledger: Ledger) -> tuple[bytes, bool]:
+    """Return (key, whether it lasts): in check mode nothing may be written, so a first key is forgotten."""
     found = ledger.row("select value from meta where name='approval_key'")
-    if found is None:
-        found = {"value": secrets.token_hex(32)}
-        # In check mode nothing may be written, and so the token shown is good for nothing.
-        if ledger.db.in_transaction:
-            ledger.db.execute("insert into meta values('approval_key', ?)", (found["value"],))
-    return bytes.fromhex(found["value"])
+    if found is not None:
+        return bytes.fromhex(found["value"]), True
+    made = secrets.token_hex(32)
+    if ledger.db.in_transaction:
+        ledger.db.execute("insert into meta values('approval_key', ?)", (made,))
+    return bytes.fromhex(made), ledger.db.in_transaction
 
 
 def _write_down(ledger: Ledger, params: Params, verdict: dict[str, t.Any], now: float) -> dict[str, t.Any]:

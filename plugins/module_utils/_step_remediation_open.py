@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import typing as t
 
@@ -13,6 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
 from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import marked
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import keep_evidence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -91,7 +91,7 @@ def _keep(params: Params, check: bool) -> dict[str, t.Any]:
     if check:
         return {"ok": True, "dir": "", "files": {}, "missing": {}, "error": "", "planned": [item["name"] for item in params["evidence"]]}
     captured = _evidence.capture(params["evidence"], params["evidence_max_bytes"])
-    return _evidence.store(os.path.join(params["state_dir"], "evidence", params["run_id"]), captured)
+    return keep_evidence(params["state_dir"], params["run_id"], captured)
 
 
 def _say(opened: t.Mapping[str, t.Any], check: bool) -> list[str]:

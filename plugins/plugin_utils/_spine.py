@@ -62,8 +62,14 @@ def operator(task_vars: Vars) -> str:
 def kill_switch(task_vars: Vars) -> str:
     """Return the text of the first kill switch file on the controller, "" when there is none."""
     for path in task_vars.get("remediation_kill_switch_files") or []:
-        if os.path.lexists(str(path)):
-            return f"{path} on the controller"
+        try:
+            os.lstat(str(path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            # What cannot be looked at counts as set.
+            return f"{path} on the controller, which cannot be looked at"
+        return f"{path} on the controller"
     return ""
 
 
