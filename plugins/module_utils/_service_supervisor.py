@@ -51,7 +51,7 @@ class Supervisor:
             return xmlrpc.client.loads(self._post(body, Clock(deadline)))[0][0]
         except (OSError, UnicodeError) as error:
             raise Unreachable("%s: %s" % (self.url, one_line(error, 100))) from None
-        except xmlrpc.client.Fault:
+        except (xmlrpc.client.Fault, StepError):
             raise
         except Exception as error:  # noqa: BLE001 - the XML parser raises many kinds for an answer that is none
             raise Unreachable("%s: not the answer of supervisord (%s)" % (self.url, type(error).__name__)) from None

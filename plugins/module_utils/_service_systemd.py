@@ -87,11 +87,19 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
     burst, restarts = number(shown.get("StartLimitBurst")), number(shown.get("NRestarts"))
     limit = result == "start-limit-hit" or (word == "failed" and shown.get("Restart") != "no" and burst > 0 and restarts >= burst - 1 > 0)
     return _service.blank(
-        MANAGER, unit, exists=exists, state=word, pid=number(shown.get("MainPID")), restarts=restarts, oom_killed=result == "oom-kill",
+        MANAGER, unit, exists=exists, state=word, pid=number(shown.get("MainPID")), restarts=restarts, oom_killed=_oom_killed(shown),
         start_limit_hit=limit, autorestart=shown.get("Restart"),
         start_timeout=seconds_of(shown.get("TimeoutStartUSec", "")), stop_timeout=seconds_of(shown.get("TimeoutStopUSec", "")),
         result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists), **ending(shown),
     )  # fmt: skip
+
+
+def _oom_killed(shown: t.Mapping[str, str]) -> t.Optional[bool]:
+    """Tell whether the kernel ended it for lack of memory; None where systemd cannot know (control groups of version 1 do not tell it)."""
+    if shown.get("Result") == "oom-kill":
+        return True
+    told = os.path.exists("/sys/fs/cgroup/cgroup.controllers") or ending(shown)["signal"] != "SIGKILL"
+    return False if told else None
 
 
 def state_word(shown: t.Mapping[str, str]) -> str:

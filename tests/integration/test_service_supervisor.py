@@ -52,16 +52,23 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
         time.sleep(0.05)
     time.sleep(0.5)
     yield f"unix://{home}/s.sock"
-    for name in PROGRAMS:
-        pid = look(name, f"unix://{home}/s.sock")["service"]["pid"]
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-    daemon.terminate()
-    daemon.wait(20)
+    pids = [look(name, f"unix://{home}/s.sock")["service"]["pid"] for name in PROGRAMS]
+    # supervisord's own shutdown takes a second a program.
+    daemon.kill()
+    daemon.wait(10)
+    for pid in filter(None, pids):
+        os.kill(pid, signal.SIGKILL)
 
 
 def options(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
-    given = {"manager": "supervisor", "scope": "system", "supervisor_url": url, "supervisor_username": None, "supervisor_password": None, "name": name}
+    given = {
+        "manager": "supervisor",
+        "scope": "system",
+        "supervisor_url": url,
+        "supervisor_username": None,
+        "supervisor_password": None,
+        "name": name,
+    }
     return {**given, **more}
 
 
