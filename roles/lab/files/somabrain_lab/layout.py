@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import secrets
 import shlex
 import shutil
@@ -74,7 +75,7 @@ class Layout:
     """Paths and rendered files of one lab."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = {**settings, "postgres_bin": settings["postgres_bin"] or newest_postgres()}
         self.dir = Path(settings["lab_dir"])
         # Only root can and must hand the services to somebody else.
         self.user = str(settings.get("user") or "") if os.geteuid() == 0 else ""
@@ -215,3 +216,11 @@ class Layout:
 def escaped(text: t.Any) -> str:
     """Return *text* as supervisor's configuration wants it, where % begins an expansion."""
     return str(text).replace("%", "%%")
+
+
+def newest_postgres() -> str:
+    """Return the folder of the newest PostgreSQL's programs, where distributions put it; "" when there is none."""
+    found = {path.parent for place in ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin") for path in Path("/").glob(place[1:] + "/initdb")}
+    on_path = shutil.which("initdb")
+    newest = max(found, key=lambda folder: [int(number) for number in re.findall(r"\d+", str(folder))], default=None)
+    return str(newest or (Path(on_path).parent if on_path else ""))

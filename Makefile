@@ -1,0 +1,29 @@
+# Every target works from a fresh clone; `make` alone lists them. Ansible is always the one of .venv.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+LAB := .venv/bin/ansible-playbook -i inventories/lab
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+# --- The lab -------------------------------------------------------------------------------------------------------
+
+.PHONY: setup demo lab stop-lab clean
+setup: ## Make this checkout ready: programs, .venv, link
+	@scripts/setup
+
+demo: ## Break the lab's Redis, recover it, and show what was proven
+	@scripts/demo
+
+lab: setup ## Start the stack to practise on
+	@$(LAB) playbooks/start-lab.yml
+
+stop-lab: setup ## Stop the lab; its data stays
+	@$(LAB) playbooks/stop-lab.yml
+
+clean: ## Stop the lab, remove its data and what set-up made in this checkout
+	@if [ -x .venv/bin/ansible-playbook ]; then $(LAB) playbooks/stop-lab.yml -e lab_remove_data=true; fi
+	@rm -rf .venv .cache playbooks/collections
+
+# --- Tests ---------------------------------------------------------------------------------------------------------
