@@ -18,7 +18,7 @@ def judge_outcome(
     """Return the outcome of a run.
 
     acts, undone: what was begun and what was begun to be put back; after: the last look, with `proven`;
-    failure: {task, msg, reasons} of the first task that failed, or {}; loss: {text, approved} or {}.
+    failure: {task, msg, reasons, lost} of the first task that failed (lost: its connection), or {}; loss: {text, approved} or {}.
     """
     if not verdict:
         return "refused" if failure.get("reasons") else "failed"
@@ -27,7 +27,7 @@ def judge_outcome(
     if not verdict.get("proceed"):
         return "failed" if failure else "nothing_to_do"
     if failure:
-        return _judge_failure(acts, undone, failure, undo_ok)
+        return _judge_failure(undone, failure, undo_ok)
     if check:
         return "rehearsed"
     return _judge_proof(after, loss)
@@ -36,6 +36,8 @@ def judge_outcome(
 def _judge_failure(acts: t.Sequence[str], undone: t.Sequence[str], failure: Facts, undo_ok: bool) -> str:
     if failure.get("reasons") and not acts:
         return "refused"
+    if failure.get("lost") and not undone:
+        return "unproven"
     return "undone" if undone and undo_ok else "failed"
 
 

@@ -31,6 +31,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     verified={"type": "dict", "default": {}},
     proof={"type": "list", "elements": "str", "default": []},
     annotations={"type": "dict", "default": {}},
+    not_reached={"type": "str", "default": ""},
     ladder={
         "type": "list",
         "elements": "dict",
@@ -45,8 +46,14 @@ def run(params: Params, check: bool) -> Result:
     now = time.time()
     outcome = _compose(params, check, now)
     try:
+        if params["not_reached"]:
+            raise StepError(params["not_reached"])
         _record(params, outcome, check, now)
     except StepError as error:
+        if "outcome" not in outcome:
+            # What the guard allowed may have been begun; only the ledger knows.
+            allowed = params["verdict"].get("actions") or [] if params["verdict"].get("proceed") else []
+            outcome.update(_judged(params, [{"kind": "act", "action": action} for action in allowed], check), acts=[])
         outcome.update(outcome=_not_written(outcome["outcome"]), green=False, not_written=str(error))
     return {"changed": False, "outcome": outcome, "stage": "close", "say": []}
 
@@ -131,7 +138,7 @@ def _close(ledger: Ledger, params: Params, outcome: dict[str, t.Any], now: float
     opened = params["run"]
     released = ledger.release(opened) if opened.get("token") else False
     outcome["fenced"] = bool(opened.get("token")) and not released
-    if outcome["fenced"] and outcome["outcome"] != "refused":
+    if outcome["fenced"] and (outcome["acts"] or outcome["outcome"] != "refused"):
         # Another run holds the target now: what this one saw last proves nothing any more.
         outcome.update(outcome="unproven", green=False)
     body = {key: outcome[key] for key in ("outcome", "seconds", "reasons", "failure", "loss", "annotations", "fenced")}

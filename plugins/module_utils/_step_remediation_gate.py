@@ -56,7 +56,9 @@ def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any
 
 def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
     opened, until = params["run"], now + params["deadline"]
-    if not ledger.renew(opened, "begin %s" % params["action"], until + MARGIN, until, now):
+    # The lease outlives the verification too, so that no other run acts on what this one still looks at.
+    ends_at = until + MARGIN + float(opened.get("verify_seconds") or 0)
+    if not ledger.renew(opened, "begin %s" % params["action"], ends_at, until, now):
         return [reason("fenced", "the lease of run %s was taken over; %s was not begun" % (opened["run_id"], params["action"]))]
     kind = "begin" if params["purpose"] == "act" else "undo"
     ledger.append(opened["run_id"], kind, {"action": params["action"], "deadline": params["deadline"], "owes": params["owes"]}, now)

@@ -15,7 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._guard
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, keep_evidence, stops
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import redact
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
@@ -29,6 +29,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     approval_seconds={"type": "int", "default": 900},
     without_evidence={"type": "str", "default": ""},
     lease_seconds={"type": "float", "default": 120.0},
+    must_proceed={"type": "bool", "default": False},
 )
 
 
@@ -53,7 +54,7 @@ def run(params: Params, check: bool) -> Result:
 def _keep_before(params: Params) -> dict[str, t.Any]:
     """Store what was seen (and what was captured on a target with another keeper) beside the evidence of open."""
     seen = redact(json.dumps(params["before"], indent=1, sort_keys=True)).encode()
-    more = [{"name": "before.json", "content": seen, "error": "", "required": True}] + _evidence.unpacked(params["captured"])
+    more = [{"name": "again.json" if params["must_proceed"] else "before.json", "content": seen, "error": "", "required": True}] + _evidence.unpacked(params["captured"])
     stored = keep_evidence(params["state_dir"], params["run"]["run_id"], more)
     earlier = params["run"].get("evidence") or {"ok": True, "files": {}, "missing": {}, "error": ""}
     return dict(
@@ -125,4 +126,6 @@ def _result(params: Params, verdict: dict[str, t.Any], opened: dict[str, t.Any])
     else:
         say = ["well: nothing to do"]
     # Writing the decision down is no change of the target.
+    if params["must_proceed"] and verdict["reasons"]:
+        raise StepError("%s: %s" % (verdict["reasons"][0]["code"], verdict["reasons"][0]["text"]), reasons=verdict["reasons"], stage="guard", say=say)
     return {"changed": False, "verdict": verdict, "run": opened, "before": params["before"], "stage": "guard", "say": say}

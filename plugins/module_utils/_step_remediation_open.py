@@ -29,6 +29,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "evidence": {"type": "list", "elements": "dict", "default": [], "options": _evidence.SUBOPTIONS},
     "evidence_max_bytes": {"type": "int", "default": 8388608},
     "keeper_is_target": {"type": "bool", "default": True},
+    "verify_seconds": {"type": "float", "default": 60.0},
 }
 
 
@@ -42,7 +43,7 @@ def run(params: Params, check: bool) -> Result:
             "owed": [row for row in ledger.owed(params["host"]) if row["component"] == params["component"]],
         }
     opened = {key: params[key] for key in ("run_id", "host", "component", "remedy", "owner")}
-    opened.update(lease, opened_at=now, **known)
+    opened.update(lease, opened_at=now, verify_seconds=params["verify_seconds"], **known)
     if lease["ok"]:
         opened["evidence"] = _keep(params, check) if params["keeper_is_target"] else {}
     return {"changed": lease["ok"] and not check, "run": opened, "stage": "open", "say": _say(opened, check)}

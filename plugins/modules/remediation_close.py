@@ -80,6 +80,10 @@ options:
     description: Free text of persons; added by the action plugin.
     type: dict
     default: {}
+  not_reached:
+    description: Why the keeper cannot be reached; found by the action plugin, which then judges the outcome on the controller.
+    type: str
+    default: ""
   ladder:
     description: Whom to page after how many attempts.
     type: list

@@ -60,6 +60,10 @@ options:
     description: Seconds the lease lasts without a sign of life.
     type: float
     default: 120.0
+  must_proceed:
+    description: Fail, with the reasons as data, when this run may not act; for a guard in the middle of acting.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

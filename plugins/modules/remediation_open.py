@@ -72,6 +72,10 @@ options:
     description: Whether the keeper is the target, so that evidence can be read here.
     type: bool
     default: true
+  verify_seconds:
+    description: Seconds that verification may take; the lease outlives an act and its verification.
+    type: float
+    default: 60.0
 
   evidence:
     description: What to keep before anything changes.

@@ -1,0 +1,86 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Refuse by name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: remediation_refuse
+short_description: Refuse by name
+version_added: "0.1.0"
+description:
+  - Fails with a reason as data, so that the outcome of the run is V(refused) with what would unblock it and the next command.
+  - It runs on the controller only and needs no connection.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+attributes:
+  check_mode:
+    support: full
+    description: It fails in check mode too, since the real run would.
+  diff_mode:
+    support: none
+    description: Nothing of the target is changed, so there is no difference to show.
+options:
+  code:
+    description: Stable code of the reason, one of those in C(docs/reasons.md).
+    type: str
+    required: true
+  text:
+    description: What is the matter.
+    type: str
+    required: true
+  unblock:
+    description: What would unblock it, where the general sentence of the code does not tell.
+    type: str
+    default: ""
+  next_command:
+    description: The next command, where the general one of the code does not fit.
+    type: str
+    default: ""
+  details:
+    description: Further words, shown after the text.
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Refuse where no file may go
+  somabrain.incident_response.remediation_refuse:
+    code: no_room
+    text: the disk is full and no file may be removed
+"""
+
+RETURN = r"""
+reasons:
+  description: The reason with its code, text, unblock and next_command.
+  returned: failure
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    """Fail: all of the work is the action plugin's, on the controller."""
+    module = AnsibleModule(
+        argument_spec={
+            "code": {"type": "str", "required": True},
+            "text": {"type": "str", "required": True},
+            "unblock": {"type": "str", "default": ""},
+            "next_command": {"type": "str", "default": ""},
+            "details": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    module.fail_json(msg="this module is an action plugin and cannot be shipped to a host")
+
+
+if __name__ == "__main__":
+    main()
