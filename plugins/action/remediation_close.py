@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleConnectionFailure
+
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_close
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, raw_text, write_outcome_file
 
 PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file")
@@ -24,6 +27,12 @@ class ActionModule(SpineAction):
         host, component = str(task_vars.get("inventory_hostname") or ""), str(params["run"].get("component") or "")
         params["run"] = dict({"host": host, "component": component}, **params["run"])
         return super().prepare(params, own, task_vars)
+
+    def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        try:
+            return self.on_target(params, task_vars)
+        except AnsibleConnectionFailure as error:
+            return self.on_controller(dict(params, not_reached=f"the keeper cannot be reached: {one_line(redact(str(error)), 300)}"))
 
     def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         result = super().finish(result, own, task_vars)

@@ -12,10 +12,17 @@ import typing as t
 from ansible.utils.display import Display
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_open
-from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import fingerprint, provably_dead
+from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import fingerprint, is_orphan, provably_dead
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, input_reasons, operator, refused
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._input import seconds_to_verify, typed_variables
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
+    SpineAction,
+    input_reasons,
+    operator,
+    refused,
+    write_outcome_file,
+)
 
 CONTAINER_MARKS = ("/run/.containerenv", "/.dockerenv", "/var/run/secrets/kubernetes.io")
 
@@ -27,17 +34,30 @@ class ActionModule(SpineAction):
         "takeover_wait": {"type": "float", "default": 60.0},
     }
 
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> Result:
+        task_vars = task_vars or {}
+        values, reasons = typed_variables(task_vars, self._templar)
+        reasons = input_reasons(task_vars) + reasons
+        if is_orphan():
+            reasons.append(reason("fenced", "the controller of this run is gone"))
+        if reasons:
+            return refused(reasons, task_vars, str(task_vars.get("inventory_hostname") or ""))
+        self.verify_seconds = seconds_to_verify(values)
+        return t.cast(Result, super().run(tmp, task_vars))
+
     def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         params["run_id"] = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + os.urandom(3).hex()
         params["owner"] = operator(task_vars)
         params["controller"] = fingerprint(os.getppid())
+        params["verify_seconds"] = self.verify_seconds
         return params
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
-        reasons = input_reasons(task_vars)
+        reasons = []
         if self._connection.transport == "local" and not own["keeper_is_persistent"] and ephemeral():
             text = "the keeper is this execution environment, which is thrown away after the run"
             reasons.append(reason("keeper_ephemeral", text))
+        reasons += self._announce(params, task_vars)
         if reasons:
             return refused(reasons, task_vars, params["host"])
         result = self.on_target(params, task_vars)
@@ -45,6 +65,18 @@ class ActionModule(SpineAction):
         if not holder or not provably_dead(holder["controller"], params["controller"]):
             return result
         return self._take_from_dead(result, dict(params, dead_runs=[holder["run_id"]]), own["takeover_wait"], task_vars)
+
+    def _announce(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        """Write the outcome that holds when this run never comes to its close; return the reason when that is not possible."""
+        note = "this run was opened and has not been closed: it is still going on, or it died"
+        outcome = {key: params[key] for key in ("run_id", "host", "component", "remedy", "owner")}
+        outcome.update(schema=1, outcome="abandoned", green=False, target="{host}/{component}".format(**params), note=note)
+        outcome.update(opened_at=time.time(), closed_at=None, seconds=0.0, reasons=[], acts=[], check_mode=self._task.check_mode)
+        try:
+            write_outcome_file(outcome, task_vars)
+        except OSError as error:
+            return [reason("bad_input", f"remediation_outcome_file cannot be written: {error}")]
+        return []
 
     def _take_from_dead(self, result: Result, params: dict[str, t.Any], patience: float, task_vars: dict[str, t.Any]) -> Result:
         """Open again, now that the holder is known to be dead; wait for the deadline of its last act."""

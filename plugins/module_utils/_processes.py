@@ -46,6 +46,11 @@ def fingerprint(pid: int) -> dict[str, t.Any]:
     return dict(machine(), pid=pid, start_ticks=start_ticks(pid), command=_command_of(pid), group=os.getpgid(pid))
 
 
+def is_orphan() -> bool:
+    """Tell whether the controller of this worker is gone: a worker has its controller's command line."""
+    return _command_of(os.getppid()) != _command_of(os.getpid())
+
+
 def pids() -> list[int]:
     """Return all process ids, [] where /proc cannot be read."""
     try:

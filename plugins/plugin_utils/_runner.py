@@ -20,12 +20,17 @@ import types
 import typing as t
 import zlib
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, guarded, plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 
 PACKAGE = "ansible_collections.somabrain.incident_response.plugins.module_utils"
 BEGIN, END = "<<somabrain-step<<", ">>somabrain-step>>"
+# Said before anything is done: a step that began is never tried again in another way.
+STARTED = "somabrain-step-started"
 
 # Gives the piped step the modules it imports, under the names it imports them by.
 BOOT = '''
@@ -41,6 +46,7 @@ class Piped(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 sys.meta_path.insert(0, Piped())
 sys.dont_write_bytecode = True
 import importlib
+print("%(started)s", flush=True)
 step = importlib.import_module("%(step)s")
 from %(package)s._step import guarded
 print("%(begin)s" + json.dumps(guarded(step.run, json.loads(base64.b64decode("%(params)s")), %(check)r)) + "%(end)s")
@@ -79,6 +85,7 @@ def piped_script(step: str, params: t.Mapping[str, t.Any], check: bool) -> str:
         "package": PACKAGE,
         "params": base64.b64encode(json.dumps(params).encode()).decode(),
         "check": check,
+        "started": STARTED,
         "begin": BEGIN,
         "end": END,
     }
@@ -96,6 +103,12 @@ def result_between_marks(stdout: str) -> t.Optional[Result]:
         return None
 
 
+def broken_off(answer: t.Mapping[str, t.Any]) -> Result:
+    """Return the failed result of a step that began and then died without an answer."""
+    last = (str(answer.get("stderr") or "").strip().splitlines() or ["it said nothing"])[-1]
+    return {"failed": True, "changed": False, "msg": f"the step broke off (rc {answer.get('rc')}): {one_line(redact(last), 200)}"}
+
+
 class StepAction(ActionBase):  # type: ignore[misc]
     """Base of the action plugins: validates options by the step's spec and runs the step where it belongs."""
 
@@ -109,7 +122,18 @@ class StepAction(ActionBase):  # type: ignore[misc]
         task_vars = task_vars or {}
         params = self.options()
         own = {name: params.pop(name) for name in self.CONTROLLER_SPEC}
-        return self.finish(self.execute(self.prepare(params, own, task_vars), own, task_vars), own, task_vars)
+        try:
+            result = self.execute(self.prepare(params, own, task_vars), own, task_vars)
+        except AnsibleConnectionFailure as error:
+            # Ansible runs neither rescue nor always for an unreachable host; inside a run they have to.
+            if not self.answers_when_lost(task_vars):
+                raise
+            result = lost_connection(error)
+        return self.finish(result, own, task_vars)
+
+    def answers_when_lost(self, task_vars: t.Mapping[str, t.Any]) -> bool:
+        """Tell whether a lost connection is this task's failure rather than the end of the host's play."""
+        return run_id_of(task_vars) != "none" and not (task_vars.get("__remediation_closed") or {}).get("outcome")
 
     def options(self) -> dict[str, t.Any]:
         """Return the task's options, validated and plain; raises AnsibleActionFail naming the wrong one."""
@@ -150,11 +174,19 @@ class StepAction(ActionBase):  # type: ignore[misc]
             python = "/usr/bin/python3"
         words = [python, "-I", "-S", "-c", "import sys;exec(sys.stdin.read())", "somabrain-run=" + run_id_of(task_vars)]
         answer = self._low_level_execute_command(shlex.join(words), in_data=script.encode())
-        return result_between_marks(answer.get("stdout", ""))
+        stdout = answer.get("stdout", "")
+        result = result_between_marks(stdout)
+        return broken_off(answer) if result is None and STARTED in stdout else result
 
     def _shipped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         name = "somabrain.incident_response." + self.STEP.__name__.rpartition("._step_")[2]
         return t.cast(Result, self._execute_module(module_name=name, module_args=params, task_vars=task_vars))
+
+
+def lost_connection(error: Exception) -> Result:
+    """Return the failed result of a step whose host cannot be reached."""
+    text = one_line(redact(str(error)), 300)
+    return {"failed": True, "changed": False, "lost_connection": True, "reasons": [reason("unreachable", text)], "msg": f"unreachable: {text}"}
 
 
 def run_id_of(task_vars: t.Mapping[str, t.Any]) -> str:

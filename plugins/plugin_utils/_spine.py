@@ -144,10 +144,14 @@ class SpineAction(StepAction):
             params["killed"] = kill_switch(task_vars)
         return params
 
+    def answers_when_lost(self, task_vars: Vars) -> bool:
+        """A keeper that is lost is a failure of the run, which has to come to its close."""
+        return True
+
     def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         holders = [result, result.get("verdict"), result.get("run"), result.get("outcome")]
         filled = commands(task_vars, str(task_vars.get("inventory_hostname") or ""))
         for holder in holders:
             if isinstance(holder, dict) and holder.get("reasons"):
-                holder["reasons"] = [one for each in holder["reasons"] for one in with_commands([each], dict(filled, token=str(each.get("token") or "TOKEN")))]
+                holder["reasons"] = [with_commands([one], dict(filled, token=str(one.get("token") or "TOKEN")))[0] for one in holder["reasons"]]
         return result
