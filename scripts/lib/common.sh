@@ -78,7 +78,7 @@ run_pytest() {
   shift 3
   log="$RUN_DIR/log/$STAGE-$name.log" xml="$RUN_DIR/log/$STAGE-$name.xml"
   begun=$(now)
-  wait_for "$limit" "$python" -m pytest -q -rs -p no:cacheprovider "--rootdir=$ROOT" "--junitxml=$xml" "$@" >"$log" 2>&1 || status=$?
+  wait_for "$limit" "$python" -m pytest -q -rs --tb=short -p no:cacheprovider "--rootdir=$ROOT" "--junitxml=$xml" "$@" >"$log" 2>&1 || status=$?
   seconds=$(since "$begun")
   # pytest's 5 means that it found no test: that is a skip with a reason, never a pass.
   if [ "$status" -eq 5 ]; then
