@@ -27,3 +27,19 @@ clean: ## Stop the lab, remove its data and what set-up made in this checkout
 	@rm -rf .venv .cache playbooks/collections
 
 # --- Tests ---------------------------------------------------------------------------------------------------------
+
+STAGES := lint sanity galaxy unit integration molecule compat
+
+.PHONY: test $(STAGES)
+test: ## Prove everything: all stages below, with a table and a count at the end
+	@scripts/test
+
+lint: ## ruff, mypy, vermin, yamllint, ansible-lint, shellcheck
+sanity: ## ansible-test sanity
+galaxy: ## Build, import and install the collection
+unit: ## Judgement by tables, house rules
+integration: ## Real Redis, PostgreSQL and supervisor on loopback
+molecule: ## Stories on real machines with systemd
+compat: ## Oldest and newest ansible-core and Python
+$(STAGES):
+	@scripts/test $@
