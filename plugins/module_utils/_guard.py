@@ -28,11 +28,11 @@ def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any])
     subject = _subject_health(before)
     if subject == "well":
         return False, [reason("not_this_component", "%s is well; what is not: %s" % (before.get("subject"), _sentence(before)))]
-    if before.get("state") in refusals:
-        return False, [_refusal(before, refusals[str(before["state"])])]
     actions = list(before.get("actions") or [])
     if actions and set(actions) <= PASSIVE:
         return True, []
+    if before.get("state") in refusals:
+        return False, [_refusal(before, refusals[str(before["state"])])]
     if subject != "sick":
         return False, [reason("health_unknown", _sentence(before))]
     if not actions:

@@ -76,12 +76,16 @@ def worst(states: t.Iterable[State]) -> State:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to look: consecutive passes, least seconds from first to last of them, total deadline, pause."""
+    """How long to look: consecutive passes, least seconds from first to last of them, total deadline, pause.
+
+    wait_timeout is the deadline as long as the thing looked at is known to be on its way (a Redis that is loading).
+    """
 
     passes: int = 1
     window: float = 0.0
     timeout: float = 0.0
     interval: float = 0.1
+    wait_timeout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def wait_until_well(
     *,
     health_of: t.Callable[[t.Any], State],
     identity_of: t.Callable[[t.Any], object] = lambda seen: None,
+    on_its_way: t.Callable[[t.Any], bool] = lambda seen: False,
     clock: t.Callable[[], float] = time.monotonic,
     sleep: t.Callable[[float], None] = time.sleep,
 ) -> Proof:
@@ -124,7 +129,8 @@ def wait_until_well(
             passes += 1
         proven = passes >= patience.passes and now - first_pass >= patience.window
         # A streak that began in time may finish; a process that keeps changing may not go on for ever.
-        limit = patience.timeout if passes == 0 else patience.timeout + patience.window + patience.interval * (patience.passes + 1)
+        timeout = max(patience.timeout, patience.wait_timeout) if on_its_way(seen) else patience.timeout
+        limit = timeout if passes == 0 else timeout + patience.window + patience.interval * (patience.passes + 1)
         out_of_time = now - begun >= limit and (passes == 0 or looks >= patience.passes)
         if proven or out_of_time:
             return Proof(seen, proven, passes, looks, round(now - begun, 3))
