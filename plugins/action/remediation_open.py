@@ -43,7 +43,7 @@ class ActionModule(SpineAction):
         if reasons:
             return refused(reasons, task_vars, str(task_vars.get("inventory_hostname") or ""))
         self.verify_seconds = seconds_to_verify(values)
-        return t.cast(Result, super().run(tmp, task_vars))
+        return super().run(tmp, task_vars)
 
     def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         params["run_id"] = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + os.urandom(3).hex()

@@ -29,7 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         matched = self._matched(str(params["hosts"]), task_vars)
         if not matched:
             groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
-            reasons.append(reason("no_host_matched", f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"))
+            text = f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"
+            reasons.append(reason("no_host_matched", text))
         if not reasons:
             return {"changed": False, "hosts": matched}
         return refused_run(reasons, task_vars, target=str(params["hosts"]))

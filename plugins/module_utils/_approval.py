@@ -41,7 +41,8 @@ def judge_approval(
     if parts[0] != digest(plan["target"]):
         return reason("approval_other_target", "this approval was given for another target", token=fresh, plan=plan)
     if token in used or now >= int(parts[2]):
-        return reason("approval_stale", "this approval was used already" if token in used else "this approval has expired", token=fresh, plan=plan)
+        text = "this approval was used already" if token in used else "this approval has expired"
+        return reason("approval_stale", text, token=fresh, plan=plan)
     if parts[1] != digest(plan):
         return reason("approval_stale", "the plan or the state has changed since this approval", token=fresh, plan=plan)
     return None

@@ -34,7 +34,9 @@ def _text_of(path: str) -> t.Optional[str]:
         return "%s: %s" % (path, error.strerror)
 
 
-def judge_freeze(flags: t.Mapping[str, t.Any], windows: t.Sequence[t.Mapping[str, t.Any]], *, now: float, override: str) -> list[dict[str, t.Any]]:
+def judge_freeze(
+    flags: t.Mapping[str, t.Any], windows: t.Sequence[t.Mapping[str, t.Any]], *, now: float, override: str
+) -> list[dict[str, t.Any]]:
     """Return the reasons that stop an act now; an override with a reason lifts a freeze, never the kill switch."""
     if flags.get("kill"):
         return [reason("kill_switch", "the kill switch is on (%s)" % flags["kill"])]
@@ -52,7 +54,8 @@ def parse_time(text: t.Any) -> float:
     try:
         moment = datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00").replace("z", "+00:00"))
     except ValueError:
-        raise _bad("%s is no RFC 3339 time such as 2026-12-24T18:00:00Z; correct remediation_freeze_windows" % one_line(repr(str(text)), 60)) from None
+        shown = one_line(repr(str(text)), 60)
+        raise _bad("%s is no RFC 3339 time such as 2026-12-24T18:00:00Z; correct remediation_freeze_windows" % shown) from None
     if moment.tzinfo is None:
         raise _bad("%r has no time zone; write 2026-12-24T18:00:00Z in remediation_freeze_windows" % str(text))
     return moment.timestamp()

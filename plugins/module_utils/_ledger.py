@@ -38,7 +38,8 @@ create table if not exists journal(
 create table if not exists run(
   run_id text primary key, host text, component text, remedy text, owner text, opened_at real, closed_at real, outcome text);
 create table if not exists attempt(host text, component text, action text, run_id text, at real);
-create table if not exists verified(host text, component text, kind text, body text, at real, run_id text, primary key(host, component, kind));
+create table if not exists verified(
+  host text, component text, kind text, body text, at real, run_id text, primary key(host, component, kind));
 create table if not exists obligation(
   id integer primary key, host text, component text, kind text, body text, run_id text, begun_at real, ends_at real, ended_at real);
 create index if not exists attempt_of on attempt(host, component, action, at);
@@ -79,7 +80,8 @@ class Ledger:
     def append(self, run_id: str, kind: str, body: t.Mapping[str, t.Any], now: float) -> str:
         """Add one record to the chain (inside a transaction) and return its hash."""
         last = self.row("select seq, hash from journal order by seq desc limit 1") or {"seq": 0, "hash": ""}
-        record = {"seq": last["seq"] + 1, "run_id": run_id, "at": now, "kind": kind, "body": json.dumps(body, sort_keys=True), "prev": last["hash"]}
+        record = {"seq": last["seq"] + 1, "run_id": run_id, "at": now, "kind": kind, "prev": last["hash"]}
+        record["body"] = json.dumps(body, sort_keys=True)
         digest = record_hash(record)
         self.db.execute(
             "insert into journal values(?,?,?,?,?,?,?)",
@@ -119,16 +121,19 @@ class Ledger:
                 now, now, lease["ends_at"], "open", None,
             ),
         )  # fmt: skip
-        self.db.execute(
-            "insert into run values(?,?,?,?,?,?,null,null)",
-            (lease["run_id"], lease["host"], lease["component"], lease["remedy"], lease["owner"], now),
-        )
+        self.enter(lease, now)
         return token
+
+    def enter(self, run: t.Mapping[str, t.Any], now: float) -> None:
+        """List a run (inside a transaction), with or without a lease, until it is closed."""
+        row = (run["run_id"], run["host"], run["component"], run["remedy"], run["owner"], now)
+        self.db.execute("insert into run values(?,?,?,?,?,?,null,null)", row)
 
     def renew(self, lease: t.Mapping[str, t.Any], phase: str, ends_at: float, acting_until: t.Optional[float], now: float) -> bool:
         """Beat under the fencing token (inside a transaction); False when the lease is no longer this run's."""
         done = self.db.execute(
-            "update lease set phase=?, beat_at=?, ends_at=max(ends_at, ?), acting_until=? where host=? and component=? and token=? and run_id=?",
+            "update lease set phase=?, beat_at=?, ends_at=max(ends_at, ?), acting_until=?"
+            " where host=? and component=? and token=? and run_id=?",
             (phase, now, ends_at, acting_until, lease["host"], lease["component"], lease["token"], lease["run_id"]),
         )
         return done.rowcount == 1

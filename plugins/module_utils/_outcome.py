@@ -13,7 +13,15 @@ Facts = t.Mapping[str, t.Any]
 
 
 def judge_outcome(
-    verdict: t.Optional[Facts], acts: t.Sequence[str], undone: t.Sequence[str], after: Facts, failure: Facts, *, undo_ok: bool, check: bool, loss: Facts
+    verdict: t.Optional[Facts],
+    acts: t.Sequence[str],
+    undone: t.Sequence[str],
+    after: Facts,
+    failure: Facts,
+    *,
+    undo_ok: bool,
+    check: bool,
+    loss: Facts,
 ) -> str:
     """Return the outcome of a run.
 
@@ -27,18 +35,19 @@ def judge_outcome(
     if not verdict.get("proceed"):
         return "failed" if failure else "nothing_to_do"
     if failure:
-        return _judge_failure(undone, failure, undo_ok)
+        return _judge_failure(acts, undone, failure, undo_ok)
     if check:
         return "rehearsed"
     return _judge_proof(after, loss)
 
 
 def _judge_failure(acts: t.Sequence[str], undone: t.Sequence[str], failure: Facts, undo_ok: bool) -> str:
-    if failure.get("reasons") and not acts:
-        return "refused"
-    if failure.get("lost") and not undone:
+    if undone:
+        return "undone" if undo_ok else "failed"
+    if failure.get("lost") and acts:
         return "unproven"
-    return "undone" if undone and undo_ok else "failed"
+    # A gate may refuse a later act; what was done before it is named with the refusal.
+    return "refused" if failure.get("reasons") else "failed"
 
 
 def _judge_proof(after: Facts, loss: Facts) -> str:

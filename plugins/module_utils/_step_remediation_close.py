@@ -42,7 +42,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed: false, outcome: {...}, stage, say: []}. A ledger that cannot be written makes the outcome `unproven` or worse, never better."""
+    """Return {changed: false, outcome: {...}, stage, say: []}.
+
+    A ledger that cannot be written makes the outcome `unproven` or worse, never better.
+    """
     now = time.time()
     outcome = _compose(params, check, now)
     try:
@@ -144,7 +147,8 @@ def _close(ledger: Ledger, params: Params, outcome: dict[str, t.Any], now: float
     body = {key: outcome[key] for key in ("outcome", "seconds", "reasons", "failure", "loss", "annotations", "fenced")}
     after = {key: params["after"].get(key) for key in ("health", "state", "identity", "passes", "proven")}
     outcome["journal_hash"] = ledger.append(opened["run_id"], "close", dict(body, after=after, proof=params["proof"]), now)
-    ledger.db.execute("update run set closed_at=?, outcome=? where run_id=? and closed_at is null", (now, outcome["outcome"], opened["run_id"]))
+    ended = (now, outcome["outcome"], opened["run_id"])
+    ledger.db.execute("update run set closed_at=?, outcome=? where run_id=? and closed_at is null", ended)
     if outcome["outcome"] in ("recovered", "recovered_with_loss", "nothing_to_do") and not outcome["fenced"]:
         for kind, state in params["verified"].items():
             ledger.db.execute(

@@ -42,10 +42,10 @@ def run(params: Params, check: bool) -> Result:
                 reasons = _reasons(ledger, params, now) or _begin(ledger, params, now)
     if reasons:
         raise StepError("%s: %s" % (reasons[0]["code"], reasons[0]["text"]), reasons=reasons, stage="guard")
-    word = "would " if check else ""
     gate = {"action": params["action"], "purpose": params["purpose"], "begun_at": now, "deadline": params["deadline"]}
     # Intent is no change of the target, so the gate never counts as changed.
-    return {"changed": False, "gate": gate, "stage": params["purpose"], "say": ["%s%s" % (word, params["action"].replace("_", " "))] if check else []}
+    say = ["would %s" % params["action"].replace("_", " ")] if check else []
+    return {"changed": False, "gate": gate, "stage": params["purpose"], "say": say}
 
 
 def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:

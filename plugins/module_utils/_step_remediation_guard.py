@@ -54,7 +54,8 @@ def run(params: Params, check: bool) -> Result:
 def _keep_before(params: Params) -> dict[str, t.Any]:
     """Store what was seen (and what was captured on a target with another keeper) beside the evidence of open."""
     seen = redact(json.dumps(params["before"], indent=1, sort_keys=True)).encode()
-    more = [{"name": "again.json" if params["must_proceed"] else "before.json", "content": seen, "error": "", "required": True}] + _evidence.unpacked(params["captured"])
+    name = "again.json" if params["must_proceed"] else "before.json"
+    more = [{"name": name, "content": seen, "error": "", "required": True}] + _evidence.unpacked(params["captured"])
     stored = keep_evidence(params["state_dir"], params["run"]["run_id"], more)
     earlier = params["run"].get("evidence") or {"ok": True, "files": {}, "missing": {}, "error": ""}
     return dict(
@@ -127,5 +128,6 @@ def _result(params: Params, verdict: dict[str, t.Any], opened: dict[str, t.Any])
         say = ["well: nothing to do"]
     # Writing the decision down is no change of the target.
     if params["must_proceed"] and verdict["reasons"]:
-        raise StepError("%s: %s" % (verdict["reasons"][0]["code"], verdict["reasons"][0]["text"]), reasons=verdict["reasons"], stage="guard", say=say)
+        first = verdict["reasons"][0]
+        raise StepError("%s: %s" % (first["code"], first["text"]), reasons=verdict["reasons"], stage="guard", say=say)
     return {"changed": False, "verdict": verdict, "run": opened, "before": params["before"], "stage": "guard", "say": say}

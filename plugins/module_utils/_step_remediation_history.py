@@ -29,8 +29,8 @@ def run(params: Params, check: bool) -> Result:
         broken = ledger.broken_at()
         count = ledger.row("select count(*) as records, max(seq) as last from journal") or {"records": 0}
         head = ledger.row("select hash from journal order by seq desc limit 1") or {"hash": ""}
-        query = "select * from run %s order by opened_at desc limit ?" % ("where run_id=?" if params["run_id"] else "")
-        runs = ledger.rows(query, *([params["run_id"]] if params["run_id"] else []), params["limit"])
+        query = "select * from run where ?1 in ('', run_id) order by opened_at desc limit ?2"
+        runs = ledger.rows(query, params["run_id"], params["limit"])
         result: Result = {"changed": False, "runs": runs, "leases": ledger.leases(), "owed": ledger.owed()}
         if params["export"]:
             result["journal"] = ledger.rows("select * from journal order by seq")
@@ -43,8 +43,8 @@ def run(params: Params, check: bool) -> Result:
 def _say(result: t.Mapping[str, t.Any], now: float) -> list[str]:
     lines = [_line(row) for row in result["runs"]] or ["no run is recorded"]
     lines += [_step_line(row) for row in result.get("steps") or []]
-    lines += ["lease: %s/%s held by %s of %s, %d s left" % (one["host"], one["component"], one["run_id"], one["owner"], one["ends_at"] - now) for one in result["leases"]]
-    lines += ["still owed: %s of %s/%s since %s" % (one["kind"], one["host"], one["component"], _clock(one["begun_at"])) for one in result["owed"]]
+    lines += [_lease_line(one, now) for one in result["leases"]]
+    lines += ["still owed: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"]) for one in result["owed"]]
     chain = result["chain"]
     if chain["whole"]:
         return lines + ["the chain of %d records is whole, head %s" % (chain["records"], chain["head"][:16])]
@@ -60,6 +60,11 @@ def _line(row: t.Mapping[str, t.Any]) -> str:
     return "%s %s/%s %s by %s, %s, %s" % (
         _clock(row["opened_at"]), row["host"], row["component"], row["outcome"] or "not closed", row["owner"], took, row["run_id"],
     )  # fmt: skip
+
+
+def _lease_line(one: t.Mapping[str, t.Any], now: float) -> str:
+    left = round(one["ends_at"] - now)
+    return "lease: {host}/{component} held by {run_id} of {owner}, ".format(**one) + ("%d s left" % left if left > 0 else "expired")
 
 
 def _step_line(row: t.Mapping[str, t.Any]) -> str:

@@ -56,6 +56,7 @@ def _take(ledger: Ledger, params: Params, check: bool, now: float) -> dict[str, 
         held, verdict = _judge(ledger, params, now)
         if not verdict["ok"]:
             ledger.append(params["run_id"], "refused", {"reasons": verdict["reasons"]}, now)
+            ledger.enter(params, now)
             return verdict
         if held:
             ledger.abandon(held, verdict["proof"], params["run_id"], now)
@@ -102,8 +103,10 @@ def _say(opened: t.Mapping[str, t.Any], check: bool) -> list[str]:
     dead = opened["resumed"]
     if dead:
         did = "after it had begun %s" % ", ".join(dead["begun"]) if dead["begun"] else "before it had begun any act"
-        lines.append("run %s of %s died %s (%s): %s" % (dead["run_id"], dead["owner"], did, dead["proof"], "it would be closed" if check else "closed as abandoned"))
+        closed = "it would be closed" if check else "closed as abandoned"
+        lines.append("run %s of %s died %s (%s): %s" % (dead["run_id"], dead["owner"], did, dead["proof"], closed))
     evidence = opened.get("evidence") or {}
     if evidence.get("files"):
-        lines.append("kept %d pieces of evidence, %d bytes" % (len(evidence["files"]), sum(one["bytes"] for one in evidence["files"].values())))
+        size = sum(one["bytes"] for one in evidence["files"].values())
+        lines.append("kept %d pieces of evidence, %d bytes" % (len(evidence["files"]), size))
     return lines

@@ -40,7 +40,8 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _judge(ledger: Ledger, params: Params, now: float) -> Result:
-    abandoned, held = [], []
+    abandoned: list[Result] = []
+    held: list[Result] = []
     for lease in ledger.leases():
         if lease["host"] == params["host"]:
             verdict = judge_lease(
@@ -66,8 +67,6 @@ def _say(result: t.Mapping[str, t.Any], check: bool) -> list[str]:
     lines = ["%s run %s of %s as abandoned: %s" % (verb, one["run_id"], one["owner"], one["proof"]) for one in result["abandoned"]]
     lines += ["left alone: %s" % one["reason"]["text"] for one in result["held"]]
     lines += ["its end has come: %s of %s" % (one["kind"], one["component"]) for one in result["due"]]
-    lines += [
-        "goes on: %s of %s (%s)" % (one["kind"], one["component"], "until its end" if one["ends_at"] else "a protection of data: a person ends it")
-        for one in result["owed"]
-    ]
+    ends = {True: "until its end", False: "a protection of data: a person ends it"}
+    lines += ["goes on: %s of %s (%s)" % (one["kind"], one["component"], ends[bool(one["ends_at"])]) for one in result["owed"]]
     return lines or ["nothing was left behind"]

@@ -12,7 +12,8 @@ short_description: Write down the outcome of a run and release its lease
 version_added: "0.1.0"
 description:
   - Judges one explicit outcome, appends it to the journal, keeps it as a file and releases the lease.
-  - As an action plugin it publishes the outcome with C(set_stats) and writes C(remediation_outcome_file). It never fails by itself, so that the outcome is out before the job turns red.
+  - As an action plugin it publishes the outcome with C(set_stats) and writes C(remediation_outcome_file).
+  - It never fails by itself, so that the outcome is out before the job turns red.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:

@@ -11,7 +11,8 @@ module: remediation_gate
 short_description: Begin one act under the fencing token
 version_added: "0.1.0"
 description:
-  - The last look at token, freeze and budget before one act, and the intent written down, so that a later run knows that this one may have acted.
+  - The last look at token, freeze and budget before one act.
+  - Writes the intent down, so that a later run knows that this one may have acted.
   - Fails, with the reasons as data, when the act may not begin.
 author:
   - SomaBrain incident response contributors (@somabrain)

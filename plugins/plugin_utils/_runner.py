@@ -53,7 +53,7 @@ print("%(begin)s" + json.dumps(guarded(step.run, json.loads(base64.b64decode("%(
 '''
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def sources_of(step: str) -> dict[str, str]:
     """Return the sources, by full name, of *step* and of every module of this package that it imports."""
     found: dict[str, str] = {}
@@ -186,7 +186,8 @@ class StepAction(ActionBase):  # type: ignore[misc]
 def lost_connection(error: Exception) -> Result:
     """Return the failed result of a step whose host cannot be reached."""
     text = one_line(redact(str(error)), 300)
-    return {"failed": True, "changed": False, "lost_connection": True, "reasons": [reason("unreachable", text)], "msg": f"unreachable: {text}"}
+    reasons = [reason("unreachable", text)]
+    return {"failed": True, "changed": False, "lost_connection": True, "reasons": reasons, "msg": f"unreachable: {text}"}
 
 
 def run_id_of(task_vars: t.Mapping[str, t.Any]) -> str:

@@ -153,5 +153,6 @@ class SpineAction(StepAction):
         filled = commands(task_vars, str(task_vars.get("inventory_hostname") or ""))
         for holder in holders:
             if isinstance(holder, dict) and holder.get("reasons"):
-                holder["reasons"] = [with_commands([one], dict(filled, token=str(one.get("token") or "TOKEN")))[0] for one in holder["reasons"]]
+                given = [dict(filled, token=str(one.get("token") or "TOKEN")) for one in holder["reasons"]]
+                holder["reasons"] = [with_commands([one], fill)[0] for one, fill in zip(holder["reasons"], given)]
         return result
