@@ -39,6 +39,10 @@ options:
     description: Seconds to wait for that proof; V(0) looks once, or O(passes) times while all is well.
     type: float
     default: 0.0
+  wait_timeout:
+    description: Longest wait in seconds, instead of O(timeout), for what is known to be on its way, such as a Redis that is loading.
+    type: float
+    default: 0.0
   interval:
     description: Seconds between two looks.
     type: float

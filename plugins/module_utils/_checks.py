@@ -23,6 +23,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
     _check_http,
     _check_memory,
     _check_postgresql,
+    _check_redis,
     _check_round_trip,
     _check_service,
     _check_tcp,
@@ -41,6 +42,7 @@ KINDS: dict[str, types.ModuleType] = {
     "http": _check_http,
     "memory": _check_memory,
     "postgresql": _check_postgresql,
+    "redis": _check_redis,
     "round_trip": _check_round_trip,
     "service": _check_service,
     "tcp": _check_tcp,
@@ -52,6 +54,8 @@ COMMON: dict[str, t.Any] = {
     "kind": {"type": "str", "required": True},
     "timeout": {"type": "float"},
     "look_from": {"type": "str", "choices": ["auto", "controller", "target"], "default": "auto"},
+    # Names of checks that have to be well in the same look before this one is worth making.
+    "needs": {"type": "list", "elements": "str", "default": []},
 }
 WORKERS = 256
 MAX_CHECKS = 10000
@@ -190,10 +194,27 @@ class _Slot:
 
 
 def run_checks(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]]:
-    """Run validated *checks* at once and return their results in order.
+    """Run validated *checks* at once, those that need others after these, and return their results in order.
 
     A probe that hangs where no deadline can reach it (a dead file server, a resolver) is left behind as unknown.
     """
+    names = {check["name"] for check in checks}
+    # What is needed but looked at from elsewhere cannot be waited for here.
+    needs = [[name for name in check.get("needs") or [] if name in names] for check in checks]
+    first = [check for check, needed in zip(checks, needs) if not needed]
+    found = {result["name"]: result for result in _at_once(first, stands_on)}
+    missing = {check["name"]: [n for n in needed if found.get(n, {}).get("health") != "well"] for check, needed in zip(checks, needs)}
+    second = [check for check, needed in zip(checks, needs) if needed and not missing[check["name"]]]
+    found.update((result["name"], result) for result in _at_once(second, stands_on))
+    return [found.get(check["name"]) or _left_out(check, missing[check["name"]]) for check in checks]
+
+
+def _left_out(check: Check, missing: t.Sequence[str]) -> dict[str, t.Any]:
+    text = "not looked at, since %s is not well" % ", ".join(missing)
+    return _result(check, Health((Finding("needs", State.UNKNOWN, text),)), 0.0)
+
+
+def _at_once(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]]:
     slots = [_Slot(dict(check, stands_on=stands_on)) for check in checks]
     waiting = collections.deque(slots)
     for _ in range(min(len(slots), WORKERS)):
@@ -250,6 +271,12 @@ def health_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> State:
     return worst(State(result["health"]) for result in results)
 
 
+def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+    """Tell whether nothing is sick and what is unknown says itself that it only has to be waited for."""
+    unknown = [result for result in results if result["health"] == "unknown" and "not looked at" not in why(result)]
+    return bool(unknown) and all(result["actions"] == ["wait"] for result in unknown) and health_of(results) is not State.SICK
+
+
 def identities_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Return one comparable value that changes when any of the looked-at processes is another one."""
     return json.dumps([result["identity"] for result in results], sort_keys=True, default=str)
@@ -270,6 +297,7 @@ def combine(results: t.Sequence[dict[str, t.Any]], subject: str, proof: Proof, s
         "facts": main["facts"],
         "subject": main["name"],
         "proven": proof.proven,
+        "on_its_way": on_its_way(results),
         "passes": proof.passes,
         "looks": proof.looks,
         "seconds": proof.seconds,

@@ -21,6 +21,7 @@ LOOK_SPEC: dict[str, t.Any] = {
     "passes": {"type": "int", "default": 1},
     "window": {"type": "float", "default": 0.0},
     "timeout": {"type": "float", "default": 0.0},
+    "wait_timeout": {"type": "float", "default": 0.0},
     "interval": {"type": "float", "default": 0.2},
     "probe_timeout": {"type": "float", "default": 3.0},
     "stage": {"type": "str", "choices": list(STAGES), "default": "assess"},
@@ -34,6 +35,7 @@ def patience_of(params: t.Mapping[str, t.Any]) -> Patience:
         window=max(0.0, float(params["window"])),
         timeout=max(0.0, float(params["timeout"])),
         interval=max(0.02, float(params["interval"])),
+        wait_timeout=max(0.0, float(params["wait_timeout"])),
     )
 
 

@@ -38,6 +38,7 @@ def run(params: Params, check: bool) -> Result:
         patience_of(params),
         health_of=_checks.health_of,
         identity_of=_checks.identities_of,
+        on_its_way=_checks.on_its_way,
     )
     result = _checks.combine(proof.last, params["subject"], proof, params["stage"])
     result["say"] += [f"{name}: left out, a rehearsal writes no canary" for name in skipped]

@@ -49,15 +49,18 @@ class LookAction(StepAction):
         return self.on_target(params, task_vars) if place == "target" else self.on_controller(params)
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
-        begun, looks = time.monotonic(), 0
+        begun, looks, total = time.monotonic(), 0, float(params["timeout"])
         while True:
-            left = params["timeout"] - (time.monotonic() - begun)
-            last = left <= SLICE
-            result = self.look(dict(params, timeout=max(0.0, min(left, SLICE))), task_vars)
+            left = total - (time.monotonic() - begun)
+            slices = {"timeout": max(0.0, min(left, SLICE)), "wait_timeout": min(float(params["wait_timeout"]), SLICE)}
+            result = self.look(dict(params, **slices), task_vars)
             looks += int(result.get("looks") or 0)
-            if last or result.get("failed") or result.get("proven"):
+            # What is on its way (a Redis that loads) is given more time than what may never come.
+            total = max(params["timeout"], params["wait_timeout"]) if result.get("on_its_way") else float(params["timeout"])
+            over = left <= SLICE and total - (time.monotonic() - begun) <= SLICE / 100
+            if over or result.get("failed") or result.get("proven"):
                 break
-            Display().display(self.progress(result, time.monotonic() - begun, params["timeout"]))
+            Display().display(self.progress(result, time.monotonic() - begun, total))
             # A slice whose streak was broken may end early; do not turn that into a busy loop.
             time.sleep(max(0.0, float(params["interval"])))
         result.pop("invocation", None)
