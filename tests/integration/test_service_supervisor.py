@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_control, _step_service_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 

@@ -13,6 +13,7 @@ import typing as t
 import uuid
 
 import pytest
+
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import piped_script, result_between_marks
 
 IMAGE = os.environ.get("SOMABRAIN_SYSTEMD_IMAGE", "somabrain-test-systemd")

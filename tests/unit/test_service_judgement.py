@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_service, _service, _service_supervisor, _services
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _service_systemd as systemd
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError

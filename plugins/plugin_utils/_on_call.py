@@ -1,0 +1,236 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the on-call view writes, as pure functions: results in, lines for one screen out.
+
+All text of results is untrusted and goes through ``one_line``. A line is (text, colour), colour "" for none.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import GREEN as GREEN_OUTCOMES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+
+Line = t.Tuple[str, str]
+Plain = t.Mapping[str, t.Any]
+
+GREEN, RED, YELLOW, DIM = "green", "red", "yellow", "dark gray"
+HEALTH_COLOUR = {"well": GREEN, "sick": RED, "unknown": YELLOW}
+OUTCOME_COLOUR = {"refused": YELLOW, "unproven": YELLOW, "abandoned": YELLOW, "recovered_with_loss": YELLOW}
+MAX_WIDTH, MIN_WIDTH, HOST_WIDTH, STAGE_WIDTH, LABEL_WIDTH = 100, 40, 14, 7, 8
+# A sentence is cut at this length and a result at this many of them: one screen is the promise.
+SENTENCE, SENTENCES, COMMAND = 480, 12, 4000
+
+
+class Frame(t.NamedTuple):
+    """The strokes of the outcome block."""
+
+    top: str
+    side: str
+    end: str
+
+
+UNICODE, ASCII = Frame("┌", "│", "└"), Frame("+", "|", "+")
+
+
+def width_of(columns: int) -> int:
+    """Return the usable width of a terminal with *columns* columns."""
+    return max(MIN_WIDTH, min(MAX_WIDTH, columns))
+
+
+def wrapped(first: str, text: str, width: int, further: str = "") -> str:
+    """Return *text* behind *first*; its further lines begin with *further* and are aligned with the first."""
+    lines = textwrap.wrap(text, max(20, width - len(first)), break_on_hyphens=False) or [""]
+    return first + f"\n{further:<{len(first)}}".join(lines)
+
+
+def prefix(clock: str, seconds: float, host: str, stage: str, hosts_width: int) -> str:
+    """Return the columns before a sentence: time of day, seconds since the start, host, stage."""
+    return f"{clock} {f'+{seconds:.1f}s':>8}  {one_line(host, hosts_width):<{hosts_width}}  {one_line(stage, STAGE_WIDTH):<{STAGE_WIDTH}} "
+
+
+def sentences(result: Plain) -> list[Line]:
+    """Return what a result has to say, coloured by the health it carries."""
+    said = result.get("say")
+    if not said and result.get("_ansible_verbose_always") and isinstance(result.get("msg"), (str, list)):
+        said = result["msg"]
+    said = [said] if isinstance(said, str) else list(said) if isinstance(said, (list, tuple)) else []
+    colour = HEALTH_COLOUR.get(str(result.get("health")), "")
+    lines = [(one_line(text, SENTENCE), colour) for text in said[:SENTENCES]]
+    return lines + ([(f"(and {len(said) - SENTENCES} more)", DIM)] if len(said) > SENTENCES else [])
+
+
+def message_of(result: Plain) -> str:
+    """Return why a task failed, on one line, from the first lines of its message."""
+    if "censored" in result:
+        return "failed; its output is hidden (no_log)"
+    text = result.get("msg") or result.get("stderr") or result.get("module_stderr") or "failed without a message"
+    lines = [line.strip() for line in str(text)[:4000].splitlines() if line.strip()]
+    return one_line(" / ".join(lines[:3]), SENTENCE)
+
+
+def outcome_block(outcome: Plain, width: int, frame: Frame) -> list[Line]:
+    """Return the block that tells how one remediation ended: found, done, proven, kept, undo, next."""
+    word = str(outcome.get("outcome") or "unproven")
+    green = bool(outcome.get("green", word in GREEN_OUTCOMES))
+    colour = GREEN if green else OUTCOME_COLOUR.get(word, RED)
+    seconds = outcome.get("seconds")
+    took = f" in {float(seconds):.1f} s" if isinstance(seconds, (int, float)) else ""
+    lines = [(one_line(f"{frame.top} {target_of(outcome)}  {word.replace('_', ' ').upper()}{took}", width), colour)]
+    for label, text in _facts(outcome):
+        lines.append((wrapped(f"{frame.side} {label:<{LABEL_WIDTH}}", one_line(text, SENTENCE), width, frame.side), ""))
+    commands = [one_line(command, COMMAND) for command in next_commands(outcome)]
+    lines.append((frame.end + (" Next:" if commands else ""), ""))
+    # Alone on its line, unframed and unwrapped, so that it can be copied.
+    return lines + [(command, "") for command in commands]
+
+
+def target_of(outcome: Plain) -> str:
+    """Return host/component."""
+    return str(outcome.get("target") or f"{outcome.get('host') or '?'}/{outcome.get('component') or '?'}")
+
+
+def _facts(outcome: Plain) -> list[tuple[str, str]]:
+    facts = [
+        ("Found", _found(outcome.get("before"))),
+        *[("Refused" if outcome.get("outcome") == "refused" else "Because", _reason(one)) for one in _dicts(outcome.get("reasons"))[:4]],
+        ("Done", _done(outcome)),
+        ("Failed", _failure(outcome.get("failure"))),
+        ("Lost", _text(outcome.get("loss"))),
+        ("Proven", _proven(outcome)),
+        ("Kept", _kept(outcome)),
+        ("Undo", str(outcome.get("undo") or "")),
+        ("Ledger", str(outcome.get("not_written") or "")),
+        ("Fenced", "another run took this target over meanwhile" if outcome.get("fenced") else ""),
+        ("Page", _page(outcome.get("escalation"))),
+        *[("Unblock", str(one.get("unblock") or "")) for one in _dicts(outcome.get("reasons"))[:4]],
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def _dicts(value: t.Any) -> list[Plain]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, (list, tuple)) else []
+
+
+def _text(value: t.Any) -> str:
+    return str(value.get("text") or "") if isinstance(value, dict) else ""
+
+
+def _reason(one: Plain) -> str:
+    return f"{one.get('code') or 'no code'}: {one.get('text') or ''}"
+
+
+def _found(before: t.Any) -> str:
+    """Say what was seen before: the state, and the findings that were not well."""
+    if not isinstance(before, dict) or not before:
+        return ""
+    findings = _dicts(before.get("findings"))
+    for check in _dicts(before.get("checks")):
+        findings += _dicts(check.get("findings"))
+    bad = list(dict.fromkeys(str(one.get("text")) for one in findings if one.get("state") != "well"))
+    state = " ".join(str(before[key]) for key in ("health", "state") if before.get(key))
+    return ": ".join(part for part in (state, "; ".join(bad[:3])) if part)
+
+
+def _done(outcome: Plain) -> str:
+    words = []
+    for act in outcome.get("acts") or []:
+        name = str(act.get("action") if isinstance(act, dict) else act)
+        words.append(f"put back {name}" if isinstance(act, dict) and act.get("kind") == "undo" else name)
+    if outcome.get("check_mode"):
+        would = _dicts([outcome.get("verdict")])
+        actions = would[0].get("actions") if would else []
+        return "nothing (rehearsal)" + (f"; would: {', '.join(map(str, actions))}" if actions else "")
+    return ", ".join(words)
+
+
+def _failure(failure: t.Any) -> str:
+    if not isinstance(failure, dict) or not failure.get("msg"):
+        return ""
+    return f"{failure['msg']} (task: {failure.get('task') or 'unknown'})"
+
+
+def _proven(outcome: Plain) -> str:
+    after, proof = outcome.get("after"), outcome.get("proof")
+    words = [str(one) for one in proof] if isinstance(proof, (list, tuple)) else []
+    if isinstance(after, dict) and after.get("health"):
+        state = " ".join(str(after[key]) for key in ("health", "state") if after.get(key))
+        proven = "" if after.get("proven", True) else ", not proven"
+        times = f", {after['passes']} looks in a row" if after.get("passes") else ""
+        words.insert(0, f"{state}{times}{proven}{_process(after.get('identity'))}")
+    return "; ".join(words)
+
+
+def _process(identity: t.Any) -> str:
+    pid = identity.get("pid") or identity.get("process_id") if isinstance(identity, dict) else None
+    return f", process {pid}" if pid else ""
+
+
+def _kept(outcome: Plain) -> str:
+    evidence = outcome.get("evidence")
+    places = [evidence.get("dir") if isinstance(evidence, dict) else None, outcome.get("controller_file") or outcome.get("file")]
+    return "  ".join(str(place) for place in places if place)
+
+
+def _page(escalation: t.Any) -> str:
+    if not isinstance(escalation, dict) or not escalation.get("page"):
+        return ""
+    return f"{escalation['page']} (attempt {escalation.get('tried')} did not help)"
+
+
+def next_commands(outcome: Plain) -> list[str]:
+    """Return the next commands that the reasons name, each once."""
+    return list(dict.fromkeys(str(one["next_command"]) for one in _dicts(outcome.get("reasons")) if one.get("next_command")))
+
+
+def recap(outcomes: t.Sequence[Plain], summaries: t.Mapping[str, t.Mapping[str, int]]) -> str:
+    """Return the last line of a run with outcomes: how many hosts ended how.
+
+    summaries: per host {unreachable, failures, ...}; a host without an outcome counts only when it failed or was unreachable.
+    """
+    words = [str(outcome.get("outcome")) for outcome in outcomes]
+    hosts = {str(outcome.get("host") or target_of(outcome).partition("/")[0]) for outcome in outcomes}
+    for host, summary in summaries.items():
+        if host not in hosts and (summary.get("unreachable") or summary.get("failures")):
+            words.append("unreachable" if summary.get("unreachable") else "failed without an outcome")
+            hosts.add(host)
+    if "" in (outcome.get("host", "?") for outcome in outcomes):
+        # Refused before any host was touched; how Ansible marks its hosts then says nothing.
+        words, hosts = [str(outcome.get("outcome")) for outcome in outcomes], set()
+    counts = ", ".join(f"{words.count(word)} {word.replace('_', ' ')}" for word in dict.fromkeys(words))
+    return f"{_count(len(hosts), 'host')}: {counts}"
+
+
+def ending(summaries: t.Mapping[str, t.Mapping[str, int]], seconds: float, check: bool) -> Line:
+    """Return the last line of a run without outcomes."""
+    totals = {key: sum(one.get(key, 0) for one in summaries.values()) for key in ("changed", "failures", "unreachable")}
+    if not summaries:
+        return (f"nothing was done in {seconds:.1f} s: no host was reached by any task", YELLOW)
+    if totals["failures"] or totals["unreachable"]:
+        failed = sum(1 for one in summaries.values() if one.get("failures"))
+        parts = [
+            f"{_count(failed, 'host')} failed" if failed else "",
+            f"{totals['unreachable']} unreachable" if totals["unreachable"] else "",
+        ]
+        return (f"not done: {', '.join(part for part in parts if part)}, after {seconds:.1f} s", RED)
+    if check:
+        return (f"rehearsed in {seconds:.1f} s, {totals['changed']} would change, nothing was changed", GREEN)
+    return (f"done in {seconds:.1f} s, {totals['changed']} changed", GREEN)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def safe_diff(diff: t.Any) -> list[dict[str, t.Any]]:
+    """Return the parts of a diff with every line fit for a terminal."""
+    return [{key: _safe_lines(value) for key, value in one.items()} for one in ([diff] if isinstance(diff, dict) else _dicts(diff))]
+
+
+def _safe_lines(value: t.Any) -> t.Any:
+    if not isinstance(value, str):
+        return value
+    return "".join(one_line(line, 1000) + "\n" for line in value[:200_000].splitlines()[:2000]) if "\n" in value else one_line(value, 1000)

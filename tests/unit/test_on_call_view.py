@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the on-call view writes."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
+
+REFUSED = {
+    "outcome": "refused",
+    "green": False,
+    "host": "db1",
+    "component": "redis",
+    "seconds": 0.4,
+    "before": {
+        "health": "sick",
+        "state": "down_clean",
+        "findings": [{"state": "sick", "text": "connection refused"}, {"state": "well", "text": "fine"}],
+    },
+    "reasons": [
+        {
+            "code": "lease_held",
+            "text": "held by anna since 14:02",
+            "unblock": "wait until that run has ended",
+            "next_command": "ansible-playbook playbooks/recover-redis.yml -i inventories/production -l db1 -e remediation_takeover=true "
+            + "-e x="
+            + "y" * 90,
+        }
+    ],
+    "evidence": {"dir": "/var/lib/somabrain/evidence/r1"},
+}
+RECOVERED = {
+    "outcome": "recovered",
+    "green": True,
+    "target": "lab/redis",
+    "host": "lab",
+    "seconds": 1.23,
+    "before": {"health": "sick", "state": "down_clean"},
+    "acts": [{"kind": "act", "action": "start"}],
+    "after": {"health": "well", "state": "up", "passes": 3, "proven": True, "identity": {"pid": 77}},
+    "undo": "nothing to put back",
+    "file": "/var/lib/o.json",
+}
+
+
+def text_of(outcome: t.Mapping[str, t.Any], width: int = 100, frame: view.Frame = view.UNICODE) -> str:
+    return "\n".join(text for text, _ in view.outcome_block(outcome, width, frame))
+
+
+def test_a_recovery_is_told_whole_and_green() -> None:
+    block = view.outcome_block(RECOVERED, 100, view.UNICODE)
+    assert block[0] == ("┌ lab/redis  RECOVERED in 1.2 s", view.GREEN)
+    text = text_of(RECOVERED)
+    for line in (
+        "Found   sick down_clean",
+        "Done    start",
+        "Proven  well up, 3 looks in a row, process 77",
+        "Kept    /var/lib/o.json",
+        "Undo    nothing",
+    ):
+        assert f"│ {line}" in text
+
+
+def test_a_refusal_names_code_and_what_unblocks_it_and_the_command_is_whole_on_its_own_line() -> None:
+    lines = text_of(REFUSED, width=60).splitlines()
+    assert any("lease_held: held by anna" in line for line in lines)
+    assert any(line.startswith("│ Unblock wait until") for line in lines)
+    assert lines[-1] == REFUSED["reasons"][0]["next_command"]  # type: ignore[index]
+    assert lines[-2] == "└ Next:"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
+    lines = text_of(REFUSED, width).splitlines()
+    assert max(len(line) for line in lines[:-1]) <= width
+
+
+def test_without_utf8_it_is_drawn_in_ascii() -> None:
+    assert text_of(RECOVERED, frame=view.ASCII).isascii()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "colour"),
+    [
+        ({"outcome": "recovered"}, view.GREEN),
+        ({"outcome": "nothing_to_do"}, view.GREEN),
+        ({"outcome": "rehearsed"}, view.GREEN),
+        ({"outcome": "refused"}, view.YELLOW),
+        ({"outcome": "unproven"}, view.YELLOW),
+        ({"outcome": "recovered_with_loss"}, view.YELLOW),
+        ({"outcome": "recovered_with_loss", "green": True}, view.GREEN),
+        ({"outcome": "failed"}, view.RED),
+        ({"outcome": "undone"}, view.RED),
+        ({"outcome": "recovered", "green": False}, view.RED),
+    ],
+)
+def test_each_outcome_has_its_colour(outcome: dict[str, t.Any], colour: str) -> None:
+    assert view.outcome_block(outcome, 100, view.UNICODE)[0][1] == colour
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        {
+            "outcome": "failed",
+            "before": "x",
+            "after": [],
+            "acts": None,
+            "reasons": "no",
+            "evidence": 3,
+            "escalation": [],
+            "failure": "boom",
+            "loss": 1,
+        },
+        {"outcome": "failed", "acts": ["start"], "reasons": [None, 3, {}], "before": {"findings": None, "checks": [{"findings": "x"}]}},
+        {"outcome": None},
+        {},
+    ],
+)
+def test_a_crooked_outcome_is_still_shown(outcome: dict[str, t.Any]) -> None:
+    assert text_of(outcome).startswith("┌ ?/?  ")
+
+
+HOSTILE = ["\x1b[31mred\x1b[0m", "a\rb", "a\nFAKE LINE", "\u202egnp.exe", "x" * 1_000_000, "\x9b2J", "\x00", "\u2028new"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_reaches_no_terminal_raw(text: str) -> None:
+    outcome = {
+        "outcome": text,
+        "target": text,
+        "undo": text,
+        "before": {"health": "sick", "state": text},
+        "reasons": [{"code": text, "next_command": text}],
+    }
+    shown = (
+        text_of(outcome)
+        + view.sentences({"say": [text]})[0][0]
+        + view.message_of({"msg": text})
+        + view.prefix("12:00:00", 1.0, text, text, 14)
+    )
+    shown += "".join(str(value) for part in view.safe_diff({"before": text, "after": "x\n" + text}) for value in part.values())
+    assert all(character == "\n" or character.isprintable() for character in shown)
+    assert "\nFAKE" not in text_of(outcome)
+    assert len(shown) < 20_000
+
+
+def test_a_long_result_says_at_most_a_dozen_sentences() -> None:
+    lines = view.sentences({"say": [f"s{number}" for number in range(500)]})
+    assert len(lines) == view.SENTENCES + 1
+    assert lines[-1][0] == "(and 488 more)"
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"say": ["a", "b"], "health": "well"}, [("a", view.GREEN), ("b", view.GREEN)]),
+        ({"say": ["a"], "health": "sick"}, [("a", view.RED)]),
+        ({"say": "a", "health": "unknown"}, [("a", view.YELLOW)]),
+        ({"msg": "kept quiet"}, []),
+        ({"msg": "a debug", "_ansible_verbose_always": True}, [("a debug", "")]),
+        ({"say": None}, []),
+        ({"say": {"a": 1}}, []),
+    ],
+)
+def test_what_a_result_says(result: dict[str, t.Any], expected: list[view.Line]) -> None:
+    assert view.sentences(result) == expected
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"msg": "one\n\ntwo\nthree\nfour"}, "one / two / three"),
+        ({"stderr": "boom"}, "boom"),
+        ({"censored": "hidden", "msg": "secret"}, "failed; its output is hidden (no_log)"),
+        ({}, "failed without a message"),
+    ],
+)
+def test_why_a_task_failed(result: dict[str, t.Any], expected: str) -> None:
+    assert view.message_of(result) == expected
+
+
+SUMMARY = {"ok": 1, "changed": 0, "failures": 0, "unreachable": 0}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "summaries", "expected"),
+    [
+        ([RECOVERED], {"lab": SUMMARY}, "1 host: 1 recovered"),
+        ([RECOVERED, dict(RECOVERED, host="b"), REFUSED], {}, "3 hosts: 2 recovered, 1 refused"),
+        ([RECOVERED], {"c": {**SUMMARY, "unreachable": 1}, "localhost": SUMMARY}, "2 hosts: 1 recovered, 1 unreachable"),
+        ([RECOVERED], {"c": {**SUMMARY, "failures": 1}}, "2 hosts: 1 recovered, 1 failed without an outcome"),
+        ([{"outcome": "refused", "host": ""}], {"lab": {**SUMMARY, "failures": 1}}, "0 hosts: 1 refused"),
+        ([{"outcome": "nothing_to_do", "host": "a"}], {}, "1 host: 1 nothing to do"),
+    ],
+)
+def test_the_recap_counts_hosts_by_their_outcome(outcomes: list[dict[str, t.Any]], summaries: dict[str, t.Any], expected: str) -> None:
+    assert view.recap(outcomes, summaries) == expected
+
+
+@pytest.mark.parametrize(
+    ("summaries", "check", "expected"),
+    [
+        ({"a": {**SUMMARY, "changed": 4}}, False, "done in 3.2 s, 4 changed"),
+        ({"a": {**SUMMARY, "changed": 4}}, True, "rehearsed in 3.2 s, 4 would change, nothing was changed"),
+        (
+            {"a": {**SUMMARY, "failures": 1}, "b": {**SUMMARY, "unreachable": 1}},
+            False,
+            "not done: 1 host failed, 1 unreachable, after 3.2 s",
+        ),
+        ({}, False, "nothing was done in 3.2 s: no host was reached by any task"),
+    ],
+)
+def test_a_run_without_outcomes_still_ends_with_one_line(summaries: dict[str, t.Any], check: bool, expected: str) -> None:
+    assert view.ending(summaries, 3.2, check)[0] == expected
+
+
+@pytest.mark.parametrize(("columns", "width"), [(0, 40), (39, 40), (80, 80), (100, 100), (250, 100)])
+def test_the_width_is_the_terminals_and_at_most_100(columns: int, width: int) -> None:
+    assert view.width_of(columns) == width
