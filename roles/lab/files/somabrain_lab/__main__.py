@@ -67,7 +67,7 @@ class Lab:
         running = self.supervisor.running()
         self.said += [f"would stop {', '.join(sorted(running))}"] if running else ["nothing of the lab runs"]
         self.said += [f"would remove {self.layout.dir}"] if self.layout.settings["remove_data"] and self.layout.is_ours() else []
-        self.changed = "nothing of the lab runs" != self.said[-1]
+        self.changed = self.said[-1] != "nothing of the lab runs"
 
     def start(self) -> dict[str, int]:
         """Bring everything up and return the ports in use."""

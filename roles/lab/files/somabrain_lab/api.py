@@ -57,7 +57,8 @@ def main() -> None:
     with contextlib.suppress(psycopg.Error):
         psycopg.connect("host=127.0.0.1 port=1 connect_timeout=2")
     config.drop_privileges(settings)
-    application = {"v1": V1, "v2": V2}[settings["profile"]](Service(settings))
+    service = Service(settings)
+    application: httpd.Application = V2(service) if settings["profile"] == "v2" else V1(service)
     httpd.serve(int(settings["ports"]["api"]), with_faults(application, Path(settings["lab_dir"]) / "api_faults.json"))
 
 

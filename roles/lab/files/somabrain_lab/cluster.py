@@ -87,7 +87,8 @@ def as_user(layout: Layout) -> dict[str, t.Any]:
     if not layout.user:
         return {}
     uid, gid = layout.ids
-    return {"user": uid, "group": gid, "extra_groups": [], "env": {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(layout.dir)}}
+    environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(layout.dir)}
+    return {"user": uid, "group": gid, "extra_groups": [], "env": environment}
 
 
 def connect(layout: Layout, port: int, database: str) -> psycopg.Connection[t.Any]:

@@ -174,8 +174,9 @@ class Layout:
     def _standin(self, ports: t.Mapping[str, int]) -> str:
         told = {name: self.settings[name] for name in ("profile", "audit_table", "audit_time_column", "metrics_gate")}
         database, owner = DATABASE[self.settings["profile"]]
-        place = {"lab_dir": str(self.dir), "ports": dict(ports), "wanted": self.settings["ports"], "user": self.user, "database": database, "database_user": owner}
-        return json.dumps({**told, **place}, indent=2) + "\n"
+        place = {"lab_dir": str(self.dir), "ports": dict(ports), "wanted": self.settings["ports"]}
+        names = {"user": self.user, "database": database, "database_user": owner}
+        return json.dumps({**told, **place, **names}, indent=2) + "\n"
 
     def _supervisor(self, ports: t.Mapping[str, int]) -> str:
         as_root = "user=root" if self.user else ""
@@ -194,7 +195,8 @@ class Layout:
         ]
 
     def _python(self, service: str) -> list[str]:
-        return [sys.executable, "-X", f"pycache_prefix={self.dir}/run/pycache", "-m", f"somabrain_lab.{service}", f"{self.dir}/etc/standin.json"]
+        cache = f"pycache_prefix={self.dir}/run/pycache"
+        return [sys.executable, "-X", cache, "-m", f"somabrain_lab.{service}", f"{self.dir}/etc/standin.json"]
 
     def _program(self, name: str, command: list[str], special: dict[str, t.Any]) -> str:
         usual = {"autorestart": "true", "startsecs": 1, "stopsignal": "TERM", "user": ""}

@@ -14,8 +14,9 @@ from . import httpd, memory, neighbours
 from .service import Body, Refusal, Route, Service
 
 FIELDS = (
-    "phase quality_score domains reasoning_chain importance memory_type timestamp universe who did what where when why"
-).split()
+    *("phase", "quality_score", "domains", "reasoning_chain", "importance", "memory_type", "timestamp", "universe"),
+    *("who", "did", "what", "where", "when", "why"),
+)
 CONSTITUTION = "SELECT version FROM constitution_versions WHERE is_active ORDER BY created_at DESC LIMIT 1"
 
 
@@ -58,7 +59,8 @@ class V1:
             return httpd.Reply({"detail": "Method Not Allowed"}, 405) if known else httpd.Reply({"detail": "Not Found"}, 404)
         allowed = self.service.has_token(request)
         if not allowed:
-            return httpd.Reply({"detail": "missing bearer token"}, 401) if allowed is None else httpd.Reply({"detail": "invalid token"}, 403)
+            status, words = (401, "missing bearer token") if allowed is None else (403, "invalid token")
+            return httpd.Reply({"detail": words}, status)
         try:
             return self.locked[place](request, self.service.tenant(request))
         except Refusal as refusal:
@@ -221,7 +223,8 @@ def record_of(payload: Body, tenant: str) -> memory.Item:
     fields.update(importance=float(payload.get("importance") or 1), memory_type=payload.get("memory_type") or "episodic")
     place = {"id": task or "task", "namespace": f"somabrain_ns:{tenant}"}
     text = task or payload.get("content")
-    return {"task": task, "content": payload.get("content"), **fields, "text": text, **place, "coordinate": memory.coordinate_of(tenant, str(text))}
+    place["coordinate"] = memory.coordinate_of(tenant, str(text))
+    return {"task": task, "content": payload.get("content"), **fields, "text": text, **place}
 
 
 def payload_of(item: memory.Item) -> Body:
