@@ -1,0 +1,84 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prove that a host can be worked on."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: access_check
+short_description: Prove before an incident that a host can be worked on and the keeper has room
+version_added: "0.1.0"
+description:
+  - Says whether the tools that remedies need are there, whether root can be had, and whether files with secrets are private.
+  - Makes the keeper's state directory (mode 0700) and a reserve file in it where O(state_dir) is given, so that a full disk does not
+    stop the recovery of a full disk. That is all it ever changes.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    description: What would be made is told as items.
+options:
+  tools:
+    description: Programs that have to be there; V(a|b) means that one of both is enough.
+    type: list
+    elements: str
+    default: []
+  expect_root:
+    description: Whether this task runs with become and has to be root.
+    type: bool
+    default: false
+  secret_files:
+    description: Files on this host that hold secrets; they have to be readable and private.
+    type: list
+    elements: path
+    default: []
+  state_dir:
+    description: The keeper's state directory. Empty where this host is not the keeper.
+    type: path
+    default: ""
+  reserve_bytes:
+    description: Size of the file C(reserve) in O(state_dir).
+    type: int
+    default: 16777216
+  stage:
+    description: The stage that the on-call view shows.
+    type: str
+    choices: [assess, verify]
+    default: assess
+"""
+
+EXAMPLES = r"""
+- name: Look whether Redis could be recovered here
+  somabrain.incident_response.access_check:
+    tools: [redis-cli, redis-check-rdb, redis-check-aof, "supervisorctl|systemctl"]
+"""
+
+RETURN = r"""
+items:
+  description: What was looked at, each with name, ok and text.
+  type: list
+  elements: dict
+  returned: always
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: always
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_access_check import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
