@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take one act of a short list on a living Redis."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_admin
+short_description: Take one act of a short list on a living Redis
+version_added: "0.1.0"
+description:
+  - Kills a script that keeps Redis busy, saves, rewrites the append-only file, or sets C(maxmemory) within a limit.
+  - Nothing here removes a key, changes an eviction policy or a role.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.redis
+attributes:
+  check_mode:
+    support: full
+    description: Says what it would do and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows what was seen before and after.
+options:
+  action:
+    description:
+      - V(kill_script) ends a script or function; one that has written already cannot be ended, and that fails with RV(code=UNKILLABLE).
+      - V(save) and V(rewrite_aof) wait for the result; one that runs already is waited for first.
+      - V(set_maxmemory) lasts until Redis restarts.
+    type: str
+    choices: [kill_script, save, rewrite_aof, set_maxmemory]
+    required: true
+  value:
+    description: Bytes for V(set_maxmemory); V(0) takes a quarter more, or what is used and 16 MiB, within O(max_bytes).
+    type: int
+    default: 0
+  max_bytes:
+    description: Bytes that C(maxmemory) may not exceed; four fifths of the machine's memory are never exceeded either.
+    type: int
+    default: 0
+  timeout:
+    description: Seconds that the act may take.
+    type: float
+    default: 30.0
+  stage:
+    description: The stage of a remediation that this belongs to. With V(undo), O(value) is set whatever O(max_bytes) says.
+    type: str
+    choices: [act, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.redis_health_info
+"""
+
+EXAMPLES = r"""
+- name: Give Redis more room, up to 2 GiB
+  somabrain.incident_response.redis_admin:
+    action: set_maxmemory
+    max_bytes: 2147483648
+  register: raised
+
+- name: Put it back
+  somabrain.incident_response.redis_admin:
+    action: set_maxmemory
+    value: "{{ raised.before.maxmemory }}"
+    stage: undo
+"""
+
+RETURN = r"""
+action:
+  description: The act that was asked for.
+  type: str
+  returned: success
+before:
+  description: What was seen before.
+  type: dict
+  returned: success
+  sample: {maxmemory: 1073741824}
+after:
+  description: What was seen after; in check mode of V(set_maxmemory), what would be.
+  type: dict
+  returned: success
+  sample: {maxmemory: 2147483648}
+code:
+  description: First word of the refusal of Redis.
+  type: str
+  returned: when Redis refuses
+  sample: UNKILLABLE
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: success
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_redis_admin import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
