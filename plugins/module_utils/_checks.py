@@ -211,7 +211,7 @@ def run_checks(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.An
 
 def _left_out(check: Check, missing: t.Sequence[str]) -> dict[str, t.Any]:
     text = "not looked at, since %s is not well" % ", ".join(missing)
-    return _result(check, Health((Finding("needs", State.UNKNOWN, text),)), 0.0)
+    return _result(check, Health((Finding("needs", State.UNKNOWN, text),), facts={"left_out": True}), 0.0)
 
 
 def _at_once(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]]:
@@ -273,7 +273,7 @@ def health_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> State:
 
 def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
     """Tell whether nothing is sick and what is unknown says itself that it only has to be waited for."""
-    unknown = [result for result in results if result["health"] == "unknown" and "not looked at" not in why(result)]
+    unknown = [result for result in results if result["health"] == "unknown" and not result["facts"].get("left_out")]
     return bool(unknown) and all(result["actions"] == ["wait"] for result in unknown) and health_of(results) is not State.SICK
 
 
@@ -309,13 +309,14 @@ def combine(results: t.Sequence[dict[str, t.Any]], subject: str, proof: Proof, s
 
 def say(results: t.Sequence[t.Mapping[str, t.Any]], proof: Proof, most: int = 8) -> list[str]:
     """Return at most *most* + 2 lines for the person on call: the count, then each check that is not well and why."""
-    bad = [result for result in results if result["health"] != "well"]
+    # What was left out because of another check adds nothing to what is said of that one.
+    bad = [result for result in results if result["health"] != "well" and not result["facts"].get("left_out")]
     plural = "s" if len(results) != 1 else ""
     if not bad:
         streak = f", {proof.passes} times in a row" if proof.passes > 1 else ""
         doubt = "" if proof.proven else ", but not steadily enough to count as proven"
         return [f"well: {len(results)} check{plural} pass{'' if plural else 'es'}{streak}{doubt}"]
-    lines = [f"{health_of(results).value}: {len(bad)} of {len(results)} check{plural} not well"]
+    lines = [f"{health_of(results).value}: {len(bad)} of {len(results)} check{plural} not well"] if len(results) > 3 else []
     lines += [f"{result['name']} is {result['health']}: {why(result)}" for result in bad[:most]]
     return lines + ([f"and {len(bad) - most} more"] if len(bad) > most else [])
 

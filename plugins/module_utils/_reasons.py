@@ -14,7 +14,7 @@ import typing as t
 REASONS: dict[str, tuple[str, str]] = {
     "lease_held": ("wait until that run has ended; take over only when you know that it is dead", "{again} -e remediation_takeover=true"),
     "dead_run_acting": ("an act of a dead run may still be going on; it is over after the time shown", "{again}"),
-    "budget_spent": ("a person decides: the same act did not help before; see what was tried", "{history}"),
+    "budget_spent": ("a person decides: the same act was tried before; see what came of it, or raise remediation_budget", "{history}"),
     "frozen": ("the freeze has to end, or a person overrides it with a reason", "{again} -e remediation_freeze_override='WHY'"),
     "kill_switch": ("remove the kill switch file when the danger is over; nothing overrides it", "{again}"),
     "health_unknown": ("make the probe able to see: an act is never started on a guess", "{check_access}"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shlex
@@ -56,7 +57,11 @@ def operator(task_vars: Vars) -> str:
     for name in ("remediation_operator", "awx_user_name", "tower_user_name"):
         if raw_text(task_vars, name):
             return one_line(raw_text(task_vars, name), 60)
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a user that no passwd file knows.
+        return f"uid {os.getuid()}"
 
 
 def kill_switch(task_vars: Vars) -> str:
