@@ -16,7 +16,8 @@ options:
     required: true
   name:
     description:
-      - Name of the one service. Under V(systemd) a unit, where a bare name means a C(.service); under V(supervisor) V(program) or V(group:program).
+      - Name of the one service. Under V(systemd) a unit, where a bare name means a C(.service).
+      - Under V(supervisor) V(program) or V(group:program).
       - Patterns such as V(group:*) are refused.
     type: str
     required: true

@@ -18,7 +18,7 @@ STAGES = ("open", "assess", "guard", "act", "verify", "undo", "close")
 LOOK_SPEC: dict[str, t.Any] = {
     "look_from": {"type": "str", "choices": ["auto", "controller", "target"], "default": "auto"},
     "stands_on": {"type": "str", "choices": ["controller", "target"], "default": "target"},
-    "passes": {"type": "int", "default": 1},
+    "passes": {"type": "int", "default": 1, "no_log": False},
     "window": {"type": "float", "default": 0.0},
     "timeout": {"type": "float", "default": 0.0},
     "wait_timeout": {"type": "float", "default": 0.0},

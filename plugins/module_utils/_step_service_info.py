@@ -31,10 +31,11 @@ def run(params: Params, check: bool) -> Result:
         last.update(_check_service.load(options, params["probe_timeout"]))
         return _check_service.judge(last, options)
 
-    proof = wait_until_well(look, patience_of(params), health_of=_health_of, identity_of=_identity_of)
+    proof = wait_until_well(look, patience_of(params), health_of=_health_of, identity_of=_identity_of, on_its_way=_on_its_way)
     health: Health = proof.last
     proven = {"proven": proof.proven, "passes": proof.passes, "looks": proof.looks, "seconds": proof.seconds}
     said = {"say": [finding.text for finding in health.findings], "stage": params["stage"]}
+    proven["on_its_way"] = _on_its_way(health)
     return {"changed": False, **health.as_dict(), **proven, **said, "service": last, "log": load_log(params)}
 
 
@@ -48,6 +49,10 @@ def load_log(params: Params) -> list[str]:
 
 def _health_of(health: Health) -> State:
     return health.health
+
+
+def _on_its_way(health: Health) -> bool:
+    return "wait" in health.actions
 
 
 def _identity_of(health: Health) -> object:

@@ -13,11 +13,12 @@ version_added: "0.1.0"
 description:
   - Says whether a service runs, under supervisor or systemd, in three words - well, sick or unknown - with what its manager knows of it.
   - A manager that cannot be asked gives unknown, never a failure. A service that runs can still be ill inside; that is for other looks.
-  - Waits for the service to be well where O(timeout) says so.
+  - Waits for the service to be well where O(timeout) says so. It is always asked on the target, unless O(look_from=controller).
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
+  - somabrain.incident_response.look
   - somabrain.incident_response.service
 attributes:
   check_mode:
@@ -34,41 +35,6 @@ options:
     description: How many of its last log lines to return.
     type: int
     default: 0
-  look_from:
-    description: Where to look from; a service manager is always asked on the target unless V(controller) is said.
-    type: str
-    choices: [auto, controller, target]
-    default: auto
-  stands_on:
-    description: Set by the action plugin, where the look really stands.
-    type: str
-    choices: [controller, target]
-    default: target
-  passes:
-    description: How many consecutive well looks prove it.
-    type: int
-    default: 1
-  window:
-    description: Least seconds from the first to the last of these looks.
-    type: float
-    default: 0.0
-  timeout:
-    description: Seconds to wait for it to be well; 0 looks once.
-    type: float
-    default: 0.0
-  interval:
-    description: Seconds between two looks.
-    type: float
-    default: 0.2
-  probe_timeout:
-    description: Seconds that one look may take.
-    type: float
-    default: 3.0
-  stage:
-    description: Stage of the run that this look belongs to.
-    type: str
-    choices: [open, assess, guard, act, verify, undo, close]
-    default: assess
 seealso:
   - module: somabrain.incident_response.service_control
 """
@@ -135,6 +101,11 @@ log:
   type: list
   elements: str
   sample: []
+on_its_way:
+  description: Whether it is starting or stopping, so that waiting makes sense.
+  returned: always
+  type: bool
+  sample: false
 proven:
   description: Whether as many consecutive looks as asked for were well.
   returned: always

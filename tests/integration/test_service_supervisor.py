@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import ansible_collections.somabrain.incident_response as collection
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_control, _step_service_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
@@ -74,7 +76,7 @@ def options(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
 
 
 def look(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
-    patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "interval": 0.1, "probe_timeout": 3.0, "stage": "assess"}
+    patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "wait_timeout": 0.0, "interval": 0.1, "probe_timeout": 3.0, "stage": "assess"}
     return _step_service_info.run({**options(name, url), **patience, "restarts_before": None, "log_lines": 0, **more}, False)
 
 
@@ -261,6 +263,36 @@ def _answer(server: socket.socket, answer: bytes | None) -> None:
                 time.sleep(0.1)
         except OSError:
             pass
+
+
+def test_the_role_restarts_in_one_task_of_one_action_plugin(url: str, tmp_path: Path) -> None:
+    call = {"name": "somabrain.incident_response.service_manager", "tasks_from": "{{ service_manager_manager }}/restart.yml"}
+    given = {
+        "service_manager_manager": "supervisor",
+        "service_manager_name": "plain",
+        "service_manager_supervisor_url": url,
+        "service_manager_wait_for": "spawned",
+    }
+    tasks = [
+        {"include_role": call, "vars": given},
+        {"copy": {"content": "{{ service_manager_result | to_json }}", "dest": str(tmp_path / "result")}},
+    ]
+    (tmp_path / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": tasks}]))
+    before = act("plain", "start", url)["after"]["pid"]
+    paths = next(iter(collection.__path__)).split("/ansible_collections/")[0]
+    env = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": paths,
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
+    }
+    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.json")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("TASK [") == 3
+    result = json.loads((tmp_path / "result").read_text())
+    assert (result["before"]["pid"], result["changed"], result["seconds"] < 1.0) == (before, True, True)
+    assert look("plain", url)["identity"] == result["identity"]
 
 
 def test_log_lines_come_escaped(url: str) -> None:

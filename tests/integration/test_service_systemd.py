@@ -84,7 +84,7 @@ def options(name: str) -> dict[str, t.Any]:
 
 
 def look(container: str, name: str, **more: t.Any) -> dict[str, t.Any]:
-    patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "interval": 0.1, "probe_timeout": 3.0, "stage": "assess"}
+    patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "wait_timeout": 0.0, "interval": 0.1, "probe_timeout": 3.0, "stage": "assess"}
     return piped(container, "service_info", {**options(name), **patience, "restarts_before": None, "log_lines": 0, **more}, False)
 
 
