@@ -14,7 +14,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import typing as t
@@ -115,7 +114,7 @@ def screen(outcome: dict[str, t.Any], acknowledged: int, lost: int, times: dict[
     proven = f"{after.get('passes', 0)} looks in a row well, {'proven' if after.get('proven') else 'NOT proven'}"
     lines = [
         "=" * WIDTH,
-        f"  {word.upper()} in {outcome.get('seconds', '?')} s - {acknowledged} keys acknowledged, {lost} lost",
+        f"  {word.upper()} in {float(outcome.get('seconds') or 0):.1f} s - {acknowledged} keys acknowledged, {lost} lost",
         "-" * WIDTH,
         row("found", f"Redis {before.get('state') or before.get('health') or '?'}"),
         row("done", ", ".join(names(outcome.get("acts"))) or "nothing"),
@@ -125,6 +124,7 @@ def screen(outcome: dict[str, t.Any], acknowledged: int, lost: int, times: dict[
     ]
     evidence = outcome.get("evidence") or {}
     lines += [row("evidence", str(evidence["dir"]))] if evidence.get("dir") else []
+    lines += [row("outcome", str(outcome["file"]))] if outcome.get("file") else []
     return [*lines, "-" * WIDTH, *advice(), "=" * WIDTH]
 
 
@@ -134,12 +134,12 @@ def names(acts: t.Any) -> list[str]:
 
 
 def advice() -> list[str]:
-    run = "ansible-playbook -i inventories/lab playbooks"
+    again = "ansible-playbook -i inventories/lab playbooks/"
     return [
-        row("next", ". .venv/bin/activate"),
-        row("", f"{run}/recover-redis.yml           # nothing to do"),
-        row("", f"{run}/recover-redis.yml --check   # a rehearsal"),
-        row("stop", "make stop-lab   (make clean also removes the data)"),
+        row("next", f". .venv/bin/activate; {again}recover-redis.yml"),
+        row("", "  finds nothing to do; with --check it only rehearses, with -v it shows every task"),
+        row("", f"{again}verify-health.yml"),
+        row("stop", "make stop-lab  (make clean removes the data too)"),
     ]
 
 
@@ -168,9 +168,10 @@ def main() -> int:
         return code
     demo = Demo(lab_dir())
     keys = demo.write()
-    with tempfile.TemporaryDirectory(prefix="somabrain-demo-") as folder:
-        code, seconds = break_and_recover(demo, Path(folder) / "outcome.json")
-        outcome = read_outcome(Path(folder) / "outcome.json")
+    file = demo.lab / "demo-outcome.json"
+    file.unlink(missing_ok=True)
+    code, seconds = break_and_recover(demo, file)
+    outcome = read_outcome(file)
     try:
         lost = len(demo.missing(keys))
     except AWAY:
