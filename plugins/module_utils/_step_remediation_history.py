@@ -18,6 +18,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "limit": {"type": "int", "default": 20},
     "run_id": {"type": "str", "default": ""},
     "export": {"type": "bool", "default": False},
+    "export_to": {"type": "str", "default": ""},
     "quiet": {"type": "bool", "default": False},
 }
 

@@ -26,7 +26,7 @@ def run(params: Params, check: bool) -> Result:
     """Return {changed, abandoned, held, due, owed, stage, say}.
 
     abandoned: leases taken from dead runs; held: leases that stand, with the reason; due: obligations whose end
-    has come and whose run is over; owed: those that go on. With `settled`, marks these obligations (ids) as ended.
+    has come on components that no run holds; owed: those that go on. With `settled`, marks these obligations (ids) as ended.
     """
     now = time.time()
     with open_ledger(params["state_dir"], check) as ledger:
@@ -48,9 +48,10 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
                 lease, now=now, processes=marked(lease["run_id"]), controller_dead=lease["run_id"] in params["dead_runs"]
             )
             (abandoned if verdict["take"] else held).append(dict(lease, proof=verdict["proof"], reason=verdict["reason"]))
-    alive = {lease["run_id"] for lease in held}
+    # Nothing is ended under the hands of a run that holds the component now.
+    busy = {lease["component"] for lease in held}
     owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"]]
-    due = [row for row in owed if row["ends_at"] is not None and row["ends_at"] <= now and row["run_id"] not in alive]
+    due = [row for row in owed if row["ends_at"] is not None and row["ends_at"] <= now and row["component"] not in busy]
     return {"abandoned": abandoned, "held": held, "due": due, "owed": [row for row in owed if row not in due]}
 
 

@@ -41,6 +41,10 @@ options:
     description: Return the whole journal.
     type: bool
     default: false
+  export_to:
+    description: Where the controller writes the journal as JSON lines; an option of the action plugin only.
+    type: str
+    default: ""
   quiet:
     description: Say nothing to the person on call.
     type: bool

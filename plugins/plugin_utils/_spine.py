@@ -123,19 +123,21 @@ def refused_run(reasons: list[dict[str, t.Any]], task_vars: Vars, *, component: 
     return dict(result, outcome=outcome)
 
 
-def write_outcome_file(outcome: t.Mapping[str, t.Any], task_vars: Vars) -> str:
-    """Write the outcome to remediation_outcome_file on the controller; return its path, "" when none is wanted.
+def file_for(wanted: str, host: str, task_vars: Vars) -> str:
+    """Return the file on the controller for one host: with more than one in the play each gets its own, NAME-HOST.SUFFIX."""
+    stem, suffix = os.path.splitext(os.path.abspath(os.path.expanduser(wanted)))
+    several = len(task_vars.get("ansible_play_hosts_all") or []) > 1 and host
+    return f"{stem}-{host}{suffix}" if several else stem + suffix
 
-    With more than one host in the play each gets a file of its own: NAME-HOST.SUFFIX. Raises OSError.
-    """
+
+def write_outcome_file(outcome: t.Mapping[str, t.Any], task_vars: Vars) -> str:
+    """Write the outcome to remediation_outcome_file on the controller; return its path, "" when none is wanted. Raises OSError."""
     wanted = str(task_vars.get("remediation_outcome_file") or "")
     if not wanted:
         return ""
-    stem, suffix = os.path.splitext(os.path.expanduser(wanted))
-    if len(task_vars.get("ansible_play_hosts_all") or []) > 1 and outcome.get("host"):
-        stem = f"{stem}-{outcome['host']}"
-    write_durably(stem + suffix, json.dumps(outcome, indent=1, sort_keys=True, default=str).encode())
-    return stem + suffix
+    path = file_for(wanted, str(outcome.get("host") or ""), task_vars)
+    write_durably(path, json.dumps(outcome, indent=1, sort_keys=True, default=str).encode())
+    return path
 
 
 class SpineAction(StepAction):
