@@ -286,7 +286,14 @@ def test_the_role_restarts_in_one_task_of_one_action_plugin(url: str, tmp_path: 
         "ANSIBLE_STDOUT_CALLBACK": "default",
         "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
     }
-    command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.json")]
+    command = [
+        os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
+        "-i",
+        "localhost,",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        str(tmp_path / "play.json"),
+    ]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("TASK [") == 3
