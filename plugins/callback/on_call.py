@@ -230,9 +230,11 @@ class CallbackModule(Default):  # type: ignore[misc]
         summaries = {str(host): dict(stats.summarize(host)) for host in stats.processed}
         seconds = time.monotonic() - self._begun
         for outcome in self._outcomes.values():
+            self._write("")
             for text, colour in view.outcome_block(outcome, self._width(), self._frame()):
                 self._write(text, colour)
         if self._outcomes:
+            self._write("")
             self._write(view.recap(list(self._outcomes.values()), summaries))
         else:
             self._write(*view.ending(summaries, seconds, bool(context.CLIARGS.get("check"))))
