@@ -124,13 +124,15 @@ def _reason(one: Plain) -> str:
 
 
 def _found(before: t.Any) -> str:
-    """Say what was seen before: the state, and the findings that were not well."""
+    """Say what was seen before: the state, and the worst findings."""
     if not isinstance(before, dict) or not before:
         return ""
     findings = _dicts(before.get("findings"))
     for check in _dicts(before.get("checks")):
         findings += _dicts(check.get("findings"))
-    bad = list(dict.fromkeys(str(one.get("text")) for one in findings if one.get("state") != "well"))
+    # What could not be looked at because something else is sick tells nothing new.
+    worst = "sick" if any(one.get("state") == "sick" for one in findings) else "unknown"
+    bad = list(dict.fromkeys(str(one.get("text")) for one in findings if one.get("state") == worst))
     state = " ".join(str(before[key]) for key in ("health", "state") if before.get(key))
     return ": ".join(part for part in (state, "; ".join(bad[:3])) if part)
 
@@ -178,7 +180,9 @@ def _kept(outcome: Plain) -> str:
 def _page(escalation: t.Any) -> str:
     if not isinstance(escalation, dict) or not escalation.get("page"):
         return ""
-    return f"{escalation['page']} (attempt {escalation.get('tried')} did not help)"
+    tried = escalation.get("tried")
+    count = len(tried) if isinstance(tried, list) else tried
+    return f"{escalation['page']} (attempts so far: {count})"
 
 
 def next_commands(outcome: Plain) -> list[str]:

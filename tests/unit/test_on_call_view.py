@@ -80,6 +80,29 @@ def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
     assert max(len(line) for line in lines[:-1]) <= width
 
 
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (
+            {"escalation": {"page": "SRE secondary", "tried": [{"action": "start"}, {"action": "start"}]}},
+            "Page    SRE secondary (attempts so far: 2)",
+        ),
+        ({"failure": {"task": "act | Start", "msg": "it did not start"}}, "Failed  it did not start (task: act | Start)"),
+        ({"loss": {"text": "3 keys", "approved": True}}, "Lost    3 keys"),
+        ({"acts": [{"kind": "act", "action": "save"}, {"kind": "undo", "action": "save"}]}, "Done    save, put back save"),
+        ({"check_mode": True, "verdict": {"actions": ["start"]}}, "Done    nothing (rehearsal); would: start"),
+        (
+            {"before": {"checks": [{"findings": [{"state": "unknown", "text": "left out"}, {"state": "sick", "text": "dead"}]}]}},
+            "Found   dead",
+        ),
+        ({"fenced": True}, "Fenced  another run"),
+        ({"not_written": "disk full"}, "Ledger  disk full"),
+    ],
+)
+def test_each_part_of_an_outcome_has_its_line(more: dict[str, t.Any], line: str) -> None:
+    assert f"\n│ {line}" in text_of({**RECOVERED, **more})
+
+
 def test_without_utf8_it_is_drawn_in_ascii() -> None:
     assert text_of(RECOVERED, frame=view.ASCII).isascii()
 
