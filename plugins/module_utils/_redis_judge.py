@@ -169,7 +169,10 @@ def wrong_answers(raw: Raw, options: Raw) -> int:
 
 def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     error, here, process = raw["error"], raw["stands_on"] == "target", facts["process"]
-    if error == "timeout" and (raw["connected"] or (here and process)):
+    runs = bool(process) or raw["service"].get("state") == "running"
+    if error == "timeout" and here and raw["connected"] and not runs:
+        return Verdict("", State.UNKNOWN, "something there accepts connections and is mute; no process of a Redis is seen: set service")
+    if error == "timeout" and (raw["connected"] or (here and runs)):
         return _hung(process, "accepts connections and does not answer" if raw["connected"] else "takes no more connections")
     if error not in ("refused", "no_socket"):
         words = {"closed": "closes the connection unanswered (is it a TLS port?)", "timeout": "cannot be reached in time"}
@@ -219,7 +222,8 @@ def bad_file_text(files: Facts) -> str:
 
 def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
     limit = bool(service.get("start_limit_hit"))
-    gave_up = service.get("state") == "backoff" or (service.get("state") == "failed" and service.get("manager") == "supervisor")
+    # supervisor calls an exited program failed too; only FATAL means that it gave up on starting it.
+    gave_up = service.get("state") == "backoff" or service.get("result") == "fatal"
     causes = [kind for kind in CAUSES if kind in lines]
     died_starting = facts["log"].get("ready") is False
     last = ("reset_failed", "start") if limit else ("start",)

@@ -219,7 +219,9 @@ class Connection:
         if count < 0:
             return None
         if kind == b"*":
-            return [self._reply(depth + 1) for _ in range(min(count, MAX_ITEMS + 1))]
+            if count > self._items:
+                raise RespError("too_large", "the reply has more than %d parts" % MAX_ITEMS, True)
+            return [self._reply(depth + 1) for _ in range(count)]
         self._spend(count)
         return _text(self._exact(count))
 

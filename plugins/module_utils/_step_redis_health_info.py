@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health, Proof, wait_until_well
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health, Proof, State, wait_until_well
 from ansible_collections.somabrain.incident_response.plugins.module_utils._look_options import LOOK_SPEC, patience_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_judge import judge_redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_load import load_redis
@@ -25,6 +25,7 @@ def run(params: Params, check: bool) -> Result:
         patience_of(params),
         health_of=lambda seen: seen.health,
         identity_of=lambda seen: seen.identity,
+        on_its_way=_on_its_way,
     )
     return _result(proof, params)
 
@@ -42,14 +43,19 @@ def _result(proof: Proof, params: Params) -> Result:
         looks=proof.looks,
         seconds=proof.seconds,
         checks=[check],
+        on_its_way=_on_its_way(seen),
         stage=params["stage"],
         say=_say(seen, proof),
     )
 
 
+def _on_its_way(seen: Health) -> bool:
+    return seen.health is State.UNKNOWN and seen.actions == ("wait",)
+
+
 def _say(seen: Health, proof: Proof) -> list[str]:
     word = "Redis is %s%s" % (seen.health.value, " (%s)" % seen.state if seen.state else "")
-    bad = [finding.text for finding in seen.findings if finding.state is not seen.health.WELL]
+    bad = [finding.text for finding in seen.findings if finding.state is not State.WELL]
     if bad:
         return ["%s: %s" % (word, text) for text in bad[:4]]
     steady = ", %d times in a row" % proof.passes if proof.passes > 1 else ""

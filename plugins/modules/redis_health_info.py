@@ -172,7 +172,7 @@ actions:
   sample: [continue, rescue, restart]
 facts:
   description:
-    - What else was seen, C(keys), C(persistence) with what a kill would lose, C(disk), C(files), C(log), C(process), memory and replication.
+    - What else was seen, C(keys), C(persistence) with what a kill would lose, C(disk), C(files), C(log), C(process) and memory.
     - While loading also C(loading_eta_seconds) and C(loaded_perc). C(identity_mismatch) is true when another Redis answers than expected.
   type: dict
   returned: always
@@ -195,6 +195,10 @@ looks:
 seconds:
   description: How long all of it took.
   type: float
+  returned: always
+on_its_way:
+  description: Whether all that is needed is time, as while loading.
+  type: bool
   returned: always
 checks:
   description: The same look in the shape of M(somabrain.incident_response.health_info).
