@@ -5,11 +5,11 @@ LAB := .venv/bin/ansible-playbook -i inventories/lab
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-21s %s\n", $$1, $$2 }'
 
 # --- The lab -------------------------------------------------------------------------------------------------------
 
-.PHONY: setup demo lab stop-lab clean
+.PHONY: setup demo lab stop-lab execution-environment clean
 setup: ## Make this checkout ready: programs, .venv, link
 	@scripts/setup
 
@@ -22,9 +22,14 @@ lab: setup ## Start the stack to practise on
 stop-lab: setup ## Stop the lab; its data stays
 	@$(LAB) playbooks/stop-lab.yml
 
+execution-environment: setup ## Build the image for AWX (needs ansible-builder, and docker or podman)
+	@rm -rf build && .venv/bin/ansible-galaxy collection build --output-path build >/dev/null
+	@mv build/somabrain-incident_response-*.tar.gz build/somabrain-incident_response.tar.gz
+	@ansible-builder build --tag somabrain-incident-response --context build/context
+
 clean: ## Stop the lab, remove its data and what set-up made in this checkout
 	@if [ -x .venv/bin/ansible-playbook ]; then $(LAB) playbooks/stop-lab.yml -e lab_remove_data=true; fi
-	@rm -rf .venv .cache playbooks/collections
+	@rm -rf .venv .cache build playbooks/collections
 
 # --- Tests ---------------------------------------------------------------------------------------------------------
 
