@@ -66,7 +66,7 @@ def run(params: Params, check: bool) -> Result:
     """Do the act. Returns before, after, changed, seconds, identity; raises StepError with before and after where it failed."""
     _judge_options(params)
     act = _Act(params)
-    _judge_before(act.before)
+    _judge_before(act.before, params["stage"])
     if check or not wanted(act.before, params):
         return _result(act, act.before, changed=check and wanted(act.before, params), rehearsed=check)
     try:
@@ -85,13 +85,14 @@ def _judge_options(params: Params) -> None:
         raise StepError("action=extend_start_timeout needs start_timeout (seconds)")
 
 
-def _judge_before(before: ServiceState) -> None:
+def _judge_before(before: ServiceState, stage: str) -> None:
     if not before["reachable"]:
-        raise StepError("nothing was changed: %s" % before["detail"], before=before, reachable=False)
+        raise StepError("nothing was changed: %s" % before["detail"], before=before, reachable=False, stage=stage)
     if not before["exists"]:
         raise StepError(
             "nothing was changed: %s knows no service %s; correct name (and scope)" % (before["manager"], one_line(before["name"], 60)),
             before=before,
+            stage=stage,
         )
 
 
