@@ -129,7 +129,7 @@ def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], check: bool
 
 
 def _escalation(ledger: Ledger, params: Params, outcome: t.Mapping[str, t.Any], now: float) -> dict[str, t.Any]:
-    if outcome["green"]:
+    if outcome["green"] or outcome["check_mode"]:
         return {}
     opened = params["run"]
     tried = ledger.attempts(opened["host"], opened["component"], now - budget_of(params)["within_seconds"])

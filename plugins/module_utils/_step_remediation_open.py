@@ -108,5 +108,5 @@ def _say(opened: t.Mapping[str, t.Any], check: bool) -> list[str]:
     evidence = opened.get("evidence") or {}
     if evidence.get("files"):
         size = sum(one["bytes"] for one in evidence["files"].values())
-        lines.append("kept %d pieces of evidence, %d bytes" % (len(evidence["files"]), size))
+        lines.append("evidence kept: %s, %d bytes" % (", ".join(sorted(evidence["files"])), size))
     return lines
