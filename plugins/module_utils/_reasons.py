@@ -12,7 +12,7 @@ import typing as t
 
 # code: (what would unblock it, what to add to the same command or a whole other command)
 REASONS: dict[str, tuple[str, str]] = {
-    "lease_held": ("wait until that run has ended; take over only when you know that it is dead", "{again} -e remediation_takeover=true"),
+    "lease_held": ("wait until that run has ended; only when you know that it is dead add -e remediation_takeover=true", "{history}"),
     "dead_run_acting": ("an act of a dead run may still be going on; it is over after the time shown", "{again}"),
     "budget_spent": ("a person decides: the same act was tried before; see what came of it, or raise remediation_budget", "{history}"),
     "frozen": ("the freeze has to end, or a person overrides it with a reason", "{again} -e remediation_freeze_override='WHY'"),

@@ -129,7 +129,8 @@ def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], check: bool
 
 
 def _escalation(ledger: Ledger, params: Params, outcome: t.Mapping[str, t.Any], now: float) -> dict[str, t.Any]:
-    if outcome["green"] or outcome["check_mode"]:
+    tried_enough = any(one.get("code") == "budget_spent" for one in outcome["reasons"])
+    if outcome["check_mode"] or not (tried_enough or outcome["outcome"] in ("failed", "undone", "unproven")):
         return {}
     opened = params["run"]
     tried = ledger.attempts(opened["host"], opened["component"], now - budget_of(params)["within_seconds"])
