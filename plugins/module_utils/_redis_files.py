@@ -198,6 +198,8 @@ def _one(directory: int, name: str, kind: str, end: float, last: bool = False) -
     try:
         descriptor, size = _open(directory, name)
         with os.fdopen(descriptor, "rb", buffering=256 * 1024) as file:
+            if time.monotonic() > end:
+                raise OutOfTime
             begins_as_rdb = file.read(5) == b"REDIS"
             if kind == "rdb" or (kind == "base" and begins_as_rdb):
                 seen = scan_rdb(file, size, end)

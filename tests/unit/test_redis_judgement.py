@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a look at Redis means: tables of what was seen, and the state, health and acts that follow."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_judge import STATES, judge_redis
+
+MB = 2**20
+GOOD = {"verdict": "valid", "files": [], "detail": ""}
+CUT = {"verdict": "tail_cut", "files": [{"name": "a.incr.aof", "verdict": "tail_cut", "detail": "ends"}], "detail": ""}
+WAIT = ["wait"]
+
+
+def raw(**given: t.Any) -> dict[str, t.Any]:
+    """A look at a healthy append-only master of 100 keys, changed by what is given; ``info`` and ``config`` are added to."""
+    info = {
+        "run_id": "a" * 40, "role": "master", "process_id": "7", "tcp_port": "6379", "db0": "keys=100,expires=0,avg_ttl=0",
+        "aof_enabled": "1", "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok",
+        "rdb_last_bgsave_status": "ok", "rdb_changes_since_last_save": "3",
+        "used_memory": str(50 * MB), "maxmemory": "0", "maxmemory_policy": "noeviction", "total_system_memory": str(1000 * MB),
+    }  # fmt: skip
+    config = {"save": "3600 1", "appendfsync": "everysec", "appendonly": "yes"}
+    look: dict[str, t.Any] = {
+        "error": "", "text": "", "connected": True, "auth": "", "ping": "PONG", "ping_seconds": 0.001, "role": ["master", 0, []],
+        "write": "accepted", "known": [], "stands_on": "target", "service": {}, "process": {"pid": 7, "process_state": "S"},
+        "settings": {}, "data_dir": "/data", "disk": {}, "dump_bytes": None, "log": {}, "files": None,
+    }  # fmt: skip
+    look["info"] = dict(info, **given.pop("info", {})) if given.get("info", {}) is not None else given.pop("info") or {}
+    look["config"] = dict(config, **given.pop("config", {}))
+    return dict(look, **given)
+
+
+def silent(error: str, **given: t.Any) -> dict[str, t.Any]:
+    return raw(**dict({"error": error, "ping": "", "ping_seconds": None, "info": None, "connected": False, "process": {}}, **given))
+
+
+def reply(text: str) -> dict[str, t.Any]:
+    return raw(ping=text, info=None, write="", role=[])
+
+
+def replica(**info: str) -> dict[str, t.Any]:
+    return raw(info=dict({"role": "slave", "master_link_status": "up", "master_host": "m", "master_port": "1"}, **info), write="READONLY x")
+
+
+def down(**given: t.Any) -> dict[str, t.Any]:
+    return silent("refused", **dict({"files": GOOD}, **given))
+
+
+CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]] = {
+    "healthy": (raw(), {}, "up", "well", []),
+    "password missing": (reply("NOAUTH Authentication required."), {}, "auth", "unknown", []),
+    "protected mode": (reply("DENIED Redis is running in protected mode"), {}, "auth", "unknown", []),
+    "no right to ping": (reply("NOPERM this user has no permissions"), {}, "auth", "unknown", []),
+    "loading": (raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}), {}, "loading", "unknown", WAIT),
+    "loading, INFO refused": (reply("LOADING Redis is loading the dataset in memory"), {}, "loading", "unknown", WAIT),
+    "busy": (reply("BUSY Redis is busy running a script."), {}, "busy_script", "sick", ["kill_script"]),
+    "strange reply": (reply("HELLO"), {}, "", "unknown", []),
+    "no more clients": (reply("ERR max number of clients reached"), {}, "up", "sick", []),
+    "INFO denied": (raw(info=None, info_error="NOPERM x"), {}, "up", "unknown", []),
+    "silent after PING": (raw(error="timeout"), {}, "", "unknown", []),
+    "MISCONF of RDB": (
+        raw(ping="MISCONF Redis is configured to save RDB snapshots"), {}, "misconf_rdb", "sick", ["rescue", "fix_cause", "save"]),
+    "save failed, writes still taken": (
+        raw(info={"rdb_last_bgsave_status": "err"}), {}, "misconf_rdb", "sick", ["rescue", "fix_cause", "save"]),
+    "save failed, none configured": (raw(info={"rdb_last_bgsave_status": "err"}, config={"save": ""}), {}, "up", "well", []),
+    "MISCONF of AOF": (raw(ping="MISCONF Errors writing to the AOF file: No space"), {}, "misconf_aof", "sick", ["rescue", "fix_cause"]),
+    "AOF write failed": (raw(info={"aof_last_write_status": "err"}), {}, "misconf_aof", "sick", ["rescue", "fix_cause"]),
+    "AOF rewrite failed": (raw(info={"aof_last_bgrewrite_status": "err"}), {}, "up", "sick", ["fix_cause", "rewrite_aof"]),
+    "directory not writable": (raw(disk={"writable_by_redis": False}), {}, "up", "sick", ["fix_cause"]),
+    "directory not writable, nothing kept": (
+        raw(disk={"writable_by_redis": False}, info={"aof_enabled": "0"}, config={"save": "", "appendonly": "no"}), {}, "up", "well", []),
+    "out of memory, no limit given": (raw(write="OOM x", info={"maxmemory": str(50 * MB)}), {}, "oom", "sick", []),
+    "out of memory, room": (
+        raw(write="OOM x", info={"maxmemory": str(50 * MB)}), {"maxmemory_limit": 90 * MB}, "oom", "sick", ["raise_maxmemory"]),
+    "out of memory, machine too small": (
+        raw(write="OOM x", info={"maxmemory": str(50 * MB), "total_system_memory": str(60 * MB)}),
+        {"maxmemory_limit": 90 * MB}, "oom", "sick", []),
+    "above the limit but evicting": (
+        raw(info={"maxmemory": str(40 * MB), "maxmemory_policy": "allkeys-lru"}), {}, "up", "well", []),
+    "hovering below the limit after refusals": (
+        raw(info={"maxmemory": str(51 * MB), "errorstat_OOM": "count=3"}), {}, "oom", "sick", []),
+    "just below the limit, never refused": (raw(info={"maxmemory": str(51 * MB)}), {}, "up", "well", []),
+    "replica in place": (replica(), {}, "readonly_replica", "well", []),
+    "replica where a master belongs": (replica(), {"expected_role": "master"}, "readonly_replica", "sick", []),
+    "replica without its master": (replica(master_link_status="down"), {}, "readonly_replica", "sick", []),
+    "replica that syncs": (
+        replica(master_link_status="down", master_sync_in_progress="1"), {}, "readonly_replica", "unknown", WAIT),
+    "replica emptied by its master": (replica(), {"last_known_keys": 1000}, "readonly_replica", "sick", []),
+    "master where a replica belongs": (raw(), {"expected_role": "replica"}, "up", "sick", []),
+    "replica missing": (raw(), {"expected_replicas": 1}, "up", "sick", []),
+    "far fewer keys": (raw(), {"last_known_keys": 201}, "up_but_empty", "sick", ["isolate"]),
+    "some fewer keys": (raw(), {"last_known_keys": 200}, "up", "well", []),
+    "empty beside a full dump": (raw(info={"db0": ""}, dump_bytes=5000), {}, "up_but_empty", "sick", ["isolate"]),
+    "empty beside an empty dump": (raw(info={"db0": ""}, dump_bytes=100), {}, "up", "well", []),
+    "empty as it should be": (raw(info={"db0": ""}, dump_bytes=5000), {"last_known_keys": 0}, "up", "well", []),
+    "empty and MISCONF: a save would destroy": (
+        raw(ping="MISCONF Redis is configured to save RDB", info={"db0": ""}), {"last_known_keys": 9}, "up_but_empty", "sick", ["isolate"]),
+    "wrong answer": (
+        raw(known=[{"key": "k", "exists": False, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up_but_wrong", "sick", []),
+    "unread answer": (
+        raw(known=[{"key": "k", "exists": None, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up", "unknown", []),
+    "slow": (raw(ping_seconds=0.3), {"max_latency_ms": 100.0}, "up", "sick", []),
+    "another process": (raw(), {"expected_identity": {"run_id": "b"}}, "up", "sick", []),
+    "the same process": (raw(), {"expected_identity": {"run_id": "a" * 40}}, "up", "well", []),
+    "restarted since": (raw(service={"restarts": 4}), {"expected_identity": {"restarts": 3}}, "up", "sick", []),
+    "writes want replicas": (raw(write="NOREPLICAS Not enough good replicas to write."), {}, "up", "sick", []),
+    "stopped": (
+        silent("timeout", connected=True, process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "rescue", "restart"]),
+    "held by the kernel": (silent("timeout", connected=True, process={"pid": 7, "process_state": "D"}), {}, "hung", "sick", WAIT),
+    "computing": (
+        silent("timeout", connected=True, process={"pid": 7, "process_state": "R"}), {}, "hung", "sick", ["wait", "rescue", "restart"]),
+    "mute, seen from the controller": (
+        silent("timeout", connected=True, stands_on="controller"), {}, "hung", "sick", ["continue", "rescue", "restart"]),
+    "mute, and no Redis is there": (silent("timeout", connected=True), {}, "", "unknown", []),
+    "unreachable from the controller": (silent("timeout", stands_on="controller"), {}, "", "unknown", []),
+    "refused to the controller": (silent("refused", stands_on="controller"), {}, "", "unknown", []),
+    "garbage": (silent("garbage"), {}, "", "unknown", []),
+    "closes": (silent("closed", connected=True), {}, "", "unknown", []),
+    "process there, not listening": (silent("refused", process={"pid": 7, "process_state": "S"}), {}, "", "unknown", WAIT),
+    "process stopped before it listened": (
+        silent("refused", process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "rescue", "restart"]),
+    "manager says starting": (silent("refused", service={"state": "starting"}), {}, "", "unknown", WAIT),
+    "down, files good": (down(), {}, "down_clean", "sick", ["start"]),
+    "down, socket gone": (dict(down(), error="no_socket"), {}, "down_clean", "sick", ["start"]),
+    "down, files not judged": (down(files=None), {}, "down_clean", "sick", []),
+    "down, tail cut": (down(files=CUT), {}, "down_bad_file", "sick", []),
+    "down, never had data": (down(files={"verdict": "empty", "files": []}), {}, "down_clean", "sick", ["start"]),
+    "down, data gone": (down(files={"verdict": "empty", "files": []}), {"last_known_keys": 5}, "down_bad_file", "sick", []),
+    "down, refused its data": (down(log={"lines": {"bad_file": "Bad file format"}}), {}, "down_bad_file", "sick", []),
+    "down, deletes its dump": (
+        down(dump_bytes=5000, config={"appendonly": "no"}), {"start_command": "sh -c 'rm -f /data/dump.rdb && redis-server'"},
+        "down_clean", "sick", []),
+    "killed once": (down(service={"state": "failed", "manager": "systemd", "signal": "KILL"}), {}, "down_clean", "sick", ["start"]),
+    "start limit": (
+        down(service={"state": "failed", "start_limit_hit": True}), {}, "down_crash_loop", "sick", ["reset_failed", "start"]),
+    "supervisor gave up": (down(service={"state": "failed", "result": "fatal"}), {}, "down_crash_loop", "sick", ["start"]),
+    "supervisor saw it end": (down(service={"state": "failed", "manager": "supervisor"}), {}, "down_clean", "sick", ["start"]),
+    "died while starting, cause in the log": (
+        down(log={"lines": {"port_in_use": "x"}, "ready": False}), {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_seen_means(case: str) -> None:
+    look, options, state, health, actions = CASES[case]
+    found = judge_redis(look, options)
+    assert (found.state, found.health.value, list(found.actions)) == (state, health, actions), found.findings
+
+
+def test_every_state_is_in_the_table() -> None:
+    assert {case[2] for case in CASES.values()} - {""} == set(STATES)
+
+
+def test_no_state_that_is_not_sick_allows_more_than_waiting() -> None:
+    assert all(actions in ([], WAIT) for _look, _options, _state, health, actions in CASES.values() if health != "sick")
+
+
+LOSSES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, int | None]] = {
+    "append-only, every second": (raw(), {}, "up_to_1s", None),
+    "append-only, always": (raw(config={"appendfsync": "always"}), {}, "none", None),
+    "append-only that cannot write": (raw(info={"aof_last_write_status": "err"}), {}, "unknown", None),
+    "dump, changes since": (raw(info={"aof_enabled": "0"}, dump_bytes=500), {}, "count", 3),
+    "dump, none since": (raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500), {}, "none", 0),
+    "dump deleted at start": (
+        raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500),
+        {"start_command": "rm -f /data/dump.rdb"}, "count", 100),
+    "not a word from INFO": (raw(info=None), {}, "unknown", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_the_loss_of_a_kill_is_told(case: str) -> None:
+    look, options, loss, count = LOSSES[case]
+    saved = judge_redis(look, options).facts["persistence"]
+    assert (saved["loss_if_killed"], saved["loss_count"]) == (loss, count)
+
+
+def test_loading_carries_its_progress() -> None:
+    look = raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.50", "loading_eta_seconds": "34"})
+    facts = judge_redis(look, {}).facts
+    assert (facts["loaded_perc"], facts["loading_eta_seconds"]) == (42.5, 34)
+
+
+def test_names_and_values_of_known_keys_stay_out_of_the_result() -> None:
+    look = raw(known=[{"key": "tenant:secret", "exists": False, "sha256": ""}])
+    assert "tenant:secret" not in str(judge_redis(look, {"known_keys": [{"key": "tenant:secret"}]}).as_dict())
