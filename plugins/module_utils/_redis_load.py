@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import fingerprint, judge_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_proc import (
+    as_seen_by,
     load_config_file,
     load_disk,
     load_log,
@@ -152,20 +153,20 @@ def _known(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
 
 def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     settings = dict(load_config_file(str(options["config_file"]))) if options["config_file"] else {}
-    settings.update(raw["config"])
     process = load_process(raw["service"], str(options["pid_file"]), options, raw["info"])
-    data_dir = str(options["data_dir"] or settings.get("dir") or "")
-    answers = bool(raw["ping"])
-    # The path that Redis tells is of its own mount namespace; a path that the operator gives is of ours.
-    log_file = str(options["log_file"] or settings.get("logfile") or "")
-    around: Raw = {"settings": settings, "process": process, "data_dir": data_dir, "files": None}
-    around["disk"] = load_disk(data_dir, process.get("uid")) if data_dir else {}
+    # What Redis tells are paths of its own mount namespace; what the operator gives are paths of ours.
+    told = {"dir": as_seen_by(process, raw["config"].get("dir")), "logfile": as_seen_by(process, raw["config"].get("logfile"))}
+    data_dir = str(options["data_dir"] or told["dir"] or settings.get("dir") or "")
+    log_file = str(options["log_file"] or told["logfile"] or settings.get("logfile") or "")
+    settings.update(raw["config"])
+    shown = str(options["data_dir"] or settings.get("dir") or "")
+    around: Raw = {"settings": settings, "process": process, "data_dir": shown, "files": None}
+    around["disk"] = dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}
     around["dump_bytes"] = size_of(data_dir, str(settings.get("dbfilename") or "dump.rdb")) if data_dir else None
     healthy = raw["ping"] == "PONG" and raw["write"] in ("accepted", "")
     around["log"] = load_log(log_file) if log_file and not healthy else {}
-    wanted = options["judge_files"]
-    down = not answers and raw["error"] in ("refused", "no_socket") and not process
-    if data_dir and (wanted == "always" or (wanted == "auto" and down)):
+    down = not raw["ping"] and raw["error"] in ("refused", "no_socket") and not process
+    if data_dir and (options["judge_files"] == "always" or (options["judge_files"] == "auto" and down)):
         around["files"] = _judged(data_dir, settings, end - time.monotonic())
     return around
 

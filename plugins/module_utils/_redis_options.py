@@ -31,7 +31,7 @@ EXPECTATIONS: dict[str, t.Any] = {
     "expected_role": {"type": "str", "choices": ["any", "master", "replica"], "default": "any"},
     "expected_replicas": {"type": "int", "default": 0},
     "expected_identity": {"type": "dict", "default": {}},
-    "last_known_keys": {"type": "int", "default": -1},
+    "last_known_keys": {"type": "int", "default": -1, "no_log": False},
     "empty_below_share": {"type": "float", "default": 0.5},
     "known_keys": {
         "type": "list",

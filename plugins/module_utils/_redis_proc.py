@@ -88,6 +88,15 @@ def _proc(pid: int, name: str) -> bytes:
         return b""
 
 
+def as_seen_by(process: Options, path: t.Any) -> str:
+    """Return a path by which we see what *process* calls *path* (containers and sandboxed units have roots of their own), "" for none."""
+    if not process or not str(path or "").startswith("/"):
+        return ""
+    inside = "/proc/%d/root%s" % (process["pid"], path)
+    # Without the right to look into another user's process, its own pid must do as evidence that it lives among our files.
+    return inside if os.path.exists(inside) else str(path) if process["found_by"] == "info" else ""
+
+
 def _process_by_title(options: Options) -> dict[str, t.Any]:
     # Redis writes its address into its process title: "redis-server 127.0.0.1:6379".
     mark = (":%d" % int(options.get("port") or 0)).encode()
