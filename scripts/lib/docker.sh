@@ -41,7 +41,7 @@ start_docker() {
     [ -z "$DOCKERD_PID" ] || kill -0 "$DOCKERD_PID" 2>/dev/null || break
     sleep 0.5
   done
-  WHY_NO_DOCKER="dockerd does not start here: $(tail -n 1 "$RUN_DIR/log/dockerd.log" 2>/dev/null | cut -c1-160)"
+  WHY_NO_DOCKER="dockerd does not start here: $(grep -i 'failed to start' "$RUN_DIR/log/dockerd.log" 2>/dev/null | tail -n 1 | cut -c1-200)"
   stop_docker
   return 1
 }
@@ -70,7 +70,7 @@ ensure_image() {
   local recipe="$ROOT/molecule/shared/image" hash base tarball
   hash=$(cat "$recipe/packages.txt" "$recipe/Dockerfile" "$recipe/build-base" | sha256sum | cut -c1-12)
   export SOMABRAIN_TEST_IMAGE="somabrain-test-systemd:$hash"
-  docker image inspect "$SOMABRAIN_TEST_IMAGE" >/dev/null 2>&1 && return 0
+  docker tag "$SOMABRAIN_TEST_IMAGE" somabrain-test-systemd:latest >/dev/null 2>&1 && return 0
   base="somabrain-test-base:$hash" tarball="$ROOT/.cache/image-$hash.tar"
   if [ ! -s "$tarball" ]; then
     if ! is_root || ! apt_install mmdebstrap; then
