@@ -29,7 +29,8 @@ SEEDS = (
 PROGRAMS = frozenset({"redis", "postgres", "ltm", "api"})
 # Which programs must be made anew when a file of theirs changes.
 READERS = {
-    "etc/redis.conf": ("redis",),
+    # It holds the password, which the API reads once.
+    "etc/redis.conf": ("redis", "api"),
     "etc/standin.json": ("ltm", "api"),
     "postgres/lab.conf": ("postgres",),
     "postgres/pg_hba.conf": ("postgres",),

@@ -52,6 +52,9 @@ logfile_backups=1
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://{lab}/supervisor.sock
 """
 
 PROGRAM = """

@@ -1,0 +1,349 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab on real Redis, PostgreSQL and supervisor: starting, stopping, moving ports, and the stand-in API's false greens."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN_REFUSALS = [({}, 401), ({"Authorization": "Bearer wrong"}, 403)]
+REDIS = shutil.which("redis-server")
+POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+pytestmark = [
+    pytest.mark.skipif(REDIS is None, reason="redis-server is not installed"),
+    pytest.mark.skipif(not POSTGRES, reason="PostgreSQL is not installed"),
+]
+
+
+def free_ports() -> dict[str, int]:
+    """Return four ports that were free a moment ago."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _name in range(4)]
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return dict(zip(("redis", "postgres", "api", "ltm"), ports))
+
+
+class Lab:
+    """One lab in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dir = folder / "lab"
+        self.settings: dict[str, t.Any] = {
+            "lab_dir": str(self.dir),
+            "profile": "v1",
+            "ports": free_ports(),
+            "user": "postgres",
+            "redis_server": REDIS,
+            "redis_maxmemory": "64mb",
+            "redis_start_seconds": 0,
+            "redis_password": "",
+            "postgres_bin": "",
+            "postgres_checksums": False,
+            "supervisord": "",
+            "audit_table": "audit_log",
+            "audit_time_column": "created_at",
+            "metrics_gate": True,
+            "remove_data": False,
+        }
+
+    def __call__(self, word: str, **changes: t.Any) -> dict[str, t.Any]:
+        """Run the lab's program and return what it tells."""
+        told = subprocess.run(
+            [sys.executable, "-B", "-m", "somabrain_lab", word],
+            input=json.dumps({**self.settings, **changes}),
+            cwd=ROOT / "roles" / "lab" / "files",
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert told.stderr == ""
+        return t.cast(t.Dict[str, t.Any], json.loads(told.stdout))
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return t.cast(t.Dict[str, int], json.loads((self.dir / "lab.json").read_text())["ports"])
+
+    @property
+    def token(self) -> str:
+        return (self.dir / "secrets" / "api_token").read_text().strip()
+
+    def redis(self, *words: str) -> str:
+        command = ["redis-cli", "-p", str(self.ports["redis"]), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+
+    def supervisor(self, *words: str) -> str:
+        program = Path(sys.executable).parent / "supervisorctl"
+        command = [str(program), "-c", str(self.dir / "etc" / "supervisord.conf"), *words]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
+        assert "error" not in told.lower()
+        return told
+
+    def call(self, method: str, path: str, body: t.Any = None, headers: t.Optional[dict[str, str]] = None) -> tuple[int, t.Any]:
+        """Return status and parsed body of one request, with token and tenant unless *headers* says otherwise."""
+        usual = {"Authorization": f"Bearer {self.token}", "X-Tenant-ID": "public"}
+        link = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=10)
+        try:
+            link.request(method, path, None if body is None else json.dumps(body), usual if headers is None else headers)
+            answer = link.getresponse()
+            text = answer.read().decode()
+        finally:
+            link.close()
+        return answer.status, json.loads(text) if answer.headers["Content-Type"] == "application/json" else text
+
+
+@pytest.fixture(scope="module")
+def folder() -> t.Iterator[Path]:
+    # Not pytest's own folder: the lab's user may not enter that, and a socket's path has to be short.
+    place = Path(tempfile.mkdtemp(prefix="sb-lab-", dir="/tmp"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def started(folder: Path) -> t.Iterator[Lab]:
+    one = Lab(folder)
+    told = one("start")
+    assert told.get("error") is None
+    yield one
+    one("stop", remove_data=True)
+
+
+@pytest.fixture
+def lab(started: Lab) -> Lab:
+    """The lab, whole again whatever the test before did to it."""
+    (started.dir / "api_faults.json").unlink(missing_ok=True)
+    assert started("start").get("error") is None
+    return started
+
+
+def test_starting_what_runs_already_changes_nothing(lab: Lab) -> None:
+    assert lab("start")["changed"] is False
+    assert lab("plan-start")["changed"] is False
+
+
+def test_secrets_and_data_are_private(lab: Lab) -> None:
+    modes = {name: oct((lab.dir / name).stat().st_mode & 0o777) for name in ("secrets", "redis", "postgres", "ltm", "secrets/api_token")}
+    assert modes == {"secrets": "0o700", "redis": "0o700", "postgres": "0o700", "ltm": "0o700", "secrets/api_token": "0o600"}
+
+
+def test_a_killed_redis_stays_dead_until_the_lab_is_started_and_has_kept_what_it_acknowledged(lab: Lab) -> None:
+    kept = [f"key:{number}" for number in range(50) if lab.redis("SET", f"key:{number}", "x") == "OK"]
+    os.kill(int(lab.supervisor("pid", "redis")), signal.SIGKILL)
+    time.sleep(1.5)
+    assert "EXITED" in lab.supervisor("status", "redis")
+    assert lab("start")["changed"] is True
+    assert [key for key in kept if lab.redis("GET", key) != "x"] == []
+
+
+def test_a_killed_postgres_comes_back_by_itself(lab: Lab) -> None:
+    before = int(lab.supervisor("pid", "postgres"))
+    os.kill(before, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while lab.supervisor("pid", "postgres") in (str(before), "0") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert lab("start").get("error") is None
+    assert int(lab.supervisor("pid", "postgres")) not in (0, before)
+
+
+def test_programs_left_by_a_killed_supervisor_are_ended_before_the_data_is_opened_again(lab: Lab) -> None:
+    lab.redis("SET", "orphan", "kept")
+    os.kill(int(lab.supervisor("pid")), signal.SIGKILL)
+    told = lab("start")
+    assert "earlier supervisord" in " ".join(told["say"])
+    assert told["ports"] == lab.settings["ports"]
+    assert lab.redis("GET", "orphan") == "kept"
+
+
+def test_a_taken_port_is_named_and_another_one_chosen(lab: Lab) -> None:
+    lab("stop")
+    with socket.create_server(("127.0.0.1", lab.settings["ports"]["redis"])):
+        told = lab("start")
+        assert f"port {lab.settings['ports']['redis']}, wanted for redis, is taken by" in told["say"][0]
+        assert lab.redis("PING") == "PONG"
+    assert lab("start")["changed"] is False
+    lab("stop")
+    assert lab("start")["ports"] == lab.settings["ports"]
+
+
+def test_a_password_is_asked_for_as_long_as_one_is_set(lab: Lab) -> None:
+    lab("start", redis_password='quo"ted pass')
+    assert "NOAUTH" in lab.redis("PING")
+    assert lab.call("POST", "/remember", {"payload": {"task": "with a password"}})[0] == 200
+    assert (lab.dir / "secrets" / "redis_password").stat().st_mode & 0o777 == 0o600
+    lab("start")
+    assert lab.redis("GET", "adaptation:state:public") != ""
+    assert not (lab.dir / "secrets" / "redis_password").exists()
+
+
+def test_a_folder_that_is_not_a_lab_is_neither_used_nor_removed(folder: Path) -> None:
+    foreign = folder / "foreign"
+    foreign.mkdir()
+    (foreign / "precious").write_text("data")
+    one = Lab(folder)
+    assert "is not a lab" in one("start", lab_dir=str(foreign))["error"]
+    assert "marker" in one("stop", lab_dir=str(foreign), remove_data=True)["error"]
+    assert (foreign / "precious").read_text() == "data"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lab_dir": "/"}, "absolute path below"),
+        ({"lab_dir": "relative/lab"}, "absolute path below"),
+        ({"redis_server": "/nowhere/redis-server"}, "set lab_redis_server"),
+        ({"postgres_bin": "/nowhere"}, "set lab_postgres_bin"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_in_one_line(folder: Path, changes: dict[str, t.Any], words: str) -> None:
+    told = Lab(folder)("plan-start", **changes)
+    assert words in told["error"]
+    assert "\n" not in told["error"]
+
+
+def test_stopping_ends_everything_and_leaves_the_data(lab: Lab) -> None:
+    lab.redis("SET", "after", "stop")
+    assert lab("stop")["changed"] is True
+    assert lab("stop")["changed"] is False
+    for port in lab.settings["ports"].values():
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+    lab("start")
+    assert lab.redis("GET", "after") == "stop"
+
+
+def test_a_remembered_task_is_recalled_with_a_score_that_noise_does_not_reach(lab: Lab) -> None:
+    lab.call("POST", "/remember", {"payload": {"content": "no task at all"}})
+    lab.call("POST", "/remember", {"payload": {"task": "unique canary 4711", "content": "x"}})
+    status, found = lab.call("POST", "/recall", {"query": "unique canary 4711", "top_k": 3})
+    scores = {hit["payload"]["content"]: hit["score"] for hit in found["wm"]}
+    assert status == 200
+    assert 0.7 < scores["x"] < 0.76
+    assert 0.07 <= scores["no task at all"] <= 0.15
+    assert found["memory"][0]["_source_endpoint"] == "/recall_with_scores"
+
+
+def test_a_restart_empties_working_memory_and_not_the_long_term_memory(lab: Lab) -> None:
+    lab.call("POST", "/remember", {"payload": {"task": "outlives restarts", "content": "x"}})
+    lab.supervisor("restart", "api", "ltm")
+    lab("start")
+    _status, found = lab.call("POST", "/recall", {"query": "outlives restarts", "top_k": 3})
+    assert found["wm"] == []
+    assert [item["task"] for item in found["memory"]] == ["outlives restarts"]
+
+
+@pytest.mark.parametrize("path", ["/delete", "/recall/delete"])
+def test_a_canary_can_be_taken_away_again(lab: Lab, path: str) -> None:
+    lab.call("POST", "/remember", {"payload": {"task": "canary to go", "content": "x"}})
+    _status, found = lab.call("POST", "/recall", {"query": "canary to go", "top_k": 3})
+    assert lab.call("POST", path, {"coordinate": found["memory"][0]["coordinate"]}) == (200, {"ok": True})
+    _status, found = lab.call("POST", "/recall", {"query": "canary to go", "top_k": 3})
+    assert "canary to go" not in json.dumps(found)
+
+
+def test_with_redis_down_health_shows_no_change(lab: Lab) -> None:
+    _status, before = lab.call("GET", "/health")
+    lab.supervisor("stop", "redis")
+    status, after = lab.call("GET", "/health")
+    assert status == 200
+    assert {**after, "trace_id": ""} == {**before, "trace_id": ""}
+    assert lab.call("POST", "/remember", {"payload": {"task": "t"}})[1]["success"] is True
+    assert lab.call("GET", "/opa/policy")[0] == 404
+
+
+def test_with_the_memory_service_down_a_write_is_acknowledged_and_not_kept(lab: Lab) -> None:
+    lab.supervisor("stop", "ltm")
+    status, health = lab.call("GET", "/health")
+    assert (status, health["ok"], health["ready"], health["memory_ok"]) == (200, True, False, False)
+    assert health["components"]["memory"] == {"ok": False}
+    assert lab.call("POST", "/remember", {"payload": {"task": "never kept", "content": "x"}})[1]["success"] is True
+    assert lab.call("POST", "/recall", {"query": "never kept"})[1]["wm"][0]["payload"]["task"] == "never kept"
+    lab.supervisor("restart", "api")
+    lab("start")
+    assert lab.call("POST", "/recall", {"query": "never kept"})[1]["results"] == []
+
+
+def test_audit_events_wait_in_redis_while_postgres_is_down_and_are_replayed(lab: Lab) -> None:
+    lab.supervisor("stop", "postgres")
+    lab.call("POST", "/remember", {"payload": {"task": "audited later"}})
+    assert lab.redis("LLEN", "soma:audit:buffer") == "1"
+    lab("start")
+    lab.call("POST", "/remember", {"payload": {"task": "audited now"}})
+    assert lab.redis("LLEN", "soma:audit:buffer") == "0"
+
+
+@pytest.mark.parametrize(("headers", "status"), TOKEN_REFUSALS)
+def test_without_the_right_token_nothing_but_health_and_metrics_answers(lab: Lab, headers: dict[str, str], status: int) -> None:
+    detail = {401: "missing bearer token", 403: "invalid token"}[status]
+    assert lab.call("POST", "/recall", {"query": "x"}, headers) == (status, {"detail": detail})
+    assert [lab.call("GET", path, None, headers)[0] for path in ("/health", "/metrics")] == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/remember", [], 400),
+        ("POST", "/recall", {}, 422),
+        ("POST", "/recall", [], 422),
+        ("POST", "/admin/maintenance", {}, 404),
+        ("GET", "/remember", None, 405),
+    ],
+)
+def test_a_wrong_request_gets_the_status_of_the_real_service(lab: Lab, method: str, path: str, body: t.Any, status: int) -> None:
+    assert lab.call(method, path, body)[0] == status
+
+
+def test_without_a_tenant_header_the_start_of_the_token_becomes_the_tenant(lab: Lab) -> None:
+    _status, found = lab.call("POST", "/recall", {"query": "x"}, {"Authorization": f"Bearer {lab.token}"})
+    assert found["namespace"] == f"somabrain_ns:{lab.token[:16]}"
+
+
+def test_a_practised_fault_holds_for_its_paths_only(lab: Lab) -> None:
+    (lab.dir / "api_faults.json").write_text(json.dumps([{"paths": ["/recall"], "status": 500, "body": "<html>", "delay_seconds": 0.3}]))
+    begun = time.monotonic()
+    assert lab.call("POST", "/recall", {"query": "x"}) == (500, "<html>")
+    assert time.monotonic() - begun >= 0.3
+    assert lab.call("GET", "/health")[0] == 200
+
+
+def test_metrics_bear_the_real_names(lab: Lab) -> None:
+    status, text = lab.call("GET", "/metrics")
+    names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+    wanted = {"somabrain_http_requests_total", "somabrain_wm_utilization", "somabrain_memory_outbox_pending_items"}
+    assert status == 200
+    assert wanted <= names
+
+
+def test_the_second_generation_keeps_its_own_shapes_and_false_greens(lab: Lab) -> None:
+    lab("start", profile="v2", audit_table="aaas_audit_log", audit_time_column="timestamp")
+    body = {"tenant": "standalone", "key": "probe-1", "value": {"task": "probe 4712", "content": "x"}}
+    assert lab.call("POST", "/memory/remember", body, {})[0] == 401
+    assert lab.call("POST", "/memory/remember", body)[1]["persisted_to_ltm"] is True
+    _status, found = lab.call("POST", "/memory/recall", {"tenant": "standalone", "query": "probe 4712", "top_k": 3})
+    assert [hit["layer"] for hit in found["results"]] == ["ltm", "wm"]
+    assert lab.call("GET", "/readyz")[0] == 200
+    lab.supervisor("stop", "postgres", "redis")
+    status, health = lab.call("GET", "/health")
+    assert (status, health["status"], health["postgres_ok"]) == (200, "critical", False)
+    assert health["infrastructure"]["redis"]["status"] == "healthy"
+    assert health["infrastructure"]["kafka"] == {**health["infrastructure"]["kafka"], "status": "healthy"}
+    assert lab.call("GET", "/readyz")[0] == 503
+    assert lab.call("GET", "/healthz")[0] == 200
+    assert lab.call("GET", "/admin/")[0] == 302
