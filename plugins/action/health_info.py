@@ -26,6 +26,7 @@ class ActionModule(LookAction):
 
     def _look(self, params: Params, task_vars: dict[str, t.Any]) -> Result:
         checks = _checks.validated(params["checks"], params["probe_timeout"])
+        _checks.require_needs(checks)
         looking = _step_health_info.writers_left_out(checks)[0] if self._task.check_mode else checks
         places = [self._place_of(check, params) for check in looking]
         parts: dict[str, Result] = {}

@@ -92,6 +92,15 @@ def _validated_one(check: t.Any, index: int, probe_timeout: float, seen: set[str
     return ready
 
 
+def require_needs(checks: t.Sequence[Check]) -> None:
+    """Raise StepError where a check needs a name that no check of the whole look has; a part of a look cannot tell."""
+    names = {check["name"] for check in checks}
+    for check in checks:
+        for needed in check["needs"]:
+            if needed not in names:
+                raise StepError(f"{check['name']} needs '{one_line(needed, 60)}', which is not the name of a check: correct its needs")
+
+
 def _unique(check: Check, where: str, seen: set[str]) -> str:
     given = check["name"]
     name = base = one_line(given or address_of(check), 120)

@@ -34,7 +34,8 @@ options:
     description:
       - The checks, in the order in which their results are returned. An unknown kind or option is refused by name.
       - Every check takes C(kind) (required), C(name) (unique; made from what it looks at where absent), C(timeout) (its total deadline
-        in seconds, default O(probe_timeout)) and C(look_from) (as O(look_from), for this check alone).
+        in seconds, default O(probe_timeout)), C(look_from) (as O(look_from), for this check alone) and C(needs) (names of checks that have
+        to be well in the same look, from the same place, before this one is made; else it is unknown).
       - >-
         C(http): C(url), C(method) (GET, HEAD, POST, OPTIONS), C(body) (a dictionary, sent as JSON), C(token_file) or C(token), C(tenant),
         C(profile) (none, v1_health, v1_healthz, v2_health, v2_healthz, v2_readyz, documented, auto), C(expect_status) (list),
@@ -120,6 +121,10 @@ subject:
   returned: always
 proven:
   description: Whether enough consecutive looks over the window were well.
+  type: bool
+  returned: always
+on_its_way:
+  description: Whether nothing is sick, and what is unknown only has to be waited for.
   type: bool
   returned: always
 passes:

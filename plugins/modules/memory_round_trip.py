@@ -142,6 +142,10 @@ proven:
   description: Whether the round trip was well.
   type: bool
   returned: always
+on_its_way:
+  description: Whether nothing is sick, and what is unknown only has to be waited for.
+  type: bool
+  returned: always
 passes:
   description: 1 when it was well, else 0.
   type: int

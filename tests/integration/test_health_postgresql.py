@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real PostgreSQL: accepting, shutting us out, full, stopping, hung and gone."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_postgresql, _checks
+
+BINARIES = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+PASSWORD = "correct-horse-7"
+ROOT_ONLY_USER = "postgres"
+
+
+class Cluster:
+    """A throw-away cluster on a loopback port and in a socket directory of its own."""
+
+    def __init__(self, folder: Path, binaries: str) -> None:
+        self.folder, self.binaries = folder, binaries
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.port = taken.getsockname()[1]
+
+    def run(self, *words: str) -> None:
+        user = ROOT_ONLY_USER if os.geteuid() == 0 else None
+        command = [os.path.join(self.binaries, words[0]), *words[1:]]
+        subprocess.run(command, check=True, user=user, cwd=self.folder, capture_output=True, timeout=60)
+
+    def create(self) -> None:
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, ROOT_ONLY_USER)
+        (self.folder / "pw").write_text(PASSWORD)
+        words = ("--no-sync", "-U", "soma", "--pwfile", str(self.folder / "pw"), "--auth-host=scram-sha-256", "--auth-local=trust")
+        os.chmod(self.folder / "pw", 0o644)
+        self.run("initdb", "-D", str(self.folder / "data"), *words)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=6 "
+        options += "-c superuser_reserved_connections=0 -c max_wal_senders=0"
+        self.run("pg_ctl", "-w", "-D", str(self.folder / "data"), "-o", options, "-l", str(self.folder / "log"), "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-w", "-m", "immediate", "-D", str(self.folder / "data"), "stop")
+
+    def postmaster(self) -> int:
+        return int((self.folder / "data/postmaster.pid").read_text().split()[0])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Cluster]:
+    if not BINARIES:
+        pytest.skip("PostgreSQL's server is not installed, so there is no cluster to look at")
+    folder = tmp_path_factory.mktemp("pg")
+    # The unprivileged server has to get through to its own directory.
+    for parent in (folder, *folder.parents[:2]):
+        os.chmod(parent, 0o755)  # noqa: S103
+    made = Cluster(folder, BINARIES[-1])
+    made.create()
+    made.start()
+    yield made
+    made.stop()
+
+
+def look(cluster: Cluster, **given: t.Any) -> dict[str, t.Any]:
+    options = dict({"kind": "postgresql", "port": cluster.port, "user": "soma", "timeout": 3.0}, **given)
+    [result] = _checks.run_checks(_checks.validated([options], 3), "target")
+    return result
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> str:
+    file = tmp_path / "password"
+    file.write_text(PASSWORD + "\n")
+    file.chmod(0o600)
+    return str(file)
+
+
+def seen(result: dict[str, t.Any]) -> tuple[str, str]:
+    return result["health"], result["state"]
+
+
+def test_a_request_for_a_password_proves_an_accepting_server(cluster: Cluster) -> None:
+    assert seen(look(cluster)) == ("well", "accepting")
+    assert seen(look(cluster, host=str(cluster.folder))) == ("well", "accepting")
+
+
+CLIENTS = [
+    pytest.param(True, id="psycopg", marks=pytest.mark.skipif(not importlib.util.find_spec("psycopg"), reason="psycopg is not installed")),
+    pytest.param(False, id="psql", marks=pytest.mark.skipif(not shutil.which("psql"), reason="psql is not installed")),
+]
+
+
+@pytest.mark.parametrize("psycopg", CLIENTS)
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("well", "accepting")),
+        ({"query": "SELECT 40 + 2", "expect": "42"}, ("well", "accepting")),
+        ({"query": "SELECT 41", "expect": "42"}, ("sick", "wrong_answer")),
+        ({"query": "SELECT NULL", "expect": "42"}, ("sick", "wrong_answer")),
+        ({"query": "SELECT pg_sleep(20)", "timeout": 1.0}, ("sick", "slow_query")),
+        ({"query": "CREATE TABLE t (i int)"}, ("unknown", "refusing")),
+        ({"password": "wrong-horse", "password_file": ""}, ("unknown", "auth")),
+        ({"user": "nobody_of_that_name"}, ("unknown", "auth")),
+        ({"database": "nope"}, ("sick", "no_database")),
+    ],
+)
+def test_a_log_in_and_a_known_answer_are_judged(
+    cluster: Cluster, password_file: str, monkeypatch: pytest.MonkeyPatch, psycopg: bool, given: dict[str, t.Any], expected: tuple[str, str]
+) -> None:
+    if not psycopg:
+
+        def absent(name: str) -> t.Any:
+            raise ImportError(name)
+
+        monkeypatch.setattr(_check_postgresql.importlib, "import_module", absent)
+    result = look(cluster, **dict({"login": True, "password_file": password_file}, **given))
+    assert seen(result) == expected, result
+    assert PASSWORD not in str(result)
+    assert "wrong-horse" not in str(result)
+
+
+def test_a_log_in_tells_the_identity_of_the_process(cluster: Cluster, password_file: str) -> None:
+    before = look(cluster, login=True, password_file=password_file)["identity"]
+    assert set(before) == {"started_at", "in_recovery"}
+    cluster.stop()
+    cluster.start()
+    assert look(cluster, login=True, password_file=password_file)["identity"] != before
+
+
+def test_a_server_without_a_free_connection_is_sick(cluster: Cluster) -> None:
+    held = []
+    try:
+        for _ in range(6):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(str(cluster.folder / f".s.PGSQL.{cluster.port}"))
+            sock.sendall(_check_postgresql._startup({"user": "soma", "database": "postgres"}))
+            sock.recv(100)
+            held.append(sock)
+        time.sleep(0.2)
+        assert seen(look(cluster, host=str(cluster.folder))) == ("sick", "too_many_connections")
+    finally:
+        for sock in held:
+            sock.close()
+    time.sleep(0.3)
+    assert seen(look(cluster)) == ("well", "accepting")
+
+
+def test_a_stopping_server_rejects_and_is_not_called_sick(cluster: Cluster) -> None:
+    with socket.socket(socket.AF_UNIX) as held:
+        held.connect(str(cluster.folder / f".s.PGSQL.{cluster.port}"))
+        held.sendall(_check_postgresql._startup({"user": "soma", "database": "postgres"}))
+        held.recv(1000)
+        # A smart shutdown waits for this client and turns others away meanwhile.
+        os.kill(cluster.postmaster(), signal.SIGTERM)
+        time.sleep(0.3)
+        result = look(cluster)
+    assert seen(result) == ("unknown", "rejecting"), result
+    assert "shutting down" in result["facts"]["message"]
+    for _ in range(50):
+        if not (cluster.folder / "data/postmaster.pid").exists():
+            break
+        time.sleep(0.1)
+    gone = look(cluster)
+    cluster.start()
+    assert seen(gone) == ("sick", "down")
+
+
+def test_a_stopped_postmaster_is_hung_within_the_deadline(cluster: Cluster) -> None:
+    pid = cluster.postmaster()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        result = look(cluster, timeout=0.5)
+        assert time.monotonic() - begun < 1
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert seen(result) == ("sick", "hung")
+
+
+def test_a_socket_that_is_not_there_is_down(tmp_path: Path) -> None:
+    [result] = _checks.run_checks(_checks.validated([{"kind": "postgresql", "host": str(tmp_path)}], 1), "target")
+    assert seen(result) == ("sick", "down")
