@@ -43,7 +43,8 @@ def container() -> t.Iterator[str]:
     if not shutil.which("docker") or docker("image", "inspect", IMAGE).returncode:
         pytest.skip(f"no Docker engine with the image {IMAGE} (systemd as process 1, python3); SOMABRAIN_SYSTEMD_IMAGE names another")
     name = f"somabrain-service-{uuid.uuid4().hex[:8]}"
-    started = docker("run", "--detach", "--rm", f"--name={name}", *FLAGS.split(), IMAGE, "/lib/systemd/systemd")
+    label = "--label=somabrain-test-run=" + os.environ.get("SOMABRAIN_TEST_RUN", "by-hand")
+    started = docker("run", "--detach", "--rm", f"--name={name}", label, *FLAGS.split(), IMAGE, "/lib/systemd/systemd")
     if started.returncode:
         pytest.skip(f"no container with systemd can be had: {started.stderr.strip()[-160:]}")
     try:
