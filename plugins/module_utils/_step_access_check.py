@@ -21,7 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "tools": {"type": "list", "elements": "str", "default": []},
     "expect_root": {"type": "bool", "default": False},
-    "secret_files": {"type": "list", "elements": "path", "default": []},
+    "secret_files": {"type": "list", "elements": "path", "default": [], "no_log": False},
     "state_dir": {"type": "path", "default": ""},
     "reserve_bytes": {"type": "int", "default": 16777216},
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},
