@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_history

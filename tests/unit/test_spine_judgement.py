@@ -1,0 +1,342 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the spine judges: lease, guard, outcome, freeze, approval, budget and ladder, each as a table."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _approval, _freeze, _reasons
+from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import judge_before, judge_evidence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
+from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_green, judge_outcome, rung
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import budget_of, judge_budget
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+
+ROOT = Path(__file__).resolve().parents[2]
+HELD = {"run_id": "R1", "owner": "ann", "host": "lab", "component": "redis", "phase": "begin start", "taken_at": 0.0, "beat_at": 0.0}
+
+
+def held(ends_at: float = 100.0, acting_until: float | None = None) -> dict[str, t.Any]:
+    return dict(HELD, ends_at=ends_at, acting_until=acting_until)
+
+
+@pytest.mark.parametrize(
+    ("lease", "more", "take", "code"),
+    [
+        (None, {}, True, None),
+        (held(), {}, False, "lease_held"),
+        (held(ends_at=50.0), {}, True, None),
+        (held(ends_at=50.001), {}, False, "lease_held"),
+        (held(ends_at=10.0), {"processes": [7]}, False, "lease_held"),
+        (held(), {"controller_dead": True}, True, None),
+        (held(acting_until=50.1), {"controller_dead": True}, False, "dead_run_acting"),
+        (held(acting_until=50.0), {"controller_dead": True}, True, None),
+        (held(), {"controller_dead": True, "processes": [7]}, False, "lease_held"),
+        (held(), {"takeover": True}, True, None),
+        (held(acting_until=90.0), {"takeover": True, "processes": [7]}, True, None),
+    ],
+)
+def test_a_lease_is_taken_only_when_free_or_its_run_is_dead_or_a_person_says_so(
+    lease: dict[str, t.Any] | None, more: dict[str, t.Any], take: bool, code: str | None
+) -> None:
+    verdict = judge_lease(lease, now=50.0, **more)
+    assert (verdict["take"], (verdict["reason"] or {}).get("code")) == (take, code)
+    assert bool(verdict["proof"]) == (take and lease is not None)
+
+
+def test_a_refusal_says_who_holds_the_lease_and_how_long_still() -> None:
+    reason = judge_lease(held(), now=50.0, processes=[7, 8])["reason"]
+    assert all(word in reason["text"] for word in ("R1", "ann", "redis", "lab", "begin start", "ends in 50 s", "7, 8"))
+    assert (reason["retry_after"], reason["holder"]["run_id"]) == (50, "R1")
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.one_of(st.none(), st.floats(0, 1e6)), st.booleans(), st.booleans())
+def test_a_run_with_a_living_process_or_an_act_under_way_never_loses_its_lease(
+    now: float, ends_at: float, acting: float | None, alive: bool, dead: bool
+) -> None:
+    verdict = judge_lease(held(ends_at, acting), now=now, processes=[7] if alive else [], controller_dead=dead)
+    if alive or (now < ends_at and not dead) or (now < ends_at and acting is not None and now < acting):
+        assert not verdict["take"]
+
+
+SICK = {"health": "sick", "state": "down_clean", "actions": ["start"], "findings": [{"state": "sick", "text": "no process"}]}
+SUBJECT = {
+    "health": "sick",
+    "state": "up",
+    "subject": "redis",
+    "checks": [
+        {"name": "redis", "health": "well"},
+        {"name": "api", "health": "sick", "findings": [{"state": "sick", "text": "503"}]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "refusals", "to_do", "code"),
+    [
+        ({}, {}, False, "health_unknown"),
+        ({"health": "well"}, {}, False, None),
+        (SICK, {}, True, None),
+        ({**SICK, "actions": []}, {}, False, "state_not_handled"),
+        ({**SICK, "health": "unknown"}, {}, False, "health_unknown"),
+        ({"health": "unknown", "state": "loading", "actions": ["wait"]}, {}, True, None),
+        ({**SICK, "facts": {"identity_mismatch": True}}, {}, False, "wrong_identity"),
+        ({"health": "well", "facts": {"identity_mismatch": True}}, {}, False, "wrong_identity"),
+        (SICK, {"down_clean": {"code": "state_not_handled", "text": "a person has to"}}, False, "state_not_handled"),
+        (SICK, {"hung": {"code": "state_not_handled"}}, True, None),
+        (SUBJECT, {}, False, "not_this_component"),
+        ({"health": "nonsense", "actions": ["start"]}, {}, False, "health_unknown"),
+    ],
+)
+def test_only_a_sick_state_with_a_known_act_is_acted_on(
+    before: dict[str, t.Any], refusals: dict[str, t.Any], to_do: bool, code: str | None
+) -> None:
+    found, reasons = judge_before(before, refusals)
+    assert (found, reasons[0]["code"] if reasons else None) == (to_do, code)
+
+
+def test_a_refusal_of_a_remedy_speaks_its_own_words() -> None:
+    given_words = {"code": "state_not_handled", "text": "the base is damaged", "unblock": "restore", "next_command": "do it"}
+    _todo, (reason,) = judge_before(SICK, {"down_clean": given_words})
+    assert (reason["text"], reason["unblock"], reason["next_command"]) == ("down_clean: the base is damaged", "restore", "do it")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "override", "codes"),
+    [
+        ({"ok": True}, "", []),
+        ({"ok": False, "error": "disk full"}, "", ["evidence_missing"]),
+        ({}, "", ["evidence_missing"]),
+        ({}, "fire", []),
+    ],
+)
+def test_without_evidence_nothing_is_done_unless_a_person_says_why(evidence: dict[str, t.Any], override: str, codes: list[str]) -> None:
+    assert [one["code"] for one in judge_evidence(evidence, override)] == codes
+
+
+GO: dict[str, t.Any] = {"proceed": True, "reasons": []}
+NO: dict[str, t.Any] = {"proceed": False, "reasons": [{"code": "frozen"}]}
+WELL = {"health": "well", "proven": True}
+FAILED = {"msg": "no"}
+LOST = {"msg": "gone", "reasons": [{"code": "unreachable"}], "lost": True}
+FENCED = {"msg": "no", "reasons": [{"code": "fenced"}]}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "acts", "undone", "after", "failure", "more", "word"),
+    [
+        ({}, [], [], {}, FAILED, {}, "failed"),
+        ({}, [], [], {}, {}, {}, "failed"),
+        (None, [], [], {}, FENCED, {}, "refused"),
+        (NO, [], [], {}, {}, {}, "refused"),
+        ({"proceed": False, "reasons": []}, [], [], {}, {}, {}, "nothing_to_do"),
+        ({"proceed": False, "reasons": []}, [], [], {}, FAILED, {}, "failed"),
+        (GO, ["start"], [], WELL, {}, {}, "recovered"),
+        (GO, ["start"], [], WELL, {}, {"loss": {"text": "2 keys"}}, "recovered_with_loss"),
+        (GO, ["start"], [], {"health": "well", "proven": False}, {}, {}, "unproven"),
+        (GO, ["start"], [], {"health": "unknown"}, {}, {}, "unproven"),
+        (GO, ["start"], [], {}, {}, {}, "unproven"),
+        (GO, ["start"], [], {"health": "sick"}, {}, {}, "failed"),
+        (GO, [], [], {}, {}, {"check": True}, "rehearsed"),
+        (GO, [], [], {}, FAILED, {"check": True}, "failed"),
+        (GO, ["start"], [], {}, FAILED, {}, "failed"),
+        (GO, ["start"], ["stop"], {}, FAILED, {"undo_ok": True}, "undone"),
+        (GO, ["start"], ["stop"], {}, FAILED, {"undo_ok": False}, "failed"),
+        (GO, ["start"], [], {}, FAILED, {"undo_ok": True}, "failed"),
+        (GO, [], [], {}, FENCED, {}, "refused"),
+        (GO, ["start"], [], {}, FENCED, {}, "refused"),
+        (GO, ["start"], [], WELL, LOST, {}, "unproven"),
+        (GO, [], [], {}, LOST, {}, "refused"),
+    ],
+)
+def test_every_run_ends_in_one_outcome(
+    verdict: dict[str, t.Any] | None,
+    acts: list[str],
+    undone: list[str],
+    after: dict[str, t.Any],
+    failure: dict[str, t.Any],
+    more: dict[str, t.Any],
+    word: str,
+) -> None:
+    given_more: dict[str, t.Any] = {"undo_ok": False, "check": False, "loss": {}, **more}
+    assert judge_outcome(verdict, acts, undone, after, failure, **given_more) == word
+
+
+words = st.sampled_from(["well", "sick", "unknown", ""])
+
+
+@given(words, st.booleans(), st.booleans(), st.booleans(), st.lists(st.just("start")), st.sampled_from([{}, FAILED, LOST, FENCED]))
+def test_green_after_an_act_means_proven_well(
+    health: str, proven: bool, undo_ok: bool, go: bool, acts: list[str], failure: dict[str, t.Any]
+) -> None:
+    verdict = GO if go else NO
+    after = {"health": health, "proven": proven}
+    word = judge_outcome(verdict, acts, [], after, failure, undo_ok=undo_ok, check=False, loss={})
+    if is_green(word, {}):
+        assert go
+        assert not failure
+        assert health == "well"
+        assert proven
+
+
+@pytest.mark.parametrize(
+    ("outcome", "loss", "green"),
+    [
+        ("recovered", {}, True),
+        ("nothing_to_do", {}, True),
+        ("rehearsed", {}, True),
+        ("recovered_with_loss", {"text": "x", "approved": "token"}, True),
+        ("recovered_with_loss", {"text": "x"}, False),
+        ("refused", {}, False),
+        ("unproven", {}, False),
+        ("undone", {}, False),
+        ("failed", {}, False),
+        ("abandoned", {}, False),
+    ],
+)
+def test_green_is_well_or_an_approved_loss(outcome: str, loss: dict[str, t.Any], green: bool) -> None:
+    assert is_green(outcome, loss) is green
+
+
+@pytest.mark.parametrize(("tried", "page"), [(0, None), (1, "first"), (2, "second"), (9, "second")])
+def test_the_ladder_pages_the_highest_rung_that_was_reached(tried: int, page: str | None) -> None:
+    ladder = [{"after_attempts": 2, "page": "second"}, {"after_attempts": 1, "page": "first"}]
+    assert (rung(ladder, tried) or {}).get("page") == page
+
+
+@pytest.mark.parametrize(("attempts", "codes"), [(0, []), (1, []), (2, ["budget_spent"]), (3, ["budget_spent"])])
+def test_a_spent_budget_names_the_runs_that_spent_it(attempts: int, codes: list[str]) -> None:
+    tried = [{"run_id": f"R{n}", "outcome": None} for n in range(attempts)]
+    reasons = judge_budget(tried, {"attempts": 2, "within_seconds": 900}, "start")
+    assert [one["code"] for one in reasons] == codes
+    assert all(f"R{n} (unfinished)" in reasons[0]["text"] for n in range(attempts) if codes)
+
+
+def test_a_budget_of_which_one_half_is_given_has_the_other_by_default() -> None:
+    assert budget_of({"budget": {"attempts": 5}}) == {"attempts": 5, "within_seconds": 900.0}
+    assert budget_of({"budget": None}) == {"attempts": 2, "within_seconds": 900.0}
+
+
+NOON = _freeze.parse_time("2026-12-24T12:00:00Z")
+WINDOW = {"start": "2026-12-24T12:00:00Z", "end": "2026-12-24T14:00:00+01:00", "reason": "holiday"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "windows", "now", "override", "codes"),
+    [
+        ({}, [], NOON, "", []),
+        ({}, [WINDOW], NOON - 0.1, "", []),
+        ({}, [WINDOW], NOON, "", ["frozen"]),
+        ({}, [WINDOW], NOON + 3599, "", ["frozen"]),
+        ({}, [WINDOW], NOON + 3600, "", []),
+        ({}, [WINDOW], NOON, "fire", []),
+        ({"freeze": "f"}, [WINDOW], NOON, "", ["frozen", "frozen"]),
+        ({"kill": "k"}, [], NOON, "fire", ["kill_switch"]),
+    ],
+)
+def test_a_freeze_stops_acts_and_nothing_overrides_the_kill_switch(
+    flags: dict[str, str], windows: list[dict[str, str]], now: float, override: str, codes: list[str]
+) -> None:
+    assert [one["code"] for one in _freeze.judge_freeze(flags, windows, now=now, override=override)] == codes
+
+
+@pytest.mark.parametrize("text", ["2026-12-24T18:00:00", "tomorrow", "", "2026-12-24", None, "{{ 7*7 }}\x1b[31m"])
+def test_a_time_without_a_zone_is_refused_in_one_line(text: str | None) -> None:
+    with pytest.raises(StepError, match="remediation_freeze_windows") as caught:
+        _freeze.parse_time(text)
+    assert caught.value.data["reasons"][0]["code"] == "bad_input"
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-12-24T12:00:00Z", "2026-12-24t12:00:00z".upper(), "2026-12-24T13:00:00+01:00", "2026-12-24 12:00:00+00:00"]
+)
+def test_one_moment_may_be_written_in_several_ways(text: str) -> None:
+    assert _freeze.parse_time(text) == NOON
+
+
+def test_a_flag_file_that_cannot_be_read_counts_as_set(tmp_path: Path) -> None:
+    (tmp_path / "freeze").mkdir()
+    (tmp_path / "kill").write_text("stop\x1b[31m it")
+    flags = _freeze.load_flags(str(tmp_path))
+    assert "freeze" in flags["freeze"]
+    assert flags["kill"].endswith("stop\\x1b[31m it")
+    assert _freeze.load_flags(str(tmp_path / "none")) == {"freeze": None, "kill": None}
+
+
+PLAN = {
+    "target": {"host": "lab", "component": "redis"},
+    "identity": {"run_id": "abc"},
+    "state": "hung",
+    "acts": ["restart"],
+    "text": "50 keys",
+}
+KEY = b"k" * 32
+
+
+def judged(token: str, plan: dict[str, t.Any] = PLAN, now: float = 10.0, used: t.Collection[str] = (), key: bytes = KEY) -> str | None:
+    refusal = _approval.judge_approval(token, plan, key, now=now, used=used, fresh="FRESH")
+    return None if refusal is None else str(refusal["code"])
+
+
+GOOD = _approval.issue(PLAN, KEY, expires=20)
+
+
+@pytest.mark.parametrize(
+    ("token", "more", "code"),
+    [
+        ("", {}, "approval_needed"),
+        (GOOD, {}, None),
+        (GOOD, {"now": 19.9}, None),
+        (GOOD, {"now": 20.0}, "approval_stale"),
+        (GOOD, {"used": [GOOD]}, "approval_stale"),
+        (GOOD, {"plan": {**PLAN, "state": "down"}}, "approval_stale"),
+        (GOOD, {"plan": {**PLAN, "text": "51 keys"}}, "approval_stale"),
+        (GOOD, {"plan": {**PLAN, "identity": {"run_id": "other"}}}, "approval_stale"),
+        (GOOD, {"plan": {**PLAN, "target": {"host": "other", "component": "redis"}}}, "approval_other_target"),
+        (GOOD, {"key": b"x" * 32}, "approval_other_target"),
+        ("é.ü.1.ä", {}, "approval_other_target"),
+        ("garbage", {}, "approval_other_target"),
+        (GOOD.replace(".20.", ".99."), {}, "approval_other_target"),
+    ],
+)
+def test_an_approval_is_good_for_one_plan_on_one_target_once_and_for_a_while(token: str, more: dict[str, t.Any], code: str | None) -> None:
+    assert judged(token, **more) == code
+
+
+@given(st.integers(0, len(GOOD) - 1), st.characters())
+def test_a_token_with_one_other_character_approves_nothing(position: int, character: str) -> None:
+    altered = GOOD[:position] + character + GOOD[position + 1 :]
+    assert altered == GOOD or judged(altered) is not None
+
+
+@pytest.mark.parametrize("code", sorted(_reasons.REASONS))
+def test_every_reason_has_a_way_on_and_a_row_in_the_documents(code: str) -> None:
+    reason = _reasons.reason(code, "why")
+    assert reason["unblock"]
+    assert reason["next_command"]
+    rows = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/reasons.md").read_text(), re.MULTILINE)
+    assert rows.count(code) == 1
+
+
+def test_the_documents_name_no_reason_that_does_not_exist() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/reasons.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(_reasons.REASONS)
+
+
+def test_next_commands_are_filled_in_and_a_brace_in_a_name_stays() -> None:
+    (filled,) = _reasons.with_commands([_reasons.reason("frozen", "x")], {"again": "ansible-playbook 'a {history} b'"})
+    assert filled["next_command"] == "ansible-playbook 'a {history} b' -e remediation_freeze_override='WHY'"
+
+
+def test_a_code_that_is_not_listed_is_a_mistake_of_the_programmer() -> None:
+    with pytest.raises(KeyError):
+        _reasons.reason("no_such_code", "x")
