@@ -176,9 +176,16 @@ def run(word: str, settings: Settings) -> dict[str, t.Any]:
     return {"changed": lab.changed, "say": lab.said, "ports": chosen or {}, "seconds": seconds}
 
 
+def typed(settings: Settings) -> Settings:
+    """Return *settings* with real numbers and booleans: ansible-core 2.18 hands templated ones over as words."""
+    flags = {name: str(settings[name]).lower() == "true" for name in ("postgres_checksums", "metrics_gate", "remove_data")}
+    ports = {name: int(port) for name, port in settings["ports"].items()}
+    return {**settings, **flags, "ports": ports, "redis_start_seconds": int(settings["redis_start_seconds"])}
+
+
 def main() -> int:
     try:
-        told = run(sys.argv[1], json.load(sys.stdin))
+        told = run(sys.argv[1], typed(json.load(sys.stdin)))
     except (LabError, OSError) as error:
         print(json.dumps({"error": str(error)}))
         return TOLD
