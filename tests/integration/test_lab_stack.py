@@ -229,6 +229,14 @@ def test_stopping_ends_everything_and_leaves_the_data(lab: Lab) -> None:
     assert lab.redis("GET", "after") == "stop"
 
 
+def test_settings_that_come_as_words_mean_what_they_say(lab: Lab) -> None:
+    # ansible-core 2.18 hands over templated numbers and booleans as text; "False" must not remove the data.
+    words = {name: str(lab.settings[name]) for name in ("remove_data", "metrics_gate", "postgres_checksums", "redis_start_seconds")}
+    assert lab("start", ports={name: str(port) for name, port in lab.settings["ports"].items()}, **words)["changed"] is False
+    assert lab("stop", **words)["changed"] is True
+    assert (lab.dir / "lab.json").exists()
+
+
 def test_a_remembered_task_is_recalled_with_a_score_that_noise_does_not_reach(lab: Lab) -> None:
     lab.call("POST", "/remember", {"payload": {"content": "no task at all"}})
     lab.call("POST", "/remember", {"payload": {"task": "unique canary 4711", "content": "x"}})
