@@ -33,7 +33,9 @@ def run(params: Params, check: bool) -> Result:
     """Return ``{ok, items, problems, say}``; a part without a result is a problem by itself, and no item at all is not ok."""
     items = [one for part in params["parts"] for one in items_of(part)]
     problems = [one for one in items if not one["ok"]]
-    lines = [f"{'ok      ' if one['ok'] else 'PROBLEM '}{one['name']}: {one['text']}" for one in items]
+    # A screen may cut the end: what is missing comes first.
+    ordered = problems + [one for one in items if one["ok"]]
+    lines = [f"{'ok      ' if one['ok'] else 'PROBLEM '}{one['name']}: {one['text']}" for one in ordered]
     summary = f"{len(items) - len(problems)} of {len(items)} items are ready"
     return {
         "changed": False,
@@ -41,7 +43,7 @@ def run(params: Params, check: bool) -> Result:
         "items": items,
         "problems": [f"{one['name']}: {one['text']}" for one in problems],
         "stage": params["stage"],
-        "say": [*lines, summary],
+        "say": [summary, *lines],
     }
 
 
@@ -66,7 +68,8 @@ def _message(part: t.Mapping[str, t.Any]) -> str:
 def _item_of_check(check: t.Mapping[str, t.Any]) -> Item:
     told = [finding["text"] for finding in check["findings"]]
     warned = next((text for text in told if text.startswith("warning: ")), "")
-    if check["health"] == "well" and not warned:
-        return item(check["name"], True, told[0] if told else "well")
-    fix = FIXES.get(check["state"], "see what verify-health says of it")
-    return item(check["name"], False, "", f"{warned or why(check)}: {'chmod 0600' if warned else fix}")
+    if check["health"] != "well":
+        fix = FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], "see what verify-health says of it")
+        return item(check["name"], False, "", f"{why(check)}: {fix}")
+    # A secret that works and that others can read is a problem here, though not for health.
+    return item(check["name"], not warned, told[0] if told else "well", warned)

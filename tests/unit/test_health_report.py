@@ -169,13 +169,26 @@ def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path
         ({"failed": True, "msg": "Missing sudo password", "what": "become"}, False, "Missing sudo password"),
         ({"checks": [checked("redis")]}, True, "fine"),
         ({"checks": [dict(checked("redis", "unknown", "shut out"), state="auth")]}, False, "shut out: put the right secret into its file"),
-        ({"checks": [checked("db", text="warning: token_file mode 0644")]}, False, "chmod 0600"),
+        ({"checks": [checked("db", text="warning: token_file mode 0644")]}, False, "warning: token_file mode 0644"),
+        ({"checks": [dict(checked("redis", "sick", "gone"), state="down_clean")]}, False, "gone: start the service"),
     ],
 )
 def test_every_part_becomes_items(part: dict[str, t.Any], ok: bool, text: str) -> None:
     told = _step_access_report.run({"parts": [part], "stage": "assess"}, False)
     assert told["ok"] is ok
     assert text in told["items"][0]["text"]
+
+
+def test_a_refused_secret_is_told_before_its_mode() -> None:
+    check = dict(checked("api", "unknown", "403: it refuses this token"), state="auth")
+    check["findings"].append({"name": "token", "state": "well", "text": "warning: token_file mode 0644", "data": {}})
+    told = _step_access_report.run(
+        {"parts": [{"checks": [check]}, {"items": [{"name": "a", "ok": True, "text": "fine"}]}], "stage": "assess"}, False
+    )
+    assert told["say"][:2] == [
+        "1 of 2 items are ready",
+        "PROBLEM api: 403: it refuses this token: put the right secret into its file, or have it renewed",
+    ]
 
 
 def test_nothing_looked_at_is_not_ready() -> None:
