@@ -125,9 +125,9 @@ class Ledger:
         return token
 
     def enter(self, run: t.Mapping[str, t.Any], now: float) -> None:
-        """List a run (inside a transaction), with or without a lease, until it is closed."""
+        """List a run (inside a transaction), with or without a lease, until it is closed; again where it waited for a dead one."""
         row = (run["run_id"], run["host"], run["component"], run["remedy"], run["owner"], now)
-        self.db.execute("insert into run values(?,?,?,?,?,?,null,null)", row)
+        self.db.execute("insert or ignore into run values(?,?,?,?,?,?,null,null)", row)
 
     def renew(self, lease: t.Mapping[str, t.Any], phase: str, ends_at: float, acting_until: t.Optional[float], now: float) -> bool:
         """Beat under the fencing token (inside a transaction); False when the lease is no longer this run's."""
@@ -280,6 +280,15 @@ def _connect_to_write(state_dir: str) -> sqlite3.Connection:
 
 def _prepared(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    try:
+        _prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
     db.execute("pragma synchronous=full")
     if db.execute("select count(*) from sqlite_master where name='obligation'").fetchone()[0] == 0:
         db.executescript("begin immediate;" + SCHEMA + "commit;")
@@ -288,7 +297,6 @@ def _prepared(path: str) -> sqlite3.Connection:
         _touch(db, ROOM)
     # A write that fails here fails before anything was promised.
     _touch(db, 16)
-    return db
 
 
 def _touch(db: sqlite3.Connection, size: int) -> None:
