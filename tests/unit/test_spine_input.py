@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A wrong type in any variable of the spine is named in one line before anything is begun."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _input, _spine
+
+
+class Templar:
+    """Gives values back as they are, and proves by raising that free text never comes here."""
+
+    def template(self, value: t.Any) -> t.Any:
+        assert "FREE TEXT" not in str(value)
+        return value
+
+
+def texts_of(**given: t.Any) -> list[str]:
+    _values, reasons = _input.typed_variables(given, Templar())
+    assert {one["code"] for one in reasons} <= {"bad_input"}
+    return [str(one["text"]) for one in reasons]
+
+
+PATIENCE = {"passes": 3, "window": 1.0, "timeout": 60, "interval": 0.1}
+WINDOW = {"start": "2026-12-24T12:00:00Z", "end": "2026-12-24T14:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"remediation_budget": "lots"},
+        {"remediation_budget": {"attempts": "many"}},
+        {"remediation_budget": {"attempts": 0}},
+        {"remediation_budget": {"tries": 2}},
+        {"remediation_patience": {**PATIENCE, "passes": "x"}},
+        {"remediation_patience": {**PATIENCE, "passes": 0}},
+        {"remediation_patience": {**PATIENCE, "timeout": float("inf")}},
+        {"remediation_patience": {"passes": 3}},
+        {"remediation_freeze_windows": [{**WINDOW, "start": "2026-12-24T12:00:00"}]},
+        {"remediation_freeze_windows": [{"start": WINDOW["end"], "end": WINDOW["start"]}]},
+        {"remediation_freeze_windows": "never"},
+        {"remediation_freeze_windows": [{"start": WINDOW["start"]}]},
+        {"remediation_lease_seconds": "soon"},
+        {"remediation_lease_seconds": 1},
+        {"remediation_lease_seconds": float("nan")},
+        {"remediation_takeover": "perhaps"},
+        {"remediation_takeover_wait": -1},
+        {"remediation_ladder": [{"after_attempts": "two", "page": "x"}]},
+        {"remediation_evidence_max_bytes": "8 MB"},
+        {"remediation_approval_seconds": 0},
+        {"remediation_state_dir": "relative/path"},
+        {"remediation_reason": {"a": "dictionary"}},
+        {"remediation_operator": ["a", "list"]},
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_named_by_its_variable_in_one_line(wrong: dict[str, t.Any]) -> None:
+    (name,) = wrong
+    texts = texts_of(**wrong)
+    assert len(texts) == 1
+    assert name in texts[0]
+    assert "\n" not in texts[0]
+
+
+def test_good_values_pass_with_their_types() -> None:
+    values, reasons = _input.typed_variables(
+        {
+            "remediation_lease_seconds": "60",
+            "remediation_takeover": "yes",
+            "remediation_patience": PATIENCE,
+            "remediation_freeze_windows": [WINDOW],
+        },
+        Templar(),
+    )
+    assert reasons == []
+    assert (values["remediation_lease_seconds"], values["remediation_takeover"]) == (60.0, True)
+    assert _input.seconds_to_verify(values) == pytest.approx(61.4)
+
+
+def test_free_text_is_looked_at_and_never_templated() -> None:
+    assert texts_of(**dict.fromkeys(_spine.FREE_TEXT, "FREE TEXT {{ 7 * 7 }}")) == []
+
+
+@pytest.mark.parametrize("name", [*_spine.FREE_TEXT, "incident_title"])
+@pytest.mark.parametrize("text", ["{{ 7 * 7 }}", "{% set x = 1 %}", "{# x #}"])
+def test_template_markers_in_free_text_are_refused(name: str, text: str) -> None:
+    reasons = _spine.input_reasons({name: text, "remediation_free_text": ["incident_title"]})
+    assert [one["code"] for one in reasons] == ["template_in_input"]
+
+
+@pytest.mark.parametrize("text", ["50 % of {hosts}", "a { b } c", "#1", ""])
+def test_braces_alone_are_plain_text(text: str) -> None:
+    assert _spine.input_reasons({"remediation_reason": text}) == []
+
+
+def test_every_free_text_variable_has_a_spec() -> None:
+    assert set(_spine.FREE_TEXT) <= set(_input.specs())
