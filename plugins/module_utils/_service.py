@@ -105,7 +105,7 @@ def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
             if is_gone(identity):
                 return False
             if handle >= 0:
-                signal.pidfd_send_signal(handle, number)  # type: ignore[attr-defined,unused-ignore]
+                signal.pidfd_send_signal(handle, number)  # type: ignore[attr-defined,unused-ignore]  # novm - only where pidfd_open is
             else:
                 os.kill(pid, number)
         finally:
