@@ -24,9 +24,9 @@ options:
     choices: [controller, target]
     default: target
 """
-    DOCUMENTATION = (
-        PLACE
-        + r"""
+    # How long to look. ansible-test reads only plain strings, so a module names both parts.
+    DOCUMENTATION = r"""
+options:
   passes:
     description: How many consecutive looks have to be well before the health counts as proven.
     type: int
@@ -57,4 +57,3 @@ options:
     choices: [open, assess, guard, act, verify, undo, close]
     default: assess
 """
-    )

@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.look
+  - somabrain.incident_response.look.place
 attributes:
   check_mode:
     support: full

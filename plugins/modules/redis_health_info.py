@@ -21,6 +21,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.look
+  - somabrain.incident_response.look.place
   - somabrain.incident_response.redis
 attributes:
   check_mode:

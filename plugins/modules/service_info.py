@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.look
+  - somabrain.incident_response.look.place
   - somabrain.incident_response.service
 attributes:
   check_mode:
