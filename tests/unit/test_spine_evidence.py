@@ -168,7 +168,7 @@ def test_a_device_is_never_replaced_by_a_file() -> None:
 
 
 def test_evidence_travels_from_target_to_keeper_unchanged() -> None:
-    captured = [
+    captured: list[dict[str, t.Any]] = [
         {"name": "a", "content": bytes(range(256)), "error": "", "required": True},
         {"name": "b", "content": None, "error": "gone", "required": False},
     ]
