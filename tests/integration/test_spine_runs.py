@@ -213,7 +213,7 @@ def test_what_cannot_work_is_refused_in_one_reason_before_anything_is_done(toy: 
 
 
 def test_an_approval_that_was_read_is_enough_once(toy: Toy) -> None:
-    loss = {"toy_recovery_expected_loss": "one word"}
+    loss: dict[str, t.Any] = {"toy_recovery_expected_loss": "one word"}
     _code, refused = toy.run(**loss)
     token = refused["reasons"][0]["token"]
     assert token in refused["reasons"][0]["next_command"]
