@@ -198,8 +198,8 @@ def record_hash(record: t.Mapping[str, t.Any]) -> str:
 def open_ledger(state_dir: str, check: bool) -> t.Iterator[Ledger]:
     """Open the ledger, made when missing; in check mode nothing on disk changes. Raises StepError when it cannot be used."""
     try:
-        with _to_read(state_dir) if check else _to_write(state_dir) as db:
-            yield Ledger(db)
+        with contextlib.ExitStack() as stack:
+            yield Ledger(stack.enter_context(_to_read(state_dir) if check else _to_write(state_dir)))
     except (sqlite3.Error, OSError) as error:
         text = "the ledger in %s cannot be used: %s" % (state_dir, error)
         reasons = [reason("ledger_unusable", text)]

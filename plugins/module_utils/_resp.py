@@ -112,7 +112,7 @@ class Connection:
     def ask_all(self, commands: t.Sequence[t.Sequence[Word]]) -> list[Reply]:
         """Send all *commands* at once and return their replies in order."""
         self.send(commands)
-        return [self.receive() for _ in commands]
+        return [self.receive() for dummy in commands]
 
     def send(self, commands: t.Sequence[t.Sequence[Word]]) -> None:
         data = memoryview(b"".join(encode(words) for words in commands))
@@ -221,7 +221,7 @@ class Connection:
         if kind == b"*":
             if count > self._items:
                 raise RespError("too_large", "the reply has more than %d parts" % MAX_ITEMS, True)
-            return [self._reply(depth + 1) for _ in range(count)]
+            return [self._reply(depth + 1) for dummy in range(count)]
         self._spend(count)
         return _text(self._exact(count))
 

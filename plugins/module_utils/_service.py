@@ -100,7 +100,7 @@ def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
     opener = getattr(os, "pidfd_open", None)
     try:
         # The descriptor pins the process between the check and the signal, so that a reused pid is never hit.
-        handle = opener(pid) if opener else -1
+        handle = -1 if opener is None else opener(pid)
         try:
             if is_gone(identity):
                 return False

@@ -71,7 +71,7 @@ class Supervisor:
             head += "Authorization: Basic %s\r\n" % self.authorization
         with self._connect(clock) as connection:
             connection.sendall(head.encode() + b"\r\n" + body)
-            status, _, answer = _read_all(connection, clock).partition(b"\r\n\r\n")
+            status, dummy, answer = _read_all(connection, clock).partition(b"\r\n\r\n")
         line = status.split(b"\r\n")[0]
         if b" 200 " not in line + b" ":
             raise Unreachable("%s answers %s" % (self.url, one_line(line, 60) or "nothing"))
@@ -195,7 +195,7 @@ def _autorestart(daemon: int, info: t.Mapping[str, t.Any]) -> t.Optional[str]:
     parser = _parsed(os.path.join(home, path)) if path else None
     for section in ("program:%s" % info["name"], "program:%s" % info["group"]):
         if parser is not None and parser.has_section(section):
-            word = str(parser.get(section, "autorestart", fallback="unexpected")).split(";")[0].strip().lower()
+            word = str(parser.get(section, "autorestart", fallback="unexpected")).partition(";")[0].strip().lower()
             return {"true": "true", "yes": "true", "on": "true", "1": "true", "unexpected": "unexpected"}.get(word, "false")
     return None
 

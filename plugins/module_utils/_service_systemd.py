@@ -48,7 +48,7 @@ def _run(options: Options, words: t.Sequence[str], deadline: float, tool: str = 
 
 
 def _must(options: Options, words: t.Sequence[str], deadline: float) -> None:
-    code, _, error = _run(options, words, deadline)
+    code, dummy, error = _run(options, words, deadline)
     if code:
         raise StepError("systemctl %s failed: %s" % (one_line(" ".join(words), 80), one_line(error or "exit code %d" % code, 160)), rc=code)
 
@@ -244,7 +244,7 @@ def extend_start_timeout(options: Options, seconds: float, deadline: float) -> s
 
 def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     """Return the unit's last journal lines, b"" where there is no journal."""
-    _, out, _ = _run(
+    _code, out, _error = _run(
         options, ["--quiet", "--output=short-iso", "--lines=%d" % max(1, lines), "--unit=" + unit_of(options)], deadline, "journalctl"
     )
     return _service.last_lines(out[-_service.LOG_BYTES :], lines)

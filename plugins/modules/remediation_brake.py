@@ -11,7 +11,8 @@ module: remediation_brake
 short_description: Stop a run over many hosts when too many of them are sick
 version_added: "0.1.0"
 description:
-  - Fails with the reason V(storm_brake) when more than a share of the hosts is not well, since then a common cause is likely and acting host by host makes it worse.
+  - Fails with the reason V(storm_brake) when more than a share of the hosts is not well.
+  - A common cause is likely then, and acting host by host makes it worse.
   - It runs on the controller only and needs no connection; use it with C(run_once) after a look at all hosts.
 author:
   - SomaBrain incident response contributors (@somabrain)

@@ -76,7 +76,7 @@ def drips(connection: socket.socket) -> None:
 def floods(connection: socket.socket) -> None:
     connection.recv(65536)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n")
-    for _ in range(100):
+    for _turn in range(100):
         connection.sendall(b"x" * 2**20)
 
 
@@ -321,7 +321,7 @@ def test_verify_health_tells_a_partial_outage_and_an_unreachable_host_and_ends_r
 
 
 def test_verify_health_ends_green_when_all_is_well_and_writes_nothing_in_a_rehearsal(tmp_path: Path, inventory: Path) -> None:
-    given = {"health_verification_host_checks": [{"kind": "memory", "min_available_share": 0}]}
+    given: dict[str, t.Any] = {"health_verification_host_checks": [{"kind": "memory", "min_available_share": 0}]}
     given |= {"health_verification_report_file": str(tmp_path / "report.json")}
     words = ("--limit", "here,localhost", "-e", json.dumps(given))
     rehearsed = ansible_playbook(PLAYBOOKS / "verify_health.yml", inventory, tmp_path, *words, "--check")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import importlib
 import importlib.util
 import os
 import shutil
@@ -125,7 +126,7 @@ def test_a_log_in_and_a_known_answer_are_judged(
         def absent(name: str) -> t.Any:
             raise ImportError(name)
 
-        monkeypatch.setattr(_check_postgresql.importlib, "import_module", absent)
+        monkeypatch.setattr(importlib, "import_module", absent)
     result = look(cluster, **dict({"login": True, "password_file": password_file}, **given))
     assert seen(result) == expected, result
     assert PASSWORD not in str(result)
@@ -143,7 +144,7 @@ def test_a_log_in_tells_the_identity_of_the_process(cluster: Cluster, password_f
 def test_a_server_without_a_free_connection_is_sick(cluster: Cluster) -> None:
     held = []
     try:
-        for _ in range(6):
+        for _turn in range(6):
             sock = socket.socket(socket.AF_UNIX)
             sock.connect(str(cluster.folder / f".s.PGSQL.{cluster.port}"))
             sock.sendall(_check_postgresql._startup({"user": "soma", "database": "postgres"}))
@@ -169,7 +170,7 @@ def test_a_stopping_server_rejects_and_is_not_called_sick(cluster: Cluster) -> N
         result = look(cluster)
     assert seen(result) == ("unknown", "rejecting"), result
     assert "shutting down" in result["facts"]["message"]
-    for _ in range(50):
+    for _turn in range(50):
         if not (cluster.folder / "data/postmaster.pid").exists():
             break
         time.sleep(0.1)

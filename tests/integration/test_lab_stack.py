@@ -72,6 +72,7 @@ class Lab:
             capture_output=True,
             text=True,
             timeout=120,
+            check=False,
         )
         assert told.stderr == ""
         return t.cast(t.Dict[str, t.Any], json.loads(told.stdout))
@@ -86,12 +87,12 @@ class Lab:
 
     def redis(self, *words: str) -> str:
         command = ["redis-cli", "-p", str(self.ports["redis"]), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
 
     def supervisor(self, *words: str) -> str:
         program = Path(sys.executable).parent / "supervisorctl"
         command = [str(program), "-c", str(self.dir / "etc" / "supervisord.conf"), *words]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
+        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
         assert "error" not in told.lower()
         return told
 

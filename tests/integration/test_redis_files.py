@@ -109,6 +109,19 @@ def link(folder: Path, name: str) -> None:
 
 
 INNER = "appendonlydir"
+
+
+def follow_a_cut_one(folder: Path) -> None:
+    cut(folder / INNER / INCREMENTAL, -7)
+    name_in_manifest(folder, "x.aof")
+    (folder / INNER / "x.aof").write_bytes(b"")
+
+
+def remove_all(folder: Path) -> None:
+    shutil.rmtree(folder / INNER)
+    (folder / "dump.rdb").unlink()
+
+
 # What is done, how Redis is set up, the verdict, and the keys a real Redis starts with (None: it refuses).
 CASES: dict[str, tuple[t.Callable[[Path], t.Any], dict[str, str], str, int | None]] = {
     "nothing, append-only": (lambda d: None, AOF, "valid", 1000),
@@ -125,7 +138,7 @@ CASES: dict[str, tuple[t.Callable[[Path], t.Any], dict[str, str], str, int | Non
     "manifest names a path": (lambda d: name_in_manifest(d, "../../../etc/passwd"), AOF, "damaged", None),
     "manifest names itself": (lambda d: name_in_manifest(d, MANIFEST), AOF, "damaged", None),
     "non-last incremental cut": (
-        lambda d: (cut(d / INNER / INCREMENTAL, -7), name_in_manifest(d, "x.aof"), (d / INNER / "x.aof").write_bytes(b"")),
+        follow_a_cut_one,
         AOF, "damaged", None,
     ),
     "dump of zero bytes": (lambda d: cut(d / "dump.rdb", 0), RDB, "damaged", None),
@@ -133,7 +146,7 @@ CASES: dict[str, tuple[t.Callable[[Path], t.Any], dict[str, str], str, int | Non
     "dump with a wrong checksum": (lambda d: flip(d / "dump.rdb", -1), RDB, "damaged", None),
     "dump with a wrong head": (lambda d: flip(d / "dump.rdb", 2), RDB, "damaged", None),
     "dump missing": (lambda d: (d / "dump.rdb").unlink(), RDB, "empty", 0),
-    "all gone": (lambda d: [shutil.rmtree(d / INNER), (d / "dump.rdb").unlink()], AOF, "empty", 0),
+    "all gone": (remove_all, AOF, "empty", 0),
 }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[str]:
         "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n" + sections
     )
     daemon = subprocess.Popen([str(SUPERVISORD), "-c", str(home / "s.conf")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(200):
+    for _turn in range(200):
         if (home / "s.sock").exists():
             break
         time.sleep(0.05)
@@ -159,7 +159,7 @@ def test_force_kills_it_after_the_graceful_time(url: str) -> None:
 def test_a_crash_loop_is_sick_and_can_be_held(url: str) -> None:
     seen = look("loop", url)
     assert seen["health"] in ("sick", "unknown")
-    for _ in range(100):
+    for _turn in range(100):
         if look("loop", url)["state"] == "backoff":
             break
         time.sleep(0.05)
@@ -251,14 +251,14 @@ def test_a_manager_that_answers_nonsense_or_drips_is_unknown_in_time(tmp_path: P
 
 
 def _answer(server: socket.socket, answer: bytes | None) -> None:
-    connection, _ = server.accept()
+    connection, dummy = server.accept()
     with connection:
         if answer is not None:
             connection.recv(65536)
             connection.sendall(answer)
             return
         try:
-            for _ in range(30):
+            for _turn in range(30):
                 connection.sendall(b"x")
                 time.sleep(0.1)
         except OSError:

@@ -138,7 +138,8 @@ def test_a_check_whose_need_is_not_well_is_left_out_as_unknown(monkeypatch: pyte
         return Health((Finding("x", State.SICK if asked["name"] == "sick" else State.WELL, "seen"),))
 
     monkeypatch.setitem(_checks.KINDS, "thing", kind_that(look))
-    checks = [{"name": "a", "needs": ["sick"]}, {"name": "sick"}, {"name": "b", "needs": ["fine"]}, {"name": "fine"}]
+    checks: list[dict[str, t.Any]] = [{"name": "sick"}, {"name": "b", "needs": ["fine"]}, {"name": "fine"}]
+    checks.insert(0, {"name": "a", "needs": ["sick"]})
     results = _checks.run_checks(_checks.validated([dict(check, kind="thing") for check in checks], 1), "target")
     assert [result["health"] for result in results] == ["unknown", "sick", "well", "well"]
     assert results[0]["findings"][0]["text"] == "not looked at, since sick is not well"

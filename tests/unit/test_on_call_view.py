@@ -49,7 +49,7 @@ RECOVERED = {
 
 
 def text_of(outcome: t.Mapping[str, t.Any], width: int = 100, frame: view.Frame = view.UNICODE) -> str:
-    return "\n".join(text for text, _ in view.outcome_block(outcome, width, frame))
+    return "\n".join(text for text, dummy in view.outcome_block(outcome, width, frame))
 
 
 def test_a_recovery_is_told_whole_and_green() -> None:

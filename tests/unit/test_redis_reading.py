@@ -38,7 +38,7 @@ def conversation(answer: bytes, deadline: float = 1.0, pause: float = 0.0, max_b
 
 
 def answer_once(server: socket.socket, answer: bytes, pause: float) -> None:
-    peer, _ = server.accept()
+    peer, dummy = server.accept()
     with peer:
         peer.recv(1000)
         for piece in [answer[i : i + 1] for i in range(len(answer))] if pause else [answer]:

@@ -282,8 +282,10 @@ PLAN = {
 KEY = b"k" * 32
 
 
-def judged(token: str, plan: dict[str, t.Any] = PLAN, now: float = 10.0, used: t.Collection[str] = (), key: bytes = KEY) -> str | None:
-    refusal = _approval.judge_approval(token, plan, key, now=now, used=used, fresh="FRESH")
+def judged(
+    token: str, plan: dict[str, t.Any] | None = None, now: float = 10.0, used: t.Collection[str] = (), key: bytes = KEY
+) -> str | None:
+    refusal = _approval.judge_approval(token, plan or PLAN, key, now=now, used=used, fresh="FRESH")
     return None if refusal is None else str(refusal["code"])
 
 

@@ -217,10 +217,11 @@ def test_any_damaged_value_of_the_journal_is_found_where_it_stands(state: Path) 
     for seq in range(1, records + 1):
         for column, values in alterations.items():
             for value in values:
-                with contextlib.closing(sqlite3.connect(state / _ledger.FILE)) as db, db:
+                with contextlib.closing(sqlite3.connect(state / _ledger.FILE)) as db:
                     before = db.execute(f"select {column} from journal where seq={seq}").fetchone()
                     db.execute(f"update journal set {column}={value} where seq={seq}")
                     after = db.execute(f"select {column} from journal where seq={seq}").fetchone()
+                    db.commit()
                 assert chain_of(state)["broken_at"] == (seq if before != after else None), (seq, column, value)
                 (state / _ledger.FILE).write_bytes(whole)
     assert chain_of(state)["whole"]
@@ -244,8 +245,9 @@ def test_any_flipped_byte_of_a_stored_body_is_found(state: Path) -> None:
 )
 def test_a_missing_record_breaks_the_chain(state: Path, statement: str) -> None:
     whole_run(state, "R1")
-    with contextlib.closing(sqlite3.connect(state / _ledger.FILE)) as db, db:
+    with contextlib.closing(sqlite3.connect(state / _ledger.FILE)) as db:
         db.execute(statement)
+        db.commit()
     assert chain_of(state)["broken_at"] == (1 if "seq=1" in statement else 2)
 
 
@@ -327,7 +329,7 @@ def test_a_writer_killed_at_any_moment_leaves_whole_records_and_a_whole_chain(st
     path = os.pathsep.join(entry for entry in sys.path if entry)
     for turn in range(12):
         child = subprocess.Popen(
-            [sys.executable, "-c", CRASH, str(state), path.split(os.pathsep)[0], str(turn)],
+            [sys.executable, "-c", CRASH, str(state), path.partition(os.pathsep)[0], str(turn)],
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
         )
@@ -432,8 +434,9 @@ def test_a_directory_that_others_may_write_to_is_refused(state: Path, mode: int,
 @pytest.mark.parametrize("check", [False, True])
 def test_a_ledger_of_a_newer_release_or_no_ledger_at_all_is_refused(state: Path, check: bool) -> None:
     whole_run(state, "R1")
-    with contextlib.closing(sqlite3.connect(state / _ledger.FILE)) as db, db:
+    with contextlib.closing(sqlite3.connect(state / _ledger.FILE)) as db:
         db.execute("update meta set value='99' where name='schema'")
+        db.commit()
     with pytest.raises(StepError, match="newer release"):
         open_run(state, "R2", check=check)
     (state / _ledger.FILE).write_bytes(b"this is no database, but it is long enough to be taken for one" * 20)

@@ -54,7 +54,7 @@ def create(layout: Layout) -> bool:
     # Nothing is lost if the machine dies now: an unfinished cluster has no data yet.
     initdb += ["--no-sync", "--auth-local=peer", "--auth-host=scram-sha-256", "--no-instructions"]
     initdb += ["--data-checksums"] if layout.settings["postgres_checksums"] else []
-    done = subprocess.run(initdb, capture_output=True, text=True, cwd=layout.dir, timeout=120, **as_user(layout))
+    done = subprocess.run(initdb, capture_output=True, text=True, cwd=layout.dir, timeout=120, check=False, **as_user(layout))
     if done.returncode != 0:
         raise LabError(f"initdb failed: {done.stderr.strip()[-300:]}; remove {data} and start the lab again")
     layout.write("postgres/postgresql.auto.conf", "# Kept by ALTER SYSTEM.\n", 0o600)

@@ -73,7 +73,7 @@ class Supervisor:
         if not program:
             raise LabError("supervisord is not installed: pip install supervisor, or set lab_supervisord to where it is")
         command = [program, "-c", str(self.lab / "etc" / "supervisord.conf")]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, cwd="/")
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, cwd="/", check=False)
         if done.returncode != 0 or not wait_for(self.alive, 10):
             raise LabError(f"supervisord did not start: {(done.stderr or done.stdout).strip()[-300:]}; see {self.lab}/logs/supervisord.log")
 
