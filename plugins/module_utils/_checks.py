@@ -226,7 +226,7 @@ def _left_out(check: Check, missing: t.Sequence[str]) -> dict[str, t.Any]:
 def _at_once(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]]:
     slots = [_Slot(dict(check, stands_on=stands_on)) for check in checks]
     waiting = collections.deque(slots)
-    for _ in range(min(len(slots), WORKERS)):
+    for _turn in range(min(len(slots), WORKERS)):
         _start_worker(waiting)
     return [_await(slot, waiting) for slot in slots]
 
@@ -283,7 +283,7 @@ def health_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> State:
 def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
     """Tell whether nothing is sick and what is unknown says itself that it only has to be waited for."""
     unknown = [result for result in results if result["health"] == "unknown" and not result["facts"].get("left_out")]
-    return bool(unknown) and all(result["actions"] == ["wait"] for result in unknown) and health_of(results) is not State.SICK
+    return bool(unknown) and all(result["state"] and result["actions"] == ["wait"] for result in unknown) and health_of(results) is not State.SICK
 
 
 def identities_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> str:

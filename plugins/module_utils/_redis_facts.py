@@ -12,6 +12,8 @@ Raw = t.Mapping[str, t.Any]
 
 # How far maxmemory may go when the operator names no limit of his own: nowhere.
 SYSTEM_SHARE = 0.8
+# What the log says of a Redis that could not write.
+UNWRITTEN = frozenset(["no_space", "read_only", "permission"])
 _DELETES_DUMP = re.compile(r"\brm\b[^;&|]*(\.rdb|/data|\*)|\bunlink\b|-delete\b")
 
 
@@ -78,15 +80,26 @@ def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "dump_bytes": raw.get("dump_bytes"),
         "dir": raw.get("data_dir") or settings.get("dir") or "",
     }
-    return dict(facts, **_loss(facts, keys_of(info)))
+    keys = keys_of(info)
+    return dict(facts, **(_loss_unseen(raw, facts) if keys is None else _loss(facts, keys)))
 
 
 def _flag(seen: t.Any, configured: t.Any) -> t.Optional[bool]:
     return str(seen) == "1" if seen is not None else str(configured) == "yes" if configured is not None else None
 
 
-def _loss(facts: Raw, keys: t.Optional[int]) -> dict[str, t.Any]:
-    if keys is None or facts["aof_enabled"] is None:
+def _loss_unseen(raw: Raw, facts: Raw) -> dict[str, t.Any]:
+    """Return what a kill would lose of a server without INFO: told only where its append-only file is seen to be written."""
+    disk, lines = raw.get("disk") or {}, (raw.get("log") or {}).get("lines") or {}
+    room = disk.get("free_bytes") and disk.get("writable_by_redis") is not False
+    # Switched off at run time, whatever its file says: then it holds no append-only file open.
+    written = facts["aof_enabled"] and raw.get("aof_open") is not False and room and not UNWRITTEN & set(lines)
+    loss = {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"] or "everysec"), "unknown")
+    return {"loss_if_killed": loss if written and raw.get("process") else "unknown", "loss_count": None}
+
+
+def _loss(facts: Raw, keys: int) -> dict[str, t.Any]:
+    if facts["aof_enabled"] is None:
         return {"loss_if_killed": "unknown", "loss_count": None}
     if facts["aof_enabled"]:
         if not facts["aof_ok"]:

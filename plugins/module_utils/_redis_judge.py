@@ -10,9 +10,9 @@
 - misconf_rdb, misconf_aof: sick, rescue first, then the cause, then a save. A restart would lose what was never saved.
 - oom: sick, raise the limit where the operator left room, else the big keys are named by a person. Never flush, never evict.
 - readonly_replica: well where that is its place and its link is up; never promoted from here, never written to.
-- hung: sick, SIGCONT first, then rescue, then restart; waits while the kernel holds it (D).
+- hung: sick, SIGCONT first, then restart (it cannot serve a rescue copy); waits while the kernel holds it (D).
 - down_clean: sick, start; only when all that it would load was judged good.
-- down_crash_loop: sick, the cause first where the log names it, reset the start limit once, start.
+- down_crash_loop: sick, the cause first where the log names one of the disk, reset the start limit once, start.
 - down_bad_file: sick, no act: starting changes files.
 - up_but_empty: sick, isolate: its next save overwrites the good file, its next sync empties the replicas.
 - up_but_wrong: sick, no act.
@@ -43,6 +43,8 @@ STATES = (
 )  # fmt: skip
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
+# A Redis that starts writes a little at once.
+LITTLE_ROOM = 64 * 1024
 CAUSES = {
     "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not write or read a path",
     "port_in_use": "its port is taken", "configuration": "its configuration is wrong", "out_of_memory": "it gets no memory",
@@ -191,8 +193,8 @@ def _hung(process: Facts, how: str) -> Verdict:
     what = {"T": "is stopped", "t": "is being traced", "D": "waits for its disk", "R": "is computing"}.get(state, "")
     text = "it %s%s" % (how, "; its process %s %s" % (process.get("pid"), what) if what else "")
     # A process that the kernel holds cannot be restarted either.
-    allowed = {"D": ("wait",), "R": ("wait", "rescue", "restart")}
-    return Verdict("hung", State.SICK, text, allowed.get(state, ("continue", "rescue", "restart")))
+    allowed = {"D": ("wait",), "R": ("wait", "restart")}
+    return Verdict("hung", State.SICK, text, allowed.get(state, ("continue", "restart")))
 
 
 def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
@@ -231,7 +233,15 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
         killed = " (killed for want of memory)" if service.get("oom_killed") else ""
         return Verdict("down_clean", State.SICK, "it is down%s and its data files are good" % killed, last)
     why = "; ".join(CAUSES[kind] for kind in causes) or "its log names no cause"
-    return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % why, (("fix_cause",) if causes else ()) + last)
+    mend = ("fix_cause",) if _to_mend(lines, facts["disk"]) else ()
+    return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % why, mend + last)
+
+
+def _to_mend(lines: Raw, disk: Facts) -> bool:
+    """Tell whether a cause in the log still stands and is one of the disk; a port or a file may have been put right since, so starting tells."""
+    full = "no_space" in lines and int(disk.get("free_bytes") or 0) < LITTLE_ROOM
+    closed = "permission" in lines and disk.get("writable_by_redis") is not True
+    return bool(full or closed or ("read_only" in lines and disk.get("read_only") is not False))
 
 
 def _replication(options: Raw, facts: Facts) -> list[Finding]:

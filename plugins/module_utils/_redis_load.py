@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_proc import (
     as_seen_by,
+    holds_aof,
     load_config_file,
     load_disk,
     load_log,
@@ -162,6 +163,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     shown = str(options["data_dir"] or settings.get("dir") or "")
     around: Raw = {"settings": settings, "process": process, "data_dir": shown, "files": None}
     around["disk"] = dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}
+    around["aof_open"] = holds_aof(process, settings) if process and not raw["info"] else None
     around["dump_bytes"] = size_of(data_dir, str(settings.get("dbfilename") or "dump.rdb")) if data_dir else None
     healthy = raw["ping"] == "PONG" and raw["write"] in ("accepted", "")
     around["log"] = load_log(log_file) if log_file and not healthy else {}

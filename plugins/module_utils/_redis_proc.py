@@ -70,7 +70,7 @@ def process_facts(pid: t.Any) -> dict[str, t.Any]:
     """Return what /proc says of *pid*, {} when there is no such process or only a zombie."""
     if not str(pid or "").isdigit() or int(pid) <= 0:
         return {}
-    head, _, tail = _proc(int(pid), "stat").rpartition(b")")
+    head, dummy, tail = _proc(int(pid), "stat").rpartition(b")")
     fields = tail.split()
     if len(fields) < 20 or fields[0] == b"Z":
         return {}
@@ -86,6 +86,17 @@ def _proc(pid: int, name: str) -> bytes:
             return file.read(65536)
     except OSError:
         return b""
+
+
+def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
+    """Tell whether *process* has its append-only file open, which it has exactly while it appends; None where we may not look."""
+    name = str(settings.get("appendfilename") or "appendonly.aof")
+    folder = "/proc/%d/fd" % process["pid"] if process else ""
+    try:
+        links = [os.path.basename(os.readlink(os.path.join(folder, number))) for number in os.listdir(folder)]
+    except OSError:
+        return None
+    return any(link == name or re.fullmatch(re.escape(name) + r"\.\d+\.incr\.aof", link) for link in links)
 
 
 def as_seen_by(process: Options, path: t.Any) -> str:

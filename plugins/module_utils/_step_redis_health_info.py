@@ -50,7 +50,8 @@ def _result(proof: Proof, params: Params) -> Result:
 
 
 def _on_its_way(seen: Health) -> bool:
-    return seen.health is State.UNKNOWN and seen.actions == ("wait",)
+    # A process that does not listen has no such state: it may be one that dies again and again.
+    return seen.health is State.UNKNOWN and bool(seen.state) and seen.actions == ("wait",)
 
 
 def _say(seen: Health, proof: Proof) -> list[str]:

@@ -52,6 +52,13 @@ def down(**given: t.Any) -> dict[str, t.Any]:
     return silent("refused", **dict({"files": GOOD}, **given))
 
 
+def hung(**given: t.Any) -> dict[str, t.Any]:
+    """A stopped append-only Redis, of which only settings, disk, log and process can be seen."""
+    seen = {"settings": {"appendonly": "yes"}, "disk": {"free_bytes": 9, "writable_by_redis": True}, "log": {"lines": {}}, "aof_open": True}
+    look = silent("timeout", **dict({"connected": True, "process": {"pid": 7, "process_state": "T"}, **seen}, **given))
+    return dict(look, config={})
+
+
 CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]] = {
     "healthy": (raw(), {}, "up", "well", []),
     "password missing": (reply("NOAUTH Authentication required."), {}, "auth", "unknown", []),
@@ -111,12 +118,12 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "restarted since": (raw(service={"restarts": 4}), {"expected_identity": {"restarts": 3}}, "up", "sick", []),
     "writes want replicas": (raw(write="NOREPLICAS Not enough good replicas to write."), {}, "up", "sick", []),
     "stopped": (
-        silent("timeout", connected=True, process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "rescue", "restart"]),
+        silent("timeout", connected=True, process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "restart"]),
     "held by the kernel": (silent("timeout", connected=True, process={"pid": 7, "process_state": "D"}), {}, "hung", "sick", WAIT),
     "computing": (
-        silent("timeout", connected=True, process={"pid": 7, "process_state": "R"}), {}, "hung", "sick", ["wait", "rescue", "restart"]),
+        silent("timeout", connected=True, process={"pid": 7, "process_state": "R"}), {}, "hung", "sick", ["wait", "restart"]),
     "mute, seen from the controller": (
-        silent("timeout", connected=True, stands_on="controller"), {}, "hung", "sick", ["continue", "rescue", "restart"]),
+        silent("timeout", connected=True, stands_on="controller"), {}, "hung", "sick", ["continue", "restart"]),
     "mute, and no Redis is there": (silent("timeout", connected=True), {}, "", "unknown", []),
     "unreachable from the controller": (silent("timeout", stands_on="controller"), {}, "", "unknown", []),
     "refused to the controller": (silent("refused", stands_on="controller"), {}, "", "unknown", []),
@@ -124,7 +131,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "closes": (silent("closed", connected=True), {}, "", "unknown", []),
     "process there, not listening": (silent("refused", process={"pid": 7, "process_state": "S"}), {}, "", "unknown", WAIT),
     "process stopped before it listened": (
-        silent("refused", process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "rescue", "restart"]),
+        silent("refused", process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "restart"]),
     "manager says starting": (silent("refused", service={"state": "starting"}), {}, "", "unknown", WAIT),
     "down, files good": (down(), {}, "down_clean", "sick", ["start"]),
     "down, socket gone": (dict(down(), error="no_socket"), {}, "down_clean", "sick", ["start"]),
@@ -141,8 +148,18 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         down(service={"state": "failed", "start_limit_hit": True}), {}, "down_crash_loop", "sick", ["reset_failed", "start"]),
     "supervisor gave up": (down(service={"state": "failed", "result": "fatal"}), {}, "down_crash_loop", "sick", ["start"]),
     "supervisor saw it end": (down(service={"state": "failed", "manager": "supervisor"}), {}, "down_clean", "sick", ["start"]),
-    "died while starting, cause in the log": (
-        down(log={"lines": {"port_in_use": "x"}, "ready": False}), {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
+    "died while starting, its port was taken then": (
+        down(log={"lines": {"port_in_use": "x"}, "ready": False}), {}, "down_crash_loop", "sick", ["start"]),
+    "died while starting, its disk is full": (
+        down(log={"lines": {"no_space": "x"}, "ready": False}, disk={"free_bytes": 0}), {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
+    "died while starting, its disk was full": (
+        down(log={"lines": {"no_space": "x"}, "ready": False}, disk={"free_bytes": MB}), {}, "down_crash_loop", "sick", ["start"]),
+    "died while starting, its directory may still be closed": (
+        down(log={"lines": {"permission": "x"}, "ready": False}, disk={"free_bytes": MB, "writable_by_redis": None}),
+        {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
+    "died while starting, on a file system that is writable again": (
+        down(log={"lines": {"read_only": "x"}, "ready": False}, disk={"free_bytes": MB, "read_only": False}),
+        {}, "down_crash_loop", "sick", ["start"]),
 }  # fmt: skip
 
 
@@ -171,6 +188,16 @@ LOSSES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, int | None]] = 
         raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500),
         {"start_command": "rm -f /data/dump.rdb"}, "count", 100),
     "not a word from INFO": (raw(info=None), {}, "unknown", None),
+    "hung, append-only": (hung(), {}, "up_to_1s", None),
+    "hung, append-only always": (hung(settings={"appendonly": "yes", "appendfsync": "always"}), {}, "none", None),
+    "hung, append-only by the kernel's leave": (hung(settings={"appendonly": "yes", "appendfsync": "no"}), {}, "unknown", None),
+    "hung, append-only was switched off at run time": (hung(aof_open=False), {}, "unknown", None),
+    "hung, its open files may not be seen": (hung(aof_open=None), {}, "up_to_1s", None),
+    "hung, only dumps": (hung(settings={"appendonly": "no", "save": "3600 1"}), {}, "unknown", None),
+    "hung, disk full": (hung(disk={"free_bytes": 0, "writable_by_redis": True}), {}, "unknown", None),
+    "hung, directory not writable": (hung(disk={"free_bytes": 9, "writable_by_redis": False}), {}, "unknown", None),
+    "hung, could not write before": (hung(log={"lines": {"no_space": "x"}}), {}, "unknown", None),
+    "hung, nobody saw its process": (hung(process={}), {}, "unknown", None),
 }  # fmt: skip
 
 

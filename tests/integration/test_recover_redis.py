@@ -1,0 +1,452 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""recover-redis on real servers: each fault made for real, then the outcome, the acts, and the keys that were acknowledged."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from redis_farm import NOBODY, SERVER, SUPERVISORD, Farm, Redis, refusal, snapshot, start_ticks
+
+pytestmark = [
+    pytest.mark.skipif(SERVER is None, reason="redis-server is not installed"),
+    pytest.mark.skipif(SUPERVISORD is None, reason="supervisord is not installed"),
+]
+AOF = 'appendonly yes\nsave ""\n'
+RDB = "appendonly no\nsave 3600 1\nenable-debug-command yes\n"
+
+
+@pytest.fixture(scope="module")
+def farm() -> t.Iterator[Farm]:
+    # Not pytest's own folder: nobody may not enter that, and a socket's path has to be short.
+    folder = Path(tempfile.mkdtemp(prefix="sb-farm-", dir="/tmp"))
+    folder.chmod(0o755)
+    farm = Farm(folder)
+    yield farm
+    farm.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def decoy(farm: Farm) -> Redis:
+    redis = farm.make("decoy").start()
+    redis.write(20, prefix="decoy")
+    return redis
+
+
+@pytest.fixture(autouse=True)
+def neighbour(decoy: Redis) -> t.Iterator[None]:
+    """No story may touch the healthy neighbour."""
+    before = (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data))
+    yield
+    assert (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data)) == before
+
+
+@pytest.fixture
+def small_disk() -> t.Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="sb-small-", dir="/tmp"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0777", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip("no small disk can be mounted here: " + mounted.stderr.decode().strip()[:100])
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    folder.rmdir()
+
+
+def refuses_and_touches_nothing(redis: Redis, code: str, **variables: t.Any) -> None:
+    """Run twice: the same refusal, no act, and neither the data nor the process is another one."""
+    before = (snapshot(redis.data), redis.pid)
+    for _turn in range(2):
+        run = redis.recover(**variables)
+        assert (run.rc, run.word, run.code, run.acts) == (2, "refused", code, []), run.text
+        assert run.outcome["reasons"][0]["unblock"]
+        assert (snapshot(redis.data), redis.pid) == before
+
+
+def test_a_killed_redis_is_rehearsed_then_started_and_then_left_alone(farm: Farm) -> None:
+    redis = farm.make("killed").start()
+    keys = redis.write(200)
+    redis.kill()
+    before = snapshot(redis.data, redis.folder)
+    rehearsed = redis.recover("--check")
+    assert (rehearsed.rc, rehearsed.word, rehearsed.acts) == (0, "rehearsed", []), rehearsed.text
+    assert snapshot(redis.data, redis.folder) == before
+    run = redis.recover()
+    assert (run.rc, run.word, run.acts, run.states) == (0, "recovered", ["start"], ("down_clean", "up")), run.text
+    assert redis.has(keys)
+    pid = redis.pid
+    again = redis.recover()
+    assert (again.rc, again.word, again.acts, redis.pid) == (0, "nothing_to_do", [], pid), again.text
+
+
+def test_a_stopped_process_goes_on_as_the_same_process(farm: Farm) -> None:
+    redis = farm.make("stopped").start()
+    keys, pid = redis.write(50), redis.pid
+    redis.signal(signal.SIGSTOP)
+    assert redis.recover("--check").word == "rehearsed"
+    run = redis.recover()
+    assert (run.word, run.acts, run.states) == ("recovered", ["continue"], ("hung", "up")), run.text
+    assert redis.has(keys) and redis.pid == pid
+
+
+def test_a_hung_append_only_redis_is_restarted_by_force_and_keeps_every_key(farm: Farm) -> None:
+    redis = farm.make("hung-aof", AOF + "enable-debug-command yes\n").start()
+    keys, pid = redis.write(50), redis.pid
+    redis.send("DEBUG", "SLEEP", 60)
+    run = redis.recover()
+    assert (run.word, run.acts, run.states) == ("recovered", ["continue", "restart"], ("hung", "up")), run.text
+    assert redis.has(keys) and redis.pid != pid
+
+
+def test_a_hung_redis_without_append_only_file_is_killed_only_with_an_approval(farm: Farm) -> None:
+    redis = farm.make("hung-rdb", RDB).start()
+    saved = redis.write(50)
+    assert redis.ask("SAVE") == "OK"
+    redis.write(5, prefix="unsaved")
+    pid = redis.pid
+    redis.send("DEBUG", "SLEEP", 60)
+    run = redis.recover()
+    assert (run.word, run.code, run.acts, redis.pid) == ("refused", "approval_needed", ["continue"], pid), run.text
+    token = run.outcome["reasons"][0]["token"]
+    approved = redis.recover(remediation_approval=token)
+    assert (approved.rc, approved.word, approved.acts) == (0, "recovered_with_loss", ["continue", "restart"]), approved.text
+    assert approved.outcome["loss"]["present_after"] == 50 and redis.has(saved)
+
+
+def test_an_approval_switched_on_at_run_time_is_needed_where_the_append_only_file_was_switched_off(farm: Farm) -> None:
+    redis = farm.make("hung-off", AOF + "enable-debug-command yes\n").start()
+    redis.write(50)
+    assert redis.ask("CONFIG", "SET", "appendonly", "no") == "OK"
+    redis.write(5, prefix="nowhere")
+    redis.send("DEBUG", "SLEEP", 60)
+    assert redis.recover().code == "approval_needed"
+
+
+def test_a_crash_loop_is_started_once_its_cause_is_gone(farm: Farm) -> None:
+    redis = farm.make("loop", AOF + "no-such-directive 1\n", startsecs=1).start(wait=False)
+    while redis.farm.call.getProcessInfo("loop")["statename"] != "FATAL":
+        time.sleep(0.1)
+    failed = redis.recover()
+    assert (failed.rc, failed.word, failed.acts) == (2, "failed", ["start"]), failed.text
+    redis.configure(AOF)
+    run = redis.recover()
+    assert (run.word, run.acts, run.states[1]) == ("recovered", ["start"], "up"), run.text
+
+
+def test_a_redis_whose_port_was_taken_is_started_when_the_port_is_free_again(farm: Farm) -> None:
+    redis = farm.make("port")
+    redis.start()
+    keys = redis.write(50)
+    redis.kill()
+    with socket.create_server(("127.0.0.1", redis.port)):
+        redis.start(wait=False)
+        time.sleep(0.3)
+        # What listens there is mute and no Redis: nothing is started beside it.
+        taken = redis.recover()
+        assert (taken.word, taken.code, taken.acts) == ("refused", "health_unknown", []), taken.text
+    run = redis.recover()
+    assert (run.word, run.states[0], run.acts) == ("recovered", "down_crash_loop", ["start"]), run.text
+    assert redis.has(keys)
+
+
+def test_a_loading_redis_is_waited_for_and_not_restarted(farm: Farm) -> None:
+    redis = farm.make("loading", RDB).start()
+    keys = redis.write(8000)
+    assert redis.ask("SAVE") == "OK"
+    redis.kill()
+    redis.configure(RDB + "key-load-delay 500\nloading-process-events-interval-bytes 1024\n")
+    redis.start(wait=False)
+    time.sleep(0.3)
+    assert refusal(redis.ask("PING")) == "LOADING"
+    pid = redis.pid
+    run = redis.recover(redis_recovery_stop_timeout=1)
+    assert (run.word, run.acts, run.states) == ("recovered", ["wait"], ("loading", "up")), run.text
+    assert redis.pid == pid and redis.has(keys)
+
+
+def test_a_started_redis_is_given_the_time_it_loads(farm: Farm) -> None:
+    redis = farm.make("slow", RDB).start()
+    keys = redis.write(6000)
+    assert redis.ask("SAVE") == "OK"
+    redis.kill()
+    redis.configure(RDB + "key-load-delay 500\nloading-process-events-interval-bytes 1024\n")
+    run = redis.recover(redis_recovery_patience={"passes": 3, "window": 0.2, "timeout": 1, "interval": 0.05})
+    assert (run.word, run.acts) == ("recovered", ["start"]), run.text
+    assert redis.has(keys)
+
+
+def test_a_script_that_only_reads_is_ended(farm: Farm) -> None:
+    redis = farm.make("script", AOF + "busy-reply-threshold 100\n").start()
+    keys, pid = redis.write(50), redis.pid
+    redis.send("EVAL", "while true do end", 0)
+    time.sleep(0.2)
+    run = redis.recover()
+    assert (run.word, run.acts, run.states) == ("recovered", ["kill_script"], ("busy_script", "up")), run.text
+    assert redis.has(keys) and redis.pid == pid
+
+
+def test_a_script_that_has_written_is_waited_for_and_then_left_to_a_person(farm: Farm) -> None:
+    redis = farm.make("writer", AOF + "busy-reply-threshold 100\n").start()
+    pid = redis.pid
+    short = "redis.call('SET','w','1') local t=redis.call('TIME')[1] while redis.call('TIME')[1]-t<3 do end"
+    redis.send("EVAL", short, 0)
+    time.sleep(0.2)
+    run = redis.recover(redis_recovery_stop_timeout=6)
+    assert (run.word, run.acts) == ("recovered", ["kill_script"]), run.text
+    redis.send("EVAL", "redis.call('SET','w','2') while true do end", 0)
+    time.sleep(0.2)
+    left = redis.recover(redis_recovery_stop_timeout=1)
+    assert (left.word, left.code, left.acts, redis.pid) == ("refused", "state_not_handled", ["kill_script"], pid), left.text
+    assert "written" in left.outcome["reasons"][0]["text"]
+
+
+def test_a_full_redis_gets_room_within_the_limit_and_is_refused_by_name_without_one(farm: Farm) -> None:
+    redis = farm.make("oom", AOF + "maxmemory 3mb\nmaxmemory-policy noeviction\n").start()
+    keys = redis.write(3000, size=1000)
+    assert 0 < len(keys) < 3000
+    refuses_and_touches_nothing(redis, "state_not_handled")
+    run = redis.recover(redis_recovery_maxmemory_limit=32 * 2**20)
+    assert (run.word, run.acts, run.states) == ("recovered", ["raise_maxmemory"], ("oom", "up")), run.text
+    assert redis.has(keys) and redis.ask("SET", "new", "1") == "OK"
+    assert 3 * 2**20 < int(redis.ask("CONFIG", "GET", "maxmemory")[1]) <= 32 * 2**20
+
+
+@pytest.mark.skipif(NOBODY is None, reason="needs root, to run Redis as somebody else")
+def test_a_redis_that_may_not_save_is_rescued_mended_and_saved(farm: Farm) -> None:
+    redis = farm.make("misconf", RDB).start()
+    keys = redis.write(50)
+    os.chown(redis.data, 0, 0)
+    redis.data.chmod(0o555)
+    redis.ask("BGSAVE")
+    time.sleep(0.3)
+    assert refusal(redis.ask("SET", "x", "y")) == "MISCONF"
+    pid = redis.pid
+    refuses_and_touches_nothing(redis, "no_room", redis_recovery_rescue_dir="")
+    refuses = redis.recover(redis_recovery_mend_data_dir=False)
+    assert (refuses.word, refuses.code) == ("refused", "state_not_handled"), refuses.text
+    run = redis.recover()
+    assert (run.word, run.acts, run.states) == ("recovered", ["rescue", "fix_cause", "save"], ("misconf_rdb", "up")), run.text
+    assert redis.has(keys) and redis.pid == pid
+    assert list((redis.folder / "rescue").glob("*.rdb")) and (redis.data / "dump.rdb").exists()
+    assert redis.recover().word == "nothing_to_do"
+
+
+def fill(redis: Redis, disk: Path) -> list[str]:
+    """Fill the disk of an append-only Redis until it refuses; return what it acknowledged."""
+    keys = redis.write(50)
+    with (disk / "ballast").open("wb") as file:
+        file.write(b"x" * 1024 * 1024)
+    with (disk / "more").open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096) == 4096:
+                pass
+        except OSError:
+            pass
+    for turn in range(200):
+        fresh = redis.write(5, size=2000, prefix=f"late{turn}")
+        keys += fresh
+        if len(fresh) < 5:
+            break
+        time.sleep(0.02)
+    return keys
+
+
+def test_a_full_disk_is_refused_by_name_and_cured_by_the_file_that_may_go(farm: Farm, small_disk: Path) -> None:
+    redis = farm.make("full", AOF, data=small_disk / "data").start()
+    keys, pid = fill(redis, small_disk), redis.pid
+    refused = redis.recover()
+    assert (refused.word, refused.code) == ("refused", "no_room"), refused.text
+    assert "fix_cause" in refused.acts and list((redis.folder / "rescue").glob("*.rdb"))
+    assert (small_disk / "ballast").exists() and redis.has(keys)
+    run = redis.recover(redis_recovery_make_room=[str(small_disk / "ballast")])
+    assert (run.word, run.acts) == ("recovered", ["rescue", "fix_cause"]), run.text
+    assert redis.has(keys) and redis.pid == pid and (small_disk / "more").exists()
+    redis.kill()
+
+
+def test_a_full_disk_under_append_always_ends_redis_and_no_acknowledged_key(farm: Farm, small_disk: Path) -> None:
+    redis = farm.make("always", AOF + "appendfsync always\n", data=small_disk / "data").start()
+    keys = redis.write(50)
+    with (small_disk / "ballast").open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 4096) == 4096:
+                pass
+        except OSError:
+            pass
+    index = 0
+    while redis.try_ask("SET", f"late:{index}", "x" * 500) == "OK":
+        keys.append(f"late:{index}")
+        index += 1
+    time.sleep(0.2)
+    before = snapshot(redis.data)
+    refused = redis.recover()
+    assert (refused.word, redis.running) == ("refused", False), refused.text
+    assert snapshot(redis.data) == before
+    run = redis.recover(redis_recovery_make_room=[str(small_disk / "ballast")])
+    assert run.word in ("recovered", "refused"), run.text
+    if run.word == "recovered":
+        assert redis.has(keys)
+    redis.kill()
+
+
+def test_a_wrong_password_is_refused_and_restarts_nothing(farm: Farm) -> None:
+    redis = farm.make("locked", AOF + "requirepass right\n").start()
+    wrong = redis.folder / "password"
+    wrong.write_text("wrong")
+    wrong.chmod(0o600)
+    refuses_and_touches_nothing(redis, "credentials_refused", redis_recovery_password_file=str(wrong))
+
+
+def test_a_replica_is_well_in_its_place_and_left_alone_without_its_master(farm: Farm) -> None:
+    master = farm.make("master").start()
+    master.write(20)
+    replica = farm.make("replica", AOF + f"replicaof 127.0.0.1 {master.port}\n").start()
+    while replica.ask("ROLE")[3] != "connected":
+        time.sleep(0.05)
+    assert replica.recover().word == "nothing_to_do"
+    master.kill()
+    while replica.ask("ROLE")[3] == "connected":
+        time.sleep(0.05)
+    run = replica.recover()
+    assert (run.word, run.code, run.acts) == ("refused", "not_this_component", []), run.text
+    assert replica.ask("ROLE")[0] == "slave" and replica.ask("DBSIZE") == 20
+
+
+def cut_middle(redis: Redis) -> None:
+    file = next((redis.data / "appendonlydir").glob("*.incr.aof"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 40] = b"\xff" * 40
+    file.write_bytes(content)
+
+
+def remove_manifest(redis: Redis) -> None:
+    next((redis.data / "appendonlydir").glob("*.manifest")).unlink()
+
+
+def spoil_checksum(redis: Redis) -> None:
+    file = redis.data / "dump.rdb"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 0xFF
+    file.write_bytes(content)
+
+
+DAMAGES = {"aof-middle": (AOF, cut_middle), "no-manifest": (AOF, remove_manifest), "rdb-crc": (RDB, spoil_checksum)}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_are_refused_before_any_start_and_not_touched(farm: Farm, damage: str) -> None:
+    settings, spoil = DAMAGES[damage]
+    redis = farm.make(damage, settings).start()
+    redis.write(200)
+    redis.ask("SAVE")
+    redis.kill()
+    spoil(redis)
+    refuses_and_touches_nothing(redis, "data_damaged")
+    assert not redis.running
+
+
+def test_an_empty_redis_where_keys_were_verified_is_refused(farm: Farm) -> None:
+    redis = farm.make("empty", RDB).start()
+    redis.write(50)
+    redis.ask("SAVE")
+    assert redis.recover().word == "nothing_to_do"
+    redis.kill()
+    (redis.data / "dump.rdb").rename(redis.folder / "dump.rdb")
+    refuses_and_touches_nothing(redis, "data_damaged")
+    redis.start()
+    refuses_and_touches_nothing(redis, "data_missing")
+
+
+def serve(answer: bytes) -> tuple[socket.socket, int]:
+    """Serve *answer* to whoever connects; with b"" never answer."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def loop() -> None:
+        held = []
+        while True:
+            try:
+                connection, _where = server.accept()
+            except OSError:
+                return
+            held.append(connection)
+            if answer:
+                connection.sendall(answer)
+
+    threading.Thread(target=loop, daemon=True).start()
+    return server, int(server.getsockname()[1])
+
+
+STRANGERS = {"garbage": b"HTTP/1.1 400 Bad Request\x1b[31m\r\n\r\n", "mute": b""}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_what_is_no_redis_is_refused_as_unknown(farm: Farm, stranger: str) -> None:
+    redis = farm.make(stranger)
+    server, port = serve(STRANGERS[stranger])
+    with server:
+        run = redis.recover(redis_recovery_port=port)
+    assert (run.word, run.code, run.acts) == ("refused", "health_unknown", []), run.text
+    assert "\x1b[31m" not in run.text and not redis.running
+
+
+def test_another_redis_than_the_pinned_one_is_refused(farm: Farm, decoy: Redis) -> None:
+    redis = farm.make("pinned").start()
+    run_id = redis.ask("INFO", "server").split("run_id:")[1][:40]
+    redis.kill()
+    pin = {"run_id": run_id}
+    run = redis.recover(redis_recovery_port=decoy.port, redis_recovery_expected_identity=pin)
+    assert (run.word, run.code, run.acts, redis.running) == ("refused", "wrong_identity", [], False), run.text
+
+
+def test_the_port_of_a_neighbour_is_no_proof_that_our_service_is_well(farm: Farm, decoy: Redis) -> None:
+    redis = farm.make("impostor")
+    run = redis.recover(redis_recovery_port=decoy.port)
+    assert (run.word, run.code, run.acts) == ("refused", "wrong_identity", []), run.text
+
+
+HOSTILE = {
+    "jinja": ("{{ lookup('pipe', 'touch %s') }}", "refused"),
+    "escape": ("\x1b]0;owned\x07\x1b[2J\r\nforged: outcome recovered", "recovered"),
+    "long": ("x" * 10_000, "recovered"),
+    "shell": ("$(touch %s); `touch %s` ' \" \\", "recovered"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_free_text_runs_nothing_and_forges_nothing(farm: Farm, kind: str) -> None:
+    redis = farm.make(f"hostile-{kind}").start()
+    redis.kill()
+    mark = redis.folder / "owned"
+    text, word = HOSTILE[kind]
+    text = text.replace("%s", str(mark))
+    run = redis.recover(remediation_reason=text, remediation_operator=text)
+    assert run.word == word and (word == "recovered" or run.code == "template_in_input"), run.text
+    assert not mark.exists() and "\x1b]0" not in run.text and "\nforged" not in run.text
+
+
+def test_a_storm_is_not_acted_on_and_a_single_fall_is(farm: Farm) -> None:
+    servers = [farm.make(f"storm{index}").start() for index in range(4)]
+    hosts = {redis.name: redis.variables for redis in servers}
+    for redis in servers[:3]:
+        redis.kill()
+    runs = farm.play(hosts)
+    assert {(run.rc, run.word, run.code) for run in runs.values()} == {(2, "refused", "storm_brake")}, runs["lab"].text
+    assert [redis.running for redis in servers] == [False, False, False, True]
+    for redis in servers[1:3]:
+        redis.start()
+    pids = [redis.pid for redis in servers[1:]]
+    runs = farm.play(hosts)
+    assert [runs[redis.name].word for redis in servers] == ["recovered"] + ["nothing_to_do"] * 3, runs["lab"].text
+    assert [redis.pid for redis in servers[1:]] == pids
