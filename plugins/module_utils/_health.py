@@ -117,6 +117,7 @@ def wait_until_well(
     passes = looks = 0
     first_pass = begun
     identity: object = None
+    excused = 0.0
     while True:
         seen = look()
         looks += 1
@@ -129,7 +130,10 @@ def wait_until_well(
             passes += 1
         proven = passes >= patience.passes and now - first_pass >= patience.window
         # A streak that began in time may finish; a process that keeps changing may not go on for ever.
-        timeout = max(patience.timeout, patience.wait_timeout) if on_its_way(seen) else patience.timeout
+        # What was on its way has the whole timeout from the moment it arrived.
+        if on_its_way(seen):
+            excused = min(now - begun, patience.wait_timeout)
+        timeout = max(patience.timeout, patience.wait_timeout) if on_its_way(seen) else patience.timeout + excused
         limit = timeout if passes == 0 else timeout + patience.window + patience.interval * (patience.passes + 1)
         out_of_time = now - begun >= limit and (passes == 0 or looks >= patience.passes)
         if proven or out_of_time:

@@ -71,7 +71,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
         findings += _replication(options, facts) + _keys(raw, options, facts) + _latency(options, facts) + _restarts(options, facts)
         saving, extra = _saving(facts, verdict.state)
         findings += saving
-    wrong = mismatches(identity, options["expected_identity"])
+    wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     if wrong:
         findings.append(Finding("identity", State.SICK, "another Redis answers than the one expected: %s differs" % ", ".join(wrong)))
     actions = () if wrong else verdict.actions + tuple(act for act in extra if act not in verdict.actions)
@@ -229,17 +229,18 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
     causes = [kind for kind in CAUSES if kind in lines]
     died_starting = facts["log"].get("ready") is False
     last = ("reset_failed", "start") if limit else ("start",)
+    mend = ("fix_cause",) if _to_mend(lines, facts["disk"]) else ()
     if not (limit or gave_up or died_starting):
         killed = " (killed for want of memory)" if service.get("oom_killed") else ""
-        return Verdict("down_clean", State.SICK, "it is down%s and its data files are good" % killed, last)
+        written = ", but it could not write" if mend else ""
+        return Verdict("down_clean", State.SICK, "it is down%s and its data files are good%s" % (killed, written), mend + last)
     why = "; ".join(CAUSES[kind] for kind in causes) or "its log names no cause"
-    mend = ("fix_cause",) if _to_mend(lines, facts["disk"]) else ()
     return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % why, mend + last)
 
 
 def _to_mend(lines: Raw, disk: Facts) -> bool:
     """Tell whether a cause in the log still stands and is one of the disk; a port or a file may have been put right since, so starting tells."""
-    full = "no_space" in lines and int(disk.get("free_bytes") or 0) < LITTLE_ROOM
+    full = int(disk.get("free_bytes", 0 if "no_space" in lines else LITTLE_ROOM)) < LITTLE_ROOM
     closed = "permission" in lines and disk.get("writable_by_redis") is not True
     return bool(full or closed or ("read_only" in lines and disk.get("read_only") is not False))
 

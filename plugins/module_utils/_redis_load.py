@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_proc import (
     as_seen_by,
+    belongs_to,
     holds_aof,
     load_config_file,
     load_disk,
@@ -116,9 +117,9 @@ def _refusal(reply: t.Any) -> str:
 
 
 def _service_of(raw: Raw, options: t.Mapping[str, t.Any], deadline: float) -> Raw:
-    """Ask the service manager, where one is named: when Redis is silent, or when restarts are counted. Else {}."""
-    named, counted = options["service"] or {}, (options["expected_identity"] or {}).get("restarts") is not None
-    if not named.get("manager") or raw["stands_on"] != "target" or (raw["ping"] and not counted):
+    """Ask the service manager, where one is named and stands beside us. Else {}."""
+    named = options["service"] or {}
+    if not named.get("manager") or raw["stands_on"] != "target":
         return {}
     filled = {name: spec.get("default") for name, spec in SERVICE_SPEC.items()}
     filled.update(named)
@@ -163,6 +164,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     shown = str(options["data_dir"] or settings.get("dir") or "")
     around: Raw = {"settings": settings, "process": process, "data_dir": shown, "files": None}
     around["disk"] = dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}
+    around["owned"] = belongs_to(process, raw["service"])
     around["aof_open"] = holds_aof(process, settings) if process and not raw["info"] else None
     around["dump_bytes"] = size_of(data_dir, str(settings.get("dbfilename") or "dump.rdb")) if data_dir else None
     healthy = raw["ping"] == "PONG" and raw["write"] in ("accepted", "")

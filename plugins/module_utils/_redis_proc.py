@@ -88,6 +88,20 @@ def _proc(pid: int, name: str) -> bytes:
         return b""
 
 
+def belongs_to(process: Options, service: Options) -> t.Optional[bool]:
+    """Tell whether the Redis that answers is the service's process or below it; None where either cannot be seen."""
+    if process.get("found_by") != "info" or not service.get("exists") or not service.get("reachable"):
+        return None
+    # Not to be taken for another's: between two of its processes a service has none for a moment.
+    if not service.get("pid"):
+        return False if service.get("state") in ("stopped", "failed") else None
+    pid = int(process["pid"])
+    while pid > 1 and pid != service["pid"]:
+        parent = _proc(pid, "stat").rpartition(b")")[2].split()[1:2]
+        pid = int(parent[0]) if parent else 0
+    return bool(pid == service["pid"])
+
+
 def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
     """Tell whether *process* has its append-only file open, which it has exactly while it appends; None where we may not look."""
     name = str(settings.get("appendfilename") or "appendonly.aof")

@@ -324,7 +324,7 @@ def test_a_service_that_gave_up_names_its_cause(make: t.Callable[..., Redis]) ->
     with (redis.folder / "redis.log").open("a") as log:
         log.write("1:C * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n1:M # Warning: Could not create server TCP listening socket\n")
     result = redis.look(service=given_up)
-    assert seen(result) == ("down_crash_loop", "sick", ["fix_cause", "reset_failed", "start"])
+    assert seen(result) == ("down_crash_loop", "sick", ["reset_failed", "start"])
     assert "its port is taken" in result["say"][0]
 
 

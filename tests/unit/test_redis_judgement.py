@@ -148,6 +148,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         down(service={"state": "failed", "start_limit_hit": True}), {}, "down_crash_loop", "sick", ["reset_failed", "start"]),
     "supervisor gave up": (down(service={"state": "failed", "result": "fatal"}), {}, "down_crash_loop", "sick", ["start"]),
     "supervisor saw it end": (down(service={"state": "failed", "manager": "supervisor"}), {}, "down_clean", "sick", ["start"]),
+    "down, its disk is full": (down(log={"lines": {}}, disk={"free_bytes": 0}), {}, "down_clean", "sick", ["fix_cause", "start"]),
+    "answers, but is not of the service": (raw(owned=False), {}, "up", "sick", []),
+    "answers, and whose it is cannot be seen": (raw(owned=None), {}, "up", "well", []),
     "died while starting, its port was taken then": (
         down(log={"lines": {"port_in_use": "x"}, "ready": False}), {}, "down_crash_loop", "sick", ["start"]),
     "died while starting, its disk is full": (
