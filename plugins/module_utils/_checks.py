@@ -283,7 +283,8 @@ def health_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> State:
 def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
     """Tell whether nothing is sick and what is unknown says itself that it only has to be waited for."""
     unknown = [result for result in results if result["health"] == "unknown" and not result["facts"].get("left_out")]
-    return bool(unknown) and all(result["state"] and result["actions"] == ["wait"] for result in unknown) and health_of(results) is not State.SICK
+    waiting = bool(unknown) and all(result["state"] and result["actions"] == ["wait"] for result in unknown)
+    return waiting and health_of(results) is not State.SICK
 
 
 def identities_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> str:

@@ -239,7 +239,7 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
 
 
 def _to_mend(lines: Raw, disk: Facts) -> bool:
-    """Tell whether a cause in the log still stands and is one of the disk; a port or a file may have been put right since, so starting tells."""
+    """Tell whether a cause in the log still stands and is one of the disk; a port may be free again since, so starting tells."""
     full = int(disk.get("free_bytes", 0 if "no_space" in lines else LITTLE_ROOM)) < LITTLE_ROOM
     closed = "permission" in lines and disk.get("writable_by_redis") is not True
     return bool(full or closed or ("read_only" in lines and disk.get("read_only") is not False))
