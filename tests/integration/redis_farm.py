@@ -202,7 +202,8 @@ class Farm:
         self._daemon = subprocess.Popen([str(SUPERVISORD), "-c", f"{folder}/s.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 10
         while not (folder / "s.sock").exists():
-            assert time.monotonic() < end and self._daemon.poll() is None, "supervisord did not start"
+            alive = time.monotonic() < end and self._daemon.poll() is None
+            assert alive, "supervisord did not start"
             time.sleep(0.05)
 
     def add(self, name: str, command: str, startsecs: int) -> None:
