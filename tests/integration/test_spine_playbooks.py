@@ -133,8 +133,9 @@ def test_history_shows_verifies_and_exports_and_turns_red_on_an_altered_record(t
     assert "the chain of 1 records is whole" in said
     assert [json.loads(line)["run_id"] for line in export.read_text().splitlines()] == ["R1"]
     assert export.stat().st_mode & 0o777 == 0o600
-    with contextlib.closing(sqlite3.connect(tmp_path / "state/ledger.sqlite")) as db, db:
+    with contextlib.closing(sqlite3.connect(tmp_path / "state/ledger.sqlite")) as db:
         db.execute("update journal set body=replace(body, 'ann', 'bob')")
+        db.commit()
     code, said = play(tmp_path, "show-history.yml")
     assert code == 2, said
     assert "THE CHAIN IS BROKEN at record 1" in said
