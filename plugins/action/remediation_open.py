@@ -12,7 +12,12 @@ import typing as t
 from ansible.utils.display import Display
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_open
-from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import fingerprint, is_orphan, provably_dead
+from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import (
+    controller_gone,
+    fingerprint,
+    is_orphan,
+    provably_dead,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._input import seconds_to_verify, typed_variables
@@ -62,7 +67,7 @@ class ActionModule(SpineAction):
             return refused(reasons, task_vars, params["host"])
         result = self.on_target(params, task_vars)
         holder = (result.get("run") or {}).get("holder")
-        if not holder or not provably_dead(holder["controller"], params["controller"]):
+        if not holder or not dies_within(own["takeover_wait"], holder, params["controller"]):
             return result
         return self._take_from_dead(result, dict(params, dead_runs=[holder["run_id"]]), own["takeover_wait"], task_vars)
 
@@ -87,6 +92,21 @@ class ActionModule(SpineAction):
             time.sleep(left[0] + 0.1)
             result = self.on_target(params, task_vars)
         return result
+
+
+def dies_within(patience: float, holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether the holder is dead, after at most *patience* seconds for a worker that outlived its controller."""
+    deadline = time.monotonic() + patience
+    told = False
+    while not provably_dead(holder["controller"], here):
+        if not controller_gone(holder["controller"], here) or time.monotonic() >= deadline:
+            return False
+        if not told:
+            who = holder["run_id"]
+            Display().display(f"the controller of run {who} is gone, a worker of it lives on; waiting up to {patience:.0f} s for its end")
+            told = True
+        time.sleep(0.2)
+    return True
 
 
 def ephemeral() -> bool:

@@ -74,11 +74,14 @@ def provably_dead(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) ->
 
     False also when nothing can be told.
     """
+    return controller_gone(holder, here) and not any(_may_be_orphan(pid, holder) for pid in pids() if pid != here.get("pid"))
+
+
+def controller_gone(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether the controller *holder* ran on this machine and is gone; a worker of it may live on."""
     if not holder.get("boot_id") or any(holder.get(key) != here.get(key) for key in ("boot_id", "pid_namespace", "node")):
         return False
-    if holder.get("start_ticks") is not None and start_ticks(int(holder["pid"])) == holder["start_ticks"]:
-        return False
-    return not any(_may_be_orphan(pid, holder) for pid in pids() if pid != here.get("pid"))
+    return holder.get("start_ticks") is None or start_ticks(int(holder["pid"])) != holder["start_ticks"]
 
 
 def _command_of(pid: int) -> str:
