@@ -27,6 +27,8 @@ FILE = "ledger.sqlite"
 RESERVE = "reserve"
 # Bytes kept free inside the ledger file, so that a disk that fills up during a run does not stop its records.
 ROOM = 131072
+# Seconds to wait for other runs' transactions: one keeper may serve many hosts at once, on a slow disk.
+WAIT = 30.0
 SCHEMA_VERSION = 1
 SCHEMA = """
 create table if not exists meta(name text primary key, value text);
@@ -279,7 +281,7 @@ def _connect_to_write(state_dir: str) -> sqlite3.Connection:
 
 
 def _prepared(path: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=5)
+    db = sqlite3.connect(path, isolation_level=None, timeout=WAIT)
     try:
         _prepare(db)
     except BaseException:
@@ -327,4 +329,4 @@ def _refuse_foreign(state_dir: str) -> None:
 
 
 def _connect_to_read(path: str) -> sqlite3.Connection:
-    return sqlite3.connect("file:%s?mode=ro" % urllib.parse.quote(path), uri=True, isolation_level=None, timeout=5)
+    return sqlite3.connect("file:%s?mode=ro" % urllib.parse.quote(path), uri=True, isolation_level=None, timeout=WAIT)
