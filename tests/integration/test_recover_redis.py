@@ -218,6 +218,8 @@ def test_a_script_that_has_written_is_waited_for_and_then_left_to_a_person(farm:
     left = redis.recover(redis_recovery_stop_timeout=1)
     assert (left.word, left.code, left.acts, redis.pid) == ("refused", "state_not_handled", ["kill_script"], pid), left.text
     assert "written" in left.outcome["reasons"][0]["text"]
+    # It would keep a core busy for all tests that follow.
+    redis.kill()
 
 
 def test_a_full_redis_gets_room_within_the_limit_and_is_refused_by_name_without_one(farm: Farm) -> None:
@@ -252,6 +254,37 @@ def test_a_redis_that_may_not_save_is_rescued_mended_and_saved(farm: Farm) -> No
     assert list((redis.folder / "rescue").glob("*.rdb"))
     assert (redis.data / "dump.rdb").exists()
     assert redis.recover().word == "nothing_to_do"
+
+
+# Something else that has to be well and never is: what was begun for it is put back.
+HOPELESS = {
+    "redis_recovery_also_verify": [{"name": "closed", "kind": "tcp", "host": "127.0.0.1", "port": 1}],
+    "redis_recovery_patience": {"passes": 1, "window": 0, "timeout": 0.5, "interval": 0.05},
+}
+
+
+def test_more_memory_that_did_not_help_is_taken_back(farm: Farm) -> None:
+    redis = farm.make("undo-oom", AOF + "maxmemory 3mb\n").start()
+    keys = redis.write(3000, size=1000)
+    run = redis.recover(redis_recovery_maxmemory_limit=32 * 2**20, **HOPELESS)
+    assert (run.rc, run.word, run.acts) == (2, "undone", ["raise_maxmemory", "put_maxmemory_back"]), run.text
+    assert redis.ask("CONFIG", "GET", "maxmemory")[1] == str(3 * 2**20)
+    assert redis.has(keys)
+
+
+@pytest.mark.skipif(NOBODY is None, reason="needs root, to run Redis as somebody else")
+def test_mode_and_owner_that_did_not_help_are_put_back(farm: Farm) -> None:
+    redis = farm.make("undo-mode", RDB).start()
+    keys = redis.write(50)
+    os.chown(redis.data, 0, 0)
+    redis.data.chmod(0o555)
+    redis.ask("BGSAVE")
+    time.sleep(0.3)
+    run = redis.recover(**HOPELESS)
+    assert (run.word, run.acts) == ("undone", ["rescue", "fix_cause", "save", "put_mode_back"]), run.text
+    facts = redis.data.stat()
+    assert (facts.st_uid, facts.st_mode & 0o777) == (0, 0o555)
+    assert redis.has(keys)
 
 
 def fill(redis: Redis, disk: Path) -> list[str]:
@@ -415,6 +448,14 @@ def test_what_is_no_redis_is_refused_as_unknown(farm: Farm, stranger: str) -> No
     assert (run.word, run.code, run.acts) == ("refused", "health_unknown", []), run.text
     assert "\x1b[31m" not in run.text
     assert not redis.running
+
+
+def test_what_cannot_be_reached_is_refused_as_unknown(farm: Farm) -> None:
+    redis = farm.make("far")
+    begun = time.monotonic()
+    run = redis.recover(redis_recovery_host="192.0.2.1")
+    assert (run.word, run.code, run.acts, redis.running) == ("refused", "health_unknown", [], False), run.text
+    assert time.monotonic() - begun < 10
 
 
 def test_another_redis_than_the_pinned_one_is_refused(farm: Farm, decoy: Redis) -> None:
