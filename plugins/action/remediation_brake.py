@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, plain
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import refused_run
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import refused_run, resolved
 
 SPEC: dict[str, t.Any] = {
     "component": {"type": "str", "required": True},
@@ -32,7 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         reasons = judge_storm(params["healths"], params["max_share"], params["min_hosts"])
         if not reasons:
             return {"changed": False, "stage": "guard", "say": []}
-        return refused_run(reasons, task_vars or {}, component=params["component"])
+        return refused_run(reasons, resolved(task_vars or {}, self._templar), component=params["component"])
 
 
 def judge_storm(healths: t.Mapping[str, str], max_share: float, min_hosts: int) -> list[dict[str, t.Any]]:

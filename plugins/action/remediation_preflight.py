@@ -12,7 +12,7 @@ from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import input_reasons, refused_run
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import input_reasons, refused_run, resolved
 
 SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}}
 
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> Result:
         super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+        task_vars = resolved(task_vars or {}, self._templar)
         _result, params = self.validate_argument_spec(SPEC)
         reasons = input_reasons(task_vars)
         matched = self._matched(str(params["hosts"]), task_vars)

@@ -15,12 +15,12 @@ REASONS: dict[str, tuple[str, str]] = {
     "lease_held": ("wait until that run has ended; only when you know that it is dead add -e remediation_takeover=true", "{history}"),
     "dead_run_acting": ("an act of a dead run may still be going on; it is over after the time shown", "{again}"),
     "budget_spent": ("a person decides: the same act was tried before; see what came of it, or raise remediation_budget", "{history}"),
-    "frozen": ("the freeze has to end, or a person overrides it with a reason", "{again} -e remediation_freeze_override='WHY'"),
+    "frozen": ("the freeze has to end, or a person overrides it with a reason", "{again} -e 'remediation_freeze_override=\"WHY\"'"),
     "kill_switch": ("remove the kill switch file when the danger is over; nothing overrides it", "{again}"),
     "health_unknown": ("make the probe able to see: an act is never started on a guess", "{check_access}"),
-    "evidence_missing": ("give the evidence room and rights, or override with a reason", "{again} -e remediation_without_evidence='WHY'"),
+    "evidence_missing": ("give the evidence room and rights, or give a reason", "{again} -e 'remediation_without_evidence=\"WHY\"'"),
     "wrong_identity": ("this is not the instance that is pinned in the inventory; correct the address or the pin", "{check_access}"),
-    "no_host_matched": ("name hosts that are in the inventory group the playbook works on", "ansible-inventory -i INVENTORY --graph"),
+    "no_host_matched": ("name hosts that are in the inventory group the playbook works on", "{graph}"),
     "approval_needed": ("a person reads the plan and approves exactly it", "{again} -e remediation_approval={token}"),
     "approval_stale": ("it expired, was used, or the state has changed; read the new plan", "{again} -e remediation_approval={token}"),
     "approval_other_target": ("the approval was given for another target or plan", "{again} -e remediation_approval={token}"),
@@ -52,7 +52,7 @@ def reason(code: str, text: str, **more: t.Any) -> dict[str, t.Any]:
 
 
 def with_commands(reasons: t.Iterable[t.Mapping[str, t.Any]], commands: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
-    """Fill the placeholders of the next commands: again, history, check_access, verify, token."""
+    """Fill the placeholders of the next commands: again, history, check_access, verify, graph, token."""
     filled = []
     for one in reasons:
         command = str(one.get("next_command") or "")

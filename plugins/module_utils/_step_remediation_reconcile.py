@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._freeze import judge_freeze, load_flags
 from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import marked
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "state_dir": {"type": "path", "required": True},
@@ -19,6 +20,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "run_id": {"type": "str", "default": ""},
     "dead_runs": {"type": "list", "elements": "str", "default": []},
     "settled": {"type": "list", "elements": "int", "default": []},
+    "killed": {"type": "str", "default": ""},
 }
 
 
@@ -27,8 +29,10 @@ def run(params: Params, check: bool) -> Result:
 
     abandoned: leases taken from dead runs; held: leases that stand, with the reason; due: obligations whose end
     has come on components that no run holds; owed: those that go on. With `settled`, marks these obligations (ids) as ended.
+    Raises StepError with data.reasons while a kill switch is on.
     """
     now = time.time()
+    _stop_at_kill_switch(params, now)
     with open_ledger(params["state_dir"], check) as ledger:
         if check:
             result = _judge(ledger, params, now)
@@ -37,6 +41,14 @@ def run(params: Params, check: bool) -> Result:
                 result = _judge(ledger, params, now)
                 _write_down(ledger, params, result, now)
     return dict(result, changed=bool(result["abandoned"] or params["settled"]), stage="act", say=_say(result, check))
+
+
+def _stop_at_kill_switch(params: Params, now: float) -> None:
+    """Raise StepError where a kill switch is on. A freeze does not stop the end of what was begun, and what has ended is written down."""
+    flags = {"kill": params["killed"] or load_flags(params["state_dir"])["kill"]}
+    reasons = judge_freeze(flags, [], now=now, override="")
+    if reasons and not params["settled"]:
+        raise StepError("%s: %s" % (reasons[0]["code"], reasons[0]["text"]), reasons=reasons, stage="guard")
 
 
 def _judge(ledger: Ledger, params: Params, now: float) -> Result:

@@ -28,7 +28,7 @@ _PATTERNS = (
     (r"(?i)(https?://hooks?\.[^\s/\"']+/)[^\s\"'<>]+", r"\1"),
     (r"(?i)(https?://[^\s/\"']+(?:/api)?/(?:services|webhooks?|hooks?|workflows)/)[^\s\"'<>]+", r"\1"),
     (r"(?<=://)[^\s/@\"']{1,500}(?=@)", ""),
-    (r"(?i)\b((?:auth|hello\s+[23]\s+auth)\"?\s+\"?)" + _NO_SECRET + r"[^\s\"]+(?:\"?\s+\"?[^\s\"]+)?", r"\1"),
+    (r"(?i)\b((?:auth|hello\s+[23]\s+auth)\"?\s+\"?)" + _NO_SECRET + r"[^\s\"]+(?:\"?[ \t]+\"?[^\s\"]+)?", r"\1"),
     (r"(?i)(" + _KEY + r"[\"']?\s*[:=]\s*)" + _VALUE, r"\1"),
     (r"(?i)(" + _KEY + r"\s+)(?=[^\s]{0,200}[0-9+/=])[A-Za-z0-9+/=_.-]{16,}", r"\1"),
     (r"(?i)(\b(?:requirepass|masterauth)\s+)\S+", r"\1"),

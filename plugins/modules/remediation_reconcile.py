@@ -47,6 +47,10 @@ options:
     type: list
     elements: int
     default: []
+  killed:
+    description: What the kill switch on the controller says; the action plugin sets it.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""

@@ -13,6 +13,8 @@ import time
 import typing as t
 
 from ansible import context
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.validation import check_type_list
 from ansible.release import __version__ as core_version
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import write_durably
@@ -64,9 +66,22 @@ def operator(task_vars: Vars) -> str:
         return f"uid {os.getuid()}"
 
 
-def kill_switch(task_vars: Vars) -> str:
+def resolved(task_vars: Vars, templar: t.Any) -> dict[str, t.Any]:
+    """Return the variables with the outcome file's path worked out, "" where it cannot be; `open` refuses that by name."""
+    try:
+        path = templar.template(task_vars.get("remediation_outcome_file") or "")
+    except AnsibleError:
+        path = ""
+    return dict(task_vars, remediation_outcome_file=path)
+
+
+def kill_switch(task_vars: Vars, templar: t.Any) -> str:
     """Return the text of the first kill switch file on the controller, "" when there is none."""
-    for path in task_vars.get("remediation_kill_switch_files") or []:
+    try:
+        paths = check_type_list(templar.template(task_vars.get("remediation_kill_switch_files") or []))
+    except (AnsibleError, TypeError):
+        return "remediation_kill_switch_files cannot be worked out"
+    for path in paths:
         try:
             os.lstat(str(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -86,7 +101,7 @@ def commands(task_vars: Vars, host: str) -> dict[str, str]:
     where = [word for source in inventory for word in ("-i", _relative(source))]
     limit = context.CLIARGS.get("subset")
     again = ["ansible-playbook", playbook, *where, *(["-l", str(limit)] if limit else [])]
-    filled = {"again": shlex.join(again)}
+    filled = {"again": shlex.join(again), "graph": shlex.join(["ansible-inventory", *(where or ["-i", "INVENTORY"]), "--graph"])}
     for name, other in PLAYBOOKS.items():
         filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *(["-l", host] if host else [])])
     return filled
@@ -148,8 +163,11 @@ class SpineAction(StepAction):
             if name in self.STEP.ARGUMENT_SPEC:
                 params[name] = raw_text(task_vars, f"remediation_{name}")
         if "killed" in self.STEP.ARGUMENT_SPEC:
-            params["killed"] = kill_switch(task_vars)
+            params["killed"] = kill_switch(task_vars, self._templar)
         return params
+
+    def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> Result:
+        return super().run(tmp, resolved(task_vars or {}, self._templar))
 
     def answers_when_lost(self, task_vars: Vars) -> bool:
         """A keeper that is lost is a failure of the run, which has to come to its close."""

@@ -109,6 +109,19 @@ def test_reconcile_closes_a_dead_run_ends_what_is_due_and_keeps_protections(tmp_
     assert "its end has come" not in said
 
 
+@pytest.mark.parametrize("where", ["keeper", "controller"])
+def test_reconcile_ends_nothing_while_a_kill_switch_is_on(tmp_path: Path, where: str) -> None:
+    run = lease_a_run(tmp_path, "R1", ends_at=1.0)
+    owe(tmp_path, run, "service_manager", {"tasks_from": "supervisor/start", "vars": {"service_manager_name": "api"}}, 1.0)
+    switch = tmp_path / ("state/kill" if where == "keeper" else "kill")
+    switch.write_text("storm")
+    before = bytes_of(tmp_path / "state")
+    code, said = play(tmp_path, "reconcile.yml", remediation_kill_switch_files=[str(tmp_path / "kill")])
+    assert code == 2, said
+    assert "kill_switch: the kill switch is on" in said
+    assert bytes_of(tmp_path / "state") == before
+
+
 @pytest.mark.parametrize("owed", [("strange", {}), ("service_manager", {"tasks_from": "../../lab/tasks/stop", "vars": {}})])
 def test_reconcile_turns_red_where_it_does_not_know_how_to_end_something(tmp_path: Path, owed: tuple[str, dict[str, t.Any]]) -> None:
     owe(tmp_path, lease_a_run(tmp_path, "R1", ends_at=1.0), *owed, 1.0)

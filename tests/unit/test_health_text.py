@@ -45,6 +45,7 @@ def test_a_line_never_exceeds_its_limit_and_says_that_it_was_cut() -> None:
         "sent bearer s3cr3t-value to it",
         "AUTH s3cr3t-value",
         "AUTH default s3cr3t-value",
+        "AUTH one-secret\nrequirepass s3cr3t-value",
         '"AUTH" "s3cr3t-value"',
         "password=s3cr3t-value&next=1",
         '{"password": "s3cr3t-value"}',

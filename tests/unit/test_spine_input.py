@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
+from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleError
 
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _input, _spine
 
@@ -100,3 +103,33 @@ def test_braces_alone_are_plain_text(text: str) -> None:
 
 def test_every_free_text_variable_has_a_spec() -> None:
     assert set(_spine.FREE_TEXT) <= set(_input.specs())
+
+
+class Words(Templar):
+    """Works out the one template that these tests use, and fails on any other."""
+
+    def template(self, value: t.Any) -> t.Any:
+        if "{{ nowhere }}" in str(value):
+            raise AnsibleError("'nowhere' is undefined")
+        return json.loads(json.dumps(value).replace("{{ folder }}", self.folder))
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+
+@pytest.mark.parametrize("given", [["{{ folder }}/kill"], "{{ folder }}/kill", "{{ folder }}/none,{{ folder }}/kill"], ids=str)
+def test_a_kill_switch_is_found_however_its_path_is_written(given: t.Any, tmp_path: Path) -> None:
+    known = {"remediation_kill_switch_files": given}
+    assert _spine.kill_switch(known, Words(str(tmp_path))) == ""
+    (tmp_path / "kill").touch()
+    assert _spine.kill_switch(known, Words(str(tmp_path))) == f"{tmp_path}/kill on the controller"
+
+
+@pytest.mark.parametrize("given", [["{{ nowhere }}/kill"], {"a": "b"}], ids=str)
+def test_a_kill_switch_that_cannot_be_worked_out_counts_as_set(given: t.Any) -> None:
+    assert "cannot be worked out" in _spine.kill_switch({"remediation_kill_switch_files": given}, Words("/"))
+
+
+def test_the_path_of_the_outcome_file_is_worked_out() -> None:
+    assert _spine.resolved({"remediation_outcome_file": "{{ folder }}/o.json"}, Words("/x"))["remediation_outcome_file"] == "/x/o.json"
+    assert _spine.resolved({"remediation_outcome_file": "{{ nowhere }}/o.json"}, Words("/x"))["remediation_outcome_file"] == ""

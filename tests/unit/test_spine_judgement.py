@@ -336,7 +336,7 @@ def test_the_documents_name_no_reason_that_does_not_exist() -> None:
 
 def test_next_commands_are_filled_in_and_a_brace_in_a_name_stays() -> None:
     (filled,) = _reasons.with_commands([_reasons.reason("frozen", "x")], {"again": "ansible-playbook 'a {history} b'"})
-    assert filled["next_command"] == "ansible-playbook 'a {history} b' -e remediation_freeze_override='WHY'"
+    assert filled["next_command"] == "ansible-playbook 'a {history} b' -e 'remediation_freeze_override=\"WHY\"'"
 
 
 def test_a_code_that_is_not_listed_is_a_mistake_of_the_programmer() -> None:
