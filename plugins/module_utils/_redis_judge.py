@@ -174,6 +174,9 @@ def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     runs = bool(process) or raw["service"].get("state") == "running"
     if error == "timeout" and here and raw["connected"] and not runs:
         return Verdict("", State.UNKNOWN, "something there accepts connections and is mute; no process of a Redis is seen: set service")
+    if error == "timeout" and here and raw.get("listens") is False:
+        text = "something there is mute, and it is not its process %s that listens there: correct host and port" % process["pid"]
+        return Verdict("", State.UNKNOWN, text)
     if error == "timeout" and (raw["connected"] or (here and runs)):
         return _hung(process, "accepts connections and does not answer" if raw["connected"] else "takes no more connections")
     if error not in ("refused", "no_socket"):

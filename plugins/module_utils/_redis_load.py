@@ -19,6 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     as_seen_by,
     belongs_to,
     holds_aof,
+    listens,
     load_config_file,
     load_disk,
     load_log,
@@ -166,6 +167,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around["disk"] = dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}
     around["owned"] = belongs_to(process, raw["service"])
     around["aof_open"] = holds_aof(process, settings) if process and not raw["info"] else None
+    around["listens"] = listens(process, options) if process and not raw["ping"] else None
     around["dump_bytes"] = size_of(data_dir, str(settings.get("dbfilename") or "dump.rdb")) if data_dir else None
     healthy = raw["ping"] == "PONG" and raw["write"] in ("accepted", "")
     around["log"] = load_log(log_file) if log_file and not healthy else {}

@@ -80,10 +80,10 @@ def process_facts(pid: t.Any) -> dict[str, t.Any]:
     return {"pid": int(pid), "process_state": fields[0].decode(), "start_time_ticks": int(fields[19]), "name": name, "uid": uid}
 
 
-def _proc(pid: int, name: str) -> bytes:
+def _proc(pid: int, name: str, limit: int = 65536) -> bytes:
     try:
         with open("/proc/%d/%s" % (pid, name), "rb") as file:
-            return file.read(65536)
+            return file.read(limit)
     except OSError:
         return b""
 
@@ -111,6 +111,32 @@ def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
     except OSError:
         return None
     return any(link == name or re.fullmatch(re.escape(name) + r"\.\d+\.incr\.aof", link) for link in links)
+
+
+def listens(process: Options, options: Options) -> t.Optional[bool]:
+    """Tell whether *process* is what listens at the address of *options*; None where nothing is seen to listen or we may not look."""
+    if not process:
+        return None
+    folder = "/proc/%d/fd" % process["pid"]
+    try:
+        own = {os.readlink(os.path.join(folder, number)) for number in os.listdir(folder)}
+    except OSError:
+        return None
+    there = {"socket:[%s]" % inode for inode in _listeners(int(process["pid"]), options)}
+    return bool(there & own) if there else None
+
+
+def _listeners(pid: int, options: Options) -> t.Iterator[str]:
+    """Yield the inodes of what listens there, as the network namespace of *pid* has them."""
+    if options.get("socket"):
+        lines = [line.split() for line in _proc(pid, "net/unix", 1024 * 1024).decode("utf-8", "replace").splitlines()[1:]]
+        # Flags 00010000: it accepts connections.
+        yield from (words[6] for words in lines if len(words) > 7 and words[3] == "00010000" and words[7] == str(options["socket"]))
+        return
+    mark = ":%04X" % int(options.get("port") or 0)
+    for table in ("net/tcp", "net/tcp6"):
+        lines = [line.split() for line in _proc(pid, table, 1024 * 1024).decode("ascii", "replace").splitlines()[1:]]
+        yield from (words[9] for words in lines if len(words) > 9 and words[3] == "0A" and words[1].endswith(mark))
 
 
 def as_seen_by(process: Options, path: t.Any) -> str:

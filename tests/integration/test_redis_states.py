@@ -302,6 +302,19 @@ def test_a_stopped_process_is_hung_within_the_deadline_and_goes_on(make: t.Calla
     assert seen(redis.look()) == ("up", "well", [])
 
 
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET], ids=["socket", "port"])
+def test_a_mute_stranger_is_never_taken_for_a_hung_redis(make: t.Callable[..., Redis], family: socket.AddressFamily) -> None:
+    redis = make().start()
+    with socket.socket(family) as stranger:
+        stranger.bind(str(redis.folder / "strange.sock") if family == socket.AF_UNIX else ("127.0.0.1", 0))
+        stranger.listen()
+        where = stranger.getsockname()
+        given = {"socket": where} if family == socket.AF_UNIX else {"socket": "", "host": where[0], "port": where[1]}
+        result = redis.look(pid_file=str(redis.folder / "redis.pid"), **given)
+    assert seen(result) == ("", "unknown", [])
+    assert "it is not its process" in result["findings"][0]["text"]
+
+
 def test_a_killed_redis_with_good_files_may_be_started(make: t.Callable[..., Redis]) -> None:
     redis = make("appendonly yes\n").start()
     redis.write(50)

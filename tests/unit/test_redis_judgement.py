@@ -119,6 +119,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "writes want replicas": (raw(write="NOREPLICAS Not enough good replicas to write."), {}, "up", "sick", []),
     "stopped": (
         silent("timeout", connected=True, process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "restart"]),
+    "mute stranger on its port": (silent("timeout", connected=True, process={"pid": 7}, listens=False), {}, "", "unknown", []),
     "held by the kernel": (silent("timeout", connected=True, process={"pid": 7, "process_state": "D"}), {}, "hung", "sick", WAIT),
     "computing": (
         silent("timeout", connected=True, process={"pid": 7, "process_state": "R"}), {}, "hung", "sick", ["wait", "restart"]),
@@ -154,7 +155,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "died while starting, its port was taken then": (
         down(log={"lines": {"port_in_use": "x"}, "ready": False}), {}, "down_crash_loop", "sick", ["start"]),
     "died while starting, its disk is full": (
-        down(log={"lines": {"no_space": "x"}, "ready": False}, disk={"free_bytes": 0}), {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
+        down(log={"lines": {"no_space": "x"}, "ready": False}, disk={"free_bytes": 0}),
+        {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
     "died while starting, its disk was full": (
         down(log={"lines": {"no_space": "x"}, "ready": False}, disk={"free_bytes": MB}), {}, "down_crash_loop", "sick", ["start"]),
     "died while starting, its directory may still be closed": (
