@@ -256,11 +256,20 @@ def test_a_redis_that_may_not_save_is_rescued_mended_and_saved(farm: Farm) -> No
     assert redis.recover().word == "nothing_to_do"
 
 
-# Something else that has to be well and never is: what was begun for it is put back.
-HOPELESS = {
-    "redis_recovery_also_verify": [{"name": "closed", "kind": "tcp", "host": "127.0.0.1", "port": 1}],
-    "redis_recovery_patience": {"passes": 1, "window": 0, "timeout": 0.5, "interval": 0.05},
-}
+# A known answer that Redis never gives: what was begun for it is put back.
+HASTE = {"redis_recovery_patience": {"passes": 1, "window": 0, "timeout": 0.5, "interval": 0.05}}
+HOPELESS = {"redis_recovery_known_keys": [{"key": "nobody:wrote:this", "exists": True}], **HASTE}
+# Something else is sick: what cured Redis stays.
+ELSEWHERE = {"redis_recovery_also_verify": [{"name": "closed", "kind": "tcp", "host": "127.0.0.1", "port": 1}], **HASTE}
+
+
+def test_more_memory_that_helped_stays_although_something_else_is_sick(farm: Farm) -> None:
+    redis = farm.make("cured-oom", AOF + "maxmemory 3mb\n").start()
+    keys = redis.write(3000, size=1000)
+    run = redis.recover(redis_recovery_maxmemory_limit=32 * 2**20, **ELSEWHERE)
+    assert (run.rc, run.word, run.acts) == (2, "failed", ["raise_maxmemory"]), run.text
+    assert redis.ask("CONFIG", "GET", "maxmemory")[1] == str(32 * 2**20)
+    assert redis.has(keys)
 
 
 def test_more_memory_that_did_not_help_is_taken_back(farm: Farm) -> None:
@@ -316,6 +325,13 @@ def test_a_full_disk_is_refused_by_name_and_cured_by_the_file_that_may_go(farm: 
     assert list((redis.folder / "rescue").glob("*.rdb"))
     assert (small_disk / "ballast").exists()
     assert redis.has(keys)
+    for given in (redis.data, redis.data / "appendonlydir/appendonly.aof.1.base.rdb"):
+        before = snapshot(redis.data)
+        refused = redis.recover(redis_recovery_make_room=[str(small_disk / "ballast"), str(given)])
+        assert (refused.word, refused.code) == ("refused", "bad_input"), refused.text
+        assert str(given) in refused.text.replace("\n", "")
+        assert (small_disk / "ballast").exists()
+        assert snapshot(redis.data) == before
     run = redis.recover(redis_recovery_make_room=[str(small_disk / "ballast")])
     assert (run.word, run.acts) == ("recovered", ["rescue", "fix_cause"]), run.text
     assert redis.has(keys)
