@@ -60,6 +60,8 @@ def run(params: Params, check: bool) -> Result:
     about: Result = {"changed": True, "path": path, "filesystem_differs": differs, "keys_in_server": keys_of(info), "settings_changed": {}}
     about["stage"] = params["stage"]
     if check:
+        if os.path.lexists(params["dest_dir"]):
+            _check_private(params["dest_dir"])
         say = "would copy %s keys of Redis to %s" % (about["keys_in_server"], path)
         return dict(about, bytes=0, sha256="", keys=None, proven=False, proof="", seconds=0.0, say=[say])
     _make_private(params["dest_dir"])
@@ -104,9 +106,13 @@ def _make_private(path: str) -> None:
     """Make the directory (0700), or make sure that the one there is ours and closed to others. Raises StepError."""
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
-        facts = os.lstat(path)
     except OSError as error:
         raise StepError("cannot make the rescue directory %s: %s" % (one_line(path, 80), error.strerror)) from None
+    _check_private(path)
+
+
+def _check_private(path: str) -> None:
+    facts = os.lstat(path)
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
         raise StepError("the rescue directory %s must be a directory of our own with mode 0700" % one_line(path, 80))
 

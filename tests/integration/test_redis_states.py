@@ -225,6 +225,8 @@ def test_misconf_of_an_unwritable_directory_keeps_50_of_50_keys(make: t.Callable
     with pytest.raises(StepError, match="ran and failed"):
         redis.act("save", timeout=10.0)
     assert not redis.rescue(elsewhere, check=True)["proven"]
+    with pytest.raises(StepError, match="mode 0700"):
+        redis.rescue(Path(tempfile.gettempdir()), check=True)
     assert not elsewhere.exists()
     copy = redis.rescue(elsewhere)
     assert (copy["keys"], copy["proven"]) == (50, True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from .errors import LabError
 
 MARKER = ".somabrain-lab"
-PRIVATE = ("secrets", "redis", "postgres", "ltm", "run", "rescue")
+PRIVATE = ("secrets", "redis", "postgres", "ltm", "run")
 DATABASE = {"v1": ("somabrain", "soma"), "v2": ("somabrain", "somabrain")}
 
 Settings = t.Dict[str, t.Any]
