@@ -57,7 +57,9 @@ def _sentence(before: t.Mapping[str, t.Any]) -> str:
     findings = list(before.get("findings") or [])
     for check in before.get("checks") or []:
         findings += check.get("findings") or []
-    texts = [str(one.get("text")) for one in findings if one.get("state") != "well"]
+    # What was not looked at, for want of another, comes after what was seen; alone it still is the reason.
+    told = [one for one in findings if one.get("state") != "well"]
+    texts = [str(one.get("text")) for one in [one for one in told if one.get("name") != "needs"] or told]
     return "; ".join(dict.fromkeys(texts)) or "no finding"
 
 

@@ -94,15 +94,17 @@ def target_of(outcome: Plain) -> str:
 
 
 def _facts(outcome: Plain) -> list[tuple[str, str]]:
+    green = outcome.get("green", outcome.get("outcome") in GREEN_OUTCOMES)
     facts = [
         ("Found", _found(outcome.get("before"))),
         *[("Refused" if outcome.get("outcome") == "refused" else "Because", _reason(one)) for one in _dicts(outcome.get("reasons"))[:4]],
-        ("Done", _done(outcome)),
-        ("Failed", _failure(outcome.get("failure"))),
+        # A begun act that did not end well is no deed.
+        ("Done" if green or outcome.get("check_mode") else "Tried", _done(outcome)),
+        ("Failed", _failure(outcome)),
         ("Lost", _text(outcome.get("loss"))),
         ("Proven", _proven(outcome)),
         ("Kept", _kept(outcome)),
-        ("Undo", str(outcome.get("undo") or "")),
+        ("Undo", str(outcome.get("undo") or "") if outcome.get("acts") else ""),
         ("Ledger", str(outcome.get("not_written") or "")),
         ("Fenced", "another run took this target over meanwhile" if outcome.get("fenced") else ""),
         ("Page", _page(outcome.get("escalation"))),
@@ -131,6 +133,7 @@ def _found(before: t.Any) -> str:
     for check in _dicts(before.get("checks")):
         findings += _dicts(check.get("findings"))
     # What could not be looked at because something else is sick tells nothing new.
+    findings = [one for one in findings if one.get("name") != "needs"] or findings
     worst = "sick" if any(one.get("state") == "sick" for one in findings) else "unknown"
     bad = list(dict.fromkeys(str(one.get("text")) for one in findings if one.get("state") == worst))
     state = " ".join(str(before[key]) for key in ("health", "state") if before.get(key))
@@ -149,8 +152,11 @@ def _done(outcome: Plain) -> str:
     return ", ".join(words)
 
 
-def _failure(failure: t.Any) -> str:
-    if not isinstance(failure, dict) or not failure.get("msg"):
+def _failure(outcome: Plain) -> str:
+    failure = outcome.get("failure")
+    # What stands among the reasons is not told twice.
+    told = [_reason(one) for one in _dicts(outcome.get("reasons"))]
+    if not isinstance(failure, dict) or not failure.get("msg") or (told and failure.get("reasons")) or failure["msg"] in told:
         return ""
     return f"{failure['msg']} (task: {failure.get('task') or 'unknown'})"
 

@@ -90,10 +90,26 @@ def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
         ({"failure": {"task": "act | Start", "msg": "it did not start"}}, "Failed  it did not start (task: act | Start)"),
         ({"loss": {"text": "3 keys", "approved": True}}, "Lost    3 keys"),
         ({"acts": [{"kind": "act", "action": "save"}, {"kind": "undo", "action": "save"}]}, "Done    save, put back save"),
+        ({"outcome": "failed", "green": False}, "Tried   start"),
         ({"check_mode": True, "verdict": {"actions": ["start"]}}, "Done    nothing (rehearsal); would: start"),
         (
             {"before": {"checks": [{"findings": [{"state": "unknown", "text": "left out"}, {"state": "sick", "text": "dead"}]}]}},
             "Found   dead",
+        ),
+        (
+            {
+                "before": {
+                    "checks": [
+                        {
+                            "findings": [
+                                {"name": "x", "state": "unknown", "text": "mute"},
+                                {"name": "needs", "state": "unknown", "text": "y"},
+                            ]
+                        }
+                    ]
+                }
+            },
+            "Found   mute\n",
         ),
         ({"fenced": True}, "Fenced  another run"),
         ({"not_written": "disk full"}, "Ledger  disk full"),
@@ -101,6 +117,14 @@ def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
 )
 def test_each_part_of_an_outcome_has_its_line(more: dict[str, t.Any], line: str) -> None:
     assert f"\n│ {line}" in text_of({**RECOVERED, **more})
+
+
+def test_a_refusal_is_told_once() -> None:
+    reasons = [{"code": "no_room", "text": "the disk is full"}]
+    failure = {"task": "x", "msg": "no_room: the disk is full", "reasons": reasons}
+    text = text_of({"outcome": "refused", "target": "lab/redis", "reasons": reasons, "failure": failure, "undo": "nothing to put back"})
+    assert text.count("the disk is full") == 1
+    assert "Undo" not in text
 
 
 def test_without_utf8_it_is_drawn_in_ascii() -> None:

@@ -103,6 +103,12 @@ def test_only_a_sick_state_with_a_known_act_is_acted_on(
     assert (found, reasons[0]["code"] if reasons else None) == (to_do, code)
 
 
+def test_a_refusal_does_not_tell_what_was_not_looked_at() -> None:
+    left_out = {"name": "needs", "state": "unknown", "text": "not looked at"}
+    _todo, (reason,) = judge_before({**SICK, "actions": [], "checks": [{"findings": [left_out]}]}, {})
+    assert reason["text"] == "down_clean: no process"
+
+
 def test_a_refusal_of_a_remedy_speaks_its_own_words() -> None:
     given_words = {"code": "state_not_handled", "text": "the base is damaged", "unblock": "restore", "next_command": "do it"}
     _todo, (reason,) = judge_before(SICK, {"down_clean": given_words})
