@@ -38,15 +38,17 @@ def run(params: Params, check: bool) -> Result:
         if params["run_id"]:
             result["steps"] = ledger.journal_of(params["run_id"])
     result["chain"] = {"whole": broken is None, "broken_at": broken, "records": count["records"], "head": head["hash"]}
-    return dict(result, stage="assess", say=[] if params["quiet"] else _say(result, time.time()))
+    return dict(result, stage="assess", say=[] if params["quiet"] else _say(result, params["state_dir"], time.time()))
 
 
-def _say(result: t.Mapping[str, t.Any], now: float) -> list[str]:
-    lines = [_line(row) for row in result["runs"]] or ["no run is recorded"]
+def _say(result: t.Mapping[str, t.Any], state_dir: str, now: float) -> list[str]:
+    lines = [_line(row) for row in result["runs"]] or ["no run is recorded in %s" % one_line(state_dir, 200)]
     lines += [_step_line(row) for row in result.get("steps") or []]
     lines += [_lease_line(one, now) for one in result["leases"]]
     lines += ["still owed: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"]) for one in result["owed"]]
     chain = result["chain"]
+    if not chain["records"]:
+        return lines + ["its chain is empty: nothing was verified"]
     if chain["whole"]:
         return lines + ["the chain of %d records is whole, head %s" % (chain["records"], chain["head"][:16])]
     return lines + ["THE CHAIN IS BROKEN at record %d: what comes from there on was altered" % chain["broken_at"]]

@@ -105,7 +105,7 @@ def test_only_a_sick_state_with_a_known_act_is_acted_on(
 
 def test_a_refusal_does_not_tell_what_was_not_looked_at() -> None:
     left_out = {"name": "needs", "state": "unknown", "text": "not looked at"}
-    _todo, (reason,) = judge_before({**SICK, "actions": [], "checks": [{"findings": [left_out]}]}, {})
+    _todo, (reason,) = judge_before({**SICK, "actions": [], "checks": [{"name": "api", "findings": [left_out]}]}, {})
     assert reason["text"] == "down_clean: no process"
 
 

@@ -523,4 +523,7 @@ def test_history_lists_newest_first_and_shows_the_steps_of_one_run(state: Path) 
     one = history.run(defaults(history, state_dir=str(state), run_id="R1"), False)
     assert [row["run_id"] for row in one["runs"]] == ["R1"]
     assert [row["kind"] for row in one["steps"]] == ["open", "guard", "begin", "close"]
-    assert history.run(defaults(history, state_dir=str(state / "none")), False)["say"][0] == "no run is recorded"
+    assert history.run(defaults(history, state_dir=str(state / "none")), False)["say"] == [
+        f"no run is recorded in {state}/none",
+        "its chain is empty: nothing was verified",
+    ]
