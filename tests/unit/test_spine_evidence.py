@@ -72,7 +72,7 @@ def test_no_text_makes_redaction_slow(tmp_path: Path, text: str) -> None:
         ({"kind": "file", "path": "/nonexistent"}, "No such file"),
         ({"kind": "file", "path": "/"}, "irectory"),
         ({"kind": "file", "path": "/dev/zero"}, "not a regular file"),
-        ({"kind": "file", "path": "a\0b"}, "null byte"),
+        ({"kind": "file", "path": "a\0b"}, "null"),
         ({"kind": "file"}, "needs a path"),
         ({"kind": "command", "argv": ["/nonexistent/tool"]}, "No such file"),
         ({"kind": "command", "argv": []}, "needs an argv"),
