@@ -15,6 +15,7 @@ import shutil
 import stat
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
@@ -97,7 +98,17 @@ def _state(path: str, reserve_bytes: int, check: bool) -> tuple[list[Item], bool
     if problem:
         return [item(name, False, "", problem)], made
     reserve, reserved = _reserve(os.path.join(path, RESERVE), reserve_bytes, check)
-    return [item(name, True, "is private and writable"), reserve], made or reserved
+    return [item(name, True, "is private and writable"), _ledger(path), reserve], made or reserved
+
+
+def _ledger(path: str) -> Item:
+    try:
+        # Read as in check mode: what is there may not be changed by this look.
+        with open_ledger(path, True) as ledger:
+            ledger.leases()
+    except StepError as error:
+        return item("ledger", False, "", one_line(error, 300))
+    return item("ledger", True, "can be read")
 
 
 def _state_problem(path: str, found: os.stat_result) -> str:

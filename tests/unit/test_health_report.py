@@ -148,8 +148,17 @@ def test_a_link_in_place_of_the_reserve_is_not_followed(tmp_path: Path) -> None:
     victim.write_text("precious")
     (state_dir / "reserve").symlink_to(victim)
     result = access(state_dir=str(state_dir))
-    assert [item["ok"] for item in result["items"]] == [True, False]
+    assert [item["ok"] for item in result["items"]] == [True, True, False]
     assert victim.read_text() == "precious"
+
+
+def test_a_ledger_that_cannot_be_read_is_told_before_an_incident(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    state_dir.mkdir(mode=0o700)
+    (state_dir / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    wrong = [item for item in access(state_dir=str(state_dir))["items"] if not item["ok"]]
+    assert [item["name"] for item in wrong] == ["ledger"]
+    assert "file is not a database" in wrong[0]["text"]
 
 
 def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path) -> None:
