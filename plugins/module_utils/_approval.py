@@ -25,7 +25,7 @@ def issue(plan: t.Mapping[str, t.Any], key: bytes, *, expires: int) -> str:
 
 
 def _mac(stem: str, key: bytes) -> str:
-    return hmac.new(key, stem.encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.new(key, stem.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
 
 def judge_approval(
@@ -36,7 +36,7 @@ def judge_approval(
         return reason("approval_needed", "this plan may lose data and needs an approval: %s" % plan["text"], token=fresh, plan=plan)
     stem, _dot, mac = token.rpartition(".")
     parts = stem.split(".")
-    if len(parts) != 3 or not hmac.compare_digest(mac.encode(), _mac(stem, key).encode()):
+    if len(parts) != 3 or not hmac.compare_digest(mac.encode("utf-8", "surrogatepass"), _mac(stem, key).encode()):
         return reason("approval_other_target", "this approval was not given here, or it was altered", token=fresh, plan=plan)
     if parts[0] != digest(plan["target"]):
         return reason("approval_other_target", "this approval was given for another target", token=fresh, plan=plan)
