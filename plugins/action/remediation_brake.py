@@ -32,7 +32,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         reasons = judge_storm(params["healths"], params["max_share"], params["min_hosts"])
         if not reasons:
             return {"changed": False, "stage": "guard", "say": []}
-        return refused_run(reasons, resolved(task_vars or {}, self._templar), component=params["component"])
+        known = resolved(task_vars or {}, self._templar)
+        return refused_run(reasons, known, component=params["component"], hosts=sorted(params["healths"]))
 
 
 def judge_storm(healths: t.Mapping[str, str], max_share: float, min_hosts: int) -> list[dict[str, t.Any]]:

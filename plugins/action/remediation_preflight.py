@@ -12,9 +12,14 @@ from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import input_reasons, refused_run, resolved
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
+    input_reasons,
+    refused_run,
+    resolved,
+    write_outcome_file,
+)
 
-SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}}
+SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}, "component": {"type": "str", "default": ""}}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -31,9 +36,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
             text = f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"
             reasons.append(reason("no_host_matched", text))
+        if not reasons and params["component"]:
+            reasons += self._announce(str(params["component"]), matched, task_vars)
         if not reasons:
             return {"changed": False, "hosts": matched}
         return refused_run(reasons, task_vars, target=str(params["hosts"]))
+
+    def _announce(self, component: str, hosts: list[str], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        """Write the outcome that holds where a play ends before its run is opened: an earlier one must not be taken for it."""
+        note = "the play ended before this run was opened: see its error, for example a variable of a wrong type"
+        for host in hosts:
+            outcome = {
+                "schema": 1, "outcome": "failed", "green": False, "host": host, "component": component, "target": f"{host}/{component}",
+                "note": note, "reasons": [], "acts": [], "seconds": 0.0, "closed_at": None, "check_mode": self._task.check_mode,
+            }  # fmt: skip
+            try:
+                write_outcome_file(outcome, dict(task_vars, ansible_play_hosts_all=hosts))
+            except OSError as error:
+                return [reason("bad_input", f"remediation_outcome_file cannot be written: {error}")]
+        return []
 
     def _matched(self, pattern: str, task_vars: dict[str, t.Any]) -> list[str]:
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)

@@ -126,8 +126,10 @@ def refused(reasons: list[dict[str, t.Any]], task_vars: Vars, host: str) -> Resu
     return {"failed": True, "changed": False, "reasons": filled, "stage": "guard", "msg": f"{filled[0]['code']}: {filled[0]['text']}"}
 
 
-def refused_run(reasons: list[dict[str, t.Any]], task_vars: Vars, *, component: str = "", target: str = "") -> Result:
-    """Return the failed result of a refusal before any run was opened, its outcome written and published like any other."""
+def refused_run(
+    reasons: list[dict[str, t.Any]], task_vars: Vars, *, component: str = "", target: str = "", hosts: t.Sequence[str] = ()
+) -> Result:
+    """Return the failed result of a refusal before any run was opened, its outcome written for each of *hosts*, or once."""
     result = refused(reasons, task_vars, "")
     outcome = {
         "schema": 1, "outcome": "refused", "green": False, "target": target or component, "host": "", "component": component,
@@ -135,6 +137,8 @@ def refused_run(reasons: list[dict[str, t.Any]], task_vars: Vars, *, component: 
         "check_mode": bool(task_vars.get("ansible_check_mode")),
     }  # fmt: skip
     outcome["controller_file"] = write_outcome_file(outcome, task_vars)
+    for host in hosts:
+        write_outcome_file(dict(outcome, host=host, target=f"{host}/{component}"), dict(task_vars, ansible_play_hosts_all=list(hosts)))
     return dict(result, outcome=outcome)
 
 

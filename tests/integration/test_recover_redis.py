@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -523,3 +524,15 @@ def test_a_storm_is_not_acted_on_and_a_single_fall_is(farm: Farm) -> None:
     runs = farm.play(hosts)
     assert [runs[redis.name].word for redis in servers] == ["recovered"] + ["nothing_to_do"] * 3, runs["lab"].text
     assert [redis.pid for redis in servers[1:]] == pids
+
+
+def test_a_wrong_type_leaves_no_earlier_outcome_to_be_taken_for_this_one(farm: Farm) -> None:
+    redis = farm.make("typed").start()
+    keys = redis.write(50)
+    file = farm.folder / "typed.json"
+    assert redis.recover(remediation_outcome_file=str(file)).rc == 0
+    assert json.loads(file.read_text())["outcome"] == "nothing_to_do"
+    assert redis.recover(remediation_outcome_file=str(file), redis_recovery_storm_hosts="many").rc == 2
+    told = json.loads(file.read_text())
+    assert (told["outcome"], told["green"], told["target"]) == ("failed", False, "typed/redis")
+    assert redis.has(keys)
