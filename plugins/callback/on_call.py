@@ -243,6 +243,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         data = data_of(result)
         for text, colour in view.sentences(data):
             self._line(result, str(data.get("stage") or ""), text, colour)
+        for row in view.table_of(data, self._width()):
+            self._write(row)
         outcome = data.get("outcome")
         if isinstance(outcome, dict) and outcome.get("outcome"):
             self._outcomes[view.target_of(outcome)] = outcome

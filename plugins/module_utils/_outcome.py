@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._approval import exceeds
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import GREEN
 
 Facts = t.Mapping[str, t.Any]
@@ -26,7 +27,7 @@ def judge_outcome(
     """Return the outcome of a run.
 
     acts, undone: what was begun and what was begun to be put back; after: the last look, with `proven`;
-    failure: {task, msg, reasons, lost} of the first task that failed (lost: its connection), or {}; loss: {text, approved} or {}.
+    failure: {task, msg, reasons, lost} of the first task that failed (lost: its connection), or {}; loss: as `declared` gives it.
     """
     if not verdict:
         return "refused" if failure.get("reasons") else "failed"
@@ -43,7 +44,9 @@ def judge_outcome(
 
 def _judge_failure(acts: t.Sequence[str], undone: t.Sequence[str], failure: Facts, undo_ok: bool) -> str:
     if undone:
-        return "undone" if undo_ok else "failed"
+        # Who still has to choose among plans is asked, whatever had been made ready for them and was put back.
+        asked = any(str(one.get("code")).startswith("approval_") for one in failure.get("reasons") or [])
+        return ("refused" if asked else "undone") if undo_ok else "failed"
     if failure.get("lost") and acts:
         return "unproven"
     # A gate may refuse a later act; what was done before it is named with the refusal.
@@ -52,8 +55,46 @@ def _judge_failure(acts: t.Sequence[str], undone: t.Sequence[str], failure: Fact
 
 def _judge_proof(after: Facts, loss: Facts) -> str:
     if after.get("health") == "well" and after.get("proven"):
-        return "recovered_with_loss" if loss.get("text") else "recovered"
+        return "recovered_with_loss" if is_lossy(loss) else "recovered"
     return "failed" if after.get("health") == "sick" else "unproven"
+
+
+def declared(given: Facts, approval: Facts) -> dict[str, t.Any]:
+    """Return the loss of a run in its one form: {count, exact, unit, text, approved, known_before, present_after}.
+
+    given: what the remedy declares, {} for no loss; a count that is not given is unknown (None).
+    approval: the plan that this run had approved {loss, tolerance}, or {}; more than it said is not approved.
+    """
+    count = _number(given.get("count")) if given else 0
+    approved = _flag(given["approved"]) if "approved" in given else bool(given and approval)
+    if count is not None and exceeds(count, approval.get("loss") or {}, approval.get("tolerance") or 0):
+        approved = False
+    return {
+        "count": count,
+        "exact": count is not None and (not given or _flag(given.get("exact"))),
+        "unit": str(given.get("unit") or ""),
+        "text": str(given.get("text") or ""),
+        "approved": approved,
+        "known_before": _number(given.get("known_before")),
+        "present_after": _number(given.get("present_after")),
+    }
+
+
+def _number(value: t.Any) -> t.Optional[int]:
+    """Return a count, None for what is none; a template may have made a text of it."""
+    try:
+        return int(value) if int(value) >= 0 else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _flag(value: t.Any) -> bool:
+    return str(value).lower() not in ("", "false", "no", "0", "none")
+
+
+def is_lossy(loss: Facts) -> bool:
+    """Tell whether a declared loss is one: something, or nothing that was counted exactly."""
+    return bool(loss) and (loss.get("count") != 0 or not loss.get("exact"))
 
 
 def is_green(outcome: str, loss: Facts) -> bool:

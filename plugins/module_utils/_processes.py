@@ -79,9 +79,17 @@ def provably_dead(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) ->
 
 def controller_gone(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
     """Tell whether the controller *holder* ran on this machine and is gone; a worker of it may live on."""
-    if not holder.get("boot_id") or any(holder.get(key) != here.get(key) for key in ("boot_id", "pid_namespace", "node")):
-        return False
-    return holder.get("start_ticks") is None or start_ticks(int(holder["pid"])) != holder["start_ticks"]
+    return _was_here(holder, here) and (holder.get("start_ticks") is None or start_ticks(int(holder["pid"])) != holder["start_ticks"])
+
+
+def is_alive(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether the controller *holder* runs on this machine (*here*: `machine`) and is alive; False when nothing can be told."""
+    ticks = holder.get("start_ticks")
+    return _was_here(holder, here) and ticks is not None and start_ticks(int(holder["pid"])) == ticks
+
+
+def _was_here(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
+    return bool(holder.get("boot_id")) and all(holder.get(key) == here.get(key) for key in ("boot_id", "pid_namespace", "node"))
 
 
 def _command_of(pid: int) -> str:

@@ -10,7 +10,9 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import store
 from ansible_collections.somabrain.incident_response.plugins.module_utils._freeze import judge_freeze, load_flags
+from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import PASSIVE
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, spend_reserve
+from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import is_alive, machine, marked
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 
 # How long after an act's own deadline its lease still stands.
@@ -45,6 +47,17 @@ LIMITS: dict[str, t.Any] = {
 def keep_evidence(state_dir: str, run_id: str, captured: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """Store evidence of a run on its keeper, spending the reserve file on a full disk; see `_evidence.store`."""
     return store(os.path.join(state_dir, "evidence", run_id), captured, lambda: spend_reserve(state_dir))
+
+
+def working(ledger: Ledger, held: t.Mapping[str, t.Any], now: float) -> list[int]:
+    """Return the living processes here of the run that holds a lease.
+
+    A run that only waits holds its lease no longer than any other; its controller, where it is here, then tells that it lives.
+    """
+    waits = [row for row in ledger.journal_of(held["run_id"]) if row["kind"] == "begin"][-1:]
+    waiting = waits and waits[0]["body"]["action"] in PASSIVE and now < waits[0]["at"] + waits[0]["body"]["deadline"]
+    controller = held["controller"]
+    return marked(held["run_id"]) + ([int(controller["pid"])] if waiting and is_alive(controller, machine()) else [])
 
 
 def budget_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
-from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_green, judge_outcome, rung
+from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import declared, is_green, judge_outcome, rung
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, budget_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
@@ -56,7 +56,7 @@ def run(params: Params, check: bool) -> Result:
         if "outcome" not in outcome:
             # What the guard allowed may have been begun; only the ledger knows.
             allowed = params["verdict"].get("actions") or [] if params["verdict"].get("proceed") else []
-            outcome.update(_judged(params, [{"kind": "act", "action": action} for action in allowed], check), acts=[])
+            outcome.update(_judged(params, [{"kind": "act", "action": action} for action in allowed], outcome["loss"], check), acts=[])
         outcome.update(outcome=_not_written(outcome["outcome"]), green=False, not_written=str(error))
     return {"changed": False, "outcome": outcome, "stage": "close", "say": []}
 
@@ -86,7 +86,8 @@ def _compose(params: Params, check: bool, now: float) -> dict[str, t.Any]:
         "reasons": params["verdict"].get("reasons") or failure.get("reasons") or opened.get("reasons") or [],
         "after": params["after"],
         "failure": failure,
-        "loss": params["loss"],
+        "approved_plan": params["verdict"].get("plan") or "",
+        "loss": declared(params["loss"], {}),
         "evidence": opened.get("evidence") or {},
         "undo": params["undo"],
         "proof": params["proof"],
@@ -98,11 +99,12 @@ def _compose(params: Params, check: bool, now: float) -> dict[str, t.Any]:
 def _record(params: Params, outcome: dict[str, t.Any], check: bool, now: float) -> None:
     opened = params["run"]
     if not opened.get("run_id"):
-        outcome.update(_judged(params, [], check))
+        outcome.update(_judged(params, [], outcome["loss"], check))
         return
     with open_ledger(params["state_dir"], check) as ledger:
-        acts = _acts(ledger, opened["run_id"])
-        outcome.update(_judged(params, acts, check), acts=acts)
+        acts, approval = _acts(ledger, opened["run_id"]), _approval(ledger, opened["run_id"])
+        outcome.update(approved_plan=approval.get("plan") or outcome["approved_plan"], loss=declared(params["loss"], approval))
+        outcome.update(_judged(params, acts, outcome["loss"], check), acts=acts)
         outcome["escalation"] = _escalation(ledger, params, outcome, now)
         if not check:
             with ledger.transaction():
@@ -118,14 +120,18 @@ def _acts(ledger: Ledger, run_id: str) -> list[dict[str, t.Any]]:
     ]
 
 
-def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], check: bool) -> dict[str, t.Any]:
+def _approval(ledger: Ledger, run_id: str) -> dict[str, t.Any]:
+    """Return the plan that this run had approved {plan, text, loss, tolerance}, the last where there were more, {} for none."""
+    found = [row["body"] for row in ledger.journal_of(run_id) if row["kind"] == "approved"]
+    return dict(found[-1]) if found else {}
+
+
+def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], loss: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
     begun, undone = ([act["action"] for act in acts if act["kind"] == kind] for kind in ("act", "undo"))
     # A run that never got its lease has no verdict, but it has reasons.
     failure = params["failure"] or ({"reasons": params["run"]["reasons"]} if params["run"].get("reasons") else {})
-    word = judge_outcome(
-        params["verdict"], begun, undone, params["after"], failure, undo_ok=params["undo_ok"], check=check, loss=params["loss"]
-    )
-    return {"outcome": word, "green": is_green(word, params["loss"]), "acts": list(acts)}
+    word = judge_outcome(params["verdict"], begun, undone, params["after"], failure, undo_ok=params["undo_ok"], check=check, loss=loss)
+    return {"outcome": word, "green": is_green(word, loss), "acts": list(acts)}
 
 
 def _escalation(ledger: Ledger, params: Params, outcome: t.Mapping[str, t.Any], now: float) -> dict[str, t.Any]:
@@ -145,7 +151,7 @@ def _close(ledger: Ledger, params: Params, outcome: dict[str, t.Any], now: float
     if outcome["fenced"] and (outcome["acts"] or outcome["outcome"] != "refused"):
         # Another run holds the target now: what this one saw last proves nothing any more.
         outcome.update(outcome="unproven", green=False)
-    body = {key: outcome[key] for key in ("outcome", "seconds", "reasons", "failure", "loss", "annotations", "fenced")}
+    body = {key: outcome[key] for key in ("outcome", "seconds", "reasons", "failure", "loss", "approved_plan", "annotations", "fenced")}
     after = {key: params["after"].get(key) for key in ("health", "state", "identity", "passes", "proven")}
     outcome["journal_hash"] = ledger.append(opened["run_id"], "close", dict(body, after=after, proof=params["proof"]), now)
     ended = (now, outcome["outcome"], opened["run_id"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import PASSIVE
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, MARGIN, WHERE, stops
@@ -54,10 +55,18 @@ def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any
     return reasons if params["purpose"] == "act" else [one for one in reasons if one["code"] == "kill_switch"]
 
 
-def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
-    opened, until = params["run"], now + params["deadline"]
+def _hold(opened: t.Mapping[str, t.Any], action: str, deadline: float, now: float) -> tuple[float, t.Optional[float]]:
+    """Return (until when the lease stands, when the act is surely over or None), in seconds since the epoch."""
+    if action in PASSIVE:
+        # A wait leaves nothing half done, so after a dead run nobody has to sit out its deadline.
+        return now + float(opened.get("lease_seconds") or 0), None
     # The lease outlives the verification too, so that no other run acts on what this one still looks at.
-    ends_at = until + MARGIN + float(opened.get("verify_seconds") or 0)
+    return now + deadline + MARGIN + float(opened.get("verify_seconds") or 0), now + deadline
+
+
+def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
+    opened = params["run"]
+    ends_at, until = _hold(opened, params["action"], params["deadline"], now)
     if not ledger.renew(opened, "begin %s" % params["action"], ends_at, until, now):
         return [reason("fenced", "the lease of run %s was taken over; %s was not begun" % (opened["run_id"], params["action"]))]
     kind = "begin" if params["purpose"] == "act" else "undo"

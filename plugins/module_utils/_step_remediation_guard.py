@@ -16,7 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._ledge
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, keep_evidence, stops
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     WHERE,
@@ -25,6 +25,23 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     captured={"type": "list", "elements": "dict", "default": []},
     refusals={"type": "dict", "default": {}},
     expected_loss={"type": "str", "default": ""},
+    plans={
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "text": {"type": "str", "required": True},
+            "loss": {
+                "type": "dict",
+                "default": {},
+                "options": {"count": {"type": "int"}, "unit": {"type": "str", "default": ""}, "exact": {"type": "bool", "default": False}},
+            },
+            "binds": {"type": "dict", "default": {}},
+            "counts": {"type": "dict", "default": {}},
+            "tolerance": {"type": "float", "default": 0.0},
+        },
+    },
     approval={"type": "str", "default": "", "no_log": False},
     approval_seconds={"type": "int", "default": 900},
     without_evidence={"type": "str", "default": ""},
@@ -34,12 +51,13 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, verdict: {proceed, reasons, actions, approved}, run, stage, say}."""
+    """Return {changed, verdict: {proceed, reasons, actions, approved, plan}, run, stage, say}. Raises StepError for crooked plans."""
     now = time.time()
+    _check_plans(params)
     opened = params["run"]
     if not opened.get("ok"):
         reasons = opened.get("reasons") or [reason("ledger_unusable", "the run was not opened")]
-        return _result(params, {"proceed": False, "reasons": reasons, "actions": [], "approved": ""}, opened)
+        return _result(params, {"proceed": False, "reasons": reasons, "actions": [], "approved": "", "plan": ""}, opened)
     evidence = opened.get("evidence") or {} if check else _keep_before(params)
     with open_ledger(params["state_dir"], check) as ledger:
         if check:
@@ -74,26 +92,55 @@ def _judge(ledger: Ledger, params: Params, evidence: t.Mapping[str, t.Any], now:
     if to_do:
         reasons = reasons + judge_evidence(evidence, params["without_evidence"])
         reasons = reasons + stops(ledger, params, actions[0], now)
-    approved = ""
-    if to_do and not reasons and params["expected_loss"]:
-        reasons, approved = _judge_approval(ledger, params, actions, now)
-    return {"proceed": to_do and not reasons, "reasons": reasons, "actions": actions, "approved": approved}
+    plans = _plans(params, actions) if to_do and not reasons else []
+    plan: t.Optional[_approval.Plan] = None
+    if plans:
+        plan, refusal = _judge_approval(ledger, params, plans, now)
+        reasons = [refusal] if refusal else []
+    approved = {"approved": params["approval"], "plan": plan["name"]} if plan else {"approved": "", "plan": ""}
+    return dict(approved, proceed=to_do and not reasons, reasons=reasons, actions=actions)
 
 
-def _judge_approval(ledger: Ledger, params: Params, actions: list[str], now: float) -> tuple[list[dict[str, t.Any]], str]:
-    plan = {
+def _check_plans(params: Params) -> None:
+    plans = params["plans"]
+    wrong = [plan["name"] for plan in plans if not _counts_are_whole(plan) or (plan.get("tolerance") or 0) < 0]
+    if wrong:
+        raise StepError("plan %s: counts are whole numbers of 0 or more, and so is its tolerance at least" % one_line(wrong[0]))
+    if len({plan["name"] for plan in plans}) < len(plans) or not all(plan["name"] for plan in plans):
+        raise StepError("each of the plans needs a name of its own")
+    if plans and params["expected_loss"]:
+        raise StepError("give either plans or expected_loss")
+
+
+def _counts_are_whole(plan: _approval.Plan) -> bool:
+    counts = list((plan.get("counts") or {}).values()) + [(plan.get("loss") or {}).get("count") or 0]
+    return all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+
+
+def _plans(params: Params, actions: list[str]) -> list[_approval.Plan]:
+    """Return the plans with all that an approval is bound to; the single one of `expected_loss` is named so."""
+    given = params["plans"]
+    if not given and params["expected_loss"]:
+        given = [{"name": "expected_loss", "text": params["expected_loss"]}]
+    common = {
         "target": {key: params["run"][key] for key in ("host", "component")},
         "identity": params["before"].get("identity") or {},
         "state": params["before"].get("state"),
         "acts": actions,
-        "text": params["expected_loss"],
+        # A person chose among these; where there is another choice now, it is asked for again.
+        "offered": sorted(plan["name"] for plan in given),
     }
+    return [dict(common, **plan) for plan in given]
+
+
+def _judge_approval(
+    ledger: Ledger, params: Params, plans: t.Sequence[_approval.Plan], now: float
+) -> tuple[t.Optional[_approval.Plan], t.Optional[dict[str, t.Any]]]:
     key, lasting = _approval_key(ledger)
     # A token of a key that is not kept would approve nothing.
-    fresh = _approval.issue(plan, key, expires=int(now) + params["approval_seconds"]) if lasting else ""
+    offered = _approval.offers(plans, key if lasting else b"", int(now) + params["approval_seconds"])
     used = {json.loads(row["body"])["token"] for row in ledger.rows("select body from journal where kind='approved'")}
-    refusal = _approval.judge_approval(params["approval"], plan, key, now=now, used=used, fresh=fresh)
-    return ([refusal], "") if refusal else ([], params["approval"])
+    return _approval.judge_approval(params["approval"], plans, key, now=now, used=used, offered=offered)
 
 
 def _approval_key(ledger: Ledger) -> tuple[bytes, bool]:
@@ -115,8 +162,16 @@ def _write_down(ledger: Ledger, params: Params, verdict: dict[str, t.Any], now: 
     before = {key: params["before"].get(key) for key in ("health", "state", "identity", "findings", "actions")}
     ledger.append(opened["run_id"], "guard", dict(verdict, before=before, overrides=overrides), now)
     if verdict["approved"] and verdict["proceed"]:
-        ledger.append(opened["run_id"], "approved", {"token": verdict["approved"], "loss": params["expected_loss"]}, now)
+        ledger.append(opened["run_id"], "approved", dict(_approved_plan(params, verdict["plan"]), token=verdict["approved"]), now)
     return verdict
+
+
+def _approved_plan(params: Params, name: str) -> dict[str, t.Any]:
+    """Return what the journal keeps of an approved plan: plan (its name), text, loss, tolerance."""
+    for plan in params["plans"]:
+        if plan["name"] == name:
+            return {"plan": name, "text": plan["text"], "loss": plan.get("loss") or {}, "tolerance": plan.get("tolerance") or 0}
+    return {"plan": name, "text": params["expected_loss"], "loss": {}, "tolerance": 0}
 
 
 def _result(params: Params, verdict: dict[str, t.Any], opened: dict[str, t.Any]) -> Result:

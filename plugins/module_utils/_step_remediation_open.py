@@ -11,8 +11,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _evidence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
-from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import marked
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import keep_evidence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import keep_evidence, working
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -43,7 +42,7 @@ def run(params: Params, check: bool) -> Result:
             "owed": [row for row in ledger.owed(params["host"]) if row["component"] == params["component"]],
         }
     opened = {key: params[key] for key in ("run_id", "host", "component", "remedy", "owner")}
-    opened.update(lease, opened_at=now, verify_seconds=params["verify_seconds"], **known)
+    opened.update(lease, opened_at=now, verify_seconds=params["verify_seconds"], lease_seconds=params["lease_seconds"], **known)
     if lease["ok"]:
         opened["evidence"] = _keep(params, check) if params["keeper_is_target"] else {}
     return {"changed": lease["ok"] and not check, "run": opened, "stage": "open", "say": _say(opened, check)}
@@ -72,7 +71,7 @@ def _judge(ledger: Ledger, params: Params, now: float) -> tuple[t.Optional[dict[
     verdict = judge_lease(
         held,
         now=now,
-        processes=marked(held["run_id"]) if held else (),
+        processes=working(ledger, held, now) if held else (),
         controller_dead=bool(held) and held["run_id"] in params["dead_runs"] if held else False,
         takeover=params["takeover"],
     )

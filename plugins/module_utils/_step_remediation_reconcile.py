@@ -11,7 +11,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._freeze import judge_freeze, load_flags
 from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
-from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import marked
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import working
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -56,9 +56,8 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
     held: list[Result] = []
     for lease in ledger.leases():
         if lease["host"] == params["host"]:
-            verdict = judge_lease(
-                lease, now=now, processes=marked(lease["run_id"]), controller_dead=lease["run_id"] in params["dead_runs"]
-            )
+            alive = working(ledger, lease, now)
+            verdict = judge_lease(lease, now=now, processes=alive, controller_dead=lease["run_id"] in params["dead_runs"])
             (abandoned if verdict["take"] else held).append(dict(lease, proof=verdict["proof"], reason=verdict["reason"]))
     # Nothing is ended under the hands of a run that holds the component now.
     busy = {lease["component"] for lease in held}

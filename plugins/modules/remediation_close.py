@@ -65,7 +65,10 @@ options:
     type: str
     default: ""
   loss:
-    description: What was lost (text, approved).
+    description:
+      - What was lost (count, unit, exact, text, approved, known_before, present_after); empty for nothing.
+      - A count that is left out is unknown, one that is not exact is a loss also when it is 0.
+      - Where approved is left out, it is whether this run had a plan approved; more than that plan's exact count is not approved.
     type: dict
     default: {}
   verified:

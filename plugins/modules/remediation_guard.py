@@ -44,6 +44,51 @@ options:
     description: What acting may lose, as a sentence; empty when nothing. A loss needs an approval.
     type: str
     default: ""
+  plans:
+    description:
+      - What could be done where every way may lose data, the recommended one first; one of them needs an approval.
+      - Each gets a token of its own, bound to host, component, identity, state, acts, the names of all plans and to what C(binds) says.
+      - Not together with O(expected_loss), which is one plan that is bound to its sentence.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The plan's name; RV(verdict.plan) when it is approved.
+        type: str
+        required: true
+      text:
+        description: What would be done, as a sentence. It is shown, not bound, where O(plans[].binds) or O(plans[].counts) are given.
+        type: str
+        required: true
+      loss:
+        description: What would be lost.
+        type: dict
+        default: {}
+        suboptions:
+          count:
+            description: How many; left out where that is not known.
+            type: int
+          unit:
+            description: How many of what.
+            type: str
+            default: ""
+          exact:
+            description: Whether they were counted; else it is an estimate.
+            type: bool
+            default: false
+      binds:
+        description: Plain data that has to be the same when the plan is applied, such as hashes of files or the id of a server's run.
+        type: dict
+        default: {}
+      counts:
+        description: Numbers by name that may move within O(plans[].tolerance) between plan and apply; the count of the loss then may, too.
+        type: dict
+        default: {}
+      tolerance:
+        description: By how much they may move, a share of each when below 1, a number from 1 on.
+        type: float
+        default: 0.0
   approval:
     description: The token of an approved plan.
     type: str
@@ -73,14 +118,29 @@ EXAMPLES = r"""
     run: "{{ opened.run }}"
     before: "{{ probe }}"
   register: guarded
+
+- name: Let a person choose what may be lost
+  somabrain.incident_response.remediation_guard:
+    state_dir: /var/lib/somabrain/incident_response
+    run: "{{ opened.run }}"
+    before: "{{ probe }}"
+    plans:
+      - name: salvage
+        text: load the salvaged file, 9998 keys
+        loss: {count: 2, unit: keys, exact: true}
+        binds: {sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef}
+    must_proceed: true
+  register: chosen
 """
 
 RETURN = r"""
 verdict:
-  description: Whether to proceed, the reasons against it, the acts that the state allows, the approval that was used.
+  description:
+    - Whether to proceed, the reasons against it, the acts that the state allows, the approval that was used and the name of its plan.
+    - A reason that asks for an approval has C(plans), each with name, text, loss, token, expires (seconds since the epoch), next_command.
   returned: always
   type: dict
-  sample: {proceed: true, reasons: [], actions: [start], approved: ""}
+  sample: {proceed: true, reasons: [], actions: [start], approved: "", plan: ""}
 before:
   description: What the probe saw, as it was given.
   returned: always

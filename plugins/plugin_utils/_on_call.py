@@ -11,6 +11,8 @@ from __future__ import annotations
 import textwrap
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._approval import clock, told_loss
+from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_lossy
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import GREEN as GREEN_OUTCOMES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
@@ -23,6 +25,7 @@ OUTCOME_COLOUR = {"refused": YELLOW, "unproven": YELLOW, "abandoned": YELLOW, "r
 MAX_WIDTH, MIN_WIDTH, HOST_WIDTH, STAGE_WIDTH, LABEL_WIDTH = 100, 40, 14, 7, 8
 # A sentence is cut at this length and a result at this many of them: one screen is the promise.
 SENTENCE, SENTENCES, COMMAND = 480, 12, 4000
+PLANS, ROWS = 12, 40
 
 
 class Frame(t.NamedTuple):
@@ -82,10 +85,35 @@ def outcome_block(outcome: Plain, width: int, frame: Frame) -> list[Line]:
     lines = [(one_line(f"{frame.top} {target_of(outcome)}  {word.replace('_', ' ').upper()}{took}", width), colour)]
     for label, text in _facts(outcome):
         lines.append((wrapped(f"{frame.side} {label:<{LABEL_WIDTH}}", one_line(text, SENTENCE), width, frame.side), ""))
-    commands = [one_line(command, COMMAND) for command in next_commands(outcome)]
-    lines.append((frame.end + (" Next:" if commands else ""), ""))
-    # Alone on its line, unframed and unwrapped, so that it can be copied.
-    return lines + [(command, "") for command in commands]
+    following = _following(outcome, width)
+    lines.append((frame.end + (" Next:" if following else ""), ""))
+    return lines + following
+
+
+def _following(outcome: Plain, width: int) -> list[Line]:
+    """Return the next commands, each alone on its line, unframed and unwrapped, so that it can be copied; what a plan is stands above."""
+    lines: list[Line] = []
+    plans = [plan for one in _dicts(outcome.get("reasons")) for plan in _dicts(one.get("plans"))][:PLANS]
+    for turn, plan in enumerate(plans):
+        text = one_line(_plan(plan, turn == 0 and len(plans) > 1), SENTENCE)
+        lines += [(wrapped("# ", text, width, "#"), DIM), (one_line(plan.get("next_command") or "", COMMAND), "")]
+    return lines + [(one_line(command, COMMAND), "") for command in next_commands(outcome)]
+
+
+def _plan(plan: Plain, recommended: bool) -> str:
+    """Say what a plan does, what it loses and how long its token is good for."""
+    loss, expires = plan.get("loss"), plan.get("expires")
+    name = f"{plan.get('name') or 'plan'}{' (recommended)' if recommended else ''}: {plan.get('text') or ''}"
+    lost = told_loss(loss) if isinstance(loss, dict) else ""
+    until = f"good until {clock(expires)}" if isinstance(expires, (int, float)) else ""
+    return "; ".join(part for part in (name, lost, until) if part)
+
+
+def table_of(result: Plain, width: int) -> list[str]:
+    """Return the lines of a result's table, each fit for a terminal of *width* columns."""
+    table = result.get("table")
+    rows = list(table) if isinstance(table, (list, tuple)) else []
+    return [one_line(row, width) for row in rows[:ROWS]] + ([f"(and {len(rows) - ROWS} more)"] if len(rows) > ROWS else [])
 
 
 def target_of(outcome: Plain) -> str:
@@ -101,7 +129,8 @@ def _facts(outcome: Plain) -> list[tuple[str, str]]:
         # A begun act that did not end well is no deed.
         ("Done" if green or outcome.get("check_mode") else "Tried", _done(outcome)),
         ("Failed", _failure(outcome)),
-        ("Lost", _text(outcome.get("loss"))),
+        ("Plan", str(outcome.get("approved_plan") or "")),
+        ("Lost", _lost(outcome.get("loss"))),
         ("Proven", _proven(outcome)),
         ("Kept", _kept(outcome)),
         ("Undo", str(outcome.get("undo") or "") if outcome.get("acts") else ""),
@@ -117,8 +146,15 @@ def _dicts(value: t.Any) -> list[Plain]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, (list, tuple)) else []
 
 
-def _text(value: t.Any) -> str:
-    return str(value.get("text") or "") if isinstance(value, dict) else ""
+def _lost(loss: t.Any) -> str:
+    """Say what was lost, and what was known before and is there now."""
+    if not isinstance(loss, dict) or not is_lossy(loss):
+        return ""
+    number = f"{'' if loss.get('exact') else 'about '}{loss['count']} {loss.get('unit') or 'items'}" if loss.get("count") else ""
+    words = ": ".join(str(part) for part in (number, loss.get("text")) if part) or "an unknown amount"
+    seen = {"known before": loss.get("known_before"), "there now": loss.get("present_after")}
+    known = [f"{count} {word}" for word, count in seen.items() if count is not None]
+    return words + (f" ({', '.join(known)})" if known else "") + ("" if loss.get("approved") else ", not approved")
 
 
 def _reason(one: Plain) -> str:
@@ -192,8 +228,9 @@ def _page(escalation: t.Any) -> str:
 
 
 def next_commands(outcome: Plain) -> list[str]:
-    """Return the next commands that the reasons name, each once."""
-    return list(dict.fromkeys(str(one["next_command"]) for one in _dicts(outcome.get("reasons")) if one.get("next_command")))
+    """Return the next commands that the reasons name, each once; those of plans stand with their plans."""
+    reasons = [one for one in _dicts(outcome.get("reasons")) if not _dicts(one.get("plans"))]
+    return list(dict.fromkeys(str(one["next_command"]) for one in reasons if one.get("next_command")))
 
 
 def recap(outcomes: t.Sequence[Plain], summaries: t.Mapping[str, t.Mapping[str, int]]) -> str:

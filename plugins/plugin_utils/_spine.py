@@ -120,6 +120,12 @@ def _beside(playbook: str, other: str) -> str:
     return path if os.path.exists(path) else f"somabrain.incident_response.{other}"
 
 
+def filled_in(one: dict[str, t.Any], fill: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Return a reason with its next command, and those of the plans that it offers."""
+    done = with_commands([one], fill)[0]
+    return dict(done, plans=with_commands(one["plans"], fill)) if one.get("plans") else done
+
+
 def refused(reasons: list[dict[str, t.Any]], task_vars: Vars, host: str) -> Result:
     """Return the failed result of a step that refuses by itself."""
     filled = with_commands(reasons, commands(task_vars, host))
@@ -183,5 +189,5 @@ class SpineAction(StepAction):
         for holder in holders:
             if isinstance(holder, dict) and holder.get("reasons"):
                 given = [dict(filled, token=str(one.get("token") or "TOKEN")) for one in holder["reasons"]]
-                holder["reasons"] = [with_commands([one], fill)[0] for one, fill in zip(holder["reasons"], given)]
+                holder["reasons"] = [filled_in(one, fill) for one, fill in zip(holder["reasons"], given)]
         return result

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _approval, _freeze, _reasons
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _freeze, _reasons
 from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import judge_before, judge_evidence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_green, judge_outcome, rung
@@ -276,54 +276,6 @@ def test_a_flag_file_that_cannot_be_read_counts_as_set(tmp_path: Path) -> None:
     assert "freeze" in flags["freeze"]
     assert flags["kill"].endswith("stop\\x1b[31m it")
     assert _freeze.load_flags(str(tmp_path / "none")) == {"freeze": None, "kill": None}
-
-
-PLAN = {
-    "target": {"host": "lab", "component": "redis"},
-    "identity": {"run_id": "abc"},
-    "state": "hung",
-    "acts": ["restart"],
-    "text": "50 keys",
-}
-KEY = b"k" * 32
-
-
-def judged(
-    token: str, plan: dict[str, t.Any] | None = None, now: float = 10.0, used: t.Collection[str] = (), key: bytes = KEY
-) -> str | None:
-    refusal = _approval.judge_approval(token, plan or PLAN, key, now=now, used=used, fresh="FRESH")
-    return None if refusal is None else str(refusal["code"])
-
-
-GOOD = _approval.issue(PLAN, KEY, expires=20)
-
-
-@pytest.mark.parametrize(
-    ("token", "more", "code"),
-    [
-        ("", {}, "approval_needed"),
-        (GOOD, {}, None),
-        (GOOD, {"now": 19.9}, None),
-        (GOOD, {"now": 20.0}, "approval_stale"),
-        (GOOD, {"used": [GOOD]}, "approval_stale"),
-        (GOOD, {"plan": {**PLAN, "state": "down"}}, "approval_stale"),
-        (GOOD, {"plan": {**PLAN, "text": "51 keys"}}, "approval_stale"),
-        (GOOD, {"plan": {**PLAN, "identity": {"run_id": "other"}}}, "approval_stale"),
-        (GOOD, {"plan": {**PLAN, "target": {"host": "other", "component": "redis"}}}, "approval_other_target"),
-        (GOOD, {"key": b"x" * 32}, "approval_other_target"),
-        ("é.ü.1.ä", {}, "approval_other_target"),
-        ("garbage", {}, "approval_other_target"),
-        (GOOD.replace(".20.", ".99."), {}, "approval_other_target"),
-    ],
-)
-def test_an_approval_is_good_for_one_plan_on_one_target_once_and_for_a_while(token: str, more: dict[str, t.Any], code: str | None) -> None:
-    assert judged(token, **more) == code
-
-
-@given(st.integers(0, len(GOOD) - 1), st.characters())
-def test_a_token_with_one_other_character_approves_nothing(position: int, character: str) -> None:
-    altered = GOOD[:position] + character + GOOD[position + 1 :]
-    assert altered == GOOD or judged(altered) is not None
 
 
 @pytest.mark.parametrize("code", sorted(_reasons.REASONS))
