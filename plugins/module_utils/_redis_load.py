@@ -106,7 +106,7 @@ def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> Non
     if options["write_probe"]:
         raw["write"] = _refusal(replies[-1]) or "accepted"
     if raw["ping"] == "PONG":
-        raw["known"] = [_known(redis, one) for one in options["known_keys"] or []]
+        raw["known"] = [known_answer(redis, one) for one in options["known_keys"] or []]
 
 
 def _said(reply: t.Any) -> str:
@@ -137,7 +137,7 @@ def parse_info(text: str) -> dict[str, str]:
     return found
 
 
-def _known(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
+def known_answer(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
     """Return {key, type, exists, sha256} of a known answer: of the value of a string, of DUMP without its trailer for others."""
     key = str(wanted["key"])
     redis.max_bytes = KNOWN_BYTES

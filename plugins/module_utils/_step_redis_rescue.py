@@ -12,9 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import stat
-import subprocess
 import time
 import typing as t
 
@@ -23,9 +21,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_load import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import REACH
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import OutOfTime, scan_rdb
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply, password_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_transfer import fetch_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     REACH,
@@ -143,7 +142,7 @@ def _copied(params: Params, path: str, end: float) -> Result:
     try:
         # Made by us first, so that it is never readable for others, whatever the umask.
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
-        _fetch(params, part, end)
+        fetch_rdb(params, part, end)
         facts = _verified(part, end)
         os.rename(part, path)
         _sync_directory(os.path.dirname(path))
@@ -153,27 +152,6 @@ def _copied(params: Params, path: str, end: float) -> Result:
         with contextlib.suppress(OSError):
             os.unlink(part)
     return facts
-
-
-def _fetch(params: Params, part: str, end: float) -> None:
-    program = shutil.which(params["redis_cli"])
-    if not program:
-        raise StepError("redis-cli is not installed on this host: install redis-tools")
-    where = ["-s", params["socket"]] if params["socket"] else ["-h", params["host"], "-p", str(params["port"])]
-    user = ["--user", params["username"]] if params["username"] else []
-    password = password_of(params)
-    secret = {"REDISCLI_AUTH": password} if password else {}
-    try:
-        done = subprocess.run(
-            [program, "--no-auth-warning", *where, *user, "--rdb", part],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            timeout=max(0.1, end - time.monotonic()), env=dict(os.environ, **secret),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise StepError("the rescue copy did not end within %d s; set timeout" % params["timeout"], error="timeout") from None
-    if done.returncode != 0:
-        lines = [line for line in done.stdout[-2000:].decode("utf-8", "replace").splitlines() if line.strip()]
-        raise StepError("redis-cli --rdb failed: %s" % one_line(redact(lines[-1] if lines else "no word why"), 160), error="copy")
 
 
 def _verified(part: str, end: float) -> Result:
