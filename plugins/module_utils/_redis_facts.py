@@ -10,6 +10,10 @@ import typing as t
 
 Raw = t.Mapping[str, t.Any]
 
+# Redis counts in 64 bits; what is larger, or longer than that, it did not say.
+MOST, DIGITS = 2**63, 40
+# More replicas than any master is given; a number beyond it is none to loop over.
+REPLICAS = 1000
 # How far maxmemory may go when the operator names no limit of his own: nowhere.
 SYSTEM_SHARE = 0.8
 # What the log says of a Redis that could not write.
@@ -18,17 +22,27 @@ _DELETES_DUMP = re.compile(r"\brm\b[^;&|]*(\.rdb|/data|\*)|\bunlink\b|-delete\b"
 
 
 def number(value: t.Any) -> t.Optional[int]:
-    """Return *value* as an int, None where it is none."""
+    """Return *value* as an int, None where it is none or none that Redis can mean."""
     try:
-        return int(value)
-    except (TypeError, ValueError):
+        found = int(value) if len(str(value)) <= DIGITS else None
+    except (TypeError, ValueError, OverflowError):
         return None
+    return found if found is not None and abs(found) < MOST else None
+
+
+def share(value: t.Any) -> t.Optional[float]:
+    """Return *value* as a float from 0 to 100, None where it is none."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if 0.0 <= found <= 100.0 else None
 
 
 def role_of(raw: Raw) -> str:
     """Return master, replica, sentinel or "" for what cannot be told."""
     word = str(raw["info"].get("role") or (raw["role"][0] if raw.get("role") else ""))
-    return {"slave": "replica"}.get(word, word)
+    return {"slave": "replica", "replica": "replica", "master": "master", "sentinel": "sentinel"}.get(word, "")
 
 
 def identity_of(raw: Raw) -> dict[str, t.Any]:
@@ -56,8 +70,8 @@ def keys_of(info: Raw) -> t.Optional[int]:
     """Return the number of keys over all databases, None where INFO did not tell."""
     if "run_id" not in info:
         return None
-    counts = [re.match(r"keys=(\d+),", str(value)) for name, value in info.items() if re.match(r"db\d+$", name)]
-    return sum(int(found.group(1)) for found in counts if found)
+    counts = [re.match(r"keys=(\d{1,18}),", str(value)) for name, value in info.items() if re.match(r"db\d+$", name)]
+    return sum(number(found.group(1)) or 0 for found in counts if found)
 
 
 def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
@@ -119,7 +133,7 @@ def memory_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
     used, limit = number(info.get("used_memory")), number(info.get("maxmemory"))
     if limit is None:
         limit = number(raw.get("config", {}).get("maxmemory"))
-    policy = info.get("maxmemory_policy") or raw.get("config", {}).get("maxmemory-policy") or ""
+    policy = str(info.get("maxmemory_policy") or raw.get("config", {}).get("maxmemory-policy") or "")
     counted = (used or 0) - (number(info.get("mem_not_counted_for_evict")) or 0)
     total = number(info.get("total_system_memory"))
     ceiling = int(options.get("maxmemory_limit") or 0)
@@ -139,7 +153,7 @@ def replication_of(raw: Raw) -> dict[str, t.Any]:
     """Return the role's side of replication: the link of a replica, the replicas of a master."""
     info, role = raw["info"], role_of(raw)
     replicas = []
-    for index in range(number(info.get("connected_slaves")) or 0):
+    for index in range(min(number(info.get("connected_slaves")) or 0, REPLICAS)):
         fields = dict(part.partition("=")[::2] for part in str(info.get("slave%d" % index, "")).split(","))
         replicas.append({name: fields.get(name, "") for name in ("ip", "port", "state", "offset", "lag")})
     facts: dict[str, t.Any] = {"role": role, "replicas": replicas}
@@ -164,5 +178,5 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
     facts.update(replication_of(raw))
     if info.get("loading") == "1":
         facts["loading_eta_seconds"] = number(info.get("loading_eta_seconds"))
-        facts["loaded_perc"] = float(info.get("loading_loaded_perc") or 0)
+        facts["loaded_perc"] = share(info.get("loading_loaded_perc")) or 0.0
     return facts

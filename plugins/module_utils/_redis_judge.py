@@ -43,6 +43,7 @@ STATES = (
 )  # fmt: skip
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
+TLS = "it speaks TLS, which is not spoken here: give host and port of a plain port, or socket the path of its unix socket"
 # A Redis that starts writes a little at once.
 LITTLE_ROOM = 64 * 1024
 CAUSES = {
@@ -98,7 +99,7 @@ def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
 
 
 def _loading_text(facts: Facts) -> str:
-    if facts.get("loading_eta_seconds") is None:
+    if (facts.get("loading_eta_seconds") or -1) < 0:
         return "it is loading its data"
     return "it is loading its data: %.0f %%, about %d s left" % (facts["loaded_perc"], facts["loading_eta_seconds"])
 
@@ -180,7 +181,7 @@ def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if error == "timeout" and (raw["connected"] or (here and runs)):
         return _hung(process, "accepts connections and does not answer" if raw["connected"] else "takes no more connections")
     if error not in ("refused", "no_socket"):
-        words = {"closed": "closes the connection unanswered (is it a TLS port?)", "timeout": "cannot be reached in time"}
+        words = {"closed": "closes the connection unanswered", "timeout": "cannot be reached in time", "tls": TLS}
         return Verdict("", State.UNKNOWN, words.get(error, str(raw["text"] or error)))
     if not here:
         return Verdict("", State.UNKNOWN, "connection refused as seen from the controller: look from the target")

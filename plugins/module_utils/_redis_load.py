@@ -34,6 +34,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
     address_of,
     log_in,
     password_of,
+    speaks_tls,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._services import SERVICE_SPEC, manager_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
@@ -45,6 +46,8 @@ CONFIG = (
     "stop-writes-on-bgsave-error", "repl-diskless-sync", "aof-load-truncated", "busy-reply-threshold",
 )  # fmt: skip
 LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
+# A Redis of a hundred databases with statistics of every command says less.
+INFO_LINES = 10_000
 # A value may be large; a known answer is a small one.
 KNOWN_BYTES = 16 * 1024 * 1024
 _JUDGED: dict[str, tuple[list[t.Any], Raw]] = {}
@@ -73,7 +76,7 @@ def _conversation(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
         "error": "", "text": "", "connected": False, "auth": "", "ping": "", "ping_seconds": None,
         "info": {}, "role": [], "config": {}, "write": "", "known": [],
     }  # fmt: skip
-    password = password_of(options)
+    password, end = password_of(options), time.monotonic() + deadline
     try:
         with Connection(address_of(options), deadline) as redis:
             raw["connected"] = True
@@ -87,6 +90,9 @@ def _conversation(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
                 _ask_all(redis, raw, options)
     except RespError as error:
         raw.update(error=error.kind, text=str(error), connected=error.connected or raw["connected"])
+    # A Redis with TLS closes a plain connection without a word.
+    if raw["error"] == "closed" and not raw["ping"] and speaks_tls(address_of(options), end - time.monotonic()):
+        raw.update(error="tls", text="it speaks TLS")
     return raw
 
 
@@ -101,7 +107,7 @@ def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> Non
     raw["info_error"] = _refusal(replies[0])
     raw["role"] = replies[1] if isinstance(replies[1], list) else []
     for name, reply in zip(CONFIG, replies[2:]):
-        if isinstance(reply, list) and len(reply) == 2:
+        if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], str):
             raw["config"][name] = reply[1]
     if options["write_probe"]:
         raw["write"] = _refusal(replies[-1]) or "accepted"
@@ -128,12 +134,12 @@ def _service_of(raw: Raw, options: t.Mapping[str, t.Any], deadline: float) -> Ra
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """Return INFO's lines as a dict; a repeated name keeps its first value."""
+    """Return INFO's lines as a dict; a repeated name keeps its first value, a long one its beginning, in characters fit to be shown."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.splitlines()[:INFO_LINES]:
         name, colon, value = line.partition(":")
         if colon and not line.startswith("#"):
-            found.setdefault(name, value)
+            found.setdefault(one_line(name, 100), one_line(value, 400))
     return found
 
 

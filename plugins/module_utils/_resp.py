@@ -4,7 +4,7 @@
 """A small RESP2 client: one connection, one total deadline, caps on what a reply may cost.
 
 An error reply of the server is a value (ErrorReply); everything else that goes wrong is a RespError
-whose ``kind`` tells refused, no_socket, timeout, unreachable, closed, garbage and too_large apart.
+whose ``kind`` tells refused, no_socket, timeout, unreachable, closed, tls, garbage and too_large apart.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ Word = t.Union[str, bytes, int, float]
 MAX_BYTES = 4 * 1024 * 1024
 MAX_ITEMS = 100_000
 MAX_DEPTH = 8
+# How a TLS server begins the alert by which it refuses plain text.
+_TLS_ALERT = b"\x15\x03"
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN}
 # A socket file that nobody listens on any more refuses; a path that is not there never had a listener.
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
@@ -123,6 +125,13 @@ class Connection:
         self._budget, self._items = self.max_bytes, MAX_ITEMS
         return self._reply(0)
 
+    def greet(self, context: t.Any) -> None:
+        """Go through the TLS greeting of *context* (an SSLContext). Raises RespError, of kind tls where the server refuses it in TLS."""
+        try:
+            self._guard(lambda: context.wrap_socket(self._socket, do_handshake_on_connect=True, server_hostname=None).close())
+        except RespError as error:
+            raise RespError("tls", "it speaks TLS", True) if "ALERT" in str(error).upper() else error from None
+
     def _connect(self) -> socket.socket:
         # localhost may mean ::1 first while the server listens on 127.0.0.1 only: the first that accepts counts.
         failure = RespError("unreachable", "no address")
@@ -186,7 +195,9 @@ class Connection:
                 line = bytes(self._buffer[:end])
                 del self._buffer[: end + 2]
                 return line
-            if self._buffer and self._buffer[0] not in b"+-:$*" or len(self._buffer) > 65536:
+            if self._buffer[:2] == _TLS_ALERT:
+                raise RespError("tls", "it speaks TLS", True)
+            if self._buffer and self._buffer[0] not in b"+-:$*" + _TLS_ALERT[:1] or len(self._buffer) > 65536:
                 raise RespError("garbage", "no Redis: it says %s" % one_line(bytes(self._buffer[:60]), 60), True)
             start = max(0, len(self._buffer) - 1)
             self._more()
@@ -243,6 +254,21 @@ def log_in(connection: Connection, username: str, password: str) -> t.Optional[E
         return None
     reply = connection.ask("AUTH", *([username] if username else []), password)
     return reply if isinstance(reply, ErrorReply) else None
+
+
+def speaks_tls(address: Address, deadline: float) -> bool:
+    """Tell whether what listens at *address* answers a TLS greeting within *deadline* seconds; nothing is said to it but that."""
+    import ssl  # rarely needed, and slow to import
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # No secret is sent and no answer believed: who it is does not matter here.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with Connection(address, deadline) as connection:
+            connection.greet(context)
+    except RespError as error:
+        return error.kind == "tls"
+    return True
 
 
 def encode(words: t.Sequence[Word]) -> bytes:
