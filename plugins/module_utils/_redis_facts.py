@@ -16,6 +16,7 @@ MOST, DIGITS = 2**63, 40
 REPLICAS = 1000
 # How far maxmemory may go when the operator names no limit of his own: nowhere.
 SYSTEM_SHARE = 0.8
+FILE_SETTINGS = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
 # What the log says of a Redis that could not write.
 UNWRITTEN = frozenset(["no_space", "read_only", "permission"])
 _DELETES_DUMP = re.compile(r"\brm\b[^;&|]*(\.rdb|/data|\*)|\bunlink\b|-delete\b")
@@ -164,6 +165,12 @@ def replication_of(raw: Raw) -> dict[str, t.Any]:
     return facts
 
 
+def settings_of(raw: Raw) -> dict[str, str]:
+    """Return the settings that say which files hold the data, as Redis or its configuration file tells them."""
+    settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
+    return {name: str(settings[name]) for name in FILE_SETTINGS if settings.get(name) is not None}
+
+
 def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
     """Return the facts of a look, with nothing in them that is a key's name or value."""
     info = raw["info"]
@@ -172,7 +179,7 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "error": raw["error"], "stands_on": raw["stands_on"], "version": info.get("redis_version", ""), "keys": keys_of(info),
         "writes": raw["write"], "process": raw.get("process") or {}, "persistence": persistence_of(raw, options),
         "disk": raw.get("disk") or {}, "files": raw.get("files"), "log": raw.get("log") or {},
-        "restarts": (raw.get("service") or {}).get("restarts"),
+        "restarts": (raw.get("service") or {}).get("restarts"), "settings": settings_of(raw),
     }  # fmt: skip
     facts.update(memory_of(raw, options))
     facts.update(replication_of(raw))

@@ -80,6 +80,19 @@ def fingerprint(data_dir: str, settings: Settings) -> list[t.Any]:
     return sorted(seen)
 
 
+def changed_at(data_dir: str, settings: Settings) -> float:
+    """Return when a data file was last put there or changed (ctime, seconds since the epoch), 0 where none is seen."""
+    newest = 0.0
+    for path in (data_dir, os.path.join(data_dir, _name(settings, "appenddirname"))):
+        try:
+            with os.scandir(path) as entries:
+                times = [entry.stat(follow_symlinks=False).st_ctime for entry in entries if entry.is_file(follow_symlinks=False)]
+        except OSError:
+            continue
+        newest = max([newest, *times])
+    return newest
+
+
 def _result(verdict: str, source: str, files: list[FileResult], detail: str, begun: float) -> dict[str, t.Any]:
     proofs = sorted({one["proof"] for one in files if one["proof"]})
     # The number of keys is known where an RDB is all there is.

@@ -13,8 +13,9 @@
 - hung: sick, SIGCONT first, then restart (it cannot serve a rescue copy); waits while the kernel holds it (D).
 - down_clean: sick, start; only when all that it would load was judged good.
 - down_crash_loop: sick, the cause first where the log names one of the disk, reset the start limit once, start.
-- down_bad_file: sick, no act: starting changes files.
-- up_but_empty: sick, isolate: its next save overwrites the good file, its next sync empties the replicas.
+- down_bad_file: sick, hold, then mend: nothing starts on its files before whole ones are chosen and installed. A Redis that its
+  manager starts again and again on such files is the same, whether a look meets it dead, loading, or between the two.
+- up_but_empty: sick, isolate (its next save overwrites the good file, its next sync empties the replicas), then mend.
 - up_but_wrong: sick, no act.
 
 Silence seen from the controller is unknown: the network may be what is down.
@@ -41,6 +42,9 @@ STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
 )  # fmt: skip
+# What a start would not load whole, and how often a start on it has to have failed to be called a storm.
+NOT_WHOLE = ("damaged", "missing", "tail_cut")
+STORM = 2
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
 TLS = "it speaks TLS, which is not spoken here: give host and port of a plain port, or socket the path of its unix socket"
@@ -83,6 +87,8 @@ def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     reply, code = str(raw["ping"]), str(raw["ping"]).partition(" ")[0].lstrip("-")
     if code in ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED"):
         return Verdict("auth", State.UNKNOWN, "it lets us not in (%s): check password_file and username, a restart cures nothing" % code)
+    if (code == "LOADING" or raw["info"].get("loading") == "1") and is_storm(raw):
+        return _bad_files(raw, facts)
     if code == "LOADING" or raw["info"].get("loading") == "1":
         return Verdict("loading", State.UNKNOWN, _loading_text(facts), ("wait",))
     if code == "BUSY":
@@ -116,7 +122,7 @@ def _master(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     # Emptiness comes first: the save that cures MISCONF would write the empty set over the good file.
     empty = _emptiness(options, facts)
     if empty:
-        return Verdict("up_but_empty", State.SICK, empty, ("isolate",))
+        return Verdict("up_but_empty", State.SICK, empty + _flushed(raw["info"]), ("isolate", "mend", "start"))
     refused = raw["ping"] if raw["ping"] != "PONG" else raw["write"]
     misconf = _misconf(str(refused), facts["persistence"])
     if misconf:
@@ -147,6 +153,12 @@ def _emptiness(options: Raw, facts: Facts) -> str:
     if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
         return "no keys, next to a dump of %d bytes" % saved["dump_bytes"]
     return ""
+
+
+def _flushed(info: Raw) -> str:
+    """Return what INFO tells of commands that empty a Redis, "" where none ran."""
+    ran = sorted(name[len("cmdstat_") :] for name in info if name.startswith("cmdstat_flush"))
+    return "; since its start it was told to %s" % " and ".join(ran) if ran else ""
 
 
 def _misconf(refused: str, saved: Facts) -> t.Optional[Verdict]:
@@ -187,6 +199,8 @@ def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
         return Verdict("", State.UNKNOWN, "connection refused as seen from the controller: look from the target")
     if process.get("process_state") in ("T", "t"):
         return _hung(process, "does not listen")
+    if is_storm(raw):
+        return _bad_files(raw, facts)
     if process or raw["service"].get("state") in ("starting", "running", "stopping"):
         return Verdict("", State.UNKNOWN, "its process is there and does not listen (yet, or not here)", ("wait",))
     return _down(raw, options, facts)
@@ -201,15 +215,29 @@ def _hung(process: Facts, how: str) -> Verdict:
     return Verdict("hung", State.SICK, text, allowed.get(state, ("continue", "restart")))
 
 
+def is_storm(raw: Raw) -> bool:
+    """Tell whether it is being started again and again on data that it refuses: as its log says, and its files are still not whole."""
+    log, files = raw.get("log") or {}, raw.get("files") or {}
+    return bool(int(log.get("failed_starts") or 0) >= STORM and not log.get("ready") and files.get("verdict") in NOT_WHOLE)
+
+
+def _bad_files(raw: Raw, facts: Facts, why: str = "") -> Verdict:
+    text = why or "it is started again and again on data that are not whole: %s" % bad_file_text(facts["files"] or {})
+    limit = ("reset_failed",) if raw["service"].get("start_limit_hit") and raw["service"].get("manager") == "systemd" else ()
+    return Verdict("down_bad_file", State.SICK, text, ("hold", "mend", *limit, "start"))
+
+
 def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     files, lines = facts["files"] or {}, facts["log"].get("lines") or {}
     verdict = files.get("verdict", "unjudged")
-    if verdict in ("damaged", "missing", "tail_cut"):
-        return Verdict("down_bad_file", State.SICK, "it is down and its data are not whole: %s" % bad_file_text(files))
+    if verdict in NOT_WHOLE:
+        return _bad_files(raw, facts, "it is down and its data are not whole: %s" % bad_file_text(files))
     if verdict == "empty" and int(options["last_known_keys"]) > 0:
-        return Verdict("down_bad_file", State.SICK, "it is down without any data file; %d keys were known" % options["last_known_keys"])
-    if lines.get("bad_file"):
-        return Verdict("down_bad_file", State.SICK, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
+        return _bad_files(raw, facts, "it is down without any data file; %d keys were known" % options["last_known_keys"])
+    # What was put there after that start has not been refused yet.
+    changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
+    if lines.get("bad_file") and not (verdict == "valid" and changed_since):
+        return _bad_files(raw, facts, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
     if verdict == "unjudged":
         return Verdict("down_clean", State.SICK, "it is down, and its files were not judged: %s" % bad_file_text(files))
     saved = persistence_of(raw, options)

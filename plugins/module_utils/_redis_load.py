@@ -13,7 +13,7 @@ import secrets
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import fingerprint, judge_files
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import changed_at, fingerprint, judge_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_proc import (
     as_seen_by,
@@ -178,8 +178,11 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     healthy = raw["ping"] == "PONG" and raw["write"] in ("accepted", "")
     around["log"] = load_log(log_file) if log_file and not healthy else {}
     down = not raw["ping"] and raw["error"] in ("refused", "no_socket") and not process
-    if data_dir and (options["judge_files"] == "always" or (options["judge_files"] == "auto" and down)):
-        around["files"] = _judged(data_dir, settings, end - time.monotonic())
+    # What died on its data at start after start is judged whether it is dead at this moment or not.
+    fails = not healthy and int(around["log"].get("failed_starts") or 0) > 1 and not around["log"]["ready"]
+    if data_dir and (options["judge_files"] == "always" or (options["judge_files"] == "auto" and (down or fails))):
+        files = _judged(data_dir, settings, end - time.monotonic())
+        around["files"] = dict(files, changed_at=changed_at(data_dir, settings))
     return around
 
 

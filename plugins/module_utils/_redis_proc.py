@@ -229,8 +229,12 @@ def _may_write(facts: os.stat_result, uid: t.Optional[int]) -> t.Optional[bool]:
 
 
 def load_log(path: str) -> dict[str, t.Any]:
-    """Return {lines: {kind: last line}, starts, ready} of the log's tail; lines only from the last start on where it is seen."""
-    text = _tail(path).decode("utf-8", "replace")
+    """Return {lines: {kind: last line}, starts, ready, failed_starts, written_at} of the log's tail.
+
+    Lines only from the last start on where one is seen; failed_starts are the last starts in a row that ended on refused data.
+    """
+    tail, written_at = _tail(path)
+    text = tail.decode("utf-8", "replace")
     if not text:
         return {}
     starts = text.count(STARTED)
@@ -240,19 +244,31 @@ def load_log(path: str) -> dict[str, t.Any]:
         for kind, pattern in LOG_LINES:
             if pattern.search(line):
                 found[kind] = one_line(redact(line[:400]), 200)
-    return {"lines": found, "starts": starts, "ready": READY in last if starts else None}
+    ready = READY in last if starts else None
+    return {"lines": found, "starts": starts, "ready": ready, "failed_starts": _failed_starts(text), "written_at": written_at}
 
 
-def _tail(path: str) -> bytes:
+def _failed_starts(text: str) -> int:
+    refusals = [pattern for kind, pattern in LOG_LINES if kind == "bad_file"]
+    failed = [READY not in one and any(pattern.search(one) for pattern in refusals) for one in text.split(STARTED)[1:]]
+    if failed and not failed[-1] and READY not in text.rpartition(STARTED)[2]:
+        # It has not come to its end yet.
+        failed.pop()
+    return next((index for index, one in enumerate(reversed(failed)) if not one), len(failed))
+
+
+def _tail(path: str) -> tuple[bytes, float]:
+    """Return the last bytes of a regular file and when it was written, (b"", 0) where there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, ValueError):
-        return b""
+        return b"", 0.0
     with os.fdopen(descriptor, "rb") as file:
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return b""
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                return b"", 0.0
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
-            return file.read(LOG_BYTES)
+            return file.read(LOG_BYTES), facts.st_mtime
         except OSError:
-            return b""
+            return b"", 0.0

@@ -15,11 +15,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
+CHOICES = ("kill_script", "save", "rewrite_aof", "set_maxmemory", "isolate", "release", "pause_writers", "resume_writers")
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     REACH,
-    action={"type": "str", "required": True, "choices": ["kill_script", "save", "rewrite_aof", "set_maxmemory"]},
+    action={"type": "str", "required": True, "choices": list(CHOICES)},
     value={"type": "int", "default": 0},
     max_bytes={"type": "int", "default": 0},
+    settings={"type": "dict", "default": {}},
     timeout={"type": "float", "default": 30.0},
     stage={"type": "str", "choices": ["act", "undo"], "default": "act"},
 )
@@ -28,6 +30,10 @@ CHILDREN = {
     "save": ("rdb_bgsave_in_progress", "rdb_last_bgsave_status", ("BGSAVE",)),
     "rewrite_aof": ("aof_rewrite_in_progress", "aof_last_bgrewrite_status", ("BGREWRITEAOF",)),
 }
+# Replicas first: one that asks for all data now would be emptied. Waiting for more of them, the copy is not sent.
+ISOLATION = {
+    "repl-diskless-sync": "yes", "repl-diskless-sync-delay": "2147483647", "save": "", "auto-aof-rewrite-percentage": "0",
+}  # fmt: skip
 POLL = 0.05
 MEGABYTE = 1024 * 1024
 
@@ -133,9 +139,54 @@ def _check_room(before: int, used: int, wanted: int, ceiling: int) -> None:
         )
 
 
+def _isolate(redis: Connection, params: Params, check: bool) -> Result:
+    return _settled(redis, ISOLATION, check, "keep it from saving and from sending its data to replicas")
+
+
+def _release(redis: Connection, params: Params, check: bool) -> Result:
+    strange = sorted(set(params["settings"]) - set(ISOLATION))
+    if strange:
+        raise StepError("settings may name what isolate has set only, not %s" % one_line(", ".join(strange), 80))
+    # What keeps replicas whole goes last.
+    wanted = {name: str(params["settings"][name]) for name in reversed(list(ISOLATION)) if name in params["settings"]}
+    return _settled(redis, wanted, check, "release it")
+
+
+def _settled(redis: Connection, wanted: t.Mapping[str, str], check: bool, purpose: str) -> Result:
+    """Bring settings to what is wanted; what Redis does not show is set all the same, and not put back."""
+    before = {name: setting_of(redis, name) for name in wanted}
+    differ = {name: value for name, value in wanted.items() if before[name] != value}
+    values: Result = {"before": before, "after": dict(before, **differ), "changed": bool(differ)}
+    if check or not differ:
+        return dict(values, say=["would set %s to %s" % (", ".join(differ), purpose)] if differ else ["its settings are so already"])
+    for name, value in differ.items():
+        tell(redis, "CONFIG", "SET", name, value)
+    return dict(values, say=["set %s to %s, until Redis restarts" % (", ".join(differ), purpose)])
+
+
+def _pause_writers(redis: Connection, params: Params, check: bool) -> Result:
+    seconds = max(1, params["value"])
+    values: Result = {"before": {"paused": False}, "after": {"paused": True}, "changed": True}
+    if check:
+        return dict(values, say=["would have writers wait for at most %d s" % seconds])
+    tell(redis, "CLIENT", "PAUSE", seconds * 1000, "WRITE")
+    return dict(values, say=["writers wait, for at most %d s" % seconds])
+
+
+def _resume_writers(redis: Connection, params: Params, check: bool) -> Result:
+    values: Result = {"before": {"paused": True}, "after": {"paused": False}, "changed": True}
+    if not check:
+        tell(redis, "CLIENT", "UNPAUSE")
+    return dict(values, say=["would let writers go on"] if check else ["writers go on"])
+
+
 ACTS: dict[str, t.Callable[[Connection, Params, bool], Result]] = {
     "kill_script": _kill_script,
     "save": _child,
     "rewrite_aof": _child,
     "set_maxmemory": _set_maxmemory,
+    "isolate": _isolate,
+    "release": _release,
+    "pause_writers": _pause_writers,
+    "resume_writers": _resume_writers,
 }

@@ -12,6 +12,7 @@ short_description: Take one act of a short list on a living Redis
 version_added: "0.1.0"
 description:
   - Kills a script that keeps Redis busy, saves, rewrites the append-only file, or sets C(maxmemory) within a limit.
+  - Keeps an emptied Redis from saving over good files and from emptying its replicas, and lets its writers wait.
   - Nothing here removes a key, changes an eviction policy or a role.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -31,17 +32,26 @@ options:
       - V(kill_script) ends a script or function; one that has written already cannot be ended, and that fails with RV(code=UNKILLABLE).
       - V(save) and V(rewrite_aof) wait for the result; one that runs already is waited for first.
       - V(set_maxmemory) lasts until Redis restarts.
+      - V(isolate) sets C(save), C(auto-aof-rewrite-percentage) and C(repl-diskless-sync-delay) so that nothing is saved and no replica is
+        sent the data; V(release) sets them to O(settings). Both last until Redis restarts.
+      - V(pause_writers) has every command that writes wait, for O(value) seconds or until V(resume_writers). Redis 6.2 or later.
     type: str
-    choices: [kill_script, save, rewrite_aof, set_maxmemory]
+    choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers]
     required: true
   value:
-    description: Bytes for V(set_maxmemory); V(0) takes a quarter more, or what is used and 16 MiB, within O(max_bytes).
+    description:
+      - Bytes for V(set_maxmemory); V(0) takes a quarter more, or what is used and 16 MiB, within O(max_bytes).
+      - Seconds for V(pause_writers).
     type: int
     default: 0
   max_bytes:
     description: Bytes that C(maxmemory) may not exceed; four fifths of the machine's memory are never exceeded either.
     type: int
     default: 0
+  settings:
+    description: The settings as RV(before) of V(isolate) had them, for V(release).
+    type: dict
+    default: {}
   timeout:
     description: Seconds that the act may take.
     type: float

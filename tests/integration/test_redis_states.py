@@ -354,7 +354,7 @@ def test_a_redis_that_refused_its_own_file_is_not_started(make: t.Callable[..., 
     dump.write_bytes(bytes(data))
     before = dump.stat().st_mtime_ns
     result = redis.look()
-    assert seen(result) == ("down_bad_file", "sick", [])
+    assert seen(result) == ("down_bad_file", "sick", ["hold", "mend", "start"])
     assert "dump.rdb (damaged)" in result["say"][0]
     assert dump.stat().st_mtime_ns == before
 
@@ -362,12 +362,12 @@ def test_a_redis_that_refused_its_own_file_is_not_started(make: t.Callable[..., 
 def test_an_emptied_redis_is_kept_from_saving(make: t.Callable[..., Redis]) -> None:
     redis = make("appendonly yes\n").start()
     redis.write(10)
-    assert seen(redis.look(last_known_keys=100)) == ("up_but_empty", "sick", ["isolate"])
+    assert seen(redis.look(last_known_keys=100)) == ("up_but_empty", "sick", ["isolate", "mend", "start"])
     redis.ask("SAVE")
     redis.kill()
     shutil.rmtree(redis.data / "appendonlydir")
     redis.start()
-    assert seen(redis.look()) == ("up_but_empty", "sick", ["isolate"])
+    assert seen(redis.look()) == ("up_but_empty", "sick", ["isolate", "mend", "start"])
     assert redis.look(last_known_keys=0)["health"] == "well"
 
 
@@ -455,3 +455,42 @@ def serve_once(server: socket.socket, says: bytes, closes: bool) -> None:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def test_an_isolated_redis_saves_nothing_empties_no_replica_and_is_released_again(make: t.Callable[..., Redis]) -> None:
+    master = make("port 0\nappendonly no\nsave 3600 1\nrepl-diskless-sync no\n").start()
+    before = {name: master.ask("CONFIG", "GET", name)[1] for name in ("save", "repl-diskless-sync", "repl-diskless-sync-delay")}
+    assert master.act("isolate", check=True)["changed"] is True
+    assert master.ask("CONFIG", "GET", "save")[1] == before["save"]
+    isolated = master.act("isolate")
+    assert (isolated["changed"], master.act("isolate")["changed"]) == (True, False)
+    assert master.ask("SET", "key", "value") == "OK"
+    # What a replica asks first when it wants all data.
+    with Connection(address_of({"socket": master.socket}), 5) as replica:
+        replica.send([("PSYNC", "?", "-1")])
+        end = time.monotonic() + 5
+        while "wait_bgsave" not in str(master.ask("INFO", "replication")):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1.5)
+        assert "rdb_bgsave_in_progress:0" in str(master.ask("INFO", "persistence"))
+        assert "state=wait_bgsave" in str(master.ask("INFO", "replication"))
+    assert not (master.data / "dump.rdb").exists()
+    released = master.act("release", settings=isolated["before"], stage="undo")
+    assert released["changed"] is True
+    assert {name: master.ask("CONFIG", "GET", name)[1] for name in before} == before
+    with pytest.raises(StepError, match="isolate"):
+        master.act("release", settings={"dir": "/"})
+
+
+def test_writers_wait_and_go_on(make: t.Callable[..., Redis]) -> None:
+    redis = make("port 0\n").start()
+    assert redis.ask("SET", "key", "before") == "OK"
+    redis.act("pause_writers", value=30)
+    with Connection(address_of({"socket": redis.socket}), 5) as writer:
+        writer.send([("SET", "key", "after")])
+        time.sleep(0.2)
+        assert redis.ask("GET", "key") == "before"
+        redis.act("resume_writers", stage="undo")
+        assert writer.receive() == "OK"
+    assert redis.ask("GET", "key") == "after"

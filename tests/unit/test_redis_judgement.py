@@ -15,6 +15,9 @@ MB = 2**20
 GOOD = {"verdict": "valid", "files": [], "detail": ""}
 CUT = {"verdict": "tail_cut", "files": [{"name": "a.incr.aof", "verdict": "tail_cut", "detail": "ends"}], "detail": ""}
 WAIT = ["wait"]
+MEND = ["hold", "mend", "start"]
+ISOLATE = ["isolate", "mend", "start"]
+STORM = {"lines": {}, "ready": False, "failed_starts": 3}
 
 
 def raw(**given: t.Any) -> dict[str, t.Any]:
@@ -101,13 +104,13 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "replica emptied by its master": (replica(), {"last_known_keys": 1000}, "readonly_replica", "sick", []),
     "master where a replica belongs": (raw(), {"expected_role": "replica"}, "up", "sick", []),
     "replica missing": (raw(), {"expected_replicas": 1}, "up", "sick", []),
-    "far fewer keys": (raw(), {"last_known_keys": 201}, "up_but_empty", "sick", ["isolate"]),
+    "far fewer keys": (raw(), {"last_known_keys": 201}, "up_but_empty", "sick", ISOLATE),
     "some fewer keys": (raw(), {"last_known_keys": 200}, "up", "well", []),
-    "empty beside a full dump": (raw(info={"db0": ""}, dump_bytes=5000), {}, "up_but_empty", "sick", ["isolate"]),
+    "empty beside a full dump": (raw(info={"db0": ""}, dump_bytes=5000), {}, "up_but_empty", "sick", ISOLATE),
     "empty beside an empty dump": (raw(info={"db0": ""}, dump_bytes=100), {}, "up", "well", []),
     "empty as it should be": (raw(info={"db0": ""}, dump_bytes=5000), {"last_known_keys": 0}, "up", "well", []),
     "empty and MISCONF: a save would destroy": (
-        raw(ping="MISCONF Redis is configured to save RDB", info={"db0": ""}), {"last_known_keys": 9}, "up_but_empty", "sick", ["isolate"]),
+        raw(ping="MISCONF Redis is configured to save RDB", info={"db0": ""}), {"last_known_keys": 9}, "up_but_empty", "sick", ISOLATE),
     "wrong answer": (
         raw(known=[{"key": "k", "exists": False, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up_but_wrong", "sick", []),
     "unread answer": (
@@ -137,10 +140,29 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, files good": (down(), {}, "down_clean", "sick", ["start"]),
     "down, socket gone": (dict(down(), error="no_socket"), {}, "down_clean", "sick", ["start"]),
     "down, files not judged": (down(files=None), {}, "down_clean", "sick", []),
-    "down, tail cut": (down(files=CUT), {}, "down_bad_file", "sick", []),
+    "down, tail cut": (down(files=CUT), {}, "down_bad_file", "sick", MEND),
+    "down, damaged, and systemd gave up": (
+        down(files=CUT, service={"manager": "systemd", "state": "failed", "start_limit_hit": True}),
+        {}, "down_bad_file", "sick", ["hold", "mend", "reset_failed", "start"]),
+    "between two starts on damaged files": (down(files=CUT, service={"state": "backoff"}), {}, "down_bad_file", "sick", MEND),
+    "met in the middle of such a start": (
+        silent("refused", files=CUT, log=STORM, service={"state": "starting"}, process={"pid": 7, "process_state": "R"}),
+        {}, "down_bad_file", "sick", MEND),
+    "met while it loads what it will refuse": (
+        raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}, log=STORM, files=CUT), {}, "down_bad_file", "sick", MEND),
+    "loads what was put there after such starts": (
+        raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}, log=STORM, files=GOOD), {}, "loading", "unknown", WAIT),
+    "starts on what was put there after such starts": (
+        silent("refused", files=GOOD, log=STORM, process={"pid": 7, "process_state": "R"}), {}, "", "unknown", WAIT),
     "down, never had data": (down(files={"verdict": "empty", "files": []}), {}, "down_clean", "sick", ["start"]),
-    "down, data gone": (down(files={"verdict": "empty", "files": []}), {"last_known_keys": 5}, "down_bad_file", "sick", []),
-    "down, refused its data": (down(log={"lines": {"bad_file": "Bad file format"}}), {}, "down_bad_file", "sick", []),
+    "down, data gone": (down(files={"verdict": "empty", "files": []}), {"last_known_keys": 5}, "down_bad_file", "sick", MEND),
+    "down, refused its data": (down(log={"lines": {"bad_file": "Bad file format"}}), {}, "down_bad_file", "sick", MEND),
+    "down, refused what lay there before": (
+        down(log={"lines": {"bad_file": "x"}, "written_at": 5.0}, files=dict(GOOD, changed_at=6.0)), {}, "down_clean", "sick", ["start"]),
+    "down, refused what still lies there": (
+        down(log={"lines": {"bad_file": "x"}, "written_at": 6.0}, files=dict(GOOD, changed_at=5.0)), {}, "down_bad_file", "sick", MEND),
+    "down, changed since, and still damaged": (
+        down(log={"lines": {"bad_file": "x"}, "written_at": 5.0}, files=dict(CUT, changed_at=6.0)), {}, "down_bad_file", "sick", MEND),
     "down, deletes its dump": (
         down(dump_bytes=5000, config={"appendonly": "no"}), {"start_command": "sh -c 'rm -f /data/dump.rdb && redis-server'"},
         "down_clean", "sick", []),
@@ -211,6 +233,12 @@ def test_the_loss_of_a_kill_is_told(case: str) -> None:
     look, options, loss, count = LOSSES[case]
     saved = judge_redis(look, options).facts["persistence"]
     assert (saved["loss_if_killed"], saved["loss_count"]) == (loss, count)
+
+
+def test_an_emptied_redis_tells_what_emptied_it() -> None:
+    text = judge_redis(raw(info={"db0": "", "cmdstat_flushall": "calls=1"}), {"last_known_keys": 100}).findings[0].text
+    assert "0 keys where 100 were known" in text
+    assert "flushall" in text
 
 
 def test_loading_carries_its_progress() -> None:

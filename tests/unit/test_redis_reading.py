@@ -193,4 +193,24 @@ def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
     assert (found["starts"], found["ready"], list(found["lines"])) == (2, False, ["no_space"])
     assert "\x1b" not in found["lines"]["no_space"]
     log.write_text(start + "Ready to accept connections\n")
-    assert load_log(str(log)) == {"lines": {}, "starts": 1, "ready": True}
+    found = load_log(str(log))
+    assert found == {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "written_at": log.stat().st_mtime}
+
+
+BAD = "Bad file format reading the append only file\n"
+READY = "Ready to accept connections\n"
+STARTS: dict[str, tuple[list[str], int]] = {
+    "one that failed": ([BAD], 1),
+    "three in a row": ([READY, BAD, BAD, BAD], 3),
+    "one more that has not come to its end": ([BAD, BAD, ""], 2),
+    "one that came up since": ([BAD, BAD, READY], 0),
+    "another reason at the end": ([BAD, BAD, "No space left on device\n", BAD], 1),
+}
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_starts_in_a_row_that_refused_their_data_are_counted(tmp_path: Path, case: str) -> None:
+    ends, count = STARTS[case]
+    log = tmp_path / "redis.log"
+    log.write_text("".join("1:C oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n" + end for end in ends))
+    assert load_log(str(log))["failed_starts"] == count
