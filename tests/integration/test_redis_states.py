@@ -467,6 +467,7 @@ def test_an_isolated_redis_saves_nothing_empties_no_replica_and_is_released_agai
     assert master.ask("SET", "key", "value") == "OK"
     # What a replica asks first when it wants all data.
     with Connection(address_of({"socket": master.socket}), 5) as replica:
+        assert replica.ask("REPLCONF", "capa", "eof", "capa", "psync2") == "OK"
         replica.send([("PSYNC", "?", "-1")])
         end = time.monotonic() + 5
         while "wait_bgsave" not in str(master.ask("INFO", "replication")):

@@ -149,7 +149,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         silent("refused", files=CUT, log=STORM, service={"state": "starting"}, process={"pid": 7, "process_state": "R"}),
         {}, "down_bad_file", "sick", MEND),
     "met while it loads what it will refuse": (
-        raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}, log=STORM, files=CUT), {}, "down_bad_file", "sick", MEND),
+        raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}, log=STORM, files=CUT),
+        {}, "down_bad_file", "sick", MEND),
     "loads what was put there after such starts": (
         raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}, log=STORM, files=GOOD), {}, "loading", "unknown", WAIT),
     "starts on what was put there after such starts": (
