@@ -8,6 +8,7 @@ Bounded in memory, bounded in time, never writes. An append-only file bears no c
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024
 RDB_EOF_BYTES = 9  # the opcode and eight bytes of checksum
-_NEXT_COMMAND = re.compile(rb"\*[1-9]\d{0,6}\r\n\$[1-9]\d{0,2}\r\n[A-Za-z.|_-]+\r\n")
+# How a command looks at its beginning: a few words, the first of them a name.
+NEXT_COMMAND = re.compile(rb"\*[1-9]\d{0,6}\r\n\$[1-9]\d{0,2}\r\n[A-Za-z.|_-]+\r\n")
 _KEYS = re.compile(rb"\[info\] (\d+) keys read")
 _REDIS_CRC64 = 0x95AC9329AC4BC9B5  # Jones, bit-reflected
 
@@ -49,19 +51,19 @@ class _Bad(Exception):
 
 def scan_resp(file: t.BinaryIO, size: int, end: float, start: int = 0, most: t.Optional[int] = None) -> Scan:
     """Follow the commands of an append-only file from *start*; stop after *most* of them. *end* is a monotonic time. Raises OutOfTime."""
-    file.seek(start)
     position = good = start
     commands, open_transaction = 0, False
+    walk = _walked(file, size, end, start)
     try:
-        while position < size and (most is None or commands < most):
-            if commands % 4096 == 0 and time.monotonic() > end:
-                raise OutOfTime
-            name, length = _command(file, size - position)
-            position += length
+        while most is None or commands < most:
+            at, length, name, dummy = next(walk)
+            position = at + length
             commands += 1
             open_transaction = name == b"multi" or (open_transaction and name != b"exec")
             if not open_transaction:
                 good = position
+    except StopIteration:
+        pass
     except _Cut:
         return Scan(good, commands, "cut", position, "ends in the middle of a command")
     except _Bad as error:
@@ -71,11 +73,36 @@ def scan_resp(file: t.BinaryIO, size: int, end: float, start: int = 0, most: t.O
     return Scan(good, commands, "", position)
 
 
-def _command(file: t.BinaryIO, left: int) -> tuple[bytes, int]:
-    """Read one command (or timestamp note); return its lower-case name when short, and its length in bytes."""
+def commands_of(file: t.BinaryIO, size: int, end: float, start: int = 0) -> t.Iterator[tuple[int, int, bytes, t.Optional[float]]]:
+    """Yield (offset, length in bytes, lower-case name, time of a timestamp note) of each whole command from *start* to the first bad one.
+
+    A timestamp note bears the name ``#``. *end* is a monotonic time. Raises OutOfTime.
+    """
+    try:
+        yield from _walked(file, size, end, start)
+    except (_Cut, _Bad):
+        return
+
+
+def _walked(file: t.BinaryIO, size: int, end: float, start: int) -> t.Iterator[tuple[int, int, bytes, t.Optional[float]]]:
+    position = start
+    file.seek(position)
+    for count in itertools.count():
+        if position >= size:
+            return
+        if count % 4096 == 0 and time.monotonic() > end:
+            raise OutOfTime
+        name, length, note = _command(file, size - position)
+        yield position, length, name, note
+        position += length
+
+
+def _command(file: t.BinaryIO, left: int) -> tuple[bytes, int, t.Optional[float]]:
+    """Read one command (or timestamp note); return its lower-case name when short, its length in bytes, the note's time."""
     line = file.readline(SMALL)
     if line[:1] == b"#" and line.endswith(b"\n"):
-        return b"#", len(line)
+        note = line[4:-2] if line[:4] == b"#TS:" else b""
+        return b"#", len(line), float(note) if note.isdigit() and len(note) < 14 else None
     count = _number(line, b"*", left)
     length, name = len(line), b""
     if count < 1:
@@ -97,7 +124,7 @@ def _command(file: t.BinaryIO, left: int) -> tuple[bytes, int]:
             name = word[:-2].lower()
     if not name or name.translate(None, b"abcdefghijklmnopqrstuvwxyz0123456789._-|"):
         raise _Bad("a command's name is no word")
-    return name, length
+    return name, length, None
 
 
 def _number(line: bytes, mark: bytes, left: int) -> int:
@@ -123,7 +150,7 @@ def goes_on_after(file: t.BinaryIO, size: int, failed_at: int, end: float) -> bo
             raise OutOfTime
         file.seek(position)
         chunk = file.read(CHUNK)
-        for match in _NEXT_COMMAND.finditer(chunk):
+        for match in NEXT_COMMAND.finditer(chunk):
             if scan_resp(file, size, end, position + match.start(), most=1).problem == "":
                 return True
         # The overlap keeps a command's head that lies across two chunks.
