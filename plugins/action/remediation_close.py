@@ -14,7 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._step 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, raw_text, write_outcome_file
 
-PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file")
+PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file", "approved_plan", "loss")
 
 
 class ActionModule(SpineAction):

@@ -96,10 +96,13 @@ def read(token: str, key: bytes) -> t.Optional[Token]:
     return Token(target, plan, [int(one) for one in counts[0].split("-")] if counts else [], int(expires))
 
 
-def offers(plans: t.Sequence[Plan], key: bytes, expires: int) -> list[Offer]:
+def offers(plans: t.Sequence[Plan], key: bytes, expires: int, used: t.Collection[str]) -> list[Offer]:
     """Return the plans as a person reads them, each with its token; without a *key* that lasts the tokens are empty."""
     made = []
     for plan in plans:
+        # The same plan within the same second as one whose token was used: a second more makes it another token.
+        while key and issue(plan, key, expires=expires) in used:
+            expires += 1
         token = issue(plan, key, expires=expires) if key else ""
         offer = {"name": plan.get("name") or "", "text": plan["text"], "loss": plan.get("loss") or {}, "token": token}
         made.append(dict(offer, expires=expires, next_command=COMMAND % (token or "TOKEN")))
@@ -120,8 +123,9 @@ def told_loss(loss: t.Mapping[str, t.Any]) -> str:
 
 def told(offer: t.Mapping[str, t.Any]) -> str:
     """Return one offered plan as a sentence: name, text, loss."""
-    parts = [offer["name"] and offer["name"] + ":", offer["text"]]
-    lost = told_loss(offer["loss"])
+    name, loss = offer.get("name"), offer.get("loss")
+    parts = ["%s:" % name if name else "", str(offer.get("text") or "")]
+    lost = told_loss(loss) if isinstance(loss, dict) else ""
     return " ".join(part for part in parts if part) + ("; " + lost if lost else "")
 
 

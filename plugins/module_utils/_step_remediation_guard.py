@@ -138,8 +138,8 @@ def _judge_approval(
 ) -> tuple[t.Optional[_approval.Plan], t.Optional[dict[str, t.Any]]]:
     key, lasting = _approval_key(ledger)
     # A token of a key that is not kept would approve nothing.
-    offered = _approval.offers(plans, key if lasting else b"", int(now) + params["approval_seconds"])
     used = {json.loads(row["body"])["token"] for row in ledger.rows("select body from journal where kind='approved'")}
+    offered = _approval.offers(plans, key if lasting else b"", int(now) + params["approval_seconds"], used)
     return _approval.judge_approval(params["approval"], plans, key, now=now, used=used, offered=offered)
 
 

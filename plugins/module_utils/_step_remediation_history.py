@@ -9,6 +9,7 @@ import json
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._approval import told
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
@@ -43,7 +44,7 @@ def run(params: Params, check: bool) -> Result:
 
 def _say(result: t.Mapping[str, t.Any], state_dir: str, now: float) -> list[str]:
     lines = [_line(row) for row in result["runs"]] or ["no run is recorded in %s" % one_line(state_dir, 200)]
-    lines += [_step_line(row) for row in result.get("steps") or []]
+    lines += [line for row in result.get("steps") or [] for line in [_step_line(row), *_plan_lines(row)]]
     lines += [_lease_line(one, now) for one in result["leases"]]
     lines += ["still owed: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"]) for one in result["owed"]]
     chain = result["chain"]
@@ -72,3 +73,12 @@ def _lease_line(one: t.Mapping[str, t.Any], now: float) -> str:
 
 def _step_line(row: t.Mapping[str, t.Any]) -> str:
     return "%s %s %s" % (_clock(row["at"]), row["kind"], one_line(json.dumps(row["body"]), 120))
+
+
+def _plan_lines(row: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the plans that a record offered or approved, one line each; their tokens are not shown again."""
+    body = row["body"]
+    if row["kind"] == "approved":
+        return ["  approved: " + one_line(told(dict(body, name=body.get("plan"))), 300)]
+    plans = [plan for one in body.get("reasons") or [] for plan in one.get("plans") or []]
+    return ["  offered: " + one_line(told(plan), 300) for plan in plans]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import textwrap
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._approval import clock, told_loss
+from ansible_collections.somabrain.incident_response.plugins.module_utils._approval import clock, told
 from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_lossy
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import GREEN as GREEN_OUTCOMES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
@@ -102,11 +102,9 @@ def _following(outcome: Plain, width: int) -> list[Line]:
 
 def _plan(plan: Plain, recommended: bool) -> str:
     """Say what a plan does, what it loses and how long its token is good for."""
-    loss, expires = plan.get("loss"), plan.get("expires")
-    name = f"{plan.get('name') or 'plan'}{' (recommended)' if recommended else ''}: {plan.get('text') or ''}"
-    lost = told_loss(loss) if isinstance(loss, dict) else ""
-    until = f"good until {clock(expires)}" if isinstance(expires, (int, float)) else ""
-    return "; ".join(part for part in (name, lost, until) if part)
+    expires = plan.get("expires")
+    until = f"; good until {clock(expires)}" if isinstance(expires, (int, float)) else ""
+    return told(dict(plan, name=f"{plan.get('name') or 'plan'}{' (recommended)' if recommended else ''}")) + until
 
 
 def table_of(result: Plain, width: int) -> list[str]:

@@ -76,6 +76,10 @@ class Toy:
             return db.execute(query).fetchall()
 
 
+# Three runs within a story are no reason to stop the fourth.
+MANY: dict[str, t.Any] = {"remediation_budget": {"attempts": 9, "within_seconds": 900}}
+
+
 @pytest.fixture
 def toy(tmp_path: Path) -> Toy:
     return Toy(tmp_path).says("sick")
@@ -219,6 +223,43 @@ def test_an_approval_that_was_read_is_enough_once(toy: Toy) -> None:
     assert token in refused["reasons"][0]["next_command"]
     code, outcome = toy.run(remediation_approval=token, **loss)
     assert (code, outcome["outcome"]) == (0, "recovered")
+
+
+PLANS: list[dict[str, t.Any]] = [
+    {"name": "cut", "text": "cut the word", "loss": {"count": 1, "unit": "words", "exact": True}, "binds": {"sha256": "a" * 64}},
+    {"name": "salvage", "text": "salvage it", "loss": {"count": 2, "unit": "words", "exact": True}, "binds": {"sha256": "b" * 64}},
+]
+
+
+def test_of_several_plans_exactly_the_approved_one_is_applied_and_its_loss_declared(toy: Toy) -> None:
+    code, refused = toy.run(toy_recovery_plans=PLANS)
+    assert (code, refused["outcome"], codes(refused)) == (2, "refused", ["approval_needed"])
+    assert toy.word.read_text() == "sick"
+    # What had been made ready was put back.
+    assert [act["action"] for act in refused["acts"]] == ["sharpen", "write_old_word"]
+    cut, salvage = refused["reasons"][0]["plans"]
+    assert salvage["next_command"].endswith(f"-e remediation_approval={salvage['token']}")
+    changed = [{**PLANS[0]}, {**PLANS[1], "binds": {"sha256": "c" * 64}}]
+    code, stale = toy.run(toy_recovery_plans=changed, remediation_approval=salvage["token"])
+    assert (code, stale["outcome"], codes(stale), toy.word.read_text()) == (2, "refused", ["approval_stale"], "sick")
+    loss: dict[str, t.Any] = {"count": 2, "unit": "words", "exact": True}
+    code, outcome = toy.run(toy_recovery_plans=PLANS, remediation_approval=salvage["token"], toy_recovery_loss=loss, **MANY)
+    assert (code, outcome["outcome"], outcome["approved_plan"]) == (0, "recovered_with_loss", "salvage")
+    assert outcome["loss"] == {**loss, "text": "", "approved": True, "known_before": None, "present_after": None}
+    toy.says("sick")
+    code, again = toy.run(toy_recovery_plans=PLANS, remediation_approval=salvage["token"], **MANY)
+    assert (code, codes(again), toy.word.read_text()) == (2, ["approval_stale"], "sick")
+
+
+def test_the_view_shows_each_plan_with_its_command_and_the_history_has_them(toy: Toy) -> None:
+    env = {"ANSIBLE_STDOUT_CALLBACK": "somabrain.incident_response.on_call", "COLUMNS": "100"}
+    shown = toy.start(env=env, toy_recovery_plans=PLANS).communicate(timeout=60)[0].splitlines()
+    outcome = json.loads((toy.folder / "out.json").read_text())
+    for plan in outcome["reasons"][0]["plans"]:
+        # The command of a plan is whole on one line, and what it does stands above.
+        place = shown.index(plan["next_command"])
+        assert f"{plan['name']}" in "".join(shown[place - 2 : place])
+    assert [line for line in shown if len(line) > 100] == [plan["next_command"] for plan in outcome["reasons"][0]["plans"]]
 
 
 def test_a_probe_or_a_late_variable_that_is_broken_ends_failed_and_leaves_no_lease(toy: Toy) -> None:

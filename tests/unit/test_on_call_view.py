@@ -87,6 +87,10 @@ def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
             {"escalation": {"page": "SRE secondary", "tried": [{"action": "start"}, {"action": "start"}]}},
             "Page    SRE secondary (attempts so far: 2)",
         ),
+        ({"loss": {"count": 2, "exact": True, "unit": "keys", "approved": True}}, "Lost    2 keys\n"),
+        ({"loss": {"count": 2, "exact": False, "unit": "keys", "text": "the tail"}}, "Lost    about 2 keys: the tail, not approved"),
+        ({"loss": {"count": None, "known_before": 5, "approved": True}}, "Lost    an unknown amount (5 known before)"),
+        ({"approved_plan": "cut"}, "Plan    cut"),
         ({"failure": {"task": "act | Start", "msg": "it did not start"}}, "Failed  it did not start (task: act | Start)"),
         ({"loss": {"text": "3 keys", "approved": True}}, "Lost    3 keys"),
         ({"acts": [{"kind": "act", "action": "save"}, {"kind": "undo", "action": "save"}]}, "Done    save, put back save"),
@@ -117,6 +121,49 @@ def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
 )
 def test_each_part_of_an_outcome_has_its_line(more: dict[str, t.Any], line: str) -> None:
     assert f"\n│ {line}" in text_of({**RECOVERED, **more})
+
+
+PLANS: list[dict[str, t.Any]] = [
+    {
+        "name": "salvage",
+        "text": "load the salvaged file with 9998 keys, last write 12:00:03",
+        "loss": {"count": 2, "unit": "keys", "exact": True},
+        "expires": 1_800_000_000,
+        "next_command": "ansible-playbook playbooks/recover-redis.yml -i inventories/lab -e remediation_approval=" + "a" * 80,
+    },
+    {"name": "cut", "text": "cut at the first bad byte", "loss": {"count": None, "unit": "keys"}, "next_command": "ansible-playbook x"},
+]
+
+
+def test_each_plan_stands_above_its_command_and_the_first_is_recommended() -> None:
+    reasons = [{"code": "approval_needed", "text": "choose", "plans": PLANS, "next_command": PLANS[0]["next_command"]}]
+    lines = text_of({"outcome": "refused", "target": "lab/redis", "reasons": reasons}).splitlines()
+    start = lines.index("└ Next:")
+    assert " ".join(line[2:] for line in lines[start + 1 : start + 3]) == (
+        "salvage (recommended): load the salvaged file with 9998 keys, last write 12:00:03; loses 2 keys; good until 08:00:00 UTC"
+    )
+    assert lines[start + 3 :] == [
+        PLANS[0]["next_command"],
+        "# cut: cut at the first bad byte; loses an unknown number of keys",
+        "ansible-playbook x",
+    ]
+    assert max(map(len, lines[: start + 3])) <= 100
+
+
+@pytest.mark.parametrize(
+    "plans", ["x", [None], [{}], [{"name": 3, "loss": 4, "expires": "x", "next_command": None}], [{"loss": {"count": "x"}}]]
+)
+def test_crooked_plans_are_still_shown(plans: t.Any) -> None:
+    assert text_of({"outcome": "refused", "reasons": [{"code": "approval_needed", "plans": plans}]}).startswith("┌ ?/?  ")
+
+
+def test_a_table_is_shown_as_it_is_but_fit_for_a_terminal() -> None:
+    assert view.table_of({"table": ["name   keys", "cut    \x1b[2J5000" + "x" * 200]}, 100) == [
+        "name   keys",
+        ("cut    \\x1b[2J5000" + "x" * 200)[:99] + "…",
+    ]
+    assert view.table_of({"table": "x"}, 100) == view.table_of({"table": None}, 100) == view.table_of({}, 100) == []
+    assert view.table_of({"table": [str(row) for row in range(99)]}, 100)[-1] == f"(and {99 - view.ROWS} more)"
 
 
 def test_a_refusal_is_told_once() -> None:

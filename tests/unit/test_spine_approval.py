@@ -53,7 +53,7 @@ CLEAR: Plan = {
 
 def judged(token: str, plans: t.Sequence[Plan] = (SALVAGE, CUT), now: float = 10.0, used: t.Collection[str] = (), key: bytes = KEY) -> str:
     """Return the name of the plan that is approved, or the code of the refusal."""
-    offered = _approval.offers(plans, key, 900)
+    offered = _approval.offers(plans, key, 900, ())
     plan, refusal = _approval.judge_approval(token, plans, key, now=now, used=used, offered=offered)
     assert (plan is None) is (refusal is not None)
     if plan is not None:
@@ -299,6 +299,12 @@ def test_the_guard_reads_the_state_again_and_applies_exactly_what_was_approved(k
     assert keeper.count("approved") == 0
     # A refusal uses nothing up.
     assert keeper.guard(token)["plan"] == "salvage"
+
+
+def test_a_token_that_was_used_is_never_offered_again(keeper: Keeper) -> None:
+    for _turn in range(3):
+        token = keeper.guard()["reasons"][0]["token"]
+        assert keeper.guard(token)["plan"] == "salvage"
 
 
 def test_another_keepers_approval_is_none_here(keeper: Keeper, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _freeze, _reasons
 from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import judge_before, judge_evidence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
-from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_green, judge_outcome, rung
+from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import declared, is_green, judge_outcome, rung
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import budget_of, judge_budget
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
@@ -133,6 +133,7 @@ NO: dict[str, t.Any] = {"proceed": False, "reasons": [{"code": "frozen"}]}
 WELL = {"health": "well", "proven": True}
 FAILED = {"msg": "no"}
 LOST = {"msg": "gone", "reasons": [{"code": "unreachable"}], "lost": True}
+ASKED = {"msg": "no", "reasons": [{"code": "approval_needed"}]}
 FENCED = {"msg": "no", "reasons": [{"code": "fenced"}]}
 
 
@@ -147,6 +148,10 @@ FENCED = {"msg": "no", "reasons": [{"code": "fenced"}]}
         ({"proceed": False, "reasons": []}, [], [], {}, FAILED, {}, "failed"),
         (GO, ["start"], [], WELL, {}, {}, "recovered"),
         (GO, ["start"], [], WELL, {}, {"loss": {"text": "2 keys"}}, "recovered_with_loss"),
+        (GO, ["start"], [], WELL, {}, {"loss": {"count": 0, "exact": True, "text": "all was kept"}}, "recovered"),
+        (GO, ["start"], [], WELL, {}, {"loss": {"count": 0, "exact": False}}, "recovered_with_loss"),
+        (GO, ["start"], [], WELL, {}, {"loss": {"count": 1, "exact": True}}, "recovered_with_loss"),
+        (GO, ["start"], [], WELL, {}, {"loss": {"count": None, "exact": False}}, "recovered_with_loss"),
         (GO, ["start"], [], {"health": "well", "proven": False}, {}, {}, "unproven"),
         (GO, ["start"], [], {"health": "unknown"}, {}, {}, "unproven"),
         (GO, ["start"], [], {}, {}, {}, "unproven"),
@@ -157,6 +162,9 @@ FENCED = {"msg": "no", "reasons": [{"code": "fenced"}]}
         (GO, ["start"], ["stop"], {}, FAILED, {"undo_ok": True}, "undone"),
         (GO, ["start"], ["stop"], {}, FAILED, {"undo_ok": False}, "failed"),
         (GO, ["start"], [], {}, FAILED, {"undo_ok": True}, "failed"),
+        (GO, ["hold"], ["release"], {}, ASKED, {"undo_ok": True}, "refused"),
+        (GO, ["hold"], ["release"], {}, ASKED, {"undo_ok": False}, "failed"),
+        (GO, ["hold"], ["release"], {}, FENCED, {"undo_ok": True}, "undone"),
         (GO, [], [], {}, FENCED, {}, "refused"),
         (GO, ["start"], [], {}, FENCED, {}, "refused"),
         (GO, ["start"], [], WELL, LOST, {}, "unproven"),
@@ -191,6 +199,37 @@ def test_green_after_an_act_means_proven_well(
         assert not failure
         assert health == "well"
         assert proven
+
+
+NOTHING = {"count": 0, "exact": True, "unit": "", "text": "", "approved": False, "known_before": None, "present_after": None}
+TWO = {"loss": {"count": 2, "unit": "keys", "exact": True}, "tolerance": 0}
+
+
+@pytest.mark.parametrize(
+    ("given_loss", "approval", "more"),
+    [
+        ({}, {}, {}),
+        ({}, TWO, {}),
+        ({"text": "x"}, {}, {"count": None, "exact": False, "text": "x"}),
+        ({"text": "x"}, TWO, {"count": None, "exact": False, "text": "x", "approved": True}),
+        ({"count": 0}, {}, {"exact": False}),
+        ({"count": 0, "exact": True}, {}, {}),
+        ({"count": "2", "exact": "True", "approved": "False"}, {}, {"count": 2, "exact": True}),
+        ({"count": 2, "exact": True, "unit": "keys"}, TWO, {"count": 2, "unit": "keys", "approved": True}),
+        ({"count": 2, "exact": True, "approved": False}, TWO, {"count": 2}),
+        ({"count": 3, "exact": True}, TWO, {"count": 3}),
+        ({"count": 3, "exact": True, "approved": True}, TWO, {"count": 3}),
+        ({"count": 3, "exact": True}, {**TWO, "tolerance": 1}, {"count": 3, "approved": True}),
+        ({"count": 9, "exact": True}, {"loss": {"count": 2, "exact": False}}, {"count": 9, "approved": True}),
+        ({"count": 2, "exact": True, "approved": True}, {}, {"count": 2, "approved": True}),
+        ({"count": 1, "exact": True, "known_before": -1, "present_after": "7"}, {}, {"count": 1, "present_after": 7}),
+        ({"count": "many", "exact": True}, {}, {"count": None, "exact": False}),
+    ],
+)
+def test_a_loss_has_one_form_and_more_than_was_approved_is_not(
+    given_loss: dict[str, t.Any], approval: dict[str, t.Any], more: dict[str, t.Any]
+) -> None:
+    assert declared(given_loss, approval) == {**NOTHING, **more}
 
 
 @pytest.mark.parametrize(

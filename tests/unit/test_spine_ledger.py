@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _ledger, _processes
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_close as close
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_gate as gate
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_guard as guard
@@ -157,6 +157,38 @@ def test_a_dead_run_is_taken_over_only_after_its_act_is_over(state: Path) -> Non
     # As the action plugin does it: the same run asks again.
     late = open_run(state, "R2", dead_runs=["R1"])
     assert (late["ok"], late["resumed"]["run_id"], late["resumed"]["begun"]) == (True, "R1", ["start"])
+
+
+def test_a_run_that_died_while_it_waited_is_taken_over_at_once(state: Path) -> None:
+    run = open_run(state, "R1", lease_seconds=10, verify_seconds=300)
+    gate_run(state, run, action="wait", deadline=1800)
+    ((ends_at, acting_until, beat_at),) = rows(state, "select ends_at, acting_until, beat_at from lease")
+    assert acting_until is None
+    assert ends_at - beat_at == pytest.approx(10, abs=1)
+    assert open_run(state, "R2")["reasons"][0]["code"] == "lease_held"
+    assert open_run(state, "R2", dead_runs=["R1"])["resumed"]["begun"] == ["wait"]
+
+
+def test_a_wait_does_not_shorten_the_lease_of_an_act_before_it(state: Path) -> None:
+    run = open_run(state, "R1", lease_seconds=10)
+    gate_run(state, run, deadline=500)
+    gate_run(state, run, action="wait", deadline=1800)
+    ((ends_at, beat_at),) = rows(state, "select ends_at, beat_at from lease")
+    assert 500 <= ends_at - beat_at <= 1000
+
+
+@pytest.mark.parametrize(
+    ("action", "deadline", "me", "code"),
+    [("wait", 1800, True, "lease_held"), ("wait", 1800, False, None), ("wait", 0, True, None), ("start", -1000, True, None)],
+)
+def test_a_run_that_waits_longer_than_its_lease_keeps_it_while_its_controller_lives_here(
+    state: Path, action: str, deadline: float, me: bool, code: str | None
+) -> None:
+    controller = _processes.fingerprint(os.getpid())
+    run = open_run(state, "R1", lease_seconds=-1.0, verify_seconds=0, controller=controller if me else {**controller, "start_ticks": 1})
+    gate_run(state, run, action=action, deadline=deadline)
+    second = open_run(state, "R2")
+    assert [one["code"] for one in second["reasons"]] == ([code] if code else [])
 
 
 def test_knowing_that_one_run_is_dead_takes_no_other_runs_lease(state: Path) -> None:
@@ -513,6 +545,23 @@ def test_reconcile_ends_nothing_under_the_hands_of_a_living_run(state: Path) -> 
         ledger.owe(run, "service_manager", {"tasks_from": "systemd/release"}, 1.0, 0.0)
     open_run(state, "R2")
     assert reconcile.run(defaults(reconcile, state_dir=str(state), host="lab"), False)["due"] == []
+
+
+def test_the_outcome_says_which_plan_was_approved_and_holds_the_loss_against_it(state: Path) -> None:
+    plan = {"name": "cut", "text": "cut the tail", "loss": {"count": 2, "unit": "keys", "exact": True}, "binds": {"x": 1}}
+    for count, green in ((2, True), (3, False)):
+        run = open_run(state, f"A{count}", takeover=True)
+        token = guard_run(state, run, plans=[plan])["verdict"]["reasons"][0]["token"]
+        # The guard of the spine asked for nothing; a guard in the middle of acting did.
+        verdict = guard_run(state, run)["verdict"]
+        assert guard_run(state, run, plans=[plan], approval=token)["verdict"]["plan"] == "cut"
+        gate_run(state, run)
+        outcome = close_run(state, run, verdict, before=SICK, after=WELL, loss={"count": count, "unit": "keys", "exact": True})
+        assert (outcome["outcome"], outcome["green"], outcome["approved_plan"]) == ("recovered_with_loss", green, "cut")
+        assert (outcome["loss"]["count"], outcome["loss"]["approved"]) == (count, green)
+    shown = history.run(defaults(history, state_dir=str(state), run_id="A3"), False)["say"]
+    assert "  offered: cut: cut the tail; loses 2 keys" in shown
+    assert "  approved: cut: cut the tail; loses 2 keys" in shown
 
 
 def test_history_lists_newest_first_and_shows_the_steps_of_one_run(state: Path) -> None:

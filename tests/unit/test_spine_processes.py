@@ -181,3 +181,15 @@ def test_noise_of_a_login_shell_is_no_result(stdout: str) -> None:
 
 def test_a_result_is_found_in_the_middle_of_noise() -> None:
     assert _runner.result_between_marks("motd\n" + _runner.BEGIN + '{"a": 1}' + _runner.END + "\nbye") == {"a": 1}
+
+
+def test_a_controller_is_alive_only_where_it_runs_and_while_it_does() -> None:
+    with controller() as (process, _worker):
+        holder = _processes.fingerprint(process.pid)
+        assert _processes.is_alive(holder, _processes.machine())
+        assert not _processes.is_alive({**holder, "boot_id": "other"}, _processes.machine())
+        assert not _processes.is_alive({**holder, "start_ticks": None}, _processes.machine())
+        assert not _processes.is_alive({}, _processes.machine())
+        process.kill()
+        process.wait()
+        assert not _processes.is_alive(holder, _processes.machine())
