@@ -9,7 +9,7 @@ help: ## List the targets
 
 # --- The lab -------------------------------------------------------------------------------------------------------
 
-.PHONY: setup demo lab stop-lab execution-environment clean
+.PHONY: setup demo lab stop-lab drill drill-all execution-environment clean
 setup: ## Make this checkout ready: programs, .venv, link
 	@scripts/setup
 
@@ -21,6 +21,12 @@ lab: setup ## Start the stack to practise on
 
 stop-lab: setup ## Stop the lab; its data stays
 	@$(LAB) playbooks/stop-lab.yml
+
+drill: ## Break a lab of its own on purpose and judge the recovery: make drill FAULT=redis_killed
+	@scripts/drill $(or $(FAULT),$(error FAULT is missing; there are: $(basename $(notdir $(wildcard roles/drill/faults/*.yml)))))
+
+drill-all: ## The same with every fault, two at a time, with a table
+	@scripts/drill
 
 execution-environment: setup ## Build the image for AWX (needs ansible-builder, and docker or podman)
 	@rm -rf build && .venv/bin/ansible-galaxy collection build --output-path build >/dev/null

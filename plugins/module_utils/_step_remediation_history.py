@@ -25,7 +25,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed: false, runs, leases, owed, chain: {whole, broken_at, records, head}, journal?: [...], say}."""
+    """Return {changed: false, runs, drills, leases, owed, chain: {whole, broken_at, records, head}, journal?: [...], say}."""
     # Opened as in check mode, since history never writes.
     with open_ledger(params["state_dir"], True) as ledger:
         broken = ledger.broken_at()
@@ -34,6 +34,7 @@ def run(params: Params, check: bool) -> Result:
         query = "select * from run where ?1 in ('', run_id) order by opened_at desc limit ?2"
         runs = ledger.rows(query, params["run_id"], params["limit"])
         result: Result = {"changed": False, "runs": runs, "leases": ledger.leases(), "owed": ledger.owed()}
+        result["drills"] = _drills(ledger.rows("select at, body from journal where kind='drill' order by seq"))
         if params["export"]:
             result["journal"] = ledger.rows("select * from journal order by seq")
         if params["run_id"]:
@@ -46,6 +47,7 @@ def _say(result: t.Mapping[str, t.Any], state_dir: str, now: float) -> list[str]
     lines = [_line(row) for row in result["runs"]] or ["no run is recorded in %s" % one_line(state_dir, 200)]
     lines += [line for row in result.get("steps") or [] for line in [_step_line(row), *_plan_lines(row)]]
     lines += [_lease_line(one, now) for one in result["leases"]]
+    lines += [_drill_line(one) for one in result["drills"]]
     lines += ["still owed: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"]) for one in result["owed"]]
     chain = result["chain"]
     if not chain["records"]:
@@ -69,6 +71,28 @@ def _line(row: t.Mapping[str, t.Any]) -> str:
 def _lease_line(one: t.Mapping[str, t.Any], now: float) -> str:
     left = round(one["ends_at"] - now)
     return "lease: {host}/{component} held by {run_id} of {owner}, ".format(**one) + ("%d s left" % left if left > 0 else "expired")
+
+
+def _drills(rows: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return the last drill of each fault, with the time when it was last held out as `proven_at` (None: never)."""
+    last: dict[str, dict[str, t.Any]] = {}
+    for row in rows:
+        body = json.loads(row["body"])
+        before = last.get(str(body.get("fault")), {}).get("proven_at")
+        last[str(body.get("fault"))] = dict(body, at=row["at"], proven_at=row["at"] if body.get("verdict") == "held" else before)
+    return [last[fault] for fault in sorted(last)]
+
+
+def _drill_line(one: t.Mapping[str, t.Any]) -> str:
+    text = "drill %s %s: %s, lost %s, declared %s, %s s, version %s; last proven %s" % (
+        one.get("fault"), one.get("verdict"), one.get("outcome"), _number(one.get("lost")), _number(one.get("declared")),
+        round(float(one.get("seconds") or 0), 1), one.get("version"), _clock(one["proven_at"]) if one["proven_at"] else "never",
+    )  # fmt: skip
+    return one_line(text, 300)
+
+
+def _number(count: t.Any) -> str:
+    return "-" if count is None else str(count)
 
 
 def _step_line(row: t.Mapping[str, t.Any]) -> str:

@@ -31,9 +31,9 @@ lint_types() {
   run_case mypy 600 env -C "$RUN_DIR/tree" "MYPYPATH=$RUN_DIR/tree" "${mypy[@]}" -p "$COLLECTION.plugins" || true
   # Each folder of scripts is a program of its own, whose modules may bear the names of another's.
   local folder
-  for folder in scripts/lib tests/unit tests/integration molecule roles/lab/files; do
+  for folder in scripts/lib tests/unit tests/integration molecule roles/lab/files roles/drill/files; do
     [ -n "$(find "$TREE/$folder" -name '*.py' -print -quit 2>/dev/null)" ] || continue
-    run_case "mypy-${folder//\//-}" 600 env -C "$TREE/$folder" "MYPYPATH=$RUN_DIR/tree:$TREE/$folder" "${mypy[@]}" . || true
+    run_case "mypy-${folder//\//-}" 600 env -C "$TREE/$folder" "MYPYPATH=$RUN_DIR/tree:$TREE/$folder:$TREE/roles/drill/files" "${mypy[@]}" . || true
   done
 }
 

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hold drills: `python -m somabrain_drill [NAME...]` on labs of their own, or `--on-target` as JSON on standard input tells.
+
+Exit code 0 when every hypothesis held, 1 when one did not, 3 when no drill could be held; the reason is then told in one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from . import lanes, record
+from .drill import Result
+from .errors import DrillError
+from .faults import Fault, load_all
+from .runs import ROOT
+from .table import footer, header, row, sentences
+from .target import Target
+
+FAULTS = ROOT / "roles/drill/faults"
+TOLD = 3
+
+
+def target_of(given: dict[str, t.Any]) -> Target:
+    """Return the target that the role describes; raises DrillError for a host that is not marked or not on this machine."""
+    if given.pop("marked", False) is not True:
+        raise DrillError(f"host {given.get('host')} is not marked for drills: set drill_target to true for a host whose data may be lost")
+    if given.pop("connection") != "local":
+        raise DrillError(f"host {given.get('host')} is another machine: run the drill there, with ansible_connection local")
+    paths = {name: Path(given.pop(name)) for name in ("data_dir", "config_file", "log_file")}
+    inventories = tuple(str(source) for source in given.pop("inventories"))
+    missing = [str(path) for name, path in paths.items() if name != "log_file" and not (path.is_absolute() and path.exists())]
+    if missing:
+        raise DrillError(f"there is no {', '.join(missing)}: name the data directory and configuration file of the host")
+    return Target(inventories=inventories, **paths, **given)
+
+
+def of_role() -> int:
+    """Hold the drills that the role asks for, and tell it as JSON on standard output."""
+    given = json.load(sys.stdin)
+    record_dir = given.pop("record_dir")
+    faults = load_all(FAULTS, given.pop("faults"))
+    results = lanes.on_target(target_of(given), faults, lambda result: record.write(record_dir, result))
+    failed = [result.fault for result in results if result.verdict == "FAILED"]
+    print(json.dumps({"say": sentences(results), "failed": failed, "results": [dataclasses.asdict(result) for result in results]}))
+    return 1 if failed else 0
+
+
+def of_person(faults: list[Fault], lane_count: int, record_dir: str) -> int:
+    """Hold *faults* on labs of their own, telling each as it ends."""
+    begun = time.monotonic()
+    print("\n".join(header()), flush=True)
+
+    def tell(result: Result) -> None:
+        print("\n".join(row(result)), flush=True)
+        record.write(record_dir, result)
+
+    results = lanes.in_lanes(faults, lane_count, tell)
+    print("\n".join([*footer(results, time.monotonic() - begun), f"recorded in {record_dir}; show-history -e remediation_state_dir={record_dir}"]))
+    return 1 if any(result.verdict == "FAILED" for result in results) else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="somabrain_drill", description="Break a Redis on purpose, recover it, judge.")
+    parser.add_argument("names", nargs="*", help="faults; none: all")
+    parser.add_argument("--on-target", action="store_true", help="read the target from standard input")
+    parser.add_argument("--lanes", type=int, default=min(2, os.cpu_count() or 1), help="labs side by side")
+    parser.add_argument("--record-dir", default=str(ROOT / ".cache/drills"), help="folder of the ledger that keeps what was proven")
+    parser.add_argument("--faults", type=Path, default=FAULTS, help="folder of the fault files")
+    given = parser.parse_args()
+    # An end by TERM puts the target back as an end by ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return of_role() if given.on_target else of_person(load_all(given.faults, given.names), given.lanes, given.record_dir)
+    except DrillError as error:
+        print(json.dumps({"error": str(error)}) if given.on_target else str(error), file=sys.stdout if given.on_target else sys.stderr)
+        return TOLD
+
+
+if __name__ == "__main__":
+    sys.exit(main())

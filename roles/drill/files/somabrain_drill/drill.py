@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One drill from the scene to the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import RespError
+
+from .errors import DrillError, Skipped
+from .faults import Fault
+from .judge import WELL, Seen, declared, judge
+from .runs import Player, Turned
+from .scene import Scene
+from .steps import inject, let_go
+from .target import Target, hashes
+from .writers import Writers
+
+
+@dataclasses.dataclass
+class Result:
+    """The line of one drill in the table. *lost* and *declared* count acknowledged writes; None: nothing was counted."""
+
+    fault: str
+    verdict: str
+    outcome: str = "-"
+    lost: t.Optional[int] = None
+    acknowledged: int = 0
+    declared: t.Optional[int] = None
+    seconds: float = 0.0
+    why: t.Tuple[str, ...] = ()
+    at: float = 0.0
+
+
+def hold(target: Target, fault: Fault, work: Path, ports: t.Callable[[], int]) -> Result:
+    """Hold one drill and return its line; a drill that could not be held is failed, one that cannot be is skipped with its reason."""
+    begun = time.time()
+    try:
+        lack(target, fault)
+        with Scene(target, fault, work, ports) as scene:
+            seen = play(scene, fault)
+    except Skipped as reason:
+        return Result(fault.name, "skipped", why=(str(reason),), at=begun)
+    except (DrillError, RespError, OSError) as error:
+        return Result(fault.name, "FAILED", why=(f"the drill could not be held: {error}",), at=begun)
+    wrong = judge(seen)
+    losses = seen.losses or {"acknowledged": 0}
+    told = None if seen.losses is None else declared(seen.last.outcome)
+    return Result(
+        fault.name, "FAILED" if wrong else "held", seen.last.word, seen.lost, losses["acknowledged"], told, seen.seconds, tuple(wrong), begun
+    )
+
+
+def lack(target: Target, fault: Fault) -> None:
+    """Raise Skipped with the reason when this machine or target has not what the fault needs."""
+    here = {
+        "root": (os.geteuid() == 0, "only root can do this to a data directory"),
+        "small_disk": (os.geteuid() == 0, "only root can mount a small disk"),
+        "lab": (bool(target.lab_dir), "needs the lab: it gives the target another name in the inventory"),
+        "sshd": (shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None, "no sshd is installed here"),
+        "su": (os.geteuid() == 0 and shutil.which("su") is not None, "needs root and su, to become another user without sudo"),
+        "no_sudo": (shutil.which("sudo") is None, "sudo is installed here, so it cannot be missing"),
+        "sentinel": (shutil.which("redis-sentinel") is not None, "no redis-sentinel is installed here"),
+    }
+    for need in sorted(fault.needs):
+        if not here[need][0]:
+            raise Skipped(here[need][1])
+
+
+def play(scene: Scene, fault: Fault) -> Seen:
+    """Break, rehearse, run, run again, count."""
+    player = Player(scene, fault)
+    decoy = scene.decoy.facts()
+    inject(scene, fault.before)
+    with contextlib.ExitStack() as stack:
+        stack.callback(let_go, scene)
+        writers = stack.enter_context(Writers(scene.ledger)) if fault.writers else None
+        time.sleep(0.3 if writers else 0)
+        inject(scene, fault.inject)
+        seen = Seen(fault, [])
+        for turn in fault.runs:
+            inject(scene, turn.inject)
+            if not seen.turns and fault.rehearse:
+                with quiet(writers):
+                    seen.rehearsal = player.rehearse(turn)
+            seen.turns.append(_turn(player, fault, turn, writers, seen))
+        seen.begun = player.journal("begin")
+        if seen.last.word in WELL:
+            with quiet(writers):
+                seen.again = _again(player)
+    seen.losses = None if fault.loss == "untouched" else _count(scene)
+    seen.decoy_same = scene.decoy.facts() == decoy
+    return seen
+
+
+def _turn(player: Player, fault: Fault, turn: t.Any, writers: t.Optional[Writers], seen: Seen) -> Turned:
+    """Take one turn; where it has to change nothing the writers hold still, so that nobody else does either."""
+    still = turn.unchanged or fault.loss == "untouched"
+    with quiet(writers if still else None):
+        begun = time.monotonic()
+        turned = player.turn(turn)
+        seen.seconds += time.monotonic() - begun
+    return turned
+
+
+def quiet(writers: t.Optional[Writers]) -> t.ContextManager[None]:
+    return writers.paused() if writers else contextlib.nullcontext()
+
+
+def _again(player: Player) -> tuple[t.Any, bool]:
+    """Run once more on what is well. The API's own proof writes and removes a canary, so process and configuration are compared, not data."""
+    target = player.target
+    before = (target.process(), hashes(target.config_file))
+    ran = player.play(dataclasses.replace(player.fault.runs[-1], host="", variables={}, approval=""))
+    return ran, before == (target.process(), hashes(target.config_file))
+
+
+def _count(scene: Scene) -> t.Optional[dict[str, int]]:
+    with contextlib.suppress(RespError):
+        return scene.ledger.compare()
+    return None

@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules by which a drill is judged. Plain data in, sentences about what did not hold out."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .faults import Fault
+from .runs import Ran, Turned
+
+WELL = ("recovered", "recovered_with_loss", "nothing_to_do")
+EXPLICIT = (*WELL, "rehearsed", "refused", "unproven", "undone", "failed", "abandoned")
+
+
+@dataclasses.dataclass
+class Seen:
+    """All that was seen in one drill."""
+
+    fault: Fault
+    turns: list[Turned]
+    rehearsal: t.Optional[tuple[Ran, bool]] = None
+    again: t.Optional[tuple[Ran, bool]] = None
+    losses: t.Optional[dict[str, int]] = None
+    decoy_same: bool = True
+    begun: int = 0
+    seconds: float = 0.0
+
+    @property
+    def last(self) -> Ran:
+        return self.turns[-1].last
+
+    @property
+    def lost(self) -> t.Optional[int]:
+        """Acknowledged writes whose effect is not there; None where nothing was changed, so nothing was counted."""
+        return None if self.losses is None else self.losses["missing"] + self.losses["wrong"] + self.losses["resurrected"]
+
+
+def declared(outcome: t.Mapping[str, t.Any]) -> t.Optional[int]:
+    """Return the loss that an outcome declares, 0 for none, None where it declares one without a number."""
+    loss = outcome.get("loss") or {}
+    if not loss.get("text") and not loss.get("count"):
+        return 0
+    return None if loss.get("count") is None else int(loss["count"])
+
+
+def judge(seen: Seen) -> list[str]:
+    """Return what did not hold, [] when the hypothesis held."""
+    wrong = [text for number, turned in enumerate(seen.turns, 1) for text in _turn(turned, number)]
+    wrong += _rehearsal(seen.rehearsal, seen.fault.runs[0].expect) + _again(seen.again) + _loss(seen) + _twice(seen)
+    return wrong + ([] if seen.decoy_same else ["the decoy is another process or has other data"])
+
+
+def _turn(turned: Turned, number: int) -> list[str]:
+    turn, wrong = turned.turn, []
+    if turn.kill_at:
+        return [] if turned.last.killed else [f"run {number} ended before it could be killed at {turn.kill_at}"]
+    if turn.at_once > 1:
+        return _at_once(turned, number)
+    last = turned.last
+    if last.word not in EXPLICIT:
+        wrong.append(f"run {number} ended in no explicit outcome (exit {last.code})")
+    elif last.word not in turn.expect:
+        wrong.append(f"run {number} ended {last.word} {last.reason}, expected {' or '.join(sorted(turn.expect))}".replace(" ,", ","))
+    if turn.code and last.reason != turn.code:
+        wrong.append(f"run {number} gave the reason {last.reason or 'none'}, expected {turn.code}")
+    if last.word in WELL and last.code != 0 or last.word not in (*WELL, "rehearsed") and last.code == 0:
+        wrong.append(f"run {number} ended {last.word} with exit code {last.code}")
+    if turn.unchanged and not turned.same:
+        wrong.append(f"run {number} changed data, configuration or process")
+    return wrong
+
+
+def _at_once(turned: Turned, number: int) -> list[str]:
+    actors = [ran for ran in turned.ran if ran.acts]
+    wrong = [] if len(actors) == 1 else [f"{len(actors)} of {len(turned.ran)} runs at once acted"]
+    for ran in turned.ran:
+        expected = turned.turn.expect if ran.acts else {"refused", "nothing_to_do"}
+        if ran.word not in expected:
+            wrong.append(f"of the runs at once one ended {ran.word} {ran.reason}")
+        if ran.word == "refused" and turned.turn.code and ran.reason != turned.turn.code:
+            wrong.append(f"run {number}: the loser gave the reason {ran.reason}")
+    return wrong
+
+
+def _rehearsal(rehearsal: t.Optional[tuple[Ran, bool]], expect: t.FrozenSet[str]) -> list[str]:
+    if rehearsal is None:
+        return []
+    ran, same = rehearsal
+    wrong = [] if same else ["check mode changed data, configuration or process"]
+    # A rehearsal that cannot even begin may end as the run does.
+    if ran.word not in {"rehearsed", "refused", "nothing_to_do"} | (expect - set(WELL)) or ran.acts:
+        wrong.append(f"check mode ended {ran.word} (exit {ran.code}), acts: {', '.join(ran.acts) or 'none'}")
+    return wrong
+
+
+def _again(again: t.Optional[tuple[Ran, bool]]) -> list[str]:
+    if again is None:
+        return []
+    ran, same = again
+    wrong = [] if same else ["the run right after made another process or another configuration"]
+    if ran.word != "nothing_to_do" or ran.acts:
+        wrong.append(f"the run right after ended {ran.word} {ran.reason}, expected nothing_to_do")
+    return wrong
+
+
+def _twice(seen: Seen) -> list[str]:
+    """Nothing is begun twice, except by a run that comes after a killed one."""
+    acts = sum(len(ran.acts) for turned in seen.turns for ran in turned.ran)
+    killed = any(turned.turn.kill_at for turned in seen.turns)
+    return [] if killed or seen.begun <= acts else [f"the journal has {seen.begun} acts, the outcomes {acts}"]
+
+
+def _loss(seen: Seen) -> list[str]:
+    rule, outcome = seen.fault.loss, seen.last.outcome
+    if rule == "untouched":
+        return [f"run {number} changed something" for number, turned in enumerate(seen.turns, 1) if not turned.same and not turned.turn.kill_at]
+    if seen.losses is None:
+        return ["what is left could not be counted: Redis does not answer"]
+    told = declared(outcome)
+    wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses))
+    if rule == "none" and (seen.lost or told != 0):
+        wrong.append(f"a lossless way exists: {_details(seen.losses)}, declared {told}")
+    kept = 1 - (seen.lost or 0) / max(1, seen.losses["acknowledged"])
+    if kept < seen.fault.kept_share:
+        wrong.append(f"kept {kept:.4%}, less than {seen.fault.kept_share:.2%}")
+    return wrong
+
+
+def _told(lost: int, told: t.Optional[int], exact: bool, details: str) -> list[str]:
+    if told is None:
+        return ["a loss is declared without a number"]
+    if told == lost or (not exact and lost <= told):
+        return []
+    return [f"declared {told}{'' if exact else ' at most'}, measured {lost} ({details})"]
+
+
+def _details(losses: t.Mapping[str, int]) -> str:
+    return ", ".join(f"{losses[word]} {word}" for word in ("missing", "wrong", "resurrected"))

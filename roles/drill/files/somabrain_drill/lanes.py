@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labs of the drills' own, made fresh in a private folder, and drills side by side on them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+from .drill import Result, hold
+from .errors import DrillError
+from .faults import Fault
+from .runs import ROOT
+from .target import Target
+
+PORTS = threading.Lock()
+GIVEN: set[int] = set()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on and that was not given before."""
+    while True:
+        with PORTS, socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
+
+
+@contextlib.contextmanager
+def private_folder() -> t.Iterator[Path]:
+    """Yield a folder that others may enter, since Redis runs as another user, and that is gone afterwards."""
+    # Short, for the unix sockets in it.
+    folder = Path(tempfile.mkdtemp(prefix="sb-drill-", dir="/tmp"))  # noqa: S108
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lab(folder: Path) -> t.Iterator[Target]:
+    """Yield the Redis of a lab made for drills only; raises DrillError with the reason where it does not start."""
+    ports = {f"lab_{name}_port": free_port() for name in ("redis", "postgres", "api", "ltm")}
+    try:
+        _play("start_lab", folder, ports)
+        yield target_of_lab(folder)
+    finally:
+        _play("stop_lab", folder, {"lab_remove_data": True})
+
+
+def _play(name: str, folder: Path, variables: dict[str, t.Any]) -> None:
+    words = [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / f"playbooks/{name}.yml"), "-i", str(ROOT / "inventories/lab")]
+    environment = {**os.environ, "SOMABRAIN_LAB_DIR": str(folder), "COLUMNS": "100", "NO_COLOR": "1"}
+    words += ["-e", json.dumps(variables)]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise DrillError(f"{name} failed: {' '.join((done.stdout + done.stderr).split())[-400:]}")
+
+
+def target_of_lab(folder: Path) -> Target:
+    """Return the Redis of the lab in *folder*, as its lab.json tells it."""
+    told = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
+    secret = folder / "secrets" / "redis_password"
+    service = {"manager": "supervisor", "name": "redis", "supervisor_url": f"unix://{folder}/supervisor.sock", "scope": "system"}
+    return Target(
+        host="lab", inventories=(str(ROOT / "inventories/lab"),), port=int(told["ports"]["redis"]), data_dir=folder / "redis",
+        config_file=folder / "etc/redis.conf", log_file=folder / "logs/redis.log", service=service, lab_dir=str(folder),
+        password_file=str(secret) if secret.exists() else "",
+    )  # fmt: skip
+
+
+def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: t.Callable[[Result], None]) -> list[Result]:
+    """Hold all drills on *lanes* labs side by side; *tell* is called with each result as it comes."""
+    waiting: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+    for fault in faults:
+        waiting.put(fault)
+    results: list[Result] = []
+    failures: list[str] = []
+
+    def work(folder: Path) -> None:
+        try:
+            with lab(folder / "lab") as target:
+                one_after_the_other(target, folder, waiting, results, tell)
+        except Exception as error:
+            failures.append(str(error))
+
+    with private_folder() as folder:
+        threads = [threading.Thread(target=work, args=(_made(folder / f"lane{number}"),)) for number in range(max(1, min(lanes, len(faults))))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise DrillError("; ".join(failures))
+    return sorted(results, key=lambda result: [fault.name for fault in faults].index(result.fault))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def one_after_the_other(
+    target: Target, folder: Path, waiting: queue.SimpleQueue[Fault], results: list[Result], tell: t.Callable[[Result], None]
+) -> None:
+    """Hold drills on one target until none waits."""
+    while True:
+        try:
+            fault = waiting.get_nowait()
+        except queue.Empty:
+            return
+        results.append(hold(target, fault, _made(folder / f"{fault.name}"), free_port))
+        tell(results[-1])
+
+
+def on_target(target: Target, faults: t.Sequence[Fault], tell: t.Callable[[Result], None]) -> list[Result]:
+    """Hold drills one after the other on a target that is there already."""
+    waiting: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+    for fault in faults:
+        waiting.put(fault)
+    results: list[Result] = []
+    with private_folder() as folder:
+        one_after_the_other(target, folder, waiting, results, tell)
+        keep_failed(folder, results)
+    return results
+
+
+def keep_failed(folder: Path, results: t.Sequence[Result]) -> None:
+    """Copy what the runs of failed drills printed to where it outlives the drill."""
+    for result in results:
+        if result.verdict == "FAILED" and (folder / result.fault).is_dir():
+            place = Path(tempfile.gettempdir()) / f"failed-drill-{result.fault}-{int(time.time())}"
+            shutil.copytree(folder / result.fault, place, ignore=shutil.ignore_patterns("s", "decoy", "replica", "master"))

@@ -1,0 +1,203 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs of recover-redis as a person starts it, and what each said in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+from .errors import DrillError
+from .faults import Fault, Turn
+from .scene import Scene
+from .steps import inject
+from .target import hashes
+
+# The root of the collection that this file belongs to.
+ROOT = Path(__file__).resolve().parents[4]
+LONGEST = 180.0
+
+
+@dataclasses.dataclass
+class Ran:
+    """One run that has ended: its exit code, its outcome, and what it printed."""
+
+    code: int
+    outcome: dict[str, t.Any]
+    text: str
+    killed: bool = False
+
+    @property
+    def word(self) -> str:
+        return str(self.outcome.get("outcome") or "no outcome")
+
+    @property
+    def reason(self) -> str:
+        return str(self._first.get("code") or "")
+
+    @property
+    def acts(self) -> list[str]:
+        return [str(act["action"]) for act in self.outcome.get("acts") or []]
+
+    @property
+    def token(self) -> str:
+        """The token of the recommended plan, "" where none was offered."""
+        plans = self._first.get("plans") or [{}]
+        return str(plans[0].get("token") or self._first.get("token") or "")
+
+    @property
+    def _first(self) -> dict[str, t.Any]:
+        return dict((self.outcome.get("reasons") or [{}])[0])
+
+
+@dataclasses.dataclass
+class Turned:
+    """What one turn of a fault came to: the runs of it, and whether bytes and process stayed as they were."""
+
+    turn: Turn
+    ran: list[Ran]
+    same: t.Optional[bool]
+
+    @property
+    def last(self) -> Ran:
+        return self.ran[-1]
+
+
+class Player:
+    """Runs the playbook on the target of one scene."""
+
+    def __init__(self, scene: Scene, fault: Fault) -> None:
+        self.scene, self.fault, self.target = scene, fault, scene.target
+        self.state_dir = scene.work / "ledger"
+        self.token = ""
+        self._count = 0
+
+    def begin(self, turn: Turn, *flags: str, **variables: t.Any) -> tuple[subprocess.Popen[bytes], Path]:
+        """Start one run; its outcome will be in a file."""
+        self._count += 1
+        base = self.scene.work / f"run-{self._count}"
+        given = {"remediation_state_dir": str(self.state_dir), "remediation_outcome_file": f"{base}.json"}
+        given = {**given, **self._filled({**self.fault.variables, **turn.variables}), **variables}
+        limit = [] if "recover_redis_hosts" in given else ["--limit", turn.host or self.target.host]
+        words = [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / "playbooks/recover_redis.yml"), *self._inventories(turn)]
+        environment = {**os.environ, **self.target.environment, "COLUMNS": "100", "NO_COLOR": "1"}
+        with base.with_suffix(".log").open("wb") as log:
+            process = subprocess.Popen(
+                [*words, *limit, "-e", json.dumps(given), *flags],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env=environment, start_new_session=True,
+            )  # fmt: skip
+        return process, base
+
+    def end(self, process: subprocess.Popen[bytes], base: Path) -> Ran:
+        """Wait for a run; raises DrillError when it takes too long."""
+        try:
+            code = process.wait(LONGEST)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+            raise DrillError(f"a run did not end within {LONGEST:.0f} s: see {base}.log") from None
+        file = base.with_suffix(".json")
+        outcome = json.loads(file.read_text()) if file.exists() else {}
+        return Ran(code, outcome, base.with_suffix(".log").read_text(errors="replace"))
+
+    def play(self, turn: Turn, *flags: str, **variables: t.Any) -> Ran:
+        return self.end(*self.begin(turn, *flags, **variables))
+
+    def rehearse(self, turn: Turn) -> tuple[Ran, bool]:
+        """Run in check mode; return the run and whether every byte and the process stayed."""
+        before = self.bytes()
+        ran = self.play(turn, "--check")
+        return ran, before == self.bytes()
+
+    def turn(self, turn: Turn) -> Turned:
+        """Take one turn of the fault (its steps are injected already)."""
+        before = self.bytes()
+        if turn.kill_at:
+            ran = [self._killed(turn)]
+        elif turn.at_once > 1:
+            ran = [self.end(*one) for one in [self.begin(turn) for _turn in range(turn.at_once)]]
+        else:
+            ran = self._approved(turn)
+        self.token = ran[-1].token or self.token
+        return Turned(turn, ran, before == self.bytes())
+
+    def _approved(self, turn: Turn) -> list[Ran]:
+        """Run once, and where the fault says so a second time with the token of the recommended plan."""
+        given = {"remediation_approval": self._token(turn)} if turn.approval else {}
+        ran = [self.play(turn, **given)]
+        if self.fault.approve and ran[0].reason == "approval_needed" and ran[0].token:
+            ran.append(self.play(turn, remediation_approval=ran[0].token))
+        return ran
+
+    def _token(self, turn: Turn) -> str:
+        if not self.token:
+            raise DrillError("no run before this one offered a token")
+        if turn.approval == "altered":
+            return self.token[:-1] + ("0" if self.token[-1] != "0" else "1")
+        return self.token
+
+    def _killed(self, turn: Turn) -> Ran:
+        """Run until the journal has a record of that kind, and kill the controller with all that it started."""
+        process, base = self.begin(turn)
+        end = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < end and not self.journal(turn.kill_at):
+            time.sleep(0.005)
+        killed = process.poll() is None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        ran = self.end(process, base)
+        ran.killed = killed
+        return ran
+
+    def journal(self, kind: str) -> int:
+        """Return how many records of *kind* the ledger of this drill has."""
+        file = self.state_dir / "ledger.sqlite"
+        with contextlib.suppress(sqlite3.Error):
+            if file.exists():
+                with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+                    return int(db.execute("select count(*) from journal where kind=?", (kind,)).fetchone()[0])
+        return 0
+
+    def bytes(self) -> dict[str, t.Any]:
+        """Return what no rehearsal and no refusal may change: data, configuration, process, and the decoy with all that it has."""
+        files = hashes(self.target.data_dir, self.target.config_file)
+        return {**files, "process": self.target.process(), "decoy": self.scene.decoy.facts()}
+
+    def _inventories(self, turn: Turn) -> list[str]:
+        sources = list(self.target.inventories)
+        if turn.host:
+            # A second name for the same target, as an inventory with a wrong line has it.
+            facts = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+            file = self.scene.work / "other.json"
+            file.write_text(json.dumps({"redis": {"hosts": {turn.host: facts}}}))
+            sources.append(str(file))
+        return [word for source in sources for word in ("-i", source)]
+
+    def _filled(self, given: t.Any) -> t.Any:
+        """Return *given* with <work>, <data>, <decoy_port>, ... filled in."""
+        if isinstance(given, dict):
+            return {key: self._filled(value) for key, value in given.items()}
+        if isinstance(given, list):
+            return [self._filled(value) for value in given]
+        places: dict[str, t.Any] = {"<work>": str(self.scene.work), "<data>": str(self.target.data_dir)}
+        places.update({f"<{name}_port>": server.port for name, server in self.scene.servers.items()})
+        if given in places:
+            return places[given]
+        for name, value in places.items():
+            given = given.replace(name, str(value)) if isinstance(given, str) else given
+        return given
+
+
+def prepare(player: Player, turn: Turn) -> None:
+    """Take the steps that come before one turn."""
+    inject(player.scene, turn.inject)

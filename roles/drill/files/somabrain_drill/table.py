@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person reads of drills: one line each, and a count at the end; nothing is wider than 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+
+from .drill import Result
+
+WIDTH = 100
+ROW = "{:<32} {:<20} {:>13} {:>8} {:>8}  {}"
+
+
+def header() -> list[str]:
+    return [ROW.format("fault", "outcome", "lost of ack.", "declared", "seconds", "verdict"), "-" * WIDTH]
+
+
+def row(result: Result) -> list[str]:
+    """Return the line of one drill, and below it why it failed or was skipped."""
+    lost = "-" if result.lost is None else f"{result.lost} of {result.acknowledged}"
+    told = "-" if result.declared is None else str(result.declared)
+    seconds = f"{result.seconds:.1f}" if result.seconds else "-"
+    line = ROW.format(result.fault, result.outcome, lost, told, seconds, result.verdict)[:WIDTH]
+    folded = [part for why in result.why for part in textwrap.wrap(one_line(why, 400), WIDTH - 6)]
+    return [line, *("    " + part for part in folded)]
+
+
+def footer(results: t.Sequence[Result], seconds: float) -> list[str]:
+    counts = {word: sum(result.verdict == word for result in results) for word in ("held", "FAILED", "skipped")}
+    told = f"{counts['held']} held, {counts['FAILED']} failed, {counts['skipped']} skipped"
+    return ["-" * WIDTH, f"{told} in {seconds:.0f} s"]
+
+
+def sentences(results: t.Sequence[Result]) -> list[str]:
+    """Return each drill as one plain line, for a screen that has columns of its own."""
+    return [sentence(result) for result in results]
+
+
+def sentence(result: Result) -> str:
+    why = "; ".join(one_line(why, 300) for why in result.why)
+    if result.outcome == "-":
+        return f"{result.fault} {result.verdict}: {why}"
+    lost = "nothing changed" if result.lost is None else f"lost {result.lost} of {result.acknowledged}, declared {result.declared}"
+    return f"{result.fault} {result.verdict}: {result.outcome} in {result.seconds:.1f} s, {lost}" + (f": {why}" if why else "")

@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of a drill as tables: what holds, what does not and why; and what a fault file may say."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "roles/drill/files"))
+
+from somabrain_drill import drill, faults, judge, runs, steps, table  # noqa: E402
+from somabrain_drill.errors import DrillError  # noqa: E402
+
+COUNTED = {"acknowledged": 1000, "missing": 0, "wrong": 0, "resurrected": 0}
+
+
+def outcome(word: str, code: str = "", acts: tuple[str, ...] = (), **loss: t.Any) -> dict[str, t.Any]:
+    reasons = [{"code": code}] if code else []
+    return {"outcome": word, "reasons": reasons, "acts": [{"action": act} for act in acts], "loss": loss}
+
+
+def ran(word: str, code: int = 0, reason: str = "", acts: tuple[str, ...] = (), **loss: t.Any) -> runs.Ran:
+    return runs.Ran(code, outcome(word, reason, acts, **loss) if word else {}, "")
+
+
+def fault(loss: str = "none", **turn: t.Any) -> faults.Fault:
+    given: dict[str, t.Any] = {"expect": frozenset({"recovered"}), **turn}
+    return faults.Fault("some_fault", "redis", "it holds", (faults.Turn(**given),), loss=loss)
+
+
+def seen(one: faults.Fault, *given: runs.Ran, same: bool = True, **more: t.Any) -> judge.Seen:
+    base: dict[str, t.Any] = {"losses": COUNTED, "begun": sum(len(run.acts) for run in given), **more}
+    return judge.Seen(one, [judge.Turned(one.runs[0], list(given), same)] if given else [], **base)
+
+
+STARTED = ran("recovered", acts=("start",))
+LOSS = {**COUNTED, "missing": 3}
+TOLD = {"text": "some are gone", "count": 3, "exact": True}
+LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
+REFUSED = fault("untouched", expect=frozenset({"refused"}), code="data_damaged")
+
+CASES: dict[str, tuple[judge.Seen, str]] = {
+    "held": (seen(fault(), STARTED), ""),
+    "lost and not told": (seen(fault(), STARTED, losses=LOSS), "declared 0, measured 3"),
+    "lost where a lossless way is": (
+        seen(fault(expect=frozenset({"recovered_with_loss"})), ran("recovered_with_loss", acts=("start",), **TOLD), losses=LOSS),
+        "a lossless way exists",
+    ),
+    "told to the key": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **TOLD), losses=LOSS), ""),
+    "told too little": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **{**TOLD, "count": 2}), losses=LOSS), "declared 2, measured 3"),
+    "told too much": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **{**TOLD, "count": 4}), losses=LOSS), "declared 4, measured 3"),
+    "an upper bound": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
+    "told without a number": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), text="some"), losses=LOSS), "without a number"),
+    "back again": (seen(fault(), STARTED, losses={**COUNTED, "resurrected": 1}), "1 resurrected"),
+    "another value": (seen(fault(), STARTED, losses={**COUNTED, "wrong": 1}), "1 wrong"),
+    "nothing to count": (seen(fault(), STARTED, losses=None), "could not be counted"),
+    "another outcome": (seen(fault(), ran("failed", 2)), "ended failed"),
+    "no outcome": (seen(fault(), ran("", 1)), "no explicit outcome"),
+    "green and red": (seen(fault(), ran("recovered", 2, acts=("start",))), "exit code 2"),
+    "red and green": (seen(REFUSED, ran("refused", 0, "data_damaged"), losses=None), "exit code 0"),
+    "a refusal": (seen(REFUSED, ran("refused", 2, "data_damaged"), losses=None), ""),
+    "another reason": (seen(REFUSED, ran("refused", 2, "no_room"), losses=None), "expected data_damaged"),
+    "a refusal that touched": (seen(REFUSED, ran("refused", 2, "data_damaged"), same=False, losses=None), "changed something"),
+    "a changed decoy": (seen(fault(), STARTED, decoy_same=False), "decoy"),
+    "a rehearsal that changed": (seen(fault(), STARTED, rehearsal=(ran("rehearsed"), False)), "check mode changed"),
+    "a rehearsal that acted": (seen(fault(), STARTED, rehearsal=(ran("recovered", acts=("start",)), True)), "check mode ended recovered"),
+    "acts again": (seen(fault(), STARTED, again=(STARTED, True)), "expected nothing_to_do"),
+    "another process afterwards": (seen(fault(), STARTED, again=(ran("nothing_to_do"), False)), "another process"),
+    "an act nobody told": (seen(fault(), STARTED, begun=2), "the journal has 2 acts"),
+    "one of two": (seen(fault(at_once=2), STARTED, ran("refused", 2, "lease_held")), ""),
+    "both of two": (seen(fault(at_once=2), STARTED, STARTED), "2 of 2 runs at once acted"),
+    "none of two": (seen(fault(at_once=2), ran("refused", 2, "lease_held"), ran("refused", 2, "lease_held")), "0 of 2 runs at once acted"),
+    "killed too late": (seen(fault(kill_at="begin"), STARTED), "before it could be killed"),
+    "kept too little": (seen(dataclasses.replace(LOSSY, kept_share=0.999), ran("recovered_with_loss", **TOLD), losses=LOSS), "kept 99.7"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_drill_is_judged(case: str) -> None:
+    given, why = CASES[case]
+    wrong = judge.judge(given)
+    assert bool(wrong) == bool(why), wrong
+    assert not why or any(why in text for text in wrong), wrong
+
+
+BAD = {
+    "unknown key": ("family: redis\nhypothesis: x\nexpect: recovered\nsurprise: 1\n", "surprise"),
+    "unknown outcome": ("family: redis\nhypothesis: x\nexpect: fine\n", "unknown word fine"),
+    "nothing expected": ("family: redis\nhypothesis: x\n", "expects"),
+    "unknown need": ("family: redis\nhypothesis: x\nexpect: recovered\nneeds: [moon]\n", "moon"),
+    "unknown rule": ("family: redis\nhypothesis: x\nexpect: recovered\nloss: some\n", "loss has to be"),
+    "no mapping": ("- a\n", ""),
+    "two words in a step": ("family: redis\nhypothesis: x\nexpect: recovered\ninject: [{kill: 1, start: 1}]\n", "one word"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_fault_file_that_says_something_else_is_refused_by_name(case: str, tmp_path: Path) -> None:
+    text, why = BAD[case]
+    (tmp_path / "bad.yml").write_text(text)
+    with pytest.raises(DrillError, match="bad.yml") as refused:
+        faults.load_all(tmp_path)
+    assert why in str(refused.value)
+
+
+def test_a_fault_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "one.yml").write_text("family: redis\nhypothesis: x\nexpect: recovered\n")
+    with pytest.raises(DrillError, match="no such fault: two; there are: one"):
+        faults.load_all(tmp_path, ["two"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "roles/drill/faults").glob("*.yml")), ids=lambda path: str(path.stem))
+def test_every_fault_file_can_be_read_and_knows_its_steps(path: Path) -> None:
+    one = faults.load(path)
+    assert one.name.startswith(one.family)
+    assert one.hypothesis.endswith(".")
+    taken = [*one.before, *one.inject, *(step for turn in one.runs for step in turn.inject)]
+    assert {word for step in taken for word in step} <= set(steps.WORDS)
+
+
+def test_no_line_of_the_table_is_wider_than_the_screen() -> None:
+    result = drill.Result("redis_" + "x" * 40, "FAILED", "recovered_with_loss", 123456, 1234567, 123456, 1234.5, ("why " * 60, "\x1b[31m"))
+    lines = [*table.header(), *table.row(result), *table.footer([result], 99)]
+    assert max(len(line) for line in lines) <= 100
+    assert "\x1b" not in "".join(lines)
