@@ -74,7 +74,8 @@ def test_a_host_without_the_mark_is_refused_and_nothing_is_done(tmp_path: Path) 
     (tmp_path / "data").mkdir()
     host = {"ansible_connection": "local", "redis_recovery_data_dir": str(tmp_path / "data"), "redis_recovery_port": 1}
     (tmp_path / "hosts.json").write_text(json.dumps({"redis": {"hosts": {"here": host}}}))
-    command = [str(PLAYBOOK), "playbooks/drill.yml", "-i", str(tmp_path / "hosts.json"), "-e", "drill_hosts=here", "-e", "drill_fault=redis_killed"]
+    given = ["-e", "drill_hosts=here", "-e", "drill_fault=redis_killed"]
+    command = [str(PLAYBOOK), "playbooks/drill.yml", "-i", str(tmp_path / "hosts.json"), *given]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "is not marked for drills" in " ".join(done.stdout.split())

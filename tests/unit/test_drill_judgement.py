@@ -37,14 +37,20 @@ def fault(loss: str = "none", **turn: t.Any) -> faults.Fault:
 
 def seen(one: faults.Fault, *given: runs.Ran, same: bool = True, **more: t.Any) -> judge.Seen:
     base: dict[str, t.Any] = {"losses": COUNTED, "begun": sum(len(run.acts) for run in given), **more}
-    return judge.Seen(one, [judge.Turned(one.runs[0], list(given), same)] if given else [], **base)
+    return judge.Seen(one, [runs.Turned(one.runs[0], list(given), same)] if given else [], **base)
 
 
 STARTED = ran("recovered", acts=("start",))
 LOSS = {**COUNTED, "missing": 3}
-TOLD = {"text": "some are gone", "count": 3, "exact": True}
+TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True}
 LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
 REFUSED = fault("untouched", expect=frozenset({"refused"}), code="data_damaged")
+
+
+
+def mended(**loss: t.Any) -> runs.Ran:
+    return ran("recovered_with_loss", acts=("mend",), **loss)
+
 
 CASES: dict[str, tuple[judge.Seen, str]] = {
     "held": (seen(fault(), STARTED), ""),
@@ -53,11 +59,11 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
         seen(fault(expect=frozenset({"recovered_with_loss"})), ran("recovered_with_loss", acts=("start",), **TOLD), losses=LOSS),
         "a lossless way exists",
     ),
-    "told to the key": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **TOLD), losses=LOSS), ""),
-    "told too little": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **{**TOLD, "count": 2}), losses=LOSS), "declared 2, measured 3"),
-    "told too much": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **{**TOLD, "count": 4}), losses=LOSS), "declared 4, measured 3"),
-    "an upper bound": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), **{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
-    "told without a number": (seen(LOSSY, ran("recovered_with_loss", acts=("mend",), text="some"), losses=LOSS), "without a number"),
+    "told to the key": (seen(LOSSY, mended(**TOLD), losses=LOSS), ""),
+    "told too little": (seen(LOSSY, mended(**{**TOLD, "count": 2}), losses=LOSS), "declared 2, measured 3"),
+    "told too much": (seen(LOSSY, mended(**{**TOLD, "count": 4}), losses=LOSS), "declared 4, measured 3"),
+    "an upper bound": (seen(LOSSY, mended(**{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
+    "told without a number": (seen(LOSSY, mended(text="some"), losses=LOSS), "without a number"),
     "back again": (seen(fault(), STARTED, losses={**COUNTED, "resurrected": 1}), "1 resurrected"),
     "another value": (seen(fault(), STARTED, losses={**COUNTED, "wrong": 1}), "1 wrong"),
     "nothing to count": (seen(fault(), STARTED, losses=None), "could not be counted"),

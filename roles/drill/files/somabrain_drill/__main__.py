@@ -36,7 +36,7 @@ def target_of(given: dict[str, t.Any]) -> Target:
         raise DrillError(f"host {given.get('host')} is not marked for drills: set drill_target to true for a host whose data may be lost")
     if given.pop("connection") != "local":
         raise DrillError(f"host {given.get('host')} is another machine: run the drill there, with ansible_connection local")
-    paths = {name: Path(given.pop(name)) for name in ("data_dir", "config_file", "log_file")}
+    paths: dict[str, t.Any] = {name: Path(given.pop(name)) for name in ("data_dir", "config_file", "log_file")}
     inventories = tuple(str(source) for source in given.pop("inventories"))
     missing = [str(path) for name, path in paths.items() if name != "log_file" and not (path.is_absolute() and path.exists())]
     if missing:
@@ -65,7 +65,8 @@ def of_person(faults: list[Fault], lane_count: int, record_dir: str) -> int:
         record.write(record_dir, result)
 
     results = lanes.in_lanes(faults, lane_count, tell)
-    print("\n".join([*footer(results, time.monotonic() - begun), f"recorded in {record_dir}; show-history -e remediation_state_dir={record_dir}"]))
+    where = f"recorded in {record_dir}; playbooks/show-history.yml -e remediation_state_dir={record_dir}"
+    print("\n".join([*footer(results, time.monotonic() - begun), where]))
     return 1 if any(result.verdict == "FAILED" for result in results) else 0
 
 

@@ -54,9 +54,8 @@ def hold(target: Target, fault: Fault, work: Path, ports: t.Callable[[], int]) -
     wrong = judge(seen)
     losses = seen.losses or {"acknowledged": 0}
     told = None if seen.losses is None else declared(seen.last.outcome)
-    return Result(
-        fault.name, "FAILED" if wrong else "held", seen.last.word, seen.lost, losses["acknowledged"], told, seen.seconds, tuple(wrong), begun
-    )
+    verdict = "FAILED" if wrong else "held"
+    return Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told, seen.seconds, tuple(wrong), begun)
 
 
 def lack(target: Target, fault: Fault) -> None:
@@ -116,7 +115,7 @@ def quiet(writers: t.Optional[Writers]) -> t.ContextManager[None]:
 
 
 def _again(player: Player) -> tuple[t.Any, bool]:
-    """Run once more on what is well. The API's own proof writes and removes a canary, so process and configuration are compared, not data."""
+    """Run once more on what is well; the API's proof writes and removes a canary, so process and configuration are compared."""
     target = player.target
     before = (target.process(), hashes(target.config_file))
     ran = player.play(dataclasses.replace(player.fault.runs[-1], host="", variables={}, approval=""))

@@ -116,7 +116,7 @@ def _twice(seen: Seen) -> list[str]:
 def _loss(seen: Seen) -> list[str]:
     rule, outcome = seen.fault.loss, seen.last.outcome
     if rule == "untouched":
-        return [f"run {number} changed something" for number, turned in enumerate(seen.turns, 1) if not turned.same and not turned.turn.kill_at]
+        return [f"run {number} changed something" for number, turned in enumerate(seen.turns, 1) if not turned.same]
     if seen.losses is None:
         return ["what is left could not be counted: Redis does not answer"]
     told = declared(outcome)

@@ -63,10 +63,12 @@ def lab(folder: Path) -> t.Iterator[Target]:
 
 
 def _play(name: str, folder: Path, variables: dict[str, t.Any]) -> None:
-    words = [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / f"playbooks/{name}.yml"), "-i", str(ROOT / "inventories/lab")]
+    words = [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / f"playbooks/{name}.yml")]
+    words += ["-i", str(ROOT / "inventories/lab"), "-e", json.dumps(variables)]
     environment = {**os.environ, "SOMABRAIN_LAB_DIR": str(folder), "COLUMNS": "100", "NO_COLOR": "1"}
-    words += ["-e", json.dumps(variables)]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False, stdin=subprocess.DEVNULL
+    )  # fmt: skip
     if done.returncode:
         raise DrillError(f"{name} failed: {' '.join((done.stdout + done.stderr).split())[-400:]}")
 
@@ -99,7 +101,8 @@ def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: t.Callable[[Result], N
             failures.append(str(error))
 
     with private_folder() as folder:
-        threads = [threading.Thread(target=work, args=(_made(folder / f"lane{number}"),)) for number in range(max(1, min(lanes, len(faults))))]
+        count = max(1, min(lanes, len(faults)))
+        threads = [threading.Thread(target=work, args=(_made(folder / f"lane{number}"),)) for number in range(count)]
         for thread in threads:
             thread.start()
         for thread in threads:

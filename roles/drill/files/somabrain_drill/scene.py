@@ -99,7 +99,7 @@ class Scene:
         self.decoy.ask("SET", "decoy", "unchanged")
         self.configure({})
         self.target.start()
-        until(self.target.answers, 20, f"{self.target.host}: Redis does not answer on port {self.target.port} with the settings of the fault")
+        until(self.target.answers, 20, f"Redis does not answer on port {self.target.port} with the settings of the fault")
         if self.fault.replica:
             self._follow()
 

@@ -231,7 +231,7 @@ def end_master(scene: Scene, _given: t.Any) -> None:
 WORDS: t.Mapping[str, t.Callable[[Scene, t.Any], None]] = {
     step.__name__: step
     for step in (
-        ask, close_directory, configure, cut, damage, end_master, fill_disk, follow, freeze, freeze_for_good, kill, lease, password, remove, rewrite,
-        send, sleep, start, starts, truncate, until_error, write, write_until_refused,
+        ask, close_directory, configure, cut, damage, end_master, fill_disk, follow, freeze, freeze_for_good, kill, lease, password, remove,
+        rewrite, send, sleep, start, starts, truncate, until_error, write, write_until_refused,
     )
 }  # fmt: skip
