@@ -54,3 +54,7 @@ molecule: ## Stories on real machines with systemd
 compat: ## Oldest and newest ansible-core and Python
 $(STAGES):
 	@scripts/test $@
+
+.PHONY: bench
+bench: ## Measure the speed beside other ways, write docs/performance.md (QUICK=1: less, only shown)
+	@QUICK=$(QUICK) scripts/bench

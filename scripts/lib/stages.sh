@@ -30,10 +30,12 @@ lint_types() {
   local mypy=("$ROOT/.venv/bin/mypy" --config-file "$TREE/pyproject.toml" --cache-dir "$ROOT/.cache/mypy")
   run_case mypy 600 env -C "$RUN_DIR/tree" "MYPYPATH=$RUN_DIR/tree" "${mypy[@]}" -p "$COLLECTION.plugins" || true
   # Each folder of scripts is a program of its own, whose modules may bear the names of another's.
-  local folder
-  for folder in scripts/lib tests/unit tests/integration molecule roles/lab/files roles/drill/files; do
+  local folder path
+  for folder in scripts/lib tests/unit tests/integration molecule roles/lab/files roles/drill/files benchmarks; do
     [ -n "$(find "$TREE/$folder" -name '*.py' -print -quit 2>/dev/null)" ] || continue
-    run_case "mypy-${folder//\//-}" 600 env -C "$TREE/$folder" "MYPYPATH=$RUN_DIR/tree:$TREE/$folder:$TREE/roles/drill/files" "${mypy[@]}" . || true
+    # What two of them share is found where it lives.
+    path="$RUN_DIR/tree:$TREE/$folder:$TREE/roles/drill/files:$TREE/tests/integration"
+    run_case "mypy-${folder//\//-}" 600 env -C "$TREE/$folder" "MYPYPATH=$path" "${mypy[@]}" . || true
   done
 }
 
