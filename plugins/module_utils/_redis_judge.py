@@ -17,6 +17,8 @@
   manager starts again and again on such files is the same, whether a look meets it dead, loading, or between the two.
 - up_but_empty: sick, isolate (its next save overwrites the good file, its next sync empties the replicas), then mend.
 - up_but_wrong: sick, no act.
+- failing_over: unknown, wait. Sentinel decides at this moment who serves.
+- failed_over: sick, no act. Sentinel has another master; this one would serve old data beside it.
 
 Silence seen from the controller is unknown: the network may be what is down.
 """
@@ -30,9 +32,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     facts_of,
     identity_of,
     mismatches,
+    number,
     persistence_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import with_defaults
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 Raw = t.Mapping[str, t.Any]
@@ -41,6 +45,7 @@ Facts = t.Mapping[str, t.Any]
 STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
+    "failing_over", "failed_over",
 )  # fmt: skip
 # What a start would not load whole, and how often a start on it has to have failed to be called a storm.
 NOT_WHOLE = ("damaged", "missing", "tail_cut")
@@ -70,6 +75,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     options = with_defaults(options)
     facts, identity = facts_of(raw, options), identity_of(raw)
     verdict = _answering(raw, options, facts) if raw["ping"] else _silent(raw, options, facts)
+    verdict, facts["sentinel"] = _watched(raw, options, facts, verdict)
     findings = [Finding("state", verdict.health, verdict.text)]
     extra: tuple[str, ...] = ()
     if raw["info"]:
@@ -81,6 +87,22 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
         findings.append(Finding("identity", State.SICK, "another Redis answers than the one expected: %s differs" % ", ".join(wrong)))
     actions = () if wrong else verdict.actions + tuple(act for act in extra if act not in verdict.actions)
     return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong)))
+
+
+def _watched(raw: Raw, options: Raw, facts: Facts, verdict: Verdict) -> tuple[Verdict, dict[str, t.Any]]:
+    """Return the verdict as the Sentinels leave it, and what they say; with no Sentinels named the verdict as it is, and {}."""
+    view, settings = raw.get("sentinel") or {}, raw.get("settings") or {}
+    if not view.get("asked"):
+        return verdict, {}
+    port = number(raw["info"].get("tcp_port")) or number(settings.get("port")) or number(options["port"])
+    opinion = judge_sentinels(view, str(raw["info"].get("run_id") or ""), port, str(options["sentinel_known_as"]))
+    told = facts_of_sentinels(view, opinion)
+    rule = ruling(opinion, facts["role"] == "replica" or bool(settings.get("replicaof") or settings.get("slaveof")))
+    # What is only waited for, or not let in to, takes no act that could be in Sentinel's way.
+    if rule is None or (verdict.health is State.UNKNOWN and set(verdict.actions) <= {"wait"}):
+        return verdict, told
+    state, health, actions = rule
+    return Verdict(state, health, "%s; %s" % (opinion.text, verdict.text), actions), told
 
 
 def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
 import typing as t
 
@@ -26,6 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     load_process,
     size_of,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_sentinel import load_sentinel_view
 from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import (
     Connection,
     ErrorReply,
@@ -58,17 +60,34 @@ def load_redis(options: t.Mapping[str, t.Any], deadline: float, total: float) ->
 
     The conversation takes at most *deadline* seconds; judging files (when it is down, or when asked) what is left of *total*.
 
-    Keys: error ("" or the kind of RespError), text, connected, auth, ping, ping_seconds, info, role, config, write, known;
+    Keys: error ("" or the kind of RespError), text, connected, auth, ping, ping_seconds, info, role, config, write, known; sentinel;
     and from the target itself process, settings, disk, log, files; stands_on. Raises StepError for an unreadable password file only.
     """
     options, begun = with_defaults(options), time.monotonic()
     raw: Raw = {"stands_on": options.get("stands_on") or "target", "service": dict(options.get("service") or {})}
+    watched = _watch(options, deadline, raw["stands_on"] == "target")
     raw.update(_conversation(options, deadline))
+    raw["sentinel"] = watched(begun + deadline + 0.2)
     if "state" not in raw["service"]:
         raw["service"] = _service_of(raw, options, deadline)
     if raw["stands_on"] == "target":
         raw.update(_surroundings(options, raw, begun + total))
     return raw
+
+
+def _watch(options: t.Mapping[str, t.Any], deadline: float, here: bool) -> t.Callable[[float], Raw]:
+    """Ask the Sentinels, where any are named, beside the conversation with Redis; what they said is had by its end (a monotonic time)."""
+    if not options["sentinels"]:
+        return lambda end: {}
+    seen: Raw = {"asked": len(options["sentinels"]), "answers": [], "own": []}
+    thread = threading.Thread(target=lambda: seen.update(load_sentinel_view(options, deadline, here)), daemon=True)
+    thread.start()
+
+    def watched(end: float) -> Raw:
+        thread.join(max(0.0, end - time.monotonic()))
+        return dict(seen)
+
+    return watched
 
 
 def _conversation(options: t.Mapping[str, t.Any], deadline: float) -> Raw:

@@ -49,7 +49,23 @@ EXPECTATIONS: dict[str, t.Any] = {
     "maxmemory_limit": {"type": "int", "default": 0},
 }
 
-REDIS_OPTIONS: dict[str, t.Any] = dict(REACH, **PLACES, **EXPECTATIONS)
+SENTINELS: dict[str, t.Any] = {
+    "sentinels": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "host": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 26379},
+            "username": {"type": "str", "default": ""},
+            "password_file": {"type": "str", "default": "", "no_log": False},
+        },
+    },
+    "sentinel_master": {"type": "str", "default": "mymaster"},
+    "sentinel_known_as": {"type": "str", "default": ""},
+}
+
+REDIS_OPTIONS: dict[str, t.Any] = dict(REACH, **PLACES, **EXPECTATIONS, **SENTINELS)
 
 
 def with_defaults(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -39,6 +39,7 @@ LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 CONFIG_WORDS = {
     "dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "appendfsync", "port", "unixsocket", "logfile", "pidfile",
+    "replicaof", "slaveof",
 }  # fmt: skip
 
 

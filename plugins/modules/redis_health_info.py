@@ -122,6 +122,37 @@ options:
     description: Bytes up to which C(maxmemory) may be raised; V(0) allows no raising.
     type: int
     default: 0
+  sentinels:
+    description:
+      - The Sentinels that watch over this Redis. Most of them have to answer and to agree that it is the master; else no act is allowed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name or address of a Sentinel, as seen from where Redis is looked at.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: Its port.
+        type: int
+        default: 26379
+      username:
+        description: User name, where it has users of its own.
+        type: str
+        default: ""
+      password_file:
+        description: Path of a file that holds its password; none where empty.
+        type: str
+        default: ""
+  sentinel_master:
+    description: The name that the Sentinels have for the master.
+    type: str
+    default: mymaster
+  sentinel_known_as:
+    description: C(ADDRESS:PORT) by which the Sentinels know this Redis, where that is none of its host's own (containers, NAT).
+    type: str
+    default: ""
 seealso:
   - module: somabrain.incident_response.redis_rescue
   - module: somabrain.incident_response.redis_admin

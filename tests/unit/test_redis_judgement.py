@@ -199,7 +199,8 @@ def test_what_was_seen_means(case: str) -> None:
 
 
 def test_every_state_is_in_the_table() -> None:
-    assert {case[2] for case in CASES.values()} - {""} == set(STATES)
+    # What Sentinels rule has a table of its own.
+    assert {case[2] for case in CASES.values()} - {""} == set(STATES) - {"failing_over", "failed_over"}
 
 
 def test_no_state_that_is_not_sick_allows_more_than_waiting() -> None:
