@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import pwd
@@ -192,7 +193,7 @@ class Farm:
         self.url = f"unix://{folder}/s.sock"
         self.redis: dict[str, Redis] = {}
         self.call: t.Any = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_Transport(f"{folder}/s.sock")).supervisor
-        self._runs = 0
+        self._runs = itertools.count(1)
         (folder / "programs").mkdir()
         (folder / "s.conf").write_text(
             f"[unix_http_server]\nfile={folder}/s.sock\n[supervisord]\nnodaemon=true\nlogfile={folder}/s.log\npidfile={folder}/s.pid\n"
@@ -220,16 +221,18 @@ class Farm:
         self.redis[name] = Redis(self, name, settings, data, startsecs)
         return self.redis[name]
 
-    def play(self, hosts: dict[str, dict[str, t.Any]], *flags: str) -> dict[str, Run]:
+    def play(self, hosts: dict[str, dict[str, t.Any]], *flags: str, env: dict[str, str] | None = None) -> dict[str, Run]:
         """Run recover-redis on *hosts* (name -> variables); return a Run for each host, and as "lab" that of the only one."""
-        self._runs += 1
-        inventory, file = self.folder / f"inventory-{self._runs}.json", self.folder / f"outcome-{self._runs}.json"
+        number = next(self._runs)
+        inventory, file = self.folder / f"inventory-{number}.json", self.folder / f"outcome-{number}.json"
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "remediation_outcome_file": str(file)}
         named = {name: {**local, **variables} for name, variables in hosts.items()}
         inventory.write_text(json.dumps({"redis": {"hosts": named}}))
         done = subprocess.run(
             [str(BIN / "ansible-playbook"), "playbooks/recover-redis.yml", "-i", str(inventory), *flags],
-            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "COLUMNS": "200"},
+            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "COLUMNS": "200", **(env or {})},
+            # A group of its own, which a story may kill as a whole.
+            start_new_session=True,
         )  # fmt: skip
         text = done.stdout + done.stderr
         runs = {}

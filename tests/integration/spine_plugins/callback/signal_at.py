@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ends ansible-playbook by SIGNAL_AT_TASK (a signal number) right before its task number TASK."""
+"""Ends ansible-playbook by SIGNAL_AT_TASK (a signal number) right before its task number TASK; with SIGNAL_GROUP all of its group."""
 
 from __future__ import annotations
 
@@ -31,4 +31,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
         self.seen += 1
         if self.seen == int(os.environ["TASK"]):
-            os.kill(os.getpid(), int(os.environ["SIGNAL_AT_TASK"]))
+            # Process 0 is every process of this group.
+            os.kill(0 if os.environ.get("SIGNAL_GROUP") else os.getpid(), int(os.environ["SIGNAL_AT_TASK"]))
