@@ -26,18 +26,19 @@ PREFERENCE = (
 )  # fmt: skip
 RISKS = {
     "as_is": "as the server left it",
-    "cut": "all after the first damage is left out",
-    "salvage": "damaged regions are skipped; a kept key may miss a change that was in one",
-    "rebuilt_manifest": "the order of the files is taken from their numbers",
+    "cut": "nothing after the first damage",
+    "salvage": "without the damaged regions",
+    "rebuilt_manifest": "files in order of their numbers",
     "dump": "older than the append-only file",
-    "repaired_dump": "one place corrected so that the checksum fits; there is no other",
-    "salvaged_dump": "what still reads as an entry; values bear no checksum of their own",
-    "before_flush": "what was emptied comes back, wanted or not",
-    "backup": "what was written after it is gone",
-    "rescue": "what was written after it is gone",
-    "replica": "it may be behind its master",
+    "repaired_dump": "one place in it corrected",
+    "salvaged_dump": "values bear no checksum",
+    "before_flush": "what was emptied comes back",
+    "backup": "nothing written after it",
+    "rescue": "nothing written after it",
+    "replica": "may be behind its master",
     "live": "what the server has now",
 }
+UNPROVEN = "checksum wrong: a value is bad"
 # Counts of what goes on living may move between plan and approval by this share.
 LIVING_TOLERANCE = 0.01
 WIDTH = 100
@@ -177,7 +178,8 @@ def _accepted(best: Candidate, options: Options) -> str:
 def _doubt(best: Candidate) -> str:
     loss = best["loss"]
     if loss["count"]:
-        return "%s%d %s would be lost" % ("" if loss["exact"] else "about ", loss["count"], loss["unit"])
+        unit = loss["unit"] if loss["count"] != 1 else loss["unit"][:-1]
+        return "%s%d %s would be lost" % ("" if loss["exact"] else "about ", loss["count"], unit)
     if not loss["exact"]:
         return "what was written last cannot be proven to be in it"
     return "another candidate holds keys or values that it does not"

@@ -1,0 +1,377 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that a real Redis wrote, damaged by hand: the candidates that are made of them, what is told to be lost, and what is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from redis_farm import snapshot
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_redis_candidates
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_side import SideInstance, find_server
+from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+
+SERVER = shutil.which("redis-server")
+pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
+NOBODY = pwd.getpwnam("nobody")
+BASE, INCREMENTAL, MANIFEST = (f"appendonlydir/appendonly.aof.{rest}" for rest in ("2.base.rdb", "2.incr.aof", "manifest"))
+AOF, RDB = {"appendonly": "yes"}, {"appendonly": "no"}
+FLUSH = b"*1\r\n$8\r\n" + b"FLUSH" + b"ALL\r\n"
+
+
+class Server:
+    """A Redis on a unix socket beside its data."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder, self.socket = folder, tempfile.mktemp(prefix="redis-", suffix=".sock")  # noqa: S306
+        argv = [str(SERVER), "--port", "0", "--unixsocket", self.socket, "--dir", str(folder), "--save", "", *words]
+        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and self.process.poll() is None:
+            with contextlib.suppress(RespError):
+                if self.ask(("PING",)) == ["PONG"]:
+                    break
+            time.sleep(0.02)
+
+    def ask(self, *commands: tuple[t.Any, ...]) -> list[t.Any]:
+        with Connection(address_of({"socket": self.socket}), 20) as redis:
+            return redis.ask_all(commands)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        with contextlib.suppress(OSError):
+            os.unlink(self.socket)
+
+
+def sets(prefix: str, count: int) -> list[tuple[str, str, str]]:
+    return [("SET", f"{prefix}:{index:04}", "x" * 50) for index in range(count)]
+
+
+@pytest.fixture(scope="module")
+def written() -> t.Iterator[Path]:
+    """Data of a Redis that was killed: an RDB base of 500 keys, 500 more in the incremental file, and a dump of the first 500."""
+    folder = Path(tempfile.mkdtemp(prefix="redis-candidates-"))
+    server = Server(folder, "--appendonly", "yes")
+    server.ask(*sets("base", 500))
+    server.ask(("SAVE",), ("BGREWRITEAOF",))
+    while "aof_rewrite_in_progress:1" in server.ask(("INFO", "persistence"))[0]:
+        time.sleep(0.02)
+    server.ask(*sets("more", 500))
+    server.kill()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def data(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "data"))
+
+
+def tried(data: Path, settings: dict[str, str] = AOF, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
+    """Run the step on *data*; whatever comes of it, the data stay as they are and no side instance stays."""
+    spec = _step_redis_candidates.ARGUMENT_SPEC
+    params = {name: one.get("default") for name, one in spec.items()}
+    before = snapshot(data)
+    params.update(data_dir=str(data), settings=settings, work_dir=str(data.parent / "work"), run_id="run", timeout=60.0, **given)
+    try:
+        return _step_redis_candidates.run(params, check)
+    finally:
+        assert snapshot(data) == before
+        assert not [path for path in Path("/proc").glob("[0-9]*") if str(data.parent / "work") in _directory(path)]
+
+
+def _directory(process: Path) -> str:
+    try:
+        return os.readlink(process / "cwd")
+    except OSError:
+        return ""
+
+
+def keys_in(path: str, folder: Path) -> set[str]:
+    """Return the keys that a Redis finds in an RDB."""
+    folder.mkdir()
+    shutil.copy(path, folder / "dump.rdb")
+    with SideInstance(find_server(""), str(folder), time.monotonic() + 20) as side, side.connect() as redis:
+        return set(redis.ask("KEYS", "*"))
+
+
+def by_name(result: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    return {one["name"]: one for one in result["candidates"]}
+
+
+def told(result: dict[str, t.Any]) -> tuple[str, str, t.Any]:
+    choice = result["choice"]
+    assert result["plans"][0]["name"] == choice["name"]
+    assert all(len(line) <= 100 and line.isprintable() for line in result["table"])
+    return choice["name"], choice["by"], choice["loss"]["count"] if choice["loss"]["exact"] else "~%s" % choice["loss"]["count"]
+
+
+def spoil(path: Path, at: bytes, by: bytes = b"#") -> None:
+    content = path.read_bytes()
+    place = content.index(at)
+    path.write_bytes(content[:place] + by + content[place + len(by) :])
+
+
+def test_damage_in_the_middle_loses_one_write_and_says_so(data: Path, tmp_path: Path) -> None:
+    spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
+    result = tried(data)
+    assert told(result) == ("salvage", "person", 1)
+    found = by_name(result)
+    assert {name: one["keys"] for name, one in found.items()} == {"salvage": 999, "cut": 750, "dump": 500}
+    assert {name: one["loss"]["count"] for name, one in found.items()} == {"salvage": 1, "cut": 250, "dump": 500}
+    missing = {f"more:{index:04}" for index in range(500)} - keys_in(found["salvage"]["path"], tmp_path / "look")
+    assert missing == {"more:0250"}
+    assert result["copy"]["consistent"]
+    assert (tmp_path / "work").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_accepted_share_lets_policy_choose(data: Path) -> None:
+    spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
+    assert told(tried(data, accept_loss={"share": 0.001})) == ("salvage", "policy", 1)
+
+
+@pytest.mark.parametrize(("accepted", "by"), [({}, "person"), ({"tail_bytes": 100}, "policy"), ({"tail_bytes": 5}, "person")])
+def test_a_cut_tail_is_one_write(data: Path, accepted: dict[str, int], by: str) -> None:
+    os.truncate(data / INCREMENTAL, (data / INCREMENTAL).stat().st_size - 10)
+    result = tried(data, accept_loss=accepted)
+    assert told(result) == ("cut", by, 1)
+    assert by_name(result)["cut"]["keys"] == 999
+
+
+def test_a_lost_manifest_is_rebuilt_and_nothing_is_lost(data: Path) -> None:
+    (data / MANIFEST).unlink()
+    result = tried(data, last_known_keys=1000)
+    assert told(result) == ("rebuilt_manifest", "policy", 0)
+    assert result["choice"]["certain"]
+    assert by_name(result)["rebuilt_manifest"]["keys"] == 1000
+
+
+def test_a_damaged_manifest_too(data: Path) -> None:
+    (data / MANIFEST).write_text("file ../../etc/passwd seq 1 type b\n")
+    assert told(tried(data)) == ("rebuilt_manifest", "policy", 0)
+
+
+def test_a_lost_folder_leaves_the_dump_and_an_unknown_loss(data: Path) -> None:
+    shutil.rmtree(data / "appendonlydir")
+    assert told(tried(data)) == ("dump", "person", "~None")
+    shutil.rmtree(data.parent / "work")
+    assert told(tried(data, last_known_keys=1000)) == ("dump", "person", "~500")
+
+
+def test_a_damaged_incremental_file_that_is_not_the_last(data: Path) -> None:
+    later = data / INCREMENTAL.replace(".2.incr", ".3.incr")
+    later.write_bytes(b"".join(b"*3\r\n$3\r\nSET\r\n$10\r\nlater:%04d\r\n$1\r\ny\r\n" % index for index in range(100)))
+    with (data / MANIFEST).open("a") as file:
+        file.write(f"file {later.name} seq 3 type i\n")
+    spoil(data / INCREMENTAL, b"$9\r\nmore:0400")
+    result = tried(data)
+    assert told(result) == ("salvage", "person", 1)
+    assert {name: one["keys"] for name, one in by_name(result).items()} == {"salvage": 1099, "cut": 900, "dump": 500}
+    assert by_name(result)["cut"]["loss"] == {"count": 200, "unit": "commands", "exact": True}
+
+
+def test_what_was_emptied_by_mistake_comes_back_only_by_a_person(data: Path) -> None:
+    with (data / INCREMENTAL).open("ab") as file:
+        file.write(FLUSH + b"*3\r\n$3\r\nSET\r\n$5\r\nafter\r\n$1\r\ny\r\n")
+    result = tried(data, last_known_keys=1000)
+    assert told(result) == ("before_flush", "person", 0)
+    found = by_name(result)
+    assert (found["before_flush"]["keys"], found["as_is"]["keys"]) == (1001, 1)
+    assert found["as_is"]["loss"]["count"] == 1000
+
+
+def test_a_flush_of_long_ago_is_history(data: Path) -> None:
+    content = (data / INCREMENTAL).read_bytes()
+    (data / INCREMENTAL).write_bytes(FLUSH + content)
+    (data / "dump.rdb").unlink()
+    assert told(tried(data)) == ("as_is", "policy", 0)
+
+
+def test_a_replica_that_was_in_step_has_what_the_files_have_lost(data: Path, tmp_path: Path) -> None:
+    full = Server(Path(shutil.copytree(data, tmp_path / "full")), "--appendonly", "yes")
+    try:
+        spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
+        result = tried(data, replicas=[{"socket": full.socket}])
+        assert told(result) == ("replica_1", "policy", 0)
+        assert result["choice"]["superset"]
+        full.ask(("DEL", "more:0100"))
+        shutil.rmtree(data.parent / "work")
+        assert tried(data, replicas=[{"socket": full.socket}])["choice"]["by"] == "person"
+    finally:
+        full.kill()
+
+
+def test_a_replica_that_lost_its_master_is_read_key_by_key_and_not_changed(data: Path, tmp_path: Path) -> None:
+    for path in (data / "appendonlydir", data / "dump.rdb"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    replica = Server(tmp_path / "replica", "--appendonly", "no")
+    try:
+        replica.ask(*sets("full", 3000), ("SET", "brief", "1", "EX", 900), ("REPLICAOF", "127.0.0.1", "1"))
+        before = snapshot(replica.folder)
+        result = tried(data, replicas=[{"socket": replica.socket}], last_known_keys=3001)
+        assert told(result) == ("replica_1", "policy", 0)
+        assert (by_name(result)["replica_1"]["keys"], by_name(result)["replica_1"]["expires"]) == (3001, 1)
+        assert result["plans"][0]["tolerance"] > 0
+        assert snapshot(replica.folder) == before
+        assert replica.ask(("DBSIZE",)) == [3001]
+    finally:
+        replica.kill()
+
+
+@pytest.mark.parametrize(("flushed", "by"), [(False, "policy"), (True, "person")])
+def test_an_empty_master_with_a_full_replica(tmp_path: Path, flushed: bool, by: str) -> None:
+    data = tmp_path / "data"
+    empty, replica = Server(data, "--appendonly", "yes"), Server(tmp_path / "replica")
+    try:
+        replica.ask(*sets("full", 3000), ("REPLICAOF", "127.0.0.1", "1"))
+        if flushed:
+            empty.ask(tuple(FLUSH[8:].split()))
+        run_id = [line for line in empty.ask(("INFO", "server"))[0].splitlines() if line.startswith("run_id:")][0][7:]
+        result = tried(data, alive=True, socket=empty.socket, replicas=[{"socket": replica.socket}], last_known_keys=3000)
+        assert told(result) == ("replica_1", by, 0)
+        found = by_name(result)
+        assert found["live"]["keys"] == 0
+        assert found["live"]["loss"]["count"] == 3000
+        assert {plan["name"]: plan["binds"] for plan in result["plans"]}["live"] == {"server": run_id, "candidate": "live"}
+    finally:
+        empty.kill()
+        replica.kill()
+
+
+def test_a_living_server_keeps_what_was_written_since_in_view(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    server, replica = Server(data, "--appendonly", "no"), Server(tmp_path / "replica")
+    try:
+        replica.ask(*sets("full", 300), ("REPLICAOF", "127.0.0.1", "1"))
+        server.ask(*sets("since", 20))
+        result = tried(data, RDB, alive=True, socket=server.socket, replicas=[{"socket": replica.socket}], last_known_keys=300)
+        assert told(result)[:2] == ("replica_1", "person")
+        assert result["choice"]["loss"]["count"] == 20
+        assert server.ask(("DBSIZE",), ("INFO", "persistence"))[0] == 20
+        assert not (data / "dump.rdb").exists()
+    finally:
+        server.kill()
+        replica.kill()
+
+
+def test_backups_and_rescues_stand_in_for_a_deleted_dump(data: Path, tmp_path: Path) -> None:
+    backup = tmp_path / "backups"
+    backup.mkdir()
+    shutil.move(str(data / "dump.rdb"), backup / "one.rdb")
+    shutil.copy(backup / "one.rdb", backup / "two.rdb")
+    (backup / "bad.rdb").write_bytes(b"\x7fELF" + os.urandom(100))
+    result = tried(data, RDB, backups=[str(backup / "*.rdb"), "/nowhere/x.rdb"], last_known_keys=600)
+    name, by, count = told(result)
+    assert name.startswith("backup_")
+    assert (by, count) == ("person", "~100")
+    errors = [one["error"] for one in result["candidates"] if one["error"]]
+    assert sorted("is no RDB" in error or "cannot be read" in error for error in errors) == [True, True]
+
+
+def test_nothing_at_all_is_refused_by_the_name_of_the_variable(data: Path) -> None:
+    (data / "dump.rdb").unlink()
+    with pytest.raises(StepError, match="redis_recovery_backups") as failure:
+        tried(data, RDB)
+    assert failure.value.data["code"] == "data_missing"
+    (data / "dump.rdb").write_bytes(b"")
+    shutil.rmtree(data.parent / "work")
+    with pytest.raises(StepError, match="redis_recovery_backups") as failure:
+        tried(data, RDB)
+    assert failure.value.data["code"] == "data_damaged"
+
+
+def test_files_of_another_owner_are_tried_as_that_owner(data: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    for path in [data, *data.rglob("*")]:
+        os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+    result = tried(data)
+    assert told(result) == ("as_is", "policy", 0)
+    path = Path(by_name(result)["as_is"]["path"])
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (0, 0o600)
+
+
+def test_a_link_among_the_data_is_refused(data: Path) -> None:
+    (data / INCREMENTAL).unlink()
+    (data / INCREMENTAL).symlink_to("/etc/hostname")
+    with pytest.raises(StepError, match="symbolic link") as failure:
+        tried(data)
+    assert failure.value.data["code"] == "data_damaged"
+
+
+def test_places_that_cannot_be_meant_are_refused(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "open"
+    other.mkdir()
+    other.chmod(0o755)
+    for work in (data / "work", data, data.parent, other, Path("/proc/work")):
+        before = set(tmp_path.rglob("*"))
+        with pytest.raises(StepError) as failure:
+            tried_at(data, work)
+        assert failure.value.data["code"] in ("bad_input", "no_room")
+        assert set(tmp_path.rglob("*")) == before
+
+
+def tried_at(data: Path, work: Path) -> dict[str, t.Any]:
+    spec = _step_redis_candidates.ARGUMENT_SPEC
+    params = {name: one.get("default") for name, one in spec.items()}
+    return _step_redis_candidates.run(dict(params, data_dir=str(data), settings=AOF, work_dir=str(work), run_id="run", timeout=30.0), False)
+
+
+def test_no_room_for_the_copy_is_refused(data: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(small)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        with pytest.raises(StepError, match="bytes") as failure:
+            tried_at(data, small)
+        assert failure.value.data["code"] == "no_room"
+        assert failure.value.data["reasons"][0]["code"] == "no_room"
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_check_mode_makes_nothing(data: Path, tmp_path: Path) -> None:
+    (data / MANIFEST).unlink()
+    result = tried(data, check=True)
+    assert (result["candidates"], result["plans"]) == ([], [])
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_plans_of_the_same_data_are_the_same_in_the_next_run(data: Path) -> None:
+    spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
+    first = tried(data)["plans"]
+    shutil.rmtree(data.parent / "work")
+    assert tried(data)["plans"] == first
+
+
+def test_known_answers_are_asked_of_each(data: Path) -> None:
+    (data / MANIFEST).unlink()
+    known = [{"key": "more:0001", "sha256": "", "exists": True, "db": 0}, {"key": "base:0001", "sha256": "0" * 64, "exists": True, "db": 0}]
+    result = tried(data, known_keys=known)
+    assert {name: one["known_wrong"] for name, one in by_name(result).items()} == {"rebuilt_manifest": 1, "dump": 2}
+    assert result["choice"]["by"] == "person"
+
+
+def test_random_bytes_are_no_candidate(data: Path) -> None:
+    for path in (data / BASE, data / INCREMENTAL, data / "dump.rdb"):
+        path.write_bytes(os.urandom(4096))
+    with pytest.raises(StepError, match="redis_recovery_backups") as failure:
+        tried(data)
+    assert failure.value.data["code"] == "data_damaged"
