@@ -167,11 +167,11 @@ def _write_down(ledger: Ledger, params: Params, verdict: dict[str, t.Any], now: 
 
 
 def _approved_plan(params: Params, name: str) -> dict[str, t.Any]:
-    """Return what the journal keeps of an approved plan: plan (its name), text, loss, tolerance."""
-    for plan in params["plans"]:
-        if plan["name"] == name:
-            return {"plan": name, "text": plan["text"], "loss": plan.get("loss") or {}, "tolerance": plan.get("tolerance") or 0}
-    return {"plan": name, "text": params["expected_loss"], "loss": {}, "tolerance": 0}
+    """Return what the journal keeps of an approved plan: plan (its name), text, loss, binds, counts, tolerance."""
+    found = [plan for plan in params["plans"] if plan["name"] == name] or [{"text": params["expected_loss"]}]
+    kept = {"loss": {}, "binds": {}, "counts": {}, "tolerance": 0, **found[0]}
+    kept.pop("name", None)
+    return dict(kept, plan=name)
 
 
 def _result(params: Params, verdict: dict[str, t.Any], opened: dict[str, t.Any]) -> Result:
