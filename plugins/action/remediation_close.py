@@ -30,9 +30,14 @@ class ActionModule(SpineAction):
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         try:
-            return self.on_target(params, task_vars)
+            result = self.on_target(params, task_vars)
+            if "outcome" in result:
+                return result
+            # No Python there, or none that can run the step: the outcome is then told by the controller alone.
+            why = f"the keeper cannot write down the outcome: {one_line(redact(str(result.get('msg'))), 300)}"
         except AnsibleConnectionFailure as error:
-            return self.on_controller(dict(params, not_reached=f"the keeper cannot be reached: {one_line(redact(str(error)), 300)}"))
+            why = f"the keeper cannot be reached: {one_line(redact(str(error)), 300)}"
+        return self.on_controller(dict(params, not_reached=why))
 
     def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         result = super().finish(result, own, task_vars)

@@ -44,12 +44,20 @@ def target_of(given: dict[str, t.Any]) -> Target:
     return Target(inventories=inventories, **paths, **given)
 
 
+def kept(record_dir: str) -> Path:
+    """Return where the runs of failed drills are kept, beside the record, private as that is."""
+    folder = Path(record_dir) / "failed-drills"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Path(record_dir).chmod(0o700)
+    return folder
+
+
 def of_role() -> int:
     """Hold the drills that the role asks for, and tell it as JSON on standard output."""
     given = json.load(sys.stdin)
     record_dir = given.pop("record_dir")
     faults = load_all(FAULTS, given.pop("faults"))
-    results = lanes.on_target(target_of(given), faults, lambda result: record.write(record_dir, result))
+    results = lanes.on_target(target_of(given), faults, lambda result: record.write(record_dir, result), kept(record_dir))
     failed = [result.fault for result in results if result.verdict == "FAILED"]
     print(json.dumps({"say": sentences(results), "failed": failed, "results": [dataclasses.asdict(result) for result in results]}))
     return 1 if failed else 0
@@ -64,7 +72,7 @@ def of_person(faults: list[Fault], lane_count: int, record_dir: str) -> int:
         print("\n".join(row(result)), flush=True)
         record.write(record_dir, result)
 
-    results = lanes.in_lanes(faults, lane_count, tell)
+    results = lanes.in_lanes(faults, lane_count, tell, kept(record_dir))
     where = f"recorded in {record_dir}; playbooks/show-history.yml -e remediation_state_dir={record_dir}"
     print("\n".join([*footer(results, time.monotonic() - begun), where]))
     return 1 if any(result.verdict == "FAILED" for result in results) else 0

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import typing as t
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from .faults import Fault
 from .runs import ROOT
 from .target import Target
 
+Tell = t.Callable[[Result], t.Any]
 PORTS = threading.Lock()
 GIVEN: set[int] = set()
 
@@ -85,18 +85,14 @@ def target_of_lab(folder: Path) -> Target:
     )  # fmt: skip
 
 
-def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: t.Callable[[Result], None]) -> list[Result]:
-    """Hold all drills on *lanes* labs side by side; *tell* is called with each result as it comes."""
-    waiting: queue.SimpleQueue[Fault] = queue.SimpleQueue()
-    for fault in faults:
-        waiting.put(fault)
-    results: list[Result] = []
-    failures: list[str] = []
+def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: Tell, keep: Path) -> list[Result]:
+    """Hold all drills on *lanes* labs side by side; *tell* is called with each result as it comes, *keep* gets the runs of failed ones."""
+    waiting, results, failures = queued(faults), t.cast("list[Result]", []), t.cast("list[str]", [])
 
     def work(folder: Path) -> None:
         try:
             with lab(folder / "lab") as target:
-                one_after_the_other(target, folder, waiting, results, tell)
+                one_after_the_other(target, folder, waiting, noted(results, tell), keep)
         except Exception as error:
             failures.append(str(error))
 
@@ -112,39 +108,53 @@ def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: t.Callable[[Result], N
     return sorted(results, key=lambda result: [fault.name for fault in faults].index(result.fault))
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o755)
-    return folder
+def on_target(target: Target, faults: t.Sequence[Fault], tell: Tell, keep: Path) -> list[Result]:
+    """Hold drills one after the other on a target that is there already."""
+    results: list[Result] = []
+    with private_folder() as folder:
+        one_after_the_other(target, folder, queued(faults), noted(results, tell), keep)
+    return results
 
 
-def one_after_the_other(
-    target: Target, folder: Path, waiting: queue.SimpleQueue[Fault], results: list[Result], tell: t.Callable[[Result], None]
-) -> None:
+def noted(results: list[Result], tell: Tell) -> Tell:
+    """Return a *tell* that also adds to *results*."""
+
+    def both(result: Result) -> None:
+        results.append(result)
+        tell(result)
+
+    return both
+
+
+def queued(faults: t.Iterable[Fault]) -> queue.SimpleQueue[Fault]:
+    waiting: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+    for fault in faults:
+        waiting.put(fault)
+    return waiting
+
+
+def one_after_the_other(target: Target, folder: Path, waiting: queue.SimpleQueue[Fault], tell: Tell, keep: Path) -> None:
     """Hold drills on one target until none waits."""
     while True:
         try:
             fault = waiting.get_nowait()
         except queue.Empty:
             return
-        results.append(hold(target, fault, _made(folder / f"{fault.name}"), free_port))
-        tell(results[-1])
+        work = _made(folder / fault.name)
+        result = hold(target, fault, work, free_port)
+        if result.verdict == "FAILED":
+            result.why = (*result.why, f"its runs are kept in {_kept(work, keep)}")
+        tell(result)
 
 
-def on_target(target: Target, faults: t.Sequence[Fault], tell: t.Callable[[Result], None]) -> list[Result]:
-    """Hold drills one after the other on a target that is there already."""
-    waiting: queue.SimpleQueue[Fault] = queue.SimpleQueue()
-    for fault in faults:
-        waiting.put(fault)
-    results: list[Result] = []
-    with private_folder() as folder:
-        one_after_the_other(target, folder, waiting, results, tell)
-        keep_failed(folder, results)
-    return results
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o755)
+    return folder
 
 
-def keep_failed(folder: Path, results: t.Sequence[Result]) -> None:
-    """Copy what the runs of failed drills printed to where it outlives the drill."""
-    for result in results:
-        if result.verdict == "FAILED" and (folder / result.fault).is_dir():
-            place = Path(tempfile.gettempdir()) / f"failed-drill-{result.fault}-{int(time.time())}"
-            shutil.copytree(folder / result.fault, place, ignore=shutil.ignore_patterns("s", "decoy", "replica", "master"))
+def _kept(work: Path, keep: Path) -> Path:
+    """Copy what the runs of a drill printed and wrote to where it outlives the drill, in place of an earlier one; return where."""
+    place = keep / work.name
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(work, place, ignore=shutil.ignore_patterns("s", "decoy", "replica", "master"))
+    return place

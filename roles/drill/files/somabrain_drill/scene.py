@@ -65,6 +65,8 @@ class Scene:
         self.data_aside, self.config_aside = aside(target.data_dir), aside(target.config_file)
         self.servers: dict[str, Server] = {}
         self.ledger: Ledger
+        # Runs the playbook once and returns the word of its outcome; set by who plays the drill.
+        self.prove: t.Callable[[], str] = lambda: "no player"
 
     def __enter__(self) -> Scene:
         restore(self.target)

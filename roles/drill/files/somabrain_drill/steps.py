@@ -11,6 +11,7 @@ import os
 import signal
 import time
 import typing as t
+from pathlib import Path
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply, RespError
@@ -40,6 +41,13 @@ def write(scene: Scene, given: t.Any) -> None:
     """write: COUNT, or {count, size}: acknowledged keys of the drill's ledger."""
     words = given if isinstance(given, dict) else {"count": given}
     scene.ledger.write(**words)
+
+
+def prove(scene: Scene, _given: t.Any) -> None:
+    """prove: a run that has nothing to do, so that the ledger of the recovery knows what there was."""
+    word = scene.prove()
+    if word != "nothing_to_do":
+        raise DrillError(f"the run before the fault ended {word}, expected nothing_to_do")
 
 
 def write_until_refused(scene: Scene, size: t.Any) -> None:
@@ -78,6 +86,19 @@ def rewrite(scene: Scene, _given: t.Any) -> None:
     """rewrite: the append-only file is written anew, with a base."""
     _written(scene)
     ask(scene, ["BGREWRITEAOF"])
+    _written(scene)
+
+
+def second_incremental(scene: Scene, _given: t.Any) -> None:
+    """second_incremental: a rewrite that dies leaves a second incremental file behind the first."""
+    ask(scene, ["CONFIG", "SET", "rdb-key-save-delay", 1000000])
+    ask(scene, ["BGREWRITEAOF"])
+    pid = scene.target.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    until(lambda: bool(children.read_text().split()), 10, "the rewrite does not begin")
+    for child in children.read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    ask(scene, ["CONFIG", "SET", "rdb-key-save-delay", 0])
     _written(scene)
 
 
@@ -222,6 +243,14 @@ def follow(scene: Scene, _given: t.Any) -> None:
     _written(scene)
 
 
+def part_replica(scene: Scene, _given: t.Any) -> None:
+    """part_replica: the replica loses sight of the target and keeps the data that it has."""
+    replica = scene.servers["replica"]
+    offset = scene.target.ask("ROLE")[1]
+    until(lambda: replica.ask("ROLE")[4] >= offset, 20, "the replica does not catch up")
+    replica.ask("REPLICAOF", "127.0.0.1", 1)
+
+
 def end_master(scene: Scene, _given: t.Any) -> None:
     """end_master: the server that `follow` made is gone."""
     scene.servers.pop("master").end()
@@ -231,7 +260,7 @@ def end_master(scene: Scene, _given: t.Any) -> None:
 WORDS: t.Mapping[str, t.Callable[[Scene, t.Any], None]] = {
     step.__name__: step
     for step in (
-        ask, close_directory, configure, cut, damage, end_master, fill_disk, follow, freeze, freeze_for_good, kill, lease, password, remove,
-        rewrite, send, sleep, start, starts, truncate, until_error, write, write_until_refused,
+        ask, close_directory, configure, cut, damage, end_master, fill_disk, follow, freeze, freeze_for_good, kill, lease, part_replica, password,
+        prove, remove, rewrite, second_incremental, send, sleep, start, starts, truncate, until_error, write, write_until_refused,
     )
 }  # fmt: skip
