@@ -169,7 +169,8 @@ class StepAction(ActionBase):  # type: ignore[misc]
 
     def _piped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Optional[Result]:
         script = piped_script(self.STEP.__name__, params, self._task.check_mode)
-        python = str(_variable(self._task, task_vars, "ansible_python_interpreter") or "/usr/bin/python3")
+        # An inventory may give it as a template, which task_vars hold as it was written.
+        python = str(self._templar.template(_variable(self._task, task_vars, "ansible_python_interpreter")) or "/usr/bin/python3")
         if python.startswith("auto"):
             python = "/usr/bin/python3"
         words = [python, "-I", "-S", "-c", "import sys;exec(sys.stdin.read())", "somabrain-run=" + run_id_of(task_vars)]
@@ -180,7 +181,9 @@ class StepAction(ActionBase):  # type: ignore[misc]
 
     def _shipped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         name = "somabrain.incident_response." + self.STEP.__name__.rpartition("._step_")[2]
-        return t.cast(Result, self._execute_module(module_name=name, module_args=params, task_vars=task_vars))
+        # An option that was not given is not handed over: as None it would be held against its choices.
+        given = {option: value for option, value in params.items() if value is not None}
+        return t.cast(Result, self._execute_module(module_name=name, module_args=given, task_vars=task_vars))
 
 
 def lost_connection(error: Exception) -> Result:

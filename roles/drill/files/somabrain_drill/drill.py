@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import RespError
 
+from . import sshd
 from .errors import DrillError, Skipped
 from .faults import Fault
 from .judge import WELL, Seen, declared, judge
@@ -64,7 +65,7 @@ def lack(target: Target, fault: Fault) -> None:
         "root": (os.geteuid() == 0, "only root can do this to a data directory"),
         "small_disk": (os.geteuid() == 0, "only root can mount a small disk"),
         "lab": (bool(target.lab_dir), "needs the lab: it gives the target another name in the inventory"),
-        "sshd": (shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None, "no sshd is installed here"),
+        "sshd": (sshd.program() is not None, "no sshd is installed here"),
         "su": (os.geteuid() == 0 and shutil.which("su") is not None, "needs root and su, to become another user without sudo"),
         "no_sudo": (shutil.which("sudo") is None, "sudo is installed here, so it cannot be missing"),
         "sentinel": (shutil.which("redis-sentinel") is not None, "no redis-sentinel is installed here"),

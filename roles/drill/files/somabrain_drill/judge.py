@@ -60,6 +60,8 @@ def _turn(turned: Turned, number: int) -> list[str]:
     if turn.at_once > 1:
         return _at_once(turned, number)
     last = turned.last
+    if turn.drop_at and not last.killed:
+        wrong.append(f"run {number} ended before the connection could be cut at {turn.drop_at}")
     if last.word not in EXPLICIT:
         wrong.append(f"run {number} ended in no explicit outcome (exit {last.code})")
     elif last.word not in turn.expect:

@@ -87,6 +87,7 @@ class Player:
         self._count += 1
         base = self.scene.work / f"run-{self._count}"
         given = {"remediation_state_dir": str(self.state_dir), "remediation_outcome_file": f"{base}.json"}
+        given = {**given, **(self.scene.sshd.variables if self.scene.sshd else {})}
         given = {**given, **self._filled({**self.fault.variables, **turn.variables}), **variables}
         limit = [] if "recover_redis_hosts" in given else ["--limit", turn.host or self.target.host]
         words = [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / "playbooks/recover_redis.yml"), *self._inventories(turn)]
@@ -124,6 +125,8 @@ class Player:
         before = self.bytes()
         if turn.kill_at:
             ran = [self._killed(turn)]
+        elif turn.drop_at:
+            ran = [self._dropped(turn)]
         elif turn.at_once > 1:
             ran = [self.end(*one) for one in [self.begin(turn) for _turn in range(turn.at_once)]]
         else:
@@ -146,13 +149,27 @@ class Player:
             return self.token[:-1] + ("0" if self.token[-1] != "0" else "1")
         return self.token
 
+    def _reached(self, process: subprocess.Popen[bytes], kind: str) -> bool:
+        """Wait until the journal has a record of *kind*; False when the run ended before."""
+        end = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < end and not self.journal(kind):
+            time.sleep(0.005)
+        return process.poll() is None
+
+    def _dropped(self, turn: Turn) -> Ran:
+        """Run until the journal has a record of that kind, cut the connection, and let the run come to its end."""
+        process, base = self.begin(turn)
+        reached = self._reached(process, turn.drop_at)
+        if self.scene.sshd:
+            self.scene.sshd.cut()
+        ran = self.end(process, base)
+        ran.killed = reached
+        return ran
+
     def _killed(self, turn: Turn) -> Ran:
         """Run until the journal has a record of that kind, and kill the controller with all that it started."""
         process, base = self.begin(turn)
-        end = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < end and not self.journal(turn.kill_at):
-            time.sleep(0.005)
-        killed = process.poll() is None
+        killed = self._reached(process, turn.kill_at)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         ran = self.end(process, base)

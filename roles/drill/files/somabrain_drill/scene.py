@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
 
 from .errors import DrillError, Skipped
 from .faults import Fault
+from .sshd import Sshd
 from .target import Target, hashes, start_ticks, until
 from .writers import Ledger
 
@@ -65,6 +66,7 @@ class Scene:
         self.data_aside, self.config_aside = aside(target.data_dir), aside(target.config_file)
         self.servers: dict[str, Server] = {}
         self.ledger: Ledger
+        self.sshd: t.Optional[Sshd] = None
         # Runs the playbook once and returns the word of its outcome; set by who plays the drill.
         self.prove: t.Callable[[], str] = lambda: "no player"
 
@@ -80,6 +82,8 @@ class Scene:
     def __exit__(self, *exc: object) -> None:
         for server in self.servers.values():
             server.end()
+        if self.sshd:
+            self.sshd.cut()
         if hasattr(self, "ledger"):
             self.ledger.close()
         restore(self.target)

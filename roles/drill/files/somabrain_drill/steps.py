@@ -19,6 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
 from .errors import DrillError
 from .faults import Step
 from .scene import Scene
+from .sshd import Sshd
 from .target import refused, until
 
 # Connections that stay open for as long as the drill does: Redis ends a script or a sleep of a client that has gone.
@@ -219,6 +220,14 @@ def fill_disk(scene: Scene, given: t.Any) -> None:
                 raise
 
 
+def ssh(scene: Scene, _given: t.Any) -> None:
+    """ssh: from here on the runs come to the target over an ssh server of the drill's own."""
+    if scene.sshd:
+        scene.sshd.start()
+    else:
+        scene.sshd = Sshd(scene.work / "sshd", scene.ports())
+
+
 def password(scene: Scene, text: t.Any) -> None:
     """password: TEXT: what the file with the recovery's password holds."""
     path = scene.work / "password"
@@ -260,7 +269,8 @@ def end_master(scene: Scene, _given: t.Any) -> None:
 WORDS: t.Mapping[str, t.Callable[[Scene, t.Any], None]] = {
     step.__name__: step
     for step in (
-        ask, close_directory, configure, cut, damage, end_master, fill_disk, follow, freeze, freeze_for_good, kill, lease, part_replica, password,
-        prove, remove, rewrite, second_incremental, send, sleep, start, starts, truncate, until_error, write, write_until_refused,
+        ask, close_directory, configure, cut, damage, end_master, fill_disk, follow, freeze, freeze_for_good, kill, lease,
+        part_replica, password, prove, remove, rewrite, second_incremental, send, sleep, ssh, start, starts, truncate,
+        until_error, write, write_until_refused,
     )
 }  # fmt: skip
