@@ -109,9 +109,9 @@ def _again(again: t.Optional[tuple[Ran, bool]]) -> list[str]:
 
 
 def _twice(seen: Seen) -> list[str]:
-    """Nothing is begun twice, except by a run that comes after a killed one."""
+    """Nothing is begun twice, except by a run that comes after one that was killed or cut off."""
     acts = sum(len(ran.acts) for turned in seen.turns for ran in turned.ran)
-    killed = any(turned.turn.kill_at for turned in seen.turns)
+    killed = any(turned.turn.kill_at or turned.turn.drop_at for turned in seen.turns)
     return [] if killed or seen.begun <= acts else [f"the journal has {seen.begun} acts, the outcomes {acts}"]
 
 
