@@ -45,15 +45,22 @@ def defaults(step: t.Any, **more: t.Any) -> dict[str, t.Any]:
     return {**{name: option.get("default") for name, option in step.ARGUMENT_SPEC.items()}, **more}
 
 
+WELL: dict[str, t.Any] = {"health": "well"}
+SICK: dict[str, t.Any] = {"health": "sick", "state": "down", "actions": ["start"]}
+PLAN = {"name": "cut", "text": "cut the tail", "loss": {"count": 2, "unit": "keys", "exact": True}, "binds": {"sha256": "a" * 64}}
+
+
 def operate(folder: Path, turn: int, name: str) -> str:
     """Be one operator on target *turn*: from open to close, and in between the one thing that changes the world."""
     state, world = str(folder / "state"), folder / f"world-{turn}"
     who = {"host": f"h{turn}", "component": "toy", "remedy": "toy", "run_id": f"{name}-{turn}", "owner": name}
     run = opening.run(defaults(opening, state_dir=state, **who), False)["run"]
-    verdict, failure, after = {}, {}, {"health": "well", "proven": True}
+    verdict, failure, after = {}, {}, {**WELL, "proven": True}
     if run["ok"]:
-        before = {"health": "well"} if world.exists() else {"health": "sick", "state": "down", "actions": ["start"]}
-        verdict = guard.run(defaults(guard, state_dir=state, run=run, before=before), False)["verdict"]
+        before = WELL if world.exists() else SICK
+        token = folder / f"token-{turn}"
+        asked = {"plans": [PLAN], "approval": token.read_text()} if token.exists() else {}
+        verdict = guard.run(defaults(guard, state_dir=state, run=run, before=before, **asked), False)["verdict"]
     if verdict.get("proceed"):
         try:
             gate.run(defaults(gate, state_dir=state, run=run, action="start"), False)
@@ -78,8 +85,24 @@ def leave_dead_runs(folder: Path) -> None:
         opening.run(defaults(opening, state_dir=str(folder / "state"), lease_seconds=-1.0, **who), False)
 
 
+def approve(folder: Path) -> int:
+    """Give every fifth target one approval, which both operators then use; return how many there are."""
+    turns = range(1, RACES, 5)
+    for turn in turns:
+        state, who = (
+            str(folder / "state"),
+            {"host": f"h{turn}", "component": "toy", "remedy": "toy", "run_id": f"plan-{turn}", "owner": "eve"},
+        )
+        run = opening.run(defaults(opening, state_dir=state, **who), False)["run"]
+        verdict = guard.run(defaults(guard, state_dir=state, run=run, before=SICK, plans=[PLAN]), False)["verdict"]
+        (folder / f"token-{turn}").write_text(verdict["reasons"][0]["token"])
+        close.run(defaults(close, state_dir=state, run=run, verdict=verdict), False)
+    return len(turns)
+
+
 @pytest.mark.slow
 def test_of_two_operators_at_the_ledger_exactly_one_mutates_in_every_race(tmp_path: Path) -> None:
+    tokens = approve(tmp_path)
     leave_dead_runs(tmp_path)
     context = multiprocessing.get_context("fork")
     start, answers = context.Barrier(2), context.Queue()
@@ -95,6 +118,7 @@ def test_of_two_operators_at_the_ledger_exactly_one_mutates_in_every_race(tmp_pa
     with open_ledger(str(tmp_path / "state"), True) as ledger:
         begun = {row["run_id"] for row in ledger.rows("select run_id from journal where kind='begin'")}
         broken, leases, attempts = ledger.broken_at(), ledger.leases(), ledger.rows("select * from attempt")
+        approved = ledger.rows("select run_id from journal where kind='approved'")
         abandoned = ledger.rows("select count(*) as n from journal where kind='abandoned'")[0]["n"]
     for turn in range(RACES):
         (winner,) = (tmp_path / f"world-{turn}").read_text().split()
@@ -103,6 +127,9 @@ def test_of_two_operators_at_the_ledger_exactly_one_mutates_in_every_race(tmp_pa
         assert ends[turn][loser] in ("refused", "nothing_to_do"), (turn, ends[turn])
         assert f"{winner}-{turn}" in begun
         assert f"{loser}-{turn}" not in begun
+    # One approval lets one operator act, once.
+    assert len(approved) == tokens
+    assert {row["run_id"] for row in approved} <= begun
     assert (broken, leases, len(attempts), abandoned) == (None, [], RACES, len(range(0, RACES, 3)))
     print(collections.Counter(word for one in ends.values() for word in one.values()))
 
