@@ -137,7 +137,7 @@ def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate]
 def choice_of(candidates: t.Sequence[Candidate], options: Options) -> dict[str, t.Any]:
     """Return {name, superset, certain, by, loss, why}: the best candidate, and whether policy or a person chooses.
 
-    Each candidate has its ``loss`` by now. Options: last_known_keys, empty_below_share, accept_loss, emptied, verdict.
+    Each candidate has its ``loss`` by now. Options: last_known_keys, empty_below_share, accept_loss, emptied, crooked, verdict.
     """
     best = ordered(candidates, options)[0]
     lossless = best["loss"]["count"] == 0 and best["loss"]["exact"] and best["contains_all"]
@@ -155,6 +155,8 @@ def _against(best: Candidate, candidates: t.Sequence[Candidate], options: Option
     """Return what forbids to choose without a person, however good *best* looks, "" for nothing."""
     if kind_of(best["name"]) == "before_flush" or options.get("emptied"):
         return "somebody emptied it: whether that was wanted only a person knows"
+    if options.get("crooked"):
+        return "somebody else than Redis wrote its manifest: %s" % options["crooked"]
     if best["known_wrong"]:
         return "%d known answers are wrong in the best candidate" % best["known_wrong"]
     if hollow(best, candidates, options):

@@ -136,7 +136,7 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
             candidates.append(tried(bench, recipe))
     servers = _servers(params, bench)
     candidates += servers["candidates"]
-    options = dict(params, verdict=judged.get("verdict", ""), emptied=_emptied(candidates, servers, params))
+    options = dict(params, verdict=judged.get("verdict", ""), emptied=_emptied(candidates, servers, params), crooked=_crooked(judged))
     found = {"copy": _short(copy), "verdict": judged.get("verdict", ""), "judged": judged.get("files") or [], "notes": notes}
     if all(one["error"] for one in candidates):
         raise _none(candidates, found, judged)
@@ -210,6 +210,11 @@ def _emptied(candidates: list[Facts], servers: dict[str, t.Any], params: Params)
         candidates.remove(flush)
         return bool(servers["emptied"])
     return True
+
+
+def _crooked(judged: t.Mapping[str, t.Any]) -> str:
+    """Return what is wrong with a manifest that is there, "" for nothing."""
+    return next((str(one["detail"]) for one in judged.get("files") or [] if one["kind"] == "manifest" and one["verdict"] == "damaged"), "")
 
 
 def _relate(bench: Bench, candidates: list[Facts], options: t.Mapping[str, t.Any]) -> None:

@@ -148,6 +148,12 @@ class Redis:
             replies = connection.ask_all([("SET", key, "x" * size) for key in keys])
         return [key for key, reply in zip(keys, replies) if reply == "OK"]
 
+    def missing(self, keys: list[str]) -> list[str]:
+        """Return those of *keys* that are not there."""
+        with Connection(address_of({"port": self.port}), 30) as connection:
+            replies = connection.ask_all([("EXISTS", key) for key in keys])
+        return [key for key, reply in zip(keys, replies) if reply != 1]
+
     def has(self, keys: list[str]) -> bool:
         return bool(self.ask("EXISTS", *keys) == len(keys))
 
@@ -192,6 +198,7 @@ class Farm:
         self.folder = folder
         self.url = f"unix://{folder}/s.sock"
         self.redis: dict[str, Redis] = {}
+        self.started_again: set[str] = set()
         self.call: t.Any = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_Transport(f"{folder}/s.sock")).supervisor
         self._runs = itertools.count(1)
         (folder / "programs").mkdir()
@@ -209,15 +216,20 @@ class Farm:
 
     def add(self, name: str, command: str, startsecs: int) -> None:
         user = "user=nobody" if NOBODY else ""
+        restarts = "autorestart=true\nstartretries=1000" if name in self.started_again else "autorestart=false\nstartretries=1"
         (self.folder / "programs" / f"{name}.conf").write_text(
-            f"[program:{name}]\ncommand={command}\nautostart=false\nautorestart=false\nstartsecs={startsecs}\nstartretries=1\n{user}\n"
+            f"[program:{name}]\ncommand={command}\nautostart=false\n{restarts}\nstartsecs={startsecs}\n{user}\n"
         )
         self.call.reloadConfig()
         self.call.addProcessGroup(name)
 
-    def make(self, name: str, settings: str = 'appendonly yes\nsave ""\n', data: Path | None = None, startsecs: int = 0) -> Redis:
-        """Return a new Redis, not yet started."""
+    def make(
+        self, name: str, settings: str = 'appendonly yes\nsave ""\n', data: Path | None = None, startsecs: int = 0, again: bool = False
+    ) -> Redis:
+        """Return a new Redis, not yet started; with *again* supervisor starts it again whenever it ends."""
         (self.folder / name).mkdir()
+        if again:
+            self.started_again.add(name)
         self.redis[name] = Redis(self, name, settings, data, startsecs)
         return self.redis[name]
 

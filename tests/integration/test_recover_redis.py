@@ -410,27 +410,27 @@ DAMAGES = {"aof-middle": (AOF, cut_middle), "no-manifest": (AOF, remove_manifest
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files_are_refused_before_any_start_and_not_touched(farm: Farm, damage: str) -> None:
+def test_damaged_files_without_a_directory_for_copies_are_refused_before_any_start_and_not_touched(farm: Farm, damage: str) -> None:
     settings, spoil = DAMAGES[damage]
     redis = farm.make(damage, settings).start()
     redis.write(200)
     redis.ask("SAVE")
     redis.kill()
     spoil(redis)
-    refuses_and_touches_nothing(redis, "data_damaged")
+    refuses_and_touches_nothing(redis, "no_room", redis_recovery_rescue_dir="")
     assert not redis.running
 
 
-def test_an_empty_redis_where_keys_were_verified_is_refused(farm: Farm) -> None:
+def test_an_empty_redis_where_keys_were_verified_is_refused_without_a_directory_for_copies(farm: Farm) -> None:
     redis = farm.make("empty", RDB).start()
     redis.write(50)
     redis.ask("SAVE")
     assert redis.recover().word == "nothing_to_do"
     redis.kill()
     (redis.data / "dump.rdb").rename(redis.folder / "dump.rdb")
-    refuses_and_touches_nothing(redis, "data_damaged")
+    refuses_and_touches_nothing(redis, "no_room", redis_recovery_rescue_dir="")
     redis.start()
-    refuses_and_touches_nothing(redis, "data_missing")
+    refuses_and_touches_nothing(redis, "no_room", redis_recovery_rescue_dir="")
 
 
 def serve(answer: bytes) -> tuple[socket.socket, int]:

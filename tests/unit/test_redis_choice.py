@@ -100,6 +100,9 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
     "accepted tail bytes excuse no damage in the middle": (
         ("cut", "person", 1), [one("cut", dropped=1, dropped_bytes=20)], {"accept_loss": {"tail_bytes": 20}},
     ),
+    "a manifest that Redis did not write": (
+        ("rebuilt_manifest", "person", 0), [one("rebuilt_manifest", 100, contains_all=True)], {"crooked": "names ../../etc/passwd"},
+    ),
     "emptied by mistake": (
         ("before_flush", "person", 0), [one("as_is", 0, missing=5000), one("before_flush", 5000, contains_all=True)], {"emptied": True},
     ),
