@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_load import parse_info
@@ -53,3 +55,19 @@ def setting_of(redis: Connection, name: str) -> str:
     """Return one setting, "" where CONFIG is not allowed to us."""
     reply = redis.ask("CONFIG", "GET", name)
     return str(reply[1]) if isinstance(reply, list) and len(reply) == 2 else ""
+
+
+def make_private(path: str) -> None:
+    """Make the directory (0700), or make sure that the one there is ours and closed to others. Raises StepError."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StepError("cannot make the rescue directory %s: %s" % (one_line(path, 80), error.strerror)) from None
+    check_private(path)
+
+
+def check_private(path: str) -> None:
+    """Raise StepError unless *path* is a directory of our own that is closed to others."""
+    facts = os.lstat(path)
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
+        raise StepError("the rescue directory %s must be a directory of our own with mode 0700" % one_line(path, 80))

@@ -12,11 +12,16 @@ import contextlib
 import hashlib
 import os
 import re
-import stat
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_act import connected, setting_of, tell
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_act import (
+    check_private,
+    connected,
+    make_private,
+    setting_of,
+    tell,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_facts import keys_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_load import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import REACH
@@ -60,10 +65,10 @@ def run(params: Params, check: bool) -> Result:
     about["stage"] = params["stage"]
     if check:
         if os.path.lexists(params["dest_dir"]):
-            _check_private(params["dest_dir"])
+            check_private(params["dest_dir"])
         say = "would copy %s keys of Redis to %s" % (about["keys_in_server"], path)
         return dict(about, bytes=0, sha256="", keys=None, proven=False, proof="", seconds=0.0, say=[say])
-    _make_private(params["dest_dir"])
+    make_private(params["dest_dir"])
     with _diskless(params) as settings:
         about.update(_copied(params, path, end), settings_changed=settings)
     seconds = round(time.monotonic() - begun, 3)
@@ -99,21 +104,6 @@ def _nearest(path: str) -> str:
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def _make_private(path: str) -> None:
-    """Make the directory (0700), or make sure that the one there is ours and closed to others. Raises StepError."""
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise StepError("cannot make the rescue directory %s: %s" % (one_line(path, 80), error.strerror)) from None
-    _check_private(path)
-
-
-def _check_private(path: str) -> None:
-    facts = os.lstat(path)
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-        raise StepError("the rescue directory %s must be a directory of our own with mode 0700" % one_line(path, 80))
 
 
 @contextlib.contextmanager

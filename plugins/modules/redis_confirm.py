@@ -1,0 +1,237 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Confirm that keys which fail an integrity check are corrupt, and nowhere whole."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_confirm
+short_description: Confirm that keys which fail an integrity check are corrupt, and nowhere whole
+version_added: "0.1.0"
+description:
+  - The check fails twice, O(again_after) seconds apart, and again on a side instance loaded from the rescue copy.
+  - Each backup is asked in a side instance of its own, each replica where it is. Where one has a good value of a failing key, or cannot be
+    asked, nothing is confirmed and the step fails with the reason.
+  - Writes the list of failing keys, with digests of their values, to a private file. Removes nothing.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.redis
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be asked.
+  diff_mode:
+    support: none
+    description: Writes one file of its own.
+options:
+  name:
+    description: Name of the check, as reports and plans call it.
+    type: str
+    required: true
+  pattern:
+    description: Keys to check, as C(SCAN MATCH) takes it. It has to begin with two plain characters.
+    type: str
+    required: true
+  db:
+    description: Number of the database.
+    type: int
+    default: 0
+  check:
+    description:
+      - What a good value is; all that is given has to hold. Keys that expire by themselves are left out.
+      - O(check.json), O(check.regex) and the bytes are of strings, O(check.fields) and the digest of hashes, the items of all others.
+    type: dict
+    required: true
+    suboptions:
+      type:
+        description: The type of the value; empty for any.
+        type: str
+        choices: ["", string, list, set, zset, hash, stream]
+        default: ""
+      json:
+        description: Whether the value is JSON.
+        type: bool
+        default: false
+      regex:
+        description: A regular expression of Python that is found in the value, which is at most 64 KiB then.
+        type: str
+        default: ""
+      min_bytes:
+        description: Least length in bytes.
+        type: int
+        default: -1
+      max_bytes:
+        description: Most length in bytes.
+        type: int
+        default: -1
+      min_items:
+        description: Least number of items.
+        type: int
+        default: -1
+      max_items:
+        description: Most number of items.
+        type: int
+        default: -1
+      fields:
+        description: Fields that the hash has.
+        type: list
+        elements: str
+        default: []
+      digest_field:
+        description: Field with the sha256, in hexadecimal, of the field O(check.digest_of).
+        type: str
+        default: ""
+      digest_of:
+        description: Field whose value O(check.digest_field) is about.
+        type: str
+        default: ""
+  rescue:
+    description: The rescue copy that M(somabrain.incident_response.redis_rescue) has made of this Redis.
+    type: path
+    required: true
+  work_dir:
+    description: Private directory with room for a copy of the largest of these files. Made with mode 0700.
+    type: path
+    required: true
+  run_id:
+    description: Name of the directory for this run in it.
+    type: str
+    required: true
+  redis_run_id:
+    description: The C(run_id) of the Redis that was looked at; another one is refused.
+    type: str
+    default: ""
+  again_after:
+    description: Seconds between the two looks.
+    type: float
+    default: 30.0
+  backups:
+    description: Paths or patterns of RDB files on this host that may have good values.
+    type: list
+    elements: str
+    default: []
+  replicas:
+    description: Replicas that may have good values.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Name or address of the replica.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: Its port.
+        type: int
+        default: 6379
+      socket:
+        description: Its unix socket, instead of host and port.
+        type: str
+        default: ""
+      username:
+        description: User name, where it has users of its own.
+        type: str
+        default: ""
+      password_file:
+        description: File with its password, where it has one.
+        type: str
+        default: ""
+  ask_own_replicas:
+    description: Whether the replicas that are connected are asked too, with the credentials of this Redis.
+    type: bool
+    default: true
+  redis_server:
+    description: The C(redis-server) program for side instances; found by itself where empty.
+    type: str
+    default: ""
+  data_dir:
+    description: Data directory of Redis; side instances run as its owner.
+    type: str
+    default: ""
+  max_failing:
+    description: With more failing keys than this nothing is confirmed.
+    type: int
+    default: 100000
+  tolerance:
+    description: By how much the number of failing keys may differ when the plan is applied; V(0.0) binds the plan to exactly these keys.
+    type: float
+    default: 0.0
+  timeout:
+    description: Seconds that all of it may take.
+    type: float
+    default: 600.0
+  stage:
+    description: The stage of a remediation that this belongs to.
+    type: str
+    choices: [assess, act]
+    default: act
+seealso:
+  - module: somabrain.incident_response.redis_rescue
+"""
+
+EXAMPLES = r"""
+- name: Is it certain?
+  somabrain.incident_response.redis_confirm:
+    name: features-are-json
+    pattern: "soma:feature:*"
+    check: {json: true}
+    rescue: "{{ rescued.path }}"
+    work_dir: /srv/rescue/redis
+    run_id: "20261123T192312Z-0b46fa"
+    backups: [/srv/backup/redis/*.rdb]
+  register: confirmed
+"""
+
+RETURN = r"""
+confirmed:
+  description: Whether it is certain. Where it is not, the step fails with C(reasons).
+  type: bool
+  returned: success
+list:
+  description: The file of the failing keys; C(path), C(sha256), C(keys).
+  type: dict
+  returned: success
+witnesses:
+  description: What second look, rescue copy, backups and replicas have; C(name), C(bad), C(good), C(gone), C(unread), C(error), C(damaged).
+  type: list
+  elements: dict
+  returned: success
+plans:
+  description: The plan to remove them, as M(somabrain.incident_response.remediation_guard) takes it.
+  type: list
+  elements: dict
+  returned: success
+table:
+  description: Who was asked and what they have, as lines.
+  type: list
+  elements: str
+  returned: success
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: success
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_redis_confirm import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check the keys of a pattern by a named integrity check."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_integrity
+short_description: Check the keys of a pattern by a named integrity check
+version_added: "0.1.0"
+description:
+  - Looks at Redis itself first; only where it is an up master that is well, its keys are checked. Changes nothing.
+  - What cannot be read is V(unknown), never failing. No value is shown; of keys that fail a few names, and a fixed reason for each.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.redis
+  - somabrain.incident_response.look
+  - somabrain.incident_response.look.place
+attributes:
+  check_mode:
+    support: full
+    description: Only looks.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  name:
+    description: Name of the check, as reports and plans call it.
+    type: str
+    required: true
+  pattern:
+    description: Keys to check, as C(SCAN MATCH) takes it. It has to begin with two plain characters.
+    type: str
+    required: true
+  db:
+    description: Number of the database.
+    type: int
+    default: 0
+  check:
+    description:
+      - What a good value is; all that is given has to hold. Keys that expire by themselves are left out.
+      - O(check.json), O(check.regex) and the bytes are of strings, O(check.fields) and the digest of hashes, the items of all others.
+    type: dict
+    required: true
+    suboptions:
+      type:
+        description: The type of the value; empty for any.
+        type: str
+        choices: ["", string, list, set, zset, hash, stream]
+        default: ""
+      json:
+        description: Whether the value is JSON.
+        type: bool
+        default: false
+      regex:
+        description: A regular expression of Python that is found in the value, which is at most 64 KiB then.
+        type: str
+        default: ""
+      min_bytes:
+        description: Least length in bytes.
+        type: int
+        default: -1
+      max_bytes:
+        description: Most length in bytes.
+        type: int
+        default: -1
+      min_items:
+        description: Least number of items.
+        type: int
+        default: -1
+      max_items:
+        description: Most number of items.
+        type: int
+        default: -1
+      fields:
+        description: Fields that the hash has.
+        type: list
+        elements: str
+        default: []
+      digest_field:
+        description: Field with the sha256, in hexadecimal, of the field O(check.digest_of).
+        type: str
+        default: ""
+      digest_of:
+        description: Field whose value O(check.digest_field) is about.
+        type: str
+        default: ""
+  data_dir:
+    description: Data directory of Redis, where it cannot tell it itself.
+    type: str
+    default: ""
+  expected_identity:
+    description: What has to be seen of RV(identity), such as C(run_id) or C(role).
+    type: dict
+    default: {}
+  scan_timeout:
+    description: Seconds that looking at all keys may take.
+    type: float
+    default: 60.0
+  max_failing:
+    description: With more failing keys than this the state is V(failing_many), which has no act.
+    type: int
+    default: 100000
+seealso:
+  - module: somabrain.incident_response.redis_rescue
+"""
+
+EXAMPLES = r"""
+- name: Are all feature descriptions JSON?
+  somabrain.incident_response.redis_integrity:
+    name: features-are-json
+    pattern: "soma:feature:*"
+    check: {json: true, max_bytes: 65536}
+  register: looked
+"""
+
+RETURN = r"""
+health:
+  description: V(well) when no key fails that does not expire, V(sick) when one does, V(unknown) when not all could be looked at.
+  type: str
+  returned: success
+state:
+  description: V(passing), V(failing), V(failing_many), or the state of a Redis that is not well.
+  type: str
+  returned: success
+identity:
+  description: The process that answered.
+  type: dict
+  returned: success
+actions:
+  description: The acts that the state allows.
+  type: list
+  elements: str
+  returned: success
+facts:
+  description: What was seen of Redis; C(integrity) has name, db, pattern, looked, failing, expiring, unread, whole and samples.
+  type: dict
+  returned: success
+findings:
+  description: Why it is so.
+  type: list
+  elements: dict
+  returned: success
+checks:
+  description: The same as one check, as M(somabrain.incident_response.health_info) gives it.
+  type: list
+  elements: dict
+  returned: success
+subject:
+  description: The name of that check.
+  type: str
+  returned: success
+proven:
+  description: Whether enough consecutive looks were well.
+  type: bool
+  returned: success
+passes:
+  description: How many consecutive looks were well at the end.
+  type: int
+  returned: success
+looks:
+  description: How many looks were made.
+  type: int
+  returned: success
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: success
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_redis_integrity import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
