@@ -118,13 +118,13 @@ def commands_in(source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequ
     seen.span(until)
     most, left = seen.most(), until - at - seen.bare
     if most <= 1:
-        return most, True
+        return most, not seen.doubts
     if len(near) < ALIKE or max(near) > 1.2 * min(near):
         return most, False
     fewest = -(-left // max(near))
     # At the file's end there may be the beginning of one more.
     many = -(-left // min(near)) if until >= size else left // min(near)
-    return (min(most, many) if fewest <= many else most), fewest == many <= most
+    return (min(most, many) if fewest <= many and not seen.doubts else most), fewest == many <= most and not seen.doubts
 
 
 class _Region:
@@ -132,7 +132,7 @@ class _Region:
 
     def __init__(self, at: int) -> None:
         self.begin = self.seen_to = at
-        self.heads = self.hidden = self.spans = self.longest = self.words = self.bare = self.wanted = 0
+        self.heads = self.hidden = self.spans = self.longest = self.words = self.bare = self.wanted = self.doubts = 0
 
     def add(self, mark: _Mark) -> None:
         """Take what was read next."""
@@ -140,8 +140,8 @@ class _Region:
         self.seen_to = mark.at + mark.length
         if mark.kind in ("bare", "note"):
             self.bare += mark.length
-            # The nearest hidden head is that of this command.
-            self.hidden -= mark.kind == "bare" and hidden > 0
+            # The nearest hidden head is that of this command, or the damage itself spells a name like that.
+            self.doubts += mark.kind == "bare" and hidden > 0
         elif mark.kind == "head":
             self.heads, self.wanted = self.heads + 1, mark.words
         else:

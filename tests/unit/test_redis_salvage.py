@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import Refused, parse_manifest
@@ -255,6 +255,7 @@ def test_any_bytes_are_salvaged_to_what_loads(data: bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(holes=st.lists(st.tuples(st.integers(0, 80 * len(ONE) - 1), st.binary(min_size=1, max_size=90)), min_size=1, max_size=4))
+@example(holes=[(2838, b"\x00\x00\x00$6\r\nselect\r\n")])
 def test_the_number_told_is_never_too_small(holes: list[tuple[int, bytes]]) -> None:
     data = b"".join(SETS[:80])
     for at, what in holes:
