@@ -57,7 +57,7 @@ def blank(name: str, lineage: str, error: str = "") -> Facts:
     """Return the facts of a candidate of which nothing is known yet."""
     return {
         "name": name, "path": "", "sha256": "", "bytes": 0, "keys": 0, "expires": 0, "last_write": None, "lineage": lineage,
-        "dropped": 0, "exact": True, "dropped_bytes": 0, "detail": "", "unproven": False, "known_wrong": 0, "moves": False,
+        "dropped": 0, "unit": "keys", "exact": True, "dropped_bytes": 0, "detail": "", "unproven": False, "known_wrong": 0, "moves": False,
         "in_step": False, "missing": None, "changed": 0, "contains_all": False, "superset": False, "loss": {}, "binds": {},
         "risk": RISKS[kind_of(name)], "proof": "", "error": error, "seconds": 0.0,
     }  # fmt: skip
@@ -68,6 +68,7 @@ def tried(bench: Bench, recipe: Recipe, fill: t.Optional[Fill] = None) -> Facts:
     begun = time.monotonic()
     facts = blank(recipe.name, recipe.lineage)
     facts["risk"] = UNPROVEN if recipe.unproven else facts["risk"]
+    facts["unit"] = "commands" if recipe.kind == "aof" else "keys"
     facts.update(unproven=recipe.unproven, binds=dict(recipe.binds), last_write=recipe.last_write)
     folder = os.path.join(bench.folder, recipe.name)
     try:

@@ -101,7 +101,8 @@ def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
         count, certain = max(0, most - one["keys"]) + max(nowhere, one["dropped"]), False
     else:
         count = one["missing"] + one["changed"] + nowhere
-    if one["unproven"]:
+    if one["unproven"] or not (one["exact"] or one["dropped"]):
+        # Some value is wrong, and which cannot be told.
         count, certain = max(1, count), False
     if count and any(other["expires"] for other in loadable(candidates)) and one["dropped"] != nowhere:
         certain = False
@@ -120,7 +121,7 @@ def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, 
     # Others may hold what it had to drop.
     elsewhere = min(best["dropped"], best["missing"] or 0)
     certain = best["exact"] and not best["unproven"] and not elsewhere
-    return best["dropped"] - elsewhere, bool(certain), "commands" if best["dropped"] - elsewhere else "keys"
+    return best["dropped"] - elsewhere, bool(certain), best["unit"] if best["dropped"] - elsewhere else "keys"
 
 
 def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate], options: Options) -> Loss:
@@ -157,6 +158,8 @@ def _against(best: Candidate, candidates: t.Sequence[Candidate], options: Option
         return "somebody emptied it: whether that was wanted only a person knows"
     if options.get("crooked"):
         return "somebody else than Redis wrote its manifest: %s" % options["crooked"]
+    if kind_of(best["name"]) == "salvaged_dump":
+        return "whether what could be read of it is right no checksum can tell"
     if best["known_wrong"]:
         return "%d known answers are wrong in the best candidate" % best["known_wrong"]
     if hollow(best, candidates, options):

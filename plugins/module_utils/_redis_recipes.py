@@ -34,6 +34,8 @@ MAGIC = b"REDIS"
 SELECT_0 = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"
 WHOLE = Salvaged(0, 0, True, 0, [], None, "")
 HEAD_BYTES = 1024
+# Of the RDB format, latest first.
+VERSIONS = tuple(range(12, 5, -1))
 # Memory that the data of an RDB take, as a multiple of its size, where it does not say it itself; it says too much at most by that other.
 USUAL_GROWTH, MOST_GROWTH = 3, 30
 _FLUSH = re.compile(rb"(?i)\r\nflush(?:all|db)\r\n")
@@ -164,9 +166,9 @@ def _mentions_flush(file: t.BinaryIO, start: int) -> bool:
 
 def _preamble(part: Part, file: t.BinaryIO, end: float) -> int:
     """Return how many bytes of a part are an RDB."""
-    if part.is_rdb and not part.path.endswith(".rdb"):
-        raise Unbuildable("it is an RDB and commands in one file")
-    return part.size if part.is_rdb else 0
+    if not part.is_rdb or part.path.endswith(".rdb"):
+        return part.size if part.is_rdb else 0
+    raise Unbuildable("it is an RDB and commands in one file")
 
 
 def joined(parts: t.Sequence[Part], out: t.BinaryIO, end: float, one_part: t.Callable[[Part, t.BinaryIO, float], Salvaged]) -> Salvaged:
@@ -265,16 +267,36 @@ def rdb_recipes(path: str, name: str, lineage: str, end: float) -> list[Recipe]:
         return []
     memory, last = memory_of(head, facts.st_size), ctime_of(head) or facts.st_mtime
     good = Recipe(name, "rdb", lineage, lambda out, until: _plain_copy(path, out), facts.st_size, memory, last)
-    if verdict != "damaged" or not facts.st_size:
+    if verdict == "valid" or not facts.st_size:
         return [good] if facts.st_size else []
-    blind = good._replace(settings={"rdbchecksum": "no"}, unproven=True)
-    return [blind] if name == "as_is" else []
+    repaired = good._replace(name="repaired_dump", write=lambda out, until: _repaired(path, out, until))
+    if verdict == "unjudged":
+        # Of a version that nobody here knows: that may be true, or be the damage.
+        return [good, repaired._replace(unless=(name,))]
+    blind = good._replace(settings={"rdbchecksum": "no"}, unproven=True, unless=("repaired_dump",))
+    return [repaired, blind] if name == "as_is" else [repaired]
 
 
 def _plain_copy(path: str, out: t.BinaryIO) -> Salvaged:
     with open_plain(path) as file:
         copy_bytes(file, out)
     return WHOLE
+
+
+def _repaired(path: str, out: t.BinaryIO, end: float) -> Salvaged:
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        # How an RDB begins is known but for its version, and the checksum tells which it was.
+        for version in VERSIONS:
+            out.seek(0)
+            out.truncate()
+            copy_bytes(file, out)
+            out.seek(0)
+            out.write(MAGIC + b"%04d" % version)
+            out.flush()
+            if scan_rdb(out, size, end)["verdict"] == "valid":
+                return WHOLE._replace(detail="its first nine bytes are put right: the checksum matches again")
+    raise Unbuildable("no single correction makes its checksum fit")
 
 
 def added(one: Salvaged, other: Salvaged) -> Salvaged:

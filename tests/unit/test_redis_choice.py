@@ -29,7 +29,8 @@ def one(name: str, keys: int = 1000, **more: t.Any) -> One:
     kind = kind_of(name)
     lineage = "older" if kind in OLDER else "server" if kind in SERVER else "files"
     made: One = {
-        "name": name, "lineage": lineage, "error": "", "keys": keys, "expires": 0, "dropped": 0, "exact": True, "dropped_bytes": 0,
+        "name": name, "lineage": lineage, "error": "", "keys": keys, "expires": 0, "dropped": 0, "unit": "commands", "exact": True,
+        "dropped_bytes": 0,
         "unproven": False, "last_write": 1e9, "known_wrong": 0, "moves": lineage == "server", "in_step": kind == "replica", "binds": {},
         "risk": RISKS[kind], "missing": 0, "changed": 0, "contains_all": False,
     }  # fmt: skip
@@ -129,6 +130,9 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
     "a checksum that nothing mends": (("as_is", "person", "~1"), [one("as_is", unproven=True, contains_all=True)], {}),
     "a short dump": (
         ("salvaged_dump", "person", "~12"), [one("salvaged_dump", 900, dropped=12, exact=False, contains_all=True)], {},
+    ),
+    "a dump that lost its head only, as far as can be seen": (
+        ("salvaged_dump", "person", "~1"), [one("salvaged_dump", exact=False, contains_all=True)], {"accept_loss": {"share": 0.5}},
     ),
     "a deleted dump and two backups: the later one": (
         ("backup_2", "person", "~100"),
