@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_health_report
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, plain
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 
@@ -18,3 +18,11 @@ class ActionModule(StepAction):
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         return self.on_controller(params)
+
+    def options(self) -> dict[str, t.Any]:
+        """Validate without what the hosts returned: Ansible would copy every value of thousands of checks."""
+        hosts = self._task.args.get("hosts")
+        if not isinstance(hosts, dict):
+            return super().options()
+        self._task.args = dict(self._task.args, hosts={})
+        return dict(super().options(), hosts=plain(hosts))

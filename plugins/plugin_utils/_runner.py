@@ -9,12 +9,11 @@ shipped module is only the fallback for connections that take no standard input.
 
 from __future__ import annotations
 
-import ast
 import base64
 import functools
 import importlib
-import inspect
 import json
+import re
 import shlex
 import types
 import typing as t
@@ -29,6 +28,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 
 PACKAGE = "ansible_collections.somabrain.incident_response.plugins.module_utils"
 BEGIN, END = "<<somabrain-step<<", ">>somabrain-step>>"
+# What a source imports of this package: a module's names, or several modules, or one.
+_IMPORT = re.compile(rf"^from {re.escape(PACKAGE)}(?:\.(\w+))? import (?:\(([^)]*)\)|(.+))", re.MULTILINE)
 # Said before anything is done: a step that began is never tried again in another way.
 STARTED = "somabrain-step-started"
 
@@ -61,19 +62,23 @@ def sources_of(step: str) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         if name not in found:
-            found[name] = inspect.getsource(importlib.import_module(name))
+            found[name] = _source_of(name)
             waiting += _imported(found[name])
     return found
 
 
+def _source_of(name: str) -> str:
+    with open(str(importlib.import_module(name).__file__), encoding="utf-8") as file:
+        return file.read()
+
+
 def _imported(source: str) -> list[str]:
+    # Helpers are imported at the top of a file only; to parse every file would take as long as to run the step.
     names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
-            names += [f"{PACKAGE}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE + "."):
-            names.append(str(node.module))
-    return names
+    for module, several, one in _IMPORT.findall(source):
+        words = [word.split() for word in re.sub(r"#.*", "", several or one).split(",")]
+        names += [module] if module else [word[0] for word in words if word]
+    return [f"{PACKAGE}.{name}" for name in names]
 
 
 def piped_script(step: str, params: t.Mapping[str, t.Any], check: bool) -> str:

@@ -76,19 +76,32 @@ def test_the_files_are_replaced_whole_with_their_modes(tmp_path: Path) -> None:
     json_file, textfile = tmp_path / "r.json", tmp_path / "r.prom"
     json_file.write_text("old")
     report({"one": looked(checked('a"b\\c\nd'))}, report_file=str(json_file), textfile=str(textfile))
-    assert json.loads(json_file.read_text())["health"] == "well"
+    told = json.loads(json_file.read_text())
+    assert (told["schema"], told["health"], told["hosts"]["one"]["health"]) == (1, "well", "well")
+    assert told["hosts"]["one"]["checks"] == [checked('a"b\\c\nd')]
     assert 'somabrain_health_state{host="one",check="a\\"b\\\\c\\nd",kind="http"} 1' in textfile.read_text()
     assert [stat.S_IMODE(path.stat().st_mode) for path in (json_file, textfile)] == [0o600, 0o644]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.prom"]
 
 
 def test_the_text_file_says_minus_one_for_unknown_and_zero_for_sick() -> None:
-    verdict = report({"a": {}, "b": looked(checked("x", "sick"), health="sick")})
-    lines = _step_health_report.prometheus(verdict["report"], 12.0).splitlines()
+    hosts = {"a": {}, "b": looked(checked("x", "sick"), health="sick")}
+    told = {"health": "sick", "hosts": {host: _step_health_report.host_verdict(one) for host, one in hosts.items()}}
+    lines = _step_health_report.prometheus(told, 12.0).splitlines()
     assert 'somabrain_health_host_state{host="a"} -1' in lines
     assert 'somabrain_health_host_state{host="b"} 0' in lines
     assert "somabrain_health_overall_state 0" in lines
     assert "somabrain_health_timestamp_seconds 12.000" in lines
+
+
+def test_the_json_has_a_line_for_each_check_and_the_result_only_what_is_said_of_the_hosts(tmp_path: Path) -> None:
+    verdict = report({"a": looked(checked("x"), checked("y")), "b": {}}, report_file=str(tmp_path / "r.json"))
+    text = (tmp_path / "r.json").read_text()
+    told = json.loads(text)
+    assert sum(line.startswith('    {"name": ') for line in text.splitlines()) == 2
+    assert [len(told["hosts"][host].pop("checks")) for host in ("a", "b")] == [2, 0]
+    assert told == verdict["report"]
+    assert json.loads(_step_health_report.as_json({"health": "unknown", "hosts": {}}))["hosts"] == {}
 
 
 def test_a_rehearsal_writes_no_file(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is piped with a step: every module that it imports, and no other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _runner
+
+UTILS = Path(__file__).resolve().parents[2] / "plugins/module_utils"
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of this package that a file imports anywhere, as Python itself reads it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == _runner.PACKAGE:
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith(_runner.PACKAGE + "."):
+            found.add(str(node.module).rpartition(".")[2])
+    return found
+
+
+@pytest.mark.parametrize("step", sorted(path.stem for path in UTILS.glob("_step_*.py")))
+def test_a_piped_step_has_all_that_it_imports_and_nothing_else(step: str) -> None:
+    wanted, waiting = set(), {step}
+    while waiting:
+        name = waiting.pop()
+        wanted.add(name)
+        waiting |= imported(UTILS / f"{name}.py") - wanted
+    sources = {name.rpartition(".")[2]: source for name, source in _runner.sources_of(f"{_runner.PACKAGE}.{step}").items()}
+    assert sources == {name: (UTILS / f"{name}.py").read_text() for name in wanted}
+
+
+def test_imports_are_read_in_every_form_at_the_top_and_not_below() -> None:
+    source = (
+        "from PACKAGE import (  # noqa: F401, why\n    _a,  # this, that\n    _b as other,\n)\nfrom PACKAGE import _c, _d as more  # noqa\n"
+        "from PACKAGE._e import (\n    one,\n    two,\n)\nfrom elsewhere import _f\nif True:\n    from PACKAGE import _g\n"
+    )
+    found = _runner._imported(source.replace("PACKAGE", _runner.PACKAGE))
+    assert [name.rpartition(".")[2] for name in found] == ["_a", "_b", "_c", "_d", "_e"]
