@@ -66,7 +66,7 @@ verdicts:
   type: dict
   returned: always
 report:
-  description: What the JSON file holds without the checks, that is schema, verified_at, health, and of each host health, reason, seconds and endpoints.
+  description: The JSON file without its checks, so schema, verified_at, health, and of each host health, reason, seconds, endpoints.
   type: dict
   returned: always
 files:
