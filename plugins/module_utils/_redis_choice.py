@@ -100,13 +100,18 @@ def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
         most = max(other["keys"] for other in loadable(candidates))
         count, certain = max(0, most - one["keys"]) + max(nowhere, one["dropped"]), False
     else:
-        count = one["missing"] + one["changed"] + nowhere
+        count = one["missing"] + max(0, one["changed"] - _spoilt(one, candidates, options)) + nowhere
     if one["unproven"] or not (one["exact"] or one["dropped"]):
         # Some value is wrong, and which cannot be told.
         count, certain = max(1, count), False
     if count and any(other["expires"] for other in loadable(candidates)) and one["dropped"] != nowhere:
         certain = False
     return _against_known(one, {"count": count, "unit": unit, "exact": certain}, candidates, options)
+
+
+def _spoilt(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> int:
+    """Return how many of the values that differ from the best candidate's are at least the fault of that one: its checksum is wrong."""
+    return int(not one["unproven"] and bool(ordered(candidates, options)[0]["unproven"]))
 
 
 def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, bool, str]:

@@ -162,6 +162,14 @@ def test_judgement(case: str) -> None:
     assert judged(*candidates, **options) == expected
 
 
+def test_a_value_that_differs_from_a_spoilt_one_is_not_lost_with_the_backup() -> None:
+    spoilt, backup = one("as_is", 210, unproven=True), one("backup_1", 200, missing=10, changed=1)
+    options = {"last_known_keys": 210, "empty_below_share": 0.5}
+    assert loss_of(backup, [spoilt, backup], options)["count"] == 10
+    whole = dict(spoilt, unproven=False)
+    assert loss_of(backup, [whole, backup], options)["count"] == 11
+
+
 def test_a_cut_is_told_against_what_salvage_kept_and_both_dropped() -> None:
     options = {"last_known_keys": -1, "empty_below_share": 0.5}
     assert loss_of(CUT, [CUT, SALVAGE], options) == {"count": 5001, "unit": "commands", "exact": True}
