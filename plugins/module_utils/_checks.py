@@ -325,10 +325,15 @@ def say(results: t.Sequence[t.Mapping[str, t.Any]], proof: Proof, most: int = 8)
     if not bad:
         streak = f", {proof.passes} times in a row" if proof.passes > 1 else ""
         doubt = "" if proof.proven else ", but not steadily enough to count as proven"
-        return [f"well: {len(results)} check{plural} pass{'' if plural else 'es'}{streak}{doubt}"]
+        return [f"well: {len(results)} check{plural} pass{'' if plural else 'es'}{streak}{doubt}", *_warnings(results)]
     lines = [f"{health_of(results).value}: {len(bad)} of {len(results)} check{plural} not well"] if len(results) > 3 else []
     lines += [f"{result['name']} is {result['health']}: {why(result)}" for result in bad[:most]]
     return lines + ([f"and {len(bad) - most} more"] if len(bad) > most else [])
+
+
+def _warnings(results: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Return what a person has to know of things that are well."""
+    return [finding["text"] for result in results for finding in result["findings"] if finding["name"] == "warning"][:4]
 
 
 def why(result: t.Mapping[str, t.Any]) -> str:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_start import data_names, deletion_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import redact
+
 Raw = t.Mapping[str, t.Any]
 
 # Redis counts in 64 bits; what is larger, or longer than that, it did not say.
@@ -19,7 +22,6 @@ SYSTEM_SHARE = 0.8
 FILE_SETTINGS = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
 # What the log says of a Redis that could not write.
 UNWRITTEN = frozenset(["no_space", "read_only", "permission"])
-_DELETES_DUMP = re.compile(r"\brm\b[^;&|]*(\.rdb|/data|\*)|\bunlink\b|-delete\b")
 
 
 def number(value: t.Any) -> t.Optional[int]:
@@ -91,12 +93,23 @@ def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "save_configured": bool(str(save).strip()) if save is not None else None,
         "changes_since_save": number(info.get("rdb_changes_since_last_save")),
         "fsync": settings.get("appendfsync"),
-        "deletes_dump_at_start": bool(_DELETES_DUMP.search(str(options.get("start_command") or ""))),
+        "deletes_data_at_start": bool(start_deletion_of(raw, options)),
         "dump_bytes": raw.get("dump_bytes"),
         "dir": raw.get("data_dir") or settings.get("dir") or "",
     }
     keys = keys_of(info)
     return dict(facts, **(_loss_unseen(raw, facts) if keys is None else _loss(facts, keys)))
+
+
+def start_deletion_of(raw: Raw, options: Raw) -> str:
+    """Return the part of the start command that deletes what the next start would load, "" where none does."""
+    settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
+    seen = raw["info"].get("aof_enabled")
+    if seen is not None and (str(seen) == "1") != (settings.get("appendonly") == "yes"):
+        # Switched at run time: what the next start loads is not certain.
+        settings.pop("appendonly", None)
+    command = str(raw.get("start_text") or options.get("start_command") or "")
+    return redact(deletion_in(command, str(raw.get("data_dir") or settings.get("dir") or ""), data_names(settings)))
 
 
 def _flag(seen: t.Any, configured: t.Any) -> t.Optional[bool]:
@@ -108,7 +121,8 @@ def _loss_unseen(raw: Raw, facts: Raw) -> dict[str, t.Any]:
     disk, lines = raw.get("disk") or {}, (raw.get("log") or {}).get("lines") or {}
     room = disk.get("free_bytes") and disk.get("writable_by_redis") is not False
     # Switched off at run time, whatever its file says: then it holds no append-only file open.
-    written = facts["aof_enabled"] and raw.get("aof_open") is not False and room and not UNWRITTEN & set(lines)
+    stays = facts["aof_enabled"] and not facts["deletes_data_at_start"]
+    written = stays and raw.get("aof_open") is not False and room and not UNWRITTEN & set(lines)
     loss = {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"] or "everysec"), "unknown")
     return {"loss_if_killed": loss if written and raw.get("process") else "unknown", "loss_count": None}
 
@@ -116,12 +130,12 @@ def _loss_unseen(raw: Raw, facts: Raw) -> dict[str, t.Any]:
 def _loss(facts: Raw, keys: int) -> dict[str, t.Any]:
     if facts["aof_enabled"] is None:
         return {"loss_if_killed": "unknown", "loss_count": None}
+    if facts["deletes_data_at_start"]:
+        return {"loss_if_killed": "count" if keys else "none", "loss_count": keys}
     if facts["aof_enabled"]:
         if not facts["aof_ok"]:
             return {"loss_if_killed": "unknown", "loss_count": None}
         return {"loss_if_killed": {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"]), "unknown"), "loss_count": None}
-    if facts["deletes_dump_at_start"]:
-        return {"loss_if_killed": "count" if keys else "none", "loss_count": keys}
     changes = facts["changes_since_save"]
     if changes is None or (keys and not facts["dump_bytes"] and facts["dump_bytes"] is not None):
         return {"loss_if_killed": "count" if keys else "none", "loss_count": keys}
@@ -180,6 +194,7 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "writes": raw["write"], "process": raw.get("process") or {}, "persistence": persistence_of(raw, options),
         "disk": raw.get("disk") or {}, "files": raw.get("files"), "log": raw.get("log") or {},
         "restarts": (raw.get("service") or {}).get("restarts"), "settings": settings_of(raw),
+        "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
     }  # fmt: skip
     facts.update(memory_of(raw, options))
     facts.update(replication_of(raw))

@@ -11,7 +11,8 @@
 - oom: sick, raise the limit where the operator left room, else the big keys are named by a person. Never flush, never evict.
 - readonly_replica: well where that is its place and its link is up; never promoted from here, never written to.
 - hung: sick, SIGCONT first, then restart (it cannot serve a rescue copy); waits while the kernel holds it (D).
-- down_clean: sick, start; only when all that it would load was judged good.
+- down_clean: sick, start; only when all that it would load was judged good. Where its start command deletes its data, they are
+  kept before (rescue_dump) and loaded again after it (reload), like with every other start or restart of it.
 - down_crash_loop: sick, the cause first where the log names one of the disk, reset the start limit once, start.
 - down_bad_file: sick, hold, then mend: nothing starts on its files before whole ones are chosen and installed. A Redis that its
   manager starts again and again on such files is the same, whether a look meets it dead, loading, or between the two.
@@ -33,7 +34,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     identity_of,
     mismatches,
     number,
-    persistence_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_sentinel import facts_of_sentinels, judge_sentinels, ruling
@@ -75,6 +75,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     options = with_defaults(options)
     facts, identity = facts_of(raw, options), identity_of(raw)
     verdict = _answering(raw, options, facts) if raw["ping"] else _silent(raw, options, facts)
+    verdict = _kept_over_a_start(verdict, options, facts)
     verdict, facts["sentinel"] = _watched(raw, options, facts, verdict)
     findings = [Finding("state", verdict.health, verdict.text)]
     extra: tuple[str, ...] = ()
@@ -82,11 +83,33 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
         findings += _replication(options, facts) + _keys(raw, options, facts) + _latency(options, facts) + _restarts(options, facts)
         saving, extra = _saving(facts, verdict.state)
         findings += saving
+        if facts["start_deletes_data"]:
+            findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + deletion_text(facts)))
     wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     if wrong:
         findings.append(Finding("identity", State.SICK, "another Redis answers than the one expected: %s differs" % ", ".join(wrong)))
     actions = () if wrong else verdict.actions + tuple(act for act in extra if act not in verdict.actions)
     return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong)))
+
+
+def _kept_over_a_start(verdict: Verdict, options: Raw, facts: Facts) -> Verdict:
+    """Return the verdict with its data kept before a start that would delete them, and loaded after it."""
+    at = next((index for index, act in enumerate(verdict.actions) if act in ("start", "restart")), None)
+    if at is None:
+        return verdict
+    files = facts["files"] or {}
+    nothing = "mend" not in verdict.actions and (files.get("verdict") == "empty" or files.get("expected_keys") == 0)
+    keeps = facts["start_deletes_data"] and not nothing
+    if not keeps and not options["reload_from"]:
+        return verdict
+    actions = verdict.actions[:at] + (("rescue_dump",) if keeps else ()) + verdict.actions[at:] + ("reload",)
+    text = "%s; %s" % (verdict.text, deletion_text(facts) if keeps else "keys that were kept before its last start are not loaded yet")
+    return verdict._replace(text=text, actions=actions)
+
+
+def deletion_text(facts: Facts) -> str:
+    """Return what a start would do to the data."""
+    return "its start command deletes its data: %s" % facts["start_deletion"]
 
 
 def _watched(raw: Raw, options: Raw, facts: Facts, verdict: Verdict) -> tuple[Verdict, dict[str, t.Any]]:
@@ -141,6 +164,8 @@ def _replica(code: str, facts: Facts) -> Verdict:
 
 
 def _master(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    if options["reload_from"] and raw["ping"] == "PONG" and raw["write"] in ("accepted", ""):
+        return Verdict("up_but_empty", State.SICK, "keys that were kept before its last start are not loaded yet", ("reload",))
     # Emptiness comes first: the save that cures MISCONF would write the empty set over the good file.
     empty = _emptiness(options, facts)
     if empty:
@@ -254,7 +279,8 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     verdict = files.get("verdict", "unjudged")
     if verdict in NOT_WHOLE:
         return _bad_files(raw, facts, "it is down and its data are not whole: %s" % bad_file_text(files))
-    if verdict == "empty" and int(options["last_known_keys"]) > 0:
+    # What an earlier run has kept is loaded after the start; there is nothing to mend.
+    if verdict == "empty" and int(options["last_known_keys"]) > 0 and not options["reload_from"]:
         return _bad_files(raw, facts, "it is down without any data file; %d keys were known" % options["last_known_keys"])
     # What was put there after that start has not been refused yet.
     changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
@@ -262,9 +288,6 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
         return _bad_files(raw, facts, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
     if verdict == "unjudged":
         return Verdict("down_clean", State.SICK, "it is down, and its files were not judged: %s" % bad_file_text(files))
-    saved = persistence_of(raw, options)
-    if saved["deletes_dump_at_start"] and not saved["aof_enabled"] and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
-        return Verdict("down_clean", State.SICK, "it is down, and its start command deletes its dump of %d bytes" % saved["dump_bytes"])
     return _startable(raw["service"], facts, lines)
 
 

@@ -25,6 +25,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     load_disk,
     load_log,
     load_process,
+    load_start,
     size_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_sentinel import load_sentinel_view
@@ -191,6 +192,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around: Raw = {"settings": settings, "process": process, "data_dir": shown, "files": None}
     around["disk"] = dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}
     around["owned"] = belongs_to(process, raw["service"])
+    around["start_text"] = load_start(str(options["start_command"] or raw["service"].get("start_command") or ""))
     around["aof_open"] = holds_aof(process, settings) if process and not raw["info"] else None
     around["listens"] = listens(process, options) if process and not raw["ping"] else None
     around["dump_bytes"] = size_of(data_dir, str(settings.get("dbfilename") or "dump.rdb")) if data_dir else None

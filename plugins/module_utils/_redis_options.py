@@ -22,6 +22,7 @@ PLACES: dict[str, t.Any] = {
     "log_file": {"type": "str", "default": ""},
     "pid_file": {"type": "str", "default": ""},
     "start_command": {"type": "str", "default": ""},
+    "reload_from": {"type": "list", "elements": "str", "default": []},
     "service": {"type": "dict", "default": {}},
     "judge_files": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "write_probe": {"type": "bool", "default": True},

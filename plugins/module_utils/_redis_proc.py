@@ -19,6 +19,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 Options = t.Mapping[str, t.Any]
 
 LOG_BYTES = 256 * 1024
+# So many scripts of one start command are read.
+SCRIPTS = 3
 STARTED, READY = "Redis is starting", "eady to accept connections"
 # Kind -> what Redis writes; the kinds of BAD_FILE mean that it refuses its own data.
 LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
@@ -65,6 +67,15 @@ def load_process(service: Options, pid_file: str, options: Options, info: Option
         if "redis" in facts.get("name", "") or "valkey" in facts.get("name", ""):
             return dict(facts, found_by=found_by)
     return _process_by_title(options)
+
+
+def load_start(command: str) -> str:
+    """Return a start command, and below it the text of the scripts that it runs."""
+    texts = [command]
+    for word in dict.fromkeys(re.findall(r"/[^\s;&|<>'\"]+", command)):
+        if len(texts) <= SCRIPTS and read_start(word, 2) == b"#!":
+            texts.append(read_start(word).decode("utf-8", "replace"))
+    return "\n".join(texts)
 
 
 def process_facts(pid: t.Any) -> dict[str, t.Any]:

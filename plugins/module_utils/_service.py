@@ -14,12 +14,14 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import redact
 
 Options = t.Mapping[str, t.Any]
 ServiceState = t.Dict[str, t.Any]
 
 LOG_BYTES = 256 * 1024
 POLL = 0.03
+COMMAND_BYTES = 16 * 1024
 
 
 class Clock:
@@ -48,11 +50,16 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
         "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
         "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
-        "start_timeout": None, "stop_timeout": None,
+        "start_timeout": None, "stop_timeout": None, "start_command": "",
         "result": "", "detail": "",
     }  # fmt: skip
     state.update(known)
     return state
+
+
+def command_text(command: t.Any) -> str:
+    """Return the command of a start without its secrets, bounded."""
+    return redact(str(command or "")[:COMMAND_BYTES])
 
 
 def process_facts(pid: int) -> dict[str, t.Any]:

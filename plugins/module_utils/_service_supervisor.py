@@ -147,6 +147,7 @@ def _state(
         held=autorestart == "false" or info["state"] in (0, 100, 200),
         start_limit_hit=info["state"] == 200, stop_timeout=config.get("stopwaitsecs"), result=str(info["statename"]).lower(),
         detail=one_line(info.get("description") or info.get("spawnerr") or "", 160), restarts=facts.get("restarts"),
+        start_command=_service.command_text(config.get("command")),
     )  # fmt: skip
     state.update(_service.process_facts(info["pid"]) if info["pid"] else _ending(info, facts))
     if info["state"] == 100 and info["exitstatus"] not in (config.get("exitcodes") or [0]):

@@ -24,7 +24,7 @@ MANAGER = "systemd"
 NAME = re.compile(r"[A-Za-z0-9_.\\@:][A-Za-z0-9_.\\@:-]{0,200}\Z")
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "Restart", "Type",
-    "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText",
+    "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "ExecStartPre", "ExecStart",
 )  # fmt: skip
 DROP_INS = {"hold": "90-somabrain-hold.conf", "start": "90-somabrain-start-timeout.conf", "stop": "90-somabrain-patient-stop.conf"}
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2629800.0, "y": 31557600.0}
@@ -70,11 +70,12 @@ def load_state(options: Options, deadline: float) -> ServiceState:
     """Ask systemd for everything it knows; an unreachable one gives state unknown."""
     unit = unit_of(options)
     code, out, error = _run(options, ["show", "--property=" + ",".join(PROPERTIES), "--", unit], deadline)
-    shown = dict(line.partition("=")[::2] for line in out.decode("utf-8", "replace").splitlines())
+    lines = out.decode("utf-8", "replace").splitlines()
+    shown = dict(line.partition("=")[::2] for line in lines)
     if code or "LoadState" not in shown:
         return _service.blank(MANAGER, unit, reachable=False, detail="systemd: " + one_line(error or "no answer", 160))
     ours = [kind for kind in DROP_INS if os.path.exists(drop_in_path(options, unit, kind))]
-    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours)
+    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(lines))
     state.update(_service.process_facts(state["pid"]) if state["pid"] else {})
     return state
 
@@ -92,6 +93,13 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
         start_timeout=seconds_of(shown.get("TimeoutStartUSec", "")), stop_timeout=seconds_of(shown.get("TimeoutStopUSec", "")),
         result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists), **ending(shown),
     )  # fmt: skip
+
+
+def start_command(lines: t.Sequence[str]) -> str:
+    """Return what ExecStartPre and ExecStart run, as ``systemctl show`` prints them: one command a line, the words without quotes."""
+    shown = [line for kind in ("ExecStartPre=", "ExecStart=") for line in lines if line.startswith(kind)]
+    found = [re.search(r"argv\[\]=(.*?) ; ignore_errors=", line) for line in shown]
+    return _service.command_text("\n".join(one.group(1) for one in found if one))
 
 
 def _oom_killed(shown: t.Mapping[str, str]) -> t.Optional[bool]:

@@ -61,4 +61,5 @@ def _say(seen: Health, proof: Proof) -> list[str]:
         return ["%s: %s" % (word, text) for text in bad[:4]]
     steady = ", %d times in a row" % proof.passes if proof.passes > 1 else ""
     doubt = "" if proof.proven else ", but not steadily enough to count as proven"
-    return ["%s: %s%s%s" % (word, seen.findings[0].text, steady, doubt)]
+    warnings = [finding.text for finding in seen.findings if finding.name == "warning"]
+    return ["%s: %s%s%s" % (word, seen.findings[0].text, steady, doubt), *warnings]

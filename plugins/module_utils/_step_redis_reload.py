@@ -15,7 +15,6 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._copies import CopyRefused, copy_tree, verify_copy
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_act import connected
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import REACH
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_prints import sizes_of
@@ -53,7 +52,7 @@ def run(params: Params, check: bool) -> Result:
     told = "%d of %d kept keys loaded; %d were there already, %d had expired" % (moved.copied, keys, moved.there, moved.gone)
     if moved.failed or moved.copied + moved.there + moved.gone < keys:
         why = "%d refused (%s)" % (moved.failed, moved.refused or "no word why")
-        raise _refused("state_not_handled", "%s, %s: run again" % (told, why), **facts)
+        raise _failed("state_not_handled", "%s, %s: run again" % (told, why), **facts)
     return dict(facts, changed=moved.copied > 0, seconds=round(time.monotonic() - begun, 3), stage=params["stage"], say=[told])
 
 
@@ -67,17 +66,17 @@ def _reloaded(copy: str, params: Params, end: float) -> tuple[int, Moved]:
     try:
         wrong = verify_copy(copy, end)
         if wrong:
-            raise _refused("data_missing", "the kept copy %s is not what it was: %s" % (one_line(copy, 80), wrong[0]))
+            raise _failed("data_missing", "the kept copy %s is not what it was: %s" % (one_line(copy, 80), wrong[0]))
         wait_for_answer(params, end)
         return _by_side_instance(copy, params, end)
     except CopyRefused as error:
-        raise _refused(error.code, error.text) from None
+        raise _failed(error.code, error.text) from None
     except SideFailed as error:
-        raise _refused("no_room" if error.code == "no_room" else "data_damaged", str(error)) from None
+        raise _failed("no_room" if error.code == "no_room" else "data_damaged", str(error)) from None
     except OutOfTime:
-        raise _refused("state_not_handled", "not all keys were loaded in time; run again") from None
+        raise _failed("state_not_handled", "not all keys were loaded in time; run again") from None
     except RespError as error:
-        raise _refused("state_not_handled", "the talk broke off while keys were loaded: %s; run again" % one_line(error, 100)) from None
+        raise _failed("state_not_handled", "the talk broke off while keys were loaded: %s; run again" % one_line(error, 100)) from None
 
 
 def _by_side_instance(copy: str, params: Params, end: float) -> tuple[int, Moved]:
@@ -119,7 +118,7 @@ def wait_for_answer(params: Params, end: float) -> None:
                 raise
             last = str(error)
         time.sleep(POLL)
-    raise _refused("state_not_handled", "Redis does not answer, so no keys were loaded: %s; run again" % one_line(last, 120))
+    raise _failed("state_not_handled", "Redis does not answer, so no keys were loaded: %s; run again" % one_line(last, 120))
 
 
 def _ping(redis: Connection) -> str:
@@ -130,5 +129,6 @@ def _shown(copies: t.Iterable[str]) -> str:
     return one_line(", ".join(copies), 160)
 
 
-def _refused(code: str, text: str, **facts: t.Any) -> StepError:
-    return StepError("%s: %s" % (code, text), reasons=[reason(code, text)], **facts)
+def _failed(code: str, text: str, **facts: t.Any) -> StepError:
+    # No refusal: Redis runs, and without these keys.
+    return StepError("%s: %s" % (code, text), code=code, **facts)

@@ -18,7 +18,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     WHERE,
     **LIMITS,
     action={"type": "str", "required": True},
-    purpose={"type": "str", "choices": ["act", "undo"], "default": "act"},
+    purpose={"type": "str", "choices": ["act", "undo", "done"], "default": "act"},
     deadline={"type": "float", "default": 30.0},
     owes={
         "type": "dict",
@@ -45,19 +45,22 @@ def run(params: Params, check: bool) -> Result:
         raise StepError("%s: %s" % (reasons[0]["code"], reasons[0]["text"]), reasons=reasons, stage="guard")
     gate = {"action": params["action"], "purpose": params["purpose"], "begun_at": now, "deadline": params["deadline"]}
     # Intent is no change of the target, so the gate never counts as changed.
-    say = ["would %s" % params["action"].replace("_", " ")] if check else []
-    return {"changed": False, "gate": gate, "stage": params["purpose"], "say": say}
+    say = ["would %s" % params["action"].replace("_", " ")] if check and params["purpose"] != "done" else []
+    return {"changed": False, "gate": gate, "stage": "undo" if params["purpose"] == "undo" else "act", "say": say}
 
 
 def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
+    if params["purpose"] == "done":
+        # Nothing begins: what has been done is written down, whatever holds up others.
+        return []
     # Putting back is never held up by a budget or a freeze: it ends what was begun. The kill switch stops it too.
     reasons = stops(ledger, params, params["action"], now)
     return reasons if params["purpose"] == "act" else [one for one in reasons if one["code"] == "kill_switch"]
 
 
-def _hold(opened: t.Mapping[str, t.Any], action: str, deadline: float, now: float) -> tuple[float, t.Optional[float]]:
+def _hold(opened: t.Mapping[str, t.Any], action: str, purpose: str, deadline: float, now: float) -> tuple[float, t.Optional[float]]:
     """Return (until when the lease stands, when the act is surely over or None), in seconds since the epoch."""
-    if action in PASSIVE:
+    if action in PASSIVE or purpose == "done":
         # A wait leaves nothing half done, so after a dead run nobody has to sit out its deadline.
         return now + float(opened.get("lease_seconds") or 0), None
     # The lease outlives the verification too, so that no other run acts on what this one still looks at.
@@ -66,10 +69,12 @@ def _hold(opened: t.Mapping[str, t.Any], action: str, deadline: float, now: floa
 
 def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
     opened = params["run"]
-    ends_at, until = _hold(opened, params["action"], params["deadline"], now)
-    if not ledger.renew(opened, "begin %s" % params["action"], ends_at, until, now):
-        return [reason("fenced", "the lease of run %s was taken over; %s was not begun" % (opened["run_id"], params["action"]))]
-    kind = "begin" if params["purpose"] == "act" else "undo"
+    ends_at, until = _hold(opened, params["action"], params["purpose"], params["deadline"], now)
+    phase = "done %s" if params["purpose"] == "done" else "begin %s"
+    if not ledger.renew(opened, phase % params["action"], ends_at, until, now):
+        what = "written down as done" if params["purpose"] == "done" else "begun"
+        return [reason("fenced", "the lease of run %s was taken over; %s was not %s" % (opened["run_id"], params["action"], what))]
+    kind = {"act": "begin", "undo": "undo", "done": "settled"}[params["purpose"]]
     ledger.append(opened["run_id"], kind, {"action": params["action"], "deadline": params["deadline"], "owes": params["owes"]}, now)
     if params["purpose"] == "act":
         ledger.db.execute(

@@ -48,9 +48,14 @@ options:
     type: str
     default: ""
   start_command:
-    description: The command that starts Redis, to recognise one that deletes the dump first.
+    description: The command that starts Redis, to recognise one that deletes its data first. By default what O(service) runs.
     type: str
     default: ""
+  reload_from:
+    description: Copies of the data that were kept before a start and are not loaded yet.
+    type: list
+    elements: str
+    default: []
   service:
     description:
       - The service that runs Redis, as the options C(manager), C(name), C(scope) and C(supervisor_url) of

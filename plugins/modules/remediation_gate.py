@@ -33,9 +33,11 @@ options:
     type: str
     required: true
   purpose:
-    description: Whether this acts or puts back; putting back is not held up by budget or freeze.
+    description:
+      - Whether this acts, puts back, or writes down that something is done. Putting back is not held up by budget or freeze.
+      - With V(done) nothing begins and nothing holds it up; O(settles) ends what the act had owed.
     type: str
-    choices: [act, undo]
+    choices: [act, undo, done]
     default: act
   deadline:
     description: Seconds after which the act is surely over; the lease outlives it.

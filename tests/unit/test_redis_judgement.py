@@ -62,6 +62,7 @@ def hung(**given: t.Any) -> dict[str, t.Any]:
     return dict(look, config={})
 
 
+DELETES = "sh -c 'rm -f /data/dump.rdb && redis-server'"
 CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]] = {
     "healthy": (raw(), {}, "up", "well", []),
     "password missing": (reply("NOAUTH Authentication required."), {}, "auth", "unknown", []),
@@ -164,9 +165,34 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         down(log={"lines": {"bad_file": "x"}, "written_at": 6.0}, files=dict(GOOD, changed_at=5.0)), {}, "down_bad_file", "sick", MEND),
     "down, changed since, and still damaged": (
         down(log={"lines": {"bad_file": "x"}, "written_at": 5.0}, files=dict(CUT, changed_at=6.0)), {}, "down_bad_file", "sick", MEND),
-    "down, deletes its dump": (
-        down(dump_bytes=5000, config={"appendonly": "no"}), {"start_command": "sh -c 'rm -f /data/dump.rdb && redis-server'"},
-        "down_clean", "sick", []),
+    "down, its start deletes its dump": (
+        down(config={"appendonly": "no"}), {"start_command": DELETES}, "down_clean", "sick", ["rescue_dump", "start", "reload"]),
+    "down, its manager's start deletes its dump": (
+        down(config={"appendonly": "no"}, start_text=DELETES), {}, "down_clean", "sick", ["rescue_dump", "start", "reload"]),
+    "down, its start deletes its dump, its disk is full": (
+        down(config={"appendonly": "no"}, start_text=DELETES, log={"lines": {}}, disk={"free_bytes": 0}), {},
+        "down_clean", "sick", ["fix_cause", "rescue_dump", "start", "reload"]),
+    "down, its start deletes its dump, which holds no keys": (
+        down(config={"appendonly": "no"}, start_text=DELETES, files=dict(GOOD, expected_keys=0)), {}, "down_clean", "sick", ["start"]),
+    "down, its start deletes its dump, and there is none": (
+        down(config={"appendonly": "no"}, start_text=DELETES, files={"verdict": "empty", "files": []}), {},
+        "down_clean", "sick", ["start"]),
+    "down, its start deletes a dump that it does not load": (
+        down(settings={"appendonly": "yes"}, start_text=DELETES), {}, "down_clean", "sick", ["start"]),
+    "down, its start deletes its data, which are not whole": (
+        down(config={"appendonly": "no"}, start_text=DELETES, files=CUT), {},
+        "down_bad_file", "sick", ["hold", "mend", "rescue_dump", "start", "reload"]),
+    "down without data, which an earlier run has kept": (
+        down(files={"verdict": "empty", "files": []}), {"last_known_keys": 5, "reload_from": ["/kept"]},
+        "down_clean", "sick", ["start", "reload"]),
+    "hung, its start deletes its data": (
+        hung(start_text="rm -rf /data/*"), {}, "hung", "sick", ["continue", "rescue_dump", "restart", "reload"]),
+    "up, its start deletes its dump": (raw(info={"aof_enabled": "0"}, start_text=DELETES), {}, "up", "well", []),
+    "up, with keys kept that are not loaded": (raw(), {"reload_from": ["/kept"]}, "up_but_empty", "sick", ["reload"]),
+    "up without keys, with keys kept that are not loaded": (
+        raw(info={"db0": None}), {"last_known_keys": 100, "reload_from": ["/kept"]}, "up_but_empty", "sick", ["reload"]),
+    "out of memory, with keys kept that are not loaded": (
+        raw(write="OOM command not allowed"), {"reload_from": ["/kept"]}, "oom", "sick", []),
     "killed once": (down(service={"state": "failed", "manager": "systemd", "signal": "KILL"}), {}, "down_clean", "sick", ["start"]),
     "start limit": (
         down(service={"state": "failed", "start_limit_hit": True}), {}, "down_crash_loop", "sick", ["reset_failed", "start"]),
@@ -198,6 +224,15 @@ def test_what_was_seen_means(case: str) -> None:
     assert (found.state, found.health.value, list(found.actions)) == (state, health, actions), found.findings
 
 
+def test_a_restart_that_would_lose_the_keys_is_told_of_a_redis_that_is_well() -> None:
+    found = judge_redis(raw(info={"aof_enabled": "0"}, start_text=DELETES), {})
+    assert [finding.text for finding in found.findings if finding.name == "warning"] == [
+        "a restart would lose its keys: its start command deletes its data: rm -f /data/dump.rdb"
+    ]
+    assert found.facts["start_deletes_data"] is True
+    assert judge_redis(raw(), {}).facts["start_deletes_data"] is False
+
+
 def test_every_state_is_in_the_table() -> None:
     # What Sentinels rule has a table of its own.
     assert {case[2] for case in CASES.values()} - {""} == set(STATES) - {"failing_over", "failed_over"}
@@ -216,6 +251,9 @@ LOSSES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, int | None]] = 
     "dump deleted at start": (
         raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500),
         {"start_command": "rm -f /data/dump.rdb"}, "count", 100),
+    "append-only file deleted at start": (raw(start_text="rm -rf /data/*; redis-server"), {}, "count", 100),
+    "append-only, dump deleted at start": (raw(start_text="rm -f /data/dump.rdb; redis-server"), {}, "up_to_1s", None),
+    "hung, append-only file deleted at start": (hung(start_text="rm -rf /data/*; redis-server"), {}, "unknown", None),
     "not a word from INFO": (raw(info=None), {}, "unknown", None),
     "hung, append-only": (hung(), {}, "up_to_1s", None),
     "hung, append-only always": (hung(settings={"appendonly": "yes", "appendfsync": "always"}), {}, "none", None),

@@ -198,3 +198,18 @@ def test_the_tail_of_a_log_is_capped_and_a_pipe_does_not_hang(tmp_path: Path) ->
     assert _service.tail_of(str(tmp_path / "pipe"), 5) == b""
     assert _service.tail_of(str(tmp_path / "none"), 5) == b""
     assert time.monotonic() - begun < 1.0
+
+
+def test_the_start_command_of_a_unit_is_read_with_what_runs_before_it_and_without_secrets() -> None:
+    lines = [
+        "Id=redis.service",
+        "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c rm -f /data/dump.rdb; redis-server --requirepass hunter2secret ; ignore_errors=no ;"
+        " start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }",
+        "ExecStartPre={ path=/bin/mkdir ; argv[]=/bin/mkdir -p /run/redis ; ignore_errors=yes ; start_time=[n/a] }",
+        "ExecStartPre={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; start_time=[n/a] }",
+    ]
+    text = systemd.start_command(lines)
+    assert text.splitlines()[:2] == ["/bin/mkdir -p /run/redis", "/bin/true"]
+    assert "rm -f /data/dump.rdb; redis-server" in text
+    assert "hunter2secret" not in text
+    assert systemd.start_command(["Id=x"]) == ""
