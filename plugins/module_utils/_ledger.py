@@ -154,6 +154,21 @@ class Ledger:
         self.db.execute("update run set closed_at=?, outcome='abandoned' where run_id=? and closed_at is null", (now, held["run_id"]))
         self.release(held)
 
+    def plans(self, run_id: str) -> list[Row]:
+        """Return the plans of a run that were approved by a person or accepted by limits set beforehand, oldest first."""
+        return [dict(row["body"], kind=row["kind"]) for row in self.journal_of(run_id) if row["kind"] in ("approved", "accepted")]
+
+    def unsettled(self, host: str, component: str) -> Row:
+        """Return the last plan {run_id, plan, text, loss} that a dead run went ahead with and no later run has told of, {} for none."""
+        rows = self.rows(
+            "select r.run_id from run r where r.host=?1 and r.component=?2 and r.outcome='abandoned' and r.opened_at >"
+            " (select coalesce(max(opened_at), 0) from run where host=?1 and component=?2"
+            "  and outcome in ('recovered', 'recovered_with_loss', 'nothing_to_do')) order by r.opened_at",
+            host, component,
+        )  # fmt: skip
+        found = [dict(plan, run_id=row["run_id"]) for row in rows for plan in self.plans(row["run_id"])]
+        return found[-1] if found else {}
+
     # Attempts, verified states, obligations ---------------------------------------------------
 
     def attempts(self, host: str, component: str, since: float, action: t.Optional[str] = None) -> list[Row]:

@@ -80,6 +80,18 @@ def declared(given: Facts, approval: Facts) -> dict[str, t.Any]:
     }
 
 
+def inherited(plan: Facts) -> dict[str, t.Any]:
+    """Return what a remedy would declare for the *plan* that a dead run went ahead with {run_id, plan, text, loss}, {} for no loss.
+
+    Whether that run lived long enough to apply it is not known, so the count is never an exact one.
+    """
+    loss = plan.get("loss") or {}
+    if not plan or (loss.get("count") == 0 and loss.get("exact")):
+        return {}
+    text = "run %s went ahead with this and died: %s" % (plan["run_id"], " ".join(str(plan.get(key) or "") for key in ("plan", "text")))
+    return {"count": loss.get("count"), "unit": loss.get("unit"), "exact": False, "text": text, "approved": True}
+
+
 def _number(value: t.Any) -> t.Optional[int]:
     """Return a count, None for what is none; a template may have made a text of it."""
     try:

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
-from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import declared, is_green, judge_outcome, rung
+from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import declared, inherited, is_green, judge_outcome, rung
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, budget_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
@@ -102,8 +102,9 @@ def _record(params: Params, outcome: dict[str, t.Any], check: bool, now: float) 
         outcome.update(_judged(params, [], outcome["loss"], check))
         return
     with open_ledger(params["state_dir"], check) as ledger:
-        acts, approval = _acts(ledger, opened["run_id"]), _approval(ledger, opened["run_id"])
-        outcome.update(approved_plan=approval.get("plan") or outcome["approved_plan"], loss=declared(params["loss"], approval))
+        acts, plan = _acts(ledger, opened["run_id"]), (ledger.plans(opened["run_id"]) or [{}])[-1]
+        name = plan.get("plan") if plan.get("kind") == "approved" else ""
+        outcome.update(approved_plan=name or outcome["approved_plan"], loss=declared(_lost(ledger, params, plan), plan))
         outcome.update(_judged(params, acts, outcome["loss"], check), acts=acts)
         outcome["escalation"] = _escalation(ledger, params, outcome, now)
         if not check:
@@ -120,10 +121,11 @@ def _acts(ledger: Ledger, run_id: str) -> list[dict[str, t.Any]]:
     ]
 
 
-def _approval(ledger: Ledger, run_id: str) -> dict[str, t.Any]:
-    """Return the plan that this run had approved {plan, text, loss, tolerance}, the last where there were more, {} for none."""
-    found = [row["body"] for row in ledger.journal_of(run_id) if row["kind"] == "approved"]
-    return dict(found[-1]) if found else {}
+def _lost(ledger: Ledger, params: Params, plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the loss that the remedy declares; where it chose nothing itself, that of a dead run that nobody has told of yet."""
+    if params["loss"] or plan or params["verdict"].get("reasons") or not params["run"].get("token"):
+        return dict(params["loss"])
+    return inherited(ledger.unsettled(params["run"]["host"], params["run"]["component"]))
 
 
 def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], loss: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:

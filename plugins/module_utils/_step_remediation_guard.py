@@ -42,6 +42,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
             "tolerance": {"type": "float", "default": 0.0},
         },
     },
+    accepted={"type": "str", "default": ""},
     approval={"type": "str", "default": "", "no_log": False},
     approval_seconds={"type": "int", "default": 900},
     without_evidence={"type": "str", "default": ""},
@@ -94,7 +95,7 @@ def _judge(ledger: Ledger, params: Params, evidence: t.Mapping[str, t.Any], now:
         reasons = reasons + stops(ledger, params, actions[0], now)
     plans = _plans(params, actions) if to_do and not reasons else []
     plan: t.Optional[_approval.Plan] = None
-    if plans:
+    if plans and not params["accepted"]:
         plan, refusal = _judge_approval(ledger, params, plans, now)
         reasons = [refusal] if refusal else []
     approved = {"approved": params["approval"], "plan": plan["name"]} if plan else {"approved": "", "plan": ""}
@@ -108,6 +109,8 @@ def _check_plans(params: Params) -> None:
         raise StepError("plan %s: counts are whole numbers of 0 or more, and so is its tolerance at least" % one_line(wrong[0]))
     if len({plan["name"] for plan in plans}) < len(plans) or not all(plan["name"] for plan in plans):
         raise StepError("each of the plans needs a name of its own")
+    if params["accepted"] and params["accepted"] not in {plan["name"] for plan in plans}:
+        raise StepError("accepted names none of the plans: %s" % one_line(params["accepted"]))
     if plans and params["expected_loss"]:
         raise StepError("give either plans or expected_loss")
 
@@ -162,12 +165,14 @@ def _write_down(ledger: Ledger, params: Params, verdict: dict[str, t.Any], now: 
     before = {key: params["before"].get(key) for key in ("health", "state", "identity", "findings", "actions")}
     ledger.append(opened["run_id"], "guard", dict(verdict, before=before, overrides=overrides), now)
     if verdict["approved"] and verdict["proceed"]:
-        ledger.append(opened["run_id"], "approved", dict(_approved_plan(params, verdict["plan"]), token=verdict["approved"]), now)
+        ledger.append(opened["run_id"], "approved", dict(_plan_to_keep(params, verdict["plan"]), token=verdict["approved"]), now)
+    elif params["accepted"] and verdict["proceed"]:
+        ledger.append(opened["run_id"], "accepted", _plan_to_keep(params, params["accepted"]), now)
     return verdict
 
 
-def _approved_plan(params: Params, name: str) -> dict[str, t.Any]:
-    """Return what the journal keeps of an approved plan: plan (its name), text, loss, binds, counts, tolerance."""
+def _plan_to_keep(params: Params, name: str) -> dict[str, t.Any]:
+    """Return what the journal keeps of a plan that goes ahead: plan (its name), text, loss, binds, counts, tolerance."""
     found = [plan for plan in params["plans"] if plan["name"] == name] or [{"text": params["expected_loss"]}]
     kept = {"loss": {}, "binds": {}, "counts": {}, "tolerance": 0, **found[0]}
     kept.pop("name", None)

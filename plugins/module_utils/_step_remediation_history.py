@@ -102,7 +102,7 @@ def _step_line(row: t.Mapping[str, t.Any]) -> str:
 def _plan_lines(row: t.Mapping[str, t.Any]) -> list[str]:
     """Return the plans that a record offered or approved, one line each; their tokens are not shown again."""
     body = row["body"]
-    if row["kind"] == "approved":
-        return ["  approved: " + one_line(told(dict(body, name=body.get("plan"))), 300)]
+    if row["kind"] in ("approved", "accepted"):
+        return ["  %s: " % row["kind"] + one_line(told(dict(body, name=body.get("plan"))), 300)]
     plans = [plan for one in body.get("reasons") or [] for plan in one.get("plans") or []]
     return ["  offered: " + one_line(told(plan), 300) for plan in plans]

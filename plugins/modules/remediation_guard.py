@@ -89,6 +89,12 @@ options:
         description: By how much they may move, a share of each when below 1, a number from 1 on.
         type: float
         default: 0.0
+  accepted:
+    description:
+      - The name of the one of O(plans) that limits set beforehand allow without a person; it is written down like an approved one.
+      - So a later run can tell its loss when this one dies before it has told it.
+    type: str
+    default: ""
   approval:
     description: The token of an approved plan.
     type: str

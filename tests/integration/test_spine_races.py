@@ -137,7 +137,8 @@ def test_of_two_operators_at_the_ledger_exactly_one_mutates_in_every_race(tmp_pa
 # Whole playbooks on a real Redis ---------------------------------------------------------------------
 
 # An act that a dead run may have begun is waited for; that wait is short here.
-DEADLINES = {"rescue": 20, "save": 20, "wait": 20, "restart": 6, "other": 3}
+DEADLINES = {"rescue": 20, "save": 20, "wait": 20, "restart": 6, "mend": 20, "other": 3}
+ACCEPTED: dict[str, t.Any] = {"redis_recovery_accept_loss": {"tail_bytes": 100, "share": 0.0}}
 AOF = 'appendonly yes\nsave ""\nenable-debug-command yes\n'
 
 
@@ -161,9 +162,9 @@ def rows(redis: Redis, query: str) -> list[tuple[t.Any, ...]]:
         return db.execute(query).fetchall()
 
 
-def recover(redis: Redis, pause: float = 0.0, env: dict[str, str] | None = None) -> Run:
+def recover(redis: Redis, pause: float = 0.0, env: dict[str, str] | None = None, **more: t.Any) -> Run:
     time.sleep(pause)
-    return redis.farm.play({redis.name: {**redis.variables, "redis_recovery_deadlines": DEADLINES}}, env=env)["lab"]
+    return redis.farm.play({redis.name: {**redis.variables, "redis_recovery_deadlines": DEADLINES, **more}}, env=env)["lab"]
 
 
 def begun(redis: Redis) -> list[tuple[str, str]]:
@@ -243,6 +244,43 @@ def test_after_a_controller_killed_with_all_its_processes_at_any_task_the_next_r
         raise AssertionError("the run never came to its end")
     assert "recovered" in seen.values()
     print(break_it.__name__, len(seen), "boundaries", collections.Counter(seen.values()))
+
+
+@real_redis
+@pytest.mark.slow
+def test_after_a_controller_killed_at_any_task_of_a_mend_all_that_can_be_kept_is_kept_and_the_loss_is_told(farm: Farm) -> None:
+    seen: list[str] = []
+    for task in range(1, 200, BOUNDARIES):
+        redis = farm.make(f"damaged{task}", AOF).start()
+        keys = redis.write(100)
+        redis.kill()
+        cut_tail(redis)
+        first = recover(redis, env=killed_at(task), **ACCEPTED)
+        if first.rc == 0:
+            assert (first.word, first.outcome["loss"]["count"]) == ("recovered_with_loss", 1), first.text
+            break
+        assert first.rc == -signal.SIGKILL, first.text
+        well, was = redis.try_ask("PING") == "PONG", starts(redis)
+        second = recover(redis, **ACCEPTED)
+        seen.append(second.word)
+        assert (second.rc, second.word) == (0, "nothing_to_do" if well else "recovered_with_loss"), (task, second.text)
+        assert starts(redis) == (was if well else 2), (task, second.text)
+        # The last write was cut in two; whichever run put the files in place, this one tells what that cost.
+        loss = second.outcome["loss"]
+        assert (redis.missing(keys), loss["count"], loss["unit"], loss["approved"]) == (keys[-1:], 1, "commands", True), (task, second.text)
+        no_act_was_begun_twice(redis)
+        third = recover(redis, **ACCEPTED)
+        assert (third.word, third.outcome["loss"]["count"]) == ("nothing_to_do", 0), third.text
+        redis.kill()
+    else:
+        raise AssertionError("the run never came to its end")
+    print("damaged", len(seen), "boundaries", collections.Counter(seen))
+
+
+def cut_tail(redis: Redis) -> None:
+    """Cut the last write of the append-only file in two."""
+    file = max((redis.data / "appendonlydir").glob("*.incr.aof"))
+    os.truncate(file, file.stat().st_size - 7)
 
 
 def killed_at(task: int) -> dict[str, str]:

@@ -564,6 +564,49 @@ def test_the_outcome_says_which_plan_was_approved_and_holds_the_loss_against_it(
     assert "  approved: cut: cut the tail; loses 2 keys" in shown
 
 
+@pytest.mark.parametrize("word", ["approved", "accepted"])
+def test_the_loss_of_a_plan_that_a_dead_run_went_ahead_with_is_told_once_by_the_run_that_ends_well(state: Path, word: str) -> None:
+    plan = {"name": "cut", "text": "cut the tail", "loss": {"count": 2, "unit": "keys", "exact": True}, "binds": {"x": 1}}
+    dead = open_run(state, "D1")
+    if word == "approved":
+        token = guard_run(state, dead, plans=[plan])["verdict"]["reasons"][0]["token"]
+        assert guard_run(state, dead, plans=[plan], approval=token)["verdict"]["plan"] == "cut"
+    else:
+        verdict = guard_run(state, dead, plans=[plan], accepted="cut")["verdict"]
+        assert (verdict["proceed"], verdict["approved"], verdict["plan"]) == (True, "", "")
+    # It takes over, has no plan itself, and dies, too.
+    open_run(state, "D2", takeover=True)
+    stopped = open_run(state, "R3", takeover=True)
+    refused = guard_run(state, stopped, refusals={"down": {"code": "data_damaged"}})["verdict"]
+    assert close_run(state, stopped, refused)["loss"]["count"] == 0
+    for run_id, count in (("R4", 2), ("R5", 0)):
+        run = open_run(state, run_id)
+        rehearsed = close_run(state, open_run(state, "check", check=True), {"proceed": False}, check=True)
+        outcome = close_run(state, run, guard_run(state, run, before=WELL)["verdict"])
+        assert rehearsed["loss"]["count"] == 0
+        assert (outcome["outcome"], outcome["green"], outcome["approved_plan"]) == ("nothing_to_do", True, "")
+        assert (outcome["loss"]["count"], outcome["loss"]["exact"], outcome["loss"]["approved"]) == (count, not count, bool(count))
+    assert [kind for (kind,) in rows(state, "select kind from journal where kind in ('approved', 'accepted')")] == [word]
+
+
+def test_a_run_with_a_plan_of_its_own_tells_its_own_loss(state: Path) -> None:
+    plan = {"name": "cut", "text": "cut the tail", "loss": {"count": 2, "unit": "keys", "exact": True}, "binds": {"x": 1}}
+    guard_run(state, open_run(state, "D1"), plans=[plan], accepted="cut")
+    run = open_run(state, "R2", takeover=True)
+    verdict = guard_run(state, run, plans=[{**plan, "loss": {"count": 0, "unit": "keys", "exact": True}}], accepted="cut")["verdict"]
+    gate_run(state, run)
+    assert close_run(state, run, verdict, after=WELL)["outcome"] == "recovered"
+    assert open_run(state, "R3")["ok"]
+
+
+def test_only_a_plan_that_is_offered_can_be_accepted(state: Path) -> None:
+    plan = {"name": "cut", "text": "cut the tail"}
+    with pytest.raises(StepError, match="accepted names none"):
+        guard_run(state, open_run(state, "R1"), plans=[plan], accepted="other")
+    with pytest.raises(StepError, match="accepted names none"):
+        guard_run(state, open_run(state, "R2", takeover=True), accepted="other", expected_loss="all")
+
+
 def test_history_lists_newest_first_and_shows_the_steps_of_one_run(state: Path) -> None:
     for run_id in ("R1", "R2"):
         whole_run(state, run_id)
