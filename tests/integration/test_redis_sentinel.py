@@ -20,8 +20,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
 
 SENTINEL = shutil.which("redis-sentinel")
 pytestmark = pytest.mark.skipif(not (SERVER and SUPERVISORD and SENTINEL), reason="redis-server, redis-sentinel, supervisor")
-# Long enough for a run to come before it, where a test wants that.
-DOWN_AFTER_MS = 2500
+# After so long a Sentinel gives up; where a run has to come before that, it is told to be more patient.
+DOWN_AFTER_MS, PATIENT_MS = 1500, 60000
 
 
 class Watched:
@@ -54,6 +54,11 @@ class Watched:
             words = sentinel.ask("SENTINEL", "MASTER", "mymaster")
             return dict(zip(words[::2], words[1::2]))
         return {"num-other-sentinels": "", "num-slaves": "", "port": "", "flags": ""}
+
+    def be_patient(self) -> None:
+        for port in self.ports:
+            with Connection(address_of({"port": port}), 5) as sentinel:
+                assert sentinel.ask("SENTINEL", "SET", "mymaster", "down-after-milliseconds", PATIENT_MS) == "OK"
 
     def masters(self) -> set[str]:
         return {self.told(port)["port"] for port in self.ports}
@@ -89,6 +94,7 @@ def watched() -> t.Iterator[Watched]:
 
 
 def test_a_master_that_sentinel_still_trusts_is_started_again(watched: Watched) -> None:
+    watched.be_patient()
     watched.master.kill()
     run = watched.recover(watched.master)
     assert run.word == "recovered", run.text
@@ -123,6 +129,7 @@ def test_a_failover_during_the_run_is_waited_for_and_then_respected(watched: Wat
 
 
 def test_a_failover_by_hand_leaves_a_replica_in_its_place(watched: Watched) -> None:
+    watched.be_patient()
     with Connection(address_of({"port": watched.ports[0]}), 5) as sentinel:
         assert sentinel.ask("SENTINEL", "FAILOVER", "mymaster") == "OK"
     run = watched.recover(watched.master)
