@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,13 @@ def corrupt(redis: Redis) -> None:
 
 def clear(redis: Redis, *flags: str, **given: t.Any) -> Run:
     """Run the playbook on one Redis."""
+    command, outcome = prepared(redis, *flags, **given)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "COLUMNS": "200"})
+    return Run(done.returncode, done.stdout + done.stderr, json.loads(outcome.read_text()) if outcome.exists() else {})
+
+
+def prepared(redis: Redis, *flags: str, **given: t.Any) -> tuple[list[str], Path]:
+    """Return the command line of the playbook, and the file of its outcome."""
     folder = Path(tempfile.mkdtemp(dir=redis.folder))
     outcome = folder / "outcome.json"
     variables = {
@@ -69,11 +77,7 @@ def clear(redis: Redis, *flags: str, **given: t.Any) -> Run:
     }  # fmt: skip
     inventory = folder / "inventory.json"
     inventory.write_text(json.dumps({"redis": {"hosts": {"one": variables}}}))
-    done = subprocess.run(
-        [str(BIN / "ansible-playbook"), "playbooks/clear-redis-corruption.yml", "-i", str(inventory), *flags],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "COLUMNS": "200"},
-    )  # fmt: skip
-    return Run(done.returncode, done.stdout + done.stderr, json.loads(outcome.read_text()) if outcome.exists() else {})
+    return [str(BIN / "ansible-playbook"), "playbooks/clear-redis-corruption.yml", "-i", str(inventory), *flags], outcome
 
 
 def token_of(run: Run) -> str:
@@ -185,6 +189,27 @@ def test_a_failure_after_the_removal_puts_the_keys_back(redis: Redis) -> None:
     assert run.word == "undone", run.text
     assert bad(redis) == 5
     assert [redis.ask("GET", f"soma:f:bad:{index}") for index in range(5)] == ["{" + CANARY] * 5
+
+
+def test_what_a_run_removed_that_died_is_told_by_the_next(redis: Redis) -> None:
+    token = token_of(clear(redis))
+    slow = {**PATIENCE, "window": 60.0}
+    command, _outcome = prepared(redis, "-e", f"remediation_approval={token}", redis_clearing_patience=slow)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as controller:
+        end = time.monotonic() + 60
+        while bad(redis):
+            assert time.monotonic() < end
+            assert controller.poll() is None
+            time.sleep(0.01)
+        os.killpg(controller.pid, signal.SIGKILL)
+    assert redis.ask("SET", "other:new", "x") == "OK"
+    run = clear(redis, "-e", "remediation_takeover=true")
+    assert (run.word, run.acts) == ("nothing_to_do", []), run.text
+    assert (run.outcome["loss"]["count"], run.outcome["loss"]["exact"]) == (None, False)
+    assert "died" in run.outcome["loss"]["text"]
+    kept = run.outcome["undo"].rpartition(" ")[2]
+    back = _step_redis_clear.run(filled(_step_redis_clear, redis, state="put_back", kept_file=kept), False)
+    assert back["restored"] == 5
 
 
 def test_what_fails_once_and_then_passes_is_not_confirmed(redis: Redis) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import typing as t
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,10 +24,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     judge_text,
     rules_of,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_judge import STATES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_witness import Witness, heard, judge_confirmed
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step_redis_confirm import Heard, plan_of, table_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step_redis_integrity import judge_look
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def scope(**check: t.Any) -> dict[str, t.Any]:
@@ -207,3 +212,9 @@ def test_samples_are_few_and_plain() -> None:
     samples = found.facts["integrity"]["samples"]
     assert len(samples) == 3
     assert all(one["key"].isprintable() for one in samples)
+
+
+def test_every_state_of_a_redis_is_refused_by_name() -> None:
+    role = yaml.safe_load((ROOT / "roles/redis_clearing/vars/main.yml").read_text())
+    refused = {*role["__redis_clearing_states"], *role["__redis_clearing_own"]}
+    assert sorted(set(STATES) - refused) == []
