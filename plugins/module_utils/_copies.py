@@ -66,7 +66,7 @@ def copy_tree(source: str, dest: str, end: float, live: bool = False) -> dict[st
     with _folder(source) as top:
         before = load_tree(top, end)
         _judge_tree(before)
-        earlier = None if live else _earlier(source, dest, before)
+        earlier = None if live else _earlier(source, dest, before, end)
         if earlier:
             return earlier
         _judge_place(dest, before)
@@ -385,14 +385,14 @@ def _load_manifest(dest: str) -> t.Optional[dict[str, t.Any]]:
     return found if whole else None
 
 
-def _earlier(source: str, dest: str, tree: Tree) -> t.Optional[dict[str, t.Any]]:
+def _earlier(source: str, dest: str, tree: Tree, end: float) -> t.Optional[dict[str, t.Any]]:
     """Return the manifest of a whole copy of the same data that is already at *dest*, else None."""
     manifest = _load_manifest(dest) if os.path.isdir(dest) and not os.path.islink(dest) else None
     if manifest is None or manifest.get("source") != os.path.abspath(source) or not manifest.get("consistent"):
         return None
     now = sorted((name, facts.st_size, facts.st_mtime) for name, facts in tree.files.items())
     then = sorted((str(one.get("name")), one.get("bytes"), one.get("mtime")) for one in manifest["files"])
-    return manifest if now == then and not verify_copy(dest) else None
+    return manifest if now == then and not verify_copy(dest, end) else None
 
 
 def _differences(top: int, manifest: t.Mapping[str, t.Any], end: float) -> list[str]:

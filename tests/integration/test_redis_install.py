@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pwd
@@ -267,6 +268,30 @@ def test_a_crash_at_any_call_of_a_put_back_leaves_the_old_or_the_new_whole_and_i
         shutil.rmtree(folder)
         if whole:
             assert limit > 5
+            return
+    raise AssertionError("it never came to its end")
+
+
+def no_link(*args: t.Any, **named: t.Any) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("state", ["installed", "put_back"])
+@pytest.mark.parametrize("layout", ["multi part", "single file", "dump"])
+def test_without_second_names_for_files_a_crash_is_ended_right_all_the_same(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, layout: str, state: str
+) -> None:
+    monkeypatch.setattr(os, "link", no_link)
+    for limit in range(1, MOST_CALLS):
+        folder = in_memory / str(limit)
+        folder.mkdir()
+        place = Place(folder, *LAYOUTS[layout])
+        before = place.content()
+        if state == "put_back":
+            place.run()
+        whole = run_until(place, state, limit)
+        check_the_end(place, ("installed", "put_back", "put_back and installed")[limit % 3], before)
+        if whole:
             return
     raise AssertionError("it never came to its end")
 
