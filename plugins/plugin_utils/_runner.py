@@ -34,7 +34,7 @@ _IMPORT = re.compile(rf"^from {re.escape(PACKAGE)}(?:\.(\w+))? import (?:\(([^)]
 STARTED = "somabrain-step-started"
 
 # Gives the piped step the modules it imports, under the names it imports them by.
-BOOT = '''
+BOOT = """
 import base64, importlib.abc, importlib.machinery, json, sys, zlib
 SOURCES = json.loads(zlib.decompress(base64.b64decode("%(sources)s")))
 PARENTS = set(".".join(n.split(".")[:i]) for n in SOURCES for i in range(1, n.count(".") + 1))
@@ -51,7 +51,7 @@ print("%(started)s", flush=True)
 step = importlib.import_module("%(step)s")
 from %(package)s._step import guarded
 print("%(begin)s" + json.dumps(guarded(step.run, json.loads(base64.b64decode("%(params)s")), %(check)r)) + "%(end)s")
-'''
+"""
 
 
 @functools.cache
