@@ -66,8 +66,10 @@ def _play(name: str, folder: Path, variables: dict[str, t.Any]) -> None:
     words = [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / f"playbooks/{name}.yml")]
     words += ["-i", str(ROOT / "inventories/lab"), "-e", json.dumps(variables)]
     environment = {**os.environ, "SOMABRAIN_LAB_DIR": str(folder), "COLUMNS": "100", "NO_COLOR": "1"}
+    # In a session of its own: a ctrl-C is for the drills to answer.
     done = subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False, stdin=subprocess.DEVNULL
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False,
+        stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     if done.returncode:
         raise DrillError(f"{name} failed: {' '.join((done.stdout + done.stderr).split())[-400:]}")
@@ -101,8 +103,16 @@ def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: Tell, keep: Path) -> l
         threads = [threading.Thread(target=work, args=(_made(folder / f"lane{number}"),)) for number in range(count)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            # Labs and data have to be put away by those who hold them: the drills under way are ended, no other is begun.
+            print("stopping after the drills under way; once more ends at once and leaves their labs running", file=sys.stderr)
+            drain(waiting)
+            for thread in threads:
+                thread.join()
+            raise DrillError("stopped by hand") from None
     if failures:
         raise DrillError("; ".join(failures))
     return sorted(results, key=lambda result: [fault.name for fault in faults].index(result.fault))
@@ -124,6 +134,12 @@ def noted(results: list[Result], tell: Tell) -> Tell:
         tell(result)
 
     return both
+
+
+def drain(waiting: queue.SimpleQueue[Fault]) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            waiting.get_nowait()
 
 
 def queued(faults: t.Iterable[Fault]) -> queue.SimpleQueue[Fault]:

@@ -107,6 +107,10 @@ class Player:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
             raise DrillError(f"a run did not end within {LONGEST:.0f} s: see {base}.log") from None
+        except KeyboardInterrupt:
+            # It has a session of its own, so nobody else ends it.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         file = base.with_suffix(".json")
         outcome = json.loads(file.read_text()) if file.exists() else {}
         return Ran(code, outcome, base.with_suffix(".log").read_text(errors="replace"))

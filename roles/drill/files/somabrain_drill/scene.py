@@ -36,7 +36,7 @@ class Server:
         program = shutil.which("redis-server") or "redis-server"
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket), "--dir", str(folder)]
         command += ["--logfile", str(folder / "log"), "--save", "", *words]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         until(self._up, 10, f"a Redis beside the target did not start: see {folder}/log")
 
     def _up(self) -> bool:

@@ -53,7 +53,7 @@ class Sshd:
             # Where it gives up its privileges; the service makes it when it starts.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         words = [str(program()), "-D", "-f", str(self.folder / "config"), "-p", str(self.port), "-E", str(self.folder / "log")]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
         until(self._listens, 10, f"sshd does not listen: see {self.folder}/log")
 
     def _listens(self) -> bool:
