@@ -195,12 +195,18 @@ def _doubt(best: Candidate) -> str:
     return "another candidate holds keys or values that it does not"
 
 
+def _counts(one: Candidate) -> dict[str, int]:
+    """Return what of a plan may move: how many keys it has; of what still grows how many it would lose, since more keys harm nobody."""
+    lost = one["loss"].get("count")
+    return {"lost": int(lost)} if one["moves"] and lost is not None else {"keys": one["keys"] - one["expires"]}
+
+
 def plans_of(candidates: t.Sequence[Candidate], options: Options) -> list[dict[str, t.Any]]:
     """Return one plan for each loadable candidate, the recommended first: {name, text, loss, binds, counts, tolerance}."""
     return [
         {
             "name": one["name"], "text": _plan_text(one), "loss": one["loss"], "binds": dict(one["binds"], candidate=one["name"]),
-            "counts": {"keys": one["keys"] - one["expires"]}, "tolerance": LIVING_TOLERANCE if one["moves"] else 0.0,
+            "counts": _counts(one), "tolerance": LIVING_TOLERANCE if one["moves"] else 0.0,
         }
         for one in ordered(candidates, options)
     ]  # fmt: skip

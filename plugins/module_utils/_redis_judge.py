@@ -167,9 +167,10 @@ def _master(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if options["reload_from"] and raw["ping"] == "PONG" and raw["write"] in ("accepted", ""):
         return Verdict("up_but_empty", State.SICK, "keys that were kept before its last start are not loaded yet", ("reload",))
     # Emptiness comes first: the save that cures MISCONF would write the empty set over the good file.
-    empty = _emptiness(options, facts)
+    flushed = _flushed(raw["info"])
+    empty = _emptiness(options, facts, flushed)
     if empty:
-        return Verdict("up_but_empty", State.SICK, empty + _flushed(raw["info"]), ("isolate", "mend", "start"))
+        return Verdict("up_but_empty", State.SICK, empty + flushed, ("isolate", "mend", "start"))
     refused = raw["ping"] if raw["ping"] != "PONG" else raw["write"]
     misconf = _misconf(str(refused), facts["persistence"])
     if misconf:
@@ -189,12 +190,14 @@ def _master(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     return Verdict("up", State.WELL, "up, %s keys, PING in %.1f ms" % (facts["keys"], facts["ping_ms"] or 0))
 
 
-def _emptiness(options: Raw, facts: Facts) -> str:
+def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
     keys, last, saved = facts["keys"], int(options["last_known_keys"]), facts["persistence"]
     if keys is None or last == 0:
         return ""
     if last > 0:
-        return "%d keys where %d were known" % (keys, last) if keys < last * float(options["empty_below_share"]) else ""
+        # What writers add after a flush hides it, and brings nothing back: until as many are there again it is still missing.
+        share = 1.0 if flushed else float(options["empty_below_share"])
+        return "%d keys where %d were known" % (keys, last) if keys < last * share else ""
     # An append-only Redis ignores the dump beside it: empty next to a full one means that its own files were gone.
     ignored = saved["aof_enabled"] or not saved["changes_since_save"]
     if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
@@ -336,8 +339,8 @@ def _replication(options: Raw, facts: Facts) -> list[Finding]:
 def _keys(raw: Raw, options: Raw, facts: Facts) -> list[Finding]:
     unread = sum(1 for seen in raw["known"] if seen["exists"] is None)
     found = [Finding("known_answers", State.UNKNOWN, "%d known answers could not be read" % unread)] if unread else []
-    if facts["role"] == "replica" and _emptiness(options, facts):
-        found.append(Finding("keys", State.SICK, _emptiness(options, facts)))
+    if facts["role"] == "replica" and _emptiness(options, facts, ""):
+        found.append(Finding("keys", State.SICK, _emptiness(options, facts, "")))
     if facts["role"] == "replica" and wrong_answers(raw, options):
         found.append(Finding("known_answers", State.SICK, "%d known answers are wrong" % wrong_answers(raw, options)))
     return found

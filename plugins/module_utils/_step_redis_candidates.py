@@ -141,6 +141,9 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     if all(one["error"] for one in candidates):
         raise _none(candidates, found, judged)
     _relate(bench, candidates, options)
+    for one in candidates:
+        # While the server serves, what its files hold and what any other one lacks grow with every write.
+        one["moves"] = bool(one["moves"] or params["alive"])
     return dict(found, **_told(params, candidates, options, found))
 
 
@@ -205,7 +208,8 @@ def _emptied(candidates: list[Facts], servers: dict[str, t.Any], params: Params)
         return bool(servers["emptied"])
     after = max((one["keys"] for one in candidates if one["lineage"] == "files" and one is not flush and not one["error"]), default=0)
     usual = params["last_known_keys"] if params["last_known_keys"] > 0 else flush["keys"]
-    if after >= usual * params["empty_below_share"]:
+    # A Redis that was found empty keeps serving: what writers added since then does not make its flush an old one.
+    if not params["alive"] and after >= usual * params["empty_below_share"]:
         # Life went on after it: it is history, and no mistake of today.
         candidates.remove(flush)
         return bool(servers["emptied"])

@@ -132,7 +132,8 @@ def test_every_fault_file_can_be_read_and_knows_its_steps(path: Path) -> None:
 
 
 def test_no_line_of_the_table_is_wider_than_the_screen() -> None:
-    result = drill.Result("redis_" + "x" * 40, "FAILED", "recovered_with_loss", 123456, 1234567, 123456, 1234.5, ("why " * 60, "\x1b[31m"))
+    name, why = "redis_" + "x" * 40, ("why " * 60, "\x1b[31m")
+    result = drill.Result(name, "FAILED", "recovered_with_loss", 123456, 1234567, 123456, False, 1234.5, why)
     lines = [*table.header(), *table.row(result), *table.footer([result], 99)]
     assert max(len(line) for line in lines) <= 100
     assert "\x1b" not in "".join(lines)

@@ -190,6 +190,8 @@ def test_a_plan_is_bound_to_its_candidate_and_lets_only_the_living_move() -> Non
     assert plans[0]["binds"] == {"files": "ab", "candidate": "salvage"}
     assert plans[0]["counts"] == {"keys": 9998}
     assert [plan["tolerance"] for plan in plans] == [0.0, 0.0, 0.01]
+    # Of what still grows more keys are no other plan, a larger loss is one.
+    assert plans[2]["counts"] == {"lost": 9990}
 
 
 def test_hostile_texts_stay_in_their_line() -> None:

@@ -107,6 +107,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "replica missing": (raw(), {"expected_replicas": 1}, "up", "sick", []),
     "far fewer keys": (raw(), {"last_known_keys": 201}, "up_but_empty", "sick", ISOLATE),
     "some fewer keys": (raw(), {"last_known_keys": 200}, "up", "well", []),
+    "flushed, and half full again by its writers": (
+        raw(info={"cmdstat_flushall": "calls=1"}), {"last_known_keys": 101}, "up_but_empty", "sick", ISOLATE),
+    "flushed long ago, and full again": (raw(info={"cmdstat_flushall": "calls=1"}), {"last_known_keys": 100}, "up", "well", []),
     "empty beside a full dump": (raw(info={"db0": ""}, dump_bytes=5000), {}, "up_but_empty", "sick", ISOLATE),
     "empty beside an empty dump": (raw(info={"db0": ""}, dump_bytes=100), {}, "up", "well", []),
     "empty as it should be": (raw(info={"db0": ""}, dump_bytes=5000), {"last_known_keys": 0}, "up", "well", []),

@@ -36,6 +36,7 @@ class Result:
     lost: t.Optional[int] = None
     acknowledged: int = 0
     declared: t.Optional[int] = None
+    exact: bool = True
     seconds: float = 0.0
     why: t.Tuple[str, ...] = ()
     at: float = 0.0
@@ -56,7 +57,9 @@ def hold(target: Target, fault: Fault, work: Path, ports: t.Callable[[], int]) -
     losses = seen.losses or {"acknowledged": 0}
     told = None if seen.losses is None else declared(seen.last.outcome)
     verdict = "FAILED" if wrong else "held"
-    return Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told, seen.seconds, tuple(wrong), begun)
+    line = Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told)
+    exact = not told or bool((seen.last.outcome.get("loss") or {}).get("exact"))
+    return dataclasses.replace(line, exact=exact, seconds=seen.seconds, why=tuple(wrong), at=begun)
 
 
 def lack(target: Target, fault: Fault) -> None:

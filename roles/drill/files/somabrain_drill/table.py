@@ -23,11 +23,16 @@ def header() -> list[str]:
 def row(result: Result) -> list[str]:
     """Return the line of one drill, and below it why it failed or was skipped."""
     lost = "-" if result.lost is None else f"{result.lost} of {result.acknowledged}"
-    told = "-" if result.declared is None else str(result.declared)
+    told = "-" if result.declared is None else told_loss(result)
     seconds = f"{result.seconds:.1f}" if result.seconds else "-"
     line = ROW.format(result.fault, result.outcome, lost, told, seconds, result.verdict)[:WIDTH]
     folded = [part for why in result.why for part in textwrap.wrap(one_line(why, 400), WIDTH - 6)]
     return [line, *("    " + part for part in folded)]
+
+
+def told_loss(result: Result) -> str:
+    """Return the declared loss, with a sign where it was told as an upper bound."""
+    return f"{'' if result.exact else '<='}{result.declared}"
 
 
 def footer(results: t.Sequence[Result], seconds: float) -> list[str]:
@@ -45,5 +50,5 @@ def sentence(result: Result) -> str:
     why = "; ".join(one_line(why, 300) for why in result.why)
     if result.outcome == "-":
         return f"{result.fault} {result.verdict}: {why}"
-    lost = "nothing changed" if result.lost is None else f"lost {result.lost} of {result.acknowledged}, declared {result.declared}"
+    lost = "nothing changed" if result.lost is None else f"lost {result.lost} of {result.acknowledged}, declared {told_loss(result)}"
     return f"{result.fault} {result.verdict}: {result.outcome} in {result.seconds:.1f} s, {lost}" + (f": {why}" if why else "")
