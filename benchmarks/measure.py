@@ -16,7 +16,7 @@ Job = t.Callable[[], float]
 class Row(t.NamedTuple):
     """One line of the table: our work beside a peer's, and the ratio to reach.
 
-    With ``limit`` the bar is seconds at the 95th percentile and there is no peer; a bar of None only tells.
+    With ``limit`` the bar is seconds at the 95th percentile and there is no peer; a target of None only tells.
     ``why`` says why a row has no figures.
     """
 
@@ -24,7 +24,7 @@ class Row(t.NamedTuple):
     peer: str
     ours: list[float]
     theirs: list[float]
-    bar: float | None
+    target: float | None
     limit: bool = False
     why: str = ""
 
@@ -46,9 +46,9 @@ class Row(t.NamedTuple):
         """Whether the bar is met, else by how much it is missed; why there is no figure where there is none."""
         if not self.measured:
             return f"skipped: {self.why}"
-        if self.bar is None:
+        if self.target is None:
             return "no bar"
-        return "met" if self.figure <= self.bar else f"missed by {self.figure - self.bar:.2f}{self.unit}"
+        return "met" if self.figure <= self.target else f"missed by {self.figure - self.target:.2f}{self.unit}"
 
 
 def p95(values: t.Sequence[float]) -> float:
@@ -88,8 +88,8 @@ def table(rows: t.Sequence[Row]) -> str:
     lines = ["| work | beside | ours (s) | peer (s) | measured | bar | verdict |", "|---|---|---|---|---|---|---|"]
     for row in rows:
         figure = f"{row.figure:.2f}{row.unit}" if row.measured else ""
-        bar = "" if row.bar is None else f"<= {row.bar:g}{row.unit}"
-        lines.append(f"| {row.work} | {row.peer} | {spread(row.ours)} | {spread(row.theirs)} | {figure} | {bar} | {row.verdict} |")
+        target = "" if row.target is None else f"<= {row.target:g}{row.unit}"
+        lines.append(f"| {row.work} | {row.peer} | {spread(row.ours)} | {spread(row.theirs)} | {figure} | {target} | {row.verdict} |")
     return "\n".join(lines)
 
 

@@ -15,7 +15,10 @@ import typing as t
 from pathlib import Path
 
 from measure import Job, Row, interleaved, timed
-from world import HERE, PLAYBOOK, Farm, Skipped, SlowFarm, Ssh, World, control_words, pyinfra, run
+from world import HERE, PLAYBOOK, Skipped, SlowFarm, Ssh, World, control_words, pyinfra, run
+
+if t.TYPE_CHECKING:
+    from redis_farm import Farm
 
 # What the role ships.
 PATIENCE: dict[str, t.Any] = {"passes": 3, "window": 1.0, "timeout": 30, "interval": 0.1}
@@ -158,13 +161,13 @@ def _over_ssh(world: World, farm: Farm, runs: int, proofs: int) -> t.Iterator[Ro
     try:
         ssh = world.ssh()
     except Skipped as skipped:
-        yield from [Row(WARM_SSH, peer, [], [], bar, why=str(skipped)) for peer, bar in peers.items()]
+        yield from [Row(WARM_SSH, peer, [], [], most, why=str(skipped)) for peer, most in peers.items()]
         yield Row(PROVEN % (", warm ssh", proofs), "5 s", [], [], 5.0, why=str(skipped))
         return
     bench = Bench(world, farm, "ssh", ssh)
     # The first run opens the connection that the others find open.
     bench.whole()
     seen = interleaved({"ours": bench.ours, "naive": bench.peer("naive"), "empty": bench.peer("empty")}, runs, warm=0)
-    for (peer, bar), name in zip(peers.items(), ("naive", "empty")):
-        yield Row(WARM_SSH, peer, seen["ours"], seen[name], bar)
+    for (peer, most), name in zip(peers.items(), ("naive", "empty")):
+        yield Row(WARM_SSH, peer, seen["ours"], seen[name], most)
     yield _proven(bench, ", warm ssh", proofs)

@@ -26,8 +26,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests/integration"), str(ROOT / "playbooks/collections")]
 
 from measure import say  # noqa: E402
-from redis_farm import BIN, Redis, free_port  # noqa: E402
-from redis_farm import Farm as Farm  # noqa: E402
+from redis_farm import BIN, Farm, Redis, free_port  # noqa: E402
 
 PLAYBOOK = str(BIN / "ansible-playbook")
 PYINFRA = ROOT / ".cache/bench-pyinfra/bin/pyinfra"

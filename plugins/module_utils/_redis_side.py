@@ -285,4 +285,4 @@ def check_memory(expects: int) -> None:
     free = free_memory()
     needed = int(expects * MEMORY_FACTOR)
     if free is not None and needed > free:
-        raise SideFailed("no_room", "the data may take %d bytes of memory in a side instance, %d are free" % (needed, free))
+        raise SideFailed("no_room", "the data may take %d bytes of memory in a side instance, %d are free" % (needed, free or 0))

@@ -85,7 +85,8 @@ def _installed(data: int, name: str, params: Params, check: bool) -> Result:
     if check:
         return _told(fresh, True, ["would put %s in place as %s" % (_short(params), fresh["data"])])
     with _before(data, name, make=True) as before:
-        assert before is not None
+        if before is None:
+            raise _refused("data_damaged", "the folder for the old files is gone; run it again")
         plan = _ready(data, before, plan, fresh, params)
         engine.install(data, before, plan)
         engine.save_plan(before, dict(plan, state="installed"))

@@ -205,9 +205,9 @@ candidates:
     superset: {description: Whether it holds all lasting keys and values of every other., type: bool}
     risk: {description: What may be wrong with it., type: str}
     proof: {description: What it was checked by., type: str}
-    error: {description: Why it does not load, empty where it does., type: str}
+    error: {description: "Why it does not load, empty where it does.", type: str}
     seconds: {description: How long it took to try., type: float}
-    lineage: {description: files, server or older., type: str}
+    lineage: {description: "One of files, server, older.", type: str}
     dropped: {description: Commands or entries that could not be kept., type: int}
     dropped_bytes: {description: Bytes that could not be kept., type: int}
     detail: {description: What was done to the files., type: str}
@@ -220,7 +220,7 @@ choice:
     name: {description: Its name., type: str}
     superset: {description: Whether it holds all that any other holds., type: bool}
     certain: {description: Whether nothing is lost with it., type: bool}
-    by: {description: policy where no person has to choose, else person., type: str}
+    by: {description: "One of policy (no person has to choose), person.", type: str}
     loss: {description: What would be lost., type: dict}
     why: {description: Why it is so., type: str}
 plans:

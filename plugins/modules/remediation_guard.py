@@ -54,7 +54,7 @@ options:
     default: []
     suboptions:
       name:
-        description: The plan's name; RV(verdict.plan) when it is approved.
+        description: The plan's name; RV(verdict) names it as C(plan) when it is approved.
         type: str
         required: true
       text:

@@ -37,7 +37,7 @@ class Server:
 
     def __init__(self, folder: Path, *words: str) -> None:
         folder.mkdir(exist_ok=True)
-        self.folder, self.socket = folder, tempfile.mktemp(prefix="redis-", suffix=".sock")  # noqa: S306
+        self.folder, self.socket = folder, os.path.join(tempfile.mkdtemp(prefix="redis-"), "s")
         argv = [str(SERVER), "--port", "0", "--unixsocket", self.socket, "--dir", str(folder), "--save", "", *words]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 10
@@ -54,8 +54,7 @@ class Server:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        with contextlib.suppress(OSError):
-            os.unlink(self.socket)
+        shutil.rmtree(os.path.dirname(self.socket), ignore_errors=True)
 
 
 def sets(prefix: str, count: int) -> list[tuple[str, str, str]]:
@@ -83,11 +82,12 @@ def data(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "data"))
 
 
-def tried(data: Path, settings: dict[str, str] = AOF, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
+def tried(data: Path, settings: dict[str, str] | None = None, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
     """Run the step on *data*; whatever comes of it, the data stay as they are and no side instance stays."""
     spec = _step_redis_candidates.ARGUMENT_SPEC
     params = {name: one.get("default") for name, one in spec.items()}
     before = snapshot(data)
+    settings = AOF if settings is None else settings
     params.update(data_dir=str(data), settings=settings, work_dir=str(data.parent / "work"), run_id="run", timeout=60.0, **given)
     try:
         return _step_redis_candidates.run(params, check)
