@@ -70,12 +70,12 @@ def load_state(options: Options, deadline: float) -> ServiceState:
     """Ask systemd for everything it knows; an unreachable one gives state unknown."""
     unit = unit_of(options)
     code, out, error = _run(options, ["show", "--property=" + ",".join(PROPERTIES), "--", unit], deadline)
-    lines = out.decode("utf-8", "replace").splitlines()
-    shown = dict(line.partition("=")[::2] for line in lines)
+    text = out.decode("utf-8", "replace")
+    shown = dict(line.partition("=")[::2] for line in text.splitlines())
     if code or "LoadState" not in shown:
         return _service.blank(MANAGER, unit, reachable=False, detail="systemd: " + one_line(error or "no answer", 160))
     ours = [kind for kind in DROP_INS if os.path.exists(drop_in_path(options, unit, kind))]
-    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(lines))
+    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text))
     state.update(_service.process_facts(state["pid"]) if state["pid"] else {})
     return state
 
@@ -95,11 +95,12 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
     )  # fmt: skip
 
 
-def start_command(lines: t.Sequence[str]) -> str:
-    """Return what ExecStartPre and ExecStart run, as ``systemctl show`` prints them: one command a line, the words without quotes."""
-    shown = [line for kind in ("ExecStartPre=", "ExecStart=") for line in lines if line.startswith(kind)]
-    found = [re.search(r"argv\[\]=(.*?) ; ignore_errors=", line) for line in shown]
-    return _service.command_text("\n".join(one.group(1) for one in found if one))
+def start_command(shown: str) -> str:
+    """Return what ExecStartPre and ExecStart run, as ``systemctl show`` prints them: one after the other, the words without quotes."""
+    # A word of a command may have several lines.
+    pattern = r"^%s=\{ path=.*? ; argv\[\]=(.*?) ; ignore_errors="
+    found = [text for kind in ("ExecStartPre", "ExecStart") for text in re.findall(pattern % kind, shown, re.M | re.S)]
+    return _service.command_text("\n".join(found))
 
 
 def _oom_killed(shown: t.Mapping[str, str]) -> t.Optional[bool]:

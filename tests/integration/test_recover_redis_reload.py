@@ -183,6 +183,23 @@ def test_check_mode_changes_nothing(farm: Farm) -> None:
     assert not redis.running
 
 
+def test_damaged_data_are_mended_first_and_then_kept_over_the_start(farm: Farm) -> None:
+    redis = make(farm)
+    keys = killed(redis)
+    dump, backup = redis.data / "dump.rdb", redis.folder / "backup.rdb"
+    shutil.copy(dump, backup)
+    dump.write_bytes(dump.read_bytes()[:-100])
+    before = digests(redis.data)
+    given = {"redis_recovery_backups": [str(backup)]}
+    asked = redis.recover(**given)
+    assert (asked.word, asked.states[0], redis.running) == ("refused", "down_bad_file", False), asked.text[-3000:]
+    assert {path: digest for path, digest in digests(redis.data).items() if "before-" not in path} == before
+    done = redis.recover("-e", f"remediation_approval={token_of(asked)}", **given)
+    assert done.word in ("recovered", "recovered_with_loss"), done.text[-5000:]
+    assert done.acts == ["hold", "mend", "rescue_dump", "start", "reload"]
+    assert redis.has(keys)
+
+
 @pytest.mark.slow
 def test_a_controller_killed_at_any_task_loses_no_key(farm: Farm) -> None:
     """BOUNDARIES: every how many-th task is one to be killed at."""

@@ -208,8 +208,12 @@ def test_the_start_command_of_a_unit_is_read_with_what_runs_before_it_and_withou
         "ExecStartPre={ path=/bin/mkdir ; argv[]=/bin/mkdir -p /run/redis ; ignore_errors=yes ; start_time=[n/a] }",
         "ExecStartPre={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; start_time=[n/a] }",
     ]
-    text = systemd.start_command(lines)
+    text = systemd.start_command("\n".join(lines))
     assert text.splitlines()[:2] == ["/bin/mkdir -p /run/redis", "/bin/true"]
     assert "rm -f /data/dump.rdb; redis-server" in text
     assert "hunter2secret" not in text
-    assert systemd.start_command(["Id=x"]) == ""
+    assert systemd.start_command("Id=x") == ""
+    several = (
+        "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c set -e\nrm -f /data/dump.rdb\nexec redis-server ; ignore_errors=no ; pid=0 }\nId=x\n"
+    )
+    assert systemd.start_command(several) == "/bin/sh -c set -e\nrm -f /data/dump.rdb\nexec redis-server"
