@@ -256,6 +256,7 @@ def test_any_bytes_are_salvaged_to_what_loads(data: bytes) -> None:
 @settings(max_examples=300, deadline=None)
 @given(holes=st.lists(st.tuples(st.integers(0, 80 * len(ONE) - 1), st.binary(min_size=1, max_size=90)), min_size=1, max_size=4))
 @example(holes=[(2838, b"\x00\x00\x00$6\r\nselect\r\n")])
+@example(holes=[(0, b"*2\r\n$6\r\nAAAAAA\r\n$1\r\n\x00\r\n")])
 def test_the_number_told_is_never_too_small(holes: list[tuple[int, bytes]]) -> None:
     data = b"".join(SETS[:80])
     for at, what in holes:
@@ -264,7 +265,8 @@ def test_the_number_told_is_never_too_small(holes: list[tuple[int, bytes]]) -> N
     lost = sum(one not in written for one in SETS[:80])
     changed = sum(1 for one in range(said.kept)) - (80 - lost)
     assert said.dropped + max(0, changed) >= lost
-    assert not said.exact or said.dropped + changed == lost
+    # A whole command that the damage itself spells counts as kept: it stands for none that was written, or for one of those lost.
+    assert not said.exact or lost - changed <= said.dropped <= lost
 
 
 def test_the_time_is_bounded() -> None:
