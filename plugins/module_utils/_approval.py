@@ -17,6 +17,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted
 
 Plan = t.Mapping[str, t.Any]
 Offer = t.Dict[str, t.Any]
@@ -118,7 +119,7 @@ def told_loss(loss: t.Mapping[str, t.Any]) -> str:
         return "loses an unknown number of %s" % unit
     if loss["count"] == 0:
         return "loses nothing" if loss.get("exact") else "loses no %s as far as can be told" % unit
-    return "loses %s%s %s" % ("" if loss.get("exact") else "about ", loss["count"], unit)
+    return "loses %s%s" % ("" if loss.get("exact") else "about ", counted(loss["count"], unit))
 
 
 def told(offer: t.Mapping[str, t.Any]) -> str:

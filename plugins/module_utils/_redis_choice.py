@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted, one_line
 
 Candidate = t.Mapping[str, t.Any]
 Options = t.Mapping[str, t.Any]
@@ -188,8 +188,7 @@ def _accepted(best: Candidate, options: Options) -> str:
 def _doubt(best: Candidate) -> str:
     loss = best["loss"]
     if loss["count"]:
-        unit = loss["unit"] if loss["count"] != 1 else loss["unit"][:-1]
-        return "%s%d %s would be lost" % ("" if loss["exact"] else "about ", loss["count"], unit)
+        return "%s%s would be lost" % ("" if loss["exact"] else "about ", counted(loss["count"], loss["unit"]))
     if not loss["exact"]:
         return "what was written last cannot be proven to be in it"
     return "another candidate holds keys or values that it does not"

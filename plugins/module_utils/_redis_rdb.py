@@ -22,6 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_salvage import LISTED, Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, RDB_EOF_BYTES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted
 
 NEWEST = 12  # the version of the format that Redis 7.4 writes
 # A repair is taken only where one by chance is less likely than one in a million.
@@ -206,7 +207,7 @@ def _detail(plan: Plan, size: int) -> str:
     if plan.faulty:
         parts.append("left out %d entries that Redis would refuse: %s" % (plan.faulty, plan.fault))
     if plan.regions:
-        parts.append("skipped %d damaged regions, %d bytes of %d" % (len(plan.regions), plan.dropped_bytes, size))
+        parts.append("skipped %s, %d bytes of %d" % (counted(len(plan.regions), "damaged regions"), plan.dropped_bytes, size))
     if not plan.ended:
         parts.append("the end is missing: databases that came after it are not counted")
     if plan.unsure:

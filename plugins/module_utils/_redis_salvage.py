@@ -23,6 +23,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     sound_commands,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted
 
 # So many lengths of the commands before and after a region tell how many commands fit into it.
 BEFORE, AFTER = 64, 16
@@ -226,7 +227,7 @@ def salvage_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, star
     walk.run(start)
     if not walk.holes:
         return walk.said("nothing had to be skipped")
-    return walk.said("skipped %d damaged regions, %d bytes of %d" % (walk.holes, walk.dropped_bytes, size))
+    return walk.said("skipped %s, %d bytes of %d" % (counted(walk.holes, "damaged regions"), walk.dropped_bytes, size))
 
 
 def flushes(source: t.BinaryIO, size: int, end: float, start: int = 0) -> list[tuple[int, int]]:

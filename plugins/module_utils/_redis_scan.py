@@ -134,7 +134,7 @@ def _number(line: bytes, mark: bytes, left: int) -> int:
             raise _Cut
         raise _Bad("a length is missing")
     if line[:1] != mark or not line[1:-2].isdigit() or len(line) > 14:
-        raise _Bad("found %r where %r belongs" % (line[:1], mark))
+        raise _Bad("a length is no number" if line[:1] == mark else "found %r where %r belongs" % (line[:1], mark))
     return int(line[1:-2])
 
 

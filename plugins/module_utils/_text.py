@@ -64,3 +64,10 @@ def redact(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def counted(count: int, units: str) -> str:
+    """Return a number with its unit, which is given in the plural."""
+    if count != 1:
+        return "%s %s" % (count, units)
+    return "1 %s" % (units[:-3] + "y" if units.endswith("ies") else units[:-1] if units.endswith("s") else units)

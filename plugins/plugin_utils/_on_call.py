@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._approval import clock, told
 from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_lossy
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import GREEN as GREEN_OUTCOMES
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted, one_line
 
 Line = t.Tuple[str, str]
 Plain = t.Mapping[str, t.Any]
@@ -148,7 +148,7 @@ def _lost(loss: t.Any) -> str:
     """Say what was lost, and what was known before and is there now."""
     if not isinstance(loss, dict) or not is_lossy(loss):
         return ""
-    number = f"{'' if loss.get('exact') else 'about '}{loss['count']} {loss.get('unit') or 'items'}" if loss.get("count") else ""
+    number = f"{'' if loss.get('exact') else 'about '}{counted(loss['count'], loss.get('unit') or 'items')}" if loss.get("count") else ""
     words = ": ".join(str(part) for part in (number, loss.get("text")) if part) or "an unknown amount"
     seen = {"known before": loss.get("known_before"), "there now": loss.get("present_after")}
     known = [f"{count} {word}" for word, count in seen.items() if count is not None]

@@ -232,7 +232,8 @@ def test_the_printed_undo_brings_back_the_same_bytes(farm: Farm) -> None:
     assert run.word == "recovered_with_loss", run.text
     redis.kill()
     words = run.outcome["undo"].split(" -a '")
-    assert words[0] == "stop Redis, then ansible printed -m somabrain.incident_response.redis_install", run.outcome["undo"]
+    assert words[0].startswith("stop Redis, then ansible printed -i "), run.outcome["undo"]
+    assert words[0].endswith(" -m somabrain.incident_response.redis_install"), run.outcome["undo"]
     done = subprocess.run(
         [str(BIN / "ansible"), "printed", "-i", "printed,", "-c", "local", "-m", "somabrain.incident_response.redis_install",
          "-e", f"ansible_python_interpreter={sys.executable}", "-a", words[1][:-1]],

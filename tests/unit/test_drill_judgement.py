@@ -47,7 +47,6 @@ LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
 REFUSED = fault("untouched", expect=frozenset({"refused"}), code="data_damaged")
 
 
-
 def mended(**loss: t.Any) -> runs.Ran:
     return ran("recovered_with_loss", acts=("mend",), **loss)
 
