@@ -101,8 +101,7 @@ def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
         count, certain = max(0, most - one["keys"]) + max(nowhere, one["dropped"]), False
     else:
         count = one["missing"] + max(0, one["changed"] - _spoilt(one, candidates, options)) + nowhere
-    if one["unproven"] or not (one["exact"] or one["dropped"]):
-        # Some value is wrong, and which cannot be told.
+    if _unsure(one):
         count, certain = max(1, count), False
     if count and any(other["expires"] for other in loadable(candidates)) and one["dropped"] != nowhere:
         certain = False
@@ -111,7 +110,12 @@ def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
 
 def _spoilt(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> int:
     """Return how many of the values that differ from the best candidate's are at least the fault of that one: its checksum is wrong."""
-    return int(not one["unproven"] and bool(ordered(candidates, options)[0]["unproven"]))
+    return int(not _unsure(one) and _unsure(ordered(candidates, options)[0]))
+
+
+def _unsure(one: Candidate) -> bool:
+    """Tell whether some value of a candidate is wrong, and which cannot be told."""
+    return bool(one["unproven"] or not (one["exact"] or one["dropped"]))
 
 
 def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, bool, str]:

@@ -15,6 +15,7 @@ import stat
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import MANIFEST_BYTES, Refused, parse_manifest
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb import preamble_length, repaired_rdb, salvage_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_salvage import (
     Salvaged,
     cut_aof,
@@ -109,9 +110,9 @@ def _part(path: str, good: bool) -> Part:
     try:
         with open_plain(path) as file:
             facts = os.fstat(file.fileno())
-            return Part(path, facts.st_size, file.read(5) == MAGIC, good, facts.st_mtime)
+            return Part(path, facts.st_size, path.endswith(".rdb") or file.read(5) == MAGIC, good, facts.st_mtime)
     except OSError:
-        return Part(path, 0, False, False, None)
+        return Part(path, 0, path.endswith(".rdb"), False, None)
 
 
 def open_plain(path: str) -> t.BinaryIO:
@@ -168,7 +169,9 @@ def _preamble(part: Part, file: t.BinaryIO, end: float) -> int:
     """Return how many bytes of a part are an RDB."""
     if not part.is_rdb or part.path.endswith(".rdb"):
         return part.size if part.is_rdb else 0
-    raise Unbuildable("it is an RDB and commands in one file")
+    # Where the RDB at its head is broken, what comes after it is taken for more of it, and told as dropped.
+    length = preamble_length(file, part.size, end)
+    return part.size if length is None else length
 
 
 def joined(parts: t.Sequence[Part], out: t.BinaryIO, end: float, one_part: t.Callable[[Part, t.BinaryIO, float], Salvaged]) -> Salvaged:
@@ -180,9 +183,13 @@ def joined(parts: t.Sequence[Part], out: t.BinaryIO, end: float, one_part: t.Cal
         if part.is_rdb and index:
             raise Unbuildable("an incremental file is an RDB")
         total = added(total, one_part(part, out, end))
-    if total.dropped_bytes and not total.kept and not any(part.is_rdb for part in parts):
-        raise Unbuildable("nothing in it is whole")
+    _refuse_nothing(out, parts)
     return total
+
+
+def _refuse_nothing(out: t.BinaryIO, parts: t.Sequence[Part]) -> None:
+    if out.tell() <= (len(parts) - 1) * len(SELECT_0) and any(part.size or not part.mtime for part in parts):
+        raise Unbuildable("nothing in it is whole")
 
 
 def copy_part(part: Part, out: t.BinaryIO, end: float) -> Salvaged:
@@ -207,7 +214,14 @@ def salvage_part(part: Part, out: t.BinaryIO, end: float) -> Salvaged:
 def _whole_rdb(file: t.BinaryIO, part: Part, out: t.BinaryIO, end: float) -> Salvaged:
     if scan_rdb(file, part.size, end)["verdict"] == "valid" and copy_bytes(file, out):
         return WHOLE
-    raise Unbuildable("the base is damaged")
+    mended = mended_rdb(file, part.size, out, end)
+    return mended if mended is not None else _as_sure(salvage_rdb(file, part.size, out, end), part.size)
+
+
+def _as_sure(done: Salvaged, size: int) -> Salvaged:
+    """Take the certainty from what was salvaged of an RDB, unless only its end is gone: damage that is seen may not be all there is."""
+    last = done.regions[-1] if len(done.regions) == 1 else {"at": 0, "bytes": 0}
+    return done._replace(exact=done.exact and last["at"] > HEAD_BYTES and last["at"] + last["bytes"] >= size)
 
 
 def _nothing_of(part: Part, error: OSError) -> Salvaged:
@@ -226,8 +240,7 @@ def cut_parts(parts: t.Sequence[Part], out: t.BinaryIO, end: float) -> Salvaged:
         if index:
             out.write(SELECT_0)
         total = added(total, _cut_part(part, out, end))
-    if not total.kept and not any(part.is_rdb for part in parts):
-        raise Unbuildable("nothing is whole before the first damage")
+    _refuse_nothing(out, parts)
     return total
 
 
@@ -273,8 +286,9 @@ def rdb_recipes(path: str, name: str, lineage: str, end: float) -> list[Recipe]:
     if verdict == "unjudged":
         # Of a version that nobody here knows: that may be true, or be the damage.
         return [good, repaired._replace(unless=(name,))]
+    salvaged = good._replace(name="salvaged_dump", write=lambda out, until: _salvaged(path, out, until), unless=("repaired_dump",))
     blind = good._replace(settings={"rdbchecksum": "no"}, unproven=True, unless=("repaired_dump",))
-    return [repaired, blind] if name == "as_is" else [repaired]
+    return [repaired, blind, salvaged] if name == "as_is" else [repaired, salvaged]
 
 
 def _plain_copy(path: str, out: t.BinaryIO) -> Salvaged:
@@ -285,18 +299,43 @@ def _plain_copy(path: str, out: t.BinaryIO) -> Salvaged:
 
 def _repaired(path: str, out: t.BinaryIO, end: float) -> Salvaged:
     with open_plain(path) as file:
+        done = mended_rdb(file, os.fstat(file.fileno()).st_size, out, end)
+    if done is None:
+        raise Unbuildable("no single correction makes its checksum fit")
+    return done
+
+
+def mended_rdb(file: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> t.Optional[Salvaged]:
+    """Write an RDB with its one wrong place put right to the empty file *out*, None where its checksum does not tell what was there."""
+    done = repaired_rdb(file, size, out, end)
+    if done is not None:
+        return done
+    # How an RDB begins is known but for its version, and the checksum tells which it was.
+    for version in VERSIONS:
+        _empty(out)
+        copy_bytes(file, out)
+        out.seek(0)
+        out.write(MAGIC + b"%04d" % version)
+        out.flush()
+        if scan_rdb(out, size, end)["verdict"] == "valid":
+            out.seek(0, os.SEEK_END)
+            return WHOLE._replace(detail="its first nine bytes are put right: the checksum matches again")
+    _empty(out)
+    return None
+
+
+def _empty(out: t.BinaryIO) -> None:
+    out.seek(0)
+    out.truncate()
+
+
+def _salvaged(path: str, out: t.BinaryIO, end: float) -> Salvaged:
+    with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
-        # How an RDB begins is known but for its version, and the checksum tells which it was.
-        for version in VERSIONS:
-            out.seek(0)
-            out.truncate()
-            copy_bytes(file, out)
-            out.seek(0)
-            out.write(MAGIC + b"%04d" % version)
-            out.flush()
-            if scan_rdb(out, size, end)["verdict"] == "valid":
-                return WHOLE._replace(detail="its first nine bytes are put right: the checksum matches again")
-    raise Unbuildable("no single correction makes its checksum fit")
+        done = _as_sure(salvage_rdb(file, size, out, end), size)
+    if not done.kept:
+        raise Unbuildable("no whole entry is left in it")
+    return done
 
 
 def added(one: Salvaged, other: Salvaged) -> Salvaged:
@@ -340,7 +379,7 @@ class Nowhere:
 
 
 def _memory(part: Part) -> int:
-    if not part.is_rdb:
+    if not part.is_rdb or not part.size:
         return part.size
     with open_plain(part.path) as file:
         return memory_of(file.read(HEAD_BYTES), part.size)

@@ -29,9 +29,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import judge_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_options import EXPECTATIONS, REACH
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_recipes import Recipe, recipes_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_recipes import (
+    HEAD_BYTES,
+    Recipe,
+    open_plain,
+    recipes_of,
+    version_in,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import OutOfTime
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_side import SideFailed, find_server
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_side import SideFailed, find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
@@ -80,6 +86,8 @@ def run(params: Params, check: bool) -> Result:
         raise _refused("no_room" if error.code == "no_room" else "bad_input", str(error)) from None
     except CopyRefused as error:
         raise _refused(error.code, error.text) from None
+    except OSError as error:
+        raise _refused("no_room" if error.errno in (28, 122) else "bad_input", "%s: %s" % (one_line(folder, 80), error.strerror)) from None
     except OutOfTime:
         raise _refused("state_not_handled", "the time for looking at the data is over; set redis_recovery_deadlines") from None
     return dict(found, changed=True, stage=params["stage"], seconds=round(time.monotonic() - begun, 3))
@@ -128,6 +136,7 @@ def _make_private(path: str) -> None:
 
 def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     copy, judged, recipes, notes = _from_files(params, folder, end)
+    notes = notes + _older_writer(copy, version_of(program))
     owner = _owner(params["data_dir"]) or (os.geteuid(), os.getegid())
     bench = Bench(program, folder, owner, end, params["known_keys"] or [], {})
     candidates: list[Facts] = []
@@ -157,6 +166,18 @@ def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.An
     # While a server goes on writing, its files are no fixed thing that a plan could be bound to.
     binds = {} if params["alive"] else {"files": copy["sha256"]}
     return copy, judged, [one._replace(binds=binds) for one in recipes], notes
+
+
+def _older_writer(copy: t.Mapping[str, t.Any], ours: tuple[int, int]) -> list[str]:
+    """Return a note where the data were written by an older Redis than the side instances are: such a one cannot load what they save."""
+    for one in copy.get("files") or []:
+        if one["name"].endswith(".rdb") and one["bytes"]:
+            with open_plain(os.path.join(copy["path"], one["name"])) as file:
+                told = version_in(file.read(HEAD_BYTES))
+            if told.partition(".")[0].isdigit() and int(told.partition(".")[0]) < ours[0]:
+                text = "%s was written by Redis %s, candidates are saved by %d.%d: where the server is older, set redis_recovery_server"
+                return [one_line(text % (one_line(one["name"], 60), told, *ours), 240)]
+    return []
 
 
 def _owner(data_dir: str) -> t.Optional[tuple[int, int]]:

@@ -35,8 +35,9 @@ FLUSH = b"*1\r\n$8\r\n" + b"FLUSH" + b"ALL\r\n"
 class Server:
     """A Redis on a unix socket beside its data."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, asks: tuple[str, ...] = ("PING",)) -> None:
         folder.mkdir(exist_ok=True)
+        self.asks = asks
         self.folder, self.socket = folder, os.path.join(tempfile.mkdtemp(prefix="redis-"), "s")
         argv = [str(SERVER), "--port", "0", "--unixsocket", self.socket, "--dir", str(folder), "--save", "", *words]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -49,7 +50,7 @@ class Server:
 
     def ask(self, *commands: tuple[t.Any, ...]) -> list[t.Any]:
         with Connection(address_of({"socket": self.socket}), 20) as redis:
-            return redis.ask_all(commands)
+            return redis.ask_all([self.asks, *commands])[1:]
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -284,6 +285,33 @@ def test_backups_and_rescues_stand_in_for_a_deleted_dump(data: Path, tmp_path: P
     assert sorted("is no RDB" in error or "cannot be read" in error for error in errors) == [True, True]
 
 
+def flip(path: Path, *places: int) -> None:
+    content = bytearray(path.read_bytes())
+    for at in places:
+        content[at] ^= 0x5A
+    path.write_bytes(bytes(content))
+
+
+def test_one_wrong_byte_of_a_dump_is_put_right_and_nothing_is_lost(data: Path, tmp_path: Path) -> None:
+    whole = keys_in(str(data / "dump.rdb"), tmp_path / "whole")
+    flip(data / "dump.rdb", 5000)
+    result = tried(data, RDB, last_known_keys=500)
+    assert told(result) == ("repaired_dump", "policy", 0)
+    assert keys_in(by_name(result)["repaired_dump"]["path"], tmp_path / "look") == whole
+
+
+def test_a_wrong_checksum_that_nothing_explains_leaves_it_to_a_person(data: Path) -> None:
+    # A wrong key and a broken value: what is seen is not all there is.
+    place = data.joinpath("dump.rdb").read_bytes().index(b"base:0100")
+    flip(data / "dump.rdb", place + 5, place + 3000 if place < 5000 else place - 3000)
+    result = tried(data, RDB)
+    name, by, count = told(result)
+    assert by == "person"
+    assert str(count).startswith("~")
+    assert set(by_name(result)) == {"repaired_dump", "as_is", "salvaged_dump"}
+    assert "does not load" in "".join(result["table"])
+
+
 @pytest.mark.parametrize("head", [b"GARBAGE!!", b"REDIS9999", bytes(9)])
 def test_a_dump_that_begins_wrongly_is_put_right_by_its_checksum(data: Path, tmp_path: Path, head: bytes) -> None:
     path = data / "dump.rdb"
@@ -292,6 +320,65 @@ def test_a_dump_that_begins_wrongly_is_put_right_by_its_checksum(data: Path, tmp
     result = tried(data, RDB, last_known_keys=500)
     assert told(result) == ("repaired_dump", "policy", 0)
     assert keys_in(by_name(result)["repaired_dump"]["path"], tmp_path / "look") == whole
+
+
+@pytest.mark.parametrize("damage", ["header", "short", "middle"])
+def test_what_is_left_of_a_broken_dump_and_all_that_is_lost_is_told(data: Path, tmp_path: Path, damage: str) -> None:
+    path = data / "dump.rdb"
+    whole, size = keys_in(str(path), tmp_path / "whole"), path.stat().st_size
+    if damage == "short":
+        os.truncate(path, size // 2)
+    else:
+        start = 0 if damage == "header" else size // 2
+        flip(path, *range(start, start + 60))
+    result = tried(data, RDB, last_known_keys=500)
+    assert told(result)[:2] == ("salvaged_dump", "person")
+    kept = keys_in(by_name(result)["salvaged_dump"]["path"], tmp_path / "look")
+    assert kept <= whole
+    assert len(kept) >= (len(whole) - 10 if damage != "short" else len(whole) * 0.4)
+    assert result["choice"]["loss"]["count"] >= len(whole - kept)
+    if result["choice"]["loss"]["exact"]:
+        assert result["choice"]["loss"]["count"] == len(whole - kept)
+
+
+def test_a_damaged_base_is_repaired_or_salvaged_with_all_that_was_written_after_it(data: Path) -> None:
+    flip(data / BASE, 5000)
+    assert told(tried(data)) == ("salvage", "policy", 0)
+    shutil.rmtree(data.parent / "work")
+    flip(data / BASE, *range(7000, 7100))
+    result = tried(data, last_known_keys=1000)
+    found = by_name(result)
+    assert (result["choice"]["name"], result["choice"]["by"]) == ("salvage", "person")
+    assert 980 <= found["salvage"]["keys"] < 1000
+    assert found["salvage"]["loss"]["count"] >= 1000 - found["salvage"]["keys"]
+    assert "damaged" in found["cut"]["error"]
+
+
+def test_a_base_that_begins_wrongly_loses_nothing(data: Path) -> None:
+    content = (data / BASE).read_bytes()
+    (data / BASE).write_bytes(bytes(9) + content[9:])
+    assert told(tried(data)) == ("salvage", "policy", 0)
+
+
+def test_a_base_that_is_gone_is_never_told_as_nothing(data: Path) -> None:
+    (data / BASE).unlink()
+    result = tried(data)
+    assert told(result)[:2] == ("salvage", "person")
+    assert by_name(result)["salvage"]["keys"] == 500
+    assert by_name(result)["salvage"]["loss"]["count"] >= 1
+    assert not by_name(result)["salvage"]["loss"]["exact"]
+
+
+def test_an_old_single_file_with_an_rdb_at_its_head(data: Path) -> None:
+    single = data / "appendonly.aof"
+    single.write_bytes((data / BASE).read_bytes() + (data / INCREMENTAL).read_bytes())
+    shutil.rmtree(data / "appendonlydir")
+    assert told(tried(data)) == ("as_is", "policy", 0)
+    shutil.rmtree(data.parent / "work")
+    spoil(single, b"$9\r\nmore:0250")
+    result = tried(data)
+    assert told(result) == ("salvage", "person", 1)
+    assert {name: one["keys"] for name, one in by_name(result).items()} == {"salvage": 999, "cut": 750, "dump": 500}
 
 
 def test_nothing_at_all_is_refused_by_the_name_of_the_variable(data: Path) -> None:
@@ -315,6 +402,27 @@ def test_files_of_another_owner_are_tried_as_that_owner(data: Path) -> None:
     assert told(result) == ("as_is", "policy", 0)
     path = Path(by_name(result)["as_is"]["path"])
     assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (0, 0o600)
+
+
+def test_a_server_that_is_written_to_meanwhile_is_asked_for_all_at_once(data: Path, tmp_path: Path) -> None:
+    replica = Server(tmp_path / "replica", "--repl-diskless-sync-delay", "0", "--requirepass", "secret", asks=("AUTH", "secret"))
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    writer = subprocess.Popen(["redis-benchmark", "-s", replica.socket, "-a", "secret", "-t", "incr", "-n", "100000000", "-c", "1", "-q"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        replica.ask(*sets("full", 2000))
+        spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
+        result = tried(data, replicas=[{"socket": replica.socket, "password_file": str(secret)}, {"socket": replica.socket}])
+        found = by_name(result)
+        assert found["replica_1"]["keys"] == 2001
+        assert "one by one" not in found["replica_1"]["detail"]
+        assert "NOAUTH" in found["replica_2"]["error"]
+        assert not (replica.folder / "dump.rdb").exists()
+    finally:
+        writer.terminate()
+        writer.wait()
+        replica.kill()
 
 
 def test_a_link_among_the_data_is_refused(data: Path) -> None:
@@ -356,6 +464,14 @@ def test_no_room_for_the_copy_is_refused(data: Path, tmp_path: Path) -> None:
         assert failure.value.data["reasons"][0]["code"] == "no_room"
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_data_of_an_older_redis_are_told(data: Path) -> None:
+    version = b"\xfa\x09redis-ver\x06"
+    content = (data / "dump.rdb").read_bytes()
+    at = content.index(version) + len(version)
+    (data / "dump.rdb").write_bytes(content[:at] + b"5.0.14" + content[at + 6 :])
+    assert "5.0.14" in "".join(tried(data, RDB)["notes"])
 
 
 def test_check_mode_makes_nothing(data: Path, tmp_path: Path) -> None:

@@ -175,6 +175,13 @@ def test_a_cut_is_told_against_what_salvage_kept_and_both_dropped() -> None:
     assert loss_of(CUT, [CUT, SALVAGE], options) == {"count": 5001, "unit": "commands", "exact": True}
 
 
+def test_a_value_that_is_spoilt_in_the_best_is_not_lost_with_a_backup() -> None:
+    options = {"last_known_keys": -1, "empty_below_share": 0.5}
+    best, backup = one("salvaged_dump", 210, exact=False), one("backup_1", 200, missing=10, changed=1)
+    assert loss_of(backup, [best, backup], options)["count"] == 10
+    assert loss_of(best, [best, backup], options) == {"count": 1, "unit": "keys", "exact": False}
+
+
 def test_an_empty_replica_proves_nothing() -> None:
     options = {"last_known_keys": -1, "empty_below_share": 0.5}
     both = [one("as_is", 0), one("replica_1", 3000, contains_all=True)]
