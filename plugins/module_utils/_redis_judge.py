@@ -172,6 +172,8 @@ def _master(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if empty:
         return Verdict("up_but_empty", State.SICK, empty + flushed, ("isolate", "mend", "start"))
     refused = raw["ping"] if raw["ping"] != "PONG" else raw["write"]
+    if refused == "unanswered":
+        return Verdict("up", State.UNKNOWN, "it answers everything but writes: are its writers paused (CLIENT PAUSE)?")
     misconf = _misconf(str(refused), facts["persistence"])
     if misconf:
         return misconf

@@ -51,6 +51,8 @@ CONFIG = (
 LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
 # A Redis of a hundred databases with statistics of every command says less.
 INFO_LINES = 10_000
+# While its writers are paused (CLIENT PAUSE), Redis answers everything but writes.
+UNANSWERED = "unanswered"
 # A value may be large; a known answer is a small one.
 KNOWN_BYTES = 16 * 1024 * 1024
 _JUDGED: dict[str, tuple[list[t.Any], Raw]] = {}
@@ -119,9 +121,6 @@ def _conversation(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
 def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> None:
     commands: list[tuple[Word, ...]] = [("INFO", "all"), ("ROLE",)]
     commands += [("CONFIG", "GET", name) for name in CONFIG]
-    if options["write_probe"]:
-        # XX on a name that cannot be there: refused exactly when a write would be, and never a write.
-        commands.append(("SET", "somabrain:probe:" + secrets.token_hex(16), "", "XX"))
     replies = redis.ask_all(commands)
     raw["info"] = parse_info(replies[0]) if isinstance(replies[0], str) and not isinstance(replies[0], ErrorReply) else {}
     raw["info_error"] = _refusal(replies[0])
@@ -129,10 +128,21 @@ def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> Non
     for name, reply in zip(CONFIG, replies[2:]):
         if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], str):
             raw["config"][name] = reply[1]
-    if options["write_probe"]:
-        raw["write"] = _refusal(replies[-1]) or "accepted"
     if raw["ping"] == "PONG":
         raw["known"] = [known_answer(redis, one) for one in options["known_keys"] or []]
+    if options["write_probe"]:
+        raw["write"] = _write_probe(redis)
+
+
+def _write_probe(redis: Connection) -> str:
+    """Return accepted, the refusal, or UNANSWERED where all but a write was answered."""
+    try:
+        # XX on a name that cannot be there: refused exactly when a write would be, and never a write.
+        return _refusal(redis.ask("SET", "somabrain:probe:" + secrets.token_hex(16), "", "XX")) or "accepted"
+    except RespError as error:
+        if error.kind != "timeout":
+            raise
+        return UNANSWERED
 
 
 def _said(reply: t.Any) -> str:

@@ -337,6 +337,18 @@ def test_keys_flushed_by_mistake_come_back_when_a_person_says_so(farm: Farm) -> 
     assert redis.missing(keys) == []
 
 
+def test_writers_that_a_dead_run_left_waiting_do_not_hide_that_it_is_empty(farm: Farm) -> None:
+    redis = farm.make("paused").start()
+    keys = redis.write(400)
+    assert redis.recover().word == "nothing_to_do"
+    assert redis.ask("FLUSHALL") == "OK"
+    assert redis.ask("CLIENT", "PAUSE", 600_000, "WRITE") == "OK"
+    run = redis.recover(remediation_approval=refuses_first_alive(redis)["before_flush"]["token"])
+    assert (run.rc, run.acts) == (0, EMPTY), run.text
+    assert lost_as_declared(redis, run, keys) == 0
+    assert redis.ask("SET", "goes", "on") == "OK"
+
+
 def refuses_first_alive(redis: Redis) -> dict[str, dict[str, t.Any]]:
     keys, pid = redis.ask("DBSIZE"), redis.pid
     run = redis.recover()

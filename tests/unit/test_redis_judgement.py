@@ -115,6 +115,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "empty as it should be": (raw(info={"db0": ""}, dump_bytes=5000), {"last_known_keys": 0}, "up", "well", []),
     "empty and MISCONF: a save would destroy": (
         raw(ping="MISCONF Redis is configured to save RDB", info={"db0": ""}), {"last_known_keys": 9}, "up_but_empty", "sick", ISOLATE),
+    "writers paused": (raw(write="unanswered"), {}, "up", "unknown", []),
+    "empty, writers paused": (raw(info={"db0": ""}, write="unanswered"), {"last_known_keys": 9}, "up_but_empty", "sick", ISOLATE),
     "wrong answer": (
         raw(known=[{"key": "k", "exists": False, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up_but_wrong", "sick", []),
     "unread answer": (
