@@ -9,7 +9,7 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_clock, _checks, _step_health_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_clock, _checks, _kinds, _step_health_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health, Proof, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, StepError, guarded
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
@@ -46,6 +46,10 @@ class ActionModule(LookAction):
         skipped = _step_health_info.writers_left_out(checks)[1] if self._task.check_mode else []
         left_out = [f"{name}: left out, a rehearsal writes no canary" for name in skipped]
         return self._merged(params, looking, places, parts, left_out)
+
+    def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
+        """A look at a disk needs nothing of Redis, PostgreSQL or HTTP on the target."""
+        return {_kinds.__name__: _kinds.source_of(check["kind"] for check in params["checks"])}
 
     def _place_of(self, check: t.Mapping[str, t.Any], params: Params) -> str:
         """A check's own look_from comes first, then the task's, then what the check looks at."""

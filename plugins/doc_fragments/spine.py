@@ -9,14 +9,19 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
-  state_dir:
-    description: The keeper's private directory.
-    type: path
-    required: true
   run:
     description: The run as M(somabrain.incident_response.remediation_open) returned it.
     type: dict
     default: {}
+"""
+
+    # Where the ledger is; a module without a run names only this part.
+    KEEPER = r"""
+options:
+  state_dir:
+    description: The keeper's private directory.
+    type: path
+    required: true
 """
 
     LIMITS = r"""

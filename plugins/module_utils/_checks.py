@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs any number of health checks at once, each with its own total deadline.
 
-A kind of check is one file ``_check_<kind>.py`` (``OPTIONS``, ``load``, ``judge``) and one line in ``KINDS``.
+A kind of check is one file ``_check_<kind>.py`` (``OPTIONS``, ``load``, ``judge``) and a line in ``_kinds.py``.
 """
 
 from __future__ import annotations
@@ -13,40 +13,16 @@ import json
 import math
 import threading
 import time
-import types
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import (
-    _check_clock,
-    _check_cpu,
-    _check_disk,
-    _check_http,
-    _check_memory,
-    _check_postgresql,
-    _check_redis,
-    _check_round_trip,
-    _check_service,
-    _check_tcp,
-)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Finding, Health, Proof, State, worst
+from ansible_collections.somabrain.incident_response.plugins.module_utils._kinds import KINDS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._look_options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 
 Check = t.Dict[str, t.Any]
 
-KINDS: dict[str, types.ModuleType] = {
-    "clock": _check_clock,
-    "cpu": _check_cpu,
-    "disk": _check_disk,
-    "http": _check_http,
-    "memory": _check_memory,
-    "postgresql": _check_postgresql,
-    "redis": _check_redis,
-    "round_trip": _check_round_trip,
-    "service": _check_service,
-    "tcp": _check_tcp,
-}
 # These look at the machine itself, so they only make sense on the target.
 HOST_KINDS = frozenset(("clock", "cpu", "disk", "memory", "service"))
 COMMON: dict[str, t.Any] = {
@@ -184,7 +160,7 @@ def belongs_on_target(check: t.Mapping[str, t.Any]) -> bool:
         return True
     if check.get("url"):
         try:
-            return is_loopback(_check_http.host_of(str(check["url"])) or "unreadable")
+            return is_loopback(KINDS["http"].host_of(str(check["url"])) or "unreadable")
         except ValueError:
             return False
     return is_loopback(check.get("host"))

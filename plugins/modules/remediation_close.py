@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.spine
+  - somabrain.incident_response.spine.keeper
 attributes:
   check_mode:
     support: full

@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.spine
+  - somabrain.incident_response.spine.keeper
   - somabrain.incident_response.spine.limits
 attributes:
   check_mode:

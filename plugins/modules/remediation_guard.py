@@ -18,6 +18,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.spine
+  - somabrain.incident_response.spine.keeper
   - somabrain.incident_response.spine.limits
 attributes:
   check_mode:

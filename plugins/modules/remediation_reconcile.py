@@ -16,6 +16,7 @@ author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
+  - somabrain.incident_response.spine.keeper
 attributes:
   check_mode:
     support: full
@@ -24,11 +25,6 @@ attributes:
     support: none
     description: Nothing of the target is changed, so there is no difference to show.
 options:
-  state_dir:
-    description: The keeper's private directory.
-    type: path
-    required: true
-
   host:
     description: The target whose leftovers are looked at.
     type: str

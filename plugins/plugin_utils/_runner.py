@@ -10,7 +10,6 @@ shipped module is only the fallback for connections that take no standard input.
 from __future__ import annotations
 
 import base64
-import functools
 import importlib
 import json
 import re
@@ -54,15 +53,17 @@ print("%(begin)s" + json.dumps(guarded(step.run, json.loads(base64.b64decode("%(
 """
 
 
-@functools.cache
-def sources_of(step: str) -> dict[str, str]:
-    """Return the sources, by full name, of *step* and of every module of this package that it imports."""
+def sources_of(step: str, given: t.Optional[t.Mapping[str, str]] = None) -> dict[str, str]:
+    """Return the sources, by full name, of *step* and of every module of this package that it imports.
+
+    The sources in *given* take the place of the collection's own.
+    """
     found: dict[str, str] = {}
     waiting = [step]
     while waiting:
         name = waiting.pop()
         if name not in found:
-            found[name] = _source_of(name)
+            found[name] = (given or {}).get(name) or _source_of(name)
             waiting += _imported(found[name])
     return found
 
@@ -81,9 +82,9 @@ def _imported(source: str) -> list[str]:
     return [f"{PACKAGE}.{name}" for name in names]
 
 
-def piped_script(step: str, params: t.Mapping[str, t.Any], check: bool) -> str:
+def piped_script(step: str, params: t.Mapping[str, t.Any], check: bool, given: t.Optional[t.Mapping[str, str]] = None) -> str:
     """Return the source that runs *step* on a bare ``python3 -I -S`` and prints its result between two marks."""
-    packed = zlib.compress(json.dumps(sources_of(step)).encode())
+    packed = zlib.compress(json.dumps(sources_of(step, given)).encode())
     return BOOT % {
         "sources": base64.b64encode(packed).decode(),
         "step": step,
@@ -172,8 +173,12 @@ class StepAction(ActionBase):  # type: ignore[misc]
                 return result
         return self._shipped(params, task_vars)
 
+    def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
+        """Return sources that are piped in the place of the collection's own, since *params* needs no more of them. Default: none."""
+        return {}
+
     def _piped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Optional[Result]:
-        script = piped_script(self.STEP.__name__, params, self._task.check_mode)
+        script = piped_script(self.STEP.__name__, params, self._task.check_mode, self.sources(params))
         # An inventory may give it as a template, which task_vars hold as it was written.
         python = str(self._templar.template(_variable(self._task, task_vars, "ansible_python_interpreter")) or "/usr/bin/python3")
         if python.startswith("auto"):

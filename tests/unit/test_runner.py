@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks, _kinds, _step_health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _runner
 
 UTILS = Path(__file__).resolve().parents[2] / "plugins/module_utils"
@@ -44,3 +47,24 @@ def test_imports_are_read_in_every_form_at_the_top_and_not_below() -> None:
     )
     found = _runner._imported(source.replace("PACKAGE", _runner.PACKAGE))
     assert [name.rpartition(".")[2] for name in found] == ["_a", "_b", "_c", "_d", "_e"]
+
+
+def test_a_piped_look_has_only_the_kinds_that_it_is_asked_for_and_runs_with_them() -> None:
+    step, given = f"{_runner.PACKAGE}._step_health_info", {_kinds.__name__: _kinds.source_of(["memory", "disk", "memory"])}
+    piped = {name.rpartition(".")[2] for name in _runner.sources_of(step, given)}
+    assert {name for name in piped if name.startswith("_check_")} == {"_check_disk", "_check_memory"}
+    assert not piped & {"_http", "_resp", "_somabrain"}
+    params = {name: rule.get("default") for name, rule in _step_health_info.ARGUMENT_SPEC.items()}
+    checks = [{"kind": "disk"}, {"kind": "memory"}]
+    script = _runner.piped_script(step, dict(params, checks=checks), False, given)
+    done = subprocess.run([sys.executable, "-I", "-S", "-"], input=script, capture_output=True, text=True, timeout=20, check=False)
+    result = _runner.result_between_marks(done.stdout)
+    assert result is not None, done.stderr
+    assert [(one["kind"], one["findings"] != []) for one in result["checks"]] == [("disk", True), ("memory", True)]
+
+
+def test_every_kind_can_be_piped_by_its_name() -> None:
+    for kind, module in _checks.KINDS.items():
+        namespace: dict[str, object] = {}
+        exec(_kinds.source_of([kind]), namespace)
+        assert namespace["KINDS"] == {kind: module}

@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kinds of checks by name; a piped step gets this file with no more than the kinds that it is asked for."""
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import (
+    _check_clock,
+    _check_cpu,
+    _check_disk,
+    _check_http,
+    _check_memory,
+    _check_postgresql,
+    _check_redis,
+    _check_round_trip,
+    _check_service,
+    _check_tcp,
+)
+
+KINDS: dict[str, types.ModuleType] = {
+    "clock": _check_clock,
+    "cpu": _check_cpu,
+    "disk": _check_disk,
+    "http": _check_http,
+    "memory": _check_memory,
+    "postgresql": _check_postgresql,
+    "redis": _check_redis,
+    "round_trip": _check_round_trip,
+    "service": _check_service,
+    "tcp": _check_tcp,
+}
+
+
+def source_of(kinds: t.Iterable[str]) -> str:
+    """Return the source of this file with no other than *kinds*, for a step that is piped."""
+    names = [KINDS[kind].__name__.rpartition(".")[2] for kind in sorted(set(kinds))]
+    pairs = ", ".join(f"{name[7:]!r}: {name}" for name in names)
+    return f"from {__name__.rpartition('.')[0]} import {', '.join(names)}\nKINDS = {{{pairs}}}\n"
