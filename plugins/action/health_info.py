@@ -101,7 +101,7 @@ def _take_secrets(checks: t.Sequence[dict[str, t.Any]]) -> list[str]:
     secrets: list[str] = []
     for check in checks:
         places = {}
-        for option, rule in _checks.KINDS[check["kind"]].OPTIONS.items():
+        for option, rule in _kinds.KINDS[check["kind"]].OPTIONS.items():
             if rule.get("no_log") and check.get(option):
                 places[option] = len(secrets)
                 secrets.append(check.pop(option))

@@ -20,6 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
     _check_round_trip,
     _check_tcp,
     _checks,
+    _kinds,
     _step_health_info,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Finding, Health, Proof, State
@@ -110,8 +111,8 @@ def test_a_probe_that_hangs_is_left_behind_and_holds_up_nobody(monkeypatch: pyte
         time.sleep(30)
         return well
 
-    monkeypatch.setitem(_checks.KINDS, "hangs", kind_that(hangs))
-    monkeypatch.setitem(_checks.KINDS, "fine", kind_that(lambda _options, _deadline: well))
+    monkeypatch.setitem(_kinds.KINDS, "hangs", kind_that(hangs))
+    monkeypatch.setitem(_kinds.KINDS, "fine", kind_that(lambda _options, _deadline: well))
     monkeypatch.setattr(_checks, "WORKERS", 4)
     checks = _checks.validated([{"kind": "hangs"}] * 4 + [{"kind": "fine"}] * 20, 0.2)
     begun = time.monotonic()
@@ -124,7 +125,7 @@ def test_a_check_that_breaks_is_unknown_and_tells_no_secret(monkeypatch: pytest.
     def broken(_options: t.Any, _deadline: float) -> t.Any:
         raise RuntimeError("password=hunter2\nsecond line")
 
-    monkeypatch.setitem(_checks.KINDS, "broken", kind_that(broken))
+    monkeypatch.setitem(_kinds.KINDS, "broken", kind_that(broken))
     [result] = _checks.run_checks(_checks.validated([{"kind": "broken"}], 1), "target")
     assert result["health"] == "unknown"
     assert "hunter2" not in str(result)
@@ -134,7 +135,7 @@ def test_a_check_that_breaks_is_unknown_and_tells_no_secret(monkeypatch: pytest.
 def test_passes_start_again_when_another_process_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     pids = iter([1, 1, 2, 2, 2])
     finding = (Finding("x", State.WELL, "fine"),)
-    monkeypatch.setitem(_checks.KINDS, "thing", kind_that(lambda _o, _d: Health(finding, identity={"pid": next(pids)})))
+    monkeypatch.setitem(_kinds.KINDS, "thing", kind_that(lambda _o, _d: Health(finding, identity={"pid": next(pids)})))
     result = _step_health_info.run(dict(LOOK, checks=[{"kind": "thing"}], subject="", secrets=[], passes=3, timeout=2), False)
     assert (result["proven"], result["passes"], result["looks"]) == (True, 3, 5)
 
@@ -143,7 +144,7 @@ def test_a_check_whose_need_is_not_well_is_left_out_as_unknown(monkeypatch: pyte
     def look(asked: t.Any, _deadline: float) -> Health:
         return Health((Finding("x", State.SICK if asked["name"] == "sick" else State.WELL, "seen"),))
 
-    monkeypatch.setitem(_checks.KINDS, "thing", kind_that(look))
+    monkeypatch.setitem(_kinds.KINDS, "thing", kind_that(look))
     checks: list[dict[str, t.Any]] = [{"name": "sick"}, {"name": "b", "needs": ["fine"]}, {"name": "fine"}]
     checks.insert(0, {"name": "a", "needs": ["sick"]})
     results = _checks.run_checks(_checks.validated([dict(check, kind="thing") for check in checks], 1), "target")
@@ -157,7 +158,7 @@ def test_a_need_that_names_no_check_is_refused() -> None:
 
 
 def test_no_finding_is_never_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_checks.KINDS, "empty", kind_that(lambda _o, _d: Health()))
+    monkeypatch.setitem(_kinds.KINDS, "empty", kind_that(lambda _o, _d: Health()))
     result = _step_health_info.run(dict(LOOK, checks=[{"kind": "empty"}], subject="", secrets=[]), False)
     assert (result["health"], result["proven"]) == ("unknown", False)
 

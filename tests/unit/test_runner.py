@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks, _kinds, _step_health_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _kinds, _step_health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _runner
 
 UTILS = Path(__file__).resolve().parents[2] / "plugins/module_utils"
@@ -64,7 +64,7 @@ def test_a_piped_look_has_only_the_kinds_that_it_is_asked_for_and_runs_with_them
 
 
 def test_every_kind_can_be_piped_by_its_name() -> None:
-    for kind, module in _checks.KINDS.items():
+    for kind, module in _kinds.KINDS.items():
         namespace: dict[str, object] = {}
         exec(_kinds.source_of([kind]), namespace)
         assert namespace["KINDS"] == {kind: module}
