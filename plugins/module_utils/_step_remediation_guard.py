@@ -189,5 +189,6 @@ def _result(params: Params, verdict: dict[str, t.Any], opened: dict[str, t.Any])
     # Writing the decision down is no change of the target.
     if params["must_proceed"] and verdict["reasons"]:
         first = verdict["reasons"][0]
-        raise StepError("%s: %s" % (first["code"], first["text"]), reasons=verdict["reasons"], stage="guard", say=say)
+        # The message tells the first reason.
+        raise StepError("%s: %s" % (first["code"], first["text"]), reasons=verdict["reasons"], stage="guard", say=say[1:])
     return {"changed": False, "verdict": verdict, "run": opened, "before": params["before"], "stage": "guard", "say": say}

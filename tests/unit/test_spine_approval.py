@@ -349,6 +349,7 @@ def test_plans_and_an_expected_loss_together_are_refused(keeper: Keeper) -> None
     [
         ({}, ""),
         ({"count": 2, "unit": "keys", "exact": True}, "loses 2 keys"),
+        ({"count": 1, "unit": "keys", "exact": True}, "loses 1 key"),
         ({"count": 2, "unit": "keys", "exact": False}, "loses about 2 keys"),
         ({"count": None, "unit": "keys"}, "loses an unknown number of keys"),
         ({"count": 0, "unit": "keys", "exact": True}, "loses nothing"),
