@@ -9,15 +9,13 @@ five terms: more than 100 MB a second. Squaring it gives multiples of twice the 
 
 from __future__ import annotations
 
-import time
 import typing as t
-
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, OutOfTime
 
 _JONES = 0x95AC9329AC4BC9B5  # bit-reflected; starts at 0, nothing is added at the end
 _ALL = (1 << 64) - 1
 # x^225778 + x^169641 + x^148507 + x^94451 + 1 is a multiple of the polynomial.
 _DEGREE, _TERMS = 225778, (169641, 148507, 94451, 0)
+_PIECE = 1024 * 1024
 # Squared so often, one fold takes 220 kB off.
 _SQUARED = 5
 
@@ -43,8 +41,8 @@ class Crc64:
 
     def add(self, data: bytes) -> None:
         """Take the next bytes."""
-        for start in range(0, len(data), CHUNK):
-            piece = data[start : start + CHUNK]
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
             self._rest |= int.from_bytes(piece, "little") << self._bits
             self._bits += 8 * len(piece)
             self._fold(_SQUARED)
@@ -69,27 +67,14 @@ class Crc64:
         return crc
 
 
-def crc64_of(file: t.BinaryIO, count: int, end: float) -> int:
-    """Return the checksum of the next *count* bytes of *file*. *end* is a monotonic time. Raises OutOfTime."""
-    crc = Crc64()
-    while count > 0:
-        if time.monotonic() > end:
-            raise OutOfTime
-        chunk = file.read(min(CHUNK, count))
-        if not chunk:
-            break
-        count -= len(chunk)
-        crc.add(chunk)
-    return crc.value()
-
-
-def wrong_bytes(difference: int, size: int, width: int, end: float) -> list[tuple[int, bytes]]:
+def wrong_bytes(difference: int, size: int, width: int, tick: t.Callable[[], None]) -> list[tuple[int, bytes]]:
     """Return [(offset, what to XOR there)] of all runs of at most *width* bytes that alone explain a checksum's *difference*.
 
-    *difference* is computed XOR stored, *size* the bytes with the eight of the checksum at their end, *width* 1 to 3. Raises OutOfTime.
+    *difference* is computed XOR stored, *size* the bytes with the eight of the checksum at their end, *width* 1 to 3;
+    *tick* is called now and then and may raise to end it.
     """
     found: dict[int, bytes] = {}
-    for distance in _distances(difference, size, width, end):
+    for distance in _distances(difference, size, width, tick):
         # The polynomial of the wrong bytes if the last of them is so far from the end; it has to be a short one.
         run = _times(difference, _power(_BACK, distance))
         if run and not run & ((1 << (64 - 8 * width)) - 1):
@@ -101,7 +86,7 @@ def wrong_bytes(difference: int, size: int, width: int, end: float) -> list[tupl
     return sorted(found.items())
 
 
-def _distances(difference: int, size: int, width: int, end: float) -> t.Iterator[int]:
+def _distances(difference: int, size: int, width: int, tick: t.Callable[[], None]) -> t.Iterator[int]:
     """Yield how many bytes before the end a run may stop: few that are none of it, all that are.
 
     What the register puts out when it goes backwards is zero for 64 bits less the run's just there.
@@ -117,8 +102,7 @@ def _distances(difference: int, size: int, width: int, end: float) -> t.Iterator
         position += len(block)
         if position > size + 8:
             return
-        if time.monotonic() > end:
-            raise OutOfTime
+        tick()
         tail = data[-8:]
 
 

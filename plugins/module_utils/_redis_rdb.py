@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._crc64 import Crc64, crc64_of, wrong_bytes
+from ansible_collections.somabrain.incident_response.plugins.module_utils._crc64 import Crc64, wrong_bytes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_plan import SHORTEST, Plan, planned
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_walk import (
     EOF,
@@ -21,7 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     Cursor,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_salvage import LISTED, Salvaged
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, RDB_EOF_BYTES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, RDB_EOF_BYTES, crc64_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted
 
 NEWEST = 12  # the version of the format that Redis 7.4 writes
@@ -81,9 +81,10 @@ def repaired_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> 
     difference = _difference(source, size, end)
     if not difference:
         return None
+    cursor = Cursor(source, size, end)
     # The wider the run, the likelier one fits by chance.
     width = min(3, (64 - _CHANCE_BITS - size.bit_length()) // 8)
-    found = wrong_bytes(difference, size, width, end) if width > 0 else []
+    found = wrong_bytes(difference, size, width, lambda: cursor.tick(0)) if width > 0 else []
     if len(found) != 1:
         return None
     at, wrong = found[0]

@@ -17,13 +17,14 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._crc64 import Crc64
+
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024
 RDB_EOF_BYTES = 9  # the opcode and eight bytes of checksum
 # How a command looks at its beginning: a few words, the first of them a name.
 NEXT_COMMAND = re.compile(rb"\*[1-9]\d{0,6}\r\n\$[1-9]\d{0,2}\r\n[A-Za-z.|_-]+\r\n")
 _KEYS = re.compile(rb"\[info\] (\d+) keys read")
-_REDIS_CRC64 = 0x95AC9329AC4BC9B5  # Jones, bit-reflected
 
 
 class OutOfTime(Exception):
@@ -221,7 +222,7 @@ def _by_checksum(file: t.BinaryIO, size: int, end: float) -> dict[str, t.Any]:
     if not stored:
         return _rdb("unjudged", "framing", "was written without a checksum and redis-check-rdb is not installed")
     file.seek(0)
-    if _crc64(file, size - 8, end) != stored:
+    if crc64_of(file, size - 8, end) != stored:
         return _rdb("damaged", "checksum", "checksum does not match")
     return _rdb("valid", "checksum", "")
 
@@ -230,18 +231,9 @@ def _rdb(verdict: str, proof: str, detail: str, keys: t.Optional[int] = None) ->
     return {"verdict": verdict, "proof": proof, "detail": detail, "keys": keys}
 
 
-def _crc_table() -> list[int]:
-    table = []
-    for value in range(256):
-        for _bit in range(8):
-            value = (value >> 1) ^ _REDIS_CRC64 if value & 1 else value >> 1
-        table.append(value)
-    return table
-
-
-def _crc64(file: t.BinaryIO, count: int, end: float) -> int:
-    # About 20 MB a second: only where Redis' own checker is missing.
-    table, crc = _crc_table(), 0
+def crc64_of(file: t.BinaryIO, count: int, end: float) -> int:
+    """Return the checksum of the next *count* bytes of *file*. *end* is a monotonic time. Raises OutOfTime."""
+    crc = Crc64()
     while count > 0:
         if time.monotonic() > end:
             raise OutOfTime
@@ -249,6 +241,5 @@ def _crc64(file: t.BinaryIO, count: int, end: float) -> int:
         if not chunk:
             break
         count -= len(chunk)
-        for byte in chunk:
-            crc = table[(crc ^ byte) & 255] ^ (crc >> 8)
-    return crc
+        crc.add(chunk)
+    return crc.value()
