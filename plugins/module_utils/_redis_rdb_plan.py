@@ -256,4 +256,4 @@ class _Planner:
 
 
 def _is_text(key: bytes) -> bool:
-    return key.isascii() and key.decode().isprintable()
+    return bool(key) and key.isascii() and key.decode().isprintable()
