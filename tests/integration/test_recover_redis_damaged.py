@@ -266,7 +266,10 @@ def test_a_damaged_dump_is_told_beside_its_backup_and_a_person_chooses(farm: Far
     assert "backup_1" in offered
     run = redis.recover(redis_recovery_backups=[str(redis.folder / "backup*.rdb")], remediation_approval=offered["backup_1"]["token"])
     assert (run.rc, run.acts) == (0, MEND), run.text
-    assert lost_as_declared(redis, run, keys) == 10
+    loss = run.outcome["loss"]
+    # What the damaged dump had to drop may be in the backup or not: then the number is no certain one, and never too small.
+    assert (run.word, len(redis.missing(keys))) == ("recovered_with_loss", 10), run.text
+    assert loss["count"] == 10 or (loss["count"] in (11, 12) and not loss["exact"]), loss
 
 
 def test_a_deleted_dump_comes_from_a_backup_or_is_refused_by_the_name_of_its_variable(farm: Farm) -> None:
