@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleError
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_close
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
@@ -35,7 +35,7 @@ class ActionModule(SpineAction):
                 return result
             # No Python there, or none that can run the step: the outcome is then told by the controller alone.
             why = f"the keeper cannot write down the outcome: {one_line(redact(str(result.get('msg'))), 300)}"
-        except AnsibleConnectionFailure as error:
+        except AnsibleError as error:
             why = f"the keeper cannot be reached: {one_line(redact(str(error)), 300)}"
         return self.on_controller(dict(params, not_reached=why))
 

@@ -87,6 +87,8 @@ class Player:
         self._count += 1
         base = self.scene.work / f"run-{self._count}"
         given = {"remediation_state_dir": str(self.state_dir), "remediation_outcome_file": f"{base}.json"}
+        # Its own: copies that an earlier drill left would be candidates of this one.
+        given["redis_recovery_rescue_dir"] = str(self.scene.work / "rescue")
         given = {**given, **(self.scene.sshd.variables if self.scene.sshd else {})}
         given = {**given, **self._filled({**self.fault.variables, **turn.variables}), **variables}
         limit = [] if "recover_redis_hosts" in given else ["--limit", turn.host or self.target.host]
