@@ -96,7 +96,7 @@ stage_integration() {
   if ! ensure_docker || ! ensure_image; then
     say "   without Docker: $WHY_NO_DOCKER"
   fi
-  PATH="$ROOT/.venv/bin:$PATH" run_pytest pytest 1800 "$PYTHON" "$ROOT/tests/integration" || true
+  PATH="$ROOT/.venv/bin:$PATH" run_pytest pytest 2400 "$PYTHON" -n 2 --dist loadfile "$ROOT/tests/integration" || true
 }
 
 stage_molecule() {
