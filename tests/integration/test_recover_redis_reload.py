@@ -51,9 +51,11 @@ def killed(redis: Redis, count: int = 300) -> list[str]:
     return keys
 
 
-def token_of(run: Run) -> str:
+def token_of(run: Run, name: str = "") -> str:
+    """Return the token of the plan of that *name*, else of the recommended one."""
     assert run.code == "approval_needed", run.text[-3000:]
-    return str(run.outcome["reasons"][0]["plans"][0]["token"])
+    plans = [plan for plan in run.outcome["reasons"][0]["plans"] if plan["name"] == name or not name]
+    return str(plans[0]["token"])
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -194,7 +196,7 @@ def test_damaged_data_are_mended_first_and_then_kept_over_the_start(farm: Farm) 
     asked = redis.recover(**given)
     assert (asked.word, asked.states[0], redis.running) == ("refused", "down_bad_file", False), asked.text[-3000:]
     assert {path: digest for path, digest in digests(redis.data).items() if "before-" not in path} == before
-    done = redis.recover("-e", f"remediation_approval={token_of(asked)}", **given)
+    done = redis.recover("-e", f"remediation_approval={token_of(asked, 'backup_1')}", **given)
     assert done.word in ("recovered", "recovered_with_loss"), done.text[-5000:]
     assert done.acts == ["hold", "mend", "rescue_dump", "start", "reload"]
     assert redis.has(keys)
