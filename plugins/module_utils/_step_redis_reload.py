@@ -87,7 +87,10 @@ def _by_side_instance(copy: str, params: Params, end: float) -> tuple[int, Moved
             count = sum(keys for keys, _expires in sizes_of(source).values())
             moved = copy_keys(source, target, end)
             copy_functions(source, target)
-        return count, moved
+            left = sum(keys for keys, _expires in sizes_of(source).values())
+        # A key that ended between the count and the scan was never seen by the latter.
+        unseen = count - moved.copied - moved.there - moved.gone - moved.failed
+        return count, moved._replace(gone=moved.gone + max(0, min(unseen, count - left)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
