@@ -169,10 +169,7 @@ class Redis:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        pid = self.pid
-        if pid:
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGKILL)
+        end_process(self.pid)
         while self.pid:
             time.sleep(0.02)
 
@@ -259,9 +256,15 @@ class Farm:
         pids = [redis.pid for redis in self.redis.values()]
         self._daemon.kill()
         self._daemon.wait(10)
-        for pid in filter(None, pids):
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            end_process(pid)
+
+
+def end_process(pid: int) -> None:
+    """Kill *pid*, stopped or not; supervisor may still name one that is gone already, and 0 is none."""
+    with contextlib.suppress(ProcessLookupError):
+        for number in (signal.SIGCONT, signal.SIGKILL) if pid else ():
+            os.kill(pid, number)
 
 
 def refusal(reply: t.Any) -> str:
