@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
-import shutil
-import tempfile
 import time
 import typing as t
 import uuid
@@ -115,7 +112,7 @@ def _asked(name: str, query: Query, mark: str) -> str:
     if query.plain:
         return bound + sql + ";\n" + told + "\\endif\n"
     # One JSON text, held in a variable: its state is told before it, and no separator of psql's own can be spelled by data.
-    asked = "WITH asked AS (%s\n) SELECT coalesce(jsonb_agg(to_jsonb(asked)), '[]')::text AS answer FROM asked\n\\gset\n" % sql
+    asked = "WITH asked AS (%s\n) SELECT coalesce(jsonb_agg(to_jsonb(asked)), '[]')::text AS answer FROM asked\n\\gset\n" % sql  # noqa: S608 - the statements are the collection's own, values are bound
     return bound + asked + told + "\\else\n\\echo :answer\n\\endif\n"
 
 
@@ -159,12 +156,15 @@ def _session(where: Where, script: str, deadline: float, writes: bool) -> Ran:
         str(where["database"]),
     ]
     words += ["-h", str(where["host"])] if where["host"] else []
-    folder = tempfile.mkdtemp(prefix="somabrain-sql-")
-    try:
-        env = dict(_environment(where, deadline, writes), PGPASSFILE=_passfile(where, folder), HOME=folder)
-        return run(words, max(0.1, deadline - (time.monotonic() - begun)), user=str(where["os_user"]), env=env, stdin=script)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    left = max(0.1, deadline - (time.monotonic() - begun))
+    return run(
+        words,
+        left,
+        user=str(where["os_user"]),
+        env=_environment(where, deadline, writes),
+        secrets={"PGPASSFILE": _passfile(where)},
+        stdin=script,
+    )
 
 
 def _environment(where: Where, deadline: float, writes: bool) -> dict[str, str]:
@@ -181,24 +181,14 @@ def _environment(where: Where, deadline: float, writes: bool) -> dict[str, str]:
     }
 
 
-def _passfile(where: Where, folder: str) -> str:
-    """Write the password where only psql's user reads it; return the file's path. Raises SqlError for a secret that cannot be read."""
-    password = ""
-    if where.get("password_file"):
-        password, problem, _warning = read_secret(str(where["password_file"]))
-        if problem:
-            raise SqlError("", "password_file %s: %s" % (one_line(where["password_file"], 80), problem))
-    path = os.path.join(folder, "pgpass")
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write("*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n" if password else "")
-    if os.geteuid() == 0 and where["os_user"]:
-        try:
-            entry = pwd.getpwnam(str(where["os_user"]))
-        except KeyError:
-            raise SqlError("", "os_user: there is no user %s here" % one_line(where["os_user"], 40)) from None
-        for name in (path, folder):
-            os.chown(name, entry.pw_uid, entry.pw_gid)
-    return path
+def _passfile(where: Where) -> str:
+    """Return the text of psql's password file. Raises SqlError for a secret that cannot be read."""
+    if not where.get("password_file"):
+        return ""
+    password, problem, _warning = read_secret(str(where["password_file"]))
+    if problem:
+        raise SqlError("", "password_file %s: %s" % (one_line(where["password_file"], 80), problem))
+    return "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n"
 
 
 def _not_let_in(where: Where, done: Ran) -> SqlError:
