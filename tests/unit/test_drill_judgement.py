@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "roles/drill/files"))
 
-from somabrain_drill import drill, faults, judge, runs, steps, table  # noqa: E402
+from somabrain_drill import drill, families, faults, judge, runs, table  # noqa: E402
 from somabrain_drill.errors import DrillError  # noqa: E402
 
 COUNTED = {"acknowledged": 1000, "missing": 0, "wrong": 0, "resurrected": 0}
@@ -99,6 +99,7 @@ BAD = {
     "unknown key": ("family: redis\nhypothesis: x\nexpect: recovered\nsurprise: 1\n", "surprise"),
     "unknown outcome": ("family: redis\nhypothesis: x\nexpect: fine\n", "unknown word fine"),
     "nothing expected": ("family: redis\nhypothesis: x\n", "expects"),
+    "unknown family": ("family: moon\nhypothesis: x\nexpect: recovered\n", "moon"),
     "unknown need": ("family: redis\nhypothesis: x\nexpect: recovered\nneeds: [moon]\n", "moon"),
     "unknown rule": ("family: redis\nhypothesis: x\nexpect: recovered\nloss: some\n", "loss has to be"),
     "no mapping": ("- a\n", ""),
@@ -127,7 +128,11 @@ def test_every_fault_file_can_be_read_and_knows_its_steps(path: Path) -> None:
     assert one.name.startswith(one.family)
     assert one.hypothesis.endswith(".")
     taken = [*one.before, *one.inject, *(step for turn in one.runs for step in turn.inject)]
-    assert {word for step in taken for word in step} <= set(steps.WORDS)
+    assert {word for step in taken for word in step} <= set(families.FAMILIES[one.family].words)
+
+
+def test_every_family_that_a_fault_may_name_has_its_scene() -> None:
+    assert set(families.FAMILIES) == faults.FAMILIES
 
 
 def test_no_line_of_the_table_is_wider_than_the_screen() -> None:

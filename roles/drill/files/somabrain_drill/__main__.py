@@ -21,27 +21,22 @@ from pathlib import Path
 from . import lanes, record
 from .drill import Result
 from .errors import DrillError
+from .families import Place
 from .faults import Fault, load_all
 from .runs import ROOT
 from .table import footer, header, row, sentences
-from .target import Target
 
 FAULTS = ROOT / "roles/drill/faults"
 TOLD = 3
 
 
-def target_of(given: dict[str, t.Any]) -> Target:
-    """Return the target that the role describes; raises DrillError for a host that is not marked or not on this machine."""
+def place_of(given: dict[str, t.Any]) -> Place:
+    """Return the place that the role describes; raises DrillError for a host that is not marked or not on this machine."""
     if given.pop("marked", False) is not True:
         raise DrillError(f"host {given.get('host')} is not marked for drills: set drill_target to true for a host whose data may be lost")
     if given.pop("connection") != "local":
         raise DrillError(f"host {given.get('host')} is another machine: run the drill there, with ansible_connection local")
-    paths: dict[str, t.Any] = {name: Path(given.pop(name)) for name in ("data_dir", "config_file", "log_file")}
-    inventories = tuple(str(source) for source in given.pop("inventories"))
-    missing = [str(path) for name, path in paths.items() if name != "log_file" and not (path.is_absolute() and path.exists())]
-    if missing:
-        raise DrillError(f"there is no {', '.join(missing)}: name the data directory and configuration file of the host")
-    return Target(inventories=inventories, **paths, **given)
+    return Place(given["host"], tuple(str(source) for source in given["inventories"]), given["lab_dir"], given["parts"])
 
 
 def kept(record_dir: str) -> Path:
@@ -57,7 +52,7 @@ def of_role() -> int:
     given = json.load(sys.stdin)
     record_dir = given.pop("record_dir")
     faults = load_all(FAULTS, given.pop("faults"))
-    results = lanes.on_target(target_of(given), faults, lambda result: record.write(record_dir, result), kept(record_dir))
+    results = lanes.on_target(place_of(given), faults, lambda result: record.write(record_dir, result), kept(record_dir))
     failed = [result.fault for result in results if result.verdict == "FAILED"]
     print(json.dumps({"say": sentences(results), "failed": failed, "results": [dataclasses.asdict(result) for result in results]}))
     return 1 if failed else 0
@@ -79,7 +74,7 @@ def of_person(faults: list[Fault], lane_count: int, record_dir: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="somabrain_drill", description="Break a Redis on purpose, recover it, judge.")
+    parser = argparse.ArgumentParser(prog="somabrain_drill", description="Break a store on purpose, recover it, judge.")
     parser.add_argument("names", nargs="*", help="faults; none: all")
     parser.add_argument("--on-target", action="store_true", help="read the target from standard input")
     parser.add_argument("--lanes", type=int, default=min(2, os.cpu_count() or 1), help="labs side by side")

@@ -13,16 +13,14 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import RespError
-
 from . import sshd
 from .errors import DrillError, Skipped
+from .families import FAMILIES, Family, Place
 from .faults import Fault
 from .judge import WELL, Seen, declared, judge
 from .runs import Player, Turned
 from .scene import Scene
-from .steps import inject, let_go
-from .target import Target, hashes
+from .steps import inject
 from .writers import Writers
 
 
@@ -42,16 +40,17 @@ class Result:
     at: float = 0.0
 
 
-def hold(target: Target, fault: Fault, work: Path, ports: t.Callable[[], int]) -> Result:
+def hold(place: Place, fault: Fault, work: Path, ports: t.Callable[[], int]) -> Result:
     """Hold one drill and return its line; a drill that could not be held is failed, one that cannot be is skipped with its reason."""
-    begun = time.time()
+    begun, family = time.time(), FAMILIES[fault.family]
+    failures: tuple[type[Exception], ...] = (DrillError, OSError, *family.away)
     try:
-        lack(target, fault)
-        with Scene(target, fault, work, ports) as scene:
-            seen = play(scene, fault)
+        lack(place, fault)
+        with family.scene(family.target(place), fault, work, ports) as scene:
+            seen = play(scene, fault, family)
     except Skipped as reason:
         return Result(fault.name, "skipped", why=(str(reason),), at=begun)
-    except (DrillError, RespError, OSError) as error:
+    except failures as error:
         return Result(fault.name, "FAILED", why=(f"the drill could not be held: {error}",), at=begun)
     wrong = judge(seen)
     losses = seen.losses or {"acknowledged": 0}
@@ -62,12 +61,12 @@ def hold(target: Target, fault: Fault, work: Path, ports: t.Callable[[], int]) -
     return dataclasses.replace(line, exact=exact, seconds=seen.seconds, why=tuple(wrong), at=begun)
 
 
-def lack(target: Target, fault: Fault) -> None:
+def lack(place: Place, fault: Fault) -> None:
     """Raise Skipped with the reason when this machine or target has not what the fault needs."""
     here = {
         "root": (os.geteuid() == 0, "only root can do this to a data directory"),
         "small_disk": (os.geteuid() == 0, "only root can mount a small disk"),
-        "lab": (bool(target.lab_dir), "needs the lab: it gives the target another name in the inventory"),
+        "lab": (bool(place.lab_dir), "needs the lab: it gives the target another name in the inventory"),
         "sshd": (sshd.program() is not None, "no sshd is installed here"),
         "su": (os.geteuid() == 0 and shutil.which("su") is not None, "needs root and su, to become another user without sudo"),
         "no_sudo": (shutil.which("sudo") is None, "sudo is installed here, so it cannot be missing"),
@@ -78,20 +77,20 @@ def lack(target: Target, fault: Fault) -> None:
             raise Skipped(here[need][1])
 
 
-def play(scene: Scene, fault: Fault) -> Seen:
+def play(scene: Scene, fault: Fault, family: Family) -> Seen:
     """Break, rehearse, run, run again, count."""
-    player = Player(scene, fault)
+    player = Player(scene, fault, family)
     scene.prove = lambda: player.play(dataclasses.replace(fault.runs[0], host="", variables={}, approval="")).word
     decoy = scene.decoy.facts()
-    inject(scene, fault.before)
+    inject(scene, family.words, fault.before)
     with contextlib.ExitStack() as stack:
-        stack.callback(let_go, scene)
+        stack.callback(scene.let_go)
         writers = stack.enter_context(Writers(scene.ledger)) if fault.writers else None
         time.sleep(0.3 if writers else 0)
-        inject(scene, fault.inject)
+        inject(scene, family.words, fault.inject)
         seen = Seen(fault, [])
         for turn in fault.runs:
-            inject(scene, turn.inject)
+            inject(scene, family.words, turn.inject)
             if not seen.turns and fault.rehearse:
                 with quiet(writers):
                     seen.rehearsal = player.rehearse(turn)
@@ -121,13 +120,12 @@ def quiet(writers: t.Optional[Writers]) -> t.ContextManager[None]:
 
 def _again(player: Player) -> tuple[t.Any, bool]:
     """Run once more on what is well; the API's proof writes and removes a canary, so process and configuration are compared."""
-    target = player.target
-    before = (target.process(), hashes(target.config_file))
+    before = player.scene.identity()
     ran = player.play(dataclasses.replace(player.fault.runs[-1], host="", variables={}, approval=""))
-    return ran, before == (target.process(), hashes(target.config_file))
+    return ran, before == player.scene.identity()
 
 
 def _count(scene: Scene) -> t.Optional[dict[str, int]]:
-    with contextlib.suppress(RespError):
+    with contextlib.suppress(*scene.ledger.away):
         return scene.ledger.compare()
     return None

@@ -17,6 +17,8 @@ OUTCOMES = frozenset(
     {"nothing_to_do", "recovered", "recovered_with_loss", "refused", "unproven", "undone", "failed", "abandoned", "rehearsed"}
 )
 LOSS = frozenset({"none", "declared", "untouched"})
+# Each has its line in families.py.
+FAMILIES = frozenset({"redis", "control"})
 NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "sentinel"})
 APPROVALS = frozenset({"", "given", "altered"})
 Step = t.Dict[str, t.Any]
@@ -46,6 +48,7 @@ class Fault:
     family: str
     hypothesis: str
     runs: t.Tuple[Turn, ...]
+    playbook: str = ""
     inject: t.Tuple[Step, ...] = ()
     before: t.Tuple[Step, ...] = ({"write": 300},)
     settings: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
@@ -88,6 +91,7 @@ def _fault(name: str, given: dict[str, t.Any]) -> Fault:
         if key in given:
             given[key] = _steps(given[key])
     fault = Fault(name=name, runs=turns, **given)
+    _words(fault.family, FAMILIES)
     if fault.loss not in LOSS:
         raise ValueError(f"loss has to be one of {', '.join(sorted(LOSS))}")
     return fault

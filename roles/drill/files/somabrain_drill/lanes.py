@@ -20,9 +20,9 @@ from pathlib import Path
 
 from .drill import Result, hold
 from .errors import DrillError
+from .families import FAMILIES, Place
 from .faults import Fault
 from .runs import ROOT
-from .target import Target
 
 Tell = t.Callable[[Result], t.Any]
 PORTS = threading.Lock()
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def private_folder() -> t.Iterator[Path]:
-    """Yield a folder that others may enter, since Redis runs as another user, and that is gone afterwards."""
+    """Yield a folder that others may enter, since the servers run as another user, and that is gone afterwards."""
     # Short, for the unix sockets in it.
     folder = Path(tempfile.mkdtemp(prefix="sb-drill-", dir="/tmp"))  # noqa: S108
     folder.chmod(0o755)
@@ -52,12 +52,12 @@ def private_folder() -> t.Iterator[Path]:
 
 
 @contextlib.contextmanager
-def lab(folder: Path) -> t.Iterator[Target]:
-    """Yield the Redis of a lab made for drills only; raises DrillError with the reason where it does not start."""
+def lab(folder: Path) -> t.Iterator[Place]:
+    """Yield a lab made for drills only; raises DrillError with the reason where it does not start."""
     ports = {f"lab_{name}_port": free_port() for name in ("redis", "postgres", "api", "ltm")}
     try:
         _play("start_lab", folder, ports)
-        yield target_of_lab(folder)
+        yield place_of_lab(folder)
     finally:
         _play("stop_lab", folder, {"lab_remove_data": True})
 
@@ -75,16 +75,11 @@ def _play(name: str, folder: Path, variables: dict[str, t.Any]) -> None:
         raise DrillError(f"{name} failed: {' '.join((done.stdout + done.stderr).split())[-400:]}")
 
 
-def target_of_lab(folder: Path) -> Target:
-    """Return the Redis of the lab in *folder*, as its lab.json tells it."""
+def place_of_lab(folder: Path) -> Place:
+    """Return what there is to break in the lab in *folder*, as its lab.json tells it."""
     told = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
-    secret = folder / "secrets" / "redis_password"
-    service = {"manager": "supervisor", "name": "redis", "supervisor_url": f"unix://{folder}/supervisor.sock", "scope": "system"}
-    return Target(
-        host="lab", inventories=(str(ROOT / "inventories/lab"),), port=int(told["ports"]["redis"]), data_dir=folder / "redis",
-        config_file=folder / "etc/redis.conf", log_file=folder / "logs/redis.log", service=service, lab_dir=str(folder),
-        password_file=str(secret) if secret.exists() else "",
-    )  # fmt: skip
+    parts = {family.part: family.of_lab(folder, told) for family in FAMILIES.values()}
+    return Place("lab", (str(ROOT / "inventories/lab"),), str(folder), parts)
 
 
 def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: Tell, keep: Path) -> list[Result]:
@@ -93,8 +88,8 @@ def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: Tell, keep: Path) -> l
 
     def work(folder: Path) -> None:
         try:
-            with lab(folder / "lab") as target:
-                one_after_the_other(target, folder, waiting, noted(results, tell), keep)
+            with lab(folder / "lab") as place:
+                one_after_the_other(place, folder, waiting, noted(results, tell), keep)
         except Exception as error:
             failures.append(str(error))
 
@@ -118,11 +113,11 @@ def in_lanes(faults: t.Sequence[Fault], lanes: int, tell: Tell, keep: Path) -> l
     return sorted(results, key=lambda result: [fault.name for fault in faults].index(result.fault))
 
 
-def on_target(target: Target, faults: t.Sequence[Fault], tell: Tell, keep: Path) -> list[Result]:
-    """Hold drills one after the other on a target that is there already."""
+def on_target(place: Place, faults: t.Sequence[Fault], tell: Tell, keep: Path) -> list[Result]:
+    """Hold drills one after the other in a place that is there already."""
     results: list[Result] = []
     with private_folder() as folder:
-        one_after_the_other(target, folder, queued(faults), noted(results, tell), keep)
+        one_after_the_other(place, folder, queued(faults), noted(results, tell), keep)
     return results
 
 
@@ -149,15 +144,15 @@ def queued(faults: t.Iterable[Fault]) -> queue.SimpleQueue[Fault]:
     return waiting
 
 
-def one_after_the_other(target: Target, folder: Path, waiting: queue.SimpleQueue[Fault], tell: Tell, keep: Path) -> None:
-    """Hold drills on one target until none waits."""
+def one_after_the_other(place: Place, folder: Path, waiting: queue.SimpleQueue[Fault], tell: Tell, keep: Path) -> None:
+    """Hold drills in one place until none waits."""
     while True:
         try:
             fault = waiting.get_nowait()
         except queue.Empty:
             return
         work = _made(folder / fault.name)
-        result = hold(target, fault, work, free_port)
+        result = hold(place, fault, work, free_port)
         if result.verdict == "FAILED":
             result.why = (*result.why, f"its runs are kept in {_kept(work, keep)}")
         tell(result)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs of recover-redis as a person starts it, and what each said in the end."""
+"""Runs of a playbook as a person starts it, and what each said in the end."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ import typing as t
 from pathlib import Path
 
 from .errors import DrillError
+from .families import Family
 from .faults import Fault, Turn
 from .scene import Scene
-from .steps import inject
-from .target import hashes
 
 # The root of the collection that this file belongs to.
 ROOT = Path(__file__).resolve().parents[4]
@@ -76,8 +75,9 @@ class Turned:
 class Player:
     """Runs the playbook on the target of one scene."""
 
-    def __init__(self, scene: Scene, fault: Fault) -> None:
+    def __init__(self, scene: Scene, fault: Fault, family: Family) -> None:
         self.scene, self.fault, self.target = scene, fault, scene.target
+        self.playbook = fault.playbook or family.playbook
         self.state_dir = scene.work / "ledger"
         self.token = ""
         self._count = 0
@@ -87,12 +87,10 @@ class Player:
         self._count += 1
         base = self.scene.work / f"run-{self._count}"
         given = {"remediation_state_dir": str(self.state_dir), "remediation_outcome_file": f"{base}.json"}
-        # Its own: copies that an earlier drill left would be candidates of this one.
-        given["redis_recovery_rescue_dir"] = str(self.scene.work / "rescue")
-        given = {**given, **(self.scene.sshd.variables if self.scene.sshd else {})}
-        given = {**given, **self._filled({**self.fault.variables, **turn.variables}), **variables}
-        limit = [] if "recover_redis_hosts" in given else ["--limit", turn.host or self.target.host]
-        words = [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / "playbooks/recover_redis.yml"), *self._inventories(turn)]
+        given = {**given, **self.scene.variables, **self._filled({**self.fault.variables, **turn.variables}), **variables}
+        limit = [] if f"{self.playbook}_hosts" in given else ["--limit", turn.host or self.target.host]
+        program, playbook = Path(sys.executable).parent / "ansible-playbook", ROOT / f"playbooks/{self.playbook}.yml"
+        words = [str(program), str(playbook), *self._inventories(turn)]
         environment = {**os.environ, **self.target.environment, "COLUMNS": "100", "NO_COLOR": "1"}
         with base.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
@@ -122,13 +120,13 @@ class Player:
 
     def rehearse(self, turn: Turn) -> tuple[Ran, bool]:
         """Run in check mode; return the run and whether every byte and the process stayed."""
-        before = self.bytes()
+        before = self.scene.bytes()
         ran = self.play(turn, "--check")
-        return ran, before == self.bytes()
+        return ran, before == self.scene.bytes()
 
     def turn(self, turn: Turn) -> Turned:
         """Take one turn of the fault (its steps are injected already)."""
-        before = self.bytes()
+        before = self.scene.bytes()
         if turn.kill_at:
             ran = [self._killed(turn)]
         elif turn.drop_at:
@@ -138,7 +136,7 @@ class Player:
         else:
             ran = self._approved(turn)
         self.token = ran[-1].token or self.token
-        return Turned(turn, ran, before == self.bytes())
+        return Turned(turn, ran, before == self.scene.bytes())
 
     def _approved(self, turn: Turn) -> list[Ran]:
         """Run once, and where the fault says so a second time with the token of the recommended plan."""
@@ -191,11 +189,6 @@ class Player:
                     return int(db.execute("select count(*) from journal where kind=?", (kind,)).fetchone()[0])
         return 0
 
-    def bytes(self) -> dict[str, t.Any]:
-        """Return what no rehearsal and no refusal may change: data, configuration, process, and the decoy with all that it has."""
-        files = hashes(self.target.data_dir, self.target.config_file)
-        return {**files, "process": self.target.process(), "decoy": self.scene.decoy.facts()}
-
     def _inventories(self, turn: Turn) -> list[str]:
         sources = list(self.target.inventories)
         if turn.host:
@@ -212,15 +205,9 @@ class Player:
             return {key: self._filled(value) for key, value in given.items()}
         if isinstance(given, list):
             return [self._filled(value) for value in given]
-        places: dict[str, t.Any] = {"<work>": str(self.scene.work), "<data>": str(self.target.data_dir)}
-        places.update({f"<{name}_port>": server.port for name, server in self.scene.servers.items()})
+        places = self.scene.places()
         if given in places:
             return places[given]
         for name, value in places.items():
             given = given.replace(name, str(value)) if isinstance(given, str) else given
         return given
-
-
-def prepare(player: Player, turn: Turn) -> None:
-    """Take the steps that come before one turn."""
-    inject(player.scene, turn.inject)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Redis that a drill breaks: where it listens, where its files are, who runs it."""
+"""What a drill breaks, whatever store it is: where its files are, who runs it; and the small tools that every family uses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import (
-    Connection,
-    ErrorReply,
-    RespError,
-    address_of,
-    log_in,
-    password_of,
-)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
 from .errors import DrillError
@@ -30,46 +22,30 @@ from .errors import DrillError
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """One Redis of one inventory host, on the machine that drills."""
+    """One server of one inventory host, on the machine that drills."""
 
     host: str
     inventories: t.Tuple[str, ...]
+    lab_dir: str
     port: int
     data_dir: Path
     config_file: Path
     log_file: Path
     service: t.Mapping[str, t.Any]
-    lab_dir: str = ""
-    address: str = "127.0.0.1"
-    socket: str = ""
-    username: str = ""
-    password_file: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
         """What a playbook needs in its environment to find this target."""
         return {"SOMABRAIN_LAB_DIR": self.lab_dir} if self.lab_dir else {}
 
-    def connect(self, seconds: float) -> Connection:
-        """Return a conversation of at most *seconds* that is logged in. Raises RespError."""
-        options = {"host": self.address, "port": self.port, "socket": self.socket}
-        connection = Connection(address_of(options), seconds)
-        try:
-            log_in(connection, self.username, password_of({"password_file": self.password_file}))
-        except (RespError, StepError):
-            connection.close()
-            raise
-        return connection
-
-    def ask(self, *words: t.Any, seconds: float = 5.0) -> t.Any:
-        with self.connect(seconds) as connection:
-            return connection.ask(*words)
+    @property
+    def outside(self) -> list[Path]:
+        """The files of the target that are not in its data directory."""
+        return [path for path in (self.config_file, self.log_file) if self.data_dir not in path.parents]
 
     def answers(self) -> bool:
-        """Tell whether it answers PING with PONG within a second."""
-        with contextlib.suppress(RespError):
-            return bool(self.ask("PING", seconds=1) == "PONG")
-        return False
+        """Tell within a second or so whether it answers a client."""
+        raise NotImplementedError
 
     def state(self) -> dict[str, t.Any]:
         return _services.manager_of(self.service).load_state(self.service, 5)
@@ -92,6 +68,14 @@ class Target:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         until(lambda: self.pid != pid or not pid, 10, f"{self.host}: process {pid} does not end")
+
+    def kill(self) -> None:
+        """Let it die as by kill -9, and leave behind what that leaves behind."""
+        self.end()
+
+    def stop(self) -> None:
+        """End it so that its own data can be put aside; where that loses nothing, by the shortest way."""
+        self.end()
 
     def configured(self) -> str:
         return self.config_file.read_text(encoding="utf-8")
@@ -128,7 +112,3 @@ def until(true: t.Callable[[], bool], seconds: float, otherwise: str) -> None:
         if time.monotonic() > end:
             raise DrillError(otherwise)
         time.sleep(0.02)
-
-
-def refused(reply: t.Any) -> bool:
-    return isinstance(reply, ErrorReply)

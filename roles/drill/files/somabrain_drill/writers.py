@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writers that log a write only after its OK, and the comparison of that log with what Redis has in the end."""
+"""Writers that log a write only after its OK, whatever store they write to; each family says how one is written and counted."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply, RespError
-
-from .target import Target
-
 PAUSE = 0.004
 # A cap on what the writers may add to one drill, so that a drill that hangs fills no disk.
 MOST = 20_000
-CHUNK = 500
 
 
 class Ledger:
     """What was acknowledged: a key and its value, or None where its removal was; one line a write in a file of its own."""
 
-    def __init__(self, path: Path, target: Target, prefix: str) -> None:
-        self.target, self.prefix = target, prefix
+    # What talking to the store can raise.
+    away: t.ClassVar[t.Tuple[type[Exception], ...]] = (OSError,)
+
+    def __init__(self, path: Path, prefix: str) -> None:
+        self.prefix = prefix
         self.expected: dict[str, t.Optional[str]] = {}
         # Sent and never answered: it may be there or not.
         self.unsure: set[str] = set()
@@ -50,28 +48,27 @@ class Ledger:
     def write(self, count: int, size: int = 10) -> None:
         """Write *count* keys of *size* bytes at once and remove every tenth again; only what is acknowledged counts."""
         keys = [self.key() for _turn in range(count)]
-        self._send({key: filled(key, size) for key in keys})
-        self._send(dict.fromkeys([key for key in keys[::10] if key in self.expected]))
+        self.send({key: filled(key, size) for key in keys})
+        self.send(dict.fromkeys([key for key in keys[::10] if key in self.expected]))
 
-    def _send(self, wanted: dict[str, t.Optional[str]]) -> None:
-        commands = [("DEL", key) if value is None else ("SET", key, value) for key, value in wanted.items()]
-        with self.target.connect(30) as connection:
-            for begun in range(0, len(commands), CHUNK):
-                replies = connection.ask_all(commands[begun : begun + CHUNK])
-                for (_word, key, *_value), reply in zip(commands[begun : begun + CHUNK], replies):
-                    if not isinstance(reply, ErrorReply):
-                        self.acknowledge(key, wanted[key])
+    def send(self, wanted: dict[str, t.Optional[str]]) -> None:
+        """Write each key with its value, or remove it where that is None. Raises one of *away*."""
+        raise NotImplementedError
+
+    def find(self, keys: list[str], seconds: float) -> list[t.Optional[str]]:
+        """Return the value of each key as it is now, None for none. Raises one of *away*."""
+        raise NotImplementedError
+
+    def converse(self, go: t.Callable[[], bool]) -> None:
+        """Write one key after the other over one connection while *go* says so. Raises one of *away*."""
+        raise NotImplementedError
 
     def compare(self, seconds: float = 30.0) -> dict[str, int]:
-        """Return acknowledged, missing, wrong and resurrected, counted in Redis as it is now. Raises RespError."""
+        """Return acknowledged, missing, wrong and resurrected, counted in the store as it is now. Raises one of *away*."""
         expected = {key: value for key, value in self.expected.items() if key not in self.unsure}
-        keys, found = list(expected), []
-        with self.target.connect(seconds) as connection:
-            for begun in range(0, len(keys), CHUNK):
-                found += connection.ask_all([("GET", key) for key in keys[begun : begun + CHUNK]])
-        pairs = [(expected[key], value) for key, value in zip(keys, found)]
+        pairs = list(zip(expected.values(), self.find(list(expected), seconds)))
         return {
-            "acknowledged": len(keys),
+            "acknowledged": len(expected),
             "missing": sum(value is None for wanted, value in pairs if wanted is not None),
             "wrong": sum(value not in (None, wanted) for wanted, value in pairs if wanted is not None),
             "resurrected": sum(value is not None for wanted, value in pairs if wanted is None),
@@ -124,24 +121,9 @@ class Writers:
                 idle.set()
                 self._go.wait(1)
                 continue
-            with contextlib.suppress(RespError):
-                self._converse(idle)
+            with contextlib.suppress(*self.ledger.away):
+                self.ledger.converse(self._goes_on)
             time.sleep(0.05)
 
-    def _converse(self, idle: threading.Event) -> None:
-        """Write over one connection until it fails or a pause begins."""
-        with self.ledger.target.connect(3600) as connection:
-            while self._go.is_set() and not self._stop.is_set() and self.ledger.number < MOST:
-                connection.end = time.monotonic() + 2
-                self._one(connection)
-                time.sleep(PAUSE)
-
-    def _one(self, connection: Connection) -> None:
-        key = self.ledger.key()
-        self.ledger.unsure.add(key)
-        reply = connection.ask("SET", key, filled(key, 10))
-        if reply == "OK":
-            self.ledger.acknowledge(key, filled(key, 10))
-        elif isinstance(reply, ErrorReply):
-            self.ledger.unsure.discard(key)
-            time.sleep(0.05)
+    def _goes_on(self) -> bool:
+        return self._go.is_set() and not self._stop.is_set() and self.ledger.number < MOST

@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The words of a fault file that only Redis knows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import ErrorReply, RespError
+
+from .. import steps
+from ..errors import DrillError
+from ..target import until
+from .scene import Scene
+from .target import refused
+
+
+def write_until_refused(scene: Scene, size: t.Any) -> None:
+    """write_until_refused: SIZE: one key after the other until Redis takes no more."""
+    for _turn in range(5000):
+        before = len(scene.ledger.expected)
+        with contextlib.suppress(RespError):
+            scene.ledger.write(3, int(size))
+        if len(scene.ledger.expected) < before + 3:
+            return
+    raise DrillError("Redis takes every write")
+
+
+def ask(scene: Scene, words: t.Any) -> None:
+    """ask: [WORD, ...]: one command that has to be answered without an error."""
+    reply = scene.target.ask(*words, seconds=30)
+    if refused(reply):
+        raise DrillError(f"{words[0]} was answered with {reply}")
+
+
+def send(scene: Scene, words: t.Any) -> None:
+    """send: [WORD, ...]: one command whose answer is not waited for."""
+    connection = scene.target.connect(3600)
+    connection.send([words])
+    scene.held.append(connection)
+    time.sleep(0.2)
+
+
+def rewrite(scene: Scene, _given: t.Any) -> None:
+    """rewrite: the append-only file is written anew, with a base."""
+    _written(scene)
+    ask(scene, ["BGREWRITEAOF"])
+    _written(scene)
+
+
+def second_incremental(scene: Scene, _given: t.Any) -> None:
+    """second_incremental: a rewrite that dies leaves a second incremental file behind the first."""
+    ask(scene, ["CONFIG", "SET", "rdb-key-save-delay", 1000000])
+    ask(scene, ["BGREWRITEAOF"])
+    pid = scene.target.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    until(lambda: bool(children.read_text().split()), 10, "the rewrite does not begin")
+    for child in children.read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    ask(scene, ["CONFIG", "SET", "rdb-key-save-delay", 0])
+    _written(scene)
+
+
+def _written(scene: Scene) -> None:
+    """Wait until no append-only file is being written anew."""
+
+    def quiet() -> bool:
+        told = str(scene.target.ask("INFO", "persistence"))
+        return "aof_rewrite_in_progress:0" in told and "aof_rewrite_scheduled:0" in told
+
+    time.sleep(0.2)
+    until(quiet, 20, "the append-only file is not written anew")
+    time.sleep(0.2)
+
+
+def freeze_for_good(scene: Scene, _given: t.Any) -> None:
+    """freeze_for_good: a script that never ends keeps Redis from answering; no SIGCONT helps."""
+    send(scene, ["EVAL", "while true do end", 0])
+
+
+def until_error(scene: Scene, code: t.Any) -> None:
+    """until_error: CODE: wait until a write is refused with that word."""
+
+    def is_there() -> bool:
+        with contextlib.suppress(RespError):
+            reply = scene.target.ask("SET", f"{scene.ledger.prefix}probe", "1", seconds=1)
+            return isinstance(reply, ErrorReply) and reply.code == code
+        return False
+
+    until(is_there, 20, f"Redis does not refuse writes with {code}")
+
+
+def follow(scene: Scene, _given: t.Any) -> None:
+    """follow: the target becomes a replica of a server of the drill, and has its data."""
+    master = scene.serve("master")
+    for key, value in scene.ledger.expected.items():
+        if value is not None:
+            master.ask("SET", key, value)
+    ask(scene, ["REPLICAOF", "127.0.0.1", master.port])
+    until(lambda: scene.target.ask("ROLE")[3] == "connected", 20, "the replica does not come up")
+    # Its append-only file is written anew after the transfer.
+    _written(scene)
+
+
+def part_replica(scene: Scene, _given: t.Any) -> None:
+    """part_replica: the replica loses sight of the target and keeps the data that it has."""
+    replica = scene.servers["replica"]
+    offset = scene.target.ask("ROLE")[1]
+    until(lambda: replica.ask("ROLE")[4] >= offset, 20, "the replica does not catch up")
+    replica.ask("REPLICAOF", "127.0.0.1", 1)
+
+
+def end_master(scene: Scene, _given: t.Any) -> None:
+    """end_master: the server that `follow` made is gone."""
+    scene.servers.pop("master").end()
+    until(lambda: scene.target.ask("ROLE")[3] != "connected", 20, "the replica does not notice")
+
+
+WORDS: steps.Words = {
+    **steps.WORDS,
+    **{
+        step.__name__: step
+        for step in (
+            ask, end_master, follow, freeze_for_good, part_replica, rewrite, second_incremental, send, until_error, write_until_refused,
+        )
+    },
+}  # fmt: skip
