@@ -14,7 +14,7 @@ import sys
 import time
 import typing as t
 
-from . import cluster, ports, redis_client
+from . import backups, cluster, ports, redis_client
 from .errors import LabError
 from .layout import Layout, Settings
 from .supervisor import Supervisor, stop_orphans, wait_for
@@ -80,16 +80,20 @@ class Lab:
         chosen, moved = ports.choose(self.layout.settings["ports"], self.in_use())
         self.said += moved
         self._run(chosen, self._configure(chosen))
-        self._wait(chosen)
-        self.changed |= cluster.fill(self.layout, chosen["postgres"])
+        self._wait(chosen, "postgres")
+        backup = backups.First(self.layout)
+        self._wait(chosen, "redis", "ltm", "api")
+        self.changed |= cluster.fill(self.layout, chosen["postgres"]) | backup.due
         self._seed(chosen)
+        self.said += backup.end()
         self._publish(chosen)
         return chosen
 
     def _configure(self, chosen: dict[str, int]) -> set[str]:
         """Write what differs and return the programs that have to take it up."""
         self.changed |= cluster.create(self.layout)
-        files = {**self.layout.files(chosen), **cluster.configuration(self.layout)}
+        files = {**self.layout.files(chosen), **cluster.configuration(self.layout, backups.archiving(self.layout))}
+        files.update(backups.configuration(self.layout, chosen["postgres"]))
         written = [name for name, (text, mode) in files.items() if self.layout.write(name, text, mode)]
         self.changed |= bool(written)
         return {program for name in written for program in READERS.get(name, ())}
@@ -110,16 +114,16 @@ class Lab:
     def _redis(self, chosen: dict[str, int]) -> redis_client.RedisClient:
         return redis_client.RedisClient(chosen["redis"], self.layout.settings["redis_password"])
 
-    def _wait(self, chosen: dict[str, int]) -> None:
-        """Wait until each service answers; raises LabError that names the log of the one that does not."""
+    def _wait(self, chosen: dict[str, int], *names: str) -> None:
+        """Wait until each of *names* answers; raises LabError that names the log of the one that does not."""
         looks: dict[str, t.Callable[[], bool]] = {
             "postgres": lambda: cluster.accepts(self.layout, chosen["postgres"]),
             "redis": lambda: pongs(self._redis(chosen)),
             "ltm": lambda: answers(chosen["ltm"]),
             "api": lambda: answers(chosen["api"]),
         }
-        for name, look in looks.items():
-            if not wait_for(look, 30):
+        for name in names:
+            if not wait_for(looks[name], 30):
                 log = "redis.log" if name == "redis" else f"{name}.out"
                 raise LabError(f"{name} does not answer after 30 s: see {self.layout.dir}/logs/{log}")
 
@@ -178,7 +182,7 @@ def run(word: str, settings: Settings) -> dict[str, t.Any]:
 
 def typed(settings: Settings) -> Settings:
     """Return *settings* with real numbers and booleans: ansible-core 2.18 hands templated ones over as words."""
-    flags = {name: str(settings[name]).lower() == "true" for name in ("postgres_checksums", "metrics_gate", "remove_data")}
+    flags = {name: str(settings[name]).lower() == "true" for name in ("postgres_checksums", "backups", "metrics_gate", "remove_data")}
     ports = {name: int(port) for name, port in settings["ports"].items()}
     return {**settings, **flags, "ports": ports, "redis_start_seconds": int(settings["redis_start_seconds"])}
 

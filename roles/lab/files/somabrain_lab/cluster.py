@@ -63,8 +63,8 @@ def create(layout: Layout) -> bool:
     return True
 
 
-def configuration(layout: Layout) -> dict[str, tuple[str, int]]:
-    """Return the cluster's own files: name to text and mode."""
+def configuration(layout: Layout, more: t.Sequence[str] = ()) -> dict[str, tuple[str, int]]:
+    """Return the cluster's own files, *more* lines in the first: name to text and mode."""
     uid, _gid = layout.ids
     lines = [
         "listen_addresses = '127.0.0.1'",
@@ -73,6 +73,7 @@ def configuration(layout: Layout) -> dict[str, tuple[str, int]]:
         "log_line_prefix = '%m [%p] %u@%d '",
         "log_timezone = 'UTC'",
         "timezone = 'UTC'",
+        *more,
     ]
     # On the private socket whoever may enter that folder is the superuser: its owner and root.
     access = ["local all all trust", "host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from .errors import LabError
 
 MARKER = ".somabrain-lab"
-PRIVATE = ("secrets", "redis", "postgres", "ltm", "run")
+PRIVATE = ("secrets", "redis", "postgres", "ltm", "run", "backups")
 DATABASE = {"v1": ("somabrain", "soma"), "v2": ("somabrain", "somabrain")}
 
 Settings = t.Dict[str, t.Any]
@@ -187,12 +187,12 @@ class Layout:
 
     def _programs(self, ports: t.Mapping[str, int]) -> list[tuple[str, list[str], dict[str, t.Any]]]:
         postgres = [self.settings["postgres_bin"] + "/postgres", "-D", f"{self.dir}/postgres", "-p", str(ports["postgres"])]
-        # Redis stays dead when it dies: bringing it back is what there is to practise.
+        # What there is to practise on stays dead when it dies, as with Debian's own units.
         redis = {"autorestart": "false", "startsecs": self.settings["redis_start_seconds"], "user": self.user}
         return [
             ("redis", [self.settings["redis_server"], f"{self.dir}/etc/redis.conf"], redis),
             # INT is the fast shutdown; TERM would wait for every client to leave.
-            ("postgres", postgres, {"stopsignal": "INT", "user": self.user}),
+            ("postgres", postgres, {"autorestart": "false", "startsecs": 0, "stopsignal": "INT", "user": self.user}),
             ("ltm", self._python("ltm"), {}),
             ("api", self._python("api"), {}),
         ]
