@@ -39,7 +39,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
     password_of,
     speaks_tls,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._services import SERVICE_SPEC, manager_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._services import load_service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 Raw = t.Dict[str, t.Any]
@@ -72,7 +72,7 @@ def load_redis(options: t.Mapping[str, t.Any], deadline: float, total: float) ->
     raw.update(_conversation(options, deadline))
     raw["sentinel"] = watched(begun + deadline + 0.2)
     if "state" not in raw["service"]:
-        raw["service"] = _service_of(raw, options, deadline)
+        raw["service"] = load_service(raw["service"], deadline) if raw["stands_on"] == "target" else {}
     if raw["stands_on"] == "target":
         raw.update(_surroundings(options, raw, begun + total))
     return raw
@@ -151,16 +151,6 @@ def _said(reply: t.Any) -> str:
 
 def _refusal(reply: t.Any) -> str:
     return one_line(reply) if isinstance(reply, ErrorReply) else ""
-
-
-def _service_of(raw: Raw, options: t.Mapping[str, t.Any], deadline: float) -> Raw:
-    """Ask the service manager, where one is named and stands beside us. Else {}."""
-    named = options["service"] or {}
-    if not named.get("manager") or raw["stands_on"] != "target":
-        return {}
-    filled = {name: spec.get("default") for name, spec in SERVICE_SPEC.items()}
-    filled.update(named)
-    return dict(manager_of(filled).load_state(filled, deadline))
 
 
 def parse_info(text: str) -> dict[str, str]:

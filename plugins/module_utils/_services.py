@@ -58,3 +58,21 @@ def manager_of(options: Options) -> Manager:
         raise StepError("manager must be one of %s, not %s" % (", ".join(sorted(MANAGERS)), one_line(options.get("manager"), 40)))
     known.check_name(str(options.get("name") or ""))
     return t.cast(Manager, known)
+
+
+def load_service(named: Options, deadline: float) -> dict[str, t.Any]:
+    """Return the state of the service that *named* means by manager and name, {} where it names none. Raises StepError for a bad name."""
+    if not named.get("manager"):
+        return {}
+    filled = _filled(named)
+    return dict(manager_of(filled).load_state(filled, deadline))
+
+
+def logs_of(named: Options, lines: int, deadline: float) -> bytes:
+    """Return the last lines that the manager kept of a service's output, b"" where there are none. Raises StepError for a bad name."""
+    filled = _filled(named)
+    return manager_of(filled).logs_tail(filled, lines, deadline) if named.get("manager") else b""
+
+
+def _filled(named: Options) -> dict[str, t.Any]:
+    return dict({name: rule.get("default") for name, rule in SERVICE_SPEC.items()}, **named)

@@ -50,6 +50,8 @@ options:
       - >-
         C(postgresql): C(host) (or a socket directory), C(port), C(user), C(database), C(password_file) or C(password), C(tls), C(login),
         C(query) with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used.
+        With C(deep) it looks as M(somabrain.incident_response.postgresql_health_info) does, with all options of that module, and has
+        C(answer_timeout) seconds of its C(timeout) for the knock.
       - >-
         C(disk): C(paths), C(max_used_share), C(max_inodes_used_share), C(min_free_bytes), C(writable).
         C(memory): C(min_available_share), C(max_swap_used_share).

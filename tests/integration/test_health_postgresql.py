@@ -5,74 +5,33 @@
 
 from __future__ import annotations
 
-import glob
 import importlib
 import importlib.util
 import os
 import shutil
 import signal
 import socket
-import subprocess
+import tempfile
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from pg_farm import BINARIES, PASSWORD, Cluster
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_postgresql, _checks
-
-BINARIES = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
-PASSWORD = "correct-horse-7"
-ROOT_ONLY_USER = "postgres"
-
-
-class Cluster:
-    """A throw-away cluster on a loopback port and in a socket directory of its own."""
-
-    def __init__(self, folder: Path, binaries: str) -> None:
-        self.folder, self.binaries = folder, binaries
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port = taken.getsockname()[1]
-
-    def run(self, *words: str) -> None:
-        user = ROOT_ONLY_USER if os.geteuid() == 0 else None
-        command = [os.path.join(self.binaries, words[0]), *words[1:]]
-        subprocess.run(command, check=True, user=user, cwd=self.folder, capture_output=True, timeout=60)
-
-    def create(self) -> None:
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, ROOT_ONLY_USER)
-        (self.folder / "pw").write_text(PASSWORD)
-        words = ("--no-sync", "-U", "soma", "--pwfile", str(self.folder / "pw"), "--auth-host=scram-sha-256", "--auth-local=trust")
-        os.chmod(self.folder / "pw", 0o644)
-        self.run("initdb", "-D", str(self.folder / "data"), *words)
-
-    def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=6 "
-        options += "-c superuser_reserved_connections=0 -c max_wal_senders=0"
-        self.run("pg_ctl", "-w", "-D", str(self.folder / "data"), "-o", options, "-l", str(self.folder / "log"), "start")
-
-    def stop(self) -> None:
-        self.run("pg_ctl", "-w", "-m", "immediate", "-D", str(self.folder / "data"), "stop")
-
-    def postmaster(self) -> int:
-        return int((self.folder / "data/postmaster.pid").read_text().split()[0])
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_wire import startup_packet
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Cluster]:
+def cluster() -> t.Iterator[Cluster]:
     if not BINARIES:
         pytest.skip("PostgreSQL's server is not installed, so there is no cluster to look at")
-    folder = tmp_path_factory.mktemp("pg")
-    # The unprivileged server has to get through to its own directory.
-    for parent in (folder, *folder.parents):
-        if not parent.stat().st_mode & 0o001:
-            os.chmod(parent, 0o755)  # noqa: S103
-    made = Cluster(folder, BINARIES[-1])
-    made.create()
-    made.start()
+    folder = Path(tempfile.mkdtemp(prefix="pg-health-"))
+    made = Cluster(folder, max_connections=6, superuser_reserved_connections=0, max_wal_senders=0).create().start()
     yield made
-    made.stop()
+    made.end()
+    shutil.rmtree(folder)
 
 
 def look(cluster: Cluster, **given: t.Any) -> dict[str, t.Any]:
@@ -148,7 +107,7 @@ def test_a_server_without_a_free_connection_is_sick(cluster: Cluster) -> None:
         for _turn in range(6):
             sock = socket.socket(socket.AF_UNIX)
             sock.connect(str(cluster.folder / f".s.PGSQL.{cluster.port}"))
-            sock.sendall(_check_postgresql._startup({"user": "soma", "database": "postgres"}))
+            sock.sendall(startup_packet({"user": "soma", "database": "postgres"}))
             sock.recv(100)
             held.append(sock)
         time.sleep(0.2)
@@ -163,10 +122,10 @@ def test_a_server_without_a_free_connection_is_sick(cluster: Cluster) -> None:
 def test_a_stopping_server_rejects_and_is_not_called_sick(cluster: Cluster) -> None:
     with socket.socket(socket.AF_UNIX) as held:
         held.connect(str(cluster.folder / f".s.PGSQL.{cluster.port}"))
-        held.sendall(_check_postgresql._startup({"user": "soma", "database": "postgres"}))
+        held.sendall(startup_packet({"user": "soma", "database": "postgres"}))
         held.recv(1000)
         # A smart shutdown waits for this client and turns others away meanwhile.
-        os.kill(cluster.postmaster(), signal.SIGTERM)
+        os.kill(cluster.postmaster, signal.SIGTERM)
         time.sleep(0.3)
         result = look(cluster)
     assert seen(result) == ("unknown", "rejecting"), result
@@ -181,7 +140,7 @@ def test_a_stopping_server_rejects_and_is_not_called_sick(cluster: Cluster) -> N
 
 
 def test_a_stopped_postmaster_is_hung_within_the_deadline(cluster: Cluster) -> None:
-    pid = cluster.postmaster()
+    pid = cluster.postmaster
     os.kill(pid, signal.SIGSTOP)
     try:
         begun = time.monotonic()

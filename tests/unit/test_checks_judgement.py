@@ -21,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
     _check_tcp,
     _checks,
     _kinds,
+    _psql,
     _step_health_info,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Finding, Health, Proof, State
@@ -321,14 +322,14 @@ def test_postgresql_says_why_it_refuses(sqlstate: str, message: str, health: str
     ("text", "sqlstate"),
     [
         ('psql: error: FATAL:  password authentication failed for user "soma"', "28P01"),
-        ("ERROR:  57014: canceling statement due to statement timeout", "57014"),
+        ("psql: error: connection to server failed: timeout expired", "57014"),
         ('FATAL:  database "nope" does not exist', "3D000"),
         ("FATAL:  the database system is starting up", "57P03"),
         ("something else", ""),
     ],
 )
 def test_the_wording_of_a_failed_log_in_gives_its_class(text: str, sqlstate: str) -> None:
-    assert _check_postgresql._sqlstate_in(text) == sqlstate
+    assert _psql.sqlstate_in(text) == sqlstate
 
 
 OK_CALL = {"error": "", "detail": "", "status": 200, "location": "", "seconds": 0.02}

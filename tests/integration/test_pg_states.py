@@ -1,0 +1,497 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The states of PostgreSQL, made for real on clusters of our own, and what may be done about each."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from pg_farm import BINARIES, PASSWORD, Cluster, seen, wait_until
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks, _pg_process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import process_facts
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+
+pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not installed, so there is no cluster to look at")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Path]:
+    """The data directory of a cluster as initdb leaves it, to be copied: five times faster than to make one."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-template-"))
+    cluster = Cluster(folder).create()
+    yield cluster.data
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def make(template: Path) -> t.Iterator[t.Callable[..., Cluster]]:
+    made: list[Cluster] = []
+
+    def new(place: Path | None = None, **settings: t.Any) -> Cluster:
+        folder = Path(tempfile.mkdtemp(prefix="pg-test-"))
+        made.append(Cluster(folder, **settings).copied(template, place))
+        return made[-1]
+
+    yield new
+    for cluster in made:
+        cluster.end()
+        shutil.rmtree(cluster.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(make: t.Callable[..., Cluster]) -> Cluster:
+    return make().start()
+
+
+@pytest.fixture
+def down(cluster: Cluster) -> Cluster:
+    """A cluster that was killed."""
+    cluster.kill()
+    return cluster
+
+
+def test_a_healthy_cluster_is_accepting_and_looking_changes_nothing(cluster: Cluster) -> None:
+    cluster.sql("CREATE TABLE t AS SELECT 1 AS i; CHECKPOINT")
+    before = (cluster.sql("SELECT pg_current_wal_lsn()"), cluster.log.read_text())
+    result = cluster.look(passes=3, interval=0.02)
+    assert seen(result) == ("accepting", "well", [])
+    assert (result["proven"], result["passes"]) == (True, 3)
+    assert result["identity"]["pid"] == cluster.postmaster
+    assert result["identity"]["system_identifier"] == cluster.sql("SELECT system_identifier FROM pg_control_system()")
+    assert result["identity"]["role"] == "primary"
+    facts = result["facts"]
+    assert facts["connection"] == "accepting"
+    assert facts["lock_file"]["verdict"] == "live"
+    assert facts["connections"]["limit"] == 20
+    assert facts["checksums"] == {"on": False, "failures": None}
+    assert facts["top_queries"]["there"] is False
+    assert facts["not_seen"] == {}
+    assert (cluster.sql("SELECT pg_current_wal_lsn()"), cluster.log.read_text()) == before
+
+
+def test_it_is_reached_over_tcp_by_a_password(cluster: Cluster, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(PASSWORD + "\n")
+    secret.chmod(0o600)
+    assert seen(cluster.look(host="127.0.0.1", password_file=str(secret))) == ("accepting", "well", [])
+    secret.write_text("wrong-horse")
+    result = cluster.look(host="127.0.0.1", password_file=str(secret))
+    assert seen(result) == ("auth", "unknown", [])
+    assert "wrong-horse" not in json.dumps(result)
+
+
+def test_a_killed_cluster_is_crashed_and_a_stopped_one_clean(cluster: Cluster) -> None:
+    identifier = cluster.look()["identity"]["system_identifier"]
+    cluster.kill()
+    result = cluster.look()
+    assert seen(result) == ("down_crashed", "sick", ["start"])
+    assert result["identity"]["system_identifier"] == identifier
+    assert result["facts"]["lock_file"]["verdict"] == "dead"
+    cluster.start().stop()
+    assert seen(cluster.look()) == ("down_clean", "sick", ["start"])
+    assert seen(cluster.look(expected_identity={"system_identifier": "1"})) == ("down_clean", "sick", [])
+
+
+def test_silence_seen_from_the_controller_proves_nothing(down: Cluster) -> None:
+    assert seen(down.look(host="127.0.0.1", stands_on="controller"))[1:] == ("unknown", [])
+
+
+def test_a_stopped_postmaster_is_hung(cluster: Cluster) -> None:
+    os.kill(cluster.postmaster, signal.SIGSTOP)
+    begun = time.monotonic()
+    result = cluster.look(probe_timeout=0.5)
+    assert time.monotonic() - begun < 5
+    assert seen(result) == ("hung", "sick", ["continue", "restart"])
+    os.kill(cluster.postmaster, signal.SIGCONT)
+    assert seen(cluster.look()) == ("accepting", "well", [])
+
+
+def test_backends_that_outlive_their_postmaster_are_named(cluster: Cluster) -> None:
+    # A backend that does not look at its socket or latch notices nothing: it is stopped as a stuck one would be.
+    [held] = cluster.hold(1)
+    backend = int(cluster.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"))
+    os.kill(backend, signal.SIGSTOP)
+    os.kill(cluster.postmaster, signal.SIGKILL)
+    wait_until(lambda: cluster.processes == [backend])
+    result = cluster.look()
+    assert seen(result) == ("down_orphans", "sick", ["end_orphans", "start"])
+    assert [one["pid"] for one in result["facts"]["orphans"]] == [backend]
+    held.close()
+
+
+def test_a_lock_file_that_names_a_living_stranger_is_proven_stale(down: Cluster) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        lines = (down.data / "postmaster.pid").read_text().splitlines(keepends=True)
+        (down.data / "postmaster.pid").write_text("".join([f"{stranger.pid}\n", *lines[1:2], "1700000000\n", *lines[3:]]))
+        result = down.look()
+        assert seen(result) == ("pid_stale", "sick", ["move_pid_aside", "start"])
+        assert result["facts"]["lock_file"]["holder"]["program"] == "sleep"
+        # The same start time leaves a doubt: nothing is proven then.
+        started = process_facts(stranger.pid)["started_at"]
+        (down.data / "postmaster.pid").write_text("".join([f"{stranger.pid}\n", *lines[1:2], f"{int(started)}\n", *lines[3:]]))
+        assert seen(down.look()) == ("pid_in_doubt", "sick", [])
+        stranger.kill()
+
+
+def test_the_lock_file_of_a_living_cluster_is_never_stale_whatever_it_says(cluster: Cluster) -> None:
+    path, pid = cluster.data / "postmaster.pid", cluster.postmaster
+    text = path.read_text()
+    path.write_text(text.replace(str(pid), "1", 1))
+    result = cluster.look()
+    assert result["facts"]["lock_file"]["verdict"] == "doubt"
+    assert result["facts"]["process"]["pid"] == pid
+    path.write_text(text)
+
+
+def test_a_server_without_its_lock_file_is_told_before_it_ends_by_itself(cluster: Cluster) -> None:
+    (cluster.data / "postmaster.pid").rename(cluster.folder / "away")
+    assert seen(cluster.look()) == ("lock_file_gone", "sick", ["restart"])
+    (cluster.folder / "away").rename(cluster.data / "postmaster.pid")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("frobnicate = on", "unrecognized configuration parameter"),
+        ("shared_buffers = 'banana'", "invalid value"),
+        ("port = = 1", "syntax error"),
+    ],
+)
+def test_a_broken_configuration_is_named_by_its_line(down: Cluster, line: str, text: str) -> None:
+    with down.config.open("a") as file:
+        file.write(line + "\n")
+    result = down.look()
+    assert seen(result) == ("down_bad_config", "sick", ["restore_config", "start"])
+    fault = result["facts"]["config"]
+    assert (fault["file"], fault["line"]) == (str(down.config), len(down.config.read_text().splitlines()))
+    assert text in fault["text"]
+
+
+def test_a_broken_line_about_who_may_log_in_is_told_by_the_start_that_failed(down: Cluster) -> None:
+    hba = down.data / "pg_hba.conf"
+    good = hba.read_text()
+    hba.write_text(good + "host all all 127.0.0.1/32 bogus\n")
+    down.start_refused()
+    fault = down.look()["facts"]["config"]
+    assert (fault["file"], fault["line"]) == (str(hba), len(good.splitlines()) + 1)
+    hba.write_text(good)
+    assert seen(down.look()) == ("down_crashed", "sick", ["start"])
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o500, 0o000])
+def test_a_wrong_mode_of_the_data_directory_is_named(down: Cluster, mode: int) -> None:
+    down.data.chmod(mode)
+    result = down.look()
+    down.data.chmod(0o700)
+    assert seen(result) == ("down_permission", "sick", ["fix_permission", "start"])
+    assert result["facts"]["access"]["wrong"][0]["mode"] == f"{mode:04o}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_wrong_owner_is_named(down: Cluster) -> None:
+    os.chown(down.data / "global/pg_control", 0, 0)
+    result = down.look()
+    assert seen(result) == ("down_permission", "sick", ["fix_permission", "start"])
+    assert result["facts"]["access"]["wrong"] == [
+        {"path": str(down.data / "global/pg_control"), "mode": "0600", "owner": 0, "group": 0, "problem": "its owner is 0"}
+    ]
+
+
+def test_wal_that_recovery_needs_and_does_not_find_is_named(make: t.Callable[..., Cluster]) -> None:
+    cluster = make(checkpoint_timeout="1h").start()
+    cluster.sql("CHECKPOINT; CREATE TABLE t (i int); SELECT pg_switch_wal(); INSERT INTO t VALUES (1); SELECT pg_switch_wal()")
+    cluster.sql("INSERT INTO t VALUES (2)")
+    cluster.kill()
+    segments = sorted(path for path in (cluster.data / "pg_wal").iterdir() if path.is_file())
+    assert seen(cluster.look()) == ("down_crashed", "sick", ["start"])
+    # A gap in the middle: PostgreSQL itself would end its recovery there, and say nothing.
+    segments[1].rename(cluster.folder / "away")
+    result = cluster.look()
+    assert seen(result) == ("down_no_wal", "sick", [])
+    assert segments[1].name in result["findings"][0]["text"]
+    (cluster.folder / "away").rename(segments[1])
+    segments[0].rename(cluster.folder / "away")
+    result = cluster.look()
+    assert seen(result) == ("down_no_wal", "sick", [])
+    assert segments[0].name in result["findings"][0]["text"]
+
+
+def test_a_damaged_control_file_is_named(down: Cluster) -> None:
+    control = down.data / "global/pg_control"
+    good = control.read_bytes()
+    for damaged in (good[:100] + b"\xff" * 4 + good[104:], b""):
+        control.write_bytes(damaged)
+        assert seen(down.look()) == ("down_bad_control", "sick", [])
+    control.unlink()
+    assert seen(down.look()) == ("down_bad_control", "sick", [])
+
+
+def test_an_emptied_data_directory_is_named(down: Cluster) -> None:
+    shutil.rmtree(down.data / "base")
+    assert seen(down.look()) == ("down_data_missing", "sick", [])
+    for path in down.data.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert seen(down.look()) == ("down_data_missing", "sick", [])
+    down.data.rmdir()
+    assert seen(down.look()) == ("down_data_missing", "sick", [])
+
+
+def test_a_full_disk_is_named(make: t.Callable[..., Cluster], small_disk: Path) -> None:
+    cluster = make(place=small_disk).start()
+    cluster.kill()
+    filler = small_disk / "filler"
+    fill(filler)
+    result = cluster.look()
+    assert seen(result) == ("down_disk_full", "sick", ["make_room", "start"])
+    filler.unlink()
+    assert seen(cluster.look()) == ("down_crashed", "sick", ["start"])
+
+
+def fill(path: Path) -> None:
+    """Write a file until its disk has no room."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 65536)
+
+
+@pytest.fixture
+def small_disk() -> t.Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="pg-small-"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m,mode=0755", "tmpfs", str(folder)], capture_output=True, check=False)
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip("no small disk can be mounted here: " + mounted.stderr.decode().strip()[:100])
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    folder.rmdir()
+
+
+def test_recovery_after_a_crash_is_waited_for_as_long_as_it_goes_on(make: t.Callable[..., Cluster]) -> None:
+    cluster = make(checkpoint_timeout="1h", max_wal_size="4GB").start()
+    cluster.sql("CREATE TABLE t (i int, s text); INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 200000) g; CHECKPOINT")
+    cluster.sql("UPDATE t SET i = i + 1; UPDATE t SET i = i + 1")
+    cluster.kill()
+    cluster.start(wait=False)
+    states = []
+
+    def arrived() -> bool:
+        result = cluster.look()
+        states.append(result["state"])
+        assert result["health"] != "sick" or result["state"].startswith("down"), result["say"]
+        return bool(result["state"] == "accepting")
+
+    wait_until(arrived, 90)
+    assert set(states) <= {"down_crashed", "crash_recovery", "rejecting", "accepting"}
+    assert "crash_recovery" in states or "rejecting" in states
+
+
+def test_recovery_that_stands_still_is_told_and_not_interrupted(make: t.Callable[..., Cluster]) -> None:
+    cluster = make(checkpoint_timeout="1h", max_wal_size="4GB").start()
+    cluster.sql("CREATE TABLE t (i int, s text); INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 300000) g")
+    cluster.kill()
+    cluster.start(wait=False)
+
+    def startup() -> int:
+        found = _pg_process.load_processes(str(cluster.data))["startup"]
+        return int(found["pid"]) if found.get("segment") else 0
+
+    pid = wait_until(startup)
+    os.kill(pid, signal.SIGSTOP)
+    cluster.look()
+    wait_until(lambda: cluster.look(max_redo_still_seconds=0.3)["state"] == "recovery_stuck")
+    assert seen(cluster.look(max_redo_still_seconds=0.3)) == ("recovery_stuck", "sick", [])
+    assert seen(cluster.look(max_redo_still_seconds=600)) == ("crash_recovery", "unknown", ["wait"])
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: cluster.look()["state"] == "accepting", 90)
+
+
+def test_no_connection_left_is_told(cluster: Cluster) -> None:
+    held = cluster.hold(20)
+    wait_until(lambda: seen(cluster.look()) == ("too_many_connections", "sick", []))
+    for sock in held:
+        sock.close()
+    wait_until(lambda: seen(cluster.look()) == ("accepting", "well", []))
+
+
+def test_connections_over_the_share_are_counted(cluster: Cluster) -> None:
+    held = cluster.hold(15)
+    result = cluster.look(max_connections_share=0.8)
+    assert seen(result) == ("too_many_connections", "sick", [])
+    assert (result["facts"]["connections"]["used"], result["facts"]["connections"]["reserved"]) == (16, 3)
+    for sock in held:
+        sock.close()
+
+
+def test_a_blocker_is_named_without_what_its_query_is_about(cluster: Cluster) -> None:
+    cluster.sql("CREATE TABLE t (i int, s text); INSERT INTO t VALUES (1, 'a')")
+    blocker = cluster.session("BEGIN; UPDATE t SET s = 'very-private-word' WHERE i = 1;")
+    wait_until(lambda: cluster.look()["facts"]["connections"]["idle_in_transaction"] == 1)
+    waiter = cluster.session("UPDATE t SET s = 'another-private-word' WHERE i = 1;")
+    result = wait_until(lambda: (found := cluster.look(max_block_seconds=0.5, max_query_seconds=0.2))["state"] == "blocked" and found)
+    for session in (blocker, waiter):
+        session.kill()
+        session.wait()
+    assert seen(result) == ("blocked", "sick", [])
+    [root] = result["facts"]["locks"]["roots"]
+    assert root["blocked_count"] == 1
+    assert result["facts"]["sessions"]["long"][0]["query"] == "UPDATE t SET s = ? WHERE i = ?"
+    assert result["facts"]["sessions"]["idle_in_transaction"]
+    assert result["table"]
+    assert "private-word" not in json.dumps(result)
+
+
+def test_an_old_prepared_transaction_is_named(cluster: Cluster) -> None:
+    cluster.sql("CREATE TABLE t (i int); BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'payment-7'")
+    assert seen(cluster.look()) == ("accepting", "well", [])
+    result = cluster.look(max_prepared_seconds=0.0)
+    assert seen(result) == ("prepared", "sick", [])
+    assert result["facts"]["prepared"][0]["gid"] == "payment-7"
+
+
+def test_known_answers_are_compared_without_leaving_the_server(cluster: Cluster) -> None:
+    cluster.sql("CREATE DATABASE other")
+    cluster.sql("CREATE TABLE t AS SELECT 'secret-' || g AS s FROM generate_series(1, 2) g", "other")
+    rows = {"database": "other", "query": "SELECT s FROM t ORDER BY s;"}
+    right = [{"query": "SELECT 40 + 2 AS a, 1 AS b", "expect": "42"}, {**rows, "expect": "secret-1\nsecret-2"}]
+    digest = {**rows, "sha256": hashlib.sha256(b"secret-1\nsecret-2").hexdigest()}
+    assert seen(cluster.look(known_answers=[*right, digest])) == ("accepting", "well", [])
+    result = cluster.look(known_answers=[*right, {**rows, "expect": "secret-1"}])
+    assert seen(result) == ("up_corrupt", "sick", ["scope"])
+    assert result["facts"]["known_answers"][2]["right"] is False
+    assert "secret-2" not in json.dumps(result)
+    gone = cluster.look(known_answers=[{"query": "SELECT s FROM t", "expect": "x"}])
+    assert seen(gone) == ("up_corrupt", "sick", ["scope"])
+    odd = cluster.look(known_answers=[{"query": "SELECT 1 / 0", "expect": "x"}])
+    assert seen(odd)[1:] == ("unknown", [])
+    with pytest.raises(StepError, match="backslash"):
+        cluster.look(known_answers=[{"query": "SELECT 1 \\! touch /tmp/x", "expect": "1"}])
+
+
+def test_audit_rows_are_counted_only_where_a_table_is_named(cluster: Cluster) -> None:
+    cluster.sql('CREATE SCHEMA a; CREATE TABLE a."Log" ("timestamp" timestamptz)')
+    audit = {"table": "a.Log", "column": "timestamp", "within_minutes": 60}
+    assert seen(cluster.look(audit=audit)) == ("audit_gap", "sick", [])
+    cluster.sql("INSERT INTO a.\"Log\" VALUES (now() - interval '2 hours'), (now() - interval '5 minutes')")
+    assert cluster.look(audit=audit)["facts"]["audit"]["rows"] == 1
+    assert seen(cluster.look(audit=audit)) == ("accepting", "well", [])
+    assert seen(cluster.look(audit=dict(audit, table='a."; DROP TABLE a."Log')))[1] == "unknown"
+    assert cluster.look(audit=audit)["facts"]["audit"]["rows"] == 1
+
+
+def test_an_archiver_that_fails_is_told_with_its_backlog(make: t.Callable[..., Cluster]) -> None:
+    cluster = make(archive_mode="on", archive_command="false").start()
+    cluster.sql("CREATE TABLE t (i int); SELECT pg_switch_wal()")
+    result = wait_until(lambda: (found := cluster.look())["state"] == "archiver_failing" and found)
+    assert seen(result) == ("archiver_failing", "sick", [])
+    assert result["facts"]["archiver"]["waiting"] >= 1
+    cluster.sql("ALTER SYSTEM SET archive_command = 'true'")
+    cluster.sql("SELECT pg_reload_conf()")
+    wait_until(lambda: cluster.look()["state"] == "accepting")
+
+
+def test_a_slot_that_nobody_reads_and_a_disk_that_fills_are_told_together(cluster: Cluster) -> None:
+    cluster.sql("SELECT pg_create_physical_replication_slot('forgotten', true)")
+    cluster.sql("CREATE TABLE t (i int); SELECT pg_switch_wal(); INSERT INTO t VALUES (1)")
+    result = cluster.look(max_slot_bytes=1)
+    assert seen(result) == ("accepting", "well", [])
+    assert any("forgotten" in line for line in result["say"])
+    full = cluster.look(max_disk_share=0.0)
+    assert seen(full) == ("wal_filling", "sick", [])
+
+
+def test_an_old_database_is_told_before_it_stops_writing(cluster: Cluster) -> None:
+    result = cluster.look(max_xid_age=1)
+    assert seen(result) == ("wraparound", "sick", [])
+    assert result["facts"]["xid_age"] > 1
+
+
+def test_top_queries_come_from_the_extension_without_literals(make: t.Callable[..., Cluster]) -> None:
+    cluster = make(shared_preload_libraries="pg_stat_statements").start()
+    cluster.sql("CREATE SCHEMA stats; CREATE EXTENSION pg_stat_statements SCHEMA stats; SELECT 'hidden-word', pg_sleep(0.1)")
+    cluster.sql("COMMENT ON SCHEMA stats IS 'hidden-word'")
+    result = cluster.look()
+    assert any("pg_sleep" in row["query"] for row in result["facts"]["top_queries"]["queries"])
+    assert len(result["facts"]["top_queries"]["queries"]) <= 10
+    assert "hidden-word" not in json.dumps(result)
+
+
+def test_a_damaged_page_is_told_with_and_without_checksums(make: t.Callable[..., Cluster]) -> None:
+    cluster = make()
+    cluster.run("pg_checksums", "--enable", "-D", str(cluster.data))
+    cluster.start()
+    cluster.sql("CREATE TABLE t AS SELECT g AS i, repeat('x', 100) AS s FROM generate_series(1, 1000) g; CHECKPOINT")
+    file = cluster.data / cluster.sql("SELECT pg_relation_filepath('t')")
+    cluster.stop()
+    data = bytearray(file.read_bytes())
+    data[8192 * 2 + 4000 : 8192 * 2 + 4004] = b"\xde\xad\xbe\xef"
+    file.write_bytes(data)
+    cluster.start()
+    result = cluster.look(known_answers=[{"query": "SELECT count(*) FROM t", "expect": "1000"}])
+    assert seen(result) == ("up_corrupt", "sick", ["scope"])
+    again = wait_until(lambda: (found := cluster.look())["facts"]["checksums"]["failures"] and found)
+    assert seen(again) == ("up_corrupt", "sick", ["scope"])
+    assert again["facts"]["checksums"]["on"] is True
+
+
+def test_a_standby_is_well_in_its_place_and_never_to_be_promoted(make: t.Callable[..., Cluster]) -> None:
+    primary = make().start()
+    standby = make()
+    shutil.rmtree(standby.data)
+    primary.run(
+        "pg_basebackup", "-h", str(primary.folder), "-p", str(primary.port), "-U", "soma", "-D", str(standby.data), "-R", "-c", "fast"
+    )
+    with standby.config.open("a") as file:
+        file.write(f"port = {standby.port}\nunix_socket_directories = '{standby.folder}'\n")
+    standby.start()
+    wait_until(lambda: seen(standby.look()) == ("standby", "well", []))
+    assert seen(standby.look(expected_role="standby")) == ("standby", "well", [])
+    assert seen(standby.look(expected_role="primary")) == ("wrong_role", "sick", [])
+    assert seen(primary.look(expected_role="standby")) == ("wrong_role", "sick", [])
+    assert primary.look()["facts"]["replication"]["senders"][0]["state"] == "streaming"
+    primary.stop("immediate")
+    wait_until(lambda: seen(standby.look()) == ("standby_lagging", "sick", []))
+    standby.stop()
+    result = standby.look()
+    assert (result["state"], result["facts"]["role"]) == ("down_clean", "standby")
+
+
+def test_debians_wrapper_is_not_taken_for_the_cluster(down: Cluster) -> None:
+    wrapper = {
+        "manager": "systemd", "name": "postgresql", "state": "unknown", "exists": True, "reachable": True, "pid": 0,
+        "detail": "active (exited): it has no process; name the unit that has one",
+    }  # fmt: skip
+    result = down.look(service=wrapper)
+    assert seen(result) == ("", "unknown", [])
+    assert "name the unit that has one" in result["say"][0]
+
+
+def test_a_cluster_that_is_not_the_services_is_not_acted_on(cluster: Cluster) -> None:
+    other = {"manager": "systemd", "name": "postgresql@15-other", "state": "stopped", "exists": True, "reachable": True, "pid": 0}
+    os.kill(cluster.postmaster, signal.SIGSTOP)
+    result = cluster.look(service=other, probe_timeout=0.5)
+    os.kill(cluster.postmaster, signal.SIGCONT)
+    assert seen(result) == ("hung", "sick", [])
+    assert result["facts"]["identity_mismatch"] is True
+
+
+def test_the_check_kind_has_the_same_eyes_when_asked_to_look_deep(cluster: Cluster) -> None:
+    given = {"kind": "postgresql", "deep": True, "data_dir": str(cluster.data), "timeout": 10, **cluster.reach}
+    [result] = _checks.run_checks(_checks.validated([given], 3), "target")
+    assert (result["state"], result["health"]) == ("accepting", "well")
+    assert result["identity"]["pid"] == cluster.postmaster
+    cluster.kill()
+    [result] = _checks.run_checks(_checks.validated([given], 3), "target")
+    assert (result["state"], result["actions"]) == ("down_crashed", ["start"])
