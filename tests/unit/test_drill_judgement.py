@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "roles/drill/files"))
 
-from somabrain_drill import drill, families, faults, judge, runs, table  # noqa: E402
+from somabrain_drill import downtime, drill, families, faults, judge, runs, table  # noqa: E402
 from somabrain_drill.errors import DrillError  # noqa: E402
 
 COUNTED = {"acknowledged": 1000, "missing": 0, "wrong": 0, "resurrected": 0}
@@ -35,9 +36,9 @@ def fault(loss: str = "none", **turn: t.Any) -> faults.Fault:
     return faults.Fault("some_fault", "redis", "it holds", (faults.Turn(**given),), loss=loss)
 
 
-def seen(one: faults.Fault, *given: runs.Ran, same: bool = True, **more: t.Any) -> judge.Seen:
+def seen(one: faults.Fault, *given: runs.Ran, same: bool = True, cost: float = 0.0, **more: t.Any) -> judge.Seen:
     base: dict[str, t.Any] = {"losses": COUNTED, "begun": sum(len(run.acts) for run in given), **more}
-    return judge.Seen(one, [runs.Turned(one.runs[0], list(given), same)] if given else [], **base)
+    return judge.Seen(one, [runs.Turned(one.runs[0], list(given), same, cost)] if given else [], **base)
 
 
 STARTED = ran("recovered", acts=("start",))
@@ -73,6 +74,8 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "a refusal": (seen(REFUSED, ran("refused", 2, "data_damaged"), losses=None), ""),
     "another reason": (seen(REFUSED, ran("refused", 2, "no_room"), losses=None), "expected data_damaged"),
     "a refusal that touched": (seen(REFUSED, ran("refused", 2, "data_damaged"), same=False, losses=None), "changed something"),
+    "a refusal that cost an answer": (seen(REFUSED, ran("refused", 2, "data_damaged"), cost=0.3, losses=None), "for 0.3 s nobody"),
+    "a recovery that cost answers": (seen(fault(), STARTED, cost=2.5), ""),
     "a changed decoy": (seen(fault(), STARTED, decoy_same=False), "decoy"),
     "a rehearsal that changed": (seen(fault(), STARTED, rehearsal=(ran("rehearsed"), False)), "check mode changed"),
     "a rehearsal that acted": (seen(fault(), STARTED, rehearsal=(ran("recovered", acts=("start",)), True)), "check mode ended recovered"),
@@ -135,9 +138,17 @@ def test_every_family_that_a_fault_may_name_has_its_scene() -> None:
     assert set(families.FAMILIES) == faults.FAMILIES
 
 
+def test_a_client_counts_only_the_time_without_an_answer() -> None:
+    told = iter([True, True, False, False, False, True])
+    with downtime.Client(lambda: next(told, True)) as client:
+        time.sleep(0.6)
+    assert client.up_before
+    assert 0.1 <= client.seconds <= 0.4
+
+
 def test_no_line_of_the_table_is_wider_than_the_screen() -> None:
     name, why = "redis_" + "x" * 40, ("why " * 60, "\x1b[31m")
-    result = drill.Result(name, "FAILED", "recovered_with_loss", 123456, 1234567, 123456, False, 1234.5, why)
+    result = drill.Result(name, "FAILED", "recovered_with_loss", 123456, 1234567, 123456, False, 1234.5, 123.4, why)
     lines = [*table.header(), *table.row(result), *table.footer([result], 99)]
     assert max(len(line) for line in lines) <= 100
     assert "\x1b" not in "".join(lines)

@@ -13,12 +13,12 @@ import time
 import typing as t
 from pathlib import Path
 
-from . import sshd
+from . import downtime, sshd
 from .errors import DrillError, Skipped
 from .families import FAMILIES, Family, Place
 from .faults import Fault
 from .judge import WELL, Seen, declared, judge
-from .runs import Player, Turned
+from .runs import ROOT, Player, Turned
 from .scene import Scene
 from .steps import inject
 from .writers import Writers
@@ -36,6 +36,7 @@ class Result:
     declared: t.Optional[int] = None
     exact: bool = True
     seconds: float = 0.0
+    down: t.Optional[float] = None
     why: t.Tuple[str, ...] = ()
     at: float = 0.0
 
@@ -58,11 +59,14 @@ def hold(place: Place, fault: Fault, work: Path, ports: t.Callable[[], int]) -> 
     verdict = "FAILED" if wrong else "held"
     line = Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told)
     exact = not told or bool((seen.last.outcome.get("loss") or {}).get("exact"))
-    return dataclasses.replace(line, exact=exact, seconds=seen.seconds, why=tuple(wrong), at=begun)
+    return dataclasses.replace(line, exact=exact, seconds=seen.seconds, down=seen.down, why=tuple(wrong), at=begun)
 
 
 def lack(place: Place, fault: Fault) -> None:
     """Raise Skipped with the reason when this machine or target has not what the fault needs."""
+    playbook = fault.playbook or FAMILIES[fault.family].playbook
+    if not (ROOT / f"playbooks/{playbook}.yml").exists():
+        raise Skipped(f"there is no playbook {playbook} yet")
     here = {
         "root": (os.geteuid() == 0, "only root can do this to a data directory"),
         "small_disk": (os.geteuid() == 0, "only root can mount a small disk"),
@@ -70,9 +74,11 @@ def lack(place: Place, fault: Fault) -> None:
         "sshd": (sshd.program() is not None, "no sshd is installed here"),
         "su": (os.geteuid() == 0 and shutil.which("su") is not None, "needs root and su, to become another user without sudo"),
         "no_sudo": (shutil.which("sudo") is None, "sudo is installed here, so it cannot be missing"),
+        "pgbackrest": (shutil.which("pgbackrest") is not None, "no pgbackrest is installed here"),
+        "systemd": (not place.lab_dir and Path("/run/systemd/system").exists(), "needs units of systemd, which the lab has none of"),
         "sentinel": (shutil.which("redis-sentinel") is not None, "no redis-sentinel is installed here"),
     }
-    for need in sorted(fault.needs):
+    for need in sorted(fault.needs | ({"pgbackrest"} if fault.backups else set())):
         if not here[need][0]:
             raise Skipped(here[need][1])
 
@@ -96,7 +102,7 @@ def play(scene: Scene, fault: Fault, family: Family) -> Seen:
                     seen.rehearsal = player.rehearse(turn)
             seen.turns.append(_turn(player, fault, turn, writers, seen))
         seen.begun = player.journal("begin")
-        if seen.last.word in WELL:
+        if seen.last.word in WELL and fault.again:
             with quiet(writers):
                 seen.again = _again(player)
     seen.losses = None if fault.loss == "untouched" else _count(scene)
@@ -107,10 +113,12 @@ def play(scene: Scene, fault: Fault, family: Family) -> Seen:
 def _turn(player: Player, fault: Fault, turn: t.Any, writers: t.Optional[Writers], seen: Seen) -> Turned:
     """Take one turn; where it has to change nothing the writers hold still, so that nobody else does either."""
     still = turn.unchanged or fault.loss == "untouched"
-    with quiet(writers if still else None):
+    with quiet(writers if still else None), downtime.Client(player.target.answers) as client:
         begun = time.monotonic()
         turned = player.turn(turn)
         seen.seconds += time.monotonic() - begun
+    seen.down = (seen.down or 0.0) + client.seconds
+    turned.cost = client.seconds if client.up_before else 0.0
     return turned
 
 

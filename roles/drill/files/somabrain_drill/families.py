@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
-from . import redis
+from . import postgres, redis
 from .errors import DrillError
 from .scene import Scene
 from .steps import Words
@@ -53,4 +53,9 @@ class Family:
 REDIS = Family(
     "redis", "recover_redis", redis.target.Target, redis.scene.Scene, redis.steps.WORDS, redis.writers.Ledger.away, redis.target.of_lab
 )
-FAMILIES: t.Mapping[str, Family] = {"redis": REDIS, "control": REDIS}
+POSTGRES = Family(
+    "postgresql", "recover_database", postgres.target.Target, postgres.scene.Scene, postgres.steps.WORDS, postgres.writers.Ledger.away,
+    postgres.target.of_lab,
+)  # fmt: skip
+BACKUP = dataclasses.replace(POSTGRES, playbook="restore_database")
+FAMILIES: t.Mapping[str, Family] = {"redis": REDIS, "control": REDIS, "postgres": POSTGRES, "backup": BACKUP}

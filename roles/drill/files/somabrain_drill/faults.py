@@ -18,8 +18,8 @@ OUTCOMES = frozenset(
 )
 LOSS = frozenset({"none", "declared", "untouched"})
 # Each has its line in families.py.
-FAMILIES = frozenset({"redis", "control"})
-NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "sentinel"})
+FAMILIES = frozenset({"redis", "control", "postgres", "backup"})
+NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "sentinel", "pgbackrest", "systemd"})
 APPROVALS = frozenset({"", "given", "altered"})
 Step = t.Dict[str, t.Any]
 
@@ -58,6 +58,9 @@ class Fault:
     approve: bool = False
     replica: bool = False
     writers: bool = True
+    backups: bool = False
+    checksums: t.Optional[bool] = None
+    again: bool = True
     rehearse: bool = True
     slow: bool = False
     kept_share: float = 0.0

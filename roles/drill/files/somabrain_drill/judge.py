@@ -27,6 +27,7 @@ class Seen:
     decoy_same: bool = True
     begun: int = 0
     seconds: float = 0.0
+    down: t.Optional[float] = None
 
     @property
     def last(self) -> Ran:
@@ -70,6 +71,8 @@ def _turn(turned: Turned, number: int) -> list[str]:
         wrong.append(f"run {number} gave the reason {last.reason or 'none'}, expected {turn.code}")
     if last.word in WELL and last.code != 0 or last.word not in (*WELL, "rehearsed") and last.code == 0:
         wrong.append(f"run {number} ended {last.word} with exit code {last.code}")
+    if last.word == "refused" and turned.cost:
+        wrong.append(f"run {number} refused, and for {turned.cost:.1f} s nobody got an answer that got one before")
     if turn.unchanged and not turned.same:
         wrong.append(f"run {number} changed data, configuration or process")
     return wrong

@@ -66,6 +66,8 @@ class Turned:
     turn: Turn
     ran: list[Ran]
     same: t.Optional[bool]
+    # Seconds in which a server that was up before gave no answer.
+    cost: float = 0.0
 
     @property
     def last(self) -> Ran:

@@ -80,6 +80,11 @@ class Scene:
         """Close what steps hold open."""
 
     @property
+    def small(self) -> Path:
+        """Where the small disk is mounted in a fault that needs one."""
+        return self.target.data_dir
+
+    @property
     def decoy(self) -> t.Any:
         return self.servers["decoy"]
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -46,6 +47,17 @@ def prove(scene: Scene, _given: t.Any) -> None:
     word = scene.prove()
     if word != "nothing_to_do":
         raise DrillError(f"the run before the fault ended {word}, expected nothing_to_do")
+
+
+def write_until_refused(scene: Scene, size: t.Any) -> None:
+    """write_until_refused: SIZE: one key after the other until no more are taken."""
+    for _turn in range(5000):
+        before = len(scene.ledger.expected)
+        with contextlib.suppress(*scene.ledger.away):
+            scene.ledger.write(3, int(size))
+        if len(scene.ledger.expected) < before + 3:
+            return
+    raise DrillError("every write is taken")
 
 
 def kill(scene: Scene, _given: t.Any) -> None:
@@ -125,8 +137,9 @@ def close_directory(scene: Scene, _given: t.Any) -> None:
 def fill_disk(scene: Scene, given: t.Any) -> None:
     """fill_disk: {free}: a file named ballast takes all of the small disk but so many bytes."""
     free = int((given or {}).get("free", 0))
-    facts = os.statvfs(scene.target.data_dir)
-    with (scene.target.data_dir / "ballast").open("wb", buffering=0) as file:
+    folder = scene.small
+    facts = os.statvfs(folder)
+    with (folder / "ballast").open("wb", buffering=0) as file:
         left = facts.f_bavail * facts.f_frsize - free
         try:
             while left > 0:
@@ -160,6 +173,6 @@ WORDS: Words = {
     step.__name__: step
     for step in (
         close_directory, configure, cut, damage, fill_disk, freeze, kill, lease, password, prove, remove, sleep, ssh, start, starts,
-        truncate, write,
+        truncate, write, write_until_refused,
     )
 }  # fmt: skip

@@ -13,11 +13,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 from .drill import Result
 
 WIDTH = 100
-ROW = "{:<32} {:<20} {:>13} {:>8} {:>8}  {}"
+ROW = "{:<35} {:<19} {:>12} {:>8} {:>7} {:>5}  {}"
 
 
 def header() -> list[str]:
-    return [ROW.format("fault", "outcome", "lost of ack.", "declared", "seconds", "verdict"), "-" * WIDTH]
+    return [ROW.format("fault", "outcome", "lost of ack.", "declared", "seconds", "down", "verdict"), "-" * WIDTH]
 
 
 def row(result: Result) -> list[str]:
@@ -25,7 +25,8 @@ def row(result: Result) -> list[str]:
     lost = "-" if result.lost is None else f"{result.lost} of {result.acknowledged}"
     told = "-" if result.declared is None else told_loss(result)
     seconds = f"{result.seconds:.1f}" if result.seconds else "-"
-    line = ROW.format(result.fault, result.outcome, lost, told, seconds, result.verdict)[:WIDTH]
+    down = "-" if result.down is None else f"{result.down:.1f}"
+    line = ROW.format(result.fault, result.outcome, lost, told, seconds, down, result.verdict)[:WIDTH]
     folded = [part for why in result.why for part in textwrap.wrap(one_line(why, 400), WIDTH - 6)]
     return [line, *("    " + part for part in folded)]
 
@@ -51,4 +52,5 @@ def sentence(result: Result) -> str:
     if result.outcome == "-":
         return f"{result.fault} {result.verdict}: {why}"
     lost = "nothing changed" if result.lost is None else f"lost {result.lost} of {result.acknowledged}, declared {told_loss(result)}"
-    return f"{result.fault} {result.verdict}: {result.outcome} in {result.seconds:.1f} s, {lost}" + (f": {why}" if why else "")
+    down = "" if result.down is None else f", {result.down:.1f} s without an answer"
+    return f"{result.fault} {result.verdict}: {result.outcome} in {result.seconds:.1f} s{down}, {lost}" + (f": {why}" if why else "")

@@ -21,17 +21,6 @@ from .scene import Scene
 from .target import refused
 
 
-def write_until_refused(scene: Scene, size: t.Any) -> None:
-    """write_until_refused: SIZE: one key after the other until Redis takes no more."""
-    for _turn in range(5000):
-        before = len(scene.ledger.expected)
-        with contextlib.suppress(RespError):
-            scene.ledger.write(3, int(size))
-        if len(scene.ledger.expected) < before + 3:
-            return
-    raise DrillError("Redis takes every write")
-
-
 def ask(scene: Scene, words: t.Any) -> None:
     """ask: [WORD, ...]: one command that has to be answered without an error."""
     reply = scene.target.ask(*words, seconds=30)
@@ -127,7 +116,7 @@ WORDS: steps.Words = {
     **{
         step.__name__: step
         for step in (
-            ask, end_master, follow, freeze_for_good, part_replica, rewrite, second_incremental, send, until_error, write_until_refused,
+            ask, end_master, follow, freeze_for_good, part_replica, rewrite, second_incremental, send, until_error,
         )
     },
 }  # fmt: skip
