@@ -236,7 +236,8 @@ WORDS: steps.Words = {
         step.__name__: step
         for step in (
             age, archive, backup, checkpoint_behind, damage_backup, damage_page, empty, end, expire, fill_connections, forget, hold,
-            lose_archived, lose_wal, mark, name_other, pause_standby, prepare, sql, stop, switch_until_down, tablespace, until_archiver_fails, wait_behind, wake,
+            lose_archived, lose_wal, mark, name_other, pause_standby, prepare, sql, stop, switch_until_down, tablespace,
+            until_archiver_fails, wait_behind, wake,
         )
     },
 }  # fmt: skip
