@@ -79,7 +79,8 @@ LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
 _RIGHTS = """
 SELECT current_user AS user, me.rolsuper AS superuser, pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all,
   pg_has_role('pg_signal_backend', 'USAGE') AS may_signal, current_setting('server_version_num')::int AS version,
-  pg_is_in_recovery() AS standby
+  pg_is_in_recovery() AS standby, pg_postmaster_start_time()::text AS started,
+  (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier
 FROM pg_roles AS me WHERE me.rolname = current_user
 """
 QUERIES: dict[str, Query] = {"lock_waits": Query(_WAITS), "lock_rights": Query(_RIGHTS)}

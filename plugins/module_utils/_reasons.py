@@ -34,6 +34,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "not_this_component": ("another component is sick; see the findings and run its own remedy", "{verify}"),
     "state_not_handled": ("this state has no safe automatic act; see the findings", "{history}"),
     "credentials_refused": ("correct the credentials; a restart cures no password", "{check_access}"),
+    "blocker_off_limits": ("whoever a session at the root belongs to ends it; the findings name each and why it is left alone", "{again}"),
     "data_damaged": ("nothing was started, since a start changes files; name a backup or a replica to take the data from", "{history}"),
     "data_missing": ("nothing was changed, since a save would overwrite the good file; copy the data directory away first", "{history}"),
     "no_room": ("make room, or name files that may go", "{again}"),
