@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not
 T = t.TypeVar("T")
 
 
-def until(seen: t.Callable[[], T], seconds: float = 30) -> T:
+def until(seen: t.Callable[[], t.Optional[T]], seconds: float = 30) -> T:
     """Return what *seen* returns as soon as that is true."""
     end = time.monotonic() + seconds
     while True:
