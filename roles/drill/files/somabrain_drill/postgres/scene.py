@@ -129,16 +129,18 @@ class Scene(scene.Scene):
             shutil.copy2(self.config_aside, self.target.config_file)
         copy(self.data_aside, data)
         if "small_disk" in self.fault.needs:
-            self._small(data)
+            mount_small(self.folder("small"), SMALL)
+            self.endings.append(lambda: unmount(self.small))
+            self._hand_over(self.small)
+            if not self.fault.backups:
+                self._move_wal(data)
         if self.fault.checksums is not None and self.fault.checksums != self._has_checksums():
             self.target.run(self.target.program("pg_checksums"), "--enable" if self.fault.checksums else "--disable", "-D", str(data))
 
-    def _small(self, data: Path) -> None:
-        """Put the WAL on a small disk of its own; of that of the copy only what a cluster which was shut down has a use for."""
+    def _move_wal(self, data: Path) -> None:
+        """Put the WAL on the small disk; of that of the copy only what a cluster which was shut down has a use for."""
         redo = self._controldata(data)["Latest checkpoint's REDO WAL file"]
-        wal, small = data / "pg_wal", self.folder("small")
-        mount_small(small, SMALL)
-        self.endings.append(lambda: unmount(small))
+        wal, small = data / "pg_wal", self.small
         (small / "wal/archive_status").mkdir(mode=0o700, parents=True)
         shutil.copy2(wal / redo, small / "wal" / redo)
         for path in [small, *small.rglob("*")]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from .scene import Scene
 from .target import Link
 
 PAGE = 8192
+ARRIVED = re.compile(r"[0-9A-F]{24}-[0-9a-f]{40}(\.\w+)?|[0-9A-F]{8}\.history")
 
 
 def sql(scene: Scene, given: t.Any) -> None:
@@ -84,6 +86,12 @@ def fill_connections(scene: Scene, _given: t.Any) -> None:
         for _turn in range(1000):
             session(scene, "")
         raise DrillError("PostgreSQL gives a thousand sessions")
+
+
+def read(scene: Scene, _given: t.Any) -> None:
+    """read: the application reads all rows of the drill, whatever comes of it."""
+    with contextlib.suppress(psycopg.Error), contextlib.closing(scene.target.connect(scene.target.client)) as link:
+        link.execute("SELECT count(value) FROM drill_rows")
 
 
 def stop(scene: Scene, _given: t.Any) -> None:
@@ -174,7 +182,7 @@ def backup(scene: Scene, kind: t.Any) -> None:
 def mark(scene: Scene, name: t.Any) -> None:
     """mark: NAME: <NAME> in the variables of a run is this moment, with its zone; a later transaction is archived after it."""
     time.sleep(0.05)
-    scene.marks[str(name)] = datetime.datetime.now(datetime.UTC).isoformat(sep=" ", timespec="milliseconds")
+    scene.marks[str(name)] = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     time.sleep(0.05)
     scene.ledger.write(10)
 
@@ -183,19 +191,17 @@ def archive(scene: Scene, _given: t.Any) -> None:
     """archive: the current WAL file is closed and has arrived in the repository."""
     name = str(scene.target.ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[0][0])
     scene.target.ask("SELECT pg_switch_wal()")
-    until(lambda: any(_archived(scene, name)), 30, f"WAL file {name} does not arrive in the repository")
+    until(lambda: any(path.name.startswith(name) for path in archived(scene)), 30, f"WAL file {name} does not arrive in the repository")
 
 
-def _archived(scene: Scene, pattern: str) -> list[Path]:
-    return sorted((scene.work / "repo/archive").rglob(f"{pattern}*"))
+def archived(scene: Scene) -> list[Path]:
+    """Return the WAL files and histories that have arrived in the repository."""
+    return sorted(path for path in (scene.work / "repo/archive").rglob("0000*") if ARRIVED.fullmatch(path.name))
 
 
 def lose_archived(scene: Scene, _given: t.Any) -> None:
     """lose_archived: the newest WAL file that has arrived in the repository is gone from it."""
-    found = [path for path in _archived(scene, "0000") if path.is_file() and len(path.name) > 40]
-    if not found:
-        raise DrillError("no WAL file has arrived in the repository")
-    found[-1].unlink()
+    archived(scene)[-1].unlink()
 
 
 def damage_backup(scene: Scene, pattern: t.Any) -> None:
@@ -221,8 +227,18 @@ def tablespace(scene: Scene, _given: t.Any) -> None:
 
 
 def forget(scene: Scene, share: t.Any) -> None:
-    """forget: SHARE: that share of the drill's rows is deleted by a mistake that nobody acknowledged as theirs."""
-    scene.target.ask("DELETE FROM drill_rows WHERE ('x' || substr(md5(id), 1, 4))::bit(16)::int < %s", int(65536 * float(share)))
+    """forget: SHARE: of the drill's rows from before the last mark that share is deleted by mistake; nobody acknowledged that."""
+    moment = list(scene.marks.values())[-1]
+    statement = "DELETE FROM drill_rows WHERE ('x' || substr(md5(id), 1, 4))::bit(16)::int < %s AND at < %s"
+    scene.target.ask(statement, int(65536 * float(share)), moment)
+
+
+def only_live_archived(scene: Scene, _given: t.Any) -> None:
+    """only_live_archived: the repository has WAL of the live database's one timeline, and nothing that is newer than its own."""
+    newest = str(scene.target.ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[0][0])
+    strange = [path.name for path in archived(scene) if path.name[:24] > newest or ".history" in path.name]
+    if strange:
+        raise DrillError(f"somebody else archived {', '.join(strange)}; the live database writes {newest}")
 
 
 def wake(scene: Scene, _given: t.Any) -> None:
@@ -236,7 +252,7 @@ WORDS: steps.Words = {
         step.__name__: step
         for step in (
             age, archive, backup, checkpoint_behind, damage_backup, damage_page, empty, end, expire, fill_connections, forget, hold,
-            lose_archived, lose_wal, mark, name_other, pause_standby, prepare, sql, stop, switch_until_down, tablespace,
+            lose_archived, lose_wal, mark, name_other, only_live_archived, pause_standby, prepare, read, sql, stop, switch_until_down, tablespace,
             until_archiver_fails, wait_behind, wake,
         )
     },
