@@ -191,8 +191,8 @@ class Scene(scene.Scene):
     def _stanza(self) -> None:
         if not self.fault.backups:
             return
-        self.folder("repo")
-        self.folder("locks")
+        for name in ("repo", "locks", "side"):
+            self.folder(name)
         target = self.target
         text = PGBACKREST.format(
             work=self.work, stanza=STANZA, data=target.data_dir, port=target.port, address=target.address, user=target.user
@@ -220,11 +220,13 @@ class Scene(scene.Scene):
     def variables(self) -> dict[str, t.Any]:
         # Its own: copies that an earlier drill left would be candidates of this one.
         rescue = str(self.work / "rescue")
-        given: dict[str, t.Any] = {"database_recovery_rescue_dir": rescue, "database_restore_rescue_dir": rescue}
+        given: dict[str, t.Any] = {"database_recovery_rescue_dir": rescue}
         if self.fault.backups:
-            conf = f"{self.work}/pgbackrest.conf"
-            for role in ("database_recovery", "database_restore", "backup_verification"):
-                given.update({f"{role}_stanza": STANZA, f"{role}_pgbackrest_config": conf})
+            given.update(
+                database_restore_stanza=STANZA,
+                database_restore_pgbackrest_config=f"{self.work}/pgbackrest.conf",
+                database_restore_side_dir=f"{self.work}/side",
+            )
         return {**given, **super().variables}
 
     def places(self) -> dict[str, t.Any]:

@@ -160,7 +160,7 @@ def age(scene: Scene, transactions: t.Any) -> None:
         for _turn in range(int(transactions) // 5000):
             link.execute(t.cast(t.Any, work.format(5000)))
     asked = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'autovacuum: VACUUM%drill_rows (to prevent wraparound)'"
-    until(lambda: bool(scene.target.ask(asked)), 60, "no vacuum against wraparound begins")
+    until(lambda: bool(scene.target.ask(asked)), 120, "no vacuum against wraparound begins")
 
 
 def until_archiver_fails(scene: Scene, _given: t.Any) -> None:
@@ -252,8 +252,8 @@ WORDS: steps.Words = {
         step.__name__: step
         for step in (
             age, archive, backup, checkpoint_behind, damage_backup, damage_page, empty, end, expire, fill_connections, forget, hold,
-            lose_archived, lose_wal, mark, name_other, only_live_archived, pause_standby, prepare, read, sql, stop, switch_until_down, tablespace,
-            until_archiver_fails, wait_behind, wake,
+            lose_archived, lose_wal, mark, name_other, only_live_archived, pause_standby, prepare, read, sql, stop,
+            switch_until_down, tablespace, until_archiver_fails, wait_behind, wake,
         )
     },
 }  # fmt: skip
