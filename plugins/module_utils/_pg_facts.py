@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 Raw = t.Mapping[str, t.Any]
 Facts = t.Dict[str, t.Any]
 
+FILES = ("config_file", "hba_file", "ident_file")
 PINS = ("system_identifier", "role", "port", "pid", "data_dir")
 # A cache that has been asked less than this says nothing by its share of hits.
 FEW_READS = 10_000
@@ -78,6 +79,7 @@ def mismatches(identity: Raw, expected: Raw) -> list[str]:
 def facts_of(raw: Raw, options: Raw) -> Facts:
     """Return everything that was seen, in the shape that RETURN of the module describes."""
     server, process = one(raw, "server"), raw.get("processes") or {}
+    settings = server.get("settings") or {}
     facts: Facts = {
         "address": "", "role": role_of(raw), "sqlstate": raw["wire"]["sqlstate"] or raw["login"].get("sqlstate", ""),
         "message": raw["wire"]["message"] or raw["login"].get("message", ""),
@@ -85,6 +87,7 @@ def facts_of(raw: Raw, options: Raw) -> Facts:
         "server_version": one_line(server.get("version") or "", 40), "started_at": server.get("started_at"),
         "in_recovery": server.get("in_recovery"), "timeline": server.get("timeline"), "data_dir": one_line(raw.get("data_dir") or "", 200),
         "config_file": one_line((raw.get("settings") or {}).get("config_file") or options["config_file"], 200),
+        "config_files": sorted({str(settings[key]) for key in FILES if settings.get(key)} | set(server.get("config_files") or [])),
         "bin_dir": raw.get("bin_dir", ""),
         "process": process.get("postmaster") or {}, "backends": process.get("backends"), "orphans": process.get("orphans") or [],
         "lock_file": raw.get("lock") or {},

@@ -17,7 +17,8 @@
 - pid_stale: sick, the lock file names a living stranger (or what its parent never collects), proven: it is moved aside, then start.
   Of any other ended process PostgreSQL's own start takes care. pid_in_doubt: no act.
 - down_disk_full, down_permission, down_bad_config: sick, remove that cause, then start. Of several causes all are named.
-- down_no_wal, down_bad_control, down_panic, down_data_missing, down_restoring: sick, no act: a start would fail or destroy evidence.
+- down_no_wal, down_bad_control, down_panic: sick, copy: a start would fail or destroy evidence, so a cold copy is kept for whoever goes on.
+- down_data_missing, down_restoring: sick, no act.
 - down_start_fails: sick, no act: its last start ended for a reason that is not mended from here.
 
 Silence seen from the controller is unknown: the network may be what is down.
@@ -55,6 +56,8 @@ SQLSTATES: dict[str, tuple[str, State, str]] = {
     "57014": ("slow_query", State.SICK, "did not finish the query in time"),
 }
 SILENT = ("refused", "no_socket", "timeout", "connect_timeout", "closed")
+# What may be the last that is left of the data is copied before a person goes on with it.
+COPIED = ("down_no_wal", "down_bad_control", "down_panic")
 # A start writes its lock file, and a little WAL at the end of a recovery.
 LITTLE_ROOM = 1 << 20
 SEGMENT_BYTES = 16 << 20
@@ -189,7 +192,8 @@ def _down(raw: Raw, facts: Facts, what: str) -> Verdict:
         return Verdict("down_orphans", State.SICK, "%s is down: %s" % (what, text), ("end_orphans", *_start(facts)))
     hopeless = _hopeless(facts)
     if hopeless:
-        return Verdict(hopeless[0], State.SICK, "%s is down: %s" % (what, hopeless[1]))
+        actions = ("copy",) if hopeless[0] in COPIED else ()
+        return Verdict(hopeless[0], State.SICK, "%s is down: %s" % (what, hopeless[1]), actions)
     causes = _causes(facts)
     if causes:
         text = "; ".join(text for _state, text, _act in causes)

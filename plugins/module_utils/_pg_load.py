@@ -148,7 +148,8 @@ def _disks(data_dir: str, raw: Raw) -> list[Raw]:
 def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
     """Look at a cluster that lets nobody in: what would a start find, and what did the last one say."""
     data_dir = around["data_dir"]
-    access = _pg_process.load_access(data_dir, str(options["os_user"]))
+    # Without root nothing becomes another user: then the files are whose they are.
+    access = _pg_process.load_access(data_dir, str(options["os_user"]) if os.geteuid() == 0 else "")
     control: Raw = {}
     folder = bin_dir_of(options, around)
     if folder:

@@ -19,9 +19,10 @@ QUERY_CHARACTERS = 2000
 _SERVER = """
 SELECT pg_postmaster_start_time()::text AS started_at, pg_is_in_recovery() AS in_recovery, current_setting('server_version') AS version,
   (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+  (SELECT jsonb_agg(DISTINCT sourcefile) FROM pg_settings WHERE sourcefile IS NOT NULL) AS config_files,
   (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
-  (SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN ('data_directory', 'config_file', 'hba_file', 'data_checksums',
-    'max_connections', 'superuser_reserved_connections', 'archive_mode', 'wal_level', 'port', 'log_directory', 'cluster_name')) AS settings
+  (SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN ('data_directory', 'config_file', 'hba_file', 'ident_file',
+    'data_checksums', 'max_connections', 'superuser_reserved_connections', 'archive_mode', 'port')) AS settings
 """
 _SESSIONS = """
 SELECT count(*) AS total, count(*) FILTER (WHERE backend_type = 'client backend') AS clients,

@@ -99,6 +99,12 @@ def execute(where: Where, sql: str, deadline: float, values: t.Optional[t.Mappin
         raise answer
 
 
+def program(where: Where, words: t.Sequence[str], deadline: float) -> Ran:
+    """Run another client program of PostgreSQL with the credentials of *where*, as its os_user. Raises SqlError for a secret unread."""
+    environment = {name: value for name, value in _environment(where, deadline, True).items() if name != "PGOPTIONS"}
+    return run(words, deadline, user=str(where["os_user"]), env=environment, secrets={"PGPASSFILE": _passfile(where)})
+
+
 def identifier(name: str) -> str:
     """Return *name* quoted as an identifier. Names from outside come from an allow-list of the catalogue all the same."""
     return '"' + name.replace('"', '""').replace("\0", "") + '"'

@@ -36,6 +36,7 @@ REASONS: dict[str, tuple[str, str]] = {
     "credentials_refused": ("correct the credentials; a restart cures no password", "{check_access}"),
     "blocker_off_limits": ("whoever a session at the root belongs to ends it; the findings name each and why it is left alone", "{again}"),
     "data_damaged": ("nothing was started, since a start changes files; name a backup or a replica to take the data from", "{history}"),
+    "config_broken": ("correct the line that is named; the service was not started on it", "{again}"),
     "data_missing": ("nothing was changed, since a save would overwrite the good file; copy the data directory away first", "{history}"),
     "no_room": ("make room, or name files that may go", "{again}"),
     "storm_brake": ("too many hosts are sick at once: look for the common cause first", "{verify}"),

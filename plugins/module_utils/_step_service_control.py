@@ -18,7 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._step 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 ACTIONS = ("start", "stop", "restart", "signal", "reset_failed", "hold", "release", "extend_start_timeout")
-SIGNALS = ("HUP", "CONT", "TERM", "INT", "USR1", "USR2", "KILL")
+SIGNALS = ("HUP", "CONT", "TERM", "INT", "QUIT", "USR1", "USR2", "KILL")
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **_services.SERVICE_SPEC,

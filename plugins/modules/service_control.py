@@ -43,7 +43,7 @@ options:
   signal:
     description: The signal of O(action=signal); V(KILL) needs O(force).
     type: str
-    choices: [HUP, CONT, TERM, INT, USR1, USR2, KILL]
+    choices: [HUP, CONT, TERM, INT, QUIT, USR1, USR2, KILL]
   timeout:
     description: Seconds for the whole act.
     type: float

@@ -191,6 +191,8 @@ class Redis:
 class Farm:
     """A supervisord, the servers under it, and the playbook."""
 
+    GROUP, PLAYBOOK, USER = "redis", "recover-redis", "nobody"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = f"unix://{folder}/s.sock"
@@ -212,7 +214,7 @@ class Farm:
             time.sleep(0.05)
 
     def add(self, name: str, command: str, startsecs: int) -> None:
-        user = "user=nobody" if NOBODY else ""
+        user = f"user={self.USER}" if NOBODY else ""
         restarts = "autorestart=true\nstartretries=1000" if name in self.started_again else "autorestart=false\nstartretries=1"
         (self.folder / "programs" / f"{name}.conf").write_text(
             f"[program:{name}]\ncommand={command}\nautostart=false\n{restarts}\nstartsecs={startsecs}\n{user}\n"
@@ -231,15 +233,15 @@ class Farm:
         return self.redis[name]
 
     def play(self, hosts: dict[str, dict[str, t.Any]], *flags: str, env: dict[str, str] | None = None) -> dict[str, Run]:
-        """Run recover-redis on *hosts* (name -> variables); return a Run for each host, and as "lab" that of the only one."""
+        """Run the playbook on *hosts* (name -> variables); return a Run for each host, and as "lab" that of the only one."""
         number = next(self._runs)
         inventory, file = self.folder / f"inventory-{number}.json", self.folder / f"outcome-{number}.json"
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "remediation_outcome_file": str(file)}
         named = {name: {**local, **variables} for name, variables in hosts.items()}
-        inventory.write_text(json.dumps({"redis": {"hosts": named}}))
+        inventory.write_text(json.dumps({self.GROUP: {"hosts": named}}))
         done = subprocess.run(
-            [str(BIN / "ansible-playbook"), "playbooks/recover-redis.yml", "-i", str(inventory), *flags],
-            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "COLUMNS": "200", **(env or {})},
+            [str(BIN / "ansible-playbook"), f"playbooks/{self.PLAYBOOK}.yml", "-i", str(inventory), *flags],
+            cwd=ROOT, capture_output=True, text=True, timeout=180, check=False, env={**os.environ, "COLUMNS": "200", **(env or {})},
             # A group of its own, which a story may kill as a whole.
             start_new_session=True,
         )  # fmt: skip

@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take one small act beside a PostgreSQL cluster."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgresql_admin
+short_description: Remove one cause that keeps a PostgreSQL cluster from starting, or keep what is needed for that
+version_added: "0.1.0"
+description:
+  - Takes exactly one act of a short list. None of them can touch a row, a WAL file or a living server.
+  - Each act looks again at what it acts on, and stops where that has changed.
+  - What is moved or replaced is copied before and can be put back.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+attributes:
+  check_mode:
+    support: full
+    description: Looks, and says what it would do.
+  diff_mode:
+    support: none
+    description: What it does is told in sentences.
+options:
+  action:
+    description:
+      - V(end_orphans) ends backends that outlived their postmaster by SIGTERM, and waits for them. They are never killed.
+      - V(move_pid_aside) renames a lock file that names a living stranger (proven by start time, program and working directory, while no
+        process of this cluster lives); V(put_pid_back) takes that back.
+      - V(keep_config) keeps copies of O(files), the configuration that was just proven; V(restore_config) puts the copy of the first of
+        O(files) in its place and keeps the broken one beside it; V(put_config_back) takes that back.
+      - V(copy) keeps a cold copy of the data directory with the digest of every file.
+    type: str
+    choices: [end_orphans, move_pid_aside, put_pid_back, keep_config, restore_config, put_config_back, copy]
+    required: true
+  data_dir:
+    description: Data directory of the cluster.
+    type: path
+    default: ""
+  rescue_dir:
+    description: Directory for copies.
+    type: path
+    default: ""
+  run_id:
+    description: Run that the act belongs to; part of the names of what is kept.
+    type: str
+    default: ""
+  files:
+    description: Configuration files.
+    type: list
+    elements: path
+    default: []
+  timeout:
+    description: Seconds for the act.
+    type: float
+    default: 30.0
+  stage:
+    description: Stage of the run that this act belongs to.
+    type: str
+    choices: [assess, act, verify, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.postgresql_health_info
+"""
+
+EXAMPLES = r"""
+- name: End what outlived its postmaster
+  somabrain.incident_response.postgresql_admin:
+    action: end_orphans
+    data_dir: /var/lib/postgresql/15/main
+"""
+
+RETURN = r"""
+changed:
+  description: Whether anything was changed, or in check mode would be.
+  type: bool
+  returned: always
+action:
+  description: The act.
+  type: str
+  returned: always
+seconds:
+  description: How long it took.
+  type: float
+  returned: always
+text:
+  description: What became of the copy.
+  type: str
+  returned: for O(action=copy)
+path:
+  description: Where the copy is, empty for none.
+  type: str
+  returned: for O(action=copy)
+aside:
+  description: The new name of the lock file.
+  type: str
+  returned: for O(action=move_pid_aside)
+broken:
+  description: Where the replaced configuration is kept.
+  type: str
+  returned: for O(action=restore_config)
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: always
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_admin import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find out what of a PostgreSQL cluster is damaged."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgresql_integrity
+short_description: Find out which tables and indexes are damaged, and build a damaged index anew
+version_added: "0.1.0"
+description:
+  - Asks every table and index of the named databases by C(pg_amcheck), and names what is damaged. Only reading.
+  - With O(action=reindex) builds damaged indexes anew from their tables, after a copy of their files. Tables are never touched.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.postgresql
+attributes:
+  check_mode:
+    support: full
+    description: Looks as always, and says which indexes it would build anew.
+  diff_mode:
+    support: none
+    description: What it does is told in sentences.
+options:
+  action:
+    description: Whether to look, or to build the indexes in O(damaged) anew.
+    type: str
+    choices: [check, reindex]
+    default: check
+  databases:
+    description: Databases to check; by default O(database). Each needs the extension C(amcheck).
+    type: list
+    elements: str
+    default: []
+  damaged:
+    description: What RV(damaged) of an earlier look named.
+    type: list
+    elements: dict
+    default: []
+  bin_dir:
+    description: Folder with C(pg_amcheck); by default where programs are.
+    type: str
+    default: ""
+  dest_dir:
+    description: Directory for the copies of index files.
+    type: path
+    default: ""
+  timeout:
+    description: Seconds for all of it. What was not checked in time is unknown.
+    type: float
+    default: 900.0
+  stage:
+    description: Stage of the run that this belongs to.
+    type: str
+    choices: [assess, act, verify]
+    default: act
+seealso:
+  - module: somabrain.incident_response.postgresql_health_info
+"""
+
+EXAMPLES = r"""
+- name: Ask whether all is whole
+  somabrain.incident_response.postgresql_integrity:
+    databases: [somabrain]
+  register: looked
+"""
+
+RETURN = r"""
+verdict:
+  description: V(none), V(index) where only indexes are damaged, V(heap), or V(unknown) where it could not be told.
+  type: str
+  returned: always
+damaged:
+  description: What is damaged, each with kind, name, database and blocks.
+  type: list
+  elements: dict
+  returned: always
+text:
+  description: The same as a sentence.
+  type: str
+  returned: always
+kept:
+  description: The copies that were made, each with path, copy and sha256.
+  type: list
+  elements: dict
+  returned: always
+seconds:
+  description: How long it took.
+  type: float
+  returned: always
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: always
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_integrity import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
