@@ -17,7 +17,7 @@
 - pid_stale: sick, the lock file names a living stranger (or what its parent never collects), proven: it is moved aside, then start.
   Of any other ended process PostgreSQL's own start takes care. pid_in_doubt: no act.
 - down_disk_full, down_permission, down_bad_config: sick, remove that cause, then start. Of several causes all are named.
-- down_no_wal, down_bad_control, down_panic: sick, copy: a start would fail or destroy evidence, so a cold copy is kept for whoever goes on.
+- down_no_wal, down_bad_control, down_panic: sick, keep_copy: a start would fail or destroy evidence; whoever goes on has a cold copy.
 - down_data_missing, down_restoring: sick, no act.
 - down_start_fails: sick, no act: its last start ended for a reason that is not mended from here.
 
@@ -192,7 +192,7 @@ def _down(raw: Raw, facts: Facts, what: str) -> Verdict:
         return Verdict("down_orphans", State.SICK, "%s is down: %s" % (what, text), ("end_orphans", *_start(facts)))
     hopeless = _hopeless(facts)
     if hopeless:
-        actions = ("copy",) if hopeless[0] in COPIED else ()
+        actions = ("keep_copy",) if hopeless[0] in COPIED else ()
         return Verdict(hopeless[0], State.SICK, "%s is down: %s" % (what, hopeless[1]), actions)
     causes = _causes(facts)
     if causes:

@@ -220,12 +220,12 @@ def test_wal_that_recovery_needs_and_does_not_find_is_named(make: t.Callable[...
     # A gap in the middle: PostgreSQL itself would end its recovery there, and say nothing.
     segments[1].rename(cluster.folder / "away")
     result = cluster.look()
-    assert seen(result) == ("down_no_wal", "sick", ["copy"])
+    assert seen(result) == ("down_no_wal", "sick", ["keep_copy"])
     assert segments[1].name in result["findings"][0]["text"]
     (cluster.folder / "away").rename(segments[1])
     segments[0].rename(cluster.folder / "away")
     result = cluster.look()
-    assert seen(result) == ("down_no_wal", "sick", ["copy"])
+    assert seen(result) == ("down_no_wal", "sick", ["keep_copy"])
     assert segments[0].name in result["findings"][0]["text"]
 
 
@@ -234,9 +234,9 @@ def test_a_damaged_control_file_is_named(down: Cluster) -> None:
     good = control.read_bytes()
     for damaged in (good[:100] + b"\xff" * 4 + good[104:], b""):
         control.write_bytes(damaged)
-        assert seen(down.look()) == ("down_bad_control", "sick", ["copy"])
+        assert seen(down.look()) == ("down_bad_control", "sick", ["keep_copy"])
     control.unlink()
-    assert seen(down.look()) == ("down_bad_control", "sick", ["copy"])
+    assert seen(down.look()) == ("down_bad_control", "sick", ["keep_copy"])
 
 
 def test_an_emptied_data_directory_is_named(down: Cluster) -> None:
