@@ -389,7 +389,7 @@ def test_a_damaged_index_is_built_anew_after_an_approval_and_a_damaged_table_is_
     asked = db.recover(known_answers=known)
     assert (asked.word, asked.code) == ("refused", "approval_needed"), asked.text
     assert index.read_bytes() == damaged
-    token = asked.outcome["plans"][0]["token"]
+    token = asked.outcome["reasons"][0]["token"]
     run = db.recover(known_answers=known, remediation_approval=token)
     assert (run.word, run.states) == ("recovered", ("up_corrupt", "accepting")), run.text
     [kept] = [path for path in db.rescue.rglob("*") if path.name.endswith(f"%2F{index.name}")]
