@@ -66,7 +66,6 @@ SELECT a.pid, a.backend_start::text, a.query_start::text, a.state, a.usename AS 
   a.application_name AS application, a.backend_type, (to_jsonb(a) ->> 'leader_pid')::int AS leader,
   r.rolsuper AS superuser, r.rolreplication AS replication,
   pg_has_role(a.usesysid, 'USAGE') AS same_role, a.pid = pg_backend_pid() AS itself,
-  extract(epoch FROM clock_timestamp() - a.query_start) AS query_seconds,
   extract(epoch FROM clock_timestamp() - a.xact_start) AS transaction_seconds,
   extract(epoch FROM clock_timestamp() - a.state_change) AS state_seconds,
   extract(epoch FROM clock_timestamp()
@@ -189,8 +188,8 @@ def _session(row: Row, rules: t.Mapping[str, t.Any], rights: Row) -> dict[str, t
     action, why = allowed(row, rules, rights)
     # The last statement of a failed transaction may be no SQL at all, so none of it is shown.
     short, text = fingerprint(str(row.get("query") or ""))
-    in_query = row.get("state") in ("active", "fastpath function call")
-    age = row.get("query_seconds") if in_query else row.get("transaction_seconds")
+    # An idle session with a lock of its own has no transaction.
+    age = next((row[name] for name in ("transaction_seconds", "state_seconds") if row.get(name) is not None), 0)
     return {
         "pid": int(row["pid"]),
         "gid": "",
@@ -201,7 +200,7 @@ def _session(row: Row, rules: t.Mapping[str, t.Any], rights: Row) -> dict[str, t
         "database": one_line(row.get("database") or "", 64),
         "application": one_line(row.get("application") or "", 64),
         "backend_type": str(row.get("backend_type") or ""),
-        "age_seconds": round(float(age or 0), 1),
+        "age_seconds": round(float(age), 1),
         "fingerprint": short,
         "query": "" if row.get("state") == "idle in transaction (aborted)" else text,
         "action": action,

@@ -19,7 +19,7 @@ def session(pid: int, *blocked_by: int, wait: float = 40.0, age: float = 60.0, *
     row = {
         "pid": pid, "backend_start": "b%d" % pid, "query_start": "q%d" % pid, "state": "active", "user": "app", "database": "soma",
         "application": "api", "backend_type": "client backend", "leader": None, "superuser": False, "replication": False,
-        "same_role": False, "itself": False, "query_seconds": age, "transaction_seconds": age, "state_seconds": 1.0,
+        "same_role": False, "itself": False, "transaction_seconds": age, "state_seconds": 1.0,
         "wait_seconds": wait if blocked_by else None, "waits": bool(blocked_by), "blocked_by": list(blocked_by), "prepared": [],
         "query": "select 'SECRET'",
     }  # fmt: skip

@@ -21,7 +21,7 @@ def session(pid: int, *blocked_by: int, wait: float = 0.0, **given: t.Any) -> di
     row = {
         "pid": pid, "backend_start": "2026-01-01 00:00:00+00", "query_start": "2026-01-01 00:01:00+00", "state": "active", "user": "app",
         "database": "soma", "application": "api", "backend_type": "client backend", "leader": None, "superuser": False,
-        "replication": False, "same_role": False, "itself": False, "query_seconds": 60.0, "transaction_seconds": 90.0,
+        "replication": False, "same_role": False, "itself": False, "transaction_seconds": 90.0,
         "state_seconds": 60.0, "wait_seconds": wait if blocked_by else None, "waits": bool(blocked_by), "blocked_by": list(blocked_by),
         "prepared": [], "query": "update t set x = 'SECRET' where id = %d" % pid,
     }  # fmt: skip
