@@ -46,10 +46,10 @@ class Practice:
         command = [str(PLAYBOOK), f"playbooks/{name}.yml", "-i", "inventories/lab", "-e", json.dumps(variables), *words]
         return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=180, check=False)
 
-    def recover(self, *words: str) -> dict[str, t.Any]:
-        """Run recover-redis and return its outcome, with the exit code as ``code``."""
+    def recover(self, *words: str, what: str = "redis") -> dict[str, t.Any]:
+        """Run recover-redis (or another) and return its outcome, with the exit code as ``code``."""
         self.outcome_file.unlink(missing_ok=True)
-        done = self.play("recover-redis", *words, remediation_outcome_file=str(self.outcome_file))
+        done = self.play(f"recover-{what}", *words, remediation_outcome_file=str(self.outcome_file))
         assert self.outcome_file.exists(), done.stdout + done.stderr
         return {**json.loads(self.outcome_file.read_text()), "code": done.returncode}
 
@@ -92,6 +92,18 @@ def test_a_killed_redis_is_rehearsed_in_check_mode_then_recovered_with_every_ack
     assert (outcome["outcome"], outcome["code"]) == ("recovered", 0)
     assert [key for key in keys if practice.redis("GET", key) != "x"] == []
     assert len(keys) == 100
+
+
+def test_a_killed_postgresql_is_recovered_and_the_api_on_it_writes_and_recalls(practice: Practice) -> None:
+    outcome = practice.recover(what="database")
+    assert (outcome["outcome"], outcome["code"]) == ("nothing_to_do", 0), outcome
+    os.kill(int((practice.lab / "postgres/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    rehearsal = practice.recover("--check", what="database")
+    assert (rehearsal["outcome"], rehearsal["code"]) == ("rehearsed", 0), rehearsal
+    outcome = practice.recover(what="database")
+    assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome
+    assert outcome["after"]["state"] == "accepting"
+    assert practice.recover(what="database")["outcome"] == "nothing_to_do"
 
 
 def run_id(info: str) -> str:

@@ -10,8 +10,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import threading
+import time
 import typing as t
 import xmlrpc.client
 from pathlib import Path
@@ -191,6 +192,41 @@ def test_a_database_that_a_signal_stopped_goes_on(db: Database) -> None:
     run = db.recover(probe_timeout=1)
     assert (*told(run), run.states[0]) == ("recovered", "", ["continue"], "hung"), run.text
     assert db.postmaster == pid
+
+
+def test_a_server_whose_lock_file_was_taken_away_is_started_anew_and_no_second_beside_it(db: Database) -> None:
+    (db.data / "postmaster.pid").rename(db.folder / "away")
+    run = db.recover()
+    # PostgreSQL looks for it once a minute and ends by itself: what the run meets depends on the second.
+    assert (run.word, run.acts) in (("recovered", ["restart"]), ("recovered", ["start"])), run.text
+    assert run.states[1] == "accepting"
+    assert db.rows == 10
+    assert len([pid for pid in db.processes if "postgres:" not in Path(f"/proc/{pid}/cmdline").read_text()]) == 1
+
+
+def test_a_server_that_stays_hung_is_shut_down_at_once_and_started(db: Database) -> None:
+    old = db.postmaster
+    over = threading.Event()
+
+    def stop_again() -> None:
+        while not over.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(old, signal.SIGSTOP)
+            time.sleep(0.01)
+
+    keeper = threading.Thread(target=stop_again)
+    keeper.start()
+    try:
+        run = db.recover(probe_timeout=1, stop_timeout=3)
+    finally:
+        over.set()
+        keeper.join()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(old, signal.SIGCONT)
+    # What is stopped for ever takes no shutdown: it is named, and never killed.
+    assert run.word in ("recovered", "failed", "undone"), run.text
+    assert run.acts[:1] == ["continue"], run.text
+    assert "did not stop" in run.text or run.word == "recovered"
 
 
 def test_backends_without_a_postmaster_end_by_a_signal_they_can_refuse(db: Database) -> None:
@@ -417,4 +453,3 @@ def test_a_standby_is_started_and_never_promoted(db: Database, farm: Databases) 
     refused = standby.recover(expected_role="primary")
     assert told(refused) == ("refused", "wrong_identity", []), refused.text
     assert standby.sql("SELECT pg_is_in_recovery()") == "t"
-    assert sys.executable
