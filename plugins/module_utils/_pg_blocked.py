@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_facts import mismatches
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_locks import NONE, QUERIES, judge, raw_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import CONNECT_SPEC, SqlError, ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted, one_line
@@ -36,7 +37,7 @@ def load_locks(where: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any
 def judge_blocked(raw: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> Health:
     """Return the Health of the waits: free, blocked, blocked_off_limits, queueing, in_circle; auth and "" where none were seen. Pure."""
     rights = raw.get("rights") or {}
-    identity = {key: rights[key] for key in ("system_identifier", "started") if rights.get(key)}
+    identity = _identity(rights)
     unseen = _unseen(raw, rights)
     if unseen:
         state = "auth" if str(raw.get("sqlstate") or "")[:2] == "28" else ""
@@ -45,7 +46,7 @@ def judge_blocked(raw: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> 
     targets, left = parted(found["roots"], params["limit_seconds"])
     meant = [{name: root[name] for name in ("pid", "backend_start", "query_start")} for root in targets]
     facts = dict(found, limit_seconds=params["limit_seconds"], targets=meant)
-    wrong = [key for key, value in (params.get("expected_identity") or {}).items() if str(value) != str(identity.get(key, ""))]
+    wrong = mismatches(identity, params.get("expected_identity") or {})
     facts.pop("table")
     if wrong:
         text = "another cluster is there than the one expected: %s differs" % one_line(", ".join(sorted(wrong)), 80)
@@ -62,6 +63,14 @@ def parted(roots: t.Sequence[Root], limit: float) -> tuple[list[Root], list[Root
     late = [root for root in roots if root["longest_wait_seconds"] > limit]
     targets = [root for root in late if root["action"] != NONE and root["age_seconds"] > limit]
     return targets, [root for root in late if root["action"] == NONE]
+
+
+def _identity(rights: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what tells this cluster and server from others, by the names that a look at all of PostgreSQL gives."""
+    if not rights:
+        return {}
+    role = "standby" if rights.get("standby") else "primary"
+    return {"system_identifier": rights.get("system_identifier"), "start_time": rights.get("started"), "role": role}
 
 
 def _unseen(raw: t.Mapping[str, t.Any], rights: t.Mapping[str, t.Any]) -> str:

@@ -82,7 +82,7 @@ state:
   type: str
   returned: success
 identity:
-  description: C(system_identifier) of the cluster, and when its server C(started).
+  description: C(system_identifier) and C(role) of the cluster, and C(start_time) of its server.
   type: dict
   returned: success
 actions:

@@ -44,7 +44,7 @@ def test_states(sessions: list[dict[str, t.Any]], state: str, health: str, targe
     seen = judge_blocked({"sessions": sessions, "rights": RIGHTS, "error": "", "sqlstate": ""}, LIMITS)
     assert (seen.state, seen.health.value, [one["pid"] for one in seen.facts["targets"]]) == (state, health, targets)
     assert list(seen.actions) == (["unblock"] if targets else [])
-    assert seen.identity == {"system_identifier": "7", "started": "today"}
+    assert seen.identity == {"system_identifier": "7", "start_time": "today", "role": "primary"}
     assert "SECRET" not in repr(seen)
 
 
@@ -66,5 +66,6 @@ def test_another_cluster_than_the_pinned_one_is_never_acted_on() -> None:
     raw = {"sessions": [session(1), session(2, 1)], "rights": RIGHTS, "error": "", "sqlstate": ""}
     seen = judge_blocked(raw, dict(LIMITS, expected_identity={"system_identifier": "8"}))
     assert (seen.facts["identity_mismatch"], seen.actions) == (True, ())
-    same = judge_blocked(raw, dict(LIMITS, expected_identity={"system_identifier": 7}))
+    # The pins of recover-database hold here too, as far as they are seen.
+    same = judge_blocked(raw, dict(LIMITS, expected_identity={"system_identifier": 7, "role": "primary", "port": 5432}))
     assert (same.facts["identity_mismatch"], same.actions) == (False, ("unblock",))
