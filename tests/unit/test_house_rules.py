@@ -160,7 +160,8 @@ def test_every_role_has_its_inputs_described_and_a_page_for_the_person_on_call(r
 def test_a_remedy_is_one_task_that_hands_itself_to_the_spine(role: Path) -> None:
     tasks = yaml.safe_load((role / "tasks/main.yml").read_text())
     assert len(tasks) == 1
-    assert tasks[0]["ansible.builtin.include_role"]["name"] == "somabrain.incident_response.remediation"
+    handed = tasks[0].get("ansible.builtin.import_role") or tasks[0]["ansible.builtin.include_role"]
+    assert handed["name"] == "somabrain.incident_response.remediation"
     assert [name for name in ("probe", "act", "undo") if not (role / f"tasks/{name}.yml").is_file()] == []
 
 
