@@ -46,6 +46,7 @@ from ansible.playbook.block import Block
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _bytecode  # noqa: F401  what comes after it is cached
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
 
 
