@@ -20,6 +20,11 @@ Params = t.Dict[str, t.Any]
 class ActionModule(LookAction):
     STEP = _step_health_info
 
+    def execute(self, params: Params, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Look, then pack the checks if that is wanted: until the last slice has been merged they are needed."""
+        result = super().execute(dict(params, pack=False), own, task_vars)
+        return _checks.packed(result) if params.get("pack") and not result.get("failed") else result
+
     def look(self, params: Params, task_vars: dict[str, t.Any]) -> Result:
         """Look once (or for one slice): the controller's checks in a thread beside those of the target."""
         return guarded(lambda options, _check: self._look(options, task_vars), params, self._task.check_mode)

@@ -9,6 +9,7 @@ A kind of check is one file ``_check_<kind>.py`` (``OPTIONS``, ``load``, ``judge
 from __future__ import annotations
 
 import collections
+import functools
 import json
 import math
 import threading
@@ -56,16 +57,27 @@ def _validated_one(check: t.Any, index: int, probe_timeout: float, seen: set[str
     kind = one_line(check.get("kind"), 40)
     if kind not in KINDS:
         raise StepError(f"{where}.kind is '{kind}': choose one of {', '.join(sorted(KINDS))}")
-    spec = dict(KINDS[kind].OPTIONS, **COMMON)
-    for option in check:
+    spec = _spec_of(kind)
+    ready = {option: rule.get("default") for option, rule in spec.items()}
+    for option in [*check, *_required(kind)]:
         if option not in spec:
             raise StepError(f"{where} ({kind}) has the unknown option '{one_line(option, 60)}': choose from {', '.join(sorted(spec))}")
-    ready = {option: _value(check.get(option), rule, f"{where}.{option}") for option, rule in spec.items()}
+        ready[option] = _value(check.get(option), spec[option], f"{where}.{option}")
     ready["timeout"] = probe_timeout if ready["timeout"] is None else ready["timeout"]
     if not 0 < ready["timeout"] <= 3600:
         raise StepError(f"{where}.timeout must be more than 0 and at most 3600 seconds")
     ready["name"] = _unique(ready, where, seen)
     return ready
+
+
+@functools.lru_cache(maxsize=None)
+def _spec_of(kind: str) -> dict[str, t.Any]:
+    return dict(KINDS[kind].OPTIONS, **COMMON)
+
+
+@functools.lru_cache(maxsize=None)
+def _required(kind: str) -> tuple[str, ...]:
+    return tuple(option for option, rule in _spec_of(kind).items() if rule.get("required"))
 
 
 def require_needs(checks: t.Sequence[Check]) -> None:
@@ -201,10 +213,22 @@ def _left_out(check: Check, missing: t.Sequence[str]) -> dict[str, t.Any]:
 
 def _at_once(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]]:
     slots = [_Slot(dict(check, stands_on=stands_on)) for check in checks]
-    waiting = collections.deque(slots)
-    for _turn in range(min(len(slots), WORKERS)):
+    fits = [slot.check["kind"] == "http" and KINDS["http"].fits_together(slot.check) for slot in slots]
+    together = [slot for slot, fit in zip(slots, fits) if fit]
+    waiting = collections.deque(slot for slot, fit in zip(slots, fits) if not fit)
+    for _turn in range(min(len(waiting), WORKERS)):
         _start_worker(waiting)
+    if together:
+        _look_together(together)
     return [_await(slot, waiting) for slot in slots]
+
+
+def _look_together(slots: t.Sequence[_Slot]) -> None:
+    """Look with all *slots* in this thread; each has a deadline of its own, and none can wait beyond it."""
+    kind = KINDS["http"]
+    for slot, raw in zip(slots, kind.load_together([slot.check for slot in slots])):
+        slot.result = _looked(slot.check, functools.partial(dict, raw), raw["answer"].seconds)
+        slot.done.set()
 
 
 def _start_worker(waiting: collections.deque[_Slot]) -> None:
@@ -237,14 +261,17 @@ def _await(slot: _Slot, waiting: collections.deque[_Slot]) -> dict[str, t.Any]:
 
 def look_once(check: Check) -> dict[str, t.Any]:
     """Look once, judge, and return the result of one check. A fault of our own is unknown, never a traceback."""
+    return _looked(check, lambda: KINDS[check["kind"]].load(check, check["timeout"]), None)
+
+
+def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) -> dict[str, t.Any]:
     begun = time.monotonic()
-    kind = KINDS[check["kind"]]
     try:
-        health: Health = kind.judge(kind.load(check, check["timeout"]), check)
+        health: Health = KINDS[check["kind"]].judge(load(), check)
     except Exception as error:  # one broken check must not take the other 999 along
         text = f"the check could not be made: {type(error).__name__}: {redact(str(error))}"
         health = Health((Finding("check", State.UNKNOWN, one_line(text, 200)),))
-    return _result(check, health, time.monotonic() - begun)
+    return _result(check, health, time.monotonic() - begun if seconds is None else seconds)
 
 
 def _result(check: Check, health: Health, seconds: float) -> dict[str, t.Any]:
@@ -291,6 +318,17 @@ def combine(results: t.Sequence[dict[str, t.Any]], subject: str, proof: Proof, s
         "stage": stage,
         "say": say(results, proof),
     }
+
+
+def packed(result: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return *result* with its checks as one JSON text: Ansible copies, cleans and tags every single value of a result."""
+    return dict(result, checks=[], packed=json.dumps(result["checks"]))
+
+
+def checks_of(result: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return the checks of a result of ``health_info``, packed or not; none where it has none."""
+    checks = json.loads(result["packed"]) if result.get("packed") else result.get("checks")
+    return checks if isinstance(checks, list) else []
 
 
 def say(results: t.Sequence[t.Mapping[str, t.Any]], proof: Proof, most: int = 8) -> list[str]:

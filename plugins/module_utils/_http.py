@@ -19,7 +19,7 @@ import ssl
 import stat
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
@@ -59,7 +59,7 @@ class Failed(Exception):
         self.error, self.detail = error, one_line(detail, 120)
 
 
-class _Clock:
+class Clock:
     """Seconds left of one total deadline."""
 
     def __init__(self, deadline: float) -> None:
@@ -79,7 +79,7 @@ class _Clock:
 class _Reader(io.RawIOBase):
     """Reads a socket; every read gets only what is left of the total deadline, so dripping does not help a server."""
 
-    def __init__(self, sock: socket.socket, clock: _Clock) -> None:
+    def __init__(self, sock: socket.socket, clock: Clock) -> None:
         self._sock, self._clock = sock, clock
 
     def readable(self) -> bool:
@@ -93,42 +93,53 @@ class _Reader(io.RawIOBase):
 class _Source:
     """The one method of a socket that HTTPResponse uses."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: io.BufferedIOBase) -> None:
         self._reader = reader
 
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self._reader, 65536)
+    def makefile(self, mode: str) -> io.BufferedIOBase:
+        return self._reader
 
 
-def ask(
-    url: str,
-    deadline: float,
-    *,
-    method: str = "GET",
-    body: bytes | None = None,
-    headers: t.Mapping[str, str] | None = None,
-    max_bytes: int = MAX_BYTES,
-    ca_file: str = "",
-    validate_certs: bool = True,
-) -> Answer:
-    """Send one request and return its Answer within *deadline* seconds (resolving names excepted, see ``_resolve``)."""
-    clock = _Clock(deadline)
+@dataclass(frozen=True)
+class Request:
+    """What is asked, within how many seconds, and how much of the answer's body is read."""
+
+    url: str
+    deadline: float
+    method: str = "GET"
+    body: bytes | None = None
+    headers: t.Mapping[str, str] = field(default_factory=dict)
+    max_bytes: int = MAX_BYTES
+    ca_file: str = ""
+    validate_certs: bool = True
+
+
+def ask(url: str, deadline: float, **options: t.Any) -> Answer:
+    """Send one request (*options* are those of Request) and return its Answer within *deadline* seconds (see ``resolve``, though)."""
+    request, clock = Request(url, deadline, **options), Clock(deadline)
     try:
-        parts = parse_url(url)
+        parts = parse_url(request.url)
         sock = _connect(parts, clock)
         with sock:
             if parts.scheme == "https":
-                sock = _secure(sock, parts, clock, ca_file, validate_certs)
+                sock = _secure(sock, parts, clock, request.ca_file, request.validate_certs)
             with sock:
                 sock.settimeout(clock.left())
-                sock.sendall(_message(parts, method, body, dict(headers or {})))
-                return _receive(sock, clock, method, max_bytes)
-    except Failed as failed:
-        return Answer(error=failed.error, detail=failed.detail, seconds=clock.spent())
+                sock.sendall(message(parts, request))
+                return _receive(io.BufferedReader(_Reader(sock, clock), 65536), clock, request)
     except Exception as error:  # whatever a hostile server makes the standard library raise is a finding
-        return Answer(error=_class_of(error), detail=one_line(error, 120), seconds=clock.spent())
+        return failed_answer(error, clock)
 
 
+def failed_answer(error: Exception, clock: Clock, connecting: bool = False) -> Answer:
+    """Return the Answer of a request that ended with *error*, perhaps while it was still *connecting*."""
+    if isinstance(error, Failed):
+        return Answer(error=error.error, detail=error.detail, seconds=clock.spent())
+    told = _connect_class(error) if connecting and isinstance(error, OSError) else _class_of(error)
+    return Answer(error=told, detail=one_line(error, 120), seconds=clock.spent())
+
+
+@functools.lru_cache(maxsize=4096)
 def parse_url(url: str) -> SplitResult:
     """Return the parts of an http(s) *url*; raises Failed("bad_url") for other schemes, credentials or control characters."""
     if not re.fullmatch(r"[\x21-\x7e]{1,4096}", url):
@@ -164,7 +175,7 @@ def _class_of(error: Exception) -> str:
     return "unreachable" if isinstance(error, OSError) else "garbage"
 
 
-def _resolve(host: str, port: int) -> list[t.Any]:
+def resolve(host: str, port: int) -> list[t.Any]:
     """Return the addresses of *host*; the caller's thread is abandoned if the resolver hangs beyond the deadline."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -176,6 +187,7 @@ def _resolve(host: str, port: int) -> list[t.Any]:
     return found
 
 
+@functools.lru_cache(maxsize=1024)
 def is_forbidden(address: str) -> bool:
     """Tell whether the numeric *address* is link-local or a metadata service, also inside an IPv4-in-IPv6 notation."""
     ip = ipaddress.ip_address(address.partition("%")[0])
@@ -187,15 +199,15 @@ def is_forbidden(address: str) -> bool:
     return any(one.is_link_local or one in METADATA for one in (ip, inner))
 
 
-def _connect(parts: SplitResult, clock: _Clock) -> socket.socket:
+def _connect(parts: SplitResult, clock: Clock) -> socket.socket:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return connect(str(parts.hostname), port, clock.left())
 
 
 def connect(host: str, port: int, deadline: float) -> socket.socket:
     """Return a connected TCP socket, or raise Failed (``refused``, ``connect_timeout``, ``unreachable``, ...) within *deadline* seconds."""
-    clock = _Clock(deadline)
-    addresses = _resolve(host, port)
+    clock = Clock(deadline)
+    addresses = resolve(host, port)
     failure = Failed("unreachable", "no address")
     for index, (family, kind, proto, _name, address) in enumerate(addresses):
         sock = socket.socket(family, kind, proto)
@@ -226,7 +238,7 @@ def _context(ca_file: str, validate_certs: bool) -> ssl.SSLContext:
     return context
 
 
-def _secure(sock: socket.socket, parts: SplitResult, clock: _Clock, ca_file: str, validate_certs: bool) -> socket.socket:
+def _secure(sock: socket.socket, parts: SplitResult, clock: Clock, ca_file: str, validate_certs: bool) -> socket.socket:
     try:
         context = _context(ca_file, validate_certs)
     except (OSError, ssl.SSLError) as error:
@@ -235,9 +247,12 @@ def _secure(sock: socket.socket, parts: SplitResult, clock: _Clock, ca_file: str
     return context.wrap_socket(sock, server_hostname=parts.hostname)
 
 
-def _message(parts: SplitResult, method: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+def message(parts: SplitResult, request: Request) -> bytes:
+    """Return *request* as it is sent; raises Failed where a header or the method holds what HTTP does not allow."""
+    method, body = request.method, request.body
     target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
-    headers = dict({"Host": parts.netloc, "Accept": "*/*", "User-Agent": "somabrain-incident-response", "Connection": "close"}, **headers)
+    headers = {"Host": parts.netloc, "Accept": "*/*", "User-Agent": "somabrain-incident-response", "Connection": "close"}
+    headers.update(request.headers)
     if body is not None:
         headers.update({"Content-Length": str(len(body)), "Content-Type": "application/json"})
     if any(not _HEADER.fullmatch(value) for value in headers.values()) or not re.fullmatch(r"[A-Z]{1,16}", method):
@@ -246,8 +261,14 @@ def _message(parts: SplitResult, method: str, body: bytes | None, headers: dict[
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii") + (body or b"")
 
 
-def _receive(sock: socket.socket, clock: _Clock, method: str, max_bytes: int) -> Answer:
-    response = http.client.HTTPResponse(t.cast(t.Any, _Source(_Reader(sock, clock))), method=method)
+def read_answer(data: bytes, clock: Clock, request: Request) -> Answer:
+    """Return the Answer that *data*, all that a server sent, holds; raises what reading it from the server would raise."""
+    return _receive(io.BytesIO(data), clock, request)
+
+
+def _receive(reader: io.BufferedIOBase, clock: Clock, request: Request) -> Answer:
+    response = http.client.HTTPResponse(t.cast(t.Any, _Source(reader)), method=request.method)
+    max_bytes = request.max_bytes
     with response:
         response.begin()
         body = response.read(max_bytes + 1)

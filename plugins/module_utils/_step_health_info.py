@@ -17,6 +17,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     LOOK_SPEC,
     checks={"type": "list", "elements": "dict", "required": True},
     subject={"type": "str", "default": ""},
+    pack={"type": "bool", "default": False},
     secrets={"type": "list", "elements": "str", "default": [], "no_log": True},
 )
 
@@ -42,7 +43,7 @@ def run(params: Params, check: bool) -> Result:
     )
     result = _checks.combine(proof.last, params["subject"], proof, params["stage"])
     result["say"] += [f"{name}: left out, a rehearsal writes no canary" for name in skipped]
-    return result
+    return _checks.packed(result) if params.get("pack") else result
 
 
 def writers_left_out(checks: t.Sequence[_checks.Check]) -> tuple[list[_checks.Check], list[str]]:

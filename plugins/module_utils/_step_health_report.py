@@ -12,7 +12,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import why
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import checks_of, why
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import State, worst
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
@@ -74,8 +74,8 @@ def rfc3339(now: float) -> str:
 def host_verdict(looked: t.Any) -> dict[str, t.Any]:
     """Return the verdict on one host from what ``health_info`` returned there; unknown where it returned nothing usable."""
     looked = looked if isinstance(looked, dict) else {}
-    checks = looked.get("checks")
-    if not isinstance(checks, list) or not checks or looked.get("failed") or looked.get("unreachable"):
+    checks = checks_of(looked)
+    if not checks or looked.get("failed") or looked.get("unreachable"):
         reason = "it cannot be reached" if looked.get("unreachable") else "the look did not work"
         text = one_line(redact(f"{reason}: {looked.get('msg') or 'no answer'}"), 200)
         return {"health": State.UNKNOWN.value, "reason": text, "seconds": 0.0, "checks": [], "endpoints": {"failing": [], "all": 0}}

@@ -66,6 +66,12 @@ options:
     description: Name of the check whose state, identity, actions and facts the result shows at its top; default is the first.
     type: str
     default: ""
+  pack:
+    description:
+      - Whether to return the checks as one JSON text in RV(packed) and RV(checks) empty, for a task that only hands them to
+        M(somabrain.incident_response.health_report). Ansible takes more time over the values of a thousand checks than the looks take.
+    type: bool
+    default: false
   secrets:
     description: Secrets of the checks. Filled by the action plugin, which moves them out of O(checks) so that nothing logs them.
     type: list
@@ -96,6 +102,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+packed:
+  description: The checks as JSON, where they were packed.
+  type: str
+  returned: with O(pack)
 health:
   description: The worst health of all checks.
   type: str

@@ -16,6 +16,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.somabrain.incident_response.plugins.filter.endpoint_checks import endpoint_checks
 from ansible_collections.somabrain.incident_response.plugins.module_utils import (
+    _checks,
     _step_access_check,
     _step_access_report,
     _step_health_report,
@@ -102,6 +103,14 @@ def test_the_json_has_a_line_for_each_check_and_the_result_only_what_is_said_of_
     assert [len(told["hosts"][host].pop("checks")) for host in ("a", "b")] == [2, 0]
     assert told == verdict["report"]
     assert json.loads(_step_health_report.as_json({"health": "unknown", "hosts": {}}))["hosts"] == {}
+
+
+def test_packed_checks_are_judged_as_the_others() -> None:
+    plain = looked(checked("disk"), checked("endpoint /metrics", "sick"), health="sick")
+    packed = _checks.packed(plain)
+    assert packed["checks"] == []
+    assert _step_health_report.host_verdict(packed) == _step_health_report.host_verdict(plain)
+    assert _step_health_report.host_verdict(packed)["health"] == "sick"
 
 
 def test_a_rehearsal_writes_no_file(tmp_path: Path) -> None:
