@@ -15,7 +15,7 @@ import shutil
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_choice import RISKS, UNPROVEN, kind_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_choice import RISKS, UNPROVEN, is_earlier, kind_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_judge import wrong_answers
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_load import known_answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_prints import (
@@ -58,7 +58,7 @@ def blank(name: str, lineage: str, error: str = "") -> Facts:
     return {
         "name": name, "path": "", "sha256": "", "bytes": 0, "keys": 0, "expires": 0, "last_write": None, "lineage": lineage,
         "dropped": 0, "unit": "keys", "exact": True, "dropped_bytes": 0, "detail": "", "unproven": False, "known_wrong": 0, "moves": False,
-        "in_step": False, "missing": None, "changed": 0, "contains_all": False, "superset": False, "loss": {}, "binds": {},
+        "in_step": False, "doubt": "", "missing": None, "changed": 0, "contains_all": False, "superset": False, "loss": {}, "binds": {},
         "risk": RISKS[kind_of(name)], "proof": "", "error": error, "seconds": 0.0,
     }  # fmt: skip
 
@@ -99,6 +99,7 @@ def _made(bench: Bench, recipe: Recipe, folder: str, fill: t.Optional[Fill]) -> 
         saved = side.save()
     facts.update(_kept(saved, os.path.join(bench.folder, recipe.name + ".rdb"), bench.end))
     facts.update(dropped=done.dropped, exact=done.exact, dropped_bytes=done.dropped_bytes, detail=one_line(done.detail, 200))
+    facts.update(doubt=done.doubt, **({"unit": done.unit} if done.unit else {}))
     if done.last_write is not None:
         facts["last_write"] = done.last_write
     return facts
@@ -167,12 +168,15 @@ def related(candidates: t.Sequence[Facts], prints: t.Mapping[str, Prints], today
     for one in candidates:
         if one["name"] in there:
             mine = there[one["name"]]
-            one["contains_all"] = one["superset"] = all(contains(mine, other) for name, other in there.items() if name != one["name"])
-            one["missing"] = missing(mine, [there[name] for name in there if name in today]) if whole else None
+            others = {name: other for name, other in there.items() if name != one["name"] and not is_earlier(name, one["name"])}
+            one["contains_all"] = one["superset"] = all(contains(mine, other) for other in others.values())
+            one["missing"] = missing(mine, [other for name, other in others.items() if name in today]) if whole else None
 
 
 def compared(candidates: t.Sequence[Facts], prints: t.Mapping[str, Prints], best: str) -> None:
-    """Fill in ``changed``: how many keys have another value in the candidate *best*."""
+    """Fill in ``changed``: how many keys have another value in the candidate *best*, or are removed there since."""
     for one in candidates:
         with contextlib.suppress(KeyError):
-            one["changed"] = changed(prints[one["name"]], prints[best]) if one["missing"] is not None else 0
+            mine, newest = prints[one["name"]], prints[best]
+            removed = missing(newest, [mine]) if is_earlier(one["name"], best) else 0
+            one["changed"] = changed(mine, newest) + removed if one["missing"] is not None else 0

@@ -38,6 +38,8 @@ RISKS = {
     "replica": "may be behind its master",
     "live": "what the server has now",
 }
+# Made of the same commands, only fewer: what an earlier state holds and a later one does not was removed since.
+EARLIER = {"salvage": ("cut",)}
 UNPROVEN = "checksum wrong: a value is bad"
 # Counts of what goes on living may move between plan and approval by this share.
 LIVING_TOLERANCE = 0.01
@@ -48,6 +50,11 @@ def kind_of(name: str) -> str:
     """Return a candidate's name without its number."""
     stem, _line, number = name.rpartition("_")
     return stem if number.isdigit() else name
+
+
+def is_earlier(one: str, other: str) -> bool:
+    """Tell whether the candidate *one* is an earlier state of what the candidate *other* is, both by name."""
+    return kind_of(one) in EARLIER.get(kind_of(other), ())
 
 
 def loadable(candidates: t.Sequence[Candidate]) -> list[Candidate]:
@@ -101,21 +108,26 @@ def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
         count, certain = max(0, most - one["keys"]) + max(nowhere, one["dropped"]), False
     else:
         count = one["missing"] + max(0, one["changed"] - _spoilt(one, candidates, options)) + nowhere
-    if _unsure(one):
-        count, certain = max(1, count), False
+        # Of what is lost in both, some may be counted twice.
+        certain = certain and not (one["changed"] and nowhere)
     if count and any(other["expires"] for other in loadable(candidates)) and one["dropped"] != nowhere:
         certain = False
+    if _unsure(one, options) or any(other["doubt"] == "effects" for other in loadable(candidates)):
+        return {"count": None, "unit": unit, "exact": False}
     return _against_known(one, {"count": count, "unit": unit, "exact": certain}, candidates, options)
 
 
 def _spoilt(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> int:
     """Return how many of the values that differ from the best candidate's are at least the fault of that one: its checksum is wrong."""
-    return int(not _unsure(one) and _unsure(ordered(candidates, options)[0]))
+    return int(not _unsure(one, options) and _unsure(ordered(candidates, options)[0], options))
 
 
-def _unsure(one: Candidate) -> bool:
-    """Tell whether some value of a candidate is wrong, and which cannot be told."""
-    return bool(one["unproven"] or not (one["exact"] or one["dropped"]))
+def _unsure(one: Candidate, options: Options) -> bool:
+    """Tell whether more of a candidate may be missing or wrong than can be told."""
+    if one["doubt"] == "databases":
+        # There was no other database where as many keys were known as there are here and were.
+        return not 0 < int(options["last_known_keys"]) <= one["keys"] + one["dropped"]
+    return bool(one["unproven"] or one["doubt"] == "values")
 
 
 def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, bool, str]:
@@ -129,7 +141,8 @@ def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, 
     best = files[0]
     # Others may hold what it had to drop.
     elsewhere = min(best["dropped"], best["missing"] or 0)
-    certain = best["exact"] and not best["unproven"] and not elsewhere
+    all_known = best["doubt"] == "databases" and best["keys"] + best["dropped"] == int(options["last_known_keys"])
+    certain = (best["exact"] and not best["doubt"] or all_known) and not best["unproven"] and not elsewhere
     return best["dropped"] - elsewhere, bool(certain), best["unit"] if best["dropped"] - elsewhere else "keys"
 
 

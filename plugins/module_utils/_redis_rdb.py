@@ -9,6 +9,7 @@ Only the whole file bears a checksum: which value is wrong cannot be told where 
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._crc64 import Crc64, wrong_bytes
@@ -21,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     Cursor,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_salvage import LISTED, Salvaged
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, RDB_EOF_BYTES, crc64_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, RDB_EOF_BYTES, SMALL, crc64_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted
 
 NEWEST = 12  # the version of the format that Redis 7.4 writes
@@ -29,6 +30,13 @@ NEWEST = 12  # the version of the format that Redis 7.4 writes
 _CHANCE_BITS = 20
 # The version that first knew a type.
 _SINCE = {14: 7, 5: 8, 7: 8, 15: 9, 16: 10, 17: 10, 18: 10, 19: 10, 20: 11, 21: 11, 22: 12, 23: 12, 24: 12, 25: 12}
+# So many wrong bytes in a row, and fewer, are put right by the checksum.
+_FEW = 3
+# So many strings of text for one that is none make that one suspect.
+_FEW_OTHERS = 10
+_NO_TEXT = re.compile(rb"[^ -~]+")
+_LAST_ROW = re.compile(rb"[^ -~]*\Z")
+_MORE = "what is damaged there is not all: values may be wrong, too, and which cannot be told"
 _UNSEEN = "the checksum does not match: some value is wrong, and which cannot be told"
 
 
@@ -68,9 +76,11 @@ def salvage_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> S
         _write(plan, source, size, out)
     dropped, exact = _dropped(plan)
     exact = exact and (difference == 0 or plan.dropped_bytes > 0)
+    doubt = "" if difference == 0 and not plan.dropped_bytes else _doubt(plan, source, size, end, (dropped, exact))
     _share(plan.regions, dropped - plan.faulty)
-    details = [_detail(plan, size)] + ([_UNSEEN] if difference and not plan.dropped_bytes else [])
-    return Salvaged(plan.kept, dropped, exact, plan.dropped_bytes, plan.regions[:LISTED], plan.last_write, "; ".join(details))
+    details = [_detail(plan, size)] + ([_UNSEEN] if difference and not plan.dropped_bytes else [_MORE] if doubt == "values" else [])
+    regions, told = plan.regions[:LISTED], "; ".join(details)
+    return Salvaged(plan.kept, dropped, exact, plan.dropped_bytes, regions, plan.last_write, told, doubt=doubt)
 
 
 def repaired_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> t.Optional[Salvaged]:
@@ -83,7 +93,7 @@ def repaired_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> 
         return None
     cursor = Cursor(source, size, end)
     # The wider the run, the likelier one fits by chance.
-    width = min(3, (64 - _CHANCE_BITS - size.bit_length()) // 8)
+    width = min(_FEW, (64 - _CHANCE_BITS - size.bit_length()) // 8)
     found = wrong_bytes(difference, size, width, lambda: cursor.tick(0)) if width > 0 else []
     if len(found) != 1:
         return None
@@ -190,6 +200,58 @@ def _dropped(plan: Plan) -> tuple[int, bool]:
     if told and (fits or not plan.ended):
         return lost, fits and plan.ended
     return max(lost if told else 0, plan.faulty + damaged // SHORTEST), False
+
+
+def _doubt(plan: Plan, source: t.BinaryIO, size: int, end: float, lost: tuple[int, bool]) -> str:
+    """Return why more may be lost than is told, "" where damage is seen in one place and is wide enough to be all that there is."""
+    places = plan.regions + [{"at": at, "bytes": length} for at, length in plan.left_out]
+    if len(places) != 1:
+        return "values"
+    if not plan.ended:
+        return "databases"
+    if _scattered(plan, source, size, end):
+        return "values"
+    if plan.sizes and not all(kept <= plan.sizes.get(database, 0) for database, kept in plan.kept_in.items()):
+        # Where another database begins is lost.
+        return "values"
+    start = places[0]["at"]
+    sound = max((_strange(source, at, min(stop, start) if at < start else stop) for at, stop, _database, _resumed in plan.runs), default=0)
+    # Few wrong bytes would have been put right by the checksum: others are wrong, too. Of three entries one at least is damaged whole.
+    is_wide = lost[1] and lost[0] > 2
+    return "" if is_wide or _strange(source, start, start + places[0]["bytes"]) > max(sound + 1, _FEW) else "values"
+
+
+def _scattered(plan: Plan, source: t.BinaryIO, size: int, end: float) -> bool:
+    """Tell whether a few strings that are kept are no text where all others are: then damage is in them, too."""
+    cursor, text, other = Cursor(source, size, end), 0, 0
+    for start, stop, _database, _resumed in plan.runs:
+        cursor.go(start)
+        while cursor.at < stop:
+            cursor.tick((text + other) << 6)
+            item = cursor.item()
+            if item.kind != "key" or item.type or item.expires:
+                continue
+            after = cursor.at
+            cursor.go(item.at + 1)
+            is_text = not _NO_TEXT.search(cursor.text() + cursor.text())
+            cursor.go(after)
+            text, other = text + is_text, other + (not is_text)
+    return 0 < other < text / _FEW_OTHERS
+
+
+def _strange(source: t.BinaryIO, start: int, stop: int) -> int:
+    """Return the length of the longest row of bytes from *start* to *stop* that are no text."""
+    longest, carried = 0, b""
+    source.seek(start)
+    while start < stop:
+        chunk = source.read(min(CHUNK, stop - start))
+        if not chunk:
+            break
+        start += len(chunk)
+        rows = _NO_TEXT.findall(carried + chunk)
+        longest = max([longest] + [len(row) for row in rows])
+        carried = _LAST_ROW.search(chunk).group(0)[-SMALL:]  # type: ignore[union-attr]
+    return longest
 
 
 def _share(regions: t.Sequence[dict[str, int]], dropped: int) -> None:

@@ -12,11 +12,15 @@ import contextlib
 import os
 import re
 import stat
+import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import MANIFEST_BYTES, Refused, parse_manifest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb import preamble_length, repaired_rdb, salvage_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_walk import HEAD_BYTES as RDB_HEAD_BYTES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_walk import Broken, Cursor
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_salvage import (
+    TOLL_SHARE,
     Salvaged,
     cut_aof,
     flushes,
@@ -24,7 +28,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     salvage_aof,
     without_flush,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, scan_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, OutOfTime, scan_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_toll import Toll
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_words import EDGE_BYTES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 Settings = t.Mapping[str, t.Any]
@@ -41,6 +47,7 @@ VERSIONS = tuple(range(12, 5, -1))
 USUAL_GROWTH, MOST_GROWTH = 3, 30
 _FLUSH = re.compile(rb"(?i)\r\nflush(?:all|db)\r\n")
 _CTIME = re.compile(rb"\xfa\x05ctime\xc2(.{4})", re.S)
+_SELECTED = re.compile(rb"(?i)\$6\r\nselect\r\n\$\d{1,3}\r\n(\d{1,10})\r\n")
 _USED = re.compile(rb"\xfa\x08used-mem(?:\xc0(.)|\xc1(..)|\xc2(.{4})|[\x01-\x14](\d{1,20}))", re.S)
 _VERSION = re.compile(rb"\xfa\x09redis-ver[\x01-\x20]([0-9.]{1,16})")
 
@@ -134,12 +141,12 @@ def _aof_recipes(parts: list[Part], rebuilt: bool, verdict: str, end: float) -> 
 
     made = []
     if rebuilt:
-        made.append(recipe("rebuilt_manifest", lambda out, until: joined(parts, out, until, salvage_part)))
+        made.append(recipe("rebuilt_manifest", lambda out, until: salvaged(parts, out, until)))
     elif verdict in ("valid", "unjudged"):
         made.append(recipe("as_is", lambda out, until: joined(parts, out, until, copy_part)))
     if not rebuilt and verdict != "valid":
-        made.append(recipe("cut", lambda out, until: cut_parts(parts, out, until), "as_is"))
-        made += [recipe("salvage", lambda out, until: joined(parts, out, until, salvage_part), "as_is")] if verdict != "tail_cut" else []
+        made.append(recipe("cut", lambda out, until: cut_parts(parts, out, until, verdict == "tail_cut"), "as_is"))
+        made += [recipe("salvage", lambda out, until: salvaged(parts, out, until), "as_is")] if verdict != "tail_cut" else []
     if _flushed(parts, end):
         made.append(recipe("before_flush", lambda out, until: before_flush(parts, out, until)))
     return made
@@ -199,39 +206,100 @@ def copy_part(part: Part, out: t.BinaryIO, end: float) -> Salvaged:
     return WHOLE
 
 
-def salvage_part(part: Part, out: t.BinaryIO, end: float) -> Salvaged:
+def salvaged(parts: t.Sequence[Part], out: t.BinaryIO, end: float) -> Salvaged:
+    """Write what is good of all parts; what is lost is told in keys. Raises OutOfTime, OSError, Unbuildable."""
+    toll = Toll(_many_databases(parts))
+    done = joined(parts, out, end, lambda part, to, until: salvage_part(part, to, until, toll))
+    return in_keys(done, toll)
+
+
+def in_keys(done: Salvaged, toll: Toll) -> Salvaged:
+    """Return *done* with its loss in keys, as *toll* followed it."""
+    if toll.given_up:
+        return done._replace(exact=done.exact and not done.dropped, doubt=done.doubt or ("effects" if done.dropped else ""))
+    count, exact = toll.total()
+    if count is None:
+        return done._replace(exact=False, doubt=done.doubt or "effects")
+    return done._replace(dropped=count, exact=exact, unit="keys")
+
+
+def _many_databases(parts: t.Sequence[Part]) -> bool:
+    """Tell quickly whether more than one database is selected anywhere in the parts."""
+    found: set[bytes] = set()
+    for part in parts:
+        with contextlib.suppress(OSError), open_plain(part.path) as file:
+            tail = b""
+            for chunk in iter(lambda: file.read(CHUNK), b""):
+                found.update(_SELECTED.findall(tail + chunk))
+                tail = chunk[-32:]
+    return len(found) > 1
+
+
+def salvage_part(part: Part, out: t.BinaryIO, end: float, toll: t.Optional[Toll] = None) -> Salvaged:
     """Write what is good of a part. Raises OutOfTime."""
     try:
         with open_plain(part.path) as file:
             start = _preamble(part, file, end)
-            if start == part.size and part.size:
-                return WHOLE if part.good and copy_bytes(file, out) else _whole_rdb(file, part, out, end)
-            return salvage_aof(file, part.size, out, end, start)
+            if start != part.size or not part.size:
+                if toll and start:
+                    told_keys(toll, file, start, end)
+                return salvage_aof(file, part.size, out, end, start, toll)
+            done = WHOLE if part.good and copy_bytes(file, out) else _whole_rdb(file, part, out, end)
+            if toll:
+                _told_base(toll, file, out, done, end)
+            return done
     except OSError as error:
+        if toll:
+            toll.given_up = True
         return _nothing_of(part, error)
+
+
+def _told_base(toll: Toll, file: t.BinaryIO, out: t.BinaryIO, done: Salvaged, end: float) -> None:
+    """Tell *toll* of the keys that *out* has by now, which is an RDB, and of those that were lost of it from *file*."""
+    told_keys(toll, out, out.tell(), end)
+    if done.dropped:
+        first = done.regions[0] if done.regions else {"at": 0, "bytes": 0}
+        file.seek(first["at"])
+        toll.keys(done.dropped, done.exact, file.read(min(first["bytes"], EDGE_BYTES)))
+
+
+def told_keys(toll: Toll, source: t.BinaryIO, size: int, end: float) -> None:
+    """Tell *toll* of the keys of a sound RDB."""
+    database, position = 0, source.tell()
+    cursor = Cursor(source, size, time.monotonic() + (end - time.monotonic()) * TOLL_SHARE)
+    cursor.go(RDB_HEAD_BYTES)
+    try:
+        for turn, item in enumerate(iter(cursor.item, None)):
+            if item.kind == "eof":
+                break
+            cursor.tick(turn)
+            database = item.value if item.kind == "select" else database
+            if item.kind == "key":
+                toll.there(b"%d" % database, item.value)
+    except (Broken, OutOfTime):
+        toll.given_up = True
+    source.seek(position)
 
 
 def _whole_rdb(file: t.BinaryIO, part: Part, out: t.BinaryIO, end: float) -> Salvaged:
     if scan_rdb(file, part.size, end)["verdict"] == "valid" and copy_bytes(file, out):
         return WHOLE
     mended = mended_rdb(file, part.size, out, end)
-    return mended if mended is not None else _as_sure(salvage_rdb(file, part.size, out, end), part.size)
-
-
-def _as_sure(done: Salvaged, size: int) -> Salvaged:
-    """Take the certainty from what was salvaged of an RDB, unless only its end is gone: damage that is seen may not be all there is."""
-    last = done.regions[-1] if len(done.regions) == 1 else {"at": 0, "bytes": 0}
-    return done._replace(exact=done.exact and last["at"] > HEAD_BYTES and last["at"] + last["bytes"] >= size)
+    return mended if mended is not None else salvage_rdb(file, part.size, out, end)
 
 
 def _nothing_of(part: Part, error: OSError) -> Salvaged:
     why = "%s cannot be read: %s" % (one_line(os.path.basename(part.path), 80), one_line(error.strerror or error, 60))
-    return Salvaged(0, 1, False, part.size, [], None, why)
+    return Salvaged(0, 1, False, part.size, [], None, why, doubt="values")
 
 
-def cut_parts(parts: t.Sequence[Part], out: t.BinaryIO, end: float) -> Salvaged:
-    """Write everything before the first damage; what comes after it is counted as dropped. Raises OutOfTime, OSError, Unbuildable."""
+def cut_parts(parts: t.Sequence[Part], out: t.BinaryIO, end: float, is_tail: bool = False) -> Salvaged:
+    """Write everything before the first damage; what comes after it is counted as dropped. Raises OutOfTime, OSError, Unbuildable.
+
+    Where the damage *is_tail*, what is lost is told in keys.
+    """
     total = WHOLE
+    toll = Toll(_many_databases(parts)) if is_tail else None
     for index, part in enumerate(parts):
         if total.dropped_bytes:
             rest = salvage_part(part, t.cast(t.BinaryIO, Nowhere()), end)
@@ -239,20 +307,24 @@ def cut_parts(parts: t.Sequence[Part], out: t.BinaryIO, end: float) -> Salvaged:
             continue
         if index:
             out.write(SELECT_0)
-        total = added(total, _cut_part(part, out, end))
+        total = added(total, _cut_part(part, out, end, toll))
     _refuse_nothing(out, parts)
-    return total
+    return in_keys(total, toll) if toll else total
 
 
-def _cut_part(part: Part, out: t.BinaryIO, end: float) -> Salvaged:
+def _cut_part(part: Part, out: t.BinaryIO, end: float, toll: t.Optional[Toll]) -> Salvaged:
     with open_plain(part.path) as file:
         start = _preamble(part, file, end)
         if start == part.size and part.size:
             if not part.good and scan_rdb(file, part.size, end)["verdict"] != "valid":
                 raise Unbuildable("the base itself is damaged")
             copy_bytes(file, out)
+            if toll:
+                told_keys(toll, out, out.tell(), end)
             return WHOLE
-        return cut_aof(file, part.size, out, end, start)
+        if toll and start:
+            told_keys(toll, file, start, end)
+        return cut_aof(file, part.size, out, end, start, toll)
 
 
 def before_flush(parts: t.Sequence[Part], out: t.BinaryIO, end: float) -> Salvaged:
@@ -332,7 +404,7 @@ def _empty(out: t.BinaryIO) -> None:
 def _salvaged(path: str, out: t.BinaryIO, end: float) -> Salvaged:
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
-        done = _as_sure(salvage_rdb(file, size, out, end), size)
+        done = salvage_rdb(file, size, out, end)
     if not done.kept:
         raise Unbuildable("no whole entry is left in it")
     return done
@@ -343,6 +415,7 @@ def added(one: Salvaged, other: Salvaged) -> Salvaged:
     return Salvaged(
         one.kept + other.kept, one.dropped + other.dropped, one.exact and other.exact, one.dropped_bytes + other.dropped_bytes,
         one.regions + other.regions, other.last_write or one.last_write, "; ".join(text for text in (one.detail, other.detail) if text),
+        doubt=one.doubt or other.doubt,
     )  # fmt: skip
 
 

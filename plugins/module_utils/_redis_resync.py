@@ -13,9 +13,11 @@ import re
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_effects import KNOWN
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import (
     CHUNK,
     NEXT_COMMAND,
+    SMALL,
     OutOfTime,
     commands_of,
     scan_resp,
@@ -25,10 +27,12 @@ Command = t.Tuple[int, int, bytes, t.Optional[float]]
 
 # The shortest command that changes anything, in bytes: DEL of a key of no letters.
 SHORTEST = 19
-# So many commands around a region must be alike before their length tells how many were in it.
+# So many commands around a region are needed before their lengths tell how many were in it.
 ALIKE = 8
-# Commands that carry no data of their own: they are neither counted as kept nor as dropped.
-FRAME = frozenset([b"select", b"multi", b"exec"])
+# SELECT of a database of one digit, in bytes.
+SELECT_BYTES = 23
+# What is spent at most on finding which commands fill a region, in bytes of it times lengths.
+_MOST_WORK = 1_000_000
 # How every mark begins: looked for first, which is ten times faster than looking for any mark.
 _BEGIN = re.compile(rb"[*$#][0-9T]")
 # A word's length; a note of the time; a command without data or the name of one; the head of any other command.
@@ -39,17 +43,9 @@ _MARK = re.compile(
     rb"|\$(?P<word>\d{1,10})\r\n",
     re.DOTALL,
 )
+_HEAD = re.compile(rb"\*([1-9]\d{0,6})\r\n")
+_WORD = re.compile(rb"\$(\d{1,10})\r\n")
 _MARK_BYTES = 64  # no mark is longer
-_KNOWN = frozenset(
-    b"""append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin copy decr decrby del eval evalsha exec
-    expire expireat fcall function geoadd georadius georadiusbymember geosearchstore getdel getex getset hdel hexpire hexpireat
-    hincrby hincrbyfloat hmset hpersist hpexpire hpexpireat hset hsetnx incr incrby incrbyfloat linsert lmove lmpop lpop lpush
-    lpushx lrem lset ltrim migrate move mset msetnx multi persist pexpire pexpireat pfadd pfdebug pfmerge psetex publish rename
-    renamenx restore restore-asking rpop rpoplpush rpush rpushx sadd script sdiffstore select set setbit setex setnx setrange
-    sinterstore smove sort spop spublish srem sunionstore swapdb unlink xack xadd xautoclaim xclaim xdel xgroup xreadgroup xsetid
-    xtrim zadd zdiffstore zincrby zinterstore zmpop zpopmax zpopmin zrangestore zrem zremrangebylex zremrangebyrank
-    zremrangebyscore zunionstore""".split()
-) | {b"flush" + what for what in (b"all", b"db")}
 
 
 class _Mark(t.NamedTuple):
@@ -64,9 +60,9 @@ class _Mark(t.NamedTuple):
 @functools.lru_cache(maxsize=256)
 def misspelt(name: bytes) -> bool:
     """Tell whether *name* is a Redis command with one wrong letter, which Redis would refuse to load."""
-    if name in _KNOWN:
+    if name in KNOWN:
         return False
-    return any(len(known) == len(name) and sum(a != b for a, b in zip(known, name)) == 1 for known in _KNOWN)
+    return any(len(known) == len(name) and sum(a != b for a, b in zip(known, name)) == 1 for known in KNOWN)
 
 
 def sound_commands(source: t.BinaryIO, size: int, end: float, start: int) -> t.Iterator[Command]:
@@ -105,13 +101,20 @@ def ends_a_value(source: t.BinaryIO, at: int) -> bool:
     return after[:2] == b"\r\n" and after[2:] in (b"*", b"$", b"#", b"")
 
 
-def commands_in(source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequence[int], end: float) -> tuple[int, bool]:
+def commands_in(
+    source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequence[int], end: float, many_databases: bool = False
+) -> tuple[int, bool]:
     """Return (how many data commands the region from *at* to *until* held, whether that is certain; else it is the most it may be).
 
-    *near* are the lengths of commands before and after it: where they are alike they tell the number. Raises OutOfTime.
+    *near* are the lengths of commands before and after it: they tell the number where only one number of them fills the region.
+    Raises OutOfTime.
     """
     if until >= size and scan_resp(source, size, end, at, most=1).problem == "cut":
         return _torn_end(source, at)
+    ends = announced_end(source, at, until)
+    if ends:
+        rest, exact = commands_in(source, ends, until, size, near, end, many_databases) if ends < until else (0, True)
+        return 1 + rest, exact
     seen = _Region(at)
     for mark in _marks(source, at, until, end):
         seen.add(mark)
@@ -119,12 +122,59 @@ def commands_in(source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequ
     most, left = seen.most(), until - at - seen.bare
     if most <= 1:
         return most, not seen.doubts
-    if len(near) < ALIKE or max(near) > 1.2 * min(near):
+    if len(near) < ALIKE:
         return most, False
-    fewest = -(-left // max(near))
-    # At the file's end there may be the beginning of one more.
-    many = -(-left // min(near)) if until >= size else left // min(near)
-    return (min(most, many) if fewest <= many and not seen.doubts else most), fewest == many <= most and not seen.doubts
+    counts = _filling(left, near, until >= size)
+    # A SELECT beside fewer of them may fill it, too.
+    may_select = many_databases and left > SELECT_BYTES and _filling(left - SELECT_BYTES, near, until >= size)
+    if seen.doubts or may_select or not counts or max(counts) > most:
+        return most, False
+    if len(counts) == 1:
+        return counts.pop(), True
+    return max(counts) if max(near) <= 1.2 * min(near) else most, False
+
+
+def announced_end(source: t.BinaryIO, at: int, until: int) -> int:
+    """Return where the command at *at* ends as the length of its last word says, which is all of it that is damaged; 0 where it is not."""
+    source.seek(at)
+    text = source.read(min(SMALL, until - at))
+    head = _HEAD.match(text)
+    if not head:
+        return 0
+    place, left = head.end(), int(head.group(1))
+    while left:
+        word = _WORD.match(text, place)
+        if not word:
+            return 0
+        place, left = word.end() + int(word.group(1)) + 2, left - 1
+        if text[place - 2 : place] != b"\r\n":
+            break
+    # A length that is wrong itself would step over commands.
+    inside = _HEAD.search(text, word.end(), place) if word else None
+    return at + place if not left and place <= len(text) and not inside else 0
+
+
+def _filling(room: int, near: t.Sequence[int], is_end: bool) -> set[int]:
+    """Return which numbers of commands as long as those *near* fill *room* bytes; at the file's end the last may be cut."""
+    shortest, longest = min(near), max(near)
+    if is_end:
+        return set(range(-(-room // longest), -(-room // shortest) + 1))
+    lengths = _lengths(near)
+    if room * len(lengths) > _MOST_WORK:
+        return set(range(-(-room // longest), room // shortest + 1))
+    # Bit n is set where so many commands may take n bytes.
+    counts, sums, mask = set(), 1, (1 << room + 1) - 1
+    for count in range(1, room // shortest + 1):
+        sums = functools.reduce(lambda found, length: found | (sums << length), lengths, 0) & mask  # noqa: B023
+        counts |= {count} if sums >> room & 1 else set()
+    return counts
+
+
+def _lengths(near: t.Sequence[int]) -> list[int]:
+    """Return the lengths that commands have, and all between two that are near each other."""
+    seen = sorted(set(near))
+    gaps = [range(one, other) for one, other in zip(seen, seen[1:]) if other - one <= max(2, one // 5)]
+    return sorted({*seen, *[length for gap in gaps for length in gap]})
 
 
 class _Region:

@@ -11,22 +11,30 @@ from __future__ import annotations
 
 import collections
 import re
+import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_effects import FRAME
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import Refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_resync import (
-    FRAME,
+    SELECT_BYTES,
     Command,
     commands_in,
     ends_a_value,
     next_command,
     sound_commands,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_scan import CHUNK, OutOfTime
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_toll import Toll
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_words import remains_of, worded
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted
 
 # So many lengths of the commands before and after a region tell how many commands fit into it.
 BEFORE, AFTER = 64, 16
+# No command is longer.
+MOST_BYTES = 1 << 40
+# Of the time that is left, the share in which the loss is followed key by key.
+TOLL_SHARE = 0.4
 # So many regions and flushes are listed; all regions are counted.
 LISTED = 100
 _PART = re.compile(r"\.([1-9]\d{0,17})\.(base|incr)\.(rdb|aof)")
@@ -46,6 +54,11 @@ class Salvaged(t.NamedTuple):
     regions: t.List[t.Dict[str, int]]
     last_write: t.Optional[float]
     detail: str
+    # Keys instead of writes, where those were followed to what became of them.
+    unit: str = ""
+    # Why the number is no limit: "values" may be wrong that nothing tells of, "databases" may have come after the end, the "effects" of
+    # what is lost may be any.
+    doubt: str = ""
 
 
 class _Piece:
@@ -53,7 +66,7 @@ class _Piece:
 
     def __init__(self, begin: int, resumed: bool, database: bytes) -> None:
         self.begin = self.good = self.stop = begin
-        self.database = self.database_begin = self.database_good = database
+        self.database = self.database_begin = self.database_good = self.database_torn = database
         self.last_write: t.Optional[float] = None
         self.kept = self.pending = self.torn = 0
         # After damage an EXEC may come whose MULTI is lost.
@@ -96,8 +109,11 @@ class _Piece:
 class _Walk:
     """The sound commands of one file in their order, copied to *out*, and the regions between them."""
 
-    def __init__(self, source: t.BinaryIO, size: int, end: float, out: t.Optional[t.BinaryIO] = None) -> None:
-        self.source, self.size, self.end, self.out = source, size, end, out
+    def __init__(
+        self, source: t.BinaryIO, size: int, end: float, out: t.Optional[t.BinaryIO] = None, toll: t.Optional[Toll] = None
+    ) -> None:
+        self.source, self.size, self.end, self.out, self.toll = source, size, end, out, toll
+        self.until = time.monotonic() + (end - time.monotonic()) * TOLL_SHARE
         self.left_out: t.Sequence[tuple[int, int]] = ()
         self.regions: list[dict[str, int]] = []
         self.kept = self.dropped = self.dropped_bytes = self.holes = 0
@@ -172,6 +188,7 @@ class _Walk:
         self.copy(position, piece.good)
         if piece.good > piece.begin:
             self.selected = piece.database_good
+            self.follow(piece.begin, piece.good, piece.database_begin)
         self.database, self.near = piece.database, piece.last[-BEFORE:]
         self.kept += piece.kept
         self.flushes += [one for one in piece.flushes if piece.begin <= one[0] < piece.good]
@@ -180,14 +197,46 @@ class _Walk:
     def lose(self, piece: _Piece, stop: int, after: int, follows: _Piece) -> None:
         """Note the region between two pieces as dropped, with the number of writes that were in it."""
         count, exact = 0, True
+        self.follow(piece.good, stop, piece.database_good, is_lost=True)
         if after > stop:
-            count, exact = commands_in(self.source, stop, after, self.size, self.near + follows.first, self.end)
+            many = self.toll is not None and self.toll.many_databases
+            count, exact = commands_in(self.source, stop, after, self.size, self.near + follows.first, self.end, many)
+            self.count(stop, after, count, exact)
+        self.follow(after, follows.begin, follows.database_torn, is_lost=True)
         count += piece.pending + follows.torn
         at, size = piece.good, follows.begin - piece.good
         self.dropped, self.dropped_bytes, self.exact = self.dropped + count, self.dropped_bytes + size, self.exact and exact
         self.holes += 1
         if len(self.regions) < LISTED:
             self.regions.append({"at": at, "bytes": size, "dropped": count})
+
+    def follow(self, start: int, stop: int, database: bytes, is_lost: bool = False) -> None:
+        """Tell the toll of the sound commands from *start* to *stop*, kept or lost."""
+        toll = self.toll
+        if toll is None or toll.given_up:
+            return
+        try:
+            for words in worded(self.source, start, stop, self.until):
+                name = words[0].lower()
+                if name == b"select":
+                    database = words[-1]
+                    toll.astray(False)
+                elif name not in FRAME:
+                    (toll.lost if is_lost else toll.sound)(words, database)
+        except OutOfTime:
+            toll.given_up = True
+
+    def count(self, at: int, until: int, count: int, exact: bool) -> None:
+        """Tell the toll of the damaged region from *at* to *until*."""
+        if self.toll is None:
+            return
+        left = remains_of(self.source, at, until)
+        # A command that the end of the file cuts may have been of any length.
+        size = until - at if until < self.size else MOST_BYTES
+        is_known = self.toll.region(left, count, exact, size, self.database) or (exact and count > 1)
+        may_select = self.toll.many_databases and not is_known and until - at >= SELECT_BYTES
+        if may_select or b"select" in left.text.lower():
+            self.toll.astray(True)
 
     def said(self, detail: str) -> Salvaged:
         """Return the counts with *detail*."""
@@ -196,12 +245,13 @@ class _Walk:
         return Salvaged(self.kept, self.dropped, self.exact, self.dropped_bytes, self.regions, self.last_write, detail)
 
 
-def cut_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: int = 0) -> Salvaged:
+def cut_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: int = 0, toll: t.Optional[Toll] = None) -> Salvaged:
     """Copy *source* up to its last whole command before any damage, as ``redis-check-aof --fix`` would. Raises OutOfTime.
 
-    *start* is the length in bytes of the RDB at the head of an old single file, which is copied as it is.
+    *start* is the length in bytes of the RDB at the head of an old single file, which is copied as it is. A *toll* follows the loss to
+    the keys that it meets.
     """
-    walk = _Walk(source, size, end, out)
+    walk = _Walk(source, size, end, out, toll)
     walk.copy(0, start)
     piece = walk.piece(start, False)
     walk.take(piece)
@@ -216,13 +266,14 @@ def cut_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: i
     return Salvaged(kept, dropped, walk.exact, size - good, [{"at": good, "bytes": size - good, "dropped": dropped}], last_write, detail)
 
 
-def salvage_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: int = 0) -> Salvaged:
+def salvage_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: int = 0, toll: t.Optional[Toll] = None) -> Salvaged:
     """Copy all sound commands of *source*, before and after each damaged region. Raises OutOfTime.
 
     A transaction that is torn is dropped whole. What follows a region is written to the database that was selected last before it.
-    *start* is the length in bytes of the RDB at the head of an old single file, which is copied as it is.
+    *start* is the length in bytes of the RDB at the head of an old single file, which is copied as it is. A *toll* follows the loss to
+    the keys that it meets.
     """
-    walk = _Walk(source, size, end, out)
+    walk = _Walk(source, size, end, out, toll)
     walk.copy(0, start)
     walk.run(start)
     if not walk.holes:

@@ -30,7 +30,7 @@ def one(name: str, keys: int = 1000, **more: t.Any) -> One:
     lineage = "older" if kind in OLDER else "server" if kind in SERVER else "files"
     made: One = {
         "name": name, "lineage": lineage, "error": "", "keys": keys, "expires": 0, "dropped": 0, "unit": "commands", "exact": True,
-        "dropped_bytes": 0,
+        "dropped_bytes": 0, "doubt": "",
         "unproven": False, "last_write": 1e9, "known_wrong": 0, "moves": lineage == "server", "in_step": kind == "replica", "binds": {},
         "risk": RISKS[kind], "missing": 0, "changed": 0, "contains_all": False,
     }  # fmt: skip
@@ -127,12 +127,31 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
         {"last_known_keys": 3000},
     ),
     "a checksum that one correction mends": (("repaired_dump", "policy", 0), [one("repaired_dump", contains_all=True)], {}),
-    "a checksum that nothing mends": (("as_is", "person", "~1"), [one("as_is", unproven=True, contains_all=True)], {}),
+    "a checksum that nothing mends": (("as_is", "person", "~None"), [one("as_is", unproven=True, contains_all=True)], {}),
     "a short dump": (
         ("salvaged_dump", "person", "~12"), [one("salvaged_dump", 900, dropped=12, exact=False, contains_all=True)], {},
     ),
     "a dump that lost its head only, as far as can be seen": (
-        ("salvaged_dump", "person", "~1"), [one("salvaged_dump", exact=False, contains_all=True)], {"accept_loss": {"share": 0.5}},
+        ("salvaged_dump", "person", "~None"), [one("salvaged_dump", exact=False, doubt="values", contains_all=True)],
+        {"accept_loss": {"share": 0.5}},
+    ),
+    "a dump with several damaged places: which values are wrong too nobody knows": (
+        ("salvaged_dump", "person", "~None"), [one("salvaged_dump", 990, dropped=10, exact=False, doubt="values", contains_all=True)], {},
+    ),
+    "a short dump, and all keys that were known are accounted for": (
+        ("salvaged_dump", "person", 10),
+        [one("salvaged_dump", 990, dropped=10, exact=False, doubt="databases", contains_all=True)], {"last_known_keys": 1000},
+    ),
+    "a short dump that has grown since its keys were known": (
+        ("salvaged_dump", "person", "~20"),
+        [one("salvaged_dump", 990, dropped=20, exact=False, doubt="databases", contains_all=True)], {"last_known_keys": 1000},
+    ),
+    "a short dump that may have held more databases": (
+        ("salvaged_dump", "person", "~None"),
+        [one("salvaged_dump", 890, dropped=10, exact=False, doubt="databases", contains_all=True)], {"last_known_keys": 1000},
+    ),
+    "what was lost may have done anything": (
+        ("salvage", "person", "~None"), [CUT, dict(SALVAGE, exact=False, doubt="effects")], {"accept_loss": {"share": 0.5}},
     ),
     "a deleted dump and two backups: the later one": (
         ("backup_2", "person", "~100"),
@@ -177,9 +196,9 @@ def test_a_cut_is_told_against_what_salvage_kept_and_both_dropped() -> None:
 
 def test_a_value_that_is_spoilt_in_the_best_is_not_lost_with_a_backup() -> None:
     options = {"last_known_keys": -1, "empty_below_share": 0.5}
-    best, backup = one("salvaged_dump", 210, exact=False), one("backup_1", 200, missing=10, changed=1)
+    best, backup = one("salvaged_dump", 210, exact=False, doubt="values"), one("backup_1", 200, missing=10, changed=1)
     assert loss_of(backup, [best, backup], options)["count"] == 10
-    assert loss_of(best, [best, backup], options) == {"count": 1, "unit": "keys", "exact": False}
+    assert loss_of(best, [best, backup], options) == {"count": None, "unit": "keys", "exact": False}
 
 
 def test_an_empty_replica_proves_nothing() -> None:
