@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
-QUICK = ["redis_killed", "control_approval_altered", "control_two_operators"]
+QUICK = ["redis_killed", "redis_aof_tail", "control_approval_altered", "control_two_operators"]
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),

@@ -99,7 +99,7 @@ class Lab:
 
     def pgbackrest(self, *words: str) -> str:
         command = ["pgbackrest", f"--config={self.dir}/etc/pgbackrest.conf", "--stanza=lab", *words]
-        user = {"user": "postgres"} if os.geteuid() == 0 else {}
+        user: dict[str, t.Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=self.dir, **user)
         return done.stdout + done.stderr
 

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import os
 import sys
 import time
 import typing as t
@@ -16,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "roles/drill/files"))
 
-from somabrain_drill import downtime, drill, families, faults, judge, runs, table  # noqa: E402
+from somabrain_drill import downtime, drill, families, faults, judge, runs, table, undo  # noqa: E402
 from somabrain_drill.errors import DrillError  # noqa: E402
 
 COUNTED = {"acknowledged": 1000, "missing": 0, "wrong": 0, "resurrected": 0}
@@ -86,6 +89,15 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "both of two": (seen(fault(at_once=2), STARTED, STARTED), "2 of 2 runs at once acted"),
     "none of two": (seen(fault(at_once=2), ran("refused", 2, "lease_held"), ran("refused", 2, "lease_held")), "0 of 2 runs at once acted"),
     "killed too late": (seen(fault(kill_at="begin"), STARTED), "before it could be killed"),
+    "undone": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(0)), ""),
+    "other bytes after the undo": (
+        seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(0, differ=("dump.rdb",))),
+        "1 files are not what they were: dump.rdb",
+    ),
+    "an undo that fails": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(2, "in use")), "exit code 2: in use"),
+    "no undo": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(None)), "no undo was printed"),
+    "a late copy": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(0, copy="the copy is late")), "the copy is late"),
+    "held too late": (seen(fault(hold_at="open"), STARTED), "before it could be held"),
     "kept too little": (seen(dataclasses.replace(LOSSY, kept_share=0.999), ran("recovered_with_loss", **TOLD), losses=LOSS), "kept 99.7"),
 }
 
@@ -96,6 +108,31 @@ def test_a_drill_is_judged(case: str) -> None:
     wrong = judge.judge(given)
     assert bool(wrong) == bool(why), wrong
     assert not why or any(why in text for text in wrong), wrong
+
+
+def put_aside(folder: Path, digest: str = "", copied_first: bool = True) -> str:
+    """Return what is wrong with a copy of one file, made before that file was put aside or after."""
+    copy, aside, content, manifest = folder / "run/copy", folder / "before-run", b"data", folder / "run/copy.manifest.json"
+    copy.mkdir(parents=True)
+    (copy / "dump.rdb").write_bytes(content)
+    told = digest or hashlib.sha256(content).hexdigest()
+    for first in (copied_first, not copied_first):
+        if first:
+            manifest.write_text(json.dumps({"files": [{"name": "dump.rdb", "sha256": told}]}))
+        else:
+            (aside / "old").mkdir(parents=True)
+    # Clocks of file systems are coarse.
+    os.utime(manifest, ns=(0, manifest.stat().st_mtime_ns + (-1 if copied_first else 1) * 10**9))
+    return undo.judged_copy(folder / "run", aside, {"dump.rdb": "100644 0 " + hashlib.sha256(content).hexdigest()})
+
+
+def test_a_copy_is_made_before_the_first_change_and_tells_what_there_was(tmp_path: Path) -> None:
+    assert put_aside(tmp_path / "good") == ""
+    assert "younger" in put_aside(tmp_path / "late", copied_first=False)
+    assert "does not tell the files" in put_aside(tmp_path / "other", digest="0" * 64)
+    assert "no copy" in undo.judged_copy(tmp_path / "none", tmp_path, {})
+    (tmp_path / "good/run/copy/dump.rdb").write_bytes(b"date")
+    assert "not what its manifest tells: dump.rdb" in undo.judged_copy(tmp_path / "good/run", tmp_path / "good/before-run", {})
 
 
 BAD = {

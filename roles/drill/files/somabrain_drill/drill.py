@@ -17,10 +17,11 @@ from . import downtime, sshd
 from .errors import DrillError, Skipped
 from .families import FAMILIES, Family, Place
 from .faults import Fault
-from .judge import WELL, Seen, declared, judge
+from .judge import WELL, Seen, declared, judge, mended
 from .runs import ROOT, Player, Turned
 from .scene import Scene
 from .steps import inject
+from .undo import replay
 from .writers import Writers
 
 
@@ -38,6 +39,8 @@ class Result:
     seconds: float = 0.0
     down: t.Optional[float] = None
     why: t.Tuple[str, ...] = ()
+    # Whether the printed undo was done and brought back the same bytes; None where nothing was put in place.
+    undone: t.Optional[bool] = None
     at: float = 0.0
 
 
@@ -59,7 +62,8 @@ def hold(place: Place, fault: Fault, work: Path, ports: t.Callable[[], int]) -> 
     verdict = "FAILED" if wrong else "held"
     line = Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told)
     exact = not told or bool((seen.last.outcome.get("loss") or {}).get("exact"))
-    return dataclasses.replace(line, exact=exact, seconds=seen.seconds, down=seen.down, why=tuple(wrong), at=begun)
+    undone = None if seen.undone is None else seen.undone.code == 0 and not seen.undone.differ
+    return dataclasses.replace(line, undone=undone, exact=exact, seconds=seen.seconds, down=seen.down, why=tuple(wrong), at=begun)
 
 
 def lack(place: Place, fault: Fault) -> None:
@@ -106,13 +110,15 @@ def play(scene: Scene, fault: Fault, family: Family) -> Seen:
             with quiet(writers):
                 seen.again = _again(player)
     seen.losses = None if fault.loss == "untouched" else _count(scene)
+    if mended(seen.last):
+        seen.undone = replay(player, seen.last, player.first)
     seen.decoy_same = scene.decoy.facts() == decoy
     return seen
 
 
 def _turn(player: Player, fault: Fault, turn: t.Any, writers: t.Optional[Writers], seen: Seen) -> Turned:
     """Take one turn; where it has to change nothing the writers hold still, so that nobody else does either."""
-    still = turn.unchanged or fault.loss == "untouched"
+    still = (turn.unchanged or fault.loss == "untouched") and not player.scene.followed
     with quiet(writers if still else None), downtime.Client(player.target.answers) as client:
         begun = time.monotonic()
         turned = player.turn(turn)

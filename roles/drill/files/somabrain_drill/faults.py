@@ -37,6 +37,8 @@ class Turn:
     at_once: int = 1
     kill_at: str = ""
     drop_at: str = ""
+    hold_at: str = ""
+    meanwhile: t.Tuple[Step, ...] = ()
     unchanged: bool = False
 
 
@@ -106,7 +108,7 @@ def _turn(given: dict[str, t.Any]) -> Turn:
         raise ValueError("a run has to say which outcomes it expects")
     if given.get("approval", "") not in APPROVALS:
         raise ValueError(f"approval has to be one of {', '.join(sorted(APPROVALS))}")
-    return Turn(expect=expect, **{**given, "inject": _steps(given.get("inject", ()))})
+    return Turn(expect=expect, **{**given, **{key: _steps(given.get(key, ())) for key in ("inject", "meanwhile")}})
 
 
 def _steps(given: t.Iterable[t.Any]) -> tuple[Step, ...]:

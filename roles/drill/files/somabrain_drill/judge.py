@@ -10,6 +10,7 @@ import typing as t
 
 from .faults import Fault
 from .runs import Ran, Turned
+from .undo import Undone
 
 WELL = ("recovered", "recovered_with_loss", "nothing_to_do")
 EXPLICIT = (*WELL, "rehearsed", "refused", "unproven", "undone", "failed", "abandoned")
@@ -24,6 +25,7 @@ class Seen:
     rehearsal: t.Optional[tuple[Ran, bool]] = None
     again: t.Optional[tuple[Ran, bool]] = None
     losses: t.Optional[dict[str, int]] = None
+    undone: t.Optional[Undone] = None
     decoy_same: bool = True
     begun: int = 0
     seconds: float = 0.0
@@ -50,7 +52,7 @@ def declared(outcome: t.Mapping[str, t.Any]) -> t.Optional[int]:
 def judge(seen: Seen) -> list[str]:
     """Return what did not hold, [] when the hypothesis held."""
     wrong = [text for number, turned in enumerate(seen.turns, 1) for text in _turn(turned, number)]
-    wrong += _rehearsal(seen.rehearsal, seen.fault.runs[0].expect) + _again(seen.again) + _loss(seen) + _twice(seen)
+    wrong += _rehearsal(seen.rehearsal, seen.fault.runs[0].expect) + _again(seen.again) + _loss(seen) + _twice(seen) + _undone(seen.undone)
     return wrong + ([] if seen.decoy_same else ["the decoy is another process or has other data"])
 
 
@@ -63,6 +65,8 @@ def _turn(turned: Turned, number: int) -> list[str]:
     last = turned.last
     if turn.drop_at and not last.killed:
         wrong.append(f"run {number} ended before the connection could be cut at {turn.drop_at}")
+    if turn.hold_at and not last.killed:
+        wrong.append(f"run {number} ended before it could be held at {turn.hold_at}")
     if last.word not in EXPLICIT:
         wrong.append(f"run {number} ended in no explicit outcome (exit {last.code})")
     elif last.word not in turn.expect:
@@ -132,6 +136,23 @@ def _loss(seen: Seen) -> list[str]:
     if kept < seen.fault.kept_share:
         wrong.append(f"kept {kept:.4%}, less than {seen.fault.kept_share:.2%}")
     return wrong
+
+
+def mended(ran: Ran) -> bool:
+    """Tell whether a run has put other data in place, so that its undo is a promise about bytes."""
+    return ran.word in WELL and "mend" in ran.acts
+
+
+def _undone(undone: t.Optional[Undone]) -> list[str]:
+    if undone is None:
+        return []
+    wrong = [undone.copy] if undone.copy else []
+    if undone.code is None:
+        return [*wrong, f"data were put in place and no undo was printed: {undone.text or 'nothing'}"]
+    if undone.code:
+        return [*wrong, f"the printed undo ended with exit code {undone.code}: {undone.text}"]
+    names = ", ".join(undone.differ[:5])
+    return [*wrong, *([f"after the printed undo {len(undone.differ)} files are not what they were: {names}"] if names else [])]
 
 
 def _told(lost: int, told: t.Optional[int], exact: bool, details: str) -> list[str]:

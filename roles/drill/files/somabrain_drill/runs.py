@@ -21,6 +21,7 @@ from .errors import DrillError
 from .families import Family
 from .faults import Fault, Turn
 from .scene import Scene
+from .steps import inject
 
 # The root of the collection that this file belongs to.
 ROOT = Path(__file__).resolve().parents[4]
@@ -79,9 +80,11 @@ class Player:
 
     def __init__(self, scene: Scene, fault: Fault, family: Family) -> None:
         self.scene, self.fault, self.target = scene, fault, scene.target
-        self.playbook = fault.playbook or family.playbook
+        self.playbook, self.words = fault.playbook or family.playbook, family.words
         self.state_dir = scene.work / "ledger"
         self.token = ""
+        # What there was before the first run that may change something.
+        self.first: dict[str, t.Any] = {}
         self._count = 0
 
     def begin(self, turn: Turn, *flags: str, **variables: t.Any) -> tuple[subprocess.Popen[bytes], Path]:
@@ -129,10 +132,13 @@ class Player:
     def turn(self, turn: Turn) -> Turned:
         """Take one turn of the fault (its steps are injected already)."""
         before = self.scene.bytes()
+        self.first = self.first or before
         if turn.kill_at:
             ran = [self._killed(turn)]
         elif turn.drop_at:
             ran = [self._dropped(turn)]
+        elif turn.hold_at:
+            ran = [self._held(turn)]
         elif turn.at_once > 1:
             ran = [self.end(*one) for one in [self.begin(turn) for _turn in range(turn.at_once)]]
         else:
@@ -155,12 +161,28 @@ class Player:
             return self.token[:-1] + ("0" if self.token[-1] != "0" else "1")
         return self.token
 
-    def _reached(self, process: subprocess.Popen[bytes], kind: str) -> bool:
-        """Wait until the journal has a record of *kind*; False when the run ended before."""
+    def _reached(self, process: subprocess.Popen[bytes], kind: str, more_than: int = 0) -> bool:
+        """Wait until the journal has more records of *kind*; False when the run ended before."""
         end = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < end and not self.journal(kind):
+        while process.poll() is None and time.monotonic() < end and self.journal(kind) <= more_than:
             time.sleep(0.005)
         return process.poll() is None
+
+    def _held(self, turn: Turn) -> Ran:
+        """Run until the journal has a further record of that kind, stop the run while steps are taken, and let it come to its end."""
+        before = self.journal(turn.hold_at)
+        process, base = self.begin(turn)
+        reached = self._reached(process, turn.hold_at, before)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGSTOP)
+        try:
+            inject(self.scene, self.words, turn.meanwhile)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGCONT)
+        ran = self.end(process, base)
+        ran.killed = reached
+        return ran
 
     def _dropped(self, turn: Turn) -> Ran:
         """Run until the journal has a record of that kind, cut the connection, and let the run come to its end."""

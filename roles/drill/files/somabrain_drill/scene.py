@@ -46,6 +46,8 @@ class Scene:
         self.data_aside, self.config_aside = aside(target.data_dir), aside(target.config_file)
         self.servers: dict[str, t.Any] = {}
         self.sshd: t.Optional[Sshd] = None
+        # Whether writers go to whichever server is the master, and so touch nothing of a target that is none any more.
+        self.followed = False
         # Runs the playbook once and returns the word of its outcome; set by who plays the drill.
         self.prove: t.Callable[[], str] = lambda: "no player"
 

@@ -26,7 +26,8 @@ def row(result: Result) -> list[str]:
     told = "-" if result.declared is None else told_loss(result)
     seconds = f"{result.seconds:.1f}" if result.seconds else "-"
     down = "-" if result.down is None else f"{result.down:.1f}"
-    line = ROW.format(result.fault, result.outcome, lost, told, seconds, down, result.verdict)[:WIDTH]
+    verdict = "held *" if result.verdict == "held" and result.undone else result.verdict
+    line = ROW.format(result.fault, result.outcome, lost, told, seconds, down, verdict)[:WIDTH]
     folded = [part for why in result.why for part in textwrap.wrap(one_line(why, 400), WIDTH - 6)]
     return [line, *("    " + part for part in folded)]
 
@@ -39,7 +40,9 @@ def told_loss(result: Result) -> str:
 def footer(results: t.Sequence[Result], seconds: float) -> list[str]:
     counts = {word: sum(result.verdict == word for result in results) for word in ("held", "FAILED", "skipped")}
     told = f"{counts['held']} held, {counts['FAILED']} failed, {counts['skipped']} skipped"
-    return ["-" * WIDTH, f"{told} in {seconds:.0f} s"]
+    undone = sum(bool(result.undone) for result in results)
+    starred = [f"* the undo that {undone} of them printed was done and brought back the same bytes"] if undone else []
+    return ["-" * WIDTH, *starred, f"{told} in {seconds:.0f} s"]
 
 
 def sentences(results: t.Sequence[Result]) -> list[str]:
@@ -52,5 +55,6 @@ def sentence(result: Result) -> str:
     if result.outcome == "-":
         return f"{result.fault} {result.verdict}: {why}"
     lost = "nothing changed" if result.lost is None else f"lost {result.lost} of {result.acknowledged}, declared {told_loss(result)}"
+    lost += ", undone to the byte" if result.undone else ""
     down = "" if result.down is None else f", {result.down:.1f} s without an answer"
     return f"{result.fault} {result.verdict}: {result.outcome} in {result.seconds:.1f} s{down}, {lost}" + (f": {why}" if why else "")

@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
 from .. import scene
 from ..scene import mount_small
 from ..target import hashes, start_ticks, until
+from .sentinels import COUNT, Elected, Sentinel, Watch
 from .target import Target
 from .writers import Ledger
 
@@ -67,6 +68,7 @@ class Scene(scene.Scene):
     def set(self) -> None:
         # Connections that stay open for as long as the drill does: Redis ends a script or a sleep of a client that has gone.
         self.held: list[Connection] = []
+        self.watch = Watch([])
         self.ledger = Ledger(self.work / "acknowledged.log", self.target, f"drill:{self.work.name}:")
         facts = self.put_aside()
         self.target.data_dir.mkdir(mode=0o700)
@@ -88,6 +90,14 @@ class Scene(scene.Scene):
     def serve(self, name: str, *words: str) -> Server:
         server = self.servers[name] = Server(self.work / name, self.ports(), *words)
         return server
+
+    def watched(self) -> None:
+        """Have Sentinels of the drill's own watch the target; who writes follows the master they name."""
+        for number in range(1, COUNT + 1):
+            self.servers[f"sentinel_{number}"] = Sentinel(self.work / f"sentinel_{number}", self.ports(), self.target)
+        self.watch = Watch([server for name, server in self.servers.items() if name.startswith("sentinel_")])
+        self.watch.ready()
+        self.ledger.target, self.followed = Elected(self.watch, self.target), True
 
     def let_go(self) -> None:
         for connection in getattr(self, "held", []):

@@ -111,12 +111,30 @@ def end_master(scene: Scene, _given: t.Any) -> None:
     until(lambda: scene.target.ask("ROLE")[3] != "connected", 20, "the replica does not notice")
 
 
+def watch(scene: Scene, _given: t.Any) -> None:
+    """watch: three Sentinels watch the target and its replica; writes count once both have them, and go to the master that they name."""
+    scene.watched()
+
+
+def fail_over(scene: Scene, _given: t.Any) -> None:
+    """fail_over: the Sentinels are told to wait no longer, and agree that the master is down; what follows is their own."""
+    scene.watch.lose_patience()
+
+
+def failed_over(scene: Scene, _given: t.Any) -> None:
+    """failed_over: wait until all Sentinels name the replica as master, after one failover, and it takes writes."""
+    replica = scene.servers["replica"]
+    until(lambda: scene.watch.masters() == {(str(replica.port), "1")}, 30, "the Sentinels do not agree on the replica as master")
+    until(lambda: replica.ask("ROLE")[0] == "master", 10, "the replica does not become master")
+
+
 WORDS: steps.Words = {
     **steps.WORDS,
     **{
         step.__name__: step
         for step in (
-            ask, end_master, follow, freeze_for_good, part_replica, rewrite, second_incremental, send, until_error,
+            ask, end_master, fail_over, failed_over, follow, freeze_for_good, part_replica, rewrite, second_incremental, send, until_error,
+            watch,
         )
     },
 }  # fmt: skip
