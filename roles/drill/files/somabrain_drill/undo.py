@@ -26,7 +26,7 @@ LONGEST = 120
 
 @dataclasses.dataclass
 class Undone:
-    """The exit code of the printed undo (None: none was printed), what it said, the files that then differed, and what is wrong with the copy."""
+    """The exit code of the printed undo (None: none was printed), what it said, which files then differed, what is wrong with the copy."""
 
     code: t.Optional[int]
     text: str = ""
