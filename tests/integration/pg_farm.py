@@ -18,6 +18,8 @@ import time
 import typing as t
 from pathlib import Path
 
+from somabrain_drill.ports import free_port
+
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_postgresql_health_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_wire import startup_packet
 
@@ -56,9 +58,7 @@ class Cluster:
     def __init__(self, folder: Path, binaries: str = BINARIES, **settings: t.Any) -> None:
         self.folder, self.binaries = folder, binaries
         self.data, self.log, self.config = folder / "data", folder / "log", folder / "data/postgresql.conf"
-        self.settings = {**SETTINGS, **settings}
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port = int(taken.getsockname()[1])
+        self.settings, self.port = {**SETTINGS, **settings}, free_port()
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Run a program of the server as its user."""

@@ -15,12 +15,16 @@ import pwd
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import typing as t
 import xmlrpc.client
 from pathlib import Path
+
+from somabrain_drill.ports import free_port
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply, RespError, address_of
 
@@ -30,7 +34,7 @@ SERVER = shutil.which("redis-server")
 SUPERVISORD = shutil.which("supervisord", path=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
 NOBODY = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 # Verification as short as it may be; a window of a second more for every run would be most of the time of the tests.
-PATIENCE = {"passes": 3, "window": 0.2, "timeout": 10, "interval": 0.05}
+PATIENCE = {"passes": 3, "window": 0.2, "timeout": 15, "interval": 0.05}
 
 
 class _Unix(http.client.HTTPConnection):
@@ -50,11 +54,6 @@ class _Transport(xmlrpc.client.Transport):
 
     def make_connection(self, host: t.Any) -> http.client.HTTPConnection:
         return _Unix(self._path)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def start_ticks(pid: int) -> int:
@@ -120,7 +119,7 @@ class Redis:
     def start(self, wait: bool = True) -> Redis:
         with contextlib.suppress(xmlrpc.client.Fault):
             self.farm.call.startProcess(self.name, wait)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while wait and self.try_ask("PING") is None:
             assert time.monotonic() < end, self.log.read_text()[-2000:]
             time.sleep(0.02)
@@ -170,8 +169,15 @@ class Redis:
 
     def kill(self) -> None:
         end_process(self.pid)
-        while self.pid:
-            time.sleep(0.02)
+        until(lambda: not self.pid)
+
+    @property
+    def begun(self) -> list[str]:
+        """The acts that any run on it has begun so far, in their order."""
+        query, file = "select json_extract(body, '$.action') from journal where kind='begin' order by seq", self.state_dir / "ledger.sqlite"
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+            return [str(action) for (action,) in db.execute(query)]
+        return []
 
     @property
     def variables(self) -> dict[str, t.Any]:
@@ -179,7 +185,7 @@ class Redis:
             "redis_recovery_host": "127.0.0.1", "redis_recovery_port": self.port, "redis_recovery_manager": "supervisor",
             "redis_recovery_service": self.name, "redis_recovery_data_dir": str(self.data), "redis_recovery_config_file": str(self.config),
             "redis_recovery_log_file": str(self.log), "redis_recovery_rescue_dir": str(self.folder / "rescue"),
-            "redis_recovery_patience": PATIENCE, "redis_recovery_probe_timeout": 1, "redis_recovery_stop_timeout": 2,
+            "redis_recovery_patience": PATIENCE, "redis_recovery_probe_timeout": 2, "redis_recovery_stop_timeout": 2,
             "remediation_state_dir": str(self.state_dir), "service_manager_supervisor_url": self.farm.url,
             "remediation_budget": {"attempts": 50, "within_seconds": 900},
         }  # fmt: skip
@@ -207,7 +213,7 @@ class Farm:
             "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n"
         )
         self._daemon = subprocess.Popen([str(SUPERVISORD), "-c", f"{folder}/s.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not (folder / "s.sock").exists():
             alive = time.monotonic() < end and self._daemon.poll() is None
             assert alive, "supervisord did not start"
@@ -241,7 +247,7 @@ class Farm:
         inventory.write_text(json.dumps({self.GROUP: {"hosts": named}}))
         done = subprocess.run(
             [str(BIN / "ansible-playbook"), f"playbooks/{self.PLAYBOOK}.yml", "-i", str(inventory), *flags],
-            cwd=ROOT, capture_output=True, text=True, timeout=180, check=False, env={**os.environ, "COLUMNS": "200", **(env or {})},
+            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "COLUMNS": "200", **(env or {})},
             # A group of its own, which a story may kill as a whole.
             start_new_session=True,
         )  # fmt: skip

@@ -28,12 +28,12 @@ pytestmark = [
 def drill(*words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT / "playbooks/collections"), str(ROOT / "roles/drill/files")])
     command = [sys.executable, "-B", "-m", "somabrain_drill", *words]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=900, check=False)
 
 
 def history(record: Path) -> str:
     command = [str(PLAYBOOK), "playbooks/show-history.yml", "-i", "inventories/lab", "-e", f"remediation_state_dir={record}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def test_the_quick_drills_hold_and_are_recorded(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_host_without_the_mark_is_refused_and_nothing_is_done(tmp_path: Path) 
     (tmp_path / "hosts.json").write_text(json.dumps({"redis": {"hosts": {"here": host}}}))
     given = ["-e", "drill_hosts=here", "-e", "drill_fault=redis_killed"]
     command = [str(PLAYBOOK), "playbooks/drill.yml", "-i", str(tmp_path / "hosts.json"), *given]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "is not marked for drills" in " ".join(done.stdout.split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "hosts.json"]

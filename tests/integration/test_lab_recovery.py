@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from somabrain_drill.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
@@ -27,11 +27,6 @@ pytestmark = [
     pytest.mark.skipif(not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")), reason="PostgreSQL is not installed"),
     pytest.mark.skipif(not PLAYBOOK.exists(), reason="no ansible-playbook beside this Python"),
 ]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Practice:
@@ -56,7 +51,7 @@ class Practice:
     def redis(self, *words: str) -> str:
         port = json.loads((self.lab / "lab.json").read_text())["ports"]["redis"]
         command = ["redis-cli", "-p", str(port), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
 
 
 @pytest.fixture(scope="module")

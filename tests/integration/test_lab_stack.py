@@ -19,6 +19,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from somabrain_drill.ports import free_port
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN_REFUSALS = [({}, 401), ({"Authorization": "Bearer wrong"}, 403)]
@@ -31,15 +33,6 @@ pytestmark = [
 ]
 
 
-def free_ports() -> dict[str, int]:
-    """Return four ports that were free a moment ago."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _name in range(4)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return dict(zip(("redis", "postgres", "api", "ltm"), ports))
-
-
 class Lab:
     """One lab in a folder of its own."""
 
@@ -48,7 +41,7 @@ class Lab:
         self.settings: dict[str, t.Any] = {
             "lab_dir": str(self.dir),
             "profile": "v1",
-            "ports": free_ports(),
+            "ports": {name: free_port() for name in ("redis", "postgres", "api", "ltm")},
             "user": "postgres",
             "redis_server": REDIS,
             "redis_maxmemory": "64mb",
@@ -88,12 +81,12 @@ class Lab:
 
     def redis(self, *words: str) -> str:
         command = ["redis-cli", "-p", str(self.ports["redis"]), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
 
     def supervisor(self, *words: str) -> str:
         program = Path(sys.executable).parent / "supervisorctl"
         command = [str(program), "-c", str(self.dir / "etc" / "supervisord.conf"), *words]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
         assert "error" not in told.lower()
         return told
 
@@ -106,7 +99,7 @@ class Lab:
     def call(self, method: str, path: str, body: t.Any = None, headers: t.Optional[dict[str, str]] = None) -> tuple[int, t.Any]:
         """Return status and parsed body of one request, with token and tenant unless *headers* says otherwise."""
         usual = {"Authorization": f"Bearer {self.token}", "X-Tenant-ID": "public"}
-        link = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=10)
+        link = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=60)
         try:
             link.request(method, path, None if body is None else json.dumps(body), usual if headers is None else headers)
             answer = link.getresponse()
@@ -155,6 +148,7 @@ def test_secrets_and_data_are_private(lab: Lab) -> None:
 def test_a_killed_redis_stays_dead_until_the_lab_is_started_and_has_kept_what_it_acknowledged(lab: Lab) -> None:
     kept = [f"key:{number}" for number in range(50) if lab.redis("SET", f"key:{number}", "x") == "OK"]
     os.kill(int(lab.supervisor("pid", "redis")), signal.SIGKILL)
+    until(lambda: "EXITED" in lab.supervisor("status", "redis"))
     time.sleep(1.5)
     assert "EXITED" in lab.supervisor("status", "redis")
     assert lab("start")["changed"] is True
@@ -164,6 +158,7 @@ def test_a_killed_redis_stays_dead_until_the_lab_is_started_and_has_kept_what_it
 def test_a_killed_postgres_stays_dead_until_the_lab_is_started_again(lab: Lab) -> None:
     before = int(lab.supervisor("pid", "postgres"))
     os.kill(before, signal.SIGKILL)
+    until(lambda: "EXITED" in lab.supervisor("status", "postgres"))
     time.sleep(1.5)
     assert "EXITED" in lab.supervisor("status", "postgres")
     assert lab("start").get("error") is None

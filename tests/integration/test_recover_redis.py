@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from redis_farm import NOBODY, SERVER, SUPERVISORD, Farm, Redis, refusal, snapshot, start_ticks
+from waiting import until
 
 pytestmark = [
     pytest.mark.skipif(SERVER is None, reason="redis-server is not installed"),
@@ -143,8 +144,7 @@ def test_an_approval_is_needed_where_the_append_only_file_was_switched_off_at_ru
 
 def test_a_crash_loop_is_started_once_its_cause_is_gone(farm: Farm) -> None:
     redis = farm.make("loop", AOF + "no-such-directive 1\n", startsecs=1).start(wait=False)
-    while redis.farm.call.getProcessInfo("loop")["statename"] != "FATAL":
-        time.sleep(0.1)
+    until(lambda: redis.farm.call.getProcessInfo("loop")["statename"] == "FATAL")
     failed = redis.recover()
     assert (failed.rc, failed.word, failed.acts) == (2, "failed", ["reset_failed", "start"]), failed.text
     redis.configure(AOF)
@@ -159,7 +159,7 @@ def test_a_redis_whose_port_was_taken_is_started_when_the_port_is_free_again(far
     redis.kill()
     with socket.create_server(("127.0.0.1", redis.port)):
         redis.start(wait=False)
-        time.sleep(0.3)
+        until(lambda: not redis.running)
         # What listens there is mute and no Redis: nothing is started beside it.
         taken = redis.recover()
         assert (taken.word, taken.code, taken.acts) == ("refused", "health_unknown", []), taken.text
@@ -173,15 +173,21 @@ def test_a_loading_redis_is_waited_for_and_not_restarted(farm: Farm) -> None:
     keys = redis.write(8000)
     assert redis.ask("SAVE") == "OK"
     redis.kill()
-    redis.configure(RDB + "key-load-delay 500\nloading-process-events-interval-bytes 1024\n")
+    # It would take 40 s, and is let go on once the run waits.
+    redis.configure(RDB + "key-load-delay 5000\nloading-process-events-interval-bytes 1024\n")
     redis.start(wait=False)
-    time.sleep(0.3)
-    assert refusal(redis.ask("PING")) == "LOADING"
+    until(lambda: refusal(redis.try_ask("PING")) == "LOADING")
     pid = redis.pid
+    threading.Thread(target=load_faster_once_waited_for, args=(redis,), daemon=True).start()
     run = redis.recover(redis_recovery_stop_timeout=1)
     assert (run.word, run.acts, run.states) == ("recovered", ["wait"], ("loading", "up")), run.text
     assert redis.pid == pid
     assert redis.has(keys)
+
+
+def load_faster_once_waited_for(redis: Redis) -> None:
+    until(lambda: "wait" in redis.begun)
+    redis.ask("CONFIG", "SET", "key-load-delay", 0, seconds=30)
 
 
 def test_a_started_redis_is_given_the_time_it_loads(farm: Farm) -> None:
@@ -199,7 +205,7 @@ def test_a_script_that_only_reads_is_ended(farm: Farm) -> None:
     redis = farm.make("script", AOF + "busy-reply-threshold 100\n").start()
     keys, pid = redis.write(50), redis.pid
     redis.send("EVAL", "while true do end", 0)
-    time.sleep(0.2)
+    until(lambda: refusal(redis.try_ask("PING")) == "BUSY")
     run = redis.recover()
     assert (run.word, run.acts, run.states) == ("recovered", ["kill_script"], ("busy_script", "up")), run.text
     assert redis.has(keys)
@@ -209,13 +215,13 @@ def test_a_script_that_only_reads_is_ended(farm: Farm) -> None:
 def test_a_script_that_has_written_is_waited_for_and_then_left_to_a_person(farm: Farm) -> None:
     redis = farm.make("writer", AOF + "busy-reply-threshold 100\n").start()
     pid = redis.pid
-    short = "redis.call('SET','w','1') local t=redis.call('TIME')[1] while redis.call('TIME')[1]-t<6 do end"
+    short = "redis.call('SET','w','1') local t=redis.call('TIME')[1] while redis.call('TIME')[1]-t<12 do end"
     redis.send("EVAL", short, 0)
-    time.sleep(0.2)
-    run = redis.recover(redis_recovery_stop_timeout=9)
+    until(lambda: refusal(redis.try_ask("PING")) == "BUSY")
+    run = redis.recover(redis_recovery_stop_timeout=20)
     assert (run.word, run.acts) == ("recovered", ["kill_script"]), run.text
     redis.send("EVAL", "redis.call('SET','w','2') while true do end", 0)
-    time.sleep(0.2)
+    until(lambda: refusal(redis.try_ask("PING")) == "BUSY")
     left = redis.recover(redis_recovery_stop_timeout=1)
     assert (left.word, left.code, left.acts, redis.pid) == ("refused", "state_not_handled", ["kill_script"], pid), left.text
     assert "written" in left.outcome["reasons"][0]["text"]
@@ -242,7 +248,7 @@ def test_a_redis_that_may_not_save_is_rescued_mended_and_saved(farm: Farm) -> No
     os.chown(redis.data, 0, 0)
     redis.data.chmod(0o555)
     redis.ask("BGSAVE")
-    time.sleep(0.3)
+    until(lambda: "rdb_last_bgsave_status:err" in str(redis.ask("INFO", "persistence")))
     assert refusal(redis.ask("SET", "x", "y")) == "MISCONF"
     pid = redis.pid
     refuses_and_touches_nothing(redis, "no_room", redis_recovery_rescue_dir="")
@@ -289,7 +295,7 @@ def test_mode_and_owner_that_did_not_help_are_put_back(farm: Farm) -> None:
     os.chown(redis.data, 0, 0)
     redis.data.chmod(0o555)
     redis.ask("BGSAVE")
-    time.sleep(0.3)
+    until(lambda: "rdb_last_bgsave_status:err" in str(redis.ask("INFO", "persistence")))
     run = redis.recover(**HOPELESS)
     assert (run.word, run.acts) == ("undone", ["rescue", "fix_cause", "save", "put_mode_back"]), run.text
     facts = redis.data.stat()
@@ -353,7 +359,7 @@ def test_a_full_disk_under_append_always_ends_redis_and_no_acknowledged_key(farm
     while redis.try_ask("SET", f"late:{index}", "x" * 500) == "OK":
         keys.append(f"late:{index}")
         index += 1
-    time.sleep(0.2)
+    until(lambda: not redis.running)
     before = snapshot(redis.data)
     refused = redis.recover()
     assert (refused.word, refused.code, redis.running) == ("refused", "no_room", False), refused.text
@@ -376,12 +382,10 @@ def test_a_replica_is_well_in_its_place_and_left_alone_without_its_master(farm: 
     master = farm.make("master").start()
     master.write(20)
     replica = farm.make("replica", AOF + f"replicaof 127.0.0.1 {master.port}\n").start()
-    while replica.ask("ROLE")[3] != "connected":
-        time.sleep(0.05)
+    until(lambda: replica.ask("ROLE")[3] == "connected")
     assert replica.recover().word == "nothing_to_do"
     master.kill()
-    while replica.ask("ROLE")[3] == "connected":
-        time.sleep(0.05)
+    until(lambda: replica.ask("ROLE")[3] != "connected")
     run = replica.recover()
     assert (run.word, run.code, run.acts) == ("refused", "not_this_component", []), run.text
     assert replica.ask("ROLE")[0] == "slave"

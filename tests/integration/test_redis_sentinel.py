@@ -9,12 +9,13 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
-import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import SERVER, SUPERVISORD, Farm, Redis, free_port
+from redis_farm import SERVER, SUPERVISORD, Farm, Redis
+from somabrain_drill.ports import free_port
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
 
@@ -32,12 +33,10 @@ class Watched:
         self.master = self.farm.make("one", "appendonly yes\n").start()
         self.other = self.farm.make("two", f"appendonly yes\nreplicaof 127.0.0.1 {self.master.port}\n").start()
         self.keys = self.master.write(20)
-        wait_until(lambda: "state=online" in str(self.master.ask("INFO", "replication")) and self.other.ask("DBSIZE") == 20)
+        until(lambda: "state=online" in str(self.master.ask("INFO", "replication")) and self.other.ask("DBSIZE") == 20)
         self.ports = [free_port() for dummy in range(3)]
         self.sentinels = [self.sentinel(port) for port in self.ports]
-        wait_until(
-            lambda: all(self.told(port)["num-other-sentinels"] == "2" and self.told(port)["num-slaves"] == "1" for port in self.ports)
-        )
+        until(lambda: all(self.told(port)["num-other-sentinels"] == "2" and self.told(port)["num-slaves"] == "1" for port in self.ports))
 
     def sentinel(self, port: int) -> subprocess.Popen[bytes]:
         place = self.folder / f"sentinel-{port}"
@@ -74,13 +73,6 @@ class Watched:
         self.farm.stop()
 
 
-def wait_until(told: t.Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not told():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def watched() -> t.Iterator[Watched]:
     folder = Path(tempfile.mkdtemp(prefix="sw-"))
@@ -107,7 +99,7 @@ def test_a_master_that_sentinel_still_trusts_is_started_again(watched: Watched) 
 
 def test_a_failover_during_the_run_is_waited_for_and_then_respected(watched: Watched) -> None:
     watched.master.kill()
-    wait_until(lambda: sum("s_down" in watched.told(port)["flags"] for port in watched.ports) >= 2)
+    until(lambda: sum("s_down" in watched.told(port)["flags"] for port in watched.ports) >= 2)
     run = watched.recover(watched.master)
     assert (run.word, run.code) == ("refused", "not_this_component"), run.text
     assert run.outcome["before"]["state"] in ("failing_over", "failed_over")
@@ -115,7 +107,7 @@ def test_a_failover_during_the_run_is_waited_for_and_then_respected(watched: Wat
     assert "start" not in run.acts
     assert not watched.master.running
     # Long after it: the same answer, at once.
-    wait_until(lambda: watched.masters() == {str(watched.other.port)})
+    until(lambda: watched.masters() == {str(watched.other.port)})
     again = watched.recover(watched.master)
     assert (again.word, again.code, again.acts) == ("refused", "not_this_component", []), again.text
     assert again.outcome["before"]["state"] == "failed_over"
@@ -136,7 +128,7 @@ def test_a_failover_by_hand_leaves_a_replica_in_its_place(watched: Watched) -> N
     # Between Sentinel's word and its deed it is a master that is none any more.
     assert run.word in ("nothing_to_do", "recovered") or run.code == "not_this_component", run.text
     assert set(run.acts) <= {"wait"}
-    wait_until(lambda: "master_link_status:up" in str(watched.master.ask("INFO", "replication")))
+    until(lambda: "master_link_status:up" in str(watched.master.ask("INFO", "replication")))
     settled = watched.recover(watched.master)
     assert (settled.word, settled.states[0]) == ("nothing_to_do", "readonly_replica"), settled.text
 

@@ -19,6 +19,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from somabrain_drill.ports import free_port
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import (
     _check_redis,
@@ -55,7 +57,7 @@ class Redis:
     def start(self, wait: bool = True) -> Redis:
         user: dict[str, t.Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []} if NOBODY else {}
         self.process = subprocess.Popen([str(SERVER), str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while wait and not isinstance(self.try_ask("PING"), str):
             alive = time.monotonic() < end and self.process.poll() is None
             assert alive, (self.folder / "redis.log").read_text()[-2000:]
@@ -179,20 +181,26 @@ def test_loading_is_waited_for_and_tells_how_long(make: t.Callable[..., Redis]) 
     redis.ask("SAVE")
     redis.kill()
     with redis.config.open("a") as config:
-        config.write("key-load-delay 500\nloading-process-events-interval-bytes 1024\n")
+        config.write("key-load-delay 5000\nloading-process-events-interval-bytes 1024\n")
     redis.start()
     result = redis.look()
     assert seen(result) == ("loading", "unknown", ["wait"])
     assert result["on_its_way"]
     assert 0 <= result["facts"]["loaded_perc"] < 100
-    assert seen(redis.look(timeout=15.0, interval=0.1)) == ("up", "well", [])
+    redis.ask("CONFIG", "SET", "key-load-delay", 0)
+    assert seen(redis.look(timeout=60.0, interval=0.1)) == ("up", "well", [])
+
+
+def busy(redis: Redis) -> bool:
+    reply = redis.try_ask("PING")
+    return isinstance(reply, ErrorReply) and reply.code == "BUSY"
 
 
 def test_a_busy_script_is_killed_and_nothing_else(make: t.Callable[..., Redis]) -> None:
     redis = make("busy-reply-threshold 100\n").start()
     redis.write(5)
     threading.Thread(target=redis.try_ask, args=("EVAL", "while true do end", 0), daemon=True).start()
-    time.sleep(0.4)
+    until(lambda: busy(redis))
     assert seen(redis.look()) == ("busy_script", "sick", ["kill_script"])
     assert redis.act("kill_script", check=True)["changed"]
     assert redis.look()["state"] == "busy_script"
@@ -205,7 +213,7 @@ def test_a_script_that_has_written_is_reported_as_unkillable(make: t.Callable[..
     redis = make("busy-reply-threshold 100\n").start()
     script = "redis.call('SET', 'a', 1) while true do end"
     threading.Thread(target=redis.try_ask, args=("EVAL", script, 0), daemon=True).start()
-    time.sleep(0.4)
+    until(lambda: busy(redis))
     with pytest.raises(StepError, match="cannot be killed") as caught:
         redis.act("kill_script")
     assert caught.value.data["code"] == "UNKILLABLE"
@@ -216,7 +224,7 @@ def test_misconf_of_an_unwritable_directory_keeps_50_of_50_keys(make: t.Callable
     keys = redis.write(50)
     redis.data.chmod(0o555)
     redis.ask("BGSAVE")
-    time.sleep(0.3)
+    until(lambda: "rdb_last_bgsave_status:err" in str(redis.ask("INFO", "persistence")))
     assert isinstance(redis.ask("SET", "more", "1"), ErrorReply)
     result = redis.look()
     assert seen(result) == ("misconf_rdb", "sick", ["rescue", "fix_cause", "save"])
@@ -257,8 +265,8 @@ def test_misconf_of_a_full_disk_keeps_50_of_50_keys(make: t.Callable[..., Redis]
     assert copy["filesystem_differs"]
     assert loaded_keys(make, copy["path"], keys) == 50
     (redis.data / "ballast").unlink()
-    time.sleep(1.2)
-    assert seen(redis.look(timeout=3.0)) == ("up", "well", [])
+    until(lambda: "aof_last_write_status:ok" in str(redis.ask("INFO", "persistence")))
+    assert seen(redis.look(timeout=30.0)) == ("up", "well", [])
 
 
 def test_out_of_memory_is_cured_only_within_the_limit(make: t.Callable[..., Redis]) -> None:
@@ -282,14 +290,13 @@ def test_a_replica_is_well_in_its_place_and_never_written_to(make: t.Callable[..
     port = free_port()
     master.ask("CONFIG", "SET", "port", port)
     replica = make(f"replicaof 127.0.0.1 {port}\n").start()
-    result = replica.look(timeout=10.0, expected_role="replica")
+    result = replica.look(timeout=60.0, expected_role="replica")
     assert seen(result) == ("readonly_replica", "well", [])
     assert result["facts"]["writes"].startswith("READONLY")
     assert seen(replica.look(expected_role="master"))[:2] == ("readonly_replica", "sick")
-    assert seen(master.look(expected_replicas=1, timeout=5.0))[:2] == ("up", "well")
+    assert seen(master.look(expected_replicas=1, timeout=60.0))[:2] == ("up", "well")
     master.kill()
-    time.sleep(0.3)
-    assert seen(replica.look()) == ("readonly_replica", "sick", [])
+    until(lambda: seen(replica.look()) == ("readonly_replica", "sick", []))
 
 
 def test_a_stopped_process_is_hung_within_the_deadline_and_goes_on(make: t.Callable[..., Redis]) -> None:
@@ -297,7 +304,7 @@ def test_a_stopped_process_is_hung_within_the_deadline_and_goes_on(make: t.Calla
     redis.signal(signal.SIGSTOP)
     begun = time.monotonic()
     result = redis.look(pid_file=str(redis.folder / "redis.pid"))
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 10
     assert seen(result) == ("hung", "sick", ["continue", "restart"])
     assert result["facts"]["process"]["process_state"] == "T"
     redis.signal(signal.SIGCONT)
@@ -438,7 +445,7 @@ def test_a_port_that_is_no_redis_is_unknown(says: bytes, closes: bool) -> None:
         begun = time.monotonic()
         raw = _check_redis.load({"host": "127.0.0.1", "port": server.getsockname()[1], "stands_on": "target"}, 1.0)
         result = _check_redis.judge(raw, {})
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 15
     assert (result.health.value, result.actions) == ("unknown", ())
     assert "\x1b" not in str(result.as_dict())
 
@@ -449,12 +456,7 @@ def serve_once(server: socket.socket, says: bytes, closes: bool) -> None:
         connection.recv(1000)
         connection.sendall(says)
         if not closes:
-            time.sleep(2)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+            time.sleep(20)
 
 
 def test_an_isolated_redis_saves_nothing_empties_no_replica_and_is_released_again(make: t.Callable[..., Redis]) -> None:
@@ -466,13 +468,10 @@ def test_an_isolated_redis_saves_nothing_empties_no_replica_and_is_released_agai
     assert (isolated["changed"], master.act("isolate")["changed"]) == (True, False)
     assert master.ask("SET", "key", "value") == "OK"
     # What a replica asks first when it wants all data.
-    with Connection(address_of({"socket": master.socket}), 5) as replica:
+    with Connection(address_of({"socket": master.socket}), 60) as replica:
         assert replica.ask("REPLCONF", "capa", "eof", "capa", "psync2") == "OK"
         replica.send([("PSYNC", "?", "-1")])
-        end = time.monotonic() + 5
-        while "wait_bgsave" not in str(master.ask("INFO", "replication")):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        until(lambda: "wait_bgsave" in str(master.ask("INFO", "replication")))
         time.sleep(1.5)
         assert "rdb_bgsave_in_progress:0" in str(master.ask("INFO", "persistence"))
         assert "state=wait_bgsave" in str(master.ask("INFO", "replication"))
@@ -488,7 +487,7 @@ def test_writers_wait_and_go_on(make: t.Callable[..., Redis]) -> None:
     redis = make("port 0\n").start()
     assert redis.ask("SET", "key", "before") == "OK"
     redis.act("pause_writers", value=30)
-    with Connection(address_of({"socket": redis.socket}), 5) as writer:
+    with Connection(address_of({"socket": redis.socket}), 60) as writer:
         writer.send([("SET", "key", "after")])
         time.sleep(0.2)
         assert redis.ask("GET", "key") == "before"

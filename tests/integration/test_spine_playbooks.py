@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 import ansible_collections.somabrain.incident_response as collection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
@@ -74,9 +75,7 @@ def supervisor(tmp_path: Path) -> t.Iterator[str]:
         pytest.skip("supervisord is not installed beside this Python")
     (tmp_path / "supervisor.conf").write_text(SUPERVISOR.format(tmp_path))
     daemon = subprocess.Popen([str(BIN / "supervisord"), "-n", "-c", str(tmp_path / "supervisor.conf")], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
-    while not (tmp_path / "s.sock").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until((tmp_path / "s.sock").exists)
     yield f"unix://{tmp_path}/s.sock"
     daemon.send_signal(signal.SIGTERM)
     daemon.wait(20)

@@ -11,11 +11,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 import ansible_collections.somabrain.incident_response as collection
 
@@ -49,9 +49,7 @@ def folder(tmp_path: Path) -> t.Iterator[Path]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     daemon = subprocess.Popen([str(BIN / "supervisord"), "-n", "-c", str(tmp_path / "supervisor.conf")], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
-    while not (tmp_path / "s.sock").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until((tmp_path / "s.sock").exists)
     yield tmp_path
     daemon.send_signal(signal.SIGTERM)
     daemon.wait(20)

@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,21 +21,10 @@ from .drill import Result, hold
 from .errors import DrillError
 from .families import FAMILIES, Place
 from .faults import Fault
+from .ports import free_port
 from .runs import ROOT
 
 Tell = t.Callable[[Result], t.Any]
-PORTS = threading.Lock()
-GIVEN: set[int] = set()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on and that was not given before."""
-    while True:
-        with PORTS, socket.create_server(("127.0.0.1", 0)) as probe:
-            port = int(probe.getsockname()[1])
-            if port not in GIVEN:
-                GIVEN.add(port)
-                return port
 
 
 @contextlib.contextmanager

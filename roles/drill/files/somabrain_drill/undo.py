@@ -38,8 +38,9 @@ def replay(player: Player, ran: Ran, before: t.Mapping[str, t.Any]) -> Undone:
     """Do what the outcome of *ran*, which has put data in place, prints as its undo; *before* is what there was before its first run."""
     aside = player.target.data_dir / f"before-{ran.outcome['run_id']}"
     # What served until it was stopped went on writing until then: what counts are the files that were put aside.
-    was = data_of(before, player.target.data_dir) if before["process"] == (0, 0) else moved(aside)
-    copy = judged_copy(player.scene.work / "rescue" / ran.outcome["run_id"], aside, was if before["process"] == (0, 0) else {})
+    served = before["process"] != (0, 0)
+    was = moved(aside) if served else data_of(before, player.target.data_dir)
+    copy = judged_copy(player.scene.work / "rescue" / ran.outcome["run_id"], aside, {} if served else was)
     printed = str(ran.outcome.get("undo") or "")
     if not printed.startswith(STOP_FIRST):
         return Undone(None, printed, copy=copy)
@@ -51,6 +52,7 @@ def replay(player: Player, ran: Ran, before: t.Mapping[str, t.Any]) -> Undone:
         check=False, stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     now = data_of(hashes(player.target.data_dir), player.target.data_dir)
+    now = only_files(now) if served else now
     differ = {path for path in {*was, *now} if was.get(path) != now.get(path)}
     return Undone(done.returncode, (done.stdout + done.stderr)[-400:], tuple(sorted(differ)), copy)
 
@@ -62,8 +64,13 @@ def data_of(found: t.Mapping[str, t.Any], folder: Path) -> dict[str, t.Any]:
 
 
 def moved(aside: Path) -> dict[str, t.Any]:
-    """Return the files that were put aside, by the name that they had, and the folders above them."""
-    return data_of(hashes(aside / "old"), aside / "old")
+    """Return the files that were put aside, by the name that they had."""
+    return only_files(data_of(hashes(aside / "old"), aside / "old"))
+
+
+def only_files(found: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return those that have a digest: folders have none."""
+    return {path: facts for path, facts in found.items() if not facts.endswith(" ")}
 
 
 def judged_copy(folder: Path, aside: Path, was: t.Mapping[str, t.Any]) -> str:
@@ -76,7 +83,7 @@ def judged_copy(folder: Path, aside: Path, was: t.Mapping[str, t.Any]) -> str:
     changes = [path.lstat().st_ctime_ns for path in aside.rglob("*")]
     if not changes or manifest.stat().st_mtime_ns > min(changes):
         return "the manifest of the copy is younger than the first change"
-    if was and files != {path: facts.rpartition(" ")[2] for path, facts in was.items() if not facts.endswith(" ")}:
+    if was and files != {path: facts.rpartition(" ")[2] for path, facts in only_files(was).items()}:
         return "the manifest of the copy does not tell the files that there were"
     wrong = [name for name, digest in files.items() if _digest(folder / "copy" / name) != digest]
     return f"the copy is not what its manifest tells: {', '.join(wrong)}" if wrong else ""

@@ -14,6 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
 from .. import writers
 from ..writers import PAUSE, filled
 
+
 class Place(t.Protocol):
     """Where is written and counted: one Redis, or whichever is the master."""
 
