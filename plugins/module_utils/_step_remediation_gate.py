@@ -18,8 +18,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     WHERE,
     **LIMITS,
     action={"type": "str", "required": True},
-    purpose={"type": "str", "choices": ["act", "undo", "done"], "default": "act"},
+    purpose={"type": "str", "choices": ["act", "part", "undo", "done"], "default": "act"},
     deadline={"type": "float", "default": 30.0},
+    holds={"type": "float"},
     owes={
         "type": "dict",
         "options": {
@@ -53,28 +54,29 @@ def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any
     if params["purpose"] == "done":
         # Nothing begins: what has been done is written down, whatever holds up others.
         return []
-    # Putting back is never held up by a budget or a freeze: it ends what was begun. The kill switch stops it too.
+    # Going on and putting back are never held up by a budget or a freeze: they end what was begun. The kill switch stops them too.
     reasons = stops(ledger, params, params["action"], now)
     return reasons if params["purpose"] == "act" else [one for one in reasons if one["code"] == "kill_switch"]
 
 
-def _hold(opened: t.Mapping[str, t.Any], action: str, purpose: str, deadline: float, now: float) -> tuple[float, t.Optional[float]]:
-    """Return (until when the lease stands, when the act is surely over or None), in seconds since the epoch."""
-    if action in PASSIVE or purpose == "done":
+def _hold(params: Params, now: float) -> tuple[float, t.Optional[float]]:
+    """Return (until when the lease stands, when a run that dies now has surely stopped acting or None), in seconds since the epoch."""
+    opened, deadline, holds = params["run"], params["deadline"], params["holds"]
+    if params["action"] in PASSIVE or params["purpose"] == "done":
         # A wait leaves nothing half done, so after a dead run nobody has to sit out its deadline.
         return now + float(opened.get("lease_seconds") or 0), None
     # The lease outlives the verification too, so that no other run acts on what this one still looks at.
-    return now + deadline + MARGIN + float(opened.get("verify_seconds") or 0), now + deadline
+    return now + deadline + MARGIN + float(opened.get("verify_seconds") or 0), now + (deadline if holds is None else holds)
 
 
 def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
     opened = params["run"]
-    ends_at, until = _hold(opened, params["action"], params["purpose"], params["deadline"], now)
+    ends_at, until = _hold(params, now)
     phase = "done %s" if params["purpose"] == "done" else "begin %s"
     if not ledger.renew(opened, phase % params["action"], ends_at, until, now):
         what = "written down as done" if params["purpose"] == "done" else "begun"
         return [reason("fenced", "the lease of run %s was taken over; %s was not %s" % (opened["run_id"], params["action"], what))]
-    kind = {"act": "begin", "undo": "undo", "done": "settled"}[params["purpose"]]
+    kind = {"act": "begin", "part": "part", "undo": "undo", "done": "settled"}[params["purpose"]]
     ledger.append(opened["run_id"], kind, {"action": params["action"], "deadline": params["deadline"], "owes": params["owes"]}, now)
     if params["purpose"] == "act":
         ledger.db.execute(

@@ -36,14 +36,20 @@ options:
   purpose:
     description:
       - Whether this acts, puts back, or writes down that something is done. Putting back is not held up by budget or freeze.
+      - With V(part) the act that was begun goes on with a part that has a deadline of its own; it counts as no further attempt.
       - With V(done) nothing begins and nothing holds it up; O(settles) ends what the act had owed.
     type: str
-    choices: [act, undo, done]
+    choices: [act, part, undo, done]
     default: act
   deadline:
     description: Seconds after which the act is surely over; the lease outlives it.
     type: float
     default: 30.0
+  holds:
+    description:
+      - Seconds after which nothing goes on any more should the run die at once, where that is sooner than O(deadline).
+      - For a part that leaves nothing half done and that another run need not sit out.
+    type: float
   owes:
     description: Something with an end that this act begins, for reconcile to find when the run dies.
     type: dict

@@ -94,7 +94,7 @@ class Lab:
         command = ["pgbackrest", f"--config={self.dir}/etc/pgbackrest.conf", "--stanza=lab", *words]
         user: dict[str, t.Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=self.dir, **user)
-        return done.stdout + done.stderr
+        return str(done.stdout + done.stderr)
 
     def call(self, method: str, path: str, body: t.Any = None, headers: t.Optional[dict[str, str]] = None) -> tuple[int, t.Any]:
         """Return status and parsed body of one request, with token and tenant unless *headers* says otherwise."""

@@ -169,6 +169,25 @@ def test_a_run_that_died_while_it_waited_is_taken_over_at_once(state: Path) -> N
     assert open_run(state, "R2", dead_runs=["R1"])["resumed"]["begun"] == ["wait"]
 
 
+def test_a_part_that_leaves_nothing_half_done_is_not_sat_out_and_the_next_part_has_its_own_deadline(state: Path) -> None:
+    run = open_run(state, "R1", lease_seconds=10, verify_seconds=300)
+    gate_run(state, run, action="mend", deadline=1800, holds=0)
+    ((ends_at, beat_at),) = rows(state, "select ends_at, beat_at from lease")
+    assert ends_at - beat_at >= 1800 + 300
+    assert open_run(state, "R2")["reasons"][0]["code"] == "lease_held"
+    gate_run(state, run, action="mend", purpose="part", deadline=20)
+    refused = open_run(state, "R2", dead_runs=["R1"])["reasons"][0]
+    assert (refused["code"], refused["retry_after"] <= 20) == ("dead_run_acting", True)
+    # One act, one attempt, in however many parts.
+    assert rows(state, "select count(*) from attempt") == [(1,)]
+    assert rows(state, "select count(*) from journal where kind='begin'") == [(1,)]
+
+
+def test_a_run_that_died_in_such_a_part_is_taken_over_at_once(state: Path) -> None:
+    gate_run(state, open_run(state, "R1"), action="mend", deadline=1800, holds=0)
+    assert open_run(state, "R2", dead_runs=["R1"])["resumed"]["begun"] == ["mend"]
+
+
 def test_a_wait_does_not_shorten_the_lease_of_an_act_before_it(state: Path) -> None:
     run = open_run(state, "R1", lease_seconds=10)
     gate_run(state, run, deadline=500)
