@@ -139,13 +139,21 @@ def test_while_the_worker_of_a_killed_controller_still_acts_nobody_else_does(toy
     assert toy.word.read_text() == "well"
 
 
-def sleeper(session: int) -> int:
-    """Return the process of a *session* that sleeps as the act of the toy does, 0 for none."""
+def sleeper(ancestor: int) -> int:
+    """Return the process below *ancestor* that sleeps as the act of the toy does, 0 for none."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if os.getsid(int(folder.name)) == session and (folder / "cmdline").read_bytes().startswith(b"sleep\0"):
+            if (folder / "cmdline").read_bytes().startswith(b"sleep\0") and ancestor in ancestors(int(folder.name)):
                 return int(folder.name)
     return 0
+
+
+def ancestors(pid: int) -> list[int]:
+    """Return the parent of *pid*, its parent, and so on. Raises OSError when one of them ends meanwhile."""
+    found = [pid]
+    while found[-1] > 1:
+        found.append(int(Path(f"/proc/{found[-1]}/stat").read_text().rpartition(")")[2].split()[1]))
+    return found[1:]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
