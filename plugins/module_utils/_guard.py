@@ -9,8 +9,10 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 
+# What is made beside a service changes nothing of it, so it holds up no later run and is no attempt to mend it.
+BESIDE = frozenset(["restore_beside"])
 # Waiting changes nothing, so it may start on unknown (a server that is loading is neither well nor sick).
-PASSIVE = frozenset(["wait"])
+PASSIVE = frozenset(["wait"]) | BESIDE
 Reasons = t.List[t.Dict[str, t.Any]]
 
 

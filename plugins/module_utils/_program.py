@@ -48,20 +48,30 @@ def run(
     in the variable of that name. Of what it prints, *cap* bytes at the end of each stream are kept. At the deadline the program and all
     that it started get SIGTERM, then SIGKILL.
     """
-    given = {"PATH": _path(), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/", **(env or {})}
     try:
-        with contextlib.ExitStack() as stack:
-            held = [stack.enter_context(_secret(text, user)) for text in (secrets or {}).values()]
-            given.update(zip(secrets or {}, (path for path, _fds in held)))
-            process = subprocess.Popen(
-                list(words), stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                cwd=cwd, env=given, start_new_session=True, preexec_fn=become(user), pass_fds=[fd for _path, fds in held for fd in fds],
-            )  # fmt: skip
+        source = subprocess.PIPE if stdin else subprocess.DEVNULL
+        with started(words, user=user, env=env, secrets=secrets, cwd=cwd, stdin=source) as process:
             return _ended(process, stdin, deadline, cap)
     except FileNotFoundError:
         return Ran(NOT_FOUND, "", "%s is not there" % words[0])
     except (OSError, subprocess.SubprocessError, KeyError) as error:
         return Ran(NOT_ALLOWED, "", "%s cannot be run%s: %s" % (words[0], " as " + user if user else "", error))
+
+
+@contextlib.contextmanager
+def started(
+    words: t.Sequence[str], *, user: str = "", env: t.Optional[t.Mapping[str, str]] = None,
+    secrets: t.Optional[t.Mapping[str, str]] = None, cwd: str = "/", stdin: int = subprocess.DEVNULL,
+) -> t.Iterator[subprocess.Popen[bytes]]:  # fmt: skip
+    """Yield *words* as a process that writes to pipes of ours; whoever asked for it ends it. Raises as Popen does."""
+    given = {"PATH": _path(), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/", **(env or {})}
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(_secret(text, user)) for text in (secrets or {}).values()]
+        given.update(zip(secrets or {}, (path for path, _fds in held)))
+        yield subprocess.Popen(
+            list(words), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=cwd, env=given, start_new_session=True, preexec_fn=become(user), pass_fds=[fd for _path, fds in held for fd in fds],
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -118,7 +128,7 @@ def _ended(process: subprocess.Popen[bytes], stdin: str, deadline: float, cap: i
         timed_out = True
     finally:
         if process.poll() is None:
-            _end(process)
+            end_all(process)
     out, err = (tail.text() for tail in tails)
     for stream in (process.stdout, process.stderr):
         t.cast("t.IO[bytes]", stream).close()
@@ -133,7 +143,8 @@ def _feed(stream: t.Optional[t.IO[bytes]], text: str) -> None:
             stream.close()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_all(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started: SIGTERM, then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import typing as t
 import uuid
 
@@ -141,36 +140,19 @@ def _answer(state: str, text: str, query: Query) -> t.Union[list[Row], SqlError]
 
 
 def _session(where: Where, script: str, deadline: float, writes: bool) -> Ran:
-    begun = time.monotonic()
+    words, settings = session_of(where, deadline, writes)
+    return run(words, max(0.1, deadline), stdin=script, **settings)
+
+
+def session_of(where: Where, deadline: float, writes: bool) -> tuple[list[str], dict[str, t.Any]]:
+    """Return the words and the settings ({user, env, secrets}) of a psql that reads a script from its input. Raises SqlError."""
     program = where["psql"] if os.sep in str(where["psql"]) else find(str(where["psql"]))
     if not program:
         raise SqlError("", "psql is not there to ask with: install postgresql-client, or set psql to its path")
-    words = [
-        program,
-        "-X",
-        "-q",
-        "-A",
-        "-t",
-        "-w",
-        "-f",
-        "-",
-        "-p",
-        str(where["port"]),
-        "-U",
-        str(where["user"]),
-        "-d",
-        str(where["database"]),
-    ]
-    words += ["-h", str(where["host"])] if where["host"] else []
-    left = max(0.1, deadline - (time.monotonic() - begun))
-    return run(
-        words,
-        left,
-        user=str(where["os_user"]),
-        env=_environment(where, deadline, writes),
-        secrets={"PGPASSFILE": _passfile(where)},
-        stdin=script,
-    )
+    words = [program, "-X", "-q", "-A", "-t", "-w", "-f", "-", "-p", str(where["port"]), "-U", str(where["user"])]
+    words += ["-d", str(where["database"])] + (["-h", str(where["host"])] if where["host"] else [])
+    env, secrets = _environment(where, deadline, writes), {"PGPASSFILE": _passfile(where)}
+    return words, {"user": str(where["os_user"]), "env": env, "secrets": secrets}
 
 
 def _environment(where: Where, deadline: float, writes: bool) -> dict[str, str]:

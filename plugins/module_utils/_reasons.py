@@ -38,6 +38,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "data_damaged": ("nothing was started, since a start changes files; name a backup or a replica to take the data from", "{history}"),
     "config_broken": ("correct the line that is named; the service was not started on it", "{again}"),
     "data_missing": ("nothing was changed, since a save would overwrite the good file; copy the data directory away first", "{history}"),
+    "backup_missing": ("name a stanza, a label or a time that a backup leads to; pgbackrest_info shows what there is", "{check_access}"),
+    "wal_gap": ("choose a target before the gap, or find the segment that is named (pg_wal, a standby, another copy)", "{history}"),
     "no_room": ("make room, or name files that may go", "{again}"),
     "storm_brake": ("too many hosts are sick at once: look for the common cause first", "{verify}"),
 }

@@ -139,6 +139,7 @@ def _write_file(path: str, text: str, mode: int, variable: str) -> None:
 _METRICS = (
     ("somabrain_health_state", "Health of one check: 1 well, 0 sick, -1 unknown."),
     ("somabrain_health_check_seconds", "Seconds that the last look of one check took."),
+    ("somabrain_health_age_seconds", "Age of what one check looked at, such as a backup."),
     ("somabrain_health_host_state", "Health of one host, the worst of its checks: 1 well, 0 sick, -1 unknown."),
     ("somabrain_health_host_seconds", "Seconds that the verification of one host took."),
     ("somabrain_health_endpoints_failing", "Listed endpoints of one host that are not well."),
@@ -161,6 +162,8 @@ def prometheus(report: t.Mapping[str, t.Any], now: float) -> str:
             at = _labels(host=host, check=check["name"], kind=check["kind"])
             samples["somabrain_health_state"].append(f"{at} {VALUES[check['health']]}")
             samples["somabrain_health_check_seconds"].append(f"{at} {check['seconds']}")
+            age = (check.get("facts") or {}).get("age_seconds")
+            samples["somabrain_health_age_seconds"] += [f"{at} {age}"] if isinstance(age, (int, float)) else []
     samples["somabrain_health_overall_state"].append(f" {VALUES[report['health']]}")
     samples["somabrain_health_timestamp_seconds"].append(f" {now:.3f}")
     lines = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import PASSIVE
+from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import BESIDE, PASSIVE
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, MARGIN, WHERE, stops
@@ -78,7 +78,7 @@ def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]
         return [reason("fenced", "the lease of run %s was taken over; %s was not %s" % (opened["run_id"], params["action"], what))]
     kind = {"act": "begin", "part": "part", "undo": "undo", "done": "settled"}[params["purpose"]]
     ledger.append(opened["run_id"], kind, {"action": params["action"], "deadline": params["deadline"], "owes": params["owes"]}, now)
-    if params["purpose"] == "act":
+    if params["purpose"] == "act" and params["action"] not in BESIDE:
         ledger.db.execute(
             "insert into attempt values(?,?,?,?,?)", (opened["host"], opened["component"], params["action"], opened["run_id"], now)
         )

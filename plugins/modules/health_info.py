@@ -50,6 +50,10 @@ options:
       - >-
         C(postgresql): C(host) (or a socket directory), C(port), C(user), C(database), C(password_file) or C(password), C(tls), C(login),
         C(query) with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used.
+      - >-
+        C(postgresql_restore): may a database be restored to a time, with the options of M(somabrain.incident_response.postgresql_restore);
+        C(last), C(again) and C(done) are for the role database_restore. C(data_reconciliation): see
+        M(somabrain.incident_response.data_reconciliation_info).
         With C(deep) it looks as M(somabrain.incident_response.postgresql_health_info) does, with all options of that module, and has
         C(answer_timeout) seconds of its C(timeout) for the knock.
       - >-

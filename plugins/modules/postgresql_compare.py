@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compare what was restored with the live database."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgresql_compare
+short_description: Compare what was restored with the live database
+version_added: "0.1.0"
+description:
+  - Compares tables by the hashes of primary keys and rows; only counts are told. A table without a primary key is counted.
+  - The live database is only read. A side instance is started on what was restored, and stopped again.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.postgresql
+attributes:
+  check_mode:
+    support: full
+    description: Compares all the same, since live is only read.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  folder:
+    description: What M(somabrain.incident_response.postgresql_restore) restored.
+    type: path
+    required: true
+  tables:
+    description: Tables to compare, as C(schema.table); empty for all.
+    type: list
+    elements: str
+    default: []
+  bin_dir:
+    description: Directory of the programs of the PostgreSQL server; empty to find them.
+    type: path
+    default: ""
+  timeout:
+    description: Seconds that all of it may take.
+    type: float
+    default: 600.0
+seealso:
+  - module: somabrain.incident_response.postgresql_restore
+  - module: somabrain.incident_response.postgresql_cutover
+"""
+
+EXAMPLES = r"""
+- name: What is missing?
+  somabrain.incident_response.postgresql_compare:
+    folder: "{{ restored.folder }}"
+"""
+
+RETURN = r"""
+tables:
+  description: "For each table: restored, live, missing, extra, changed (rows), exact, digest, note."
+  type: list
+  elements: dict
+  returned: success
+missing:
+  description: Rows that are missing in live.
+  type: int
+  returned: success
+extra:
+  description: Rows that are in live only.
+  type: int
+  returned: success
+differing:
+  description: Rows that differ.
+  type: int
+  returned: success
+exact:
+  description: Whether every table could be compared row by row.
+  type: bool
+  returned: success
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: success
+table:
+  description: The comparison as lines for a person.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_compare import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take what was restored beside a live database into it, or back out of it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgresql_cutover
+short_description: Take what was restored beside a live database into it, or back out of it
+version_added: "0.1.0"
+description:
+  - With O(mode=insert_missing) the rows that the live tables lack are inserted in one transaction; all that live has stays. Counts are
+    checked before the commit, sequences only go forward.
+  - With O(mode=swap) the restored directory takes the place of that of a stopped server, by renames that a journal names beforehand. The
+    old directory is kept, and so is the configuration.
+  - O(state=put_back) takes either back, also after the controller or the host died at any point.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.postgresql
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be done.
+  diff_mode:
+    support: none
+    description: Rows are never shown.
+options:
+  mode:
+    description: By rows, or by directories.
+    type: str
+    choices: [insert_missing, swap]
+    required: true
+  state:
+    description: Whether to do it or to take it back.
+    type: str
+    choices: [done, put_back]
+    default: done
+  folder:
+    description: What M(somabrain.incident_response.postgresql_restore) restored; to swap it has to be promoted.
+    type: path
+    required: true
+  tables:
+    description: Tables whose missing rows are inserted; none has triggers of its own unless O(fire_triggers).
+    type: list
+    elements: str
+    default: []
+  expected:
+    description: How many rows each table was to lack when it was approved; another number is refused.
+    type: dict
+    default: {}
+  tolerance:
+    description: By how much these may differ; below 1 it is a share, else a number.
+    type: float
+    default: 0.0
+  fire_triggers:
+    description: Whether triggers of the tables may fire for the rows that are inserted.
+    type: bool
+    default: false
+  kept_file:
+    description: File for the hashes of what is inserted, in a private directory; needed to take it back.
+    type: path
+    default: ""
+  data_dir:
+    description: Data directory of the stopped server.
+    type: path
+    default: ""
+  bin_dir:
+    description: Directory of the programs of the PostgreSQL server; empty to find them.
+    type: path
+    default: ""
+  run_id:
+    description: Id of the run that this belongs to; part of the name of the directory that is kept.
+    type: str
+    required: true
+  about:
+    description: What the journal of a swap keeps for a run that goes on with it, such as the loss that was approved.
+    type: dict
+    default: {}
+  timeout:
+    description: Seconds that all of it may take.
+    type: float
+    default: 600.0
+  stage:
+    description: The stage of a remediation that this belongs to.
+    type: str
+    choices: [act, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.postgresql_restore
+  - module: somabrain.incident_response.postgresql_compare
+"""
+
+EXAMPLES = r"""
+- name: Put the missing rows back
+  somabrain.incident_response.postgresql_cutover:
+    mode: insert_missing
+    folder: "{{ restored.folder }}"
+    tables: [public.outbox_events]
+    kept_file: /var/lib/postgresql/side/kept/now.jsonl
+    run_id: now
+"""
+
+RETURN = r"""
+inserted:
+  description: How many rows were inserted.
+  type: int
+  returned: success
+removed:
+  description: How many of them were taken out again.
+  type: int
+  returned: success
+left:
+  description: How many were not, since they changed or went since.
+  type: int
+  returned: success
+tables:
+  description: The comparison that it was done by, with inserted.
+  type: list
+  elements: dict
+  returned: success
+moved:
+  description: How many renames were done.
+  type: int
+  returned: success
+before_dir:
+  description: Where the old data directory is kept.
+  type: str
+  returned: success
+since:
+  description: When the swap began, in seconds since the epoch.
+  type: float
+  returned: success
+kept_file:
+  description: The file with the hashes.
+  type: str
+  returned: success
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: success
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_cutover import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restore a PostgreSQL to a time beside the live one."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgresql_restore
+short_description: Restore a PostgreSQL to a time beside the live one
+version_added: "0.1.0"
+description:
+  - Restores a backup and replays its WAL to a time in a fresh directory, starts a side instance on it that listens on a private socket
+    only and archives nothing, compares it with the live database, and stops it again.
+  - Refuses before anything is made where the target, the stanza, the label, the system identifier, the role, the room or the WAL are not
+    right.
+  - Of the live database a commit is written and its WAL archived, so that the target can be reached; nothing else of it changes.
+  - A restore of the same backup to the same time that an earlier run made is used again; others are removed after O(keep_seconds).
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.postgresql
+  - somabrain.incident_response.pgbackrest
+  - somabrain.incident_response.pgbackrest.restore
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be restored.
+  diff_mode:
+    support: none
+    description: What is restored is no text.
+options:
+  state:
+    description:
+      - V(restored) restores, looks and plans.
+      - V(promoted) ends the recovery of what was restored, so that it can take the place of the live data.
+      - V(absent) removes O(folder).
+    type: str
+    choices: [restored, promoted, absent]
+    default: restored
+  mode:
+    description: The plan that is asked for; empty for all that are possible.
+    type: str
+    choices: ["", insert_missing, swap]
+    default: ""
+  tables:
+    description: Tables to compare, as C(schema.table); empty for all. Rows are only put back into tables that are named.
+    type: list
+    elements: str
+    default: []
+  tolerance:
+    description: By how much the counts of the plans may move until they are applied; below 1 it is a share, else a number.
+    type: float
+    default: 0.0
+  folder:
+    description: What an earlier call restored, for O(state=promoted) and O(state=absent).
+    type: path
+    default: ""
+  run_id:
+    description: Id of the run that this belongs to.
+    type: str
+    default: ""
+  keep_seconds:
+    description: How long what was restored is kept for a cut-over.
+    type: float
+    default: 86400.0
+  archive_timeout:
+    description: Seconds that the live database has to archive its newest WAL.
+    type: float
+    default: 60.0
+  timeout:
+    description: Seconds that all of it may take.
+    type: float
+    default: 1800.0
+  stage:
+    description: The stage of a remediation that this belongs to.
+    type: str
+    choices: [act, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.postgresql_compare
+  - module: somabrain.incident_response.postgresql_cutover
+  - module: somabrain.incident_response.pgbackrest_info
+"""
+
+EXAMPLES = r"""
+- name: Restore to the minute before the mistake
+  somabrain.incident_response.postgresql_restore:
+    stanza: main
+    target: "2026-11-25T10:05:00Z"
+    side_dir: /var/lib/postgresql/side
+    tables: [public.outbox_events]
+  register: restored
+"""
+
+RETURN = r"""
+folder:
+  description: Where it was restored.
+  type: str
+  returned: success
+backup:
+  description: The backup that it began with.
+  type: dict
+  returned: success
+stop:
+  description: "Where recovery stopped: lsn, last_commit, timeline, and the transaction before which it stopped."
+  type: dict
+  returned: success
+answers:
+  description: "The known answers: name, right, text."
+  type: list
+  elements: dict
+  returned: success
+tables:
+  description: "For each table: restored, live, missing, extra, changed (rows), exact, digest, note."
+  type: list
+  elements: dict
+  returned: success
+plans:
+  description: What could be done, as M(somabrain.incident_response.remediation_guard) takes it.
+  type: list
+  elements: dict
+  returned: success
+removed:
+  description: Restores of earlier runs that were removed.
+  type: list
+  elements: str
+  returned: success
+seconds:
+  description: How long it took.
+  type: float
+  returned: success
+stage:
+  description: The stage that was asked for.
+  type: str
+  returned: success
+say:
+  description: Plain sentences for the person on call.
+  type: list
+  elements: str
+  returned: success
+table:
+  description: The comparison as lines for a person.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_restore import ARGUMENT_SPEC, run
+
+
+def main() -> None:
+    run_module(ARGUMENT_SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
