@@ -50,12 +50,27 @@ def load_postgres(options: Options, deadline: float, total: float) -> Raw:
     """
     options, clock = with_defaults(options), Clock(total)
     raw: Raw = {"stands_on": options.get("stands_on") or "target", "answers": {}, "login": {}}
-    raw["wire"] = knock(options, min(deadline, clock.left))
-    if raw["wire"]["accepting"]:
+    raw["wire"] = _knock(options, min(deadline, clock.left))
+    # By peer authentication another user than we is let in: who we are proves nothing.
+    if raw["wire"]["accepting"] or raw["wire"]["sqlstate"].startswith("28"):
         raw.update(_asked(options, clock))
+    if raw["login"].get("ok"):
+        raw["wire"].update(accepting=True, sqlstate="", message="")
     if raw["stands_on"] == "target":
         raw.update(_surroundings(options, raw, clock))
     return raw
+
+
+def _knock(options: Options, deadline: float) -> Raw:
+    """Knock as the user whom peer authentication lets in, so that no refusal of ours is logged at every look; else as we are."""
+    begun, user, place = time.monotonic(), str(options["os_user"]), place_of(options)
+    program = find("pg_isready", [str(options["bin_dir"])] if options["bin_dir"] else [])
+    if program and user and os.geteuid() == 0 and place.startswith("/"):
+        words = [program, "-q", "-h", place, "-p", str(options["port"]), "-U", str(options["user"]), "-d", str(options["database"])]
+        if run([*words, "-t", str(max(1, int(deadline)))], deadline, user=user).rc == 0:
+            seconds = time.monotonic() - begun
+            return {"error": "", "detail": "", "sqlstate": "", "message": "", "accepting": True, "seconds": seconds}
+    return knock(options, max(0.5, deadline - (time.monotonic() - begun)))
 
 
 def _asked(options: Options, clock: Clock) -> Raw:

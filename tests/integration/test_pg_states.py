@@ -93,6 +93,18 @@ def test_it_is_reached_over_tcp_by_a_password(cluster: Cluster, tmp_path: Path) 
     assert "wrong-horse" not in json.dumps(result)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root asks as somebody else")
+def test_peer_authentication_lets_in_whom_it_names_and_no_refusal_is_logged(cluster: Cluster) -> None:
+    cluster.sql("CREATE ROLE postgres SUPERUSER LOGIN")
+    (cluster.data / "pg_hba.conf").write_text("local all postgres peer\nlocal all soma trust\n")
+    cluster.sql("SELECT pg_reload_conf()")
+    wait_until(lambda: "received SIGHUP" in cluster.log.read_text())
+    before = cluster.log.read_text()
+    assert seen(cluster.look(user="postgres", passes=2)) == ("accepting", "well", [])
+    assert "authentication failed" not in cluster.log.read_text()[len(before) :]
+    assert seen(cluster.look(user="postgres", os_user="root")) == ("auth", "unknown", [])
+
+
 def test_a_killed_cluster_is_crashed_and_a_stopped_one_clean(cluster: Cluster) -> None:
     identifier = cluster.look()["identity"]["system_identifier"]
     cluster.kill()
