@@ -177,6 +177,8 @@ def pause_standby(scene: Scene, _given: t.Any) -> None:
 def backup(scene: Scene, kind: t.Any) -> None:
     """backup: full, diff or incr: a backup into the drill's repository."""
     scene.pgbackrest(f"--type={kind or 'full'}", "backup")
+    # It is known to the second when a backup ended: what comes next is later.
+    time.sleep(1.1)
 
 
 def mark(scene: Scene, name: t.Any) -> None:
