@@ -127,7 +127,7 @@ def _loss(seen: Seen) -> list[str]:
     if rule == "untouched":
         return [f"run {number} changed something" for number, turned in enumerate(seen.turns, 1) if not turned.same]
     if seen.losses is None:
-        return ["what is left could not be counted: Redis does not answer"]
+        return ["what is left could not be counted: the server does not answer"]
     told = declared(outcome)
     wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses))
     if rule == "none" and (seen.lost or told != 0):

@@ -99,19 +99,24 @@ def stop(scene: Scene, _given: t.Any) -> None:
     scene.target.stop()
 
 
+def until_down(scene: Scene, _given: t.Any) -> None:
+    """until_down: wait until no process of the cluster is left."""
+    until(lambda: not scene.target.processes() and not scene.target.pid, 20, "PostgreSQL does not go down")
+
+
 def end(scene: Scene, _given: t.Any) -> None:
     """end: every process of the cluster is killed."""
     scene.target.end()
 
 
 def name_other(scene: Scene, _given: t.Any) -> None:
-    """name_other: postmaster.pid names a process that is alive and is no postmaster."""
+    """name_other: postmaster.pid is of an hour ago, and what has that pid now is no postmaster."""
     # As the same user: PostgreSQL takes a process of somebody else for nobody.
     other = subprocess.Popen(["sleep", "3600"], start_new_session=True, preexec_fn=become(scene.target.os_user), cwd="/")
     scene.endings += [other.kill, other.wait]
     path = scene.target.data_dir / "postmaster.pid"
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    path.write_text("".join([f"{other.pid}\n", *lines[1:]]), encoding="utf-8")
+    path.write_text("".join([f"{other.pid}\n", lines[1], f"{int(lines[2]) - 3600}\n", *lines[3:]]), encoding="utf-8")
 
 
 def damage_page(scene: Scene, given: t.Any) -> None:
@@ -255,7 +260,7 @@ WORDS: steps.Words = {
         for step in (
             age, archive, backup, checkpoint_behind, damage_backup, damage_page, empty, end, expire, fill_connections, forget, hold,
             lose_archived, lose_wal, mark, name_other, only_live_archived, pause_standby, prepare, read, sql, stop,
-            switch_until_down, tablespace, until_archiver_fails, wait_behind, wake,
+            switch_until_down, tablespace, until_archiver_fails, until_down, wait_behind, wake,
         )
     },
 }  # fmt: skip
