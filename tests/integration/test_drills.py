@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
-QUICK = ["redis_killed", "redis_aof_tail", "control_approval_altered", "control_two_operators"]
+QUICK = ["redis_killed", "redis_aof_tail", "control_approval_altered", "control_two_operators", "postgres_killed"]
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
@@ -68,6 +68,28 @@ def test_a_loss_that_nobody_declared_fails_the_drill(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "declared 0, measured 1 (1 missing" in done.stdout
     assert "last proven never" in " ".join(history(tmp_path / "record").split())
+
+
+# A row that is deleted by hand, in a cluster that nobody broke.
+DELETED = """
+family: postgres
+hypothesis: A row that is deleted by hand is still there.
+before: [{write: 50}]
+inject:
+  - sql: DELETE FROM drill_rows WHERE id = (SELECT max(id) FROM drill_rows)
+writers: false
+rehearse: false
+expect: nothing_to_do
+"""
+
+
+def test_a_row_that_nobody_missed_fails_the_drill(tmp_path: Path) -> None:
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    (folder / "postgres_deleted.yml").write_text(DELETED)
+    done = drill("--faults", str(folder), "--record-dir", str(tmp_path / "record"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "declared 0, measured 1 (1 missing" in done.stdout
 
 
 def test_a_host_without_the_mark_is_refused_and_nothing_is_done(tmp_path: Path) -> None:
