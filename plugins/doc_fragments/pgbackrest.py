@@ -47,7 +47,7 @@ options:
     type: path
     default: ""
   side_dir:
-    description: Directory for what is restored, outside of every data directory. To swap, on the filesystem of O(data_dir).
+    description: Directory for what is restored, outside of every data directory. To swap, on the filesystem of the data.
     type: path
     required: true
   system_identifier:
@@ -73,7 +73,7 @@ options:
     type: path
     default: ""
   side_dir:
-    description: Directory for what is restored, outside of every data directory. To swap, on the filesystem of O(data_dir).
+    description: Directory for what is restored, outside of every data directory. To swap, on the filesystem of the data.
     type: path
     required: true
   system_identifier:

@@ -152,7 +152,7 @@ def _rename(move: t.Mapping[str, str]) -> int:
     if target:
         raise Unfit("state_not_handled", "both %s and %s are there" % (one_line(move["from"], 100), one_line(move["to"], 100)))
     os.rename(move["from"], move["to"])
-    for folder in {os.path.dirname(move["from"]), os.path.dirname(move["to"])}:
+    for folder in sorted({os.path.dirname(move["from"]), os.path.dirname(move["to"])}):
         sync_folder(folder)
     return 1
 

@@ -84,11 +84,11 @@ subject:
   type: str
   returned: success
 passes:
-  description: 1.
+  description: How many looks were made, always one.
   type: int
   returned: success
 looks:
-  description: 1.
+  description: How many looks were made, always one.
   type: int
   returned: success
 findings:
