@@ -95,7 +95,7 @@ def rows(world: World, quick: bool) -> t.Iterator[Row]:
     if shutil.which("pgbackrest") is None or os.geteuid() != 0:
         why = "pgbackrest is not installed" if os.geteuid() == 0 else "only root becomes the user of the database"
         yield from (
-            Row(name, bar, [], [], limit, limit=True, why=why) for name, bar, limit in ((work, "5 min", 300), (CUT_OVER, "10 s", 10))
+            Row(name, wanted, [], [], limit, limit=True, why=why) for name, wanted, limit in ((work, "5 min", 300), (CUT_OVER, "10 s", 10))
         )
         return
     bench.fill(megabytes)

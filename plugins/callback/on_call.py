@@ -46,8 +46,8 @@ from ansible.playbook.block import Block
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _bytecode  # noqa: F401  what comes after it is cached
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import install
 
 
 def data_of(result: t.Any) -> dict[str, t.Any]:
@@ -82,6 +82,8 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        # Workers are forked from this process, so their steps come from the cache too.
+        install()
         self._begun = time.monotonic()
         self._outcomes: dict[str, dict[str, t.Any]] = {}
         self._hosts_width = 4

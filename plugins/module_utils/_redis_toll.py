@@ -85,7 +85,7 @@ class Toll:
         self.given_up = False
         self._writes = self._met = 0
         self._widest, self._bytes = 1, 0.0
-        self._strange = False
+        self._strange = self._removals = False
         self._kinds: set[Kind] = set()
 
     def total(self) -> tuple[t.Optional[int], bool]:
@@ -94,11 +94,13 @@ class Toll:
             return None, False
         nameless = sum(self._most_in(place) for place in self._places)
         wide = self._widest > 1 and any(not place.keys and place.count for place in self._places)
-        # What may have been set anew since, under a name that is not known.
-        later = any(place.count and place.since < self._writes for place in self._places)
-        sure = self._sure and not wide and all(lost.sure for lost in self._names.values())
+        # What may have been set anew since, or by another lost command, under a name that is not known.
+        again = nameless > 1 or any(place.count and place.since < self._writes for place in self._places)
+        # Of several lost commands, a nameless one may have removed what another had made.
+        undone = self._removals and any(not place.keys and place.count for place in self._places) and nameless + len(self._names) > 1
+        sure = self._sure and not wide and not undone and all(lost.sure for lost in self._names.values())
         count = len(self._names) + nameless + self._counted
-        return count, not count or (sure and not (later and self._met * RARE > self._writes))
+        return count, not count or (sure and not (again and self._met * RARE > self._writes))
 
     def _most_in(self, place: _Place) -> int:
         """Return how many keys a place may have met: hidden commands hardly take fewer bytes a key than any other one here."""
@@ -138,6 +140,7 @@ class Toll:
             took = (4 + sum(len(word) + len(str(len(word))) + 5 for word in words)) / len(effect.touched)
             self._bytes = min(self._bytes or took, took)
         self._strange = self._strange or effect.wild or bool(effect.emptied)
+        self._removals = self._removals or bool(effect.removes)
         return effect
 
     def _emptied(self, what: str, db: bytes) -> None:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Python's own cache of compiled modules, for the Python of this collection on the controller.
 
-Ansible's loader compiles a collection's source anew in every process, which takes longer than most steps take to run. Once this
-module is imported, what is imported after it comes from ``__pycache__`` beside the source, as for any other Python package.
+Ansible's loader compiles a collection's source anew in every process, which takes longer than most steps take to run. After
+``install``, what is imported comes from ``__pycache__`` beside the source, as for any other Python package.
 """
 
 from __future__ import annotations
@@ -42,5 +42,7 @@ def code_of(name: str) -> types.CodeType:
     return t.cast(types.CodeType, SourceFileLoader(name, source).get_code(name))
 
 
-if Cached not in sys.meta_path:
-    sys.meta_path.insert(0, Cached)
+def install() -> None:
+    """Let what this process and its children import from now on come from the cache."""
+    if Cached not in sys.meta_path:
+        sys.meta_path.insert(0, Cached)

@@ -234,7 +234,8 @@ def test_salvage_of_an_rdb_keeps_whole_entries_and_counts_the_rest(data: Path, t
     kept = count_in(tmp_path / "try", salvaged)
     assert sum(kept.values()) == said.kept
     assert said.dropped == sum(whole.values()) - said.kept or (said.dropped > sum(whole.values()) - said.kept and not said.exact)
-    assert said.exact or size == 100_000 or not said.dropped_bytes, said
+    # Of several damaged places nobody can tell that no value is wrong unseen; the number is then said to be unknown.
+    assert said.exact or size == 100_000 or said.doubt == "values" or not said.dropped_bytes, said
     # Of the strings no more is lost than what the blocks touch, and one or two around each of them.
     assert sum(whole.values()) - said.kept <= count * (size // 38 + 8) or size == 100_000
 

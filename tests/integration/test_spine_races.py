@@ -267,7 +267,7 @@ def test_after_a_controller_killed_at_any_task_of_a_mend_all_that_can_be_kept_is
         assert starts(redis) == (was if well else 2), (task, second.text)
         # The last write was cut in two; whichever run put the files in place, exactly one tells what that cost.
         assert redis.missing(keys) == keys[-1:]
-        assert told(redis) == [(1, "commands", 1)], (task, second.text)
+        assert told(redis) == [(1, "keys", 1)], (task, second.text)
         no_act_was_begun_twice(redis)
         third = recover(redis, **ACCEPTED)
         assert (third.word, third.outcome["loss"]["count"]) == ("nothing_to_do", 0), third.text

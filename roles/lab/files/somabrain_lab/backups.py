@@ -82,9 +82,9 @@ class First:
 
     def _run(self, *words: str) -> bool:
         command = ["pgbackrest", f"--config={self.layout.dir}/etc/pgbackrest.conf", f"--stanza={STANZA}", *words]
-        options: dict[str, t.Any] = {"capture_output": True, "text": True, "cwd": self.layout.dir, "check": False, "timeout": 120}
+        options: dict[str, t.Any] = {"capture_output": True, "text": True, "cwd": self.layout.dir, "timeout": 120}
         try:
-            done = subprocess.run(command, **options, **as_user(self.layout))
+            done = subprocess.run(command, check=False, **options, **as_user(self.layout))
         except (OSError, subprocess.SubprocessError) as error:
             self.problem = str(error)
             return False
