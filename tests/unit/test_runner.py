@@ -56,6 +56,28 @@ def test_a_piped_look_has_only_the_kinds_that_it_is_asked_for_and_runs_with_them
     assert not piped & {"_http", "_resp", "_somabrain"}
     params = {name: rule.get("default") for name, rule in _step_health_info.ARGUMENT_SPEC.items()}
     checks = [{"kind": "disk"}, {"kind": "memory"}]
+    script = _runner.piped_script(step, dict(params, checks=checks), False, given)
+    done = subprocess.run([sys.executable, "-I", "-S", "-"], input=script, capture_output=True, text=True, timeout=20, check=False)
+    result = _runner.result_between_marks(done.stdout)
+    assert result is not None, done.stderr
+    # What is piped is compiled for this Python; another one has to make it from the sources.
+    foreign = script.replace("MAGIC_NUMBER ==", "b'another' ==")
+    assert foreign != script
+    other = subprocess.run([sys.executable, "-I", "-S", "-"], input=foreign, capture_output=True, text=True, timeout=20, check=False)
+    told = _runner.result_between_marks(other.stdout)
+    assert told is not None, other.stderr
+    assert [one["kind"] for one in told["checks"]] == [one["kind"] for one in result["checks"]]
+    assert [(one["kind"], one["findings"] != []) for one in result["checks"]] == [("disk", True), ("memory", True)]
+
+
+def test_a_module_comes_from_the_cache_and_a_changed_one_does_not(tmp_path: Path) -> None:
+    """In a process of its own, since what this one imports is what the other tests use."""
+    package = tmp_path / "ansible_collections/somabrain/incident_response/plugins"
+    for name in ("module_utils", "plugin_utils"):
+        (package / name).mkdir(parents=True)
+    (package / "plugin_utils/_bytecode.py").write_text((UTILS.parent / "plugin_utils/_bytecode.py").read_text())
+    (package / "module_utils/_word.py").write_text("WORD = 'old'\n")
+    prefix = "ansible_collections.somabrain.incident_response.plugins"
     script = (
         f"import {prefix}.plugin_utils._bytecode as b\nb.install()\nimport {prefix}.module_utils._word as w\n"
         "print(w.WORD, b.code_of(w.__name__).co_consts[0])"
