@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import psycopg
 
 from .. import scene
 from ..errors import DrillError, Skipped
+from ..redis import target as redis_target
 from ..scene import aside, mount_small, unmount
 from ..target import hashes, start_ticks, until
 from .target import Link, Target
@@ -229,7 +231,14 @@ class Scene(scene.Scene):
             )
         return {**given, **super().variables}
 
+    def lab_redis(self) -> redis_target.Target:
+        """Return the Redis beside this cluster, in a lab."""
+        folder = Path(self.target.lab_dir)
+        part = redis_target.of_lab(folder, json.loads((folder / "lab.json").read_text(encoding="utf-8")))
+        return redis_target.Target(self.target.host, self.target.inventories, self.target.lab_dir, **part)
+
     def places(self) -> dict[str, t.Any]:
+        lab = {"<lab_redis_port>": self.lab_redis().port} if self.target.lab_dir else {}
         marks = {f"<{name}>": moment for name, moment in self.marks.items()}
         return {
             **super().places(),
@@ -237,6 +246,7 @@ class Scene(scene.Scene):
             "<repo>": f"{self.work}/repo",
             "<small>": str(self.small),
             **marks,
+            **lab,
         }
 
     def configure(self, settings: t.Mapping[str, t.Any]) -> None:

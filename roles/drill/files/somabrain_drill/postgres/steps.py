@@ -240,6 +240,15 @@ def forget(scene: Scene, share: t.Any) -> None:
     scene.target.ask(statement, int(65536 * float(share)), moment)
 
 
+def pair_with_redis(scene: Scene, _given: t.Any) -> None:
+    """pair_with_redis: the lab's Redis gets a key for each row that there is now; they are gone after the drill."""
+    keys = [f"drill-pair:{row[0]}" for row in scene.target.ask("SELECT id FROM drill_rows")]
+    redis = scene.lab_redis()
+    for key in keys:
+        redis.ask("SET", key, "1")
+    scene.endings.append(lambda: redis.ask("DEL", *keys))
+
+
 def only_live_archived(scene: Scene, _given: t.Any) -> None:
     """only_live_archived: the repository has WAL of the live database's one timeline, and nothing that is newer than its own."""
     newest = str(scene.target.ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[0][0])
@@ -259,7 +268,7 @@ WORDS: steps.Words = {
         step.__name__: step
         for step in (
             age, archive, backup, checkpoint_behind, damage_backup, damage_page, empty, end, expire, fill_connections, forget, hold,
-            lose_archived, lose_wal, mark, name_other, only_live_archived, pause_standby, prepare, read, sql, stop,
+            lose_archived, lose_wal, mark, name_other, only_live_archived, pair_with_redis, pause_standby, prepare, read, sql, stop,
             switch_until_down, tablespace, until_archiver_fails, until_down, wait_behind, wake,
         )
     },
