@@ -48,6 +48,7 @@ STARTED = ran("recovered", acts=("start",))
 LOSS = {**COUNTED, "missing": 3}
 TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True}
 LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
+UNKNOWN = fault("unknown", expect=frozenset({"recovered_with_loss"}))
 REFUSED = fault("untouched", expect=frozenset({"refused"}), code="data_damaged")
 
 
@@ -67,6 +68,8 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "told too much": (seen(LOSSY, mended(**{**TOLD, "count": 4}), losses=LOSS), "declared 4, measured 3"),
     "an upper bound": (seen(LOSSY, mended(**{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
     "told without a number": (seen(LOSSY, mended(text="some"), losses=LOSS), "without a number"),
+    "told as unknown where it is": (seen(UNKNOWN, mended(text="some"), losses=COUNTED), ""),
+    "a number where none can be known": (seen(UNKNOWN, mended(**TOLD), losses=LOSS), "nobody can know"),
     "back again": (seen(fault(), STARTED, losses={**COUNTED, "resurrected": 1}), "1 resurrected"),
     "another value": (seen(fault(), STARTED, losses={**COUNTED, "wrong": 1}), "1 wrong"),
     "nothing to count": (seen(fault(), STARTED, losses=None), "could not be counted"),

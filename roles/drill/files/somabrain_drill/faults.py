@@ -16,7 +16,7 @@ from .errors import DrillError
 OUTCOMES = frozenset(
     {"nothing_to_do", "recovered", "recovered_with_loss", "refused", "unproven", "undone", "failed", "abandoned", "rehearsed"}
 )
-LOSS = frozenset({"none", "declared", "untouched"})
+LOSS = frozenset({"none", "declared", "unknown", "untouched"})
 # Each has its line in families.py.
 FAMILIES = frozenset({"redis", "control", "postgres", "backup"})
 NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "sentinel", "pgbackrest", "systemd"})

@@ -129,7 +129,11 @@ def _loss(seen: Seen) -> list[str]:
     if seen.losses is None:
         return ["what is left could not be counted: the server does not answer"]
     told = declared(outcome)
-    wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses))
+    if rule == "unknown":
+        # No number can be right where nothing in the data tells what is wrong; one that is told all the same is a guess.
+        wrong = [] if told is None else [f"declared {told} where nobody can know the number"]
+    else:
+        wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses))
     if rule == "none" and (seen.lost or told != 0):
         wrong.append(f"a lossless way exists: {_details(seen.losses)}, declared {told}")
     kept = 1 - (seen.lost or 0) / max(1, seen.losses["acknowledged"])

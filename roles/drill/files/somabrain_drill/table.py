@@ -23,7 +23,7 @@ def header() -> list[str]:
 def row(result: Result) -> list[str]:
     """Return the line of one drill, and below it why it failed or was skipped."""
     lost = "-" if result.lost is None else f"{result.lost} of {result.acknowledged}"
-    told = "-" if result.declared is None else told_loss(result)
+    told = "-" if result.lost is None else told_loss(result)
     seconds = f"{result.seconds:.1f}" if result.seconds else "-"
     down = "-" if result.down is None else f"{result.down:.1f}"
     verdict = "held *" if result.verdict == "held" and result.undone else result.verdict
@@ -33,7 +33,9 @@ def row(result: Result) -> list[str]:
 
 
 def told_loss(result: Result) -> str:
-    """Return the declared loss, with a sign where it was told as an upper bound."""
+    """Return the declared loss, with a sign where it was told as an upper bound, in a word where it was told as unknown."""
+    if result.declared is None:
+        return "unknown"
     return f"{'' if result.exact else '<='}{result.declared}"
 
 
