@@ -11,6 +11,7 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._program import Ran, find, run
@@ -171,8 +172,9 @@ def choose_backup(backups: t.Sequence[Backup], target: float, label: str = "") -
     # A backup is consistent from its end on; the seconds of its end are cut off.
     early = [one for one in good if not target or one["stop"] < int(target)]
     if not early:
-        text = "the target is before %s of %s, which ended at %d s since the epoch" % (
-            "the end" if label else "the first backup, the end", good[0]["label"], good[0]["stop"],
+        text = "the target is before %s of %s, which ended at %s" % (
+            "the end" if label else "the first backup, the end", good[0]["label"],
+            time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(good[0]["stop"])),
         )  # fmt: skip
         return None, "before_first_backup", text
     return max(early, key=lambda one: int(one["stop"])), "", ""

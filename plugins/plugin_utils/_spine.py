@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -12,15 +13,17 @@ import shlex
 import time
 import typing as t
 
+import yaml
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.validation import check_type_list
+from ansible.parsing.splitter import split_args
 from ansible.release import __version__ as core_version
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason, with_commands
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 CORE_FLOOR = (2, 18)
@@ -32,6 +35,8 @@ FREE_TEXT = (
     "remediation_without_evidence",
     "remediation_approval",
 )
+# Said for one run only: the next one says them anew, or not at all.
+ONCE = frozenset(["remediation_approval", "remediation_takeover"])
 PLAYBOOKS = {"history": "show_history", "check_access": "check_access", "verify": "verify_health"}
 Vars = t.Mapping[str, t.Any]
 
@@ -94,17 +99,38 @@ def kill_switch(task_vars: Vars, templar: t.Any) -> str:
 
 
 def commands(task_vars: Vars, host: str) -> dict[str, str]:
-    """Return the next commands that reasons name, with this run's playbook, inventory and limit."""
+    """Return the next commands that reasons name, with this run's playbook, inventory and limit; to run it again also its variables."""
     args = [str(name) for name in context.CLIARGS.get("args") or ()]
     playbook = args[0] if args else "PLAYBOOK"
     inventory = [str(source) for source in context.CLIARGS.get("inventory") or ()]
     where = [word for source in inventory for word in ("-i", _relative(source))]
     limit = context.CLIARGS.get("subset")
-    again = ["ansible-playbook", playbook, *where, *(["-l", str(limit)] if limit else [])]
+    again = ["ansible-playbook", playbook, *where, *(["-l", str(limit)] if limit else []), *given_variables()]
     filled = {"again": shlex.join(again), "graph": shlex.join(["ansible-inventory", *(where or ["-i", "INVENTORY"]), "--graph"])}
     for name, other in PLAYBOOKS.items():
         filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *(["-l", host] if host else [])])
     return filled
+
+
+def given_variables() -> list[str]:
+    """Return the ``-e`` words of this run that the next one needs as well: without those said once, and without secrets."""
+    kept = [_kept_variables(str(text)) for text in context.CLIARGS.get("extra_vars") or ()]
+    return [word for text in kept if text for word in ("-e", redact(text))]
+
+
+def _kept_variables(text: str) -> str:
+    """Return one argument of ``-e`` (a file, JSON or YAML, or pairs) without what was said for one run only, "" where nothing is left."""
+    if text.startswith("@"):
+        return text
+    if text.startswith(("{", "[")):
+        with contextlib.suppress(yaml.YAMLError):
+            loaded = yaml.safe_load(text)
+            left = {name: value for name, value in loaded.items() if name not in ONCE} if isinstance(loaded, dict) else loaded
+            return text if left == loaded else json.dumps(left) if left else ""
+        return ""
+    with contextlib.suppress(AnsibleError):
+        return " ".join(pair for pair in split_args(text) if pair.partition("=")[0].strip() not in ONCE)
+    return ""
 
 
 def _relative(path: str) -> str:

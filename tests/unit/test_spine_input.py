@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A wrong type in any variable of the spine is named in one line before anything is begun."""
+"""A wrong type in any variable of the spine is named in one line before anything is begun; the next command has what it needs."""
 
 from __future__ import annotations
 
@@ -133,3 +133,25 @@ def test_a_kill_switch_that_cannot_be_worked_out_counts_as_set(given: t.Any) -> 
 def test_the_path_of_the_outcome_file_is_worked_out() -> None:
     assert _spine.resolved({"remediation_outcome_file": "{{ folder }}/o.json"}, Words("/x"))["remediation_outcome_file"] == "/x/o.json"
     assert _spine.resolved({"remediation_outcome_file": "{{ nowhere }}/o.json"}, Words("/x"))["remediation_outcome_file"] == ""
+
+
+GIVEN = [
+    (["x_target=2026-11-25T10:00:00Z"], ["-e", "x_target=2026-11-25T10:00:00Z"]),
+    (["remediation_approval=abc"], []),
+    (["a=1 remediation_approval=abc b='two words'"], ["-e", "a=1 b='two words'"]),
+    (['{"remediation_approval": "abc"}'], []),
+    (['{"remediation_takeover": true, "tables": ["a", "b"]}'], ["-e", '{"tables": ["a", "b"]}']),
+    (['{"tables":["a"]}', "n=2"], ["-e", '{"tables":["a"]}', "-e", "n=2"]),
+    (["@/etc/vars.yml"], ["-e", "@/etc/vars.yml"]),
+    (["db_password=hunter22"], ["-e", "db_password=[redacted]"]),
+    (["{not: [json"], []),
+    ([], []),
+]
+
+
+@pytest.mark.parametrize(("given", "kept"), GIVEN, ids=lambda value: " ".join(value)[:30] or "nothing")
+def test_the_next_command_has_the_variables_of_this_run_but_for_those_said_once(
+    given: list[str], kept: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_spine.context, "CLIARGS", {"extra_vars": given})
+    assert _spine.given_variables() == kept
