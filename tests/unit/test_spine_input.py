@@ -10,6 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible import context
 from ansible.errors import AnsibleError
 
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _input, _spine
@@ -153,5 +154,5 @@ GIVEN = [
 def test_the_next_command_has_the_variables_of_this_run_but_for_those_said_once(
     given: list[str], kept: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_spine.context, "CLIARGS", {"extra_vars": given})
+    monkeypatch.setattr(context, "CLIARGS", {"extra_vars": given})
     assert _spine.given_variables() == kept

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import random
 import socket
 from pathlib import Path
@@ -32,3 +33,10 @@ def free_port() -> int:
         HELD.append(mark)
         return port
     raise DrillError(f"no port between {lowest} and {first} is free")
+
+
+@atexit.register
+def let_go() -> None:
+    """Close the names, which an interpreter that ends would otherwise complain about."""
+    while HELD:
+        HELD.pop().close()
