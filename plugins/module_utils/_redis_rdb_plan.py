@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._maybe import Maybe
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_check import check_string
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_search import BELIEVED, LONG, Ends, Search, next_item
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_walk import HEAD_BYTES, Broken, Cursor, Item
@@ -23,7 +24,6 @@ SHORTEST = 4
 _MOST_REGIONS = 10000
 _MOST_SUSPECTS = 100000
 _MOST_LEFT_OUT = 100000
-_BITS = 1 << 25
 _Run = t.Tuple[int, int, int, bool]
 
 
@@ -61,22 +61,6 @@ def planned(source: t.BinaryIO, size: int, end: float) -> Plan:
     return planner.plan
 
 
-class _Seen:
-    """Tells which keys may have been there before: never no for one that was, rarely yes for another. It holds 4 MB."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray(_BITS // 8)
-
-    def add(self, code: int) -> bool:
-        """Take a key's code; return whether it may have been taken before."""
-        one, other = code & (_BITS - 1), (code >> 32) & (_BITS - 1)
-        bits = self._bits
-        before = bits[one >> 3] >> (one & 7) & bits[other >> 3] >> (other & 7) & 1
-        bits[one >> 3] |= 1 << (one & 7)
-        bits[other >> 3] |= 1 << (other & 7)
-        return bool(before)
-
-
 class _Planner:
     def __init__(self, source: t.BinaryIO, size: int, end: float, look_inside: bool = False) -> None:
         self.source, self.size, self.end, self.look_inside = source, size, end, look_inside
@@ -89,7 +73,7 @@ class _Planner:
         self.start = self.good = HEAD_BYTES
         self.before_run: t.Optional[dict[str, t.Any]] = None
         self.text_only, self.before = True, None  # type: bool, t.Optional[bytes]
-        self.seen, self.suspects = _Seen(), set()  # type: _Seen, set[int]
+        self.seen, self.suspects = Maybe(), set()  # type: Maybe, set[int]
 
     def run(self) -> None:
         """Read the file from its head to its end."""

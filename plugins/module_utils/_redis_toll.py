@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._maybe import Maybe
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_effects import (
     FRAME,
     KNOWN,
@@ -31,30 +32,7 @@ MOST_PLACES = 200
 KEY_BYTES, SLACK = 6.0, 0.75
 # One of so many writes that meets a key which is there already leaves it open whether a nameless lost one was met, too.
 RARE = 1000
-_BITS = 1 << 25
 _MOST_KINDS = 1000
-
-
-class Maybe:
-    """Tells which keys may have been there before: never no for one that was, rarely yes for another. It holds 4 MB."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray(_BITS // 8)
-
-    def add(self, what: t.Hashable) -> bool:
-        """Take one in; return whether it may have been taken before."""
-        before = self.has(what)
-        for bit in self._places(what):
-            self._bits[bit >> 3] |= 1 << (bit & 7)
-        return before
-
-    def has(self, what: t.Hashable) -> bool:
-        return all(self._bits[bit >> 3] >> (bit & 7) & 1 for bit in self._places(what))
-
-    @staticmethod
-    def _places(what: t.Hashable) -> tuple[int, int]:
-        code = hash(what)
-        return code & (_BITS - 1), (code >> 32) & (_BITS - 1)
 
 
 class _Lost:
