@@ -48,23 +48,23 @@ def host_of(url: str) -> str:
         raise ValueError(failed.detail) from None
 
 
-def credentials(options: t.Mapping[str, t.Any]) -> tuple[dict[str, str], str, str]:
-    """Return (headers, problem, warning) for the token and tenant of *options*."""
-    token, problem, warning = str(options.get("token") or ""), "", ""
+def credentials(options: t.Mapping[str, t.Any]) -> tuple[dict[str, str], str]:
+    """Return (headers, problem) for the token and tenant of *options*."""
+    token, problem = str(options.get("token") or ""), ""
     if options.get("token_file") and not token:
-        token, problem, warning = _http.read_secret(options["token_file"])
+        token, problem = _http.read_secret(options["token_file"])
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     if options.get("tenant"):
         headers["X-Tenant-ID"] = str(options["tenant"])
-    return headers, problem, warning
+    return headers, problem
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Send the request once; the total deadline is *deadline* seconds whatever the server does."""
-    headers, problem, warning = credentials(options)
+    headers, problem = credentials(options)
     if problem:
-        return {"answer": _http.Answer(), "problem": problem, "warning": ""}
-    return {"answer": _http.ask(**_asked(options, headers, deadline)), "problem": "", "warning": warning}
+        return {"answer": _http.Answer(), "problem": problem}
+    return {"answer": _http.ask(**_asked(options, headers, deadline)), "problem": ""}
 
 
 def fits_together(options: t.Mapping[str, t.Any]) -> bool:
@@ -75,7 +75,7 @@ def fits_together(options: t.Mapping[str, t.Any]) -> bool:
 def load_together(checks: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     """Return for each of *checks* (all of which fit) what ``load`` would return, in their order."""
     answers = _http_together.ask_together([_http.Request(**_asked(one, credentials(one)[0], one["timeout"])) for one in checks])
-    return [{"answer": answer, "problem": "", "warning": ""} for answer in answers]
+    return [{"answer": answer, "problem": ""} for answer in answers]
 
 
 def _asked(options: t.Mapping[str, t.Any], headers: dict[str, str], deadline: float) -> dict[str, t.Any]:
@@ -100,8 +100,6 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     if answer.error:
         return judge_unreached(answer.error, answer.detail, options, what)
     word, findings, facts = _judge_answer(answer, options)
-    if raw["warning"]:
-        findings.append(Finding("token", State.WELL, f"warning: token_file {raw['warning']}"))
     latency = judge_latency(answer.seconds, options)
     slow = any(finding.state is not State.WELL for finding in latency)
     seen = {"status": answer.status, "ms": round(answer.seconds * 1000, 1), "bytes": len(answer.body), "content_type": answer.content_type}

@@ -76,7 +76,7 @@ def _log_in(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]
 def _by_psycopg(psycopg: t.Any, options: t.Mapping[str, t.Any], queries: list[str], deadline: float) -> dict[str, t.Any]:
     password, problem = str(options["password"] or ""), ""
     if options["password_file"] and not password:
-        password, problem, _warning = read_secret(options["password_file"])
+        password, problem = read_secret(options["password_file"])
     if problem:
         return _refused("", f"password_file {one_line(options['password_file'], 80)}: {problem}")
     session = f"-c statement_timeout={int(deadline * 1000)} -c default_transaction_read_only=on -c application_name=somabrain-health"

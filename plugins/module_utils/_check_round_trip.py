@@ -48,8 +48,8 @@ Send = t.Callable[[str, t.Dict[str, t.Any], float], _http.Answer]
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Remember, recall until found or three quarters of *deadline* (seconds) are over, and clean up in what is left."""
     begun = time.monotonic()
-    headers, problem, warning = credentials(options)
-    raw: dict[str, t.Any] = {"problem": problem, "warning": warning, "remember": {}, "recall": {}, "cleanup": {}}
+    headers, problem = credentials(options)
+    raw: dict[str, t.Any] = {"problem": problem, "remember": {}, "recall": {}, "cleanup": {}}
     if problem:
         return raw
     send = _sender(options, headers)

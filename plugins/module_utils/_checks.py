@@ -9,9 +9,12 @@ A kind of check is one file ``_check_<kind>.py`` (``OPTIONS``, ``load``, ``judge
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import json
 import math
+import os
+import stat
 import threading
 import time
 import typing as t
@@ -34,6 +37,7 @@ COMMON: dict[str, t.Any] = {
     # Names of checks that have to be well in the same look before this one is worth making.
     "needs": {"type": "list", "elements": "str", "default": []},
 }
+SECRET_FILES = ("token_file", "password_file")
 WORKERS = 256
 MAX_CHECKS = 10000
 # What a probe may take beyond its deadline (to close, to judge) before it is left behind.
@@ -268,10 +272,25 @@ def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) ->
     begun = time.monotonic()
     try:
         health: Health = KINDS[check["kind"]].judge(load(), check)
+        health = dataclasses.replace(health, findings=(*health.findings, *_exposed(check))) if health.findings else health
     except Exception as error:  # one broken check must not take the other 999 along
         text = f"the check could not be made: {type(error).__name__}: {redact(str(error))}"
         health = Health((Finding("check", State.UNKNOWN, one_line(text, 200)),))
     return _result(check, health, time.monotonic() - begun if seconds is None else seconds)
+
+
+def _exposed(check: Check) -> list[Finding]:
+    """Return a finding for each secret file of *check* that others can read: it works, and a person has to know."""
+    found = []
+    for option in SECRET_FILES:
+        try:
+            mode = stat.S_IMODE(os.stat(check[option]).st_mode) if check.get(option) else 0
+        except OSError:
+            continue
+        if mode & 0o077:
+            what = one_line(check[option], 80)
+            found.append(Finding("secret", State.WELL, f"{option} {what} has mode {mode:04o}, others can read it: chmod 0600 {what}"))
+    return found
 
 
 def _result(check: Check, health: Health, seconds: float) -> dict[str, t.Any]:
@@ -347,7 +366,7 @@ def say(results: t.Sequence[t.Mapping[str, t.Any]], proof: Proof, most: int = 8)
 
 def _warnings(results: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """Return what a person has to know of things that are well."""
-    return [finding["text"] for result in results for finding in result["findings"] if finding["name"] == "warning"][:4]
+    return [finding["text"] for result in results for finding in result["findings"] if finding["name"] in ("warning", "secret")][:4]
 
 
 def why(result: t.Mapping[str, t.Any]) -> str:

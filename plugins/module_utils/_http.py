@@ -12,11 +12,9 @@ import functools
 import http.client
 import io
 import ipaddress
-import os
 import re
 import socket
 import ssl
-import stat
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -287,19 +285,13 @@ def _receive(reader: io.BufferedIOBase, clock: Clock, request: Request) -> Answe
         )
 
 
-def read_secret(path: str) -> tuple[str, str, str]:
-    """Return (secret, problem, warning) of a one-line secret file: the problem is set when there is no usable secret.
-
-    A file that its group or others can read still works, with a warning.
-    """
+def read_secret(path: str) -> tuple[str, str]:
+    """Return (secret, problem) of a one-line secret file: the problem is set when there is no usable secret."""
     try:
         with open(path, encoding="ascii") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             secret = file.read(16384).strip()
     except FileNotFoundError:
-        return "", "the file does not exist", ""
+        return "", "the file does not exist"
     except (OSError, UnicodeError, ValueError) as error:
-        return "", one_line(getattr(error, "strerror", None) or "the file is not plain ASCII", 80), ""
-    if not _TOKEN.fullmatch(secret):
-        return "", "the file does not hold one single word", ""
-    return secret, "", f"mode {mode:04o}: others can read it; chmod 0600" if mode & 0o077 else ""
+        return "", one_line(getattr(error, "strerror", None) or "the file is not plain ASCII", 80)
+    return (secret, "") if _TOKEN.fullmatch(secret) else ("", "the file does not hold one single word")

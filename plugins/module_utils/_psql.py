@@ -173,7 +173,7 @@ def _passfile(where: Where) -> str:
     """Return the text of psql's password file. Raises SqlError for a secret that cannot be read."""
     password, problem = str(where.get("password") or ""), ""
     if not password and where.get("password_file"):
-        password, problem, _warning = read_secret(str(where["password_file"]))
+        password, problem = read_secret(str(where["password_file"]))
     if problem:
         raise SqlError("", "password_file %s: %s" % (one_line(where["password_file"], 80), problem))
     return "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n" if password else ""

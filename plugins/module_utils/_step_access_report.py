@@ -67,7 +67,7 @@ def _message(part: t.Mapping[str, t.Any]) -> str:
 
 def _item_of_check(check: t.Mapping[str, t.Any]) -> Item:
     told = [finding["text"] for finding in check["findings"]]
-    warned = next((text for text in told if text.startswith("warning: ")), "")
+    warned = next((finding["text"] for finding in check["findings"] if finding["name"] == "secret"), "")
     if check["health"] != "well":
         fix = FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], "see what verify-health says of it")
         return item(check["name"], False, "", f"{why(check)}: {fix}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import types
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +132,22 @@ def test_a_check_that_breaks_is_unknown_and_tells_no_secret(monkeypatch: pytest.
     assert result["health"] == "unknown"
     assert "hunter2" not in str(result)
     assert "\n" not in result["findings"][0]["text"]
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, []), (0o640, ["secret"]), (0o644, ["secret"])])
+def test_a_secret_file_that_others_can_read_is_told_and_a_check_without_findings_stays_unknown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, told: list[str]
+) -> None:
+    file = tmp_path / "password"
+    file.touch(mode)
+    file.chmod(mode)
+    given = {"password_file": str(file), "kind": "thing", "timeout": 1, "name": "x"}
+    monkeypatch.setitem(_kinds.KINDS, "thing", kind_that(lambda _o, _d: Health((Finding("x", State.WELL, "fine"),))))
+    seen = _checks.look_once(given)
+    assert (seen["health"], [finding["name"] for finding in seen["findings"]]) == ("well", ["x", *told])
+    assert len(_checks.say([seen], Proof(None, True, 1, 1, 0.0))) == 1 + len(told)
+    monkeypatch.setitem(_kinds.KINDS, "thing", kind_that(lambda _o, _d: Health()))
+    assert _checks.look_once(given)["health"] == "unknown"
 
 
 def test_passes_start_again_when_another_process_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +379,7 @@ GONE = {"statuses": [200], "gone": True, "ltm_left": False}
 def test_only_the_very_canary_proves_a_memory(
     remember: dict[str, t.Any], recall: dict[str, t.Any], given: dict[str, t.Any], health: str, state: str
 ) -> None:
-    raw = {"problem": "", "warning": "", "remember": dict(REMEMBERED, **remember), "recall": dict(RECALLED, **recall), "cleanup": GONE}
+    raw = {"problem": "", "remember": dict(REMEMBERED, **remember), "recall": dict(RECALLED, **recall), "cleanup": GONE}
     seen = _check_round_trip.judge(raw, options("round_trip", url="http://api:9696", **given))
     assert (seen.health.value, seen.state) == (health, state)
 
@@ -377,5 +394,5 @@ def test_only_the_very_canary_proves_a_memory(
     ],
 )
 def test_litter_is_told(cleanup: dict[str, t.Any], litter: str) -> None:
-    raw = {"problem": "", "warning": "", "remember": REMEMBERED, "recall": RECALLED, "cleanup": cleanup}
+    raw = {"problem": "", "remember": REMEMBERED, "recall": RECALLED, "cleanup": cleanup}
     assert _check_round_trip.judge(raw, options("round_trip", url="http://api:9696")).facts["litter"] == litter

@@ -54,7 +54,7 @@ def judge(body: t.Any, profile: str, status: int = 200, **options: t.Any) -> dic
     given = dict({"kind": "http", "url": "http://api:9696/health", "profile": profile}, **options)
     [check] = validated([given], 5)
     answer = Answer(status=status, body=sent, seconds=0.02, content_type="application/json")
-    return _check_http.judge({"answer": answer, "problem": "", "warning": ""}, dict(check, stands_on="controller")).as_dict()
+    return _check_http.judge({"answer": answer, "problem": ""}, dict(check, stands_on="controller")).as_dict()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_an_absent_optional_field_does_not_count_and_a_required_one_is_unknown()
 def test_an_answer_that_was_cut_is_never_well() -> None:
     [check] = validated([{"kind": "http", "url": "http://api/", "max_bytes": 10}], 5)
     answer = Answer(status=200, body=b"x" * 10, truncated=True)
-    seen = _check_http.judge({"answer": answer, "problem": "", "warning": ""}, dict(check, stands_on="target")).as_dict()
+    seen = _check_http.judge({"answer": answer, "problem": ""}, dict(check, stands_on="target")).as_dict()
     assert (seen["health"], seen["state"]) == ("unknown", "too_large")
 
 

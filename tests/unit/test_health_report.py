@@ -23,6 +23,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
+FINE = {"name": "x", "state": "well", "text": "fine", "data": {}}
+EXPOSED = {"name": "secret", "state": "well", "text": "token_file /t has mode 0644, others can read it: chmod 0600 /t", "data": {}}
+
 
 def checked(name: str, health: str = "well", text: str = "fine") -> dict[str, t.Any]:
     finding = {"name": "x", "state": health, "text": text, "data": {}}
@@ -200,7 +203,7 @@ def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path
         ({"failed": True, "msg": "Missing sudo password", "what": "become"}, False, "Missing sudo password"),
         ({"checks": [checked("redis")]}, True, "fine"),
         ({"checks": [dict(checked("redis", "unknown", "shut out"), state="auth")]}, False, "shut out: put the right secret into its file"),
-        ({"checks": [checked("db", text="warning: token_file mode 0644")]}, False, "warning: token_file mode 0644"),
+        ({"checks": [dict(checked("db"), findings=[FINE, EXPOSED])]}, False, "others can read it"),
         ({"checks": [dict(checked("redis", "sick", "gone"), state="down_clean")]}, False, "gone: start the service"),
     ],
 )
@@ -212,7 +215,7 @@ def test_every_part_becomes_items(part: dict[str, t.Any], ok: bool, text: str) -
 
 def test_a_refused_secret_is_told_before_its_mode() -> None:
     check = dict(checked("api", "unknown", "403: it refuses this token"), state="auth")
-    check["findings"].append({"name": "token", "state": "well", "text": "warning: token_file mode 0644", "data": {}})
+    check["findings"].append(EXPOSED)
     told = _step_access_report.run(
         {"parts": [{"checks": [check]}, {"items": [{"name": "a", "ok": True, "text": "fine"}]}], "stage": "assess"}, False
     )

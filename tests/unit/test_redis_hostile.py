@@ -113,7 +113,7 @@ def serve(server: socket.socket, answers: t.Sequence[bytes]) -> None:
                     break
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers=st.lists(replies, max_size=5), first=st.booleans())
 def test_no_reply_breaks_the_look(answers: list[bytes], first: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -127,7 +127,7 @@ def test_no_reply_breaks_the_look(answers: list[bytes], first: bool) -> None:
     thread.join(5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(answer=replies)
 def test_a_reply_is_a_value_or_a_resp_error(answer: bytes) -> None:
     ours, theirs = socket.socketpair()

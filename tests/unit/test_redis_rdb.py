@@ -230,7 +230,7 @@ def test_the_rdb_at_the_head_of_an_old_file_is_measured() -> None:
         assert preamble_length(io.BytesIO(content), len(content), soon()) == length
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     holes=st.lists(st.tuples(st.integers(0, len(WHOLE)), st.binary(min_size=1, max_size=60)), max_size=5),
     cut=st.integers(0, len(WHOLE)) | st.just(len(WHOLE)),
@@ -245,7 +245,7 @@ def test_any_damage_leaves_a_whole_rdb(holes: list[tuple[int, bytes]], cut: int)
     repaired_rdb(io.BytesIO(data), len(data), io.BytesIO(), soon())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([*ENTRIES[:20], *NEW_TYPES.values(), b"REDIS0009"]))).map(b"".join))
 def test_any_bytes_leave_a_whole_rdb_or_none(data: bytes) -> None:
     salvaged(data)

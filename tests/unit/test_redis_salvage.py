@@ -241,7 +241,7 @@ FRAGMENTS += [
 PIECES = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=12)), max_size=40).map(b"".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=PIECES)
 def test_any_bytes_are_salvaged_to_what_loads(data: bytes) -> None:
     for tool in (cut_aof, salvage_aof, without_flush):
@@ -253,7 +253,7 @@ def test_any_bytes_are_salvaged_to_what_loads(data: bytes) -> None:
         assert used(salvage_aof, written)[1][:4] == (said.kept, 0, True, 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(holes=st.lists(st.tuples(st.integers(0, 80 * len(ONE) - 1), st.binary(min_size=1, max_size=90)), min_size=1, max_size=4))
 @example(holes=[(2838, b"\x00\x00\x00$6\r\nselect\r\n")])
 @example(holes=[(0, b"*2\r\n$6\r\nAAAAAA\r\n$1\r\n\x00\r\n")])
