@@ -9,8 +9,9 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _pg_restore as engine
-from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_compare import compare
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_compare import compare, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_side import SideFailed, find_binaries
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_written import load_now
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import CONNECT_SPEC, SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_restore import refused, side_of
@@ -26,18 +27,19 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, tables, missing, extra, differing, exact, say, table}. Raises StepError."""
+    """Return {changed, tables, missing, extra, differing, exact, live_at, say, table}. Raises StepError."""
     end = time.monotonic() + params["timeout"]
     if engine.manifest_of(params["folder"]).get("state") not in ("restored", "promoted"):
         raise refused("state_not_handled", "nothing whole is restored in %s" % one_line(params["folder"], 80))
     try:
         with engine.held(params["folder"]), side_of(params, params["folder"], find_binaries(params["bin_dir"]), {}, end) as side:
+            now = load_now(params, left(end))
             tables, _differences = compare(side.where(params["database"]), params, params["tables"], end)
     except (engine.Refused, SideFailed) as error:
         raise refused("state_not_handled", str(error)) from None
     except (SqlError, OSError) as error:
         raise StepError("cannot compare: %s" % one_line(error, 160)) from None
-    return _told(tables)
+    return dict(_told(tables), live_at=now)
 
 
 def _told(tables: t.Sequence[t.Mapping[str, t.Any]]) -> Result:

@@ -21,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_co
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_put_in import put_in, read_kept, take_out
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_side import SideFailed, find_binaries
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_written import judge_written, load_written
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import CONNECT_SPEC, SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_act import make_private
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
@@ -41,19 +42,20 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     bin_dir={"type": "path", "default": ""},
     run_id={"type": "str", "required": True},
     about={"type": "dict", "default": {}},
+    compared_at={"type": "dict", "default": {}},
     timeout={"type": "float", "default": 600.0},
     stage={"type": "str", "choices": ["act", "undo"], "default": "act"},
 )
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, inserted, removed, left, tables, moved, before_dir, since, kept_file, seconds, stage, say}.
+    """Return {changed, inserted, removed, left, tables, moved, before_dir, since, loss, kept_file, seconds, stage, say}.
 
     Raises StepError; rows then are all as they were, and directories are on a way that the same call, or ``put_back``, ends.
     """
     begun = time.monotonic()
     acts = {"insert_missing": {"done": _insert, "put_back": _take_out}, "swap": {"done": _swap, "put_back": _back}}
-    nothing: Result = {"inserted": 0, "removed": 0, "left": 0, "tables": [], "moved": 0, "before_dir": "", "since": 0.0}
+    nothing: Result = {"inserted": 0, "removed": 0, "left": 0, "tables": [], "moved": 0, "before_dir": "", "since": 0.0, "loss": {}}
     nothing["kept_file"] = params["kept_file"]
     try:
         done = acts[params["mode"]][params["state"]](params, check, begun + params["timeout"])
@@ -150,6 +152,7 @@ def _swap(params: Params, check: bool, end: float) -> Result:
     _judge_users(params["data_dir"] if not journal else journal["data_dir"], folder)
     if not journal or journal["state"] == "put_back":
         journal = _planned(params)
+        journal["about"] = _with_late_rows(params, end)
         if not check:
             side = os.path.join(folder, engine.DATA)
             swap.keep_configuration(params["data_dir"], side)
@@ -178,9 +181,29 @@ def _planned(params: Params) -> swap.Journal:
     }  # fmt: skip
 
 
+def _with_late_rows(params: Params, end: float) -> dict[str, t.Any]:
+    """Return what the journal keeps, its loss with the rows that live wrote between the comparison and its stop."""
+    about, at = dict(params["about"]), params["compared_at"]
+    if not at or not about.get("loss"):
+        return about
+    text = load_written(_binaries(params), params["data_dir"], str(at.get("lsn") or ""), left(end))
+    late = judge_written(text, {int(one) for one in at.get("running") or []})
+    return dict(about, loss=later_loss(about["loss"], late))
+
+
+def later_loss(loss: t.Mapping[str, t.Any], late: t.Optional[int]) -> dict[str, t.Any]:
+    """Return *loss* with *late* rows more, which are an upper bound; None where that number is not known."""
+    if late == 0:
+        return dict(loss)
+    known = late is not None and str(loss.get("count")).isdigit()
+    words = "%s written between the count and the stop" % (counted(late, "rows") if late else "an unknown number of rows was")
+    count = int(loss["count"]) + (late or 0) if known else None
+    return dict(loss, count=count, exact=False, text="%s; %s" % (loss.get("text") or "", words))
+
+
 def _told_swap(journal: swap.Journal, moved: int) -> Result:
     say = "the restored data have the place of %s; the old ones are in %s" % (journal["data_dir"], journal["before_dir"])
-    kept = {"before_dir": journal["before_dir"], "since": journal["since"]}
+    kept = {"before_dir": journal["before_dir"], "since": journal["since"], "loss": journal["about"].get("loss") or {}}
     return dict(kept, changed=moved > 0, moved=moved, say=[one_line(say, 240)])
 
 

@@ -76,6 +76,10 @@ exact:
   description: Whether every table could be compared row by row.
   type: bool
   returned: success
+live_at:
+  description: Where live was in its WAL before it was read (lsn, empty where it did not tell), and the transactions that were running then.
+  type: dict
+  returned: success
 say:
   description: Plain sentences for the person on call.
   type: list

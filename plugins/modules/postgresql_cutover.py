@@ -80,6 +80,12 @@ options:
     description: What the journal of a swap keeps for a run that goes on with it, such as the loss that was approved.
     type: dict
     default: {}
+  compared_at:
+    description:
+      - C(live_at) of M(somabrain.incident_response.postgresql_compare), made before the server was stopped.
+      - What it committed from then on to its stop, by its WAL, is added to the loss of O(about).
+    type: dict
+    default: {}
   timeout:
     description: Seconds that all of it may take.
     type: float
@@ -133,6 +139,10 @@ before_dir:
 since:
   description: When the swap began, in seconds since the epoch.
   type: float
+  returned: success
+loss:
+  description: The loss of O(about), with the rows that were written after the comparison; an upper bound then, not an exact one.
+  type: dict
   returned: success
 kept_file:
   description: The file with the hashes.

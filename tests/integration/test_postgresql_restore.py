@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -170,6 +171,40 @@ def test_directories_are_swapped_and_swapped_back(own_story: Story) -> None:
     anew = restore(own_story, mode="swap")
     assert anew["folder"] == result["folder"] + "-2"
     assert anew["plans"][0]["loss"]["count"] == 2
+
+
+STRADDLE = ("BEGIN", "INSERT INTO t VALUES (7000, 'straddles')", "SELECT pg_sleep(4)", "COMMIT")
+
+
+@pytest.mark.parametrize(
+    ("before", "late", "count", "exact"),
+    [
+        ((), (), 2, True),
+        ((), ("INSERT INTO t VALUES (6000, 'late'), (6001, 'late')", "UPDATE t SET v = 'late' WHERE id = 700"), 5, False),
+        (STRADDLE, (), None, False),
+    ],
+)
+def test_what_live_writes_between_the_count_and_its_stop_is_part_of_the_loss(
+    own_story: Story, before: tuple[str, ...], late: tuple[str, ...], count: int | None, exact: bool
+) -> None:
+    cluster = own_story.cluster
+    folder = restore(own_story, mode="swap")["folder"]
+    restore(own_story, state="promoted", folder=folder)
+    writer = threading.Thread(target=cluster.sql, args=before or ("SELECT 1",))
+    writer.start()
+    if before:
+        wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1")
+    where = {key: value for key, value in cluster.where().items() if key in _step_postgresql_compare.ARGUMENT_SPEC}
+    compared = _step_postgresql_compare.run(options(_step_postgresql_compare.ARGUMENT_SPEC, dict(where, folder=folder)), False)
+    assert (compared["extra"] + compared["differing"], compared["exact"]) == (2, True)
+    writer.join()
+    if late:
+        cluster.sql(*late)
+    cluster.stop()
+    about = {"loss": {"count": 2, "exact": True, "unit": "rows", "text": "back"}}
+    done = cut_over(own_story, folder, "swap", about=about, compared_at=compared["live_at"])
+    assert (done["loss"]["count"], done["loss"]["exact"]) == (count, exact)
+    assert cut_over(own_story, folder, "swap")["loss"] == done["loss"]
 
 
 def wait_for(seen: t.Callable[[], bool], seconds: float = 60) -> None:
