@@ -12,12 +12,13 @@ options:
   manager:
     description: The service manager that runs the service.
     type: str
-    choices: [supervisor, systemd]
+    choices: [compose, supervisor, systemd]
     required: true
   name:
     description:
       - Name of the one service. Under V(systemd) a unit, where a bare name means a C(.service).
       - Under V(supervisor) V(program) or V(group:program).
+      - Under V(compose) a service of O(project).
       - Patterns such as V(group:*) are refused.
     type: str
     required: true
@@ -36,4 +37,18 @@ options:
   supervisor_password:
     description: Password of supervisord's interface, where it wants one.
     type: str
+  project:
+    description: Under V(compose), the name of the Compose project, which is required there. Other projects' containers are left alone.
+    type: str
+  replica:
+    description: Under V(compose), the number of one container of a service that has several. Without it, several are unknown and refused.
+    type: int
+  docker_socket:
+    description: Under V(compose), the unix socket of the Docker Engine.
+    type: str
+    default: unix:///var/run/docker.sock
+  holds_dir:
+    description: Under V(compose), the directory on the target where V(hold) notes the restart policy that V(release) gives back.
+    type: str
+    default: /var/lib/somabrain/incident_response/holds
 """

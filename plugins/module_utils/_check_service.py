@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check of kind ``service``: what the service manager says about a service.
 
-Running is well; stopped, failed or in a restart loop is sick; a manager that cannot be asked, an unknown service
-and a service in between are unknown. A service that runs can still be ill inside: that is for other checks.
+Running is well; stopped, failed, paused, in a restart loop or unhealthy by its container's own check is sick; a manager that
+cannot be asked, an unknown service and a service in between are unknown. A service that runs can still be ill inside: that
+is for other checks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import identity_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import identity_of, not_one
 
 OPTIONS: dict[str, t.Any] = {
     **_services.SERVICE_SPEC,
@@ -21,11 +22,12 @@ OPTIONS: dict[str, t.Any] = {
     "restarts_before": {"type": "int"},
 }
 
-HEALTH_OF = {"running": State.WELL, "stopped": State.SICK, "failed": State.SICK, "backoff": State.SICK}
+HEALTH_OF = {"running": State.WELL, **dict.fromkeys(("stopped", "failed", "paused", "backoff", "unhealthy"), State.SICK)}
 # A restart loop allows no restart: whatever breaks it has to be found first.
 ACTIONS: t.Mapping[str, tuple[str, ...]] = {
     "stopped": ("start",),
     "failed": ("start",),
+    "paused": ("start",),
     "backoff": ("hold",),
     "starting": ("wait",),
     "stopping": ("wait",),
@@ -43,6 +45,8 @@ FACTS = (
     "result",
     "start_timeout",
     "manager",
+    "container",
+    "image",
 )
 
 
@@ -79,9 +83,13 @@ def sentence(raw: t.Mapping[str, t.Any]) -> str:
     if not raw.get("reachable"):
         return "%s: %s" % (name, raw["detail"])
     if not raw.get("exists"):
-        return "%s does not know a service %s" % (manager, name)
+        return not_one(raw)
     if raw["state"] == "running" and raw.get("process_state") == "T":
         return "%s is suspended (pid %s); SIGCONT lets it go on" % (name, raw["pid"])
+    if raw["state"] == "paused":
+        return "%s is paused under %s (pid %s); a start lets it go on" % (name, manager, raw["pid"])
+    if raw["state"] == "unhealthy":
+        return "%s runs under %s (pid %s), but %s" % (name, manager, raw["pid"], raw["detail"])
     if raw["state"] in ("running", "starting", "stopping"):
         return "%s is %s under %s (pid %s)" % (name, raw["state"], manager, raw["pid"])
     return "%s is %s under %s%s" % (name, {"backoff": "in a restart loop"}.get(raw["state"], raw["state"]), manager, _how(raw))

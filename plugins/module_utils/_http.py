@@ -129,6 +129,19 @@ def ask(url: str, deadline: float, **options: t.Any) -> Answer:
         return failed_answer(error, clock)
 
 
+def ask_at(path: str, url: str, deadline: float, **options: t.Any) -> Answer:
+    """As ``ask``, over the unix socket at *path*; of *url* only what follows its host is asked for."""
+    request, clock = Request(url, deadline, **options), Clock(deadline)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(clock.left())
+            sock.connect(path)
+            sock.sendall(message(parse_url(url), request))
+            return _receive(io.BufferedReader(_Reader(sock, clock), 65536), clock, request)
+    except Exception as error:  # as above
+        return failed_answer(error, clock)
+
+
 def failed_answer(error: Exception, clock: Clock, connecting: bool = False) -> Answer:
     """Return the Answer of a request that ended with *error*, perhaps while it was still *connecting*."""
     if isinstance(error, Failed):

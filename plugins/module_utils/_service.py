@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 
 Options = t.Mapping[str, t.Any]
 ServiceState = t.Dict[str, t.Any]
@@ -43,15 +43,15 @@ class Clock:
 def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
     """Return a state in which nothing is known yet but what is given.
 
-    ``state`` is running, starting, stopping, backoff, stopped, failed or unknown; times are epoch seconds, timeouts seconds;
-    None means that the manager does not tell.
+    ``state`` is running, starting, unhealthy, paused, stopping, backoff, stopped, failed or unknown; times are epoch seconds,
+    timeouts seconds; None means that the manager does not tell, for ``exists`` that the name does not mean exactly one.
     """
     state: ServiceState = {
         "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
         "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
         "start_timeout": None, "stop_timeout": None, "start_command": "",
-        "result": "", "detail": "",
+        "result": "", "detail": "", "container": "", "image": {},
     }  # fmt: skip
     state.update(known)
     return state
@@ -87,7 +87,22 @@ def _boot_time() -> float:
 
 def identity_of(state: ServiceState) -> dict[str, t.Any]:
     """Return what tells this process from the next one that gets its pid; {} where no process runs."""
-    return {"pid": state["pid"], "start_time_ticks": state["start_time_ticks"]} if state["pid"] else {}
+    if not state["pid"]:
+        return {}
+    identity = {"pid": state["pid"], "start_time_ticks": state["start_time_ticks"]}
+    # Seen from another pid namespace than the manager's, a process has only the start time that the manager tells.
+    told = {"started_at": state["started_at"]} if identity["start_time_ticks"] is None else {}
+    return {**identity, **told, "container": state["container"]} if state.get("container") else identity
+
+
+def not_one(state: t.Mapping[str, t.Any]) -> str:
+    """Return why the name does not mean exactly one service, "" where it does."""
+    if state.get("exists"):
+        return ""
+    name = one_line(state["name"], 60)
+    if state.get("exists") is None or state["manager"] == "compose":
+        return "%s: %s" % (name, state["detail"])
+    return "%s knows no service %s" % (state["manager"], name)
 
 
 def is_gone(identity: t.Mapping[str, t.Any]) -> bool:
@@ -123,6 +138,11 @@ def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
     except PermissionError:
         raise StepError("no permission to signal process %d; set become: true for this task" % pid) from None
     return True
+
+
+def kill_process(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:
+    """SIGKILL to exactly the process of *identity*: the ``kill`` of a manager that has none of its own."""
+    return send_to(identity, signal.SIGKILL)
 
 
 def wait_for(done: t.Callable[[], bool], clock: Clock, pause: float = POLL) -> bool:

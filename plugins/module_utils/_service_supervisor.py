@@ -24,6 +24,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
+kill = _service.kill_process
+
 MANAGER = "supervisor"
 # A name that could mean more than one program (group:*) is no name of a service.
 NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")

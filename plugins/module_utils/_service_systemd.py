@@ -20,6 +20,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
+kill = _service.kill_process
+
 MANAGER = "systemd"
 NAME = re.compile(r"[A-Za-z0-9_.\\@:][A-Za-z0-9_.\\@:-]{0,200}\Z")
 PROPERTIES = (

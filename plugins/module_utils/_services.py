@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _service_supervisor, _service_systemd
+from ansible_collections.somabrain.incident_response.plugins.module_utils import (
+    _service_compose,
+    _service_supervisor,
+    _service_systemd,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Options, ServiceState
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
@@ -28,6 +32,7 @@ class Manager(t.Protocol):
     def load_state(self, options: Options, deadline: float) -> ServiceState: ...
     def start(self, options: Options, deadline: float) -> None: ...
     def stop(self, options: Options, deadline: float) -> bool: ...
+    def kill(self, options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool: ...
     def send_signal(self, options: Options, name: str, deadline: float) -> None: ...
     def reset_failed(self, options: Options, deadline: float) -> str: ...
     def hold(self, options: Options, deadline: float) -> str: ...
@@ -37,6 +42,7 @@ class Manager(t.Protocol):
 
 
 MANAGERS: t.Mapping[str, t.Any] = {
+    "compose": _service_compose,
     "supervisor": _service_supervisor,
     "systemd": _service_systemd,
 }
@@ -48,6 +54,10 @@ SERVICE_SPEC: t.Mapping[str, t.Any] = {
     "supervisor_url": {"type": "str", "default": "unix:///var/run/supervisor.sock"},
     "supervisor_username": {"type": "str"},
     "supervisor_password": {"type": "str", "no_log": True},
+    "project": {"type": "str"},
+    "replica": {"type": "int"},
+    "docker_socket": {"type": "str", "default": "unix:///var/run/docker.sock"},
+    "holds_dir": {"type": "str", "default": "/var/lib/somabrain/incident_response/holds"},
 }
 
 

@@ -8,12 +8,11 @@ A start waits for the manager's word only; whether the service is well is for th
 
 from __future__ import annotations
 
-import signal
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _service, _services
 from ansible_collections.somabrain.incident_response.plugins.module_utils._check_service import sentence
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock, ServiceState, identity_of, is_gone
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock, ServiceState, identity_of, is_gone, not_one
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
@@ -42,7 +41,7 @@ DONE = {
     "hold": "held",
     "release": "released",
 }
-RUNS = ("running", "starting")
+RUNS = ("running", "starting", "unhealthy")
 # What is left of the time after a stop that took all of it, for SIGKILL to work and the manager to notice.
 GRACE = 0.8
 
@@ -88,12 +87,9 @@ def _judge_options(params: Params) -> None:
 def _judge_before(before: ServiceState, stage: str) -> None:
     if not before["reachable"]:
         raise StepError("nothing was changed: %s" % before["detail"], before=before, reachable=False, stage=stage)
-    if not before["exists"]:
-        raise StepError(
-            "nothing was changed: %s knows no service %s; correct name (and scope)" % (before["manager"], one_line(before["name"], 60)),
-            before=before,
-            stage=stage,
-        )
+    missing = not_one(before)
+    if missing:
+        raise StepError("nothing was changed: %s; correct name (and scope or project)" % missing, before=before, stage=stage)
 
 
 def wanted(before: ServiceState, params: Params) -> bool:
@@ -128,7 +124,7 @@ def _await_start(act: _Act) -> None:
     if seen["state"] not in RUNS:
         raise StepError("it did not start: %s; look at its log with service_info log_lines=20" % sentence(seen), started=False)
     if seen["state"] not in enough:
-        act.note = "still starting after %.0f s" % act.clock.passed
+        act.note = "still %s after %.0f s" % (seen["state"], act.clock.passed)
 
 
 def _stop(act: _Act) -> None:
@@ -156,7 +152,7 @@ def _stop_within(act: _Act, seconds: float) -> None:
 def _kill(act: _Act, identity: t.Mapping[str, t.Any]) -> None:
     """SIGKILL to exactly that process, and wait until its manager has seen the end."""
     pid = act.before["pid"]
-    act.killed = bool(identity) and _service.send_to(identity, signal.SIGKILL)
+    act.killed = bool(identity) and act.manager.kill(act.params, identity, max(GRACE, act.clock.left))
     if not _service.wait_for(lambda: is_gone(identity) and act.look()["pid"] != pid, Clock(max(GRACE, act.clock.left))):
         raise StepError("process %s does not even end by SIGKILL (waiting for the kernel: a disk, a mount?)" % pid, stopped=False, pid=pid)
 
@@ -174,7 +170,7 @@ def _signal(act: _Act) -> None:
     if not identity:
         raise StepError("no process of %s is there to be signalled" % one_line(act.before["name"], 60))
     if name == "KILL":
-        act.killed = _service.send_to(identity, signal.SIGKILL)
+        act.killed = act.manager.kill(act.params, identity, max(0.5, act.clock.left))
     else:
         act.manager.send_signal(act.params, name, max(0.5, act.clock.left))
     act.note = "SIG%s sent to pid %s" % (name, identity["pid"])

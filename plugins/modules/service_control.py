@@ -11,7 +11,8 @@ module: service_control
 short_description: One bounded act on one service
 version_added: "0.1.0"
 description:
-  - Starts, stops, restarts or signals one service under supervisor or systemd, or tells its manager to leave it alone for a while.
+  - Starts, stops, restarts or signals one service under supervisor, systemd or Docker Compose, or tells its manager to leave it alone
+    for a while.
   - Returns within O(timeout) and a second, whatever happens, and never sends SIGKILL unless O(force) is set, nor lets the manager send it.
   - A start waits for the manager's word only. Whether the service is well is for M(somabrain.incident_response.health_info) to say.
   - With supervisor's C(autorestart), a program that ends is spawned again at once; that successor, which has served nobody yet, then gets
@@ -35,7 +36,8 @@ options:
       - V(signal) sends O(signal).
       - V(reset_failed) forgets failures and the start limit of a systemd unit.
       - V(hold) keeps the manager from starting the service by itself until V(release). Under V(systemd) that is a runtime drop-in, gone
-        at the next boot; supervisor can hold only what does not run.
+        at the next boot; under V(compose) the restart policy is taken away, and noted in O(holds_dir), until the container is made anew;
+        supervisor can hold only what does not run.
       - V(extend_start_timeout) gives a systemd unit O(start_timeout) seconds to become ready, a start that is under way included.
     type: str
     choices: [start, stop, restart, signal, reset_failed, hold, release, extend_start_timeout]
@@ -80,6 +82,14 @@ EXAMPLES = r"""
     action: restart
     supervisor_url: unix:///run/supervisor.sock
 
+- name: Restart the API of a Compose project; its neighbours are not touched
+  somabrain.incident_response.service_control:
+    manager: compose
+    project: somabrain
+    name: somabrain
+    action: restart
+    timeout: 60
+
 - name: Give Redis ten minutes to load its data
   somabrain.incident_response.service_control:
     manager: systemd
@@ -100,7 +110,7 @@ after:
   type: dict
   sample: {manager: supervisor, name: api, state: running, pid: 4812}
 identity:
-  description: Process id and start time in clock ticks after the act; empty where none runs.
+  description: Process id and start time in clock ticks after the act, and the container where it has one; empty where none runs.
   returned: success
   type: dict
   sample: {pid: 4812, start_time_ticks: 90911}

@@ -11,7 +11,8 @@ module: service_info
 short_description: Look at a service as its manager sees it
 version_added: "0.1.0"
 description:
-  - Says whether a service runs, under supervisor or systemd, in three words - well, sick or unknown - with what its manager knows of it.
+  - Says whether a service runs, under supervisor, systemd or Docker Compose, in three words - well, sick or unknown - with what its
+    manager knows of it.
   - A manager that cannot be asked gives unknown, never a failure. A service that runs can still be ill inside; that is for other looks.
   - Waits for the service to be well where O(timeout) says so. It is always asked on the target, unless O(look_from=controller).
 author:
@@ -65,12 +66,16 @@ health:
   type: str
   sample: sick
 state:
-  description: V(running), V(starting), V(stopping), V(backoff) (between two automatic restarts), V(stopped), V(failed) or V(unknown).
+  description:
+    - V(running), V(starting), V(stopping), V(backoff) (between two automatic restarts), V(stopped), V(failed) or V(unknown).
+    - Under Compose also V(paused), and V(unhealthy) where the container's own healthcheck says so.
   returned: always
   type: str
   sample: failed
 identity:
-  description: Process id and start time in clock ticks, which tell this process from the next one; empty where none runs.
+  description: >-
+    Process id and start time in clock ticks, and the container where it has one, which tell this process from the next one; empty where
+    none runs.
   returned: always
   type: dict
   sample: {pid: 4711, start_time_ticks: 90211}

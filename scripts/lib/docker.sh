@@ -26,6 +26,36 @@ ensure_docker() {
   engine_answers || start_docker
 }
 
+# ensure_compose: the plugin `docker compose`. Debian 12 has none, so the binary of the next Debian is taken, by an apt state of
+# its own that leaves the machine's sources and packages as they are. Says in WHY_NO_COMPOSE what is missing.
+WHY_NO_COMPOSE=""
+ensure_compose() {
+  docker compose version >/dev/null 2>&1 && return 0
+  local apt="$RUN_DIR/apt" plugins="${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins" keys=/usr/share/keyrings/debian-archive-keyring.gpg
+  WHY_NO_COMPOSE="docker compose is not installed, and Debian's docker-compose package could not be fetched"
+  have apt-get && have dpkg-deb && [ -e "$keys" ] || return 1
+  say "   fetching docker compose (Debian trixie)"
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$plugins"
+  printf 'deb [signed-by=%s] %s trixie main\n' "$keys" "$(debian_mirror)" >"$apt/trixie.list"
+  local options=(-qq -o "Dir::Etc::SourceList=$apt/trixie.list" -o "Dir::Etc::SourceParts=-" -o "Dir::State::Lists=$apt/lists"
+    -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
+  # shellcheck disable=SC2016 # its parameters are the inner shell's
+  if ! wait_for 300 env -C "$apt" sh -c 'apt-get "$@" update && apt-get "$@" download docker-compose' sh "${options[@]}" >"$RUN_DIR/log/compose.log" 2>&1; then
+    tail -n 5 "$RUN_DIR/log/compose.log"
+    return 1
+  fi
+  dpkg-deb --fsys-tarfile "$apt"/docker-compose_*.deb | tar -xO ./usr/libexec/docker/cli-plugins/docker-compose >"$plugins/docker-compose.new" &&
+    chmod 755 "$plugins/docker-compose.new" && mv "$plugins/docker-compose.new" "$plugins/docker-compose"
+  docker compose version >/dev/null 2>&1 && WHY_NO_COMPOSE=""
+}
+
+# debian_mirror: the one that this machine uses already.
+debian_mirror() {
+  local found
+  found=$(grep -hsE '^(URIs:|deb ).*/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d/* | grep -oE 'https?://[^ ]+' | head -n 1)
+  echo "${found:-http://deb.debian.org/debian}"
+}
+
 start_docker() {
   say "   starting dockerd"
   if [ -d /run/systemd/system ] && systemctl start docker.service >/dev/null 2>&1; then

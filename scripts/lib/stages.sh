@@ -8,6 +8,8 @@ COLLECTION=ansible_collections.somabrain.incident_response
 
 stage_lint() {
   make_tree
+  # ansible-lint asks the modules of others for their options.
+  ensure_collections || fail collections "the PyPI package ansible, which carries community.docker, could not be fetched"
   local bin="$ROOT/.venv/bin" scripts
   run_case ruff 120 env -C "$TREE" "$bin/ruff" check --no-cache --output-format concise . || true
   lint_types || true
@@ -95,6 +97,10 @@ stage_integration() {
   apt_install openssh-client || true
   if ! ensure_docker || ! ensure_image; then
     say "   without Docker: $WHY_NO_DOCKER"
+  elif ! ensure_compose; then
+    say "   without Compose: $WHY_NO_COMPOSE"
+  elif ! ensure_collections; then
+    say "   without the collections of others: the PyPI package ansible could not be fetched"
   fi
   PATH="$ROOT/.venv/bin:$PATH" run_pytest pytest 2400 "$PYTHON" -n 2 --dist loadfile "$ROOT/tests/integration" || true
 }

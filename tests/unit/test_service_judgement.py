@@ -150,7 +150,7 @@ def test_an_address_elsewhere_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("manager", ["", "docker", None, "\x1b[31m"])
 def test_an_unknown_manager_is_named(manager: str | None) -> None:
-    with pytest.raises(StepError, match="manager must be one of supervisor, systemd"):
+    with pytest.raises(StepError, match="manager must be one of compose, supervisor, systemd"):
         _services.manager_of({"manager": manager, "name": "x"})
 
 
