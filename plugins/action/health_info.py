@@ -54,7 +54,7 @@ class ActionModule(LookAction):
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """A look at a disk needs nothing of Redis, PostgreSQL or HTTP on the target."""
-        return {_kinds.__name__: _kinds.source_of(check["kind"] for check in params["checks"])}
+        return {_kinds.__name__: _kinds.source_of(_kinds.kinds_of(params["checks"]))}
 
     def _place_of(self, check: t.Mapping[str, t.Any], params: Params) -> str:
         """A check's own look_from comes first, then the task's, then what the check looks at."""

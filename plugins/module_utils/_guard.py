@@ -65,6 +65,12 @@ def _sentence(before: t.Mapping[str, t.Any]) -> str:
     return "; ".join(dict.fromkeys(texts)) or "no finding"
 
 
+def attempted_elsewhere(before: t.Mapping[str, t.Any], action: str) -> int:
+    """Return how often others tried *action* within the budget's time, as the probe saw it (facts.attempted_elsewhere)."""
+    count = ((before.get("facts") or {}).get("attempted_elsewhere") or {}).get(action)
+    return count if isinstance(count, int) and count > 0 else 0
+
+
 def judge_evidence(evidence: t.Mapping[str, t.Any], override: str) -> Reasons:
     """Return the reason against acting when the evidence was not captured and nobody overrode that."""
     if evidence.get("ok") or override:

@@ -9,6 +9,7 @@ import types
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import (
+    _check_application,
     _check_clock,
     _check_cpu,
     _check_data_reconciliation,
@@ -24,6 +25,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
 )
 
 KINDS: dict[str, types.ModuleType] = {
+    "application": _check_application,
     "clock": _check_clock,
     "cpu": _check_cpu,
     "data_reconciliation": _check_data_reconciliation,
@@ -44,3 +46,12 @@ def source_of(kinds: t.Iterable[str]) -> str:
     names = [KINDS[kind].__name__.rpartition(".")[2] for kind in sorted(set(kinds))]
     pairs = ", ".join(f"{name[7:]!r}: {name}" for name in names)
     return f"from {__name__.rpartition('.')[0]} import {', '.join(names)}\nKINDS = {{{pairs}}}\n"
+
+
+def kinds_of(checks: t.Iterable[t.Mapping[str, t.Any]]) -> set[str]:
+    """Return the kinds that *checks* need, those of what an application stands on included."""
+    found: set[str] = set()
+    for check in checks:
+        below = [*(check.get("dependencies") or []), check.get("long_term_memory") or {}] if check["kind"] == "application" else []
+        found |= {str(check["kind"]), *(str(one["kind"]) for one in below if one.get("kind") in KINDS)}
+    return found

@@ -40,6 +40,11 @@ REASONS: dict[str, tuple[str, str]] = {
     "data_missing": ("nothing was changed, since a save would overwrite the good file; copy the data directory away first", "{history}"),
     "backup_missing": ("name a stanza, a label or a time that a backup leads to; pgbackrest_info shows what there is", "{check_access}"),
     "wal_gap": ("choose a target before the gap, or find the segment that is named (pg_wal, a standby, another copy)", "{history}"),
+    "no_such_service": ("name a service that its manager knows; where it has projects or scopes, the right one", "{check_access}"),
+    "stateful_service": ("it holds data, so it has a remedy of its own; nothing was restarted", "{verify}"),
+    "dependency_down": ("recover what it stands on first; a restart changes nothing there", "{verify}"),
+    "exit_loop": ("go back to a release that worked, or mend what its log names; another start ends the same way", "{history}"),
+    "out_of_memory": ("raise its memory limit, or find what grew; a restart would be killed again", "{history}"),
     "no_room": ("make room, or name files that may go", "{again}"),
     "storm_brake": ("too many hosts are sick at once: look for the common cause first", "{verify}"),
 }

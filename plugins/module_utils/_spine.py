@@ -66,21 +66,29 @@ def budget_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {"attempts": given.get("attempts", 2), "within_seconds": given.get("within_seconds", 900.0)}
 
 
-def stops(ledger: Ledger, params: t.Mapping[str, t.Any], action: str, now: float) -> list[dict[str, t.Any]]:
-    """Return the reasons that stop *action* now whoever asks: kill switch, freeze, spent budget."""
+def stops(ledger: Ledger, params: t.Mapping[str, t.Any], action: str, now: float, elsewhere: int = 0) -> list[dict[str, t.Any]]:
+    """Return the reasons that stop *action* now whoever asks: kill switch, freeze, spent budget.
+
+    elsewhere: how often the probe saw that others did the same within the budget's time, a service manager say.
+    """
     flags = load_flags(params["state_dir"], params["kill_files"])
     if params["killed"]:
         flags["kill"] = params["killed"]
     reasons = judge_freeze(flags, params["freeze_windows"], now=now, override=params["freeze_override"])
     run, budget = params["run"], budget_of(params)
     tried = ledger.attempts(run["host"], run["component"], now - budget["within_seconds"], action)
-    return reasons + judge_budget([one for one in tried if one["run_id"] != run["run_id"]], budget, action)
+    return reasons + judge_budget([one for one in tried if one["run_id"] != run["run_id"]], budget, action, elsewhere)
 
 
-def judge_budget(tried: t.Sequence[t.Mapping[str, t.Any]], budget: t.Mapping[str, t.Any], action: str) -> list[dict[str, t.Any]]:
-    """Return the reason when *action* was tried as often as the budget allows, [] otherwise."""
-    if len(tried) < budget["attempts"]:
+def judge_budget(
+    tried: t.Sequence[t.Mapping[str, t.Any]], budget: t.Mapping[str, t.Any], action: str, elsewhere: int = 0
+) -> list[dict[str, t.Any]]:
+    """Return the reason when *action* was tried as often as the budget allows, by runs or *elsewhere*; [] otherwise."""
+    count = len(tried) + elsewhere
+    if count < budget["attempts"]:
         return []
-    by = ", ".join("%s (%s)" % (one["run_id"], one["outcome"] or "unfinished") for one in tried)
-    text = "%s was tried %d times within %d s, %d allowed: %s" % (action, len(tried), budget["within_seconds"], budget["attempts"], by)
+    by = ["%s (%s)" % (one["run_id"], one["outcome"] or "unfinished") for one in tried]
+    by += ["%d by its own manager" % elsewhere] if elsewhere else []
+    words = (action, count, budget["within_seconds"], budget["attempts"], ", ".join(by))
+    text = "%s was tried %d times within %d s, %d allowed: %s" % words
     return [reason("budget_spent", text, tried=[dict(one) for one in tried])]

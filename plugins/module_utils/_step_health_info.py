@@ -47,8 +47,13 @@ def run(params: Params, check: bool) -> Result:
 
 
 def writers_left_out(checks: t.Sequence[_checks.Check]) -> tuple[list[_checks.Check], list[str]]:
-    """Return the checks that only look, and the names of the others."""
-    return [one for one in checks if one["kind"] != "round_trip"], [one["name"] for one in checks if one["kind"] == "round_trip"]
+    """Return the checks that only look, and the names of those that are left out, whole or in their part that would write."""
+    looking = [_without_writing(one) for one in checks if one["kind"] != "round_trip"]
+    return looking, [one["name"] for one in checks if one["kind"] == "round_trip" or one.get("round_trip")]
+
+
+def _without_writing(check: _checks.Check) -> _checks.Check:
+    return dict(check, round_trip={}) if check.get("round_trip") else check
 
 
 def with_secrets(checks: t.Sequence[t.Any], secrets: t.Sequence[str]) -> list[t.Any]:

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _approval, _evidence
-from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import judge_before, judge_evidence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import attempted_elsewhere, judge_before, judge_evidence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import LIMITS, WHERE, keep_evidence, stops
@@ -92,7 +92,7 @@ def _judge(ledger: Ledger, params: Params, evidence: t.Mapping[str, t.Any], now:
     actions = list(before.get("actions") or [])
     if to_do:
         reasons = reasons + judge_evidence(evidence, params["without_evidence"])
-        reasons = reasons + stops(ledger, params, actions[0], now)
+        reasons = reasons + stops(ledger, params, actions[0], now, attempted_elsewhere(before, actions[0]))
     plans = _plans(params, actions) if to_do and not reasons else []
     plan: t.Optional[_approval.Plan] = None
     if plans and not params["accepted"]:

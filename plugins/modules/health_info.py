@@ -63,6 +63,17 @@ options:
         C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
       - >-
         C(round_trip): see M(somabrain.incident_response.memory_round_trip).
+      - >-
+        C(application): a stateless service that answers HTTP, from all sides. Takes C(service) and the options that name its manager (see
+        M(somabrain.incident_response.service_info)), C(url) of its health endpoint, empty for none, with C(profile), C(token_file),
+        C(tenant), C(gates), C(ignore_gates), C(max_latency_ms), C(ca_file) and C(validate_certs) as C(http) does;
+        C(round_trip) (options of a C(round_trip) without C(url), made only where the endpoint answers);
+        C(dependencies) (checks of what it stands on, seen from where it runs) and C(long_term_memory) (one check);
+        C(stateful) (further names that are refused), C(behind_proxy) (its port belongs to another program),
+        C(answer_timeout), C(start_seconds) (how long it may take to become healthy), C(loop_restarts) and C(budget_seconds),
+        C(memory_seconds), C(memory_samples), C(memory_limit) (bytes), C(memory_horizon) (seconds) and C(min_growth_bytes);
+        C(log_lines) and C(bad_config) (regular expressions); C(known) (C(restarts), C(oom_kills), C(samples), C(at) when it was last
+        well) and C(old_identity) (the process that has to be gone).
     type: list
     elements: dict
     required: true

@@ -5,21 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import typing as t
 from pathlib import Path
 
 import pytest
-from somabrain_drill.ports import free_port
-
-ROOT = Path(__file__).resolve().parents[2]
-PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+from practice import PLAYBOOK, Practice, practising
 
 pytestmark = [
     pytest.mark.smoke,
@@ -29,44 +22,10 @@ pytestmark = [
 ]
 
 
-class Practice:
-    """A lab of its own, driven only by playbooks."""
-
-    def __init__(self, folder: Path) -> None:
-        self.lab = folder / "lab"
-        self.outcome_file = folder / "outcome.json"
-        self.environment = {**os.environ, "SOMABRAIN_LAB_DIR": str(self.lab), "NO_COLOR": "1"}
-
-    def play(self, name: str, *words: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
-        command = [str(PLAYBOOK), f"playbooks/{name}.yml", "-i", "inventories/lab", "-e", json.dumps(variables), *words]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=180, check=False)
-
-    def recover(self, *words: str, what: str = "redis") -> dict[str, t.Any]:
-        """Run recover-redis (or another) and return its outcome, with the exit code as ``code``."""
-        self.outcome_file.unlink(missing_ok=True)
-        done = self.play(f"recover-{what}", *words, remediation_outcome_file=str(self.outcome_file))
-        assert self.outcome_file.exists(), done.stdout + done.stderr
-        return {**json.loads(self.outcome_file.read_text()), "code": done.returncode}
-
-    def redis(self, *words: str) -> str:
-        port = json.loads((self.lab / "lab.json").read_text())["ports"]["redis"]
-        command = ["redis-cli", "-p", str(port), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
-
-
 @pytest.fixture(scope="module")
 def practice() -> t.Iterator[Practice]:
-    folder = Path(tempfile.mkdtemp(prefix="sb-lab-", dir="/tmp"))
-    folder.chmod(0o755)
-    one = Practice(folder)
-    ports = {f"lab_{name}_port": free_port() for name in ("redis", "postgres", "api", "ltm")}
-    started = one.play("start-lab", **ports)
-    assert started.returncode == 0, started.stdout + started.stderr
-    yield one
-    stopped = one.play("stop-lab", lab_remove_data=True)
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert not one.lab.exists()
-    shutil.rmtree(folder)
+    with practising() as one:
+        yield one
 
 
 def test_a_well_redis_is_left_alone(practice: Practice) -> None:

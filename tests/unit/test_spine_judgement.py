@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _freeze, _reasons
-from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import judge_before, judge_evidence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._guard import attempted_elsewhere, judge_before, judge_evidence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import declared, is_green, judge_outcome, rung
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import budget_of, judge_budget
@@ -263,6 +263,19 @@ def test_a_spent_budget_names_the_runs_that_spent_it(attempts: int, codes: list[
     reasons = judge_budget(tried, {"attempts": 2, "within_seconds": 900}, "start")
     assert [one["code"] for one in reasons] == codes
     assert all(f"R{n} (unfinished)" in reasons[0]["text"] for n in range(attempts) if codes)
+
+
+@pytest.mark.parametrize(("attempts", "elsewhere", "codes"), [(0, 1, []), (1, 1, ["budget_spent"]), (0, 2, ["budget_spent"])])
+def test_what_others_tried_counts_in_the_budget_and_is_named(attempts: int, elsewhere: int, codes: list[str]) -> None:
+    tried = [{"run_id": f"r{number}", "outcome": "failed"} for number in range(attempts)]
+    reasons = judge_budget(tried, {"attempts": 2, "within_seconds": 900}, "restart", elsewhere)
+    assert [one["code"] for one in reasons] == codes
+    assert all(f"{elsewhere} by its own manager" in one["text"] for one in reasons)
+
+
+@pytest.mark.parametrize(("told", "count"), [({"restart": 2}, 2), ({"start": 2}, 0), ({"restart": None}, 0), ({"restart": -1}, 0)])
+def test_what_others_tried_is_what_the_probe_says_of_that_act(told: dict[str, int | None], count: int) -> None:
+    assert attempted_elsewhere({"facts": {"attempted_elsewhere": told}}, "restart") == count
 
 
 def test_a_budget_of_which_one_half_is_given_has_the_other_by_default() -> None:

@@ -4,13 +4,15 @@
 """The stand-in SomaBrain API: the routes of one profile, and faults to practise with.
 
 ``<lab_dir>/api_faults.json`` is read at each request: one rule or a list of
-``{"paths": [...], "delay_seconds": n, "hang": true, "status": n, "body": ...}``; every key is optional.
+``{"paths": [...], "delay_seconds": n, "hang": true, "status": n, "body": ..., "pid": n}``; every key is optional.
+With ``pid`` only that process has the fault, so that a restart cures it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 import typing as t
@@ -33,7 +35,7 @@ def faults_for(file: Path, path: str) -> dict[str, t.Any]:
     except (OSError, ValueError):
         return {}
     for rule in rules if isinstance(rules, list) else [rules]:
-        if isinstance(rule, dict) and path in rule.get("paths", [path]):
+        if isinstance(rule, dict) and path in rule.get("paths", [path]) and rule.get("pid", os.getpid()) == os.getpid():
             return rule
     return {}
 
