@@ -13,8 +13,9 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_mend import keep
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_programs import find_binaries
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_wire import place_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._program import Ran, find
+from ansible_collections.somabrain.incident_response.plugins.module_utils._program import NOT_FOUND, Ran, find
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import SqlError, execute, identifier, program, rows
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
@@ -55,7 +56,10 @@ def check(where: Where, databases: t.Sequence[str], clock: Clock) -> Damage:
 
 
 def _amcheck(where: Where, database: str, clock: Clock) -> Ran:
-    words = [find("pg_amcheck", [str(where["bin_dir"])] if where["bin_dir"] else []) or "pg_amcheck", "--no-password", "--heapallindexed"]
+    program_file = find("pg_amcheck", [find_binaries(str(where["bin_dir"]))])
+    if not program_file:
+        return Ran(NOT_FOUND, "", "pg_amcheck is not found here: set bin_dir")
+    words = [program_file, "--no-password", "--heapallindexed"]
     words += ["-h", place_of(where), "-p", str(where["port"]), "-U", str(where["user"]), "-d", database]
     return program(where, words, max(1.0, clock.left))
 

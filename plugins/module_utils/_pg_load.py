@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _pg_process
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_log import config_fault, read_log
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_options import with_defaults
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_programs import find_binaries
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_queries import (
     expectations_in,
     other_databases,
@@ -186,11 +187,8 @@ def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
 
 def bin_dir_of(options: Options, around: Options) -> str:
     """Return the folder with the programs of this cluster's version, "" for none."""
-    if options["bin_dir"]:
-        return str(options["bin_dir"])
     version = (lines_of(os.path.join(around["data_dir"], "PG_VERSION")) or [""])[0].strip()
-    usual = ["/usr/lib/postgresql/%s/bin" % version, "/usr/pgsql-%s/bin" % version] if re.fullmatch(r"[0-9.]{1,6}", version) else []
-    return os.path.dirname(find("pg_controldata", usual))
+    return find_binaries(str(options["bin_dir"]), version)
 
 
 def _contents(data_dir: str) -> Raw:

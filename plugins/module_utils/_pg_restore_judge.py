@@ -12,9 +12,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_re
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted, one_line
 
 Raw = t.Mapping[str, t.Any]
+# Nobody listens there.
+DOWN = "08001"
 # A word for why it may not be restored: the reason that a run is refused with.
 CODES = {
     "target_unusable": "bad_input",
+    "shut_out": "credentials_refused",
+    "live_unclear": "health_unknown",
     "no_data_dir": "bad_input",
     "no_server_programs": "bad_input",
     "repository_unusable": "backup_missing",
@@ -32,7 +36,7 @@ CODES = {
 
 def obstacle(raw: Raw, options: Raw) -> tuple[str, str]:
     """Return (state, text) of the first thing that forbids a restore, ("", "") for none. Nothing was stopped or made by then."""
-    judges = (_of_target, _of_places, _of_role, _of_repository, _of_identity, _of_wal, _of_space)
+    judges = (_of_target, _of_live, _of_places, _of_role, _of_repository, _of_identity, _of_wal, _of_space)
     return next((found for found in (judge(raw, options) for judge in judges) if found[0]), ("", ""))
 
 
@@ -42,6 +46,19 @@ def _of_target(raw: Raw, options: Raw) -> tuple[str, str]:
     if raw["target"] > raw["now"]:
         text = "target: %s is in the future; it is %s now" % (told_time(raw["target"]), told_time(raw["now"]))
         return "target_unusable", text
+    return "", ""
+
+
+def _of_live(raw: Raw, options: Raw) -> tuple[str, str]:
+    """Only a server that nobody answers for is down; what a log-in may not see would be told as missing."""
+    live = raw["live"]
+    state = str(live.get("sqlstate") or "")
+    if state.startswith("28") or state == "42501":
+        return "shut_out", "the live database answers and does not let us see what we need: %s" % live["error"]
+    if live["error"] and state != DOWN:
+        return "live_unclear", "the live database is neither up nor down for us: %s" % live["error"]
+    if live.get("may_switch") is False:
+        return "shut_out", "this log-in may not call pg_switch_wal(), which brings the last commits into the archive"
     return "", ""
 
 
@@ -93,8 +110,8 @@ def _of_wal(raw: Raw, options: Raw) -> tuple[str, str]:
         text = "the archive lacks %s%s, which a recovery from %s to the target needs"
         return "wal_gap", text % (", ".join(wal["missing"]), more, raw["backup"]["label"])
     if raw["live"]["error"] and wal["last_at"] < raw["target"]:
-        text = "the archive ends with %s, which came at %s, before the target, and the server that could send more is down"
-        return "wal_gap", text % (wal["last"] or "nothing", told_time(wal["last_at"]))
+        text = "the archive ends with %s, which came at %s, before the target, and the server that could send more does not answer: %s"
+        return "wal_gap", text % (wal["last"] or "nothing", told_time(wal["last_at"]), raw["live"]["error"])
     return "", ""
 
 

@@ -12,7 +12,7 @@ import re
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _pg_side, _pg_wal, _pgbackrest
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _pg_programs, _pg_side, _pg_wal, _pgbackrest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_compare import known_answers, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_swap import Unfit, load_journal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import CONNECT_SPEC, Query, SqlError, ask
@@ -38,7 +38,8 @@ _LIVE = """SELECT pg_is_in_recovery() AS in_recovery, system_identifier::text AS
  (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') AS segment_bytes,
  (SELECT jsonb_object_agg(name, setting::int) FROM pg_settings WHERE name IN ('max_connections', 'max_worker_processes',
   'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')) AS least,
- (SELECT jsonb_agg(datname) FROM pg_database WHERE NOT datistemplate AND datallowconn) AS databases FROM pg_control_system()"""
+ (SELECT jsonb_agg(datname) FROM pg_database WHERE NOT datistemplate AND datallowconn) AS databases,
+ has_function_privilege('pg_switch_wal()', 'execute') AS may_switch FROM pg_control_system()"""
 
 
 def parse_target(text: str) -> tuple[float, str]:
@@ -67,7 +68,7 @@ def load_restore(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
     end, (target, wrong) = time.monotonic() + deadline, parse_target(str(options["target"]))
     live = load_live(options, min(5.0, deadline))
     data_dir = str(options["data_dir"] or live.get("data_directory") or "")
-    binaries = _pg_side.find_binaries(str(options["bin_dir"]), str(live.get("version") or ""))
+    binaries = _pg_programs.find_binaries(str(options["bin_dir"]), str(live.get("version") or ""))
     raw: Raw = {"now": time.time(), "target": target, "target_error": wrong, "live": live, "data_dir": data_dir, "bin_dir": binaries}
     raw["control"] = _pg_side.load_control(binaries, data_dir, str(options["os_user"]), left(end)) if binaries and data_dir else {}
     raw["places"] = [os.path.realpath(str(options["side_dir"])), os.path.realpath(data_dir) if data_dir else ""]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import os
 import pwd
 import re
@@ -21,7 +20,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._program import MORE_PATHS, become, find, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._program import MORE_PATHS, become, run
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import SqlError, rows
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 
@@ -61,16 +60,6 @@ class SideFailed(Exception):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
-
-
-def find_binaries(wanted: str, version: str = "") -> str:
-    """Return the folder of the server's programs: *wanted*, else Debian's of *version* or the newest, else by the path; "" for none."""
-    if wanted:
-        return wanted if os.access(os.path.join(wanted, "postgres"), os.X_OK) else ""
-    found = [path for path in glob.glob("/usr/lib/postgresql/*/bin") if os.access(os.path.join(path, "postgres"), os.X_OK)]
-    numbered = sorted((int(path.split("/")[4]), path) for path in found if path.split("/")[4].isdigit())
-    chosen = [path for number, path in numbered if version in ("", str(number))]
-    return chosen[-1] if chosen else os.path.dirname(find("postgres"))
 
 
 def read_control(text: str) -> dict[str, str]:

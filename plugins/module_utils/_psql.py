@@ -38,6 +38,7 @@ WORDINGS = {
     "no password supplied": "28P01",
     "Peer authentication failed": "28000",
     "no pg_hba.conf entry": "28000",
+    'role "': "28000",
     "does not exist": "3D000",
     "too many clients": "53300",
     "remaining connection slots": "53300",

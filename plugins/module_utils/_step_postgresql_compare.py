@@ -10,7 +10,8 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _pg_restore as engine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_compare import compare, left
-from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_side import SideFailed, find_binaries
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_programs import find_binaries
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_side import SideFailed
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_written import load_now
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import CONNECT_SPEC, SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError

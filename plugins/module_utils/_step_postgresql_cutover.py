@@ -19,8 +19,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_co
     left,
     load_tables,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_programs import find_binaries
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_put_in import put_in, read_kept, take_out
-from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_side import SideFailed, find_binaries
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_side import SideFailed
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_written import judge_written, load_written
 from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import CONNECT_SPEC, SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_act import make_private

@@ -158,6 +158,20 @@ def test_the_whole_server_is_taken_back_and_the_printed_undo_brings_the_old_one(
     assert cluster.sql("SELECT count(*), max(id) FROM t") == "501|900"
 
 
+def test_a_server_that_is_down_is_taken_back_by_what_the_archive_has_and_its_loss_is_unknown(stage: Stage) -> None:
+    cluster = stage.cluster
+    cluster.sql("SELECT pg_switch_wal()", "CHECKPOINT")
+    stage.farm.call.stopProcess("pg", True)
+    planned = stage.restore(database_restore_mode="swap")
+    assert planned.code == "approval_needed", planned.text
+    [plan] = planned.outcome["reasons"][0]["plans"]
+    assert (plan["name"], plan["loss"]["count"], plan["loss"]["exact"]) == ("swap", None, False)
+    run = stage.restore(database_restore_mode="swap", remediation_approval=stage.token(planned, "swap"))
+    assert (run.rc, run.word, run.acts) == (0, "recovered_with_loss", ["restore_beside", "promote", "swap", "backup"]), run.text
+    assert (run.outcome["loss"]["count"], run.outcome["loss"]["exact"]) == (None, False)
+    assert cluster.sql("SELECT count(*), max(id) FROM t") == "800|800"
+
+
 def test_what_is_put_in_place_and_is_not_well_is_put_back(stage: Stage) -> None:
     cluster = stage.cluster
     wrong = [{"name": "never", "query": "SELECT 1", "expect": "2"}]
@@ -246,6 +260,12 @@ def test_bad_input_is_refused_with_what_would_unblock_it_before_anything_stops(s
         run = stage.restore(**more)
         assert (run.rc, run.word, run.code, run.acts) == (2, "refused", code, []), run.text
         assert run.outcome["reasons"][0]["unblock"]
+    stage.cluster.sql("CREATE ROLE watcher LOGIN", "GRANT pg_monitor TO watcher")
+    for user in ("watcher", "nobody"):
+        run = stage.restore(database_restore_user=user)
+        assert (run.code, run.acts) == ("credentials_refused", []), run.text
+        assert "pg_switch_wal" in run.outcome["reasons"][0]["unblock"]
+    assert stage.restore(database_restore_database="dropped").code == "health_unknown"
     (stage.cluster.data / "standby.signal").touch()
     assert stage.restore().code == "not_this_component"
     assert (stage.pid, stage.cluster.sql("SELECT count(*) FROM t")) == (pid, rows)

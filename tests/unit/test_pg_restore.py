@@ -85,10 +85,14 @@ def changed(key: str, **more: t.Any) -> dict[str, t.Any]:
     return world(**{key: {**world()[key], **more}})
 
 
-DOWN = {"error": "no socket", "answers": []}
+DOWN = {"error": "no socket", "sqlstate": "08001", "answers": []}
 REFUSED: list[tuple[str, dict[str, t.Any], dict[str, t.Any]]] = [
     ("target_unusable", world(target_error="has no zone"), {}),
     ("target_unusable", world(target=NOW + 5), {}),
+    ("shut_out", world(live=dict(DOWN, sqlstate="28P01"), data_dir=""), {}),
+    ("shut_out", dict(changed("wal", last_at=NOW - 150), live=dict(DOWN, sqlstate="42501")), {}),
+    ("shut_out", changed("live", may_switch=False), {}),
+    *[("live_unclear", world(live=dict(DOWN, sqlstate=state)), {}) for state in ("", "3D000", "57P03", "57014", "53300")],
     ("no_data_dir", world(data_dir="", places=["/side", ""]), {}),
     ("no_data_dir", world(places=["/data", "/data"]), {}),
     ("no_data_dir", world(places=["/data/side", "/data"]), {}),
