@@ -11,8 +11,18 @@ import typing as t
 from pathlib import Path
 
 
+def told_in(name: str) -> t.Any:
+    return json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / name).read_text())
+
+
+def test_a_wrapper_that_says_active_is_not_believed() -> None:
+    told = told_in("wrapper.json")
+    assert (told["outcome"], told["reasons"][0]["code"], told["acts"]) == ("refused", "health_unknown", [])
+    assert "name the unit that has one" in told["reasons"][0]["text"]
+
+
 def test_postgresql_is_started_again_with_every_row(host: t.Any) -> None:
-    told = json.loads((Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "outcome.json").read_text())
+    told = told_in("outcome.json")
     assert told["outcome"] == "recovered"
     assert [act["action"] for act in told["acts"]] == ["start"]
     assert (told["before"]["state"], told["after"]["state"]) == ("down_crashed", "accepting")

@@ -30,6 +30,7 @@ class Turn:
 
     expect: t.FrozenSet[str]
     code: str = ""
+    tells: str = ""
     inject: t.Tuple[Step, ...] = ()
     variables: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     approval: str = ""
@@ -89,8 +90,8 @@ def load_all(folder: Path, names: t.Sequence[str] = ()) -> list[Fault]:
 
 def _fault(name: str, given: dict[str, t.Any]) -> Fault:
     expect = _words(given.pop("expect", ()), OUTCOMES)
-    code = str(given.pop("code", ""))
-    turns = tuple(_turn(dict(turn)) for turn in given.pop("runs", None) or [{"expect": sorted(expect), "code": code}])
+    single = {"expect": sorted(expect), "code": str(given.pop("code", "")), "tells": str(given.pop("tells", ""))}
+    turns = tuple(_turn(dict(turn)) for turn in given.pop("runs", None) or [single])
     given["needs"] = _words(given.get("needs", ()), NEEDS)
     for key in ("inject", "before"):
         if key in given:

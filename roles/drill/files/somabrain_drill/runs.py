@@ -46,6 +46,11 @@ class Ran:
         return str(self._first.get("code") or "")
 
     @property
+    def told(self) -> str:
+        """What the first reason says, "" where there is none."""
+        return str(self._first.get("text") or "")
+
+    @property
     def acts(self) -> list[str]:
         return [str(act["action"]) for act in self.outcome.get("acts") or []]
 

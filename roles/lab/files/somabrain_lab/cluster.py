@@ -110,7 +110,7 @@ def fill(layout: Layout, port: int) -> bool:
     profile = layout.settings["profile"]
     table, column = layout.settings["audit_table"], layout.settings["audit_time_column"]
     statements = [*TABLES[profile], AUDIT]
-    stamp = hashlib.sha256(json.dumps([profile, table, column, statements]).encode()).hexdigest() + "\n"
+    stamp = hashlib.sha256(json.dumps([profile, table, column, statements, "amcheck"]).encode()).hexdigest() + "\n"
     # Kept inside the cluster, so that a cluster made anew is filled again.
     file = layout.dir / "postgres" / "somabrain-lab.stamp"
     if file.exists() and file.read_text(encoding="utf-8") == stamp:
@@ -118,6 +118,9 @@ def fill(layout: Layout, port: int) -> bool:
     database, owner = DATABASE[profile]
     make_database(layout, port, database, owner)
     with connect(layout, port, database) as link, link.transaction():
+        # With it pg_amcheck can tell which table is damaged.
+        if link.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
+            link.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
         hand_over(link, owner)
         link.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
         for statement in TABLES[profile]:
