@@ -9,6 +9,7 @@ whatever the lock file says. Loaders only: they return plain data, {} where noth
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -16,6 +17,7 @@ import stat
 import struct
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_wal import parse_segment, segment_name
 from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import parent_of, pids
 from ansible_collections.somabrain.incident_response.plugins.module_utils._program import run
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import process_facts
@@ -208,35 +210,35 @@ def load_wal(data_dir: str, control: t.Mapping[str, t.Any]) -> Raw:
 
 def _first_missing(folder: str, names: t.Sequence[str], first: str, size: int) -> str:
     """Return the first segment from *first* on that is not there although a later one was written. Recycled ones were not written yet."""
-    if not _SEGMENT.match(first):
+    places = _places([first, *names], size)
+    if first not in places:
         return ""
-    line, number = first[:8], _position(first, size)
-    after = [name for name in names if name[:8] == line and _position(name, size) >= number]
-    written = {_position(name, size) for name in after if _written(folder, name, size)}
+    line, number = places[first]
+    written = {at for name, (on, at) in places.items() if on == line and at >= number and _written(folder, name, at * size)}
     if number not in written:
         return first
     while number + 1 in written:
         number += 1
-    return _name(line, number + 1, size) if max(written) > number else ""
+    return segment_name(line, number + 1, size) if max(written) > number else ""
 
 
-def _position(name: str, size: int) -> int:
-    return int(name[8:16], 16) * (2**32 // size) + int(name[16:], 16)
+def _places(names: t.Iterable[str], size: int) -> dict[str, tuple[int, int]]:
+    """Return (timeline, number) of those names that are segments of *size* bytes."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(ValueError):
+            found[name] = parse_segment(name, size)
+    return found
 
 
-def _name(line: str, number: int, size: int) -> str:
-    high, low = divmod(number, 2**32 // size)
-    return "%s%08X%08X" % (line, high, low)
-
-
-def _written(folder: str, name: str, size: int) -> bool:
-    """Tell whether a segment holds WAL of its own: the address of its first page is its own."""
+def _written(folder: str, name: str, begin: int) -> bool:
+    """Tell whether a segment that begins at *begin* holds WAL of its own: the address of its first page is its own."""
     try:
         with open(os.path.join(folder, name), "rb") as file:
             head = file.read(16)
     except OSError:
         return False
-    return len(head) == 16 and struct.unpack("=Q", head[8:])[0] == _position(name, size) * size
+    return len(head) == 16 and struct.unpack("=Q", head[8:])[0] == begin
 
 
 def load_access(data_dir: str, user: str) -> Raw:

@@ -19,6 +19,7 @@ import typing as t
 from pathlib import Path
 
 from somabrain_drill.ports import free_port
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_postgresql_health_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_wire import startup_packet
@@ -32,17 +33,6 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1", "max_connections": 20, "shared_buffers": "16MB", "log_line_prefix": "%m [%p] ",
     "max_wal_size": "256MB", "max_prepared_transactions": 5, "fsync": "off",
 }  # fmt: skip
-
-
-def wait_until(done: t.Callable[[], t.Any], seconds: float = 30.0, what: str = "") -> t.Any:
-    """Return the first true answer of *done*; fail when there is none in time."""
-    end = time.monotonic() + seconds
-    while True:
-        answer = done()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"waited {seconds} s in vain{': ' + what if what else ''}"
-        time.sleep(0.05)
 
 
 def reachable(folder: Path) -> None:
@@ -145,7 +135,7 @@ class Cluster:
         """Kill the postmaster, and wait until all that it had started is gone too."""
         pid = self.postmaster
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not self.processes and not os.path.exists(f"/proc/{pid}"), what="backends go after their postmaster")
+        until(lambda: not self.processes and not os.path.exists(f"/proc/{pid}"), what="backends go after their postmaster")
 
     def end(self) -> None:
         """Leave nothing of it alive."""

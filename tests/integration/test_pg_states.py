@@ -18,7 +18,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from pg_farm import BINARIES, PASSWORD, Cluster, seen, wait_until
+from pg_farm import BINARIES, PASSWORD, Cluster, seen
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks, _pg_process
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import process_facts
@@ -98,7 +99,7 @@ def test_peer_authentication_lets_in_whom_it_names_and_no_refusal_is_logged(clus
     cluster.sql("CREATE ROLE postgres SUPERUSER LOGIN")
     (cluster.data / "pg_hba.conf").write_text("local all postgres peer\nlocal all soma trust\n")
     cluster.sql("SELECT pg_reload_conf()")
-    wait_until(lambda: "received SIGHUP" in cluster.log.read_text())
+    until(lambda: "received SIGHUP" in cluster.log.read_text())
     before = cluster.log.read_text()
     assert seen(cluster.look(user="postgres", passes=2)) == ("accepting", "well", [])
     assert "authentication failed" not in cluster.log.read_text()[len(before) :]
@@ -137,7 +138,7 @@ def test_backends_that_outlive_their_postmaster_are_named(cluster: Cluster) -> N
     backend = int(cluster.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"))
     os.kill(backend, signal.SIGSTOP)
     os.kill(cluster.postmaster, signal.SIGKILL)
-    wait_until(lambda: cluster.processes == [backend])
+    until(lambda: cluster.processes == [backend])
     result = cluster.look()
     assert seen(result) == ("down_orphans", "sick", ["end_orphans", "start"])
     assert [one["pid"] for one in result["facts"]["orphans"]] == [backend]
@@ -305,7 +306,7 @@ def test_recovery_after_a_crash_is_waited_for_as_long_as_it_goes_on(make: t.Call
         assert result["health"] != "sick" or result["state"].startswith("down"), result["say"]
         return bool(result["state"] == "accepting")
 
-    wait_until(arrived, 90)
+    until(arrived, 90)
     assert set(states) <= {"down_crashed", "crash_recovery", "rejecting", "accepting"}
     assert "crash_recovery" in states or "rejecting" in states
 
@@ -320,22 +321,22 @@ def test_recovery_that_stands_still_is_told_and_not_interrupted(make: t.Callable
         found = _pg_process.load_processes(str(cluster.data))["startup"]
         return int(found["pid"]) if found.get("segment") else 0
 
-    pid = wait_until(startup)
+    pid = until(startup)
     os.kill(pid, signal.SIGSTOP)
     cluster.look()
-    wait_until(lambda: cluster.look(max_redo_still_seconds=0.3)["state"] == "recovery_stuck")
+    until(lambda: cluster.look(max_redo_still_seconds=0.3)["state"] == "recovery_stuck")
     assert seen(cluster.look(max_redo_still_seconds=0.3)) == ("recovery_stuck", "sick", [])
     assert seen(cluster.look(max_redo_still_seconds=600)) == ("crash_recovery", "unknown", ["wait"])
     os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: cluster.look()["state"] == "accepting", 90)
+    until(lambda: cluster.look()["state"] == "accepting", 90)
 
 
 def test_no_connection_left_is_told(cluster: Cluster) -> None:
     held = cluster.hold(20)
-    wait_until(lambda: seen(cluster.look()) == ("too_many_connections", "sick", []))
+    until(lambda: seen(cluster.look()) == ("too_many_connections", "sick", []))
     for sock in held:
         sock.close()
-    wait_until(lambda: seen(cluster.look()) == ("accepting", "well", []))
+    until(lambda: seen(cluster.look()) == ("accepting", "well", []))
 
 
 def test_connections_over_the_share_are_counted(cluster: Cluster) -> None:
@@ -350,9 +351,9 @@ def test_connections_over_the_share_are_counted(cluster: Cluster) -> None:
 def test_a_blocker_is_named_without_what_its_query_is_about(cluster: Cluster) -> None:
     cluster.sql("CREATE TABLE t (i int, s text); INSERT INTO t VALUES (1, 'a')")
     blocker = cluster.session("BEGIN; UPDATE t SET s = 'very-private-word' WHERE i = 1;")
-    wait_until(lambda: cluster.look()["facts"]["connections"]["idle_in_transaction"] == 1)
+    until(lambda: cluster.look()["facts"]["connections"]["idle_in_transaction"] == 1)
     waiter = cluster.session("UPDATE t SET s = 'another-private-word' WHERE i = 1;")
-    result = wait_until(lambda: (found := cluster.look(max_block_seconds=0.5, max_query_seconds=0.2))["state"] == "blocked" and found)
+    result = until(lambda: (found := cluster.look(max_block_seconds=0.5, max_query_seconds=0.2))["state"] == "blocked" and found)
     for session in (blocker, waiter):
         session.kill()
         session.wait()
@@ -406,12 +407,12 @@ def test_audit_rows_are_counted_only_where_a_table_is_named(cluster: Cluster) ->
 def test_an_archiver_that_fails_is_told_with_its_backlog(make: t.Callable[..., Cluster]) -> None:
     cluster = make(archive_mode="on", archive_command="false").start()
     cluster.sql("CREATE TABLE t (i int); SELECT pg_switch_wal()")
-    result = wait_until(lambda: (found := cluster.look())["state"] == "archiver_failing" and found)
+    result = until(lambda: (found := cluster.look())["state"] == "archiver_failing" and found)
     assert seen(result) == ("archiver_failing", "sick", [])
     assert result["facts"]["archiver"]["waiting"] >= 1
     cluster.sql("ALTER SYSTEM SET archive_command = 'true'")
     cluster.sql("SELECT pg_reload_conf()")
-    wait_until(lambda: cluster.look()["state"] == "accepting")
+    until(lambda: cluster.look()["state"] == "accepting")
 
 
 def test_a_slot_that_nobody_reads_and_a_disk_that_fills_are_told_together(cluster: Cluster) -> None:
@@ -453,7 +454,7 @@ def test_a_damaged_page_is_told_with_and_without_checksums(make: t.Callable[...,
     cluster.start()
     result = cluster.look(known_answers=[{"query": "SELECT count(*) FROM t", "expect": "1000"}])
     assert seen(result) == ("up_corrupt", "sick", ["scope"])
-    again = wait_until(lambda: (found := cluster.look())["facts"]["checksums"]["failures"] and found)
+    again = until(lambda: (found := cluster.look())["facts"]["checksums"]["failures"] and found)
     assert seen(again) == ("up_corrupt", "sick", ["scope"])
     assert again["facts"]["checksums"]["on"] is True
 
@@ -468,13 +469,13 @@ def test_a_standby_is_well_in_its_place_and_never_to_be_promoted(make: t.Callabl
     with standby.config.open("a") as file:
         file.write(f"port = {standby.port}\nunix_socket_directories = '{standby.folder}'\n")
     standby.start()
-    wait_until(lambda: seen(standby.look()) == ("standby", "well", []))
+    until(lambda: seen(standby.look()) == ("standby", "well", []))
     assert seen(standby.look(expected_role="standby")) == ("standby", "well", [])
     assert seen(standby.look(expected_role="primary")) == ("wrong_role", "sick", [])
     assert seen(primary.look(expected_role="standby")) == ("wrong_role", "sick", [])
     assert primary.look()["facts"]["replication"]["senders"][0]["state"] == "streaming"
     primary.stop("immediate")
-    wait_until(lambda: seen(standby.look()) == ("standby_lagging", "sick", []))
+    until(lambda: seen(standby.look()) == ("standby_lagging", "sick", []))
     standby.stop()
     result = standby.look()
     assert (result["state"], result["facts"]["role"]) == ("down_clean", "standby")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from pg_backed import BackedCluster, backed, missing
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import (
     _step_pgbackrest_info,
@@ -158,7 +159,7 @@ def test_directories_are_swapped_and_swapped_back(own_story: Story) -> None:
     assert cluster.sql("SHOW archive_mode", "SHOW work_mem", "SELECT pg_is_in_recovery()").split() == ["on", "5MB", "f"]
     # The new history gets into the archive, so that a backup of it can be restored.
     cluster.sql("INSERT INTO t VALUES (6000, 'after')", "SELECT pg_switch_wal()")
-    wait_for(lambda: any("history" in path.name for path in cluster.repo.rglob("*.history")))
+    until(lambda: any("history" in path.name for path in cluster.repo.rglob("*.history")))
     assert not cut_over(own_story, result["folder"], "swap")["changed"]
     cluster.stop()
     back = cut_over(own_story, result["folder"], "swap", state="put_back")
@@ -193,7 +194,7 @@ def test_what_live_writes_between_the_count_and_its_stop_is_part_of_the_loss(
     writer = threading.Thread(target=cluster.sql, args=before or ("SELECT 1",))
     writer.start()
     if before:
-        wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1")
+        until(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1")
     where = {key: value for key, value in cluster.where().items() if key in _step_postgresql_compare.ARGUMENT_SPEC}
     compared = _step_postgresql_compare.run(options(_step_postgresql_compare.ARGUMENT_SPEC, dict(where, folder=folder)), False)
     assert (compared["extra"] + compared["differing"], compared["exact"]) == (2, True)
@@ -205,13 +206,6 @@ def test_what_live_writes_between_the_count_and_its_stop_is_part_of_the_loss(
     done = cut_over(own_story, folder, "swap", about=about, compared_at=compared["live_at"])
     assert (done["loss"]["count"], done["loss"]["exact"]) == (count, exact)
     assert cut_over(own_story, folder, "swap")["loss"] == done["loss"]
-
-
-def wait_for(seen: t.Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < end, "it did not come in time"
-        time.sleep(0.1)
 
 
 REFUSED: list[tuple[str, dict[str, t.Any], str]] = [
@@ -260,7 +254,7 @@ def test_a_gap_that_pgbackrest_does_not_see_is_named_and_refused(own_story: Stor
     time.sleep(1.1)
     target = cluster.moment()
     cluster.sql("SELECT txid_current()", "SELECT pg_switch_wal()")
-    wait_for(lambda: len(cluster.archive()) >= 6)
+    until(lambda: len(cluster.archive()) >= 6)
     assert info(own_story, verify=True)["problems"] == []
     gone = cluster.archive()[3]
     kept = gone.read_bytes()

@@ -18,8 +18,9 @@ import xmlrpc.client
 from pathlib import Path
 
 import pytest
-from pg_farm import BINARIES, USER, Cluster, wait_until
+from pg_farm import BINARIES, USER, Cluster
 from redis_farm import BIN, PATIENCE, SUPERVISORD, Farm, Run, snapshot, start_ticks
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import process_facts
 
@@ -75,7 +76,7 @@ class Database(Cluster):
     def start_under(self) -> Database:
         with contextlib.suppress(xmlrpc.client.Fault):
             self.farm.call.startProcess(self.name, True)
-        wait_until(lambda: self.answers, what=self.log.read_text()[-500:])
+        until(lambda: self.answers, what=self.log.read_text()[-500:])
         self.sql("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t SELECT generate_series(1, 10)")
         return self
 
@@ -95,7 +96,7 @@ class Database(Cluster):
 
     def gone(self) -> None:
         """See supervisor notice that it has ended."""
-        wait_until(lambda: not self.runs and not self.processes)
+        until(lambda: not self.runs and not self.processes)
 
     def crash(self) -> None:
         self.kill()
@@ -204,7 +205,7 @@ def test_a_server_whose_lock_file_was_taken_away_is_started_anew_and_no_second_b
     assert len([pid for pid in db.processes if "postgres:" not in Path(f"/proc/{pid}/cmdline").read_text()]) == 1
 
 
-def test_a_server_that_stays_hung_is_shut_down_at_once_and_started(db: Database) -> None:
+def test_a_server_that_stays_hung_whatever_is_done_is_named_and_never_killed(db: Database) -> None:
     old = db.postmaster
     over = threading.Event()
 
@@ -223,19 +224,18 @@ def test_a_server_that_stays_hung_is_shut_down_at_once_and_started(db: Database)
         keeper.join()
         with contextlib.suppress(ProcessLookupError):
             os.kill(old, signal.SIGCONT)
-    # What is stopped for ever takes no shutdown: it is named, and never killed.
-    assert run.word in ("recovered", "failed", "undone"), run.text
-    assert run.acts[:1] == ["continue"], run.text
-    assert "did not stop" in run.text or run.word == "recovered"
+    assert (run.word, run.acts) == ("failed", ["continue", "restart"]), run.text
+    assert "did not stop" in run.text
+    assert db.postmaster == old
 
 
 def test_backends_without_a_postmaster_end_by_a_signal_they_can_refuse(db: Database) -> None:
     session = db.session("SELECT pg_sleep(600);")
-    backend = int(wait_until(lambda: db.sql("SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(%'")))
+    backend = int(until(lambda: db.sql("SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(%'")))
     os.kill(backend, signal.SIGSTOP)
     os.kill(db.postmaster, signal.SIGKILL)
-    wait_until(lambda: db.processes == [backend])
-    wait_until(lambda: not db.runs)
+    until(lambda: db.processes == [backend])
+    until(lambda: not db.runs)
     run = db.recover()
     session.kill()
     session.wait()
@@ -316,7 +316,7 @@ def test_a_wrong_mode_is_mended_and_put_back_where_that_did_not_help(db: Databas
     with db.config.open("a") as file:
         file.write("shared_preload_libraries = 'no_such_library'\n")
     failed = db.recover(patience=dict(PATIENCE, timeout=3))
-    assert failed.word in ("undone", "refused", "failed"), failed.text
+    assert failed.word == "undone", failed.text
     assert db.data.stat().st_mode & 0o7777 == 0o777
 
 
@@ -397,9 +397,12 @@ def test_a_replay_is_waited_for(db: Database) -> None:
     db.crash()
     with contextlib.suppress(xmlrpc.client.Fault):
         db.farm.call.startProcess(db.name, False)
+    replaying = until(lambda: [pid for pid in db.processes if b"startup" in Path(f"/proc/{pid}/cmdline").read_bytes()])[0]
+    # However fast the machine is, it still replays when it is looked at.
+    os.kill(replaying, signal.SIGSTOP)
+    threading.Timer(6, os.kill, (replaying, signal.SIGCONT)).start()
     run = db.recover()
-    assert run.word in ("recovered", "nothing_to_do"), run.text
-    assert set(run.acts) <= {"wait", "start"}, run.text
+    assert (run.word, run.acts) == ("recovered", ["wait"]), run.text
     assert db.sql("SELECT count(*) FROM big") == "200000"
 
 

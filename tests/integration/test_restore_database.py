@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from pg_backed import STANZA, USER, BackedCluster, backed, missing, owner
 from redis_farm import BIN, PATIENCE, ROOT, SUPERVISORD, Farm, Run, end_process
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import (
     _pg_swap,
@@ -188,14 +189,14 @@ def test_a_controller_that_is_killed_after_the_restore_is_gone_on_with(stage: St
     side = stage.cluster.folder / "side"
     soon: dict[str, t.Any] = {"remediation_lease_seconds": 10, "remediation_takeover_wait": 90}
     process, _file = stage.start(database_restore_tables=["t"], **soon)
-    wait_for(lambda: process.poll() is not None or any('"restored"' in path.read_text() for path in side.glob("restore-*/restore.json")))
+    until(lambda: process.poll() is not None or any('"restored"' in path.read_text() for path in side.glob("restore-*/restore.json")))
     assert process.poll() is None, process.communicate()[0]
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(30)
     [folder] = side.glob("restore-*")
     made = (folder / "data/PG_VERSION").stat().st_ino
     # Whoever works in its name still, as a worker that was left alive, has ended by then.
-    wait_for(lambda: not servers_in(folder))
+    until(lambda: not servers_in(folder))
     run = stage.restore(database_restore_tables=["t"], **soon)
     assert (run.word, run.code) == ("refused", "approval_needed"), run.text
     assert (folder / "data/PG_VERSION").stat().st_ino == made
@@ -210,13 +211,6 @@ def servers_in(folder: Path) -> list[str]:
             if name.isdigit() and os.readlink(f"/proc/{name}/cwd").startswith(str(folder)):
                 found.append(name)
     return found
-
-
-def wait_for(seen: t.Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < end, "it did not come in time"
-        time.sleep(0.05)
 
 
 def given(spec: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

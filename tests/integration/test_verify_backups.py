@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import time
 import typing as t
+from pathlib import Path
 
 import pytest
 from pg_backed import STANZA, BackedCluster, backed, missing
 from redis_farm import BIN, ROOT
+from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_backup_proof, _step_data_reconciliation_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, address_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -32,10 +35,7 @@ def cluster() -> t.Iterator[BackedCluster]:
         made.sql("CREATE TABLE outbox_events (id int PRIMARY KEY, status text)", "CREATE TABLE audit (at timestamptz)")
         made.sql("INSERT INTO outbox_events SELECT g, CASE WHEN g % 5 = 0 THEN 'failed' ELSE 'pending' END FROM generate_series(1, 10) g")
         made.sql("INSERT INTO audit SELECT now() - g * interval '1 minute' FROM generate_series(1, 60) g WHERE g NOT BETWEEN 20 AND 44")
-        end = time.monotonic() + 60
-        while len(made.archive()) < 3:
-            assert time.monotonic() < end, made.archive()
-            time.sleep(0.1)
+        until(lambda: len(made.archive()) >= 3)
         yield made
 
 
@@ -164,3 +164,41 @@ def test_what_does_not_fit_together_is_told_as_counts(cluster: BackedCluster, gi
     result = reconcile(cluster, **given)
     assert result["health"] == health, result
     assert say in " ".join(result["say"])
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> t.Iterator[str]:
+    """A Redis on a socket of its own, which has the ids 1, 2, 3 of policies and a key of another kind."""
+    server, socket = shutil.which("redis-server"), str(tmp_path / "redis.sock")
+    if not server:
+        pytest.skip("redis-server is not installed")
+    words = [server, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: os.path.exists(socket))
+        with Connection(address_of({"socket": socket}), 10) as connection:
+            for key in ("policy:1", "policy:2", "policy:3", "other:9", "policy:not-a-number"):
+                connection.ask("SET", key, "x")
+        yield socket
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("ids", "limits", "health", "only"),
+    [
+        ("(1), (2), (3)", {"max_only_redis": 0, "max_only_database": 0}, "well", (0, 0)),
+        ("(2), (3), (4), (5)", {}, "well", (1, 2)),
+        ("(2), (3), (4), (5)", {"max_only_redis": 1, "max_only_database": 2}, "well", (1, 2)),
+        ("(2), (3), (4), (5)", {"max_only_redis": 0}, "sick", (1, 2)),
+        ("(2), (3), (4), (5)", {"max_only_database": 1}, "sick", (1, 2)),
+    ],
+)
+def test_ids_that_only_one_store_has_are_counted(
+    cluster: BackedCluster, redis: str, ids: str, limits: dict[str, int], health: str, only: tuple[int, int]
+) -> None:
+    pair = {"name": "policies", "pattern": "policy:*", "regex": r"policy:(\d+)$", "query": f"SELECT * FROM (VALUES {ids}) AS policies(id)"}
+    result = reconcile(cluster, stores=[{**pair, **limits}], redis={"socket": redis})
+    assert result["health"] == health, result
+    assert f"policies: {only[0]} ids only in Redis, {only[1]} only in the database" in " ".join(result["say"])
