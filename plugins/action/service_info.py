@@ -15,5 +15,5 @@ class ActionModule(LookAction):
     STEP = _step_service_info
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
-        """A service manager can only be asked where it runs."""
-        return True
+        """A service manager can only be asked where it runs, a cluster wherever its kubeconfig is."""
+        return params.get("manager") != "kubernetes"

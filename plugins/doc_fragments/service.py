@@ -12,13 +12,14 @@ options:
   manager:
     description: The service manager that runs the service.
     type: str
-    choices: [compose, supervisor, systemd]
+    choices: [compose, kubernetes, supervisor, systemd]
     required: true
   name:
     description:
       - Name of the one service. Under V(systemd) a unit, where a bare name means a C(.service).
       - Under V(supervisor) V(program) or V(group:program).
       - Under V(compose) a service of O(project).
+      - Under V(kubernetes) a Deployment or StatefulSet of O(namespace).
       - Patterns such as V(group:*) are refused.
     type: str
     required: true
@@ -47,6 +48,20 @@ options:
     description: Under V(compose), the unix socket of the Docker Engine.
     type: str
     default: unix:///var/run/docker.sock
+  namespace:
+    description: Under V(kubernetes), the namespace, which is required there.
+    type: str
+  workload_kind:
+    description: Under V(kubernetes), the kind of the object.
+    type: str
+    choices: [Deployment, StatefulSet]
+    default: Deployment
+  context:
+    description: Under V(kubernetes), the context of the kubeconfig, which is required there. The current context is never used.
+    type: str
+  kubeconfig:
+    description: Under V(kubernetes), the kubeconfig on the controller; by default what E(KUBECONFIG) names, or C(~/.kube/config).
+    type: path
   holds_dir:
     description: Under V(compose), the directory on the target where V(hold) notes the restart policy that V(release) gives back.
     type: str

@@ -57,7 +57,9 @@ class Seen:
 
     @property
     def service_word(self) -> str:
-        return str(self.service.get("state"))
+        word = str(self.service.get("state"))
+        # Whether it is well inside is judged here by its answers, not by its container's own check.
+        return "running" if word == "unhealthy" and self.raw["http"] else word
 
     @property
     def identity(self) -> dict[str, t.Any]:

@@ -20,6 +20,7 @@ OPTIONS: dict[str, t.Any] = {
     **_services.SERVICE_SPEC,
     "service": {"type": "str", "required": True},
     "restarts_before": {"type": "int"},
+    "wanted": {"type": "str", "choices": ["running", "stopped"], "default": "running"},
 }
 
 HEALTH_OF = {"running": State.WELL, **dict.fromkeys(("stopped", "failed", "paused", "backoff", "unhealthy"), State.SICK)}
@@ -32,6 +33,8 @@ ACTIONS: t.Mapping[str, tuple[str, ...]] = {
     "starting": ("wait",),
     "stopping": ("wait",),
 }
+# A cluster starts by itself whatever it can start.
+IN_CLUSTER: t.Mapping[str, tuple[str, ...]] = {"stopped": ("start",), "starting": ("wait",), "stopping": ("wait",)}
 FACTS = (
     "restarts",
     "exit_code",
@@ -47,6 +50,7 @@ FACTS = (
     "manager",
     "container",
     "image",
+    "workload",
 )
 
 
@@ -59,21 +63,24 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
     """Judge a service's state. ``restarts_before`` makes restarts since then a sickness, even while it runs."""
     word = str(raw["state"])
-    findings = [Finding("service", _state_of(raw), sentence(raw), {"state": word, "pid": raw["pid"]})]
+    findings = [Finding("service", _state_of(raw, options), sentence(raw), {"state": word, "pid": raw["pid"]})]
     before, now = options.get("restarts_before"), raw.get("restarts")
     if before is not None and now is not None:
         grown = int(now) - int(before)
         state = State.SICK if grown > 0 else State.WELL
         findings.append(Finding("restarts", state, "restarted %d times by its manager meanwhile" % max(0, grown), {"grown": max(0, grown)}))
-    actions = ("reset_failed", "start") if word == "failed" and raw.get("start_limit_hit") else ACTIONS.get(word, ())
+    allowed = IN_CLUSTER if raw["manager"] == "kubernetes" else ACTIONS
+    actions = ("reset_failed", "start") if word == "failed" and raw.get("start_limit_hit") else allowed.get(word, ())
     return Health(tuple(findings), word, identity_of(raw), actions, {key: raw.get(key) for key in FACTS})
 
 
-def _state_of(raw: t.Mapping[str, t.Any]) -> State:
+def _state_of(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> State:
     if not raw.get("reachable") or not raw.get("exists"):
         return State.UNKNOWN
     if raw["state"] == "running" and raw.get("process_state") == "T":
         return State.SICK
+    if options.get("wanted") == "stopped":
+        return {"stopped": State.WELL, "running": State.SICK, "unhealthy": State.SICK}.get(str(raw["state"]), State.UNKNOWN)
     return HEALTH_OF.get(str(raw["state"]), State.UNKNOWN)
 
 
@@ -86,6 +93,8 @@ def sentence(raw: t.Mapping[str, t.Any]) -> str:
         return not_one(raw)
     if raw["state"] == "running" and raw.get("process_state") == "T":
         return "%s is suspended (pid %s); SIGCONT lets it go on" % (name, raw["pid"])
+    if manager == "kubernetes":
+        return "%s is %s under kubernetes: %s" % (name, {"backoff": "in a restart loop"}.get(raw["state"], raw["state"]), raw["detail"])
     if raw["state"] == "paused":
         return "%s is paused under %s (pid %s); a start lets it go on" % (name, manager, raw["pid"])
     if raw["state"] == "unhealthy":

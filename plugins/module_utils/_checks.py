@@ -172,6 +172,8 @@ _CONVERT: dict[str, t.Callable[[t.Any], t.Any]] = {
 
 def belongs_on_target(check: t.Mapping[str, t.Any]) -> bool:
     """Tell whether only the target can run *check*: it looks at the machine itself, a socket, or a loopback address."""
+    if check.get("manager") == "kubernetes":
+        return False
     if check["kind"] in HOST_KINDS or check.get("socket") or str(check.get("host") or "").startswith("/"):
         return True
     if check.get("url"):

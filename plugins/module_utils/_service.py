@@ -51,7 +51,7 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
         "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
         "start_timeout": None, "stop_timeout": None, "start_command": "",
-        "result": "", "detail": "", "container": "", "image": {},
+        "result": "", "detail": "", "container": "", "image": {}, "workload": {},
     }  # fmt: skip
     state.update(known)
     return state
@@ -87,6 +87,10 @@ def _boot_time() -> float:
 
 def identity_of(state: ServiceState) -> dict[str, t.Any]:
     """Return what tells this process from the next one that gets its pid; {} where no process runs."""
+    workload = state.get("workload")
+    if workload:
+        ready = {pod["name"]: [pod["uid"], pod["restarts"]] for pod in workload["pods"] if pod["ready"]}
+        return {"workload": workload["uid"], "pods": ready}
     if not state["pid"]:
         return {}
     identity = {"pid": state["pid"], "start_time_ticks": state["start_time_ticks"]}
@@ -100,7 +104,7 @@ def not_one(state: t.Mapping[str, t.Any]) -> str:
     if state.get("exists"):
         return ""
     name = one_line(state["name"], 60)
-    if state.get("exists") is None or state["manager"] == "compose":
+    if state.get("exists") is None or state["manager"] in ("compose", "kubernetes"):
         return "%s: %s" % (name, state["detail"])
     return "%s knows no service %s" % (state["manager"], name)
 

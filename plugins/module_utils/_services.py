@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import (
     _service_compose,
+    _service_kubernetes,
     _service_supervisor,
     _service_systemd,
 )
@@ -43,6 +44,7 @@ class Manager(t.Protocol):
 
 MANAGERS: t.Mapping[str, t.Any] = {
     "compose": _service_compose,
+    "kubernetes": _service_kubernetes,
     "supervisor": _service_supervisor,
     "systemd": _service_systemd,
 }
@@ -57,6 +59,10 @@ SERVICE_SPEC: t.Mapping[str, t.Any] = {
     "project": {"type": "str"},
     "replica": {"type": "int"},
     "docker_socket": {"type": "str", "default": "unix:///var/run/docker.sock"},
+    "namespace": {"type": "str"},
+    "workload_kind": {"type": "str", "choices": sorted(_service_kubernetes.KINDS), "default": "Deployment"},
+    "context": {"type": "str"},
+    "kubeconfig": {"type": "path"},
     "holds_dir": {"type": "str", "default": "/var/lib/somabrain/incident_response/holds"},
 }
 

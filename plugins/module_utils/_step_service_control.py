@@ -76,6 +76,8 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _judge_options(params: Params) -> None:
+    if params["manager"] == "kubernetes":
+        raise StepError("service_control does not act on a cluster; use the task files kubernetes/*.yml of the role service_manager")
     if params["action"] == "signal" and not params["signal"]:
         raise StepError("action=signal needs signal, one of %s" % ", ".join(SIGNALS))
     if params["action"] == "signal" and params["signal"] == "KILL" and not params["force"]:

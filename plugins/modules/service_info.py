@@ -11,10 +11,11 @@ module: service_info
 short_description: Look at a service as its manager sees it
 version_added: "0.1.0"
 description:
-  - Says whether a service runs, under supervisor, systemd or Docker Compose, in three words - well, sick or unknown - with what its
-    manager knows of it.
+  - Says whether a service runs, under supervisor, systemd, Docker Compose or Kubernetes, in three words - well, sick or unknown -
+    with what its manager knows of it.
   - A manager that cannot be asked gives unknown, never a failure. A service that runs can still be ill inside; that is for other looks.
-  - Waits for the service to be well where O(timeout) says so. It is always asked on the target, unless O(look_from=controller).
+  - Waits for the service to be well where O(timeout) says so. It is always asked on the target, unless O(look_from=controller);
+    a cluster is asked from the controller, unless O(look_from=target).
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -33,6 +34,11 @@ options:
   restarts_before:
     description: Count of automatic restarts at an earlier look; if it has grown since, the service is sick.
     type: int
+  wanted:
+    description: With V(stopped), a service that is stopped is well and one that runs is sick; for waiting until a stop is complete.
+    type: str
+    choices: [running, stopped]
+    default: running
   log_lines:
     description: How many of its last log lines to return.
     type: int

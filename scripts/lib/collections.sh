@@ -6,7 +6,7 @@
 
 # The last `ansible` that runs on Python 3.11, and what is wanted of its hundred collections.
 BORROWED_FROM='ansible==12.*'
-BORROWED='community/docker community/library_inventory_filtering_v1 ansible/posix'
+BORROWED='community/docker community/library_inventory_filtering_v1 ansible/posix kubernetes/core'
 
 ensure_collections() {
   local target="$ROOT/.cache/collections" stamp

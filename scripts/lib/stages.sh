@@ -99,9 +99,9 @@ stage_integration() {
     say "   without Docker: $WHY_NO_DOCKER"
   elif ! ensure_compose; then
     say "   without Compose: $WHY_NO_COMPOSE"
-  elif ! ensure_collections; then
-    say "   without the collections of others: the PyPI package ansible could not be fetched"
   fi
+  ensure_collections || say "   without the collections of others: the PyPI package ansible could not be fetched"
+  ensure_kubernetes || say "   without Kubernetes: $WHY_NO_KUBERNETES"
   PATH="$ROOT/.venv/bin:$PATH" run_pytest pytest 2400 "$PYTHON" -n 2 --dist loadfile "$ROOT/tests/integration" || true
 }
 

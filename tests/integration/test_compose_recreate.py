@@ -5,28 +5,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import typing as t
 from pathlib import Path
 
+import playing
 import pytest
 from compose_farm import Project, docker, inspected, services, why_not
 from waiting import until
-
-import ansible_collections.somabrain.incident_response as collection
-
-OURS = next(iter(collection.__path__)).split("/ansible_collections/")[0]
-BORROWED = Path(__file__).resolve().parents[2] / ".cache/collections"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> t.Iterator[Project]:
     if why_not():
         pytest.skip(why_not())
-    if not (BORROWED / "ansible_collections/community/docker").is_dir():
+    if not playing.borrowed("community/docker"):
         pytest.skip("community.docker is not there; scripts/test integration fetches it")
     given = services()
     project = Project(tmp_path, {name: given[name] for name in ("redis", "api", "stubborn")})
@@ -40,35 +34,20 @@ def project(tmp_path: Path) -> t.Iterator[Project]:
 
 
 def play(project: Project, files: str, name: str, *words: str, **more: t.Any) -> tuple[subprocess.CompletedProcess[str], dict[str, t.Any]]:
-    """Run task files of the role, as a playbook of one's own would, and return how it ended and what each registered."""
+    """Run task files of the role on a service of the project; return how it ended and what each registered, or the one."""
     given = {
         "service_manager_name": name,
         "service_manager_project": project.name,
         "service_manager_project_src": str(project.home),
         "service_manager_holds_dir": str(project.holds),
         "service_manager_timeout": 40,
+        # The modules of community.docker run where the project is, with any Python.
+        "ansible_python_interpreter": sys.executable,
         **more,
     }
-    tasks: list[dict[str, t.Any]] = []
-    for file in files.split():
-        role = {"name": "somabrain.incident_response.service_manager", "tasks_from": f"compose/{file}.yml"}
-        keep = {"content": "{{ service_manager_result | to_json }}", "dest": str(project.home / f"{file}.json")}
-        tasks += [{"include_role": role, "vars": given}, {"copy": keep, "check_mode": False}]
-    playbook = project.home / "play.json"
-    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": tasks}]))
-    env = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": f"{OURS}:{BORROWED}",
-        "ANSIBLE_STDOUT_CALLBACK": "default",
-        "ANSIBLE_CONFIG": str(project.home / "none.cfg"),
-    }
-    program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
-    command = [program, "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", *words, str(playbook)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
-    if done.returncode:
-        return done, {}
-    results = {file: json.loads((project.home / f"{file}.json").read_text()) for file in files.split()}
-    return done, results if len(results) > 1 else next(iter(results.values()))
+    done, results = playing.play(project.home, [f"compose/{file}" for file in files.split()], given, *words)
+    told = {file.partition("/")[2]: result for file, result in results.items()}
+    return done, told if " " in files else told.get(files, {})
 
 
 def change_api(project: Project, **more: t.Any) -> None:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import threading
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from answering import answering
 from compose_farm import Project, docker, inspected, services, why_not
 from waiting import until
 
@@ -274,32 +273,11 @@ ANSWERS = [
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_engine_that_answers_nonsense_or_drips_is_unknown_in_time(project: Project, tmp_path: Path, answer: bytes | None) -> None:
     path = str(tmp_path / "x.sock")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
-        server.settimeout(5)
-        thread = threading.Thread(target=_answer, args=(server, answer))
-        thread.start()
+    with answering(path, answer):
         begun = time.monotonic()
         seen = project.look("api", docker_socket="unix://" + path, probe_timeout=0.6)
         assert time.monotonic() - begun < 10
-        thread.join()
     assert (seen["health"], seen["service"]["reachable"]) == ("unknown", False)
-
-
-def _answer(server: socket.socket, answer: bytes | None) -> None:
-    connection, dummy = server.accept()
-    with connection:
-        if answer is not None:
-            connection.recv(65536)
-            connection.sendall(answer)
-            return
-        try:
-            for _turn in range(300):
-                connection.sendall(b"x")
-                time.sleep(0.1)
-        except OSError:
-            pass
 
 
 def test_the_log_of_a_terminal_comes_as_it_is(project: Project) -> None:

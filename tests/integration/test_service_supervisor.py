@@ -9,15 +9,14 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from answering import answering
 from redis_farm import end_process
 from waiting import has_ignored, until
 
@@ -229,32 +228,11 @@ def test_a_manager_that_is_not_there_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.0 401 Unauthorized\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n<html>", None])
 def test_a_manager_that_answers_nonsense_or_drips_is_unknown_in_time(tmp_path: Path, answer: bytes | None) -> None:
     path = str(tmp_path / "x.sock")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
-        server.settimeout(5)
-        thread = threading.Thread(target=_answer, args=(server, answer))
-        thread.start()
+    with answering(path, answer):
         begun = time.monotonic()
         seen = look("plain", "unix://" + path, probe_timeout=0.6)
         assert time.monotonic() - begun < 10
-        thread.join()
     assert (seen["health"], seen["service"]["reachable"]) == ("unknown", False)
-
-
-def _answer(server: socket.socket, answer: bytes | None) -> None:
-    connection, dummy = server.accept()
-    with connection:
-        if answer is not None:
-            connection.recv(65536)
-            connection.sendall(answer)
-            return
-        try:
-            for _turn in range(300):
-                connection.sendall(b"x")
-                time.sleep(0.1)
-        except OSError:
-            pass
 
 
 def test_the_role_restarts_in_one_task_of_one_action_plugin(url: str, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_an_address_elsewhere_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("manager", ["", "docker", None, "\x1b[31m"])
 def test_an_unknown_manager_is_named(manager: str | None) -> None:
-    with pytest.raises(StepError, match="manager must be one of compose, supervisor, systemd"):
+    with pytest.raises(StepError, match="manager must be one of compose, kubernetes, supervisor, systemd"):
         _services.manager_of({"manager": manager, "name": "x"})
 
 
@@ -217,3 +217,10 @@ def test_the_start_command_of_a_unit_is_read_with_what_runs_before_it_and_withou
         "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c set -e\nrm -f /data/dump.rdb\nexec redis-server ; ignore_errors=no ; pid=0 }\nId=x\n"
     )
     assert systemd.start_command(several) == "/bin/sh -c set -e\nrm -f /data/dump.rdb\nexec redis-server"
+
+
+def test_every_manager_has_a_folder_of_task_files_with_the_same_names() -> None:
+    tasks = Path(__file__).resolve().parents[2] / "roles/service_manager/tasks"
+    names = {manager: sorted(path.name for path in (tasks / manager).glob("*.yml")) for manager in _services.MANAGERS}
+    assert len(names["systemd"]) == 11
+    assert {manager: found == names["systemd"] for manager, found in names.items()} == dict.fromkeys(_services.MANAGERS, True)

@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs task files of service_manager, as a playbook of one's own would, with the collections of others that scripts/test fetches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import ansible_collections.somabrain.incident_response as collection
+
+OURS = next(iter(collection.__path__)).split("/ansible_collections/")[0]
+BORROWED = Path(__file__).resolve().parents[2] / ".cache/collections"
+Results = t.Dict[str, t.Dict[str, t.Any]]
+
+
+def borrowed(name: str) -> bool:
+    """Tell whether a collection of others (``community/docker``) is there."""
+    return (BORROWED / "ansible_collections" / name).is_dir()
+
+
+def play(home: Path, files: t.Sequence[str], given: dict[str, t.Any], *words: str) -> tuple[subprocess.CompletedProcess[str], Results]:
+    """Run *files* (``compose/start``) one after the other in one play, and return how it ended and what each registered."""
+    home.mkdir(exist_ok=True)
+    tasks: list[dict[str, t.Any]] = []
+    places = {file: home / (file.replace("/", "-") + ".json") for file in files}
+    for file, place in places.items():
+        place.unlink(missing_ok=True)
+        role = {"name": "somabrain.incident_response.service_manager", "tasks_from": f"{file}.yml"}
+        keep = {"content": "{{ service_manager_result | to_json }}", "dest": str(place)}
+        # Only this task runs a module on the host of the play; an act that is the controller's finds its Python by itself.
+        copy = {"copy": keep, "check_mode": False, "vars": {"ansible_python_interpreter": sys.executable}}
+        tasks += [{"include_role": role, "vars": given}, copy]
+    book = [{"hosts": "machine", "gather_facts": False, "connection": "local", "tasks": tasks}]
+    (home / "play.json").write_text(json.dumps(book))
+    env = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": f"{OURS}:{BORROWED}",
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_CONFIG": str(home / "none.cfg"),
+    }
+    program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
+    command = [program, "-i", "machine,", *words, str(home / "play.json")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
+    return done, {file: json.loads(place.read_text()) for file, place in places.items() if place.exists()}

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the numbers and conditions of a workload and its pods are read, and what health follows."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_service, _service, _service_kubernetes
+from ansible_collections.somabrain.incident_response.plugins.module_utils._kubernetes_state import parse
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+
+BEGAN = "2026-10-16T14:00:00Z"
+READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-10-16T14:00:03Z"}
+WAITS = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-10-16T14:00:01Z"}
+WAS_READY = {**WAITS, "lastTransitionTime": "2026-10-16T15:00:00Z"}
+LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+FULL = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: small"}
+
+
+def pod(name: str, condition: dict[str, t.Any], waiting: str = "", leaves: bool = False, **container: t.Any) -> dict[str, t.Any]:
+    state: dict[str, t.Any] = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
+    given = {"name": "main", "restartCount": 0, "state": state, "imageID": "shop/api@sha256:00", **container}
+    metadata: dict[str, t.Any] = {"name": name, "uid": f"uid-{name}"}
+    if leaves:
+        metadata["deletionTimestamp"] = BEGAN
+    status = {"phase": "Running", "startTime": BEGAN, "conditions": [condition], "containerStatuses": [given]}
+    return {"metadata": metadata, "status": status}
+
+
+def raw(
+    pods: t.Sequence[dict[str, t.Any]] = (),
+    desired: int | None = 2,
+    conditions: t.Sequence[dict[str, t.Any]] = (),
+    kind: str = "Deployment",
+    annotations: dict[str, str] | None = None,
+    **status: t.Any,
+) -> dict[str, t.Any]:
+    counted = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2, "observedGeneration": 3, **status}
+    template = {"metadata": {"labels": {"app": "api"}}, "spec": {"containers": [{"name": "main", "image": "shop/api:1"}]}}
+    metadata = {"name": "api", "namespace": "shop", "uid": "u", "generation": 3, "resourceVersion": "9", "annotations": annotations}
+    workload = {"kind": kind, "metadata": metadata, "spec": {"replicas": desired, "template": template}}
+    workload["status"] = {**counted, "conditions": list(conditions)}
+    return {"workload": workload, "pods": list(pods), "autoscalers": [], "budgets": None, "quotas": None}
+
+
+WELL = (pod("a", READY), pod("b", READY))
+NONE_READY: dict[str, t.Any] = {"readyReplicas": 0, "availableReplicas": 0}
+
+
+@pytest.mark.parametrize(
+    ("seen", "word", "health"),
+    [
+        (raw(WELL), "running", "well"),
+        (raw(WELL, desired=None, replicas=1, updatedReplicas=1, readyReplicas=1, availableReplicas=1), "running", "well"),
+        (raw(WELL, observedGeneration=2), "starting", "unknown"),
+        (raw(WELL, replicas=3, updatedReplicas=1), "starting", "unknown"),
+        (raw(WELL, availableReplicas=1), "starting", "unknown"),
+        (raw([pod("a", WAITS)], replicas=1, updatedReplicas=1, **NONE_READY), "starting", "unknown"),
+        (raw(WELL, replicas=3, updatedReplicas=1, conditions=[LATE]), "unhealthy", "sick"),
+        (raw([pod("a", READY), pod("b", WAS_READY)], readyReplicas=1, availableReplicas=1), "unhealthy", "sick"),
+        (raw([pod("a", WAS_READY)], desired=1, replicas=1, updatedReplicas=1, **NONE_READY), "unhealthy", "sick"),
+        (raw([pod("a", WAITS, "CrashLoopBackOff")], **NONE_READY), "backoff", "sick"),
+        (raw([pod("a", WAITS, "ImagePullBackOff")], **NONE_READY), "failed", "sick"),
+        (raw([pod("a", WAITS, "ContainerCreating")], **NONE_READY), "starting", "unknown"),
+        (raw([], replicas=0, updatedReplicas=0, conditions=[FULL], **NONE_READY), "failed", "sick"),
+        (raw([], desired=0, replicas=0, updatedReplicas=0, **NONE_READY), "stopped", "sick"),
+        (raw([pod("a", READY, leaves=True)], desired=0, replicas=0, updatedReplicas=0, **NONE_READY), "stopping", "unknown"),
+        (raw([*WELL, pod("old", WAITS, "CrashLoopBackOff", leaves=True)]), "running", "well"),
+        (raw(WELL, kind="StatefulSet", updatedReplicas=0, currentRevision="r1", updateRevision="r1"), "running", "well"),
+        (raw(WELL, kind="StatefulSet", updatedReplicas=1, currentRevision="r1", updateRevision="r2"), "starting", "unknown"),
+    ],
+)
+def test_a_workload_is_well_only_when_every_wanted_pod_is_of_the_newest_version(seen: dict[str, t.Any], word: str, health: str) -> None:
+    state = parse("api", seen)
+    assert (state["state"], _check_service.judge(state, {}).health.value) == (word, health)
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted", "health"),
+    [
+        ("running", "stopped", "sick"),
+        ("stopped", "stopped", "well"),
+        ("stopping", "stopped", "unknown"),
+        ("stopped", "running", "sick"),
+        ("failed", "stopped", "unknown"),
+    ],
+)
+def test_a_stop_that_is_wanted_is_well_when_it_is_complete(word: str, wanted: str, health: str) -> None:
+    state = _service.blank("kubernetes", "api", exists=True, state=word)
+    assert _check_service.judge(state, {"wanted": wanted}).health.value == health
+
+
+@pytest.mark.parametrize(("word", "actions"), [("stopped", ("start",)), ("failed", ()), ("backoff", ()), ("starting", ("wait",))])
+def test_a_cluster_starts_by_itself_what_it_can_start(word: str, actions: tuple[str, ...]) -> None:
+    assert _check_service.judge(_service.blank("kubernetes", "api", exists=True, state=word), {}).actions == actions
+
+
+def test_the_identity_of_a_workload_is_its_ready_pods_and_their_restarts() -> None:
+    again = pod("b", READY, restartCount=1)
+    first, second = parse("api", raw(WELL)), parse("api", raw([pod("a", READY), again]))
+    assert _service.identity_of(first) == {"workload": "u", "pods": {"a": ["uid-a", 0], "b": ["uid-b", 0]}}
+    assert _service.identity_of(first) != _service.identity_of(second)
+    assert second["restarts"] == 1
+
+
+@pytest.mark.parametrize(("noted", "expected"), [("3", 3), ("", None), ("-1", None), ("x", None), ("99999", None), ("٣", None)])
+def test_a_note_of_how_many_pods_there_were_is_believed_only_as_a_number(noted: str, expected: int | None) -> None:
+    seen = parse("api", raw(WELL, annotations={"incident-response.somabrain/replicas": noted}))
+    assert seen["workload"]["remembered"] == expected
+
+
+@pytest.mark.parametrize(("selector", "guards"), [({"app": "api"}, True), ({"app": "web"}, False), ({}, True), (None, False)])
+def test_a_budget_guards_the_pods_whose_labels_it_names(selector: dict[str, str] | None, guards: bool) -> None:
+    spec = {"selector": None if selector is None else {"matchLabels": selector}}
+    budget = {"metadata": {"name": "keep"}, "spec": spec, "status": {"disruptionsAllowed": 1}}
+    told = parse("api", {**raw(WELL), "budgets": [budget]})["workload"]["budgets"]
+    assert told == ([{"name": "keep", "may_go": 1}] if guards else [])
+
+
+def test_an_autoscaler_of_another_kind_or_name_is_not_this_workloads() -> None:
+    aims = [("Deployment", "api"), ("StatefulSet", "api"), ("Deployment", "web")]
+    autoscalers = [
+        {"metadata": {"name": f"{kind}-{name}"}, "spec": {"scaleTargetRef": {"kind": kind, "name": name}}} for kind, name in aims
+    ]
+    assert parse("api", {**raw(WELL), "autoscalers": autoscalers})["workload"]["autoscalers"] == ["Deployment-api"]
+    assert parse("api", {**raw(WELL), "autoscalers": None})["workload"]["autoscalers"] is None
+
+
+def test_untrusted_words_of_a_cluster_cannot_move_a_cursor() -> None:
+    full = {**FULL, "message": "\x1b[2J" + "x" * 500}
+    text = _check_service.sentence(parse("api", raw([], replicas=0, conditions=[full], **NONE_READY)))
+    assert "\x1b" not in text
+    assert len(text) < 320
+
+
+@pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "a b", "../x", "a\n", "*"])
+def test_a_name_that_may_mean_others_is_refused(name: str) -> None:
+    with pytest.raises(StepError, match="not the name of one"):
+        _service_kubernetes.check_name(name)
