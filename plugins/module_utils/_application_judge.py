@@ -79,7 +79,7 @@ def _not_replaced(seen: Seen) -> t.Optional[Found]:
 def _ended(seen: Seen) -> t.Optional[Found]:
     """It does not run, or ends again and again."""
     word = seen.service_word
-    looping = word == "backoff" or (word in ("running", "starting") and seen.is_young and not seen.answers and seen.is_looping)
+    looping = word == "backoff" or (seen.is_looping and _is_between(seen))
     if word not in ("stopped", "failed") and not looping:
         return None
     told = sentence(seen.service)
@@ -95,11 +95,21 @@ def _ended(seen: Seen) -> t.Optional[Found]:
     return Found("stopped" if seen.ended_cleanly else "crashed", SICK, told, ("start",))
 
 
+def _is_between(seen: Seen) -> bool:
+    """Tell whether it is between two of its manager's attempts; one that answers has to live on before that is over."""
+    if seen.service_word in ("running", "starting"):
+        return seen.is_young and not seen.answers
+    given_up = seen.service.get("start_limit_hit") or seen.service.get("autorestart") in ("false", "no")
+    return seen.service_word == "failed" and not given_up
+
+
 def _on_its_way(seen: Seen) -> t.Optional[Found]:
     if seen.service_word in ("starting", "stopping"):
         return Found(seen.service_word, UNKNOWN, sentence(seen.service), ("wait",))
     if seen.service_word != "running":
         return Found("unknown", UNKNOWN, sentence(seen.service))
+    if seen.is_young and seen.is_looping:
+        return Found("starting", UNKNOWN, "%s answers, and has to live on%s" % (seen.name, seen.restarts_text()), ("wait",))
     if seen.http and seen.is_young and not seen.answers and not seen.is_suspended and seen.http_word not in NOT_UNDERSTOOD:
         return Found("starting", UNKNOWN, "%s runs for %.0f s and is not healthy yet" % (seen.name, seen.age or 0), ("wait",))
     return None

@@ -29,6 +29,8 @@ def load_application(options: Options, deadline: float) -> Raw:
     Raises StepError for a bad name or a wrong check of what it stands on.
     """
     clock, answer = Clock(deadline), min(float(options["answer_timeout"]), deadline)
+    # What is young is young when the look begins, however long it takes.
+    begun = time.time()
     named = dict(options, name=options["service"])
     raw = _together(
         {
@@ -40,7 +42,7 @@ def load_application(options: Options, deadline: float) -> Raw:
         clock,
     )
     pid = int(raw["service"].get("pid") or 0)
-    raw.update(now=time.time(), round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
+    raw.update(now=begun, round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
     raw["process"] = process.facts_of(pid, options["url"]) if pid else {}
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:

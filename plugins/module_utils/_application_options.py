@@ -41,7 +41,7 @@ OPTIONS: dict[str, t.Any] = {
     "memory_limit": {"type": "int", "default": 0},
     "memory_horizon": {"type": "float", "default": 1800.0},
     "min_growth_bytes": {"type": "int", "default": 16777216},
-    "log_lines": {"type": "int", "default": 60},
+    "log_lines": {"type": "int", "default": 20},
     "bad_config": {"type": "list", "elements": "str", "default": list(BAD_CONFIG)},
     # What was known when it was last well (restarts, oom_kills, samples, at), and the process before a restart.
     "known": {"type": "dict", "default": {}},

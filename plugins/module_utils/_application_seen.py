@@ -24,6 +24,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 
 FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager")
 MIB = 1024 * 1024
+# Signals by which a process is asked to end.
+ASKED = (None, "", "SIGTERM", "SIGINT")
 
 
 class Found(t.NamedTuple):
@@ -121,7 +123,7 @@ class Seen:
 
     @property
     def ended_cleanly(self) -> bool:
-        return self.service_word == "stopped" and not self.service.get("signal") and self.service.get("exit_code") in (None, 0)
+        return self.service_word == "stopped" and self.service.get("signal") in ASKED and self.service.get("exit_code") in (None, 0)
 
     @property
     def restarts_by_itself(self) -> int:
@@ -137,7 +139,8 @@ class Seen:
 
     @property
     def is_looping(self) -> bool:
-        return self.restarts_by_itself >= int(self.options["loop_restarts"])
+        """Whether it was restarted too often since an earlier look; without one, nobody can tell when its restarts were."""
+        return bool(self.known.get("at")) and self.restarts_by_itself >= int(self.options["loop_restarts"])
 
     def restarts_text(self) -> str:
         count = self.restarts_by_itself

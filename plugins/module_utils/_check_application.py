@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _application_options, _check_http, _check_round_trip
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _application_options, _check_round_trip
 from ansible_collections.somabrain.incident_response.plugins.module_utils._application_judge import judge_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._application_load import load_application
-from ansible_collections.somabrain.incident_response.plugins.module_utils._application_options import http_options
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock
 
@@ -22,10 +21,10 @@ OPTIONS = _application_options.OPTIONS
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Look at all of it within *deadline* seconds. Only what answers like SomaBrain gets a memory to keep."""
+    """Look at all of it within *deadline* seconds. Only what is well by all else gets a memory to keep."""
     clock = Clock(deadline)
     raw = load_application(options, deadline)
-    if options["round_trip"] and raw["http"] and _check_http.judge(raw["http"], http_options(options)).state in ("up", "slow"):
+    if options["round_trip"] and raw["http"] and judge_application(raw, options).state == "up":
         ready = {name: rule.get("default") for name, rule in _check_round_trip.OPTIONS.items()}
         asked = dict(ready, url=_base_of(options["url"]), token_file=options["token_file"], **options["round_trip"])
         raw["round_trip"] = {"raw": _check_round_trip.load(asked, max(0.5, clock.left)), "options": asked}

@@ -114,6 +114,15 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "exit loop between two attempts": (
         {"service": {"started_at": NOW - 2, "restarts": 6}, **REFUSED}, {"known": {"restarts": 1, "at": NOW - 60}},
         "exit_loop", "sick", ()),
+    "exit loop that was ended just now": (
+        {"service": {**ENDED, "autorestart": "true", "restarts": 6}, **REFUSED}, {"known": {"restarts": 1, "at": NOW - 60}},
+        "exit_loop", "sick", ()),
+    "answers between two ends": (
+        {"service": {"started_at": NOW - 2, "restarts": 6}}, {"known": {"restarts": 1, "at": NOW - 60}}, "starting", "unknown", ("wait",)),
+    "ended, and nobody knows when its restarts were": ({"service": {**ENDED, "restarts": 6}, **REFUSED}, {}, "crashed", "sick", ("start",)),
+    "stopped by a person after many restarts": (
+        {"service": {**ENDED, "state": "stopped", "exit_code": None, "signal": "SIGTERM", "restarts": 6}, **REFUSED}, {},
+        "stopped", "sick", ("start",)),
     "killed for want of memory": ({"service": {**ENDED, "oom_killed": True}, **REFUSED}, {}, "oom", "sick", ()),
     "killed, and the kernel has killed somebody": (
         {"service": {**ENDED, "exit_code": None, "signal": "SIGKILL"}, **REFUSED, "oom_kills": 4}, {"known": {"oom_kills": 3}},

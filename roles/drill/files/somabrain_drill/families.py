@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
-from . import postgres, redis
+from . import postgres, redis, service
 from .errors import DrillError
 from .scene import Scene
 from .steps import Words
@@ -58,4 +58,8 @@ POSTGRES = Family(
     postgres.target.of_lab,
 )  # fmt: skip
 BACKUP = dataclasses.replace(POSTGRES, playbook="restore_database")
-FAMILIES: t.Mapping[str, Family] = {"redis": REDIS, "control": REDIS, "postgres": POSTGRES, "backup": BACKUP}
+SERVICE = Family(
+    "service", "restart_service", service.target.Target, service.scene.Scene, service.steps.WORDS, service.writers.Ledger.away,
+    service.target.of_lab,
+)  # fmt: skip
+FAMILIES: t.Mapping[str, Family] = {"redis": REDIS, "control": REDIS, "postgres": POSTGRES, "backup": BACKUP, "service": SERVICE}

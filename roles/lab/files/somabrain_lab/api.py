@@ -5,14 +5,14 @@
 
 ``<lab_dir>/api_faults.json`` is read at each request: one rule or a list of
 ``{"paths": [...], "delay_seconds": n, "hang": true, "status": n, "body": ..., "pid": n}``; every key is optional.
-With ``pid`` only that process has the fault, so that a restart cures it.
+With ``pid`` only that process has the fault, so that a restart cures it; with ``young`` only in so many seconds after its start; with
+``grow_mib`` each request leaves so much memory behind. What a process does at its start is in ``practice.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 import typing as t
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psycopg
 
-from . import config, httpd
+from . import config, httpd, practice
 from .service import Service
 from .v1 import V1
 from .v2 import V2
@@ -35,7 +35,7 @@ def faults_for(file: Path, path: str) -> dict[str, t.Any]:
     except (OSError, ValueError):
         return {}
     for rule in rules if isinstance(rules, list) else [rules]:
-        if isinstance(rule, dict) and path in rule.get("paths", [path]) and rule.get("pid", os.getpid()) == os.getpid():
+        if isinstance(rule, dict) and path in rule.get("paths", [path]) and practice.holds(rule):
             return rule
     return {}
 
@@ -45,6 +45,7 @@ def with_faults(application: httpd.Application, file: Path) -> httpd.Application
 
     def faulty(request: httpd.Request) -> httpd.Reply:
         rule = faults_for(file, request.path)
+        practice.leak(rule)
         time.sleep(HANG_SECONDS if rule.get("hang") else float(rule.get("delay_seconds") or 0))
         if "status" in rule or "body" in rule:
             return httpd.Reply(rule.get("body", {"detail": "practised fault"}), int(rule.get("status") or 200))

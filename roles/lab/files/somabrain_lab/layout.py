@@ -194,7 +194,7 @@ class Layout:
             # INT is the fast shutdown; TERM would wait for every client to leave.
             ("postgres", postgres, {"autorestart": "false", "startsecs": 0, "stopsignal": "INT", "user": self.user}),
             ("ltm", self._python("ltm"), {}),
-            ("api", self._python("api"), {}),
+            ("api", self._python("practice"), {}),
         ]
 
     def _python(self, service: str) -> list[str]:
