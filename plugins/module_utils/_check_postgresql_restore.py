@@ -13,6 +13,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_re
 
 OPTIONS: dict[str, t.Any] = dict(
     RESTORE_OPTIONS,
+    mode={"type": "str", "default": ""},
+    tables={"type": "list", "elements": "str", "default": []},
     last={"type": "dict", "default": {}},
     again={"type": "bool", "default": False},
     done={"type": "dict", "default": {}},

@@ -140,7 +140,7 @@ def archiver_trouble(params: Params) -> str:
 def judge_wal(wal: Raw, target: float) -> None:
     """Raise Refused unless the archive leads to *target* (0: to its end) without a gap. Looked at again after the hand-over."""
     if wal["error"]:
-        raise Refused("wal_gap", str(wal["error"]))
+        raise Refused("backup_missing" if wal["whole"] is None else "wal_gap", str(wal["error"]))
     if not wal["whole"] and not (target and wal["last_at"] > target):
         raise Refused("wal_gap", "the archive lacks %s" % ", ".join(wal["missing"]))
 
@@ -214,8 +214,11 @@ def _insert_plan(tables: t.Sequence[Raw], target: str, binds: Raw, tolerance: fl
     text = "put the rows back that were there at %s and are not now (%s); all that live has stays as it is" % (target, named)
     changed = sum(int(one["changed"]) for one in tables)
     text += "; %s that were changed since stay changed" % counted(changed, "rows") if changed else ""
+    if sum(missing.values()):
+        # No byte tells why a row is gone.
+        text += "; those among them that were deleted on purpose since then come back too: leave their tables out"
     return {
-        "name": "insert_missing", "text": one_line(text, 400), "loss": {"count": 0, "unit": "rows", "exact": True},
+        "name": "insert_missing", "text": one_line(text, 600), "loss": {"count": 0, "unit": "rows", "exact": True},
         "binds": binds, "counts": missing, "tolerance": tolerance,
     }  # fmt: skip
 

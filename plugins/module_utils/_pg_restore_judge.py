@@ -28,6 +28,7 @@ CODES = {
     "before_first_backup": "backup_missing",
     "standby": "not_this_component",
     "wrong_identity": "wrong_identity",
+    "other_system": "wrong_identity",
     "wal_gap": "wal_gap",
     "no_room": "no_room",
     "swap_unreadable": "state_not_handled",
@@ -59,7 +60,21 @@ def _of_live(raw: Raw, options: Raw) -> tuple[str, str]:
         return "live_unclear", "the live database is neither up nor down for us: %s" % live["error"]
     if live.get("may_switch") is False:
         return "shut_out", "this log-in may not call pg_switch_wal(), which brings the last commits into the archive"
+    if live.get("may_promote") is False and options.get("mode") == "swap":
+        return "shut_out", "this log-in may not call pg_promote(), which makes what was restored ready to take the place of live"
+    lacks = _lacking(live.get("lacks") or {}, options)
+    if lacks:
+        text = "this log-in lacks rights to %s: %s%s"
+        return "shut_out", text % (counted(len(lacks), "tables"), one_line(", ".join(lacks[:5]), 200), ", ..." if lacks[5:] else "")
     return "", ""
+
+
+def _lacking(lacks: t.Mapping[str, str], options: Raw) -> list[str]:
+    """Return which right to which table is missing: rows are read of each that is compared, and put into those that are named."""
+    named = {name if "." in name else "public." + name for name in options.get("tables") or []}
+    inserts = bool(named) and options.get("mode") != "swap"
+    wanted = {name: right for name, right in lacks.items() if (not named or name in named) and (right != "INSERT" or inserts)}
+    return ["%s on %s" % (right, name) for name, right in sorted(wanted.items())]
 
 
 def _of_places(raw: Raw, options: Raw) -> tuple[str, str]:
@@ -95,14 +110,16 @@ def _of_identity(raw: Raw, options: Raw) -> tuple[str, str]:
         return "wrong_identity", "the live database has the system identifier %s, pinned is %s" % (there, pinned)
     wanted = pinned or there
     if not wanted:
-        return "wrong_identity", "no system identifier is known to compare the backup with: pin it"
+        return "other_system", "no system identifier is known to compare the backup with: pin it"
     if backup["system_identifier"] != wanted:
-        return "wrong_identity", "backup %s is of the system %s, live is %s" % (backup["label"], backup["system_identifier"], wanted)
+        return "other_system", "backup %s is of the system %s, live is %s" % (backup["label"], backup["system_identifier"], wanted)
     return "", ""
 
 
 def _of_wal(raw: Raw, options: Raw) -> tuple[str, str]:
     wal = raw["wal"]
+    if wal["error"] and wal["whole"] is None:
+        return "repository_unusable", "the archive cannot be listed: %s" % wal["error"]
     if wal["error"]:
         return "wal_gap", "the WAL of backup %s cannot be followed: %s" % (raw["backup"]["label"], wal["error"])
     if not wal["whole"] and not wal["last_at"] > raw["target"]:
@@ -200,7 +217,7 @@ def _identity(raw: Raw) -> dict[str, t.Any]:
 def facts_of(raw: Raw) -> dict[str, t.Any]:
     """Return what a plan and an outcome tell."""
     kept = ("label", "type", "start", "stop", "bytes", "system_identifier")
-    live = {key: value for key, value in raw["live"].items() if key not in ("answers", "least")}
+    live = {key: value for key, value in raw["live"].items() if key not in ("answers", "least", "lacks")}
     return {
         "live": live,
         "target": told_time(raw["target"]) if raw["target"] else "",

@@ -39,7 +39,14 @@ _LIVE = """SELECT pg_is_in_recovery() AS in_recovery, system_identifier::text AS
  (SELECT jsonb_object_agg(name, setting::int) FROM pg_settings WHERE name IN ('max_connections', 'max_worker_processes',
   'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')) AS least,
  (SELECT jsonb_agg(datname) FROM pg_database WHERE NOT datistemplate AND datallowconn) AS databases,
- has_function_privilege('pg_switch_wal()', 'execute') AS may_switch FROM pg_control_system()"""
+ has_function_privilege('pg_switch_wal()', 'execute') AS may_switch,
+ has_function_privilege('pg_promote(boolean, integer)', 'execute') AS may_promote,
+ (SELECT jsonb_object_agg(r.name, r.lacks) FROM (SELECT n.nspname || '.' || c.relname AS name,
+   CASE WHEN NOT has_schema_privilege(n.oid, 'usage') THEN 'USAGE' WHEN NOT has_table_privilege(c.oid, 'select') THEN 'SELECT'
+        WHEN NOT has_table_privilege(c.oid, 'insert') THEN 'INSERT' END AS lacks
+   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence IN ('p', 'u')
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%') AS r WHERE r.lacks IS NOT NULL) AS lacks
+ FROM pg_control_system()"""
 
 
 def parse_target(text: str) -> tuple[float, str]:

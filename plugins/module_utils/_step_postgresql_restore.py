@@ -143,6 +143,8 @@ def side_of(params: Params, folder: str, bin_dir: str, least: t.Any, end: float)
 
 def _why_not_swap(raw: t.Mapping[str, t.Any], folder: str) -> str:
     data = os.path.join(folder, engine.DATA)
+    if raw["live"].get("may_promote") is False:
+        return "this log-in may not call pg_promote()"
     try:
         live = load_tablespaces(raw["data_dir"]) if os.path.isdir(raw["data_dir"]) else {}
         judge_places(plan_moves(raw["data_dir"], data, tablespaces_of(live, load_tablespaces(data)), "x"))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 import typing as t
@@ -222,13 +223,76 @@ REFUSED: list[tuple[str, dict[str, t.Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("code", "given", "text"), REFUSED, ids=[f"{next(iter(one[1]))}={one[0]}" for one in REFUSED])
-def test_bad_input_is_refused_before_anything_is_made(story: Story, code: str, given: dict[str, t.Any], text: str) -> None:
+def refused_before_anything(story: Story, code: str, text: str, **given: t.Any) -> None:
     side = str(Path(story.side).with_name("untouched"))
     with pytest.raises(StepError, match=text) as error:
         restore(story, **{"side_dir": side, **given})
     assert code_of(error) == code
     assert not os.path.exists(side)
+
+
+@pytest.mark.parametrize(("code", "given", "text"), REFUSED, ids=[f"{next(iter(one[1]))}={one[0]}" for one in REFUSED])
+def test_bad_input_is_refused_before_anything_is_made(story: Story, code: str, given: dict[str, t.Any], text: str) -> None:
+    refused_before_anything(story, code, text, **given)
+
+
+def test_a_standby_is_refused_before_anything_is_made(story: Story) -> None:
+    cluster, data, socket = story.cluster, story.cluster.folder / "standby", story.cluster.folder / "s/standby"
+    cluster.run("mkdir", str(socket))
+    cluster.run("pg_basebackup", "-R", "-c", "fast", "-X", "stream", "-h", str(cluster.socket), "-U", "postgres", "-D", str(data))
+    with open(data / "postgresql.conf", "a", encoding="utf-8") as file:
+        file.write(f"unix_socket_directories='{socket}'\narchive_mode=off\n")
+    cluster.run("pg_ctl", "-w", "-D", str(data), "-l", str(cluster.folder / "log/standby.log"), "start")
+    try:
+        refused_before_anything(story, "not_this_component", "standby", host=str(socket), data_dir="")
+    finally:
+        cluster.run("pg_ctl", "-w", "-m", "immediate", "-D", str(data), "stop")
+    # Stopped, it is still one by its files.
+    refused_before_anything(story, "not_this_component", "standby", host=str(socket), data_dir=str(data))
+
+
+def test_a_repository_without_room_for_a_new_backup_is_refused_before_anything_is_made(story: Story) -> None:
+    cluster, small = story.cluster, story.cluster.folder / "small"
+    used = sum(path.stat().st_size for path in cluster.repo.rglob("*") if path.is_file())
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={used + (16 << 20)},mode=0755", "tmpfs", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        subprocess.run(["cp", "-a", f"{cluster.repo}/.", str(small)], check=True)
+        config = cluster.folder / "small.conf"
+        config.write_text(cluster.config.read_text().replace(f"repo1-path={cluster.repo}\n", f"repo1-path={small}\n"))
+        refused_before_anything(story, "no_room", "the repository has", pgbackrest_config=str(config))
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+RIGHTS = {
+    "pg_monitor": "data_directory", "EXECUTE ON FUNCTION pg_switch_wal()": "pg_switch_wal", "SELECT ON t": "SELECT on public.t",
+    "INSERT ON t": "INSERT on public.t",
+}  # fmt: skip
+
+
+@pytest.fixture
+def clerk_story() -> t.Iterator[Story]:
+    """In which a log-in has just the rights that putting rows of t back needs."""
+    yield from tell("CREATE ROLE clerk LOGIN", *[f"GRANT {right} TO clerk" for right in (*RIGHTS, "SELECT, UPDATE ON SEQUENCE t_id_seq")])
+
+
+def test_a_log_in_is_refused_for_each_right_that_it_lacks_and_puts_rows_back_with_all(clerk_story: Story) -> None:
+    cluster = clerk_story.cluster
+    for right, text in RIGHTS.items():
+        cluster.sql(f"REVOKE {right} FROM clerk")
+        refused_before_anything(clerk_story, "credentials_refused", text, user="clerk", tables=["t"])
+        cluster.sql(f"GRANT {right} TO clerk")
+    refused_before_anything(clerk_story, "credentials_refused", "SELECT on public.child", user="clerk")
+    refused_before_anything(clerk_story, "credentials_refused", "pg_promote", user="clerk", tables=["t"], mode="swap")
+    result = restore(clerk_story, user="clerk", tables=["t"])
+    [plan] = result["plans"]
+    assert (plan["name"], plan["counts"]) == ("insert_missing", {"public.t": 500})
+    done = cut_over(clerk_story, result["folder"], "insert_missing", user="clerk", tables=["t"], expected=plan["counts"])
+    assert done["inserted"] == 500
+    assert cluster.sql("SELECT count(*), min(id) FROM t") == "1011|1"
 
 
 @pytest.mark.parametrize("place", ["{data}", "{data}/side", "{data}/..", "{link}/side"])

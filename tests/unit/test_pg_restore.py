@@ -92,6 +92,11 @@ REFUSED: list[tuple[str, dict[str, t.Any], dict[str, t.Any]]] = [
     ("shut_out", world(live=dict(DOWN, sqlstate="28P01"), data_dir=""), {}),
     ("shut_out", dict(changed("wal", last_at=NOW - 150), live=dict(DOWN, sqlstate="42501")), {}),
     ("shut_out", changed("live", may_switch=False), {}),
+    ("shut_out", changed("live", may_promote=False), {"mode": "swap"}),
+    ("shut_out", changed("live", lacks={"public.t": "SELECT"}), {}),
+    ("shut_out", changed("live", lacks={"public.t": "USAGE"}), {"tables": ["t"]}),
+    ("shut_out", changed("live", lacks={"public.t": "INSERT"}), {"tables": ["public.t"]}),
+    ("shut_out", changed("live", lacks={"public.t": "SELECT"}), {"tables": ["public.t"], "mode": "swap"}),
     *[("live_unclear", world(live=dict(DOWN, sqlstate=state)), {}) for state in ("", "3D000", "57P03", "57014", "53300")],
     ("no_data_dir", world(data_dir="", places=["/side", ""]), {}),
     ("no_data_dir", world(places=["/data", "/data"]), {}),
@@ -104,10 +109,11 @@ REFUSED: list[tuple[str, dict[str, t.Any], dict[str, t.Any]]] = [
     ("no_backup", world(info={"error": "", "state": "no_backup", "backups": []}), {}),
     ("label_missing", world(chosen=["label_missing", "x"], backup=None), {}),
     ("before_first_backup", world(chosen=["before_first_backup", "x"], backup=None), {}),
-    ("wrong_identity", changed("backup", system_identifier="2"), {}),
+    ("other_system", changed("backup", system_identifier="2"), {}),
     ("wrong_identity", world(), {"system_identifier": "2"}),
-    ("wrong_identity", world(live=DOWN, control={}), {}),
-    ("wal_gap", changed("wal", error="does not descend"), {}),
+    ("other_system", world(live=DOWN, control={}), {}),
+    ("repository_unusable", changed("wal", error="did not end in time", whole=None), {}),
+    ("wal_gap", changed("wal", error="does not descend", whole=False), {}),
     ("wal_gap", changed("wal", whole=False, missing=["000000010000000000000003"], lost=1, last_at=NOW - 150), {}),
     ("wal_gap", changed("wal", whole=False, missing=["000000010000000000000002"], lost=9, last="", last_at=0.0), {}),
     ("wal_gap", dict(changed("wal", last_at=NOW - 150), live=DOWN, control={"Database system identifier": ID}), {}),
@@ -137,6 +143,18 @@ def test_each_thing_that_forbids_a_restore_is_refused_by_its_name(state: str, ra
 def test_what_leads_to_the_target_is_offered(raw: dict[str, t.Any]) -> None:
     assert obstacle(raw, OPTIONS) == ("", "")
     assert judge_restore(raw, OPTIONS).actions == ("restore_beside", "cut_over")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "more"),
+    [
+        ({"public.t": "INSERT"}, {}),
+        ({"public.t": "INSERT"}, {"tables": ["t"], "mode": "swap"}),
+        ({"public.u": "SELECT", "own.t": "USAGE"}, {"tables": ["t"]}),
+    ],
+)
+def test_a_right_that_is_not_needed_is_not_asked_for(lacks: dict[str, str], more: dict[str, t.Any]) -> None:
+    assert obstacle(changed("live", lacks=lacks, may_promote=more.get("mode") == "swap"), dict(OPTIONS, **more)) == ("", "")
 
 
 def test_the_same_restore_is_not_done_twice_unless_asked_for() -> None:
@@ -187,6 +205,8 @@ def test_each_plan_tells_what_it_loses() -> None:
     offered = plans([rows("public.t"), rows("public.u", extra=0, changed=0)])
     assert offered["insert_missing"]["loss"] == {"count": 0, "unit": "rows", "exact": True}
     assert offered["insert_missing"]["counts"] == {"public.t": 5, "public.u": 5}
+    assert "deleted on purpose since then come back too" in offered["insert_missing"]["text"]
+    assert "on purpose" not in plans([rows("public.t", missing=0)])["insert_missing"]["text"]
     assert offered["swap"]["loss"] == {"count": 3, "unit": "rows", "exact": True}
     assert "1.7 minutes" in offered["swap"]["text"]
     assert "3 of public.t" in offered["swap"]["text"]
