@@ -36,7 +36,7 @@ lint_types() {
   for folder in scripts/lib tests/unit tests/integration molecule roles/lab/files roles/drill/files benchmarks; do
     [ -n "$(find "$TREE/$folder" -name '*.py' -print -quit 2>/dev/null)" ] || continue
     # What two of them share is found where it lives.
-    path="$RUN_DIR/tree:$TREE/$folder:$TREE/roles/drill/files:$TREE/tests/integration"
+    path="$RUN_DIR/tree:$TREE/$folder:$TREE/roles/drill/files:$TREE/roles/lab/files:$TREE/tests/integration"
     run_case "mypy-${folder//\//-}" 600 env -C "$TREE/$folder" "MYPYPATH=$path" "${mypy[@]}" . || true
   done
 }
