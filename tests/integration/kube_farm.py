@@ -82,7 +82,7 @@ class Cluster:
 
     def begin(self) -> None:
         """Wait until the server is ready, then start the controllers and the kubelet's stand-in."""
-        until(lambda: (self.home / "apiserver.crt").exists(), 60)
+        until((self.home / "apiserver.crt").exists, 60)
         from kubernetes import config
 
         made: t.Any = config.new_client_from_config

@@ -63,8 +63,10 @@ def practising() -> t.Iterator[Practice]:
     ports = {f"lab_{name}_port": free_port() for name in ("redis", "postgres", "api", "ltm")}
     started = one.play("start-lab", **ports)
     assert started.returncode == 0, started.stdout + started.stderr
-    yield one
-    stopped = one.play("stop-lab", lab_remove_data=True)
+    try:
+        yield one
+    finally:
+        stopped = one.play("stop-lab", lab_remove_data=True)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     assert not one.lab.exists()
     shutil.rmtree(folder)

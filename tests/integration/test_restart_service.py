@@ -165,7 +165,7 @@ def test_any_service_that_does_not_end_is_ended_by_force_behind_a_gate_of_its_ow
     outcome = api.restart(
         name="stubborn", service_restart_url=f"http://127.0.0.1:{port}/", service_restart_profile="none", service_restart_round_trip="",
         service_restart_working_memory=False, service_restart_ignore_gates=[], service_restart_stop_timeout=2,
-            service_restart_start_seconds=0,
+        service_restart_start_seconds=0,
     )  # fmt: skip
     assert (outcome["outcome"], outcome["before"]["state"], api.process("stubborn") == before) == ("recovered", "hung", False), outcome
     assert [one["action"] for one in outcome["acts"]] == ["restart", "force"], outcome
