@@ -13,6 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health, Proof, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, StepError, guarded
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
 
 Params = t.Dict[str, t.Any]
 
@@ -54,7 +55,7 @@ class ActionModule(LookAction):
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """A look at a disk needs nothing of Redis, PostgreSQL or HTTP on the target."""
-        return {_kinds.__name__: _kinds.source_of(_kinds.kinds_of(params["checks"]))}
+        return {**super().sources(params), **part_of(_kinds, _kinds.kinds_of(params["checks"]))}
 
     def _place_of(self, check: t.Mapping[str, t.Any], params: Params) -> str:
         """A check's own look_from comes first, then the task's, then what the check looks at."""

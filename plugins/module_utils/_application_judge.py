@@ -37,7 +37,7 @@ def judge_application(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]
     """Return the Health of an application as it was seen; see the role service_restart for its states."""
     seen = Seen(raw, options)
     found = next(answer for answer in (rule(seen) for rule in RULES) if answer)
-    findings = [Finding(found.name, found.health, found.text)]
+    findings = [Finding("application", found.health, found.text)]
     # What its own answer says beside the rule that decided; in doubt it would turn the doubt into a sickness.
     if seen.http and found.by_http and found.health is SICK:
         findings += [one for one in seen.http.findings if one.state is not WELL]

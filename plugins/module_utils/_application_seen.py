@@ -37,10 +37,6 @@ class Found(t.NamedTuple):
     actions: tuple[str, ...] = ()
     by_http: bool = False
 
-    @property
-    def name(self) -> str:
-        return "application"
-
 
 class Seen:
     """A raw look with its options; every property is judged once."""

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 import signal
-import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _service
@@ -29,7 +27,7 @@ def parse(name: str, seen: Told, image: Told, noted: Told) -> ServiceState:
     pid, container = int(state["Pid"] or 0), str(seen["Id"])
     told = _service.blank(
         "compose", name, exists=True, state=word, pid=pid, container=container[:12], restarts=int(seen["RestartCount"]),
-        started_at=epoch_of(str(state["StartedAt"])) if pid else None, oom_killed=bool(state["OOMKilled"]),
+        started_at=_service.epoch_of(str(state["StartedAt"])) if pid else None, oom_killed=bool(state["OOMKilled"]),
         autorestart=policy["Name"] or "no", held=(policy["Name"] or "no") == "no", drop_ins=["hold"] if noted else [],
         start_limit_hit=word == "failed" and 0 < int(policy.get("MaximumRetryCount") or 0) <= int(seen["RestartCount"]),
         stop_timeout=float(config["StopTimeout"]) if config.get("StopTimeout") is not None else STOP_SECONDS,
@@ -74,14 +72,6 @@ def ending(state: Told) -> dict[str, t.Any]:
         return {"exit_code": None, "signal": signal.Signals(code - 128).name}
     except ValueError:
         return {"exit_code": None, "signal": "signal %d" % (code - 128)}
-
-
-def epoch_of(text: str) -> t.Optional[float]:
-    """Return the seconds since the epoch of a time such as 2026-10-16T14:00:00.123456789Z, None for what is none."""
-    found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z\Z", text)
-    if not found or text.startswith("0001"):
-        return None
-    return round(calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S")) + float(found[2] or 0), 2)
 
 
 def process_of(pid: int, container: str) -> dict[str, t.Any]:

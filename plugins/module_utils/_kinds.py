@@ -41,13 +41,6 @@ KINDS: dict[str, types.ModuleType] = {
 }
 
 
-def source_of(kinds: t.Iterable[str]) -> str:
-    """Return the source of this file with no other than *kinds*, for a step that is piped."""
-    names = [KINDS[kind].__name__.rpartition(".")[2] for kind in sorted(set(kinds))]
-    pairs = ", ".join(f"{name[7:]!r}: {name}" for name in names)
-    return f"from {__name__.rpartition('.')[0]} import {', '.join(names)}\nKINDS = {{{pairs}}}\n"
-
-
 def kinds_of(checks: t.Iterable[t.Mapping[str, t.Any]]) -> set[str]:
     """Return the kinds that *checks* need, those of what an application stands on included."""
     found: set[str] = set()

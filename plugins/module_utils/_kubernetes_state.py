@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _service
-from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_state import epoch_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ServiceState
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
@@ -87,7 +86,7 @@ def _trouble(name: str, status: Told, ready: Told) -> str:
         return "pod %s: %s" % (name, reasons[0])
     if status.get("phase") == "Failed":
         return "pod %s has failed (%s)" % (name, one_line(status.get("reason") or "no reason given", 60))
-    began, changed = epoch_of(str(status.get("startTime") or "")), epoch_of(str(ready.get("lastTransitionTime") or ""))
+    began, changed = _service.epoch_of(str(status.get("startTime") or "")), _service.epoch_of(str(ready.get("lastTransitionTime") or ""))
     if ready.get("status") == "False" and began and changed and changed - began > FIRST_WORD_SECONDS:
         return "pod %s is not ready any more" % name
     return ""

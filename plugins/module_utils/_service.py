@@ -8,7 +8,9 @@ A state is a plain dict with the keys of ``blank``. Nothing here knows a technol
 
 from __future__ import annotations
 
+import calendar
 import os
+import re
 import signal
 import time
 import typing as t
@@ -21,6 +23,8 @@ ServiceState = t.Dict[str, t.Any]
 
 LOG_BYTES = 256 * 1024
 POLL = 0.03
+# What a workload of a cluster may be, and what its API calls those.
+WORKLOADS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
 COMMAND_BYTES = 16 * 1024
 
 
@@ -83,6 +87,14 @@ def _boot_time() -> float:
             if line.startswith(b"btime "):
                 return float(line.split()[1])
     return 0.0
+
+
+def epoch_of(text: str) -> t.Optional[float]:
+    """Return the seconds since the epoch of a time such as 2026-10-16T14:00:00.123456789Z, None for what is none."""
+    found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z\Z", text)
+    if not found or text.startswith("0001"):
+        return None
+    return round(calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S")) + float(found[2] or 0), 2)
 
 
 def identity_of(state: ServiceState) -> dict[str, t.Any]:

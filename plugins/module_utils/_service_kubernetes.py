@@ -19,7 +19,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 
 MANAGER = "kubernetes"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
-KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
 LOGGED_PODS = 5
 
 
@@ -63,9 +62,10 @@ def _unreachable(options: Options, why: str) -> ServiceState:
 
 def _load(cluster: Cluster, namespace: str, kind: str, name: str) -> dict[str, t.Any]:
     apps = "/apis/apps/v1/namespaces/" + namespace
-    workload = cluster.read("%s/%s/%s" % (apps, KINDS[kind], name))
+    place = "%s/%s" % (apps, _service.WORKLOADS[kind])
+    workload = cluster.read("%s/%s" % (place, name))
     if not workload:
-        return {"workload": None, "others": [one["metadata"]["name"] for one in cluster.items("%s/%s" % (apps, KINDS[kind]), limit=100)]}
+        return {"workload": None, "others": [one["metadata"]["name"] for one in cluster.items(place, limit=100)]}
     return {
         "workload": dict(workload, kind=kind),
         "pods": _pods_of(cluster, namespace, workload, kind),
@@ -108,7 +108,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     namespace, context, kind = _place(options)
     try:
         cluster = Cluster(str(options.get("kubeconfig") or ""), context, deadline)
-        workload = cluster.read("/apis/apps/v1/namespaces/%s/%s/%s" % (namespace, KINDS[kind], options["name"]))
+        workload = cluster.read("/apis/apps/v1/namespaces/%s/%s/%s" % (namespace, _service.WORKLOADS[kind], options["name"]))
         pods = _pods_of(cluster, namespace, workload, kind) if workload else []
         worst = sorted(pods, key=lambda pod: bool(_kubernetes_state.facts_of(pod)["ready"]))[:LOGGED_PODS]
         return b"".join(_log_of(cluster, namespace, pod, max(1, lines // max(1, len(worst)))) for pod in worst)

@@ -1,22 +1,14 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The registry of service managers.
-
-A new one is one ``_service_<manager>.py``, one line here, and one folder in roles/service_manager.
-"""
+"""A service by its manager and name, whichever manager that is."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import (
-    _service_compose,
-    _service_kubernetes,
-    _service_supervisor,
-    _service_systemd,
-)
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Options, ServiceState
+from ansible_collections.somabrain.incident_response.plugins.module_utils._managers import MANAGERS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import WORKLOADS, Options, ServiceState
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
@@ -42,13 +34,6 @@ class Manager(t.Protocol):
     def logs_tail(self, options: Options, lines: int, deadline: float) -> bytes: ...
 
 
-MANAGERS: t.Mapping[str, t.Any] = {
-    "compose": _service_compose,
-    "kubernetes": _service_kubernetes,
-    "supervisor": _service_supervisor,
-    "systemd": _service_systemd,
-}
-
 # The options by which a service is named, common to looking, acting and the check kind `service`.
 SERVICE_SPEC: t.Mapping[str, t.Any] = {
     "manager": {"type": "str", "choices": sorted(MANAGERS), "required": True},
@@ -60,7 +45,7 @@ SERVICE_SPEC: t.Mapping[str, t.Any] = {
     "replica": {"type": "int"},
     "docker_socket": {"type": "str", "default": "unix:///var/run/docker.sock"},
     "namespace": {"type": "str"},
-    "workload_kind": {"type": "str", "choices": sorted(_service_kubernetes.KINDS), "default": "Deployment"},
+    "workload_kind": {"type": "str", "choices": sorted(WORKLOADS), "default": "Deployment"},
     "context": {"type": "str"},
     "kubeconfig": {"type": "path"},
     "holds_dir": {"type": "str", "default": "/var/lib/somabrain/incident_response/holds"},

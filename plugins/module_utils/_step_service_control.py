@@ -29,6 +29,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "start_timeout": {"type": "float"},
     "wait_for": {"type": "str", "choices": ["running", "spawned"], "default": "running"},
     "force": {"type": "bool", "default": False},
+    "only": {"type": "dict", "default": {}},
     "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
 }
 
@@ -95,7 +96,9 @@ def _judge_before(before: ServiceState, stage: str) -> None:
 
 
 def wanted(before: ServiceState, params: Params) -> bool:
-    """Tell whether the act would change anything."""
+    """Tell whether the act would change anything, and is meant for the process that is there."""
+    if before["pid"] and not _is_meant(before, params["only"]):
+        return False
     by_state = {
         "start": before["state"] != "running",
         "stop": before["state"] not in ("stopped", "failed"),
@@ -105,6 +108,11 @@ def wanted(before: ServiceState, params: Params) -> bool:
         "extend_start_timeout": before["start_timeout"] is not None and before["start_timeout"] < float(params["start_timeout"] or 0),
     }
     return bool(by_state.get(params["action"], True))
+
+
+def _is_meant(before: ServiceState, only: t.Mapping[str, t.Any]) -> bool:
+    identity = identity_of(before)
+    return all(identity.get(name) == value for name, value in only.items())
 
 
 def _start(act: _Act) -> None:

@@ -65,6 +65,12 @@ options:
     description: Whether a service that does not stop in time is killed. What it has not written is lost then.
     type: bool
     default: false
+  only:
+    description:
+      - The process that is meant, with keys of C(identity) such as V(pid) and V(start_time_ticks).
+      - Where another one runs by now, nothing is done to it. Empty for whichever runs.
+    type: dict
+    default: {}
   stage:
     description: Stage of the run that this act belongs to.
     type: str

@@ -94,6 +94,18 @@ def _imported(source: str) -> list[str]:
     return [f"{PACKAGE}.{name}" for name in names]
 
 
+def part_of(registry: types.ModuleType, names: t.Iterable[str]) -> dict[str, str]:
+    """Return the source, by its full name, of a *registry* that knows no other modules than those of *names*, for a step that is piped.
+
+    A registry is a file such as ``_kinds.py`` with one dict of modules, ``KINDS``.
+    """
+    variable = registry.__name__.rpartition("._")[2].upper()
+    chosen = {name: vars(registry)[variable][name].__name__.rpartition(".")[2] for name in sorted(set(names))}
+    imports = f"from {PACKAGE} import {', '.join(chosen.values())}\n" if chosen else ""
+    pairs = ", ".join(f"{name!r}: {module}" for name, module in chosen.items())
+    return {registry.__name__: f"{imports}{variable} = {{{pairs}}}\n"}
+
+
 def piped_script(step: str, params: t.Mapping[str, t.Any], check: bool, given: t.Optional[t.Mapping[str, str]] = None) -> str:
     """Return the source that runs *step* on a bare ``python3 -I -S`` and prints its result between two marks."""
     sources = sources_of(step, given)
@@ -202,8 +214,11 @@ class StepAction(ActionBase):  # type: ignore[misc]
         return self._shipped(params, task_vars)
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
-        """Return sources that are piped in the place of the collection's own, since *params* needs no more of them. Default: none."""
-        return {}
+        """Return sources that are piped in the place of the collection's own, since *params* needs no more. Default: its managers alone."""
+        # Imported late: most tasks pipe nothing, and each has a process of its own that would import all managers.
+        from ansible_collections.somabrain.incident_response.plugins.module_utils import _managers
+
+        return part_of(_managers, _managers.named_in(params))
 
     def _piped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Optional[Result]:
         script = piped_script(self.STEP.__name__, params, self._task.check_mode, self.sources(params))

@@ -95,7 +95,7 @@ class Project:
 
     def act(self, name: str, action: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
         given = {"action": action, "signal": None, "timeout": 20.0, "stop_timeout": None, "start_timeout": None, "wait_for": "running"}
-        return _step_service_control.run({**self.options(name), **given, "force": False, "stage": "act", **more}, check)
+        return _step_service_control.run({**self.options(name), **given, "force": False, "only": {}, "stage": "act", **more}, check)
 
 
 def docker(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -19,8 +19,7 @@ from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
 
-SENTINEL = shutil.which("redis-sentinel")
-pytestmark = pytest.mark.skipif(not (SERVER and SUPERVISORD and SENTINEL), reason="redis-server, redis-sentinel, supervisor")
+pytestmark = pytest.mark.skipif(not (SERVER and SUPERVISORD), reason="redis-server, supervisor")
 # After so long a Sentinel gives up; where a run has to come before that, it is told to be more patient.
 DOWN_AFTER_MS, PATIENT_MS = 1500, 60000
 
@@ -46,7 +45,7 @@ class Watched:
             f"port {port}\nbind 127.0.0.1\ndir {place}\nlogfile {place}/s.log\nsentinel monitor {name} 127.0.0.1 {self.master.port} 2\n"
             f"sentinel down-after-milliseconds {name} {DOWN_AFTER_MS}\nsentinel failover-timeout {name} 10000\n"
         )
-        return subprocess.Popen([str(SENTINEL), str(place / "s.conf")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen([str(SERVER), str(place / "s.conf"), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def told(self, port: int) -> dict[str, str]:
         with contextlib.suppress(RespError), Connection(address_of({"port": port}), 2) as sentinel:

@@ -80,7 +80,7 @@ def look(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
 
 def act(name: str, action: str, url: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
     given = {"action": action, "signal": None, "timeout": 5.0, "stop_timeout": None, "start_timeout": None, "wait_for": "running"}
-    return _step_service_control.run({**options(name, url), **given, "force": False, "stage": "act", **more}, check)
+    return _step_service_control.run({**options(name, url), **given, "force": False, "only": {}, "stage": "act", **more}, check)
 
 
 def test_a_running_program_is_well_and_names_its_process(url: str) -> None:
@@ -106,6 +106,20 @@ def test_a_restart_gives_a_new_process_and_is_quick(url: str) -> None:
     assert result["before"]["pid"] != result["after"]["pid"] > 0
     assert result["identity"] == {"pid": result["after"]["pid"], "start_time_ticks": result["after"]["start_time_ticks"]}
     assert result["seconds"] < 10.0
+
+
+@pytest.mark.parametrize("action", ["restart", "stop", "signal"])
+def test_what_is_meant_for_one_process_does_nothing_to_its_successor(url: str, action: str) -> None:
+    act("plain", "start", url)
+    meant = look("plain", url)["identity"]
+    assert act("plain", "restart", url, only=meant)["changed"] is True
+    successor = look("plain", url)["identity"]
+    assert successor != meant
+    result = act("plain", action, url, only=meant, signal="KILL", force=True)
+    assert (result["changed"], result["killed"], look("plain", url)["identity"]) == (False, False, successor)
+    act("plain", "stop", url)
+    # Where nothing runs in its place a restart starts it again.
+    assert act("plain", "restart", url, only=meant)["after"]["state"] == "running"
 
 
 def test_check_mode_changes_nothing_and_says_what_it_would_do(url: str) -> None:

@@ -92,7 +92,7 @@ def look(container: str, name: str, **more: t.Any) -> dict[str, t.Any]:
 
 def act(container: str, name: str, action: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
     given = {"action": action, "signal": None, "timeout": 20.0, "stop_timeout": None, "start_timeout": None, "wait_for": "running"}
-    return piped(container, "service_control", {**options(name), **given, "force": False, "stage": "act", **more}, check)
+    return piped(container, "service_control", {**options(name), **given, "force": False, "only": {}, "stage": "act", **more}, check)
 
 
 def seen_as(container: str, name: str, state: str, patience: float = 30.0) -> dict[str, t.Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_service, _compose_holds, _service
-from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_state import epoch_of, number_of, parse
+from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_state import number_of, parse
 from ansible_collections.somabrain.incident_response.plugins.module_utils._docker import demultiplexed
 
 RECORDED: dict[str, dict[str, t.Any]] = json.loads((Path(__file__).parent / "docker_containers.json").read_text())
@@ -92,7 +92,7 @@ def test_the_names_that_images_give_a_stop_signal(name: str, number: int) -> Non
     ],
 )
 def test_times_of_docker(text: str, seconds: float | None) -> None:
-    assert epoch_of(text) == seconds
+    assert _service.epoch_of(text) == seconds
 
 
 def test_the_pid_of_another_pid_namespace_is_not_taken_for_a_process_here() -> None:

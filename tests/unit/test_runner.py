@@ -8,11 +8,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import typing as t
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _kinds, _step_health_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _kinds, _managers, _step_health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _runner
 
 UTILS = Path(__file__).resolve().parents[2] / "plugins/module_utils"
@@ -49,8 +50,28 @@ def test_imports_are_read_in_every_form_at_the_top_and_not_below() -> None:
     assert [name.rpartition(".")[2] for name in found] == ["_a", "_b", "_c", "_d", "_e"]
 
 
+@pytest.mark.parametrize(
+    ("options", "managers"),
+    [
+        ({"manager": "systemd", "name": "x"}, {"_service_systemd"}),
+        ({"service": {"manager": "supervisor"}}, {"_service_supervisor"}),
+        (
+            {"checks": [{"dependencies": [{"service": {"manager": "compose"}}, {"manager": "systemd"}]}]},
+            {"_service_compose", "_service_systemd"},
+        ),
+        ({"service": {}, "manager": None}, set()),
+        ({"manager": "unheard-of"}, set()),
+    ],
+)
+def test_a_piped_step_has_only_the_managers_that_its_options_name(options: dict[str, t.Any], managers: set[str]) -> None:
+    given = _runner.part_of(_managers, _managers.named_in(options))
+    piped = {name.rpartition(".")[2] for name in _runner.sources_of(f"{_runner.PACKAGE}._step_service_control", given)}
+    assert {name for name in piped if name.startswith("_service_")} == managers
+    assert ("_docker" in piped) == ("_service_compose" in managers)
+
+
 def test_a_piped_look_has_only_the_kinds_that_it_is_asked_for_and_runs_with_them() -> None:
-    step, given = f"{_runner.PACKAGE}._step_health_info", {_kinds.__name__: _kinds.source_of(["memory", "disk", "memory"])}
+    step, given = f"{_runner.PACKAGE}._step_health_info", {**_runner.part_of(_kinds, ["memory", "disk", "memory"])}
     piped = {name.rpartition(".")[2] for name in _runner.sources_of(step, given)}
     assert {name for name in piped if name.startswith("_check_")} == {"_check_disk", "_check_memory"}
     assert not piped & {"_http", "_resp", "_somabrain"}
@@ -102,5 +123,5 @@ def test_a_module_comes_from_the_cache_and_a_changed_one_does_not(tmp_path: Path
 def test_every_kind_can_be_piped_by_its_name() -> None:
     for kind, module in _kinds.KINDS.items():
         namespace: dict[str, object] = {}
-        exec(_kinds.source_of([kind]), namespace)
+        exec(_runner.part_of(_kinds, [kind])[_kinds.__name__], namespace)
         assert namespace["KINDS"] == {kind: module}

@@ -14,7 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_service, _service, _service_supervisor, _services
+from ansible_collections.somabrain.incident_response.plugins.module_utils import (
+    _check_service,
+    _managers,
+    _service,
+    _service_supervisor,
+    _services,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _service_systemd as systemd
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step_service_control import wanted
@@ -173,7 +179,7 @@ def test_an_unknown_manager_is_named(manager: str | None) -> None:
     ],
 )
 def test_an_act_is_wanted_only_where_it_changes_something(action: str, before: dict[str, t.Any], expected: bool) -> None:
-    assert wanted(state(**before), {"action": action, "start_timeout": 600.0}) is expected
+    assert wanted(state(**before), {"action": action, "start_timeout": 600.0, "only": {}}) is expected
 
 
 def test_a_signal_goes_to_the_process_that_was_meant_and_to_no_other() -> None:
@@ -221,6 +227,6 @@ def test_the_start_command_of_a_unit_is_read_with_what_runs_before_it_and_withou
 
 def test_every_manager_has_a_folder_of_task_files_with_the_same_names() -> None:
     tasks = Path(__file__).resolve().parents[2] / "roles/service_manager/tasks"
-    names = {manager: sorted(path.name for path in (tasks / manager).glob("*.yml")) for manager in _services.MANAGERS}
+    names = {manager: sorted(path.name for path in (tasks / manager).glob("*.yml")) for manager in _managers.MANAGERS}
     assert len(names["systemd"]) == 11
-    assert {manager: found == names["systemd"] for manager, found in names.items()} == dict.fromkeys(_services.MANAGERS, True)
+    assert {manager: found == names["systemd"] for manager, found in names.items()} == dict.fromkeys(_managers.MANAGERS, True)

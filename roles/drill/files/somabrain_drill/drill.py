@@ -80,7 +80,6 @@ def lack(place: Place, fault: Fault) -> None:
         "no_sudo": (shutil.which("sudo") is None, "sudo is installed here, so it cannot be missing"),
         "pgbackrest": (shutil.which("pgbackrest") is not None, "no pgbackrest is installed here"),
         "systemd": (not place.lab_dir and Path("/run/systemd/system").exists(), "needs units of systemd, which the lab has none of"),
-        "sentinel": (shutil.which("redis-sentinel") is not None, "no redis-sentinel is installed here"),
     }
     for need in sorted(fault.needs | ({"pgbackrest"} if fault.backups else set())):
         if not here[need][0]:

@@ -19,7 +19,7 @@ OUTCOMES = frozenset(
 LOSS = frozenset({"none", "declared", "unknown", "untouched"})
 # Each has its line in families.py.
 FAMILIES = frozenset({"redis", "control", "postgres", "backup", "service"})
-NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "sentinel", "pgbackrest", "systemd"})
+NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "pgbackrest", "systemd"})
 APPROVALS = frozenset({"", "given", "altered"})
 Step = t.Dict[str, t.Any]
 

@@ -24,7 +24,7 @@ PATIENT_MS, IMPATIENT_MS = 600_000, 3000
 
 
 class Sentinel:
-    """One redis-sentinel; its port is filled in as that of any server of the scene."""
+    """One Sentinel, which is a redis-server told to be one; its port is filled in as that of any server of the scene."""
 
     def __init__(self, folder: Path, port: int, master: Target) -> None:
         folder.mkdir(mode=0o700)
@@ -35,7 +35,7 @@ class Sentinel:
             f"sentinel monitor {NAME} {master.address} {master.port} {QUORUM}\n"
             f"sentinel down-after-milliseconds {NAME} {PATIENT_MS}\nsentinel failover-timeout {NAME} 10000\n"
         )
-        command = [shutil.which("redis-sentinel") or "redis-sentinel", str(file)]
+        command = [shutil.which("redis-server") or "redis-server", str(file), "--sentinel"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 
     def ask(self, *words: t.Any) -> t.Any:
