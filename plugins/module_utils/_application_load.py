@@ -24,7 +24,7 @@ NOT_BELOW = ("round_trip", "application")
 
 
 def load_application(options: Options, deadline: float) -> Raw:
-    """Return {now, service, http, dependencies, long_term_memory, process, samples, log, oom_kills} within *deadline* seconds.
+    """Return now, service, http, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills in *deadline* seconds.
 
     Raises StepError for a bad name or a wrong check of what it stands on.
     """
@@ -44,6 +44,7 @@ def load_application(options: Options, deadline: float) -> Raw:
     pid = int(raw["service"].get("pid") or 0)
     raw.update(now=begun, round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
     raw["process"] = process.facts_of(pid, options["url"]) if pid else {}
+    raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or "")) if pid else None
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)

@@ -10,6 +10,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._look_options import is_loopback
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import process_facts
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # Control groups of version 1 say "unlimited" by a number near the largest one.
@@ -97,14 +98,8 @@ def oom_kills() -> t.Optional[int]:
 
 def listener_of(pid: int, url: str) -> str:
     """Return whose the port of a loopback *url* is: ``own``, ``other``, ``none`` (nobody listens), or "" where that cannot be told."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-    except ValueError:
-        return ""
-    if not port or not is_loopback(parts.hostname):
-        return ""
-    if not _same_network(pid):
+    port = port_of(url)
+    if not port or not _same_network(pid):
         return ""
     inodes = _listening(port)
     if not inodes:
@@ -113,6 +108,28 @@ def listener_of(pid: int, url: str) -> str:
     if any(one is None for one in held):
         return ""
     return "own" if any(inodes & (one or set()) for one in held) else "other"
+
+
+def listening_since(url: str) -> t.Optional[float]:
+    """Return when the process began that listens at a loopback *url* (epoch seconds), None where nobody is seen to.
+
+    Where several hold the socket, as workers do, the first of them counts.
+    """
+    port = port_of(url)
+    inodes = _listening(port) if port else set()
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if inodes else []
+    begun = [process_facts(pid).get("started_at") for pid in pids if inodes & (_sockets(pid) or set())]
+    return min((float(one) for one in begun if one), default=None)
+
+
+def port_of(url: str) -> int:
+    """Return the port of a loopback *url*, 0 for any other."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        return 0
+    return port if is_loopback(parts.hostname) else 0
 
 
 def _same_network(pid: int) -> bool:

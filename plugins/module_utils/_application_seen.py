@@ -24,6 +24,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 
 FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager")
 MIB = 1024 * 1024
+# Seconds that two processes which a manager starts together may begin apart.
+SAME_START = 10.0
 # Signals by which a process is asked to end.
 ASKED = (None, "", "SIGTERM", "SIGINT")
 
@@ -89,8 +91,10 @@ class Seen:
 
     @property
     def long_term_memory(self) -> str:
-        """well, sick or unknown; unknown too where nobody named it."""
-        return str(self.memory_service[0]["health"]) if self.memory_service else "unknown"
+        """well, sick or unknown, unknown too where nobody named it; ``renewed`` where it began after this process, which ran without it."""
+        word = str(self.memory_service[0]["health"]) if self.memory_service else "unknown"
+        since, started = self.raw["memory_since"], self.service.get("started_at")
+        return "renewed" if word == "well" and since and started and since > float(started) + SAME_START else word
 
     @property
     def listener(self) -> str:

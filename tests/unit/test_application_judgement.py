@@ -65,8 +65,8 @@ def look(service: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t
     }
     raw: dict[str, t.Any] = {
         "now": NOW, "service": _service.blank("systemd", "somabrain.service", **{**running, **(service or {})}), "http": answer(),
-        "dependencies": [], "long_term_memory": [], "process": {"program": "python3.11", "words": [], "listener": "own"}, "samples": [],
-        "log": [], "oom_kills": 0, "round_trip": None,
+        "dependencies": [], "long_term_memory": [], "memory_since": None, "samples": [],
+        "process": {"program": "python3.11", "words": [], "listener": "own"}, "log": [], "oom_kills": 0, "round_trip": None,
     }  # fmt: skip
     return {**raw, **given}
 
@@ -294,3 +294,22 @@ def test_what_writes_is_no_dependency(kind: str) -> None:
     given = options(url="", manager="supervisor", supervisor_url="unix:///nowhere", dependencies=[{"kind": kind, "url": URL}])
     result = _checks.look_once(dict(given, timeout=3.0))
     assert (result["health"], "only looks" in result["findings"][0]["text"]) == ("unknown", True)
+
+
+@pytest.mark.parametrize(
+    ("health", "since", "started", "told"),
+    [
+        ("well", NOW - 7200, NOW - 3600, "well"),
+        ("well", None, NOW - 3600, "well"),
+        ("well", NOW - 3595, NOW - 3600, "well"),
+        ("well", NOW - 60, NOW - 3600, "renewed"),
+        ("well", NOW - 60, None, "well"),
+        ("sick", NOW - 60, NOW - 3600, "sick"),
+        ("unknown", NOW - 60, NOW - 3600, "unknown"),
+    ],
+)
+def test_a_memory_service_that_began_after_the_application_was_away_while_that_ran(
+    health: str, since: float | None, started: float | None, told: str
+) -> None:
+    raw = look({"started_at": started}, long_term_memory=[{**LTM, "health": health}], memory_since=since)
+    assert judge_application(raw, options()).facts["long_term_memory"] == told

@@ -59,9 +59,16 @@ class Scene(scene.Scene):
         self.servers["decoy"] = Neighbours(self.target)
         self.stopped: list[str] = []
         self.mend()
+        self.be_younger_than_its_memory()
         # What an earlier drill made it say is no sign of this one's fault; its manager holds the log open.
         os.truncate(self.target.log_file, 0)
         until(self.target.answers, 20, f"the API does not answer on port {self.target.port}")
+
+    def be_younger_than_its_memory(self) -> None:
+        """Start the API anew where an earlier drill took its long-term memory away while it ran."""
+        if start_ticks(self.target.pid) < start_ticks(self.decoy.pid("ltm")):
+            self.target.stop()
+            self.target.start()
 
     def mend(self) -> None:
         """Take every fault away, as a person does who mends the cause; nothing is restarted that runs."""

@@ -45,6 +45,14 @@ def stop_neighbour(scene: Scene, name: t.Any) -> None:
     _services.manager_of(service).stop(service, 20)
 
 
+def start_neighbour(scene: Scene, name: t.Any) -> None:
+    """start_neighbour: NAME: a program that stop_neighbour stopped is started again, and answers."""
+    service = scene.decoy.service(str(name))
+    _services.manager_of(service).start(service, 20)
+    scene.stopped.remove(str(name))
+    until(lambda: bool(scene.decoy.pid(str(name))), 20, f"{name} is not started")
+
+
 def answers(scene: Scene, _given: t.Any) -> None:
     """answers: wait until the API answers."""
     until(scene.target.answers, 20, "the API does not answer")
@@ -68,5 +76,8 @@ def stop_it(scene: Scene, _given: t.Any) -> None:
 
 WORDS: steps.Words = {
     **steps.WORDS,
-    **{step.__name__: step for step in (answers, faults, freeze_neighbour, given_up, mend, restarts, stop_it, stop_neighbour)},
+    **{
+        step.__name__: step
+        for step in (answers, faults, freeze_neighbour, given_up, mend, restarts, start_neighbour, stop_it, stop_neighbour)
+    },
 }
