@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 import typing as t
@@ -125,3 +126,14 @@ def test_every_kind_can_be_piped_by_its_name() -> None:
         namespace: dict[str, object] = {}
         exec(_runner.part_of(_kinds, [kind])[_kinds.__name__], namespace)
         assert namespace["KINDS"] == {kind: module}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (UTILS.parent / "action").glob("[a-z]*.py")))
+def test_every_action_knows_what_to_pipe(name: str) -> None:
+    action = importlib.import_module(f"ansible_collections.somabrain.incident_response.plugins.action.{name}").ActionModule
+    params = {"manager": "systemd", "checks": [{"kind": "disk"}]}
+    given = object.__new__(action).sources(params) if hasattr(action, "sources") else {}
+    for module, source in given.items():
+        compile(source, module, "exec")
+    step = getattr(action, "STEP", None)
+    assert step is None or step.__name__ in _runner.sources_of(step.__name__, given)
