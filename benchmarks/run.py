@@ -19,10 +19,18 @@ from pathlib import Path
 import fleet_rows
 import postgres_rows
 import redis_rows
+import release_rows
+import service_rows
 from measure import Row, say, table
 from world import HERE, PLAYBOOK, ROOT, SSHD, Skipped, World, pyinfra, run
 
-GROUPS = {"redis": redis_rows.rows, "postgres": postgres_rows.rows, "fleet": fleet_rows.rows}
+GROUPS = {
+    "redis": redis_rows.rows,
+    "postgres": postgres_rows.rows,
+    "service": service_rows.rows,
+    "release": release_rows.rows,
+    "fleet": fleet_rows.rows,
+}
 
 
 def versions() -> str:

@@ -93,3 +93,11 @@ def service_story(host: t.Any) -> ServiceStory:
     told.keeps_the_neighbour()
     told.keeps_the_ledger_private()
     return told
+
+
+@pytest.fixture
+def traffic_story(host: t.Any) -> Story:
+    """The machine, after a check that holds for every story about traffic."""
+    told = Story(host)
+    told.keeps_the_ledger_private()
+    return told

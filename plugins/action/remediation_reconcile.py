@@ -25,5 +25,5 @@ class ActionModule(SpineAction):
             return result
         again = self.on_target(dict(params, dead_runs=dead), task_vars)
         again["abandoned"] = (result.get("abandoned") or []) + (again.get("abandoned") or [])
-        again["changed"] = bool(again["abandoned"] or params["settled"])
+        again["changed"] = bool(again["abandoned"] or params["settled"] or params["prolonged"])
         return again

@@ -36,7 +36,7 @@ BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", 
 def judge_application(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Return the Health of an application as it was seen; see the role service_restart for its states."""
     seen = Seen(raw, options)
-    found = next(answer for answer in (rule(seen) for rule in RULES) if answer)
+    found = _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer))
     findings = [Finding("application", found.health, found.text)]
     # What its own answer says beside the rule that decided; in doubt it would turn the doubt into a sickness.
     if seen.http and found.by_http and found.health is SICK:
@@ -44,6 +44,14 @@ def judge_application(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]
     if seen.leak["steady"] and found.word == "up":
         findings.append(Finding("warning", WELL, "its memory grows: %s" % seen.growth_text()))
     return Health(tuple(findings), found.word, seen.identity, found.actions, seen.facts())
+
+
+def _with_room(seen: Seen, found: Found) -> Found:
+    """Take the restart away where a cluster could not make the new pods."""
+    full = (seen.service.get("workload") or {}).get("full")
+    if not full or "restart" not in found.actions:
+        return found
+    return Found("no_room", SICK, "%s; a rollout makes new pods first, and quota %s leaves no room for one" % (found.text, ", ".join(full)))
 
 
 def _unreachable(seen: Seen) -> t.Optional[Found]:
@@ -68,6 +76,19 @@ def _below(seen: Seen) -> t.Optional[Found]:
     if unclear:
         return Found("dependency_unknown", UNKNOWN, "whether what it stands on is well cannot be told: %s" % seen_of.texts_of(unclear))
     return None
+
+
+def _in_cluster(seen: Seen) -> t.Optional[Found]:
+    """What only a workload of a cluster can be: unable to make a pod, scaled to nothing, or served by some of its pods."""
+    workload = seen.service.get("workload") or {}
+    if not workload or seen.service_word not in ("failed", "stopped", "unhealthy"):
+        return None
+    told = sentence(seen.service)
+    if workload["blocked"] and not seen.was_killed_for_memory:
+        return Found("rollout_stuck", SICK, "%s; a restart would make the same pods again" % told)
+    if seen.service_word == "stopped" and workload["remembered"] is None:
+        return Found("scaled_to_nothing", SICK, "%s; nobody noted how many pods it had" % told)
+    return Found("pods_not_ready", SICK, told, ("restart",)) if seen.service_word == "unhealthy" else None
 
 
 def _not_replaced(seen: Seen) -> t.Optional[Found]:
@@ -106,6 +127,12 @@ def _is_between(seen: Seen) -> bool:
 def _on_its_way(seen: Seen) -> t.Optional[Found]:
     if seen.service_word in ("starting", "stopping"):
         return Found(seen.service_word, UNKNOWN, sentence(seen.service), ("wait",))
+    if seen.service_word == "paused":
+        # It goes on as the same process: nothing is lost.
+        return Found("paused", SICK, sentence(seen.service), ("start", *RESTART))
+    if seen.service_word == "unhealthy":
+        # Its manager's eyes are the only ones that there are.
+        return Found("unhealthy", SICK, sentence(seen.service), RESTART)
     if seen.service_word != "running":
         return Found("unknown", UNKNOWN, sentence(seen.service))
     if seen.is_young and seen.is_looping:
@@ -162,5 +189,6 @@ def _well(seen: Seen) -> t.Optional[Found]:
 
 
 RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (
-    _stateful, _unreachable, _below, _not_replaced, _ended, _on_its_way, _suspended, _by_http, _by_round_trip, _leaking, _well,
+    _stateful, _unreachable, _below, _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _by_http, _by_round_trip, _leaking,
+    _well,
 )  # fmt: skip

@@ -58,8 +58,10 @@ class Seen:
     @property
     def service_word(self) -> str:
         word = str(self.service.get("state"))
-        # Whether it is well inside is judged here by its answers, not by its container's own check.
-        return "running" if word == "unhealthy" and self.raw["http"] else word
+        # Whether it is well inside is judged here by its answers, not by its container's own check, which may begin half a minute late.
+        if self.service.get("manager") != "compose" or not self.raw["http"]:
+            return word
+        return "running" if word == "unhealthy" or (word == "starting" and self.is_answered) else word
 
     @property
     def identity(self) -> dict[str, t.Any]:
@@ -76,9 +78,14 @@ class Seen:
         return self.http.state if self.http else ""
 
     @property
+    def is_answered(self) -> bool:
+        """Whether a health endpoint is named and well."""
+        return bool(self.http and self.http.health is State.WELL)
+
+    @property
     def answers(self) -> bool:
         """Whether its own health endpoint is well; true where none is named and the process runs."""
-        return self.http.health is State.WELL if self.http else self.service_word == "running"
+        return self.is_answered if self.http else self.service_word == "running"
 
     def http_text(self) -> str:
         findings = self.http.findings if self.http else ()
@@ -104,8 +111,14 @@ class Seen:
     def stateful(self) -> str:
         if self.name in self.options["stateful"]:
             return "named so by service_restart_stateful"
-        process, names = self.raw["process"], [self.name, str(self.service.get("name") or "")]
+        process, names = self.raw["process"], [self.name, str(self.service.get("name") or ""), self.image]
         return stateful_kind(names, process.get("program") or "", process.get("words") or [], str(self.service.get("start_command") or ""))
+
+    @property
+    def image(self) -> str:
+        """The name of its image without registry, folders, tag and digest; "" where it has none."""
+        whole = str((self.service.get("image") or {}).get("name") or "")
+        return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
     @property
     def is_suspended(self) -> bool:

@@ -20,6 +20,7 @@ OPTIONS: dict[str, t.Any] = {
     **_services.SERVICE_SPEC,
     "service": {"type": "str", "required": True},
     "restarts_before": {"type": "int"},
+    "wanted_replicas": {"type": "int"},
     "wanted": {"type": "str", "choices": ["running", "stopped"], "default": "running"},
 }
 
@@ -61,7 +62,7 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 
 
 def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
-    """Judge a service's state. ``restarts_before`` makes restarts since then a sickness, even while it runs."""
+    """Judge a service's state. ``restarts_before`` makes restarts since then a sickness, ``wanted_replicas`` another number of them."""
     word = str(raw["state"])
     findings = [Finding("service", _state_of(raw, options), sentence(raw), {"state": word, "pid": raw["pid"]})]
     before, now = options.get("restarts_before"), raw.get("restarts")
@@ -69,9 +70,20 @@ def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
         grown = int(now) - int(before)
         state = State.SICK if grown > 0 else State.WELL
         findings.append(Finding("restarts", state, "restarted %d times by its manager meanwhile" % max(0, grown), {"grown": max(0, grown)}))
+    findings += _counted(raw, options.get("wanted_replicas"))
     allowed = IN_CLUSTER if raw["manager"] == "kubernetes" else ACTIONS
     actions = ("reset_failed", "start") if word == "failed" and raw.get("start_limit_hit") else allowed.get(word, ())
     return Health(tuple(findings), word, identity_of(raw), actions, {key: raw.get(key) for key in FACTS})
+
+
+def _counted(raw: t.Mapping[str, t.Any], wanted: t.Optional[int]) -> list[Finding]:
+    """Return whether the service has as many pods or containers as are wanted; one that has none is another finding's."""
+    workload = raw.get("workload") or {}
+    if wanted is None or not workload:
+        return []
+    there = int(workload["desired"])
+    text = "%s has %d, as many as are wanted" if there == wanted else "%s has %d, and " + "%d are wanted" % wanted
+    return [Finding("replicas", State.WELL if there == wanted else State.SICK, text % (raw["name"], there), {"replicas": there})]
 
 
 def _state_of(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> State:
@@ -93,8 +105,9 @@ def sentence(raw: t.Mapping[str, t.Any]) -> str:
         return not_one(raw)
     if raw["state"] == "running" and raw.get("process_state") == "T":
         return "%s is suspended (pid %s); SIGCONT lets it go on" % (name, raw["pid"])
-    if manager == "kubernetes":
-        return "%s is %s under kubernetes: %s" % (name, {"backoff": "in a restart loop"}.get(raw["state"], raw["state"]), raw["detail"])
+    if manager == "kubernetes" or raw.get("workload"):
+        word = {"backoff": "in a restart loop"}.get(raw["state"], raw["state"])
+        return "%s is %s under %s: %s" % (name, word, manager, raw["detail"])
     if raw["state"] == "paused":
         return "%s is paused under %s (pid %s); a start lets it go on" % (name, manager, raw["pid"])
     if raw["state"] == "unhealthy":

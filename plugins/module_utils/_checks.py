@@ -28,7 +28,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 Check = t.Dict[str, t.Any]
 
 # These look at the machine itself, so they only make sense on the target.
-HOST_KINDS = frozenset(("application", "clock", "cpu", "disk", "memory", "service"))
+HOST_KINDS = frozenset(
+    ("application", "balancer", "clock", "configuration", "cpu", "disk", "memory", "release", "replicas", "service", "slots")
+)
 COMMON: dict[str, t.Any] = {
     "name": {"type": "str"},
     "kind": {"type": "str", "required": True},

@@ -163,10 +163,10 @@ def write_durably(path: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(half)
         raise
-    _sync_directory(directory)
+    sync_directory(directory)
 
 
-def _sync_directory(directory: str) -> None:
+def sync_directory(directory: str) -> None:
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -51,7 +51,9 @@ def _subject_health(before: t.Mapping[str, t.Any]) -> str:
 
 def _refusal(before: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     more = {key: given[key] for key in ("unblock", "next_command") if given.get(key)}
-    return reason(given.get("code", "state_not_handled"), "%s: %s" % (before["state"], given.get("text") or _sentence(before)), **more)
+    code, text = given.get("code", "state_not_handled"), given.get("text") or _sentence(before)
+    # Whoever shows a reason shows its code, too.
+    return reason(code, text if code == before["state"] else "%s: %s" % (before["state"], text), **more)
 
 
 def _sentence(before: t.Mapping[str, t.Any]) -> str:

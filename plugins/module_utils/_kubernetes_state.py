@@ -21,6 +21,11 @@ BROKEN = (
 )  # fmt: skip
 # The first "not ready" of a pod is written when it begins; one that is written so much later took a "ready" back.
 FIRST_WORD_SECONDS = 10.0
+NOT_ANY_MORE = "is not ready any more"
+# What a quota may limit that every new pod takes some of.
+PER_POD = ("pods", "count/pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
+UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+UNITS.update({"%si" % name: 2.0 ** (10 * power) for power, name in enumerate("KMGTPE", 1)})
 
 
 def parse(name: str, raw: Told) -> ServiceState:
@@ -34,7 +39,7 @@ def parse(name: str, raw: Told) -> ServiceState:
         "kubernetes", name, exists=True, state=word, restarts=sum(pod["restarts"] for pod in pods), autorestart="Always",
         oom_killed=any(end.get("reason") == "OOMKilled" for end in ends), exit_code=ends[-1].get("exitCode") if ends else None,
         detail=one_line("; ".join([_counted(counts), *dict.fromkeys(stuck)]), 240), image=_images(workload, pods),
-        result=stuck[0] if stuck else "", workload=_workload(workload, counts, pods, raw),
+        result=stuck[0] if stuck else "", workload=dict(_workload(workload, counts, pods, raw), **_rollout(workload, counts, stuck, raw)),
     )  # fmt: skip
 
 
@@ -88,7 +93,7 @@ def _trouble(name: str, status: Told, ready: Told) -> str:
         return "pod %s has failed (%s)" % (name, one_line(status.get("reason") or "no reason given", 60))
     began, changed = _service.epoch_of(str(status.get("startTime") or "")), _service.epoch_of(str(ready.get("lastTransitionTime") or ""))
     if ready.get("status") == "False" and began and changed and changed - began > FIRST_WORD_SECONDS:
-        return "pod %s is not ready any more" % name
+        return "pod %s %s" % (name, NOT_ANY_MORE)
     return ""
 
 
@@ -103,7 +108,7 @@ def state_word(counts: Told, pods: t.Sequence[Told], stuck: t.Sequence[str]) -> 
         return "running"
     if not stuck:
         return "starting"
-    if counts["ready"] or any(reason.endswith("not ready any more") for reason in stuck):
+    if counts["ready"] or any(reason.endswith(NOT_ANY_MORE) for reason in stuck):
         return "unhealthy"
     return "backoff" if any(reason.endswith("CrashLoopBackOff") for reason in stuck) else "failed"
 
@@ -134,7 +139,48 @@ def _workload(workload: Told, counts: Told, pods: t.Sequence[Told], raw: Told) -
         "pods": [{key: pod[key] for key in ("name", "uid", "ready", "leaves", "restarts")} for pod in pods],
         "autoscalers": _aiming_at(workload, raw["autoscalers"]), "budgets": _guarding(workload, raw["budgets"]),
         "quotas": None if raw["quotas"] is None else [_room(one) for one in raw["quotas"]],
+        "takes": _takes(workload, raw["pods"]), "claims": raw.get("claims", []), "priority_class": _priority_class(workload, raw["pods"]),
     }  # fmt: skip
+
+
+def _newest(pods: t.Sequence[Told]) -> Told:
+    return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), default={})
+
+
+def _priority_class(workload: Told, pods: t.Sequence[Told]) -> t.Optional[str]:
+    """Return the PriorityClass of its pods, "" for none; None where no pod shows whether the cluster has one for those that name none."""
+    newest = _newest(pods)
+    named = workload["spec"]["template"]["spec"].get("priorityClassName")
+    return str(newest["spec"].get("priorityClassName") or "") if newest.get("spec") else named
+
+
+def _takes(workload: Told, pods: t.Sequence[Told]) -> dict[str, dict[str, float]]:
+    """Return {requests, limits} of one pod by resource: as its template says, or as the newest pod got them by default."""
+    specs = [one for one in (workload["spec"]["template"]["spec"], _newest(pods).get("spec")) if one]
+    return {side: _largest([_of_pod(spec, side) for spec in specs]) for side in ("requests", "limits")}
+
+
+def _of_pod(spec: Told, side: str) -> dict[str, float]:
+    """Return what a pod takes: all its containers together, or one that runs alone before them, whichever is more."""
+    before = [one for one in spec.get("initContainers") or [] if one.get("restartPolicy") != "Always"]
+    beside = [one for one in spec.get("initContainers") or [] if one not in before] + list(spec["containers"])
+    together: dict[str, float] = {}
+    for one in [_of_container(container, side) for container in beside]:
+        together.update({name: together.get(name, 0.0) + value for name, value in one.items()})
+    return _largest([together, *(_of_container(container, side) for container in before)])
+
+
+def _of_container(container: Told, side: str) -> dict[str, float]:
+    resources = container.get("resources") or {}
+    # A limit without a request is the request as well.
+    given = (
+        {**(resources.get("limits") or {}), **(resources.get("requests") or {})} if side == "requests" else resources.get("limits") or {}
+    )
+    return {str(name): number_of(value) for name, value in given.items()}
+
+
+def _largest(parts: t.Sequence[t.Mapping[str, float]]) -> dict[str, float]:
+    return {name: max(part.get(name, 0.0) for part in parts) for name in sorted({name for part in parts for name in part})}
 
 
 def _aiming_at(workload: Told, autoscalers: t.Optional[t.Sequence[Told]]) -> t.Optional[list[str]]:
@@ -163,7 +209,55 @@ def _may_select(selector: t.Optional[Told], labels: Told) -> bool:
     return selector is not None and (selector.get("matchLabels") or {}).items() <= labels.items()
 
 
+def _rollout(workload: Told, counts: Told, stuck: t.Sequence[str], raw: Told) -> dict[str, t.Any]:
+    """Return {blocked, full}: why no new pod comes up, and the quotas that leave no room for one where a rollout makes new pods first."""
+    rule = workload["spec"].get("strategy") or {}
+    may_go = (rule.get("rollingUpdate") or {}).get("maxUnavailable", 0) if rule.get("type") == "RollingUpdate" else "100%"
+    new_first = workload["kind"] == "Deployment" and _share_of(may_go, counts["desired"]) == 0
+    full = [text for quota in raw["quotas"] or [] for text in _used_up(quota)]
+    return {"blocked": [one for one in stuck if not one.endswith(NOT_ANY_MORE)], "full": full if new_first else []}
+
+
+def _share_of(given: t.Any, desired: int) -> int:
+    """Return how many pods a number or a percentage (rounded down) means."""
+    text = str(given)
+    return desired * int(text[:-1]) // 100 if text.endswith("%") else int(text)
+
+
+def _used_up(quota: Told) -> list[str]:
+    room = _room(quota)
+    used = {name: room["used"].get(name, "0") for name in room["hard"] if name in PER_POD}
+    return [
+        "%s: %s of %s %s" % (one_line(room["name"], 60), one_line(used[name], 20), one_line(room["hard"][name], 20), name)
+        for name in used
+        if number_of(used[name]) >= number_of(room["hard"][name])
+    ]
+
+
+def number_of(quantity: t.Any) -> float:
+    """Return a quantity as the API server writes it (``2``, ``100m``, ``64Mi``) as a number; raises ValueError for what is none."""
+    text = str(quantity)
+    unit = next((one for one in (text[-2:], text[-1:]) if one in UNITS), "")
+    return float(text[: len(text) - len(unit)]) * UNITS.get(unit, 1.0)
+
+
 def _room(quota: Told) -> dict[str, t.Any]:
     """Return what a ResourceQuota allows and what of it is used, as the API server writes it."""
     status = quota.get("status") or {}
-    return {"name": quota["metadata"]["name"], "hard": status.get("hard") or {}, "used": status.get("used") or {}}
+    room = {"name": quota["metadata"]["name"], "hard": status.get("hard") or {}, "used": status.get("used") or {}}
+    scopes = _scopes_of(quota.get("spec") or {})
+    return dict(room, scopes=scopes) if scopes else room
+
+
+def _scopes_of(spec: Told) -> list[dict[str, t.Any]]:
+    """Return the scopes of a quota, {name, operator, values}: it counts the pods that fit all of them."""
+    plain = [{"name": str(name), "operator": "Exists", "values": []} for name in spec.get("scopes") or []]
+    expressions = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
+    return plain + [
+        {
+            "name": str(one.get("scopeName")),
+            "operator": str(one.get("operator")),
+            "values": [str(value) for value in one.get("values") or []],
+        }
+        for one in expressions
+    ]

@@ -158,6 +158,16 @@ class Ledger:
         """Return the plans of a run that were approved by a person or accepted by limits set beforehand, oldest first."""
         return [dict(row["body"], kind=row["kind"]) for row in self.journal_of(run_id) if row["kind"] in ("approved", "accepted")]
 
+    def losses(self, since: float) -> list[Row]:
+        """Return {host, component, run_id, at, text} of what runs that were closed after *since* declared as lost, newest first."""
+        runs = self.rows(
+            "select r.run_id, r.host, r.component, r.closed_at at, j.body from run r join journal j on j.run_id=r.run_id and j.kind='close'"
+            " where r.closed_at > ? and r.outcome in ('recovered', 'recovered_with_loss') order by r.closed_at desc limit 20",
+            since,
+        )
+        found = [(row, json.loads(row.pop("body")).get("loss") or {}) for row in runs]
+        return [dict(row, text=str(loss.get("text") or "")) for row, loss in found if loss and (loss.get("count") != 0 or loss.get("text"))]
+
     def unsettled(self, host: str, component: str) -> Row:
         """Return the last plan {run_id, plan, text, loss} that a dead run went ahead with and no later run has told of, {} for none."""
         rows = self.rows(
@@ -190,6 +200,13 @@ class Ledger:
         rows = self.rows("select * from obligation where ended_at is null order by id")
         return [dict(row, body=json.loads(row["body"])) for row in rows if host is None or row["host"] == host]
 
+    def abandoned_runs(self) -> set[str]:
+        """Return the ids of runs that died and left something that has not ended yet."""
+        rows = self.rows(
+            "select distinct r.run_id from run r join obligation o on o.run_id=r.run_id where o.ended_at is null and r.outcome='abandoned'"
+        )
+        return {str(row["run_id"]) for row in rows}
+
     def owe(self, run: t.Mapping[str, t.Any], kind: str, body: t.Mapping[str, t.Any], ends_at: t.Optional[float], now: float) -> None:
         """Write down (inside a transaction) something that has to be ended later."""
         self.db.execute(
@@ -197,12 +214,17 @@ class Ledger:
             (run["host"], run["component"], kind, json.dumps(body), run["run_id"], now, ends_at),
         )
 
-    def settle(self, host: str, component: str, kind: str, now: float) -> int:
-        """Mark (inside a transaction) the obligations of one kind as ended; return how many there were."""
-        done = self.db.execute(
-            "update obligation set ended_at=? where host=? and component=? and kind=? and ended_at is null", (now, host, component, kind)
-        )
-        return done.rowcount
+    def settle(self, host: str, component: str, kind: str, now: float) -> list[int]:
+        """Mark (inside a transaction) the obligations of one kind as ended; return their ids."""
+        found = self.rows("select id from obligation where host=? and component=? and kind=? and ended_at is null", host, component, kind)
+        self.db.executemany("update obligation set ended_at=? where id=?", [(now, row["id"]) for row in found])
+        return [int(row["id"]) for row in found]
+
+    def revive(self, run_id: str) -> list[int]:
+        """Owe again (inside a transaction) what acts of a run marked as ended; return the ids."""
+        settled = [one for row in self.journal_of(run_id) if row["kind"] in ("begin", "part") for one in row["body"].get("settled", ())]
+        self.db.executemany("update obligation set ended_at=null where id=?", [(one,) for one in settled])
+        return settled
 
 
 def record_hash(record: t.Mapping[str, t.Any]) -> str:

@@ -11,7 +11,6 @@ a crash ends what was begun, in either direction. Nothing that was there is ever
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -20,10 +19,10 @@ import shutil
 import stat
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._below import FOLDER, below, facts_of, make_folder, write_new
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 PLAN = "plan.json"
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NAME = re.compile(r"[\w.@%+=:,-]{1,200}\Z")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -132,41 +131,10 @@ def owner_of(seen: Seen, plan: Plan) -> tuple[int, int, int]:
 # The directories ---------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def below(top: int, path: str, make: bool = False) -> t.Iterator[tuple[int, str]]:
-    """Yield (descriptor of the folder, name) of *path* below the open directory *top*; no part is ever a link. Raises OSError."""
-    *folders, name = path.split("/")
-    opened = [top]
-    try:
-        for folder in folders:
-            if make:
-                _make_folder(opened[-1], folder)
-            opened.append(os.open(folder, FOLDER, dir_fd=opened[-1]))
-        yield opened[-1], name
-    finally:
-        for descriptor in opened[1:]:
-            os.close(descriptor)
-
-
-def _make_folder(parent: int, name: str) -> None:
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=parent)
-        os.fsync(parent)
-
-
-def facts_of(top: int, path: str) -> t.Optional[os.stat_result]:
-    """Return what lies at *path*, None where nothing does."""
-    try:
-        with below(top, path) as (folder, name):
-            return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
 def open_before(data: int, name: str, make: bool) -> t.Optional[int]:
     """Return the open directory *name* of ours inside *data*, None where there is none. Raises Unfit for a stranger's, OSError."""
     if make:
-        _make_folder(data, name)
+        make_folder(data, name)
     try:
         before = os.open(name, FOLDER, dir_fd=data)
     except FileNotFoundError:
@@ -194,26 +162,6 @@ def save_plan(before: int, plan: Plan) -> None:
     write_new(before, PLAN + ".part", json.dumps(plan, indent=1, sort_keys=True).encode())
     os.rename(PLAN + ".part", PLAN, src_dir_fd=before, dst_dir_fd=before)
     os.fsync(before)
-
-
-def write_new(top: int, path: str, content: bytes, owner: t.Optional[tuple[int, int, int]] = None) -> None:
-    """Write a small file and its directory to the disk. Raises OSError."""
-    with below(top, path, make=True) as (folder, name):
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if owner:
-                give(descriptor, owner)
-            os.fsync(descriptor)
-        os.fsync(folder)
-
-
-def give(descriptor: int, owner: tuple[int, int, int]) -> None:
-    """Set (user, group, mode) of an open file; only root may give it away. Raises OSError."""
-    with contextlib.suppress(PermissionError):
-        os.fchown(descriptor, owner[0], owner[1])
-    os.fchmod(descriptor, owner[2])
 
 
 def forget_staged(before: int) -> None:

@@ -101,7 +101,7 @@ def identity_of(state: ServiceState) -> dict[str, t.Any]:
     """Return what tells this process from the next one that gets its pid; {} where no process runs."""
     workload = state.get("workload")
     if workload:
-        ready = {pod["name"]: [pod["uid"], pod["restarts"]] for pod in workload["pods"] if pod["ready"]}
+        ready = {pod["name"]: [pod["uid"], pod["restarts"]] for pod in workload["pods"] if pod["ready"] and not pod["leaves"]}
         return {"workload": workload["uid"], "pods": ready}
     if not state["pid"]:
         return {}

@@ -16,6 +16,7 @@ import urllib.parse
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _compose_holds as holds
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _service
+from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_replicas import parse_all
 from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_state import number_of, parse, process_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._docker import ANSWER_BYTES, Docker, Unreachable, demultiplexed
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock, Options, ServiceState
@@ -54,12 +55,17 @@ def project_of(options: Options) -> str:
 
 
 def load_state(options: Options, deadline: float) -> ServiceState:
-    """Ask Docker for everything it knows; an engine that cannot be asked gives state unknown, as do several replicas."""
+    """Ask Docker for everything it knows; an engine that cannot be asked gives state unknown, as do several replicas.
+
+    With ``wanted_replicas`` it is about all of them together.
+    """
     check_name(options["name"])
     project_of(options)
     docker, clock = _docker(options), Clock(deadline)
     try:
-        seen = _found(docker, options, clock)
+        if options.get("wanted_replicas") is not None:
+            return parse_all(options["name"], project_of(options), find_all(docker, options, clock))
+        seen = find(docker, options, clock)
         image = docker.read("/images/%s/json" % seen["Image"], clock.left)
         return parse(options["name"], seen, image or {}, holds.read(options, seen["Id"]))
     except NotOne as error:
@@ -78,7 +84,18 @@ def _docker(options: Options) -> Docker:
     return Docker(str(options.get("docker_socket") or ""))
 
 
-def _found(docker: Docker, options: Options, clock: Clock) -> dict[str, t.Any]:
+def find_all(docker: Docker, options: Options, clock: Clock) -> list[dict[str, t.Any]]:
+    """Return what Docker tells of every container of the service; raises NotOne for none, or Unreachable."""
+    wanted = {"project": project_of(options), "service": options["name"], "oneoff": "False"}
+    listed = docker.containers(["%s%s=%s" % (LABEL, key, value) for key, value in wanted.items()], clock.left)
+    seen = [docker.read("/containers/%s/json" % one["Id"], clock.left) for one in listed]
+    there = [dict(one) for one in seen if one is not None]
+    if not there:
+        raise NotOne(_who_is_there(docker, options, clock), False)
+    return there
+
+
+def find(docker: Docker, options: Options, clock: Clock) -> dict[str, t.Any]:
     """Return what Docker tells of the one container that is meant; raises NotOne, or Unreachable."""
     wanted = {"project": project_of(options), "service": options["name"], "oneoff": "False"}
     if options.get("replica"):
@@ -113,7 +130,7 @@ def _who_is_there(docker: Docker, options: Options, clock: Clock) -> str:
 def _must_find(options: Options, clock: Clock) -> tuple[Docker, dict[str, t.Any]]:
     docker = _docker(options)
     try:
-        return docker, _found(docker, options, clock)
+        return docker, find(docker, options, clock)
     except NotOne as error:
         raise StepError("%s: %s" % (one_line(options["name"], 60), error)) from None
     except Unreachable as error:
@@ -231,7 +248,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     clock = Clock(deadline)
     docker = _docker(options)
     try:
-        seen = _found(docker, options, clock)
+        seen = find(docker, options, clock)
         raw = _log(docker, seen["Id"], max(1, lines), clock)
     except (NotOne, Unreachable):
         return b""

@@ -72,7 +72,36 @@ def _load(cluster: Cluster, namespace: str, kind: str, name: str) -> dict[str, t
         "autoscalers": _seen(cluster, "/apis/autoscaling/v2/namespaces/%s/horizontalpodautoscalers" % namespace),
         "budgets": _seen(cluster, "/apis/policy/v1/namespaces/%s/poddisruptionbudgets" % namespace),
         "quotas": _seen(cluster, "/api/v1/namespaces/%s/resourcequotas" % namespace),
+        "claims": _claims_of(cluster, namespace, workload),
     }
+
+
+def _claims_of(cluster: Cluster, namespace: str, workload: t.Mapping[str, t.Any]) -> t.Optional[list[dict[str, t.Any]]]:
+    """Return name and access modes of the volume claims that every pod shares, None where they may not be seen."""
+    volumes = workload["spec"]["template"]["spec"].get("volumes") or []
+    names = [str(one["persistentVolumeClaim"]["claimName"]) for one in volumes if one.get("persistentVolumeClaim")]
+    if not names:
+        return []
+    there = _seen(cluster, "/api/v1/namespaces/%s/persistentvolumeclaims" % namespace)
+    if there is None:
+        return None
+    return [
+        {"name": one["metadata"]["name"], "modes": one["spec"].get("accessModes") or []}
+        for one in there
+        if one["metadata"]["name"] in names
+    ]
+
+
+def read_workload(options: Options, deadline: float) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+    """Return (the workload, its pods) as the API server has them, ({}, []) for none; raises Forbidden, or Unreachable."""
+    namespace, context, kind = _place(options)
+    cluster = Cluster(str(options.get("kubeconfig") or ""), context, deadline)
+    return _with_pods(cluster, namespace, kind, options["name"])
+
+
+def _with_pods(cluster: Cluster, namespace: str, kind: str, name: str) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
+    workload = cluster.read("/apis/apps/v1/namespaces/%s/%s/%s" % (namespace, _service.WORKLOADS[kind], name))
+    return (workload, _pods_of(cluster, namespace, workload, kind)) if workload else ({}, [])
 
 
 def _seen(cluster: Cluster, path: str) -> t.Optional[list[dict[str, t.Any]]]:
@@ -108,8 +137,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     namespace, context, kind = _place(options)
     try:
         cluster = Cluster(str(options.get("kubeconfig") or ""), context, deadline)
-        workload = cluster.read("/apis/apps/v1/namespaces/%s/%s/%s" % (namespace, _service.WORKLOADS[kind], options["name"]))
-        pods = _pods_of(cluster, namespace, workload, kind) if workload else []
+        pods = _with_pods(cluster, namespace, kind, options["name"])[1]
         worst = sorted(pods, key=lambda pod: bool(_kubernetes_state.facts_of(pod)["ready"]))[:LOGGED_PODS]
         return b"".join(_log_of(cluster, namespace, pod, max(1, lines // max(1, len(worst)))) for pod in worst)
     except (Forbidden, Unreachable, KeyError, TypeError, ValueError, AttributeError):

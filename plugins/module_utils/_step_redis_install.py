@@ -14,6 +14,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _redis_install as engine
+from ansible_collections.somabrain.incident_response.plugins.module_utils._below import FOLDER, below, give, opened_folder, write_new
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_holders import load_holders
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
@@ -42,7 +43,7 @@ def run(params: Params, check: bool) -> Result:
     """
     name = "before-" + _judge_params(params)
     try:
-        with _open_folder(params["data_dir"]) as data:
+        with opened_folder(params["data_dir"]) as data:
             act = _installed if params["state"] == "installed" else _put_back
             return dict(act(data, name, params, check), before_dir=os.path.join(params["data_dir"], name), stage=params["stage"])
     except engine.Unfit as error:
@@ -61,15 +62,6 @@ def _judge_params(params: Params) -> str:
     if params["state"] == "installed" and not (params["rdb"] and re.match(r"[0-9a-f]{64}\Z", params["sha256"])):
         raise _refused("bad_input", "give the file in rdb, and the sha256 with which it was checked")
     return run_id
-
-
-@contextlib.contextmanager
-def _open_folder(path: str) -> t.Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _installed(data: int, name: str, params: Params, check: bool) -> Result:
@@ -169,8 +161,8 @@ def _stage(data: int, before: int, plan: engine.Plan, params: Params) -> None:
         _stage_data(reader, before, "new/" + plan["data"], size, owner, params["sha256"], end)
     if plan["layout"] == "multi_part":
         manifest = engine.manifest_of(*(plan[key].rpartition("/")[2] for key in ("data", "incr")))
-        engine.write_new(before, "new/" + plan["incr"], b"", owner)
-        engine.write_new(before, "new/" + plan["manifest"], manifest.encode(), owner)
+        write_new(before, "new/" + plan["incr"], b"", owner)
+        write_new(before, "new/" + plan["manifest"], manifest.encode(), owner)
         if plan["main"] == plan["folder"]:
             _dress_folder(data, before, plan["folder"], owner)
 
@@ -191,12 +183,12 @@ def _open_rdb(path: str) -> t.Iterator[int]:
 
 
 def _stage_data(reader: int, before: int, path: str, size: int, owner: t.Any, sha256: str, end: float) -> None:
-    with engine.below(before, path, make=True) as (folder, name):
+    with below(before, path, make=True) as (folder, name):
         writer = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
         try:
             if _hashed(reader, end, writer) != sha256:
                 raise _refused("data_damaged", "the chosen file is not the one that was checked: its sha256 differs")
-            engine.give(writer, owner)
+            give(writer, owner)
             os.fsync(writer)
             # From the disk, as far as the kernel lets go of what it has just written.
             os.posix_fadvise(writer, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -222,9 +214,9 @@ def _hashed(reader: int, end: float, writer: t.Optional[int] = None) -> str:
 
 
 def _dress_folder(data: int, before: int, folder: str, owner: t.Any) -> None:
-    inner = os.open("new/" + folder, engine.FOLDER, dir_fd=before)
+    inner = os.open("new/" + folder, FOLDER, dir_fd=before)
     try:
-        engine.give(inner, (owner[0], owner[1], os.fstat(data).st_mode & 0o777))
+        give(inner, (owner[0], owner[1], os.fstat(data).st_mode & 0o777))
         os.fsync(inner)
     finally:
         os.close(inner)

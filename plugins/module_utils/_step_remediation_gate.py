@@ -26,10 +26,13 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
         "options": {
             "kind": {"type": "str", "required": True},
             "body": {"type": "dict", "default": {}},
+            "parts": {"type": "dict", "default": {}},
             "seconds": {"type": "float"},
+            "told": {"type": "str", "default": ""},
         },
     },
-    settles={"type": "str", "default": ""},
+    settles={"type": "list", "elements": "str", "default": []},
+    revives={"type": "bool", "default": False},
 )
 
 
@@ -47,7 +50,15 @@ def run(params: Params, check: bool) -> Result:
     gate = {"action": params["action"], "purpose": params["purpose"], "begun_at": now, "deadline": params["deadline"]}
     # Intent is no change of the target, so the gate never counts as changed.
     say = ["would %s" % params["action"].replace("_", " ")] if check and params["purpose"] != "done" else []
+    say += _its_end(params["owes"] or {}, now)
     return {"changed": False, "gate": gate, "stage": "undo" if params["purpose"] == "undo" else "act", "say": say}
+
+
+def _its_end(owes: t.Mapping[str, t.Any], now: float) -> list[str]:
+    """Return when it ends that begins now, where that is to be told."""
+    if not owes.get("told") or not owes.get("seconds"):
+        return []
+    return ["%s at %s, by reconcile.yml" % (owes["told"], time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(now + owes["seconds"])))]
 
 
 def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
@@ -76,15 +87,36 @@ def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]
     if not ledger.renew(opened, phase % params["action"], ends_at, until, now):
         what = "written down as done" if params["purpose"] == "done" else "begun"
         return [reason("fenced", "the lease of run %s was taken over; %s was not %s" % (opened["run_id"], params["action"], what))]
+    owed = _owed(ledger, params)
+    # What takes the place of something that has an end gets an end of its own.
+    settled = [ended for kind in params["settles"] for ended in ledger.settle(opened["host"], opened["component"], kind, now)]
     kind = {"act": "begin", "part": "part", "undo": "undo", "done": "settled"}[params["purpose"]]
-    ledger.append(opened["run_id"], kind, {"action": params["action"], "deadline": params["deadline"], "owes": params["owes"]}, now)
+    revived = ledger.revive(opened["run_id"]) if params["revives"] else []
+    told = {"action": params["action"], "deadline": params["deadline"], "owes": params["owes"], "settled": settled, "revived": revived}
+    ledger.append(opened["run_id"], kind, told, now)
     if params["purpose"] == "act" and params["action"] not in BESIDE:
         ledger.db.execute(
             "insert into attempt values(?,?,?,?,?)", (opened["host"], opened["component"], params["action"], opened["run_id"], now)
         )
-    if params["owes"]:
-        owed = params["owes"]
-        ledger.owe(opened, owed["kind"], owed.get("body") or {}, now + owed["seconds"] if owed.get("seconds") else None, now)
-    if params["settles"]:
-        ledger.settle(opened["host"], opened["component"], params["settles"], now)
+    for name, body in owed.items():
+        seconds = params["owes"].get("seconds")
+        ledger.owe(opened, name, body, now + seconds if seconds else None, now)
     return []
+
+
+def _owed(ledger: Ledger, params: Params) -> dict[str, dict[str, t.Any]]:
+    """Return {kind: body} of what the act owes: each part by itself, since each may end apart from the others."""
+    owes = params["owes"]
+    if not owes:
+        return {}
+    body = owes.get("body") or {}
+    if not owes.get("parts"):
+        return {owes["kind"]: body}
+    opened = params["run"]
+    before = {row["kind"]: row["body"] for row in ledger.owed(opened["host"]) if row["component"] == opened["component"]}
+    owed = {}
+    for part, was in owes["parts"].items():
+        kind = "%s/%s" % (owes["kind"], part)
+        # What has an end already is not as it was before that was begun.
+        owed[kind] = dict(body, part=part, was=before.get(kind, {}).get("was", was))
+    return owed

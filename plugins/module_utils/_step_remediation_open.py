@@ -30,6 +30,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "keeper_is_target": {"type": "bool", "default": True},
     "verify_seconds": {"type": "float", "default": 60.0},
 }
+# Seconds for which a loss that other runs of this keeper declared is told to the next ones.
+REMEMBERED = 86400.0
 
 
 def run(params: Params, check: bool) -> Result:
@@ -40,12 +42,22 @@ def run(params: Params, check: bool) -> Result:
         known = {
             "last_verified": ledger.last_verified(params["host"], params["component"]),
             "owed": [row for row in ledger.owed(params["host"]) if row["component"] == params["component"]],
+            "beside": _beside(ledger, params),
+            "lost": ledger.losses(now - REMEMBERED),
         }
     opened = {key: params[key] for key in ("run_id", "host", "component", "remedy", "owner")}
     opened.update(lease, opened_at=now, verify_seconds=params["verify_seconds"], lease_seconds=params["lease_seconds"], **known)
     if lease["ok"]:
         opened["evidence"] = _keep(params, check) if params["keeper_is_target"] else {}
     return {"changed": lease["ok"] and not check, "run": opened, "stage": "open", "say": _say(opened, check)}
+
+
+def _beside(ledger: Ledger, params: Params) -> list[dict[str, str]]:
+    """Return what else goes on on this host: {component, run_id, what} of each lease and of each thing that has to be ended yet."""
+    held = [dict(lease, what="lease") for lease in ledger.leases()]
+    owed = [dict(row, what=row["kind"]) for row in ledger.owed(params["host"])]
+    others = [row for row in held + owed if row["host"] == params["host"] and row["component"] != params["component"]]
+    return [{key: row[key] for key in ("component", "run_id", "what")} for row in others]
 
 
 def _take(ledger: Ledger, params: Params, check: bool, now: float) -> dict[str, t.Any]:

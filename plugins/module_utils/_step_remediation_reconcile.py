@@ -20,15 +20,20 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "run_id": {"type": "str", "default": ""},
     "dead_runs": {"type": "list", "elements": "str", "default": []},
     "settled": {"type": "list", "elements": "int", "default": []},
+    "prolonged": {"type": "list", "elements": "int", "default": []},
+    "prolong_seconds": {"type": "float", "default": 600.0},
     "killed": {"type": "str", "default": ""},
 }
+# Kinds ROLE/WHAT are ended by the tasks `reconcile` of these roles; what a dead run left of them is due at once.
+BY_ROLE = ("traffic_scaling",)
 
 
 def run(params: Params, check: bool) -> Result:
     """Return {changed, abandoned, held, due, owed, stage, say}.
 
     abandoned: leases taken from dead runs; held: leases that stand, with the reason; due: obligations whose end
-    has come on components that no run holds; owed: those that go on. With `settled`, marks these obligations (ids) as ended.
+    has come, or whose run died, on components that no run holds; owed: those that go on. With `settled`, marks these obligations (ids)
+    as ended; with `prolonged`, gives them another `prolong_seconds`.
     Raises StepError with data.reasons while a kill switch is on.
     """
     now = time.time()
@@ -40,14 +45,15 @@ def run(params: Params, check: bool) -> Result:
             with ledger.transaction():
                 result = _judge(ledger, params, now)
                 _write_down(ledger, params, result, now)
-    return dict(result, changed=bool(result["abandoned"] or params["settled"]), stage="act", say=_say(result, check))
+    changed = bool(result["abandoned"] or params["settled"] or params["prolonged"])
+    return dict(result, changed=changed, stage="act", say=_say(params, result, check))
 
 
 def _stop_at_kill_switch(params: Params, now: float) -> None:
     """Raise StepError where a kill switch is on. A freeze does not stop the end of what was begun, and what has ended is written down."""
     flags = {"kill": params["killed"] or load_flags(params["state_dir"])["kill"]}
     reasons = judge_freeze(flags, [], now=now, override="")
-    if reasons and not params["settled"]:
+    if reasons and not (params["settled"] or params["prolonged"]):
         raise StepError("%s: %s" % (reasons[0]["code"], reasons[0]["text"]), reasons=reasons, stage="guard")
 
 
@@ -61,9 +67,15 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
             (abandoned if verdict["take"] else held).append(dict(lease, proof=verdict["proof"], reason=verdict["reason"]))
     # Nothing is ended under the hands of a run that holds the component now.
     busy = {lease["component"] for lease in held}
-    owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"]]
-    due = [row for row in owed if row["ends_at"] is not None and row["ends_at"] <= now and row["component"] not in busy]
+    dead = {str(lease["run_id"]) for lease in abandoned} | ledger.abandoned_runs()
+    owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"] + params["prolonged"]]
+    due = [row for row in owed if _is_due(row, now, dead) and row["component"] not in busy]
     return {"abandoned": abandoned, "held": held, "due": due, "owed": [row for row in owed if row not in due]}
+
+
+def _is_due(row: t.Mapping[str, t.Any], now: float, dead: t.Container[str]) -> bool:
+    """Tell whether an obligation has to be ended now; what protects data never has to."""
+    return row["ends_at"] is not None and (row["ends_at"] <= now or (row["kind"].partition("/")[0] in BY_ROLE and row["run_id"] in dead))
 
 
 def _write_down(ledger: Ledger, params: Params, result: t.Mapping[str, t.Any], now: float) -> None:
@@ -72,13 +84,22 @@ def _write_down(ledger: Ledger, params: Params, result: t.Mapping[str, t.Any], n
     for settled in params["settled"]:
         ledger.db.execute("update obligation set ended_at=? where id=? and ended_at is null", (now, settled))
         ledger.append(params["run_id"] or "reconcile", "settled", {"obligation": settled}, now)
+    until = now + params["prolong_seconds"]
+    for prolonged in params["prolonged"]:
+        # From now on it is nobody's who is dead: the one who prolonged it answers for it.
+        ledger.db.execute("update obligation set ends_at=?, run_id='reconcile' where id=? and ended_at is null", (until, prolonged))
+        ledger.append(params["run_id"] or "reconcile", "prolonged", {"obligation": prolonged, "ends_at": until}, now)
 
 
-def _say(result: t.Mapping[str, t.Any], check: bool) -> list[str]:
+def _say(params: Params, result: t.Mapping[str, t.Any], check: bool) -> list[str]:
     verb = "would close" if check else "closed"
     lines = ["%s run %s of %s as abandoned: %s" % (verb, one["run_id"], one["owner"], one["proof"]) for one in result["abandoned"]]
     lines += ["left alone: %s" % one["reason"]["text"] for one in result["held"]]
     lines += ["its end has come: %s of %s" % (one["kind"], one["component"]) for one in result["due"]]
+    if params["prolonged"]:
+        lines.append("its end has come and it cannot be ended yet: it goes on for %.0f s" % params["prolong_seconds"])
+    if params["settled"]:
+        lines.append("it has ended")
     ends = {True: "until its end", False: "a protection of data: a person ends it"}
     lines += ["goes on: %s of %s (%s)" % (one["kind"], one["component"], ends[bool(one["ends_at"])]) for one in result["owed"]]
     return lines or ["nothing was left behind"]

@@ -18,6 +18,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     **_services.SERVICE_SPEC,
     "name": {"type": "str", "required": True},
     "restarts_before": {"type": "int"},
+    "wanted_replicas": {"type": "int"},
     "wanted": {"type": "str", "choices": ["running", "stopped"], "default": "running"},
     "log_lines": {"type": "int", "default": 0},
 }

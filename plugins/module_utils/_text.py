@@ -9,12 +9,9 @@ Pure functions, linear in the length that they keep; they never raise.
 from __future__ import annotations
 
 import re
-import unicodedata
 
 MARK = "[redacted]"
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# Control, format (bidi, zero width), surrogate, private and unassigned characters, line and paragraph separators.
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 _KEY = (
     r"(?:pass(?:word|wd|phrase)?|pwd|secret|(?:api|access|private|secret|auth)[_-]?key"
@@ -53,7 +50,8 @@ def one_line(text: object, limit: int = 160) -> str:
 def _visible(character: str) -> str:
     if character in _NAMED:
         return _NAMED[character]
-    if unicodedata.category(character) not in _HIDDEN:
+    # Control, format (bidi, zero width), surrogate, private and unassigned characters, separators, every space but the plain one.
+    if character.isprintable():
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -62,6 +62,25 @@ options:
         C(cpu): C(max_load_per_core), C(max_pressure_share), C(top) (how many processes to name), C(sample) (seconds).
         C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
       - >-
+        C(configuration): a folder of a git working copy against what was committed. Takes C(repository), C(path) (the folder inside it),
+        C(wanted) (all digits of the commit that it has to equal; without it what differs is told and stays well), C(clean) (uncommitted
+        changes are sick without it, too) and C(user) (its owner, whom git runs as). Nothing that the repository names is run.
+      - >-
+        C(migrations): which schema a PostgreSQL database has, by the tables of Alembic and Django, read-only. Takes C(host) (empty for the
+        socket), C(port), C(user), C(database), C(password_file), C(tls), C(os_user) and C(psql); C(tool) (auto, alembic, django),
+        C(schema) that their tables are in, and C(wanted) (C(facts.heads) of another look; another schema is sick).
+      - >-
+        C(release): which release of a service runs. C(service) and the options that name its manager; C(releases_dir) and C(current)
+        (systemd, supervisor), C(pin_file) (compose), C(container) (kubernetes), as M(somabrain.incident_response.release_pin) has them;
+        C(ids) (whether they are there), C(words) (what these names mean now) and C(wanted) (another release is sick).
+      - >-
+        C(replicas): whether a service has as many pods or containers as are wanted, and whether it may get them. Takes C(service) and the
+        options that name its manager, C(wanted_replicas), C(minimum) and C(maximum); C(facts.plan) has the number and the one before.
+      - >-
+        C(slots): as C(replicas), for a service of a Compose project whose containers each have a slot in a pool. Takes C(slots) (names of
+        servers, or patterns), C(network), C(port), C(spare), C(overflow) and the options in C(target) of
+        M(somabrain.incident_response.traffic_shift); C(facts.plan.slots) has what is to be set on servers.
+      - >-
         C(round_trip): see M(somabrain.incident_response.memory_round_trip).
       - >-
         C(application): a stateless service that answers HTTP, from all sides. Takes C(service) and the options that name its manager (see

@@ -62,13 +62,28 @@ options:
         description: What is needed to end it.
         type: dict
         default: {}
+      parts:
+        description:
+          - What it has parts of, and how each was before. Each is owed by itself, as C(kind/PART), and may end apart from the others.
+          - A part that has an end already goes back to how it was before that one.
+        type: dict
+        default: {}
       seconds:
         description: Seconds until its end; left out for a protection of data, which never expires.
         type: float
+      told:
+        description: What is said of its end, before the time of it, such as V(maintenance ends); empty for nothing.
+        type: str
+        default: ""
   settles:
-    description: The kind of obligation that this act ends.
-    type: str
-    default: ""
+    description: The kinds of obligation that this act ends.
+    type: list
+    elements: str
+    default: []
+  revives:
+    description: What earlier acts of this run ended by O(settles) is owed again, with the end that it had. For an act that puts back.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""

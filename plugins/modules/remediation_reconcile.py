@@ -43,6 +43,15 @@ options:
     type: list
     elements: int
     default: []
+  prolonged:
+    description: Ids of obligations that could not be ended yet and go on for O(prolong_seconds).
+    type: list
+    elements: int
+    default: []
+  prolong_seconds:
+    description: Seconds for which O(prolonged) go on.
+    type: float
+    default: 600.0
   killed:
     description: What the kill switch on the controller says; the action plugin sets it.
     type: str

@@ -34,6 +34,11 @@ options:
   restarts_before:
     description: Count of automatic restarts at an earlier look; if it has grown since, the service is sick.
     type: int
+  wanted_replicas:
+    description:
+      - How many pods or containers the service is to have; another number is sick.
+      - Under Compose it makes the look one at all containers of the service together.
+    type: int
   wanted:
     description: With V(stopped), a service that is stopped is well and one that runs is sick; for waiting until a stop is complete.
     type: str

@@ -72,29 +72,42 @@ finish_case() { # NAME STATUS BEGUN LOG LIMIT
   return 1
 }
 
-# run_pytest NAME SECONDS PYTHON ARGS...: counts every test; says each skip with its reason.
+# run_pytest NAME SECONDS PYTHON ARGS...: counts every test; says each skip with its reason. Where AGAIN is set and no more than that
+# many fail, they are run once more, one by one: what passes then is counted as passed, and named as unsteady in the table.
 run_pytest() {
-  local name=$1 limit=$2 python=$3 log xml begun status=0 seconds counts
+  local name=$1 limit=$2 python=$3 log xml begun status=0 seconds counts passed failed skipped note=""
   shift 3
   log="$RUN_DIR/log/$STAGE-$name.log" xml="$RUN_DIR/log/$STAGE-$name.xml"
   begun=$(now)
-  wait_for "$limit" "$python" -m pytest -q -rs --tb=short -p no:cacheprovider "--rootdir=$ROOT" "--junitxml=$xml" "$@" >"$log" 2>&1 || status=$?
-  seconds=$(since "$begun")
+  local pytest=("$python" -m pytest -q -rs --tb=short -o "cache_dir=$RUN_DIR/pytest-$STAGE-$name" "--rootdir=$ROOT")
+  wait_for "$limit" "${pytest[@]}" "--junitxml=$xml" "$@" >"$log" 2>&1 || status=$?
   # pytest's 5 means that it found no test: that is a skip with a reason, never a pass.
   if [ "$status" -eq 5 ]; then
     skip "$name" "no test found"
     return 0
   fi
   counts=$("$PYTHON" "$ROOT/scripts/lib/results.py" junit "$xml" "$status") || counts="0 1 0"
-  # shellcheck disable=SC2086 # three numbers
-  record "$name" $counts "$seconds" "$([ "$status" -eq 0 ] || echo "exit $status")"
+  read -r passed failed skipped <<<"$counts"
   if [ "$status" -eq 0 ]; then
     grep '^SKIPPED' "$log" | sed 's/^/   /' || true
     say "   $name: $(tail -n 1 "$log")"
-    return 0
+  else
+    cat "$log"
   fi
-  cat "$log"
-  return 1
+  if [ "$status" -eq 1 ] && [ "$failed" -le "${AGAIN:-0}" ]; then
+    say "   $name: $failed failed; they are run once more, one by one"
+    status=0
+    wait_for "$limit" "${pytest[@]}" --last-failed --last-failed-no-failures none -n 0 "$@" >"$log.again" 2>&1 || status=$?
+    cat "$log.again"
+    if [ "$status" -eq 0 ]; then
+      note="$failed failed at first and passed when run again alone: $("$PYTHON" "$ROOT/scripts/lib/results.py" failed "$xml")"
+      passed=$((passed + failed)) failed=0
+    fi
+  fi
+  seconds=$(since "$begun")
+  [ "$status" -eq 0 ] || note="exit $status"
+  record "$name" "$passed" "$failed" "$skipped" "$seconds" "$note"
+  return "$((status != 0))"
 }
 
 # apt_install PACKAGE...: only what is missing, only as root; services that come along are not started.

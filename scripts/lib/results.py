@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts test results: ``junit FILE STATUS`` prints "passed failed skipped", ``table FILE`` the stages and the last line."""
+"""Counts test results.
+
+``junit FILE STATUS`` prints "passed failed skipped", ``failed FILE`` names, ``table FILE`` the stages and the last line.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,13 @@ def count_junit(text: str, status: int) -> tuple[int, int, int]:
     return passed, max(failed, 1 if status else 0), skipped
 
 
+def failed_names(text: str) -> str:
+    """Return the names of the tests of a pytest report that failed or could not be set up."""
+    cases = ElementTree.fromstring(text).iter("testcase")  # noqa: S314 - written by our own pytest
+    bad = (case for case in cases if case.find("failure") is not None or case.find("error") is not None)
+    return ", ".join(dict.fromkeys(str(case.get("name")) for case in bad))
+
+
 def stage_line(stage: str, rows: t.Sequence[Row]) -> str:
     """Return the line of one stage: its word, its counts, its seconds."""
     passed, failed, skipped = (sum(getattr(row, key) for row in rows) for key in ("passed", "failed", "skipped"))
@@ -55,7 +65,7 @@ def stage_line(stage: str, rows: t.Sequence[Row]) -> str:
 
 
 def table(rows: t.Sequence[Row]) -> str:
-    """Return the table of stages, every failed or skipped case with its reason, and the last line with the sums."""
+    """Return the table of stages, every failed, skipped or unsteady case with its reason, and the last line with the sums."""
     lines = [f"{'stage':<12} {'result':<8} {'passed':>6} {'failed':>7} {'skipped':>8} {'seconds':>9}"]
     for stage in dict.fromkeys(row.stage for row in rows):
         own = [row for row in rows if row.stage == stage]
@@ -63,6 +73,8 @@ def table(rows: t.Sequence[Row]) -> str:
         for row in own:
             if row.failed:
                 lines.append(f"  failed   {row.name}" + (f": {row.note}" if row.note else ""))
+            elif row.passed and row.note:
+                lines.append(f"  unsteady {row.name}: {row.note}")
             elif row.skipped and row.note:
                 lines.append(f"  skipped  {row.name}: {row.note}")
     sums = [sum(getattr(row, key) for row in rows) for key in ("passed", "failed", "skipped")]
@@ -74,6 +86,9 @@ def main(arguments: t.Sequence[str]) -> int:
     word, path = arguments[0], Path(arguments[1])
     if word == "junit":
         print(*count_junit(path.read_text(), int(arguments[2])))
+        return 0
+    if word == "failed":
+        print(failed_names(path.read_text()))
         return 0
     rows = read_rows(path.read_text())
     print(table(rows))

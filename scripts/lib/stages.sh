@@ -93,8 +93,8 @@ stage_galaxy() {
 stage_unit() { run_pytest pytest 900 "$PYTHON" "$ROOT/tests/unit" || true; }
 
 stage_integration() {
-  # Some tests want systemd or ssh; those that find none skip with their own reason.
-  apt_install openssh-client || true
+  # Some tests want systemd, ssh or git; those that find none skip with their own reason.
+  apt_install openssh-client git || true
   if ! ensure_docker || ! ensure_image; then
     say "   without Docker: $WHY_NO_DOCKER"
   elif ! ensure_compose; then
@@ -102,7 +102,7 @@ stage_integration() {
   fi
   ensure_collections || say "   without the collections of others: the PyPI package ansible could not be fetched"
   ensure_kubernetes || say "   without Kubernetes: $WHY_NO_KUBERNETES"
-  PATH="$ROOT/.venv/bin:$PATH" run_pytest pytest 2400 "$PYTHON" -n 2 --dist loadfile "$ROOT/tests/integration" || true
+  PATH="$ROOT/.venv/bin:$PATH" AGAIN=10 run_pytest pytest 3300 "$PYTHON" -n 2 --dist loadfile "$ROOT/tests/integration" || true
 }
 
 stage_molecule() {

@@ -27,6 +27,8 @@ POLITE = (
     "print('ready', flush=True)\n"
     "while True: time.sleep(0.2)"
 )
+# Docker hears of a lack of memory by an event that it asks for once the process has begun: one that ends in that moment is not told of.
+GREEDY = "import time; time.sleep(1); a = bytearray(300_000_000)"
 STUBBORN = "import signal,time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
 CHECKED = {"test": ["CMD", "test", "-e", "/tmp/well"], "interval": "1s", "timeout": "2s", "retries": 2, "start_period": "20s"}
 REDIS = ["redis-server", "--port", "0", "--unixsocket", "/tmp/redis.sock", "--save", ""]
@@ -43,7 +45,7 @@ def services() -> dict[str, dict[str, t.Any]]:
         "stubborn": {"command": ["python3", "-c", STUBBORN], "stop_grace_period": "1s", "restart": "always"},
         "loop": {"command": ["false"], "restart": "always"},
         "given-up": {"command": ["sh", "-c", "exit 7"], "restart": "on-failure:2"},
-        "greedy": {"command": ["python3", "-c", "a = bytearray(300_000_000)"], "mem_limit": "30m", "memswap_limit": "30m"},
+        "greedy": {"command": ["python3", "-c", GREEDY], "mem_limit": "30m", "memswap_limit": "30m"},
         "checked": {"command": ["sleep", "600"], "healthcheck": CHECKED, "init": True},
         "two": {"command": ["python3", "-c", POLITE], "deploy": {"replicas": 2}},
         "terminal": {"command": ["sh", "-c", "echo seen; sleep 600"], "tty": True, "stop_signal": "SIGKILL"},
@@ -51,16 +53,20 @@ def services() -> dict[str, dict[str, t.Any]]:
 
 
 class Project:
-    """One Compose project in a directory of its own; whatever happens, ``end`` removes its containers and nothing else."""
+    """One Compose project in a directory of its own; ``end`` removes its containers and its network, and nothing else.
 
-    def __init__(self, home: Path, given: dict[str, dict[str, t.Any]]) -> None:
-        self.home, self.name, self.given = home, f"sbt{uuid.uuid4().hex[:8]}", given
+    With ``alone`` its services say nothing to any network.
+    """
+
+    def __init__(self, home: Path, given: dict[str, dict[str, t.Any]], alone: bool = True) -> None:
+        self.home, self.name, self.given, self.alone = home, f"sbt{uuid.uuid4().hex[:8]}", given, alone
         self.holds = home / "holds"
         self.write()
 
     def write(self) -> None:
         label = {"somabrain-test-run": os.environ.get("SOMABRAIN_TEST_RUN", "by-hand")}
-        base = {"image": IMAGE, "network_mode": "none", "stop_signal": "SIGTERM", "labels": label, "pull_policy": "never"}
+        base = {"image": IMAGE, "stop_signal": "SIGTERM", "labels": label, "pull_policy": "never"}
+        base.update({"network_mode": "none"} if self.alone else {})
         (self.home / "compose.yml").write_text(yaml.safe_dump({"services": {name: {**base, **more} for name, more in self.given.items()}}))
 
     def compose(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -81,6 +87,8 @@ class Project:
         ids = docker("ps", "--all", "--quiet", f"--filter=label=com.docker.compose.project={self.name}").stdout.split()
         if ids:
             docker("rm", "--force", *ids)
+        if not self.alone:
+            docker("network", "rm", f"{self.name}_default")
 
     def options(self, name: str) -> dict[str, t.Any]:
         blank = {"scope": "system", "supervisor_url": "", "supervisor_username": None, "supervisor_password": None, "replica": None}

@@ -8,6 +8,7 @@ and what becomes of a pod is written in the name of its image.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -159,7 +160,7 @@ class Kubelet(threading.Thread):
         metadata, image = pod["metadata"], pod["spec"]["containers"][0]["image"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
         if metadata.get("deletionTimestamp"):
-            if "stuck" not in image:
+            if "stuck" not in image.partition("@")[0]:
                 self.cluster.ask("DELETE", path, {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}})
         elif not pod["spec"].get("nodeName"):
             node = {"apiVersion": "v1", "kind": "Node", "name": "farm"}
@@ -169,13 +170,20 @@ class Kubelet(threading.Thread):
             self.cluster.ask("PATCH", path + "/status", {"status": status_of(image)}, "application/strategic-merge-patch+json")
 
 
+def image_id(image: str) -> str:
+    """Return what a kubelet tells of an image: its digest, which here is made of its name."""
+    repository, dummy, digest = image.partition("@")
+    return f"{repository.partition(':')[0]}@{digest or 'sha256:' + hashlib.sha256(image.encode()).hexdigest()}"
+
+
 def status_of(image: str) -> Told:
-    """Return what a kubelet writes of a pod with this image."""
+    """Return what a kubelet writes of a pod with this image; what becomes of it is in its name, not in its digest."""
+    told, image = image_id(image), image.partition("@")[0]
     began = datetime.now(UTC) - timedelta(seconds=60)
     name = "ImagePullBackOff" if "bad" in image else "CrashLoopBackOff" if "crash" in image or "greedy" in image else ""
     end = {"exitCode": 137, "reason": "OOMKilled"} if "greedy" in image else {"exitCode": 1, "reason": "Error"}
     ready = not name and "slow" not in image
-    container: Told = {"name": "main", "image": image, "imageID": "" if "bad" in image else f"{image}@sha256:{'0' * 64}", "ready": ready}
+    container: Told = {"name": "main", "image": image, "imageID": "" if "bad" in image else told, "ready": ready}
     container.update(restartCount=4 if name == "CrashLoopBackOff" else 0, state={"waiting": {"reason": name}} if name else {"running": {}})
     if name == "CrashLoopBackOff":
         container["lastState"] = {"terminated": end}

@@ -131,6 +131,15 @@ class Cluster:
                     found.append(int(name))
         return found
 
+    @property
+    def command_lines(self) -> dict[int, str]:
+        """The command line of each of them by its pid; one that ends meanwhile is left out."""
+        lines = {}
+        for pid in self.processes:
+            with contextlib.suppress(OSError):
+                lines[pid] = Path(f"/proc/{pid}/cmdline").read_text()
+        return lines
+
     def kill(self) -> None:
         """Kill the postmaster, and wait until all that it had started is gone too."""
         pid = self.postmaster

@@ -15,7 +15,8 @@ from pathlib import Path
 import ansible_collections.somabrain.incident_response as collection
 
 OURS = next(iter(collection.__path__)).split("/ansible_collections/")[0]
-BORROWED = Path(__file__).resolve().parents[2] / ".cache/collections"
+ROOT = Path(__file__).resolve().parents[2]
+BORROWED = ROOT / ".cache/collections"
 Results = t.Dict[str, t.Dict[str, t.Any]]
 
 
@@ -48,3 +49,22 @@ def play(home: Path, files: t.Sequence[str], given: dict[str, t.Any], *words: st
     command = [program, "-i", "machine,", *words, str(home / "play.json")]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
     return done, {file: json.loads(place.read_text()) for file, place in places.items() if place.exists()}
+
+
+def run_playbook(home: Path, name: str, given: dict[str, t.Any], *words: str) -> dict[str, t.Any]:
+    """Run a playbook of the collection on this machine, and return its outcome with the exit code as ``code``."""
+    told = home / "outcome.json"
+    told.unlink(missing_ok=True)
+    (home / "given.json").write_text(
+        json.dumps(
+            {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "remediation_outcome_file": str(told), **given}
+        )
+    )
+    given_env = {"ANSIBLE_COLLECTIONS_PATH": f"{OURS}:{BORROWED}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"}
+    # What is told is looked for word by word, and where a line ends depends on how long it took.
+    given_env["COLUMNS"] = "400"
+    program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
+    command = [program, "-i", "machine,", "-e", f"@{home}/given.json", *words, str(ROOT / "playbooks" / f"{name}.yml")]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **given_env}, capture_output=True, text=True, timeout=240, check=False)
+    assert told.exists(), done.stdout + done.stderr
+    return {**json.loads(told.read_text()), "code": done.returncode, "shown": done.stdout}

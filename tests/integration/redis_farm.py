@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -141,10 +142,12 @@ class Redis:
             time.sleep(0.05)
 
     def write(self, count: int = 50, size: int = 10, prefix: str = "key") -> list[str]:
-        """Write *count* keys; return those that were acknowledged."""
+        """Write *count* keys; return those that were acknowledged, once the disk has them: what is only in the buffer dies with a kill."""
         keys = [f"{prefix}:{index}" for index in range(count)]
         with Connection(address_of({"port": self.port}), 30) as connection:
             replies = connection.ask_all([("SET", key, "x" * size) for key in keys])
+            if set(replies) == {"OK"}:
+                until(lambda: has_written(connection.ask("INFO", "persistence")), 20)
         return [key for key, reply in zip(keys, replies) if reply == "OK"]
 
     def missing(self, keys: list[str]) -> list[str]:
@@ -273,6 +276,11 @@ def end_process(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         for number in (signal.SIGCONT, signal.SIGKILL) if pid else ():
             os.kill(pid, number)
+
+
+def has_written(persistence: str) -> bool:
+    """Tell whether nothing waits in the buffer of the append-only file, or never will leave it."""
+    return not re.search(r"aof_buffer_length:[1-9]", persistence) or "aof_last_write_status:err" in persistence
 
 
 def refusal(reply: t.Any) -> str:

@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from somabrain_drill.traffic.bed import program
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 QUICK = ["redis_killed", "redis_aof_tail", "control_approval_altered", "control_two_operators", "postgres_killed"]
+QUICK += ["traffic_last_server", "traffic_no_samples", "traffic_control_gone"] if program("haproxy") else []
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),

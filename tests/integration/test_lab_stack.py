@@ -54,6 +54,7 @@ class Lab:
             "audit_table": "audit_log",
             "audit_time_column": "created_at",
             "metrics_gate": True,
+            "release_faults": [],
             "remove_data": False,
         }
 

@@ -175,7 +175,7 @@ def test_directories_are_swapped_and_swapped_back(own_story: Story) -> None:
     assert anew["plans"][0]["loss"]["count"] == 2
 
 
-STRADDLE = ("BEGIN", "INSERT INTO t VALUES (7000, 'straddles')", "SELECT pg_sleep(4)", "COMMIT")
+STRADDLE = ("BEGIN", "INSERT INTO t VALUES (7000, 'straddles')", "SELECT pg_sleep(10)", "COMMIT")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ BASE, INCREMENTAL, MANIFEST = "appendonly.aof.2.base.rdb", "appendonly.aof.2.inc
 def serve(folder: Path, appendonly: str) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
     where = {"socket": str(folder / "redis.sock")}
     words = ["--port", "0", "--unixsocket", where["socket"], "--dir", str(folder), "--appendonly", appendonly, "--save", ""]
+    # Any other fsync may keep acknowledged writes back while the disk is busy, and the kill loses them.
+    words += ["--appendfsync", "always"]
     process = subprocess.Popen([str(SERVER), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 10
     while time.monotonic() < end and process.poll() is None:

@@ -12,7 +12,7 @@ import typing as t
 
 import playing
 import pytest
-from kube_farm import Cluster, a_cluster, why_not
+from kube_farm import Cluster, a_cluster, image_id, why_not
 from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_info
@@ -87,7 +87,7 @@ def test_a_deployment_whose_pods_are_all_ready_is_well_and_names_them(cluster: C
     workload = seen["service"]["workload"]
     assert (seen["health"], workload["ready"], workload["autoscalers"], workload["budgets"]) == ("well", 2, [], [])
     assert sorted(seen["identity"]["pods"]) == [pod["name"] for pod in workload["pods"]]
-    assert seen["service"]["image"]["digests"] == [f"{GOOD}@sha256:{'0' * 64}"]
+    assert seen["service"]["image"]["digests"] == [image_id(GOOD)]
     assert "2 of 2 pods ready" in seen["say"][0]
 
 

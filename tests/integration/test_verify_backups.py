@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from redis_farm import BIN, ROOT
 from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_backup_proof, _step_data_reconciliation_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
@@ -166,6 +167,13 @@ def test_what_does_not_fit_together_is_told_as_counts(cluster: BackedCluster, gi
     assert say in " ".join(result["say"])
 
 
+def answers(socket: str) -> bool:
+    """The socket is there a moment before anything listens on it."""
+    with contextlib.suppress(RespError), Connection(address_of({"socket": socket}), 1) as connection:
+        return bool(connection.ask("PING") == "PONG")
+    return False
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> t.Iterator[str]:
     """A Redis on a socket of its own, which has the ids 1, 2, 3 of policies and a key of another kind."""
@@ -175,7 +183,7 @@ def redis(tmp_path: Path) -> t.Iterator[str]:
     words = [server, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", str(tmp_path)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     try:
-        until(lambda: os.path.exists(socket))
+        until(lambda: answers(socket))
         with Connection(address_of({"socket": socket}), 10) as connection:
             for key in ("policy:1", "policy:2", "policy:3", "other:9", "policy:not-a-number"):
                 connection.ask("SET", key, "x")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import typing as t
 
 import pytest
@@ -55,6 +56,8 @@ def answer(**given: t.Any) -> dict[str, t.Any]:
 
 def look(service: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
     running = {
+        "manager": "systemd",
+        "name": "somabrain.service",
         "exists": True,
         "state": "running",
         "pid": 7,
@@ -64,11 +67,21 @@ def look(service: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t
         "restarts": 0,
     }
     raw: dict[str, t.Any] = {
-        "now": NOW, "service": _service.blank("systemd", "somabrain.service", **{**running, **(service or {})}), "http": answer(),
+        "now": NOW, "service": _service.blank(**{**running, **(service or {})}), "http": answer(),
         "dependencies": [], "long_term_memory": [], "memory_since": None, "samples": [],
         "process": {"program": "python3.11", "words": [], "listener": "own"}, "log": [], "oom_kills": 0, "round_trip": None,
     }  # fmt: skip
     return {**raw, **given}
+
+
+CLUSTER: dict[str, t.Any] = {
+    "manager": "kubernetes", "pid": 0, "start_time_ticks": None, "process_state": "", "started_at": None,
+    "workload": {"uid": "u", "pods": [], "blocked": [], "full": [], "remembered": None, "kind": "Deployment"},
+}  # fmt: skip
+
+
+def cluster(state: str, **workload: t.Any) -> dict[str, t.Any]:
+    return {**CLUSTER, "state": state, "workload": {**CLUSTER["workload"], **workload}}
 
 
 ENDED = {"state": "failed", "pid": 0, "start_time_ticks": None, "process_state": "", "exit_code": 1}
@@ -90,6 +103,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "memory service down, it says degraded": ({"long_term_memory": [LTM], **SICK_BODY}, {}, "dependency_down", "sick", ()),
     "memory service down, it is hung": ({"long_term_memory": [LTM], **SILENT}, {}, "hung", "sick", RESTART),
     "suspended": ({"service": {"process_state": "T"}, **SILENT}, {}, "suspended", "sick", ("continue", *RESTART)),
+    "unhealthy, and nothing else is known": ({"service": {"manager": "compose", "state": "unhealthy"}, "http": None}, {"url": ""},
+                                             "unhealthy", "sick", RESTART),
+    "paused": ({"service": {"state": "paused"}, **SILENT}, {}, "paused", "sick", ("start", *RESTART)),
     "hung": (SILENT, {}, "hung", "sick", RESTART),
     "runs, and nobody listens": (REFUSED, {}, "not_listening", "sick", RESTART),
     "closes without an answer": ({"http": answer(status=0, error="closed", body=b"")}, {}, "unresponsive", "sick", RESTART),
@@ -106,6 +122,20 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "slow alone": ({"http": answer(seconds=2.0)}, {"max_latency_ms": 500}, "slow", "sick", ()),
     "young and not healthy": ({"service": {"started_at": NOW - 5}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
     "its manager starts it": ({"service": {"state": "starting", "started_at": NOW - 1}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "its container's own check has not begun, and it answers": (
+        {"service": {"manager": "compose", "state": "starting", "started_at": NOW - 1}}, {}, "up", "well", ()),
+    "its container's own check has not begun, and it does not answer": (
+        {"service": {"manager": "compose", "state": "starting"}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "systemd waits for its word, and it answers": ({"service": {"state": "starting"}}, {}, "starting", "unknown", ("wait",)),
+    "a rollout that is stuck while old pods answer": (
+        {"service": cluster("unhealthy", blocked=["pod a: ErrImagePull"])}, {}, "rollout_stuck", "sick", ()),
+    "no pod can be made": ({"service": cluster("failed", blocked=["no pod can be made"]), **REFUSED}, {}, "rollout_stuck", "sick", ()),
+    "a pod of several is not ready any more": ({"service": cluster("unhealthy")}, {}, "pods_not_ready", "sick", ("restart",)),
+    "hung, and the quota is used up": ({"service": cluster("running", full=["q: 2 of 2 pods"]), **SILENT}, {}, "no_room", "sick", ()),
+    "well, and the quota is used up": ({"service": cluster("running", full=["q: 2 of 2 pods"])}, {}, "up", "well", ()),
+    "scaled to nothing": ({"service": cluster("stopped"), **REFUSED}, {}, "scaled_to_nothing", "sick", ()),
+    "stopped by us": ({"service": cluster("stopped", remembered=2), **REFUSED}, {}, "stopped", "sick", ("start",)),
+    "stateful by its image": ({"service": {"image": {"name": "hub.example:5000/x/redis:7@sha256:0"}}}, {}, "stateful", "unknown", ()),
     "stopped": ({"service": {**ENDED, "state": "stopped", "exit_code": 0}, **REFUSED}, {}, "stopped", "sick", ("start",)),
     "crashed": ({"service": ENDED, **REFUSED}, {}, "crashed", "sick", ("start",)),
     "ended by a signal": ({"service": {**ENDED, "exit_code": None, "signal": "SIGSEGV"}, **REFUSED}, {}, "crashed", "sick", ("start",)),
@@ -261,12 +291,10 @@ def test_whose_a_listening_port_is_comes_from_the_kernel() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = "http://127.0.0.1:%d/health" % server.getsockname()[1]
         assert _application_process.listener_of(os.getpid(), url) == "own"
-        stranger = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "30")
-        try:
-            assert _application_process.listener_of(stranger, url) == "other"
-        finally:
-            os.kill(stranger, 15)
-            os.waitpid(stranger, 0)
+        # Popen returns when the program runs: before, the child still has its parent's sockets.
+        with subprocess.Popen(["sleep", "30"]) as stranger:
+            assert _application_process.listener_of(stranger.pid, url) == "other"
+            stranger.kill()
     assert _application_process.listener_of(os.getpid(), url) == "none"
     assert _application_process.listener_of(os.getpid(), "http://brain.example.com/health") == ""
 

@@ -49,6 +49,7 @@ LOSS = {**COUNTED, "missing": 3}
 TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True}
 LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
 UNKNOWN = fault("unknown", expect=frozenset({"recovered_with_loss"}))
+ONCE = ("switch", "return_release")
 REFUSED = fault("untouched", expect=frozenset({"refused"}), code="data_damaged")
 
 
@@ -75,6 +76,15 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "nothing to count": (seen(fault(), STARTED, losses=None), "could not be counted"),
     "another outcome": (seen(fault(), ran("failed", 2)), "ended failed"),
     "no outcome": (seen(fault(), ran("", 1)), "no explicit outcome"),
+    "one return": (seen(fault(acts=ONCE, expect=frozenset({"undone"})), ran("undone", 2, acts=ONCE)), ""),
+    "to and fro": (
+        seen(fault(acts=ONCE, expect=frozenset({"undone"})), ran("undone", 2, acts=(*ONCE, "switch"))),
+        "took the acts switch, return_release, switch, expected switch, return_release",
+    ),
+    "no return where one is due": (
+        seen(fault(acts=ONCE, expect=frozenset({"undone"})), ran("undone", 2, acts=ONCE[:1])),
+        "took the acts switch, expected",
+    ),
     "green and red": (seen(fault(), ran("recovered", 2, acts=("start",))), "exit code 2"),
     "red and green": (seen(REFUSED, ran("refused", 0, "data_damaged"), losses=None), "exit code 0"),
     "a refusal": (seen(REFUSED, ran("refused", 2, "data_damaged"), losses=None), ""),

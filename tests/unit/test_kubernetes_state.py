@@ -105,6 +105,9 @@ def test_the_identity_of_a_workload_is_its_ready_pods_and_their_restarts() -> No
     assert _service.identity_of(first) == {"workload": "u", "pods": {"a": ["uid-a", 0], "b": ["uid-b", 0]}}
     assert _service.identity_of(first) != _service.identity_of(second)
     assert second["restarts"] == 1
+    leaving = pod("a", READY)
+    leaving["metadata"]["deletionTimestamp"] = "2026-10-16T14:00:00Z"
+    assert _service.identity_of(parse("api", raw([leaving, again])))["pods"] == {"b": ["uid-b", 1]}
 
 
 @pytest.mark.parametrize(("noted", "expected"), [("3", 3), ("", None), ("-1", None), ("x", None), ("99999", None), ("٣", None)])
@@ -141,3 +144,40 @@ def test_untrusted_words_of_a_cluster_cannot_move_a_cursor() -> None:
 def test_a_name_that_may_mean_others_is_refused(name: str) -> None:
     with pytest.raises(StepError, match="not the name of one"):
         _service_kubernetes.check_name(name)
+
+
+QUARTER: dict[str, t.Any] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%"}}
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "strategy", "kind", "full"),
+    [
+        (
+            {"pods": "2"},
+            {"pods": "2"},
+            QUARTER,
+            "Deployment",
+            ["small: 2 of 2 pods"],
+        ),
+        ({"pods": "3"}, {"pods": "2"}, QUARTER, "Deployment", []),
+        ({"limits.cpu": "1"}, {"limits.cpu": "1000m"}, {"type": "RollingUpdate"}, "Deployment", ["small: 1000m of 1 limits.cpu"]),
+        ({"requests.memory": "1Gi"}, {"requests.memory": "1023Mi"}, {"type": "RollingUpdate"}, "Deployment", []),
+        ({"pods": "2"}, {"pods": "2"}, {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "50%"}}, "Deployment", []),
+        ({"pods": "2"}, {"pods": "2"}, {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}, "Deployment", []),
+        ({"pods": "2"}, {"pods": "2"}, {"type": "Recreate"}, "Deployment", []),
+        ({"pods": "2"}, {"pods": "2"}, {}, "StatefulSet", []),
+        ({"services": "1"}, {"services": "1"}, {"type": "RollingUpdate"}, "Deployment", []),
+    ],
+)
+def test_a_quota_that_is_used_up_matters_where_new_pods_come_first(
+    hard: dict[str, str], used: dict[str, str], strategy: dict[str, t.Any], kind: str, full: list[str]
+) -> None:
+    given = raw(WELL, kind=kind)
+    given["workload"]["spec"]["strategy"] = strategy
+    given["quotas"] = [{"metadata": {"name": "small"}, "status": {"hard": hard, "used": used}}]
+    assert parse("api", given)["workload"]["full"] == full
+
+
+def test_what_keeps_new_pods_from_coming_up_is_told_apart_from_one_that_only_fell_ill() -> None:
+    seen = parse("api", raw([pod("a", WAS_READY), pod("b", WAITS, "ErrImagePull")], conditions=[LATE]))
+    assert seen["workload"]["blocked"] == ["its rollout is stuck (ProgressDeadlineExceeded)", "pod b: ErrImagePull"]

@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_facts import number, share
@@ -129,6 +129,7 @@ def test_no_reply_breaks_the_look(answers: list[bytes], first: bool) -> None:
 
 @settings(max_examples=100)
 @given(answer=replies)
+@example(answer=b"\xc2\xa0")
 def test_a_reply_is_a_value_or_a_resp_error(answer: bytes) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -46,6 +46,17 @@ def test_the_last_line_sums_up_and_a_skip_is_told_with_its_reason() -> None:
     assert "  skipped  redis: no Docker here" in lines
 
 
+def test_what_passed_only_when_run_again_is_named() -> None:
+    note = "2 failed at first and passed when run again alone: test_a, test_b[1]"
+    lines = results.table(results.read_rows(ROWS + f"integration\tpytest\t9\t0\t3\t1.0\t{note}\n")).splitlines()
+    assert f"  unsteady pytest: {note}" in lines
+
+
+def test_the_failed_tests_of_a_report_are_named() -> None:
+    cases = '<testcase name="test_a"><failure/></testcase><testcase name="test_b[1]"><error/></testcase><testcase name="test_c"/>'
+    assert results.failed_names(f"<testsuites><testsuite>{cases}</testsuite></testsuites>") == "test_a, test_b[1]"
+
+
 def test_a_stage_that_only_skipped_is_not_called_passed() -> None:
     line = next(line for line in results.table(results.read_rows(ROWS)).splitlines() if line.startswith("molecule"))
     assert line.split()[1] == "skipped"

@@ -131,7 +131,7 @@ def test_every_kind_can_be_piped_by_its_name() -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in (UTILS.parent / "action").glob("[a-z]*.py")))
 def test_every_action_knows_what_to_pipe(name: str) -> None:
     action = importlib.import_module(f"ansible_collections.somabrain.incident_response.plugins.action.{name}").ActionModule
-    params = {"manager": "systemd", "checks": [{"kind": "disk"}]}
+    params = {"manager": "systemd", "checks": [{"kind": "disk"}], "target": {"balancer": "haproxy"}}
     given = object.__new__(action).sources(params) if hasattr(action, "sources") else {}
     for module, source in given.items():
         compile(source, module, "exec")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -557,6 +558,33 @@ def test_reconcile_ends_what_is_due_and_never_a_protection(state: Path) -> None:
     again = reconcile.run(defaults(reconcile, state_dir=str(state), host="lab"), False)
     assert again["due"] == []
     assert len(again["owed"]) == 2
+
+
+def owed_to(state: Path) -> list[tuple[str, t.Any]]:
+    with ledger_of(state) as ledger:
+        return [(row["kind"], row["body"]["was"]) for row in ledger.owed("lab")]
+
+
+def test_each_part_ends_by_itself_goes_back_to_how_it_was_first_and_stands_again_where_a_run_is_put_back(state: Path) -> None:
+    def owes(seconds: float, **parts: str) -> dict[str, t.Any]:
+        kinds = [f"r/set/{part}" for part in parts]
+        return {"owes": {"kind": "r/set", "body": {"x": 1}, "parts": parts, "seconds": seconds}, "settles": kinds}
+
+    first = open_run(state, "R1")
+    gate_run(state, first, action="shift", **owes(60, a="a first", b="b first"))
+    assert owed_to(state) == [("r/set/a", "a first"), ("r/set/b", "b first")]
+    second = open_run(state, "R2", takeover=True)
+    gate_run(state, second, action="shift", **owes(9, a="a second", c="c second"))
+    assert owed_to(state) == [("r/set/b", "b first"), ("r/set/a", "a first"), ("r/set/c", "c second")]
+    gate_run(state, second, action="put_back", purpose="undo", settles=["r/set/a", "r/set/c"], revives=True)
+    assert owed_to(state) == [("r/set/a", "a first"), ("r/set/b", "b first")]
+    undo = rows(state, "select body from journal where kind='undo'")[0][0]
+    assert (json.loads(undo)["settled"], json.loads(undo)["revived"]) == ([3, 4], [1])
+    # The end of the first run, not that of the second.
+    assert rows(state, "select ends_at - begun_at from obligation where ended_at is null") == [(60.0,), (60.0,)]
+    third = open_run(state, "R3", takeover=True)
+    gate_run(state, third, action="leave", settles=["r/set/a"])
+    assert owed_to(state) == [("r/set/b", "b first")]
 
 
 def test_reconcile_ends_nothing_under_the_hands_of_a_living_run(state: Path) -> None:

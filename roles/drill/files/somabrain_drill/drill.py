@@ -21,6 +21,7 @@ from .judge import WELL, Seen, declared, judge, mended
 from .runs import ROOT, Player, Turned
 from .scene import Scene
 from .steps import inject
+from .traffic import bed
 from .undo import replay
 from .writers import Writers
 
@@ -79,6 +80,8 @@ def lack(place: Place, fault: Fault) -> None:
         "su": (os.geteuid() == 0 and shutil.which("su") is not None, "needs root and su, to become another user without sudo"),
         "no_sudo": (shutil.which("sudo") is None, "sudo is installed here, so it cannot be missing"),
         "pgbackrest": (shutil.which("pgbackrest") is not None, "no pgbackrest is installed here"),
+        "haproxy": (bed.program() is not None, "no haproxy is installed here"),
+        "git": (shutil.which("git") is not None, "no git is installed here"),
         "systemd": (not place.lab_dir and Path("/run/systemd/system").exists(), "needs units of systemd, which the lab has none of"),
     }
     for need in sorted(fault.needs | ({"pgbackrest"} if fault.backups else set())):

@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
-from . import postgres, redis, service
+from . import postgres, redis, release, service, traffic
 from .errors import DrillError
 from .scene import Scene
 from .steps import Words
@@ -62,4 +62,15 @@ SERVICE = Family(
     "service", "restart_service", service.target.Target, service.scene.Scene, service.steps.WORDS, service.writers.Ledger.away,
     service.target.of_lab,
 )  # fmt: skip
-FAMILIES: t.Mapping[str, Family] = {"redis": REDIS, "control": REDIS, "postgres": POSTGRES, "backup": BACKUP, "service": SERVICE}
+RELEASE = Family(
+    "service", "rollback", release.target.Target, release.scene.Scene, release.steps.WORDS, release.writers.Ledger.away,
+    release.target.of_lab,
+)  # fmt: skip
+TRAFFIC = Family(
+    "service", "restore_traffic", traffic.target.Target, traffic.scene.Scene, traffic.steps.WORDS, traffic.writers.Ledger.away,
+    traffic.target.of_lab,
+)  # fmt: skip
+FAMILIES: t.Mapping[str, Family] = {
+    "redis": REDIS, "control": REDIS, "postgres": POSTGRES, "backup": BACKUP, "service": SERVICE, "release": RELEASE,
+    "traffic": TRAFFIC,
+}  # fmt: skip

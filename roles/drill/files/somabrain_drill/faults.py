@@ -18,8 +18,8 @@ OUTCOMES = frozenset(
 )
 LOSS = frozenset({"none", "declared", "unknown", "untouched"})
 # Each has its line in families.py.
-FAMILIES = frozenset({"redis", "control", "postgres", "backup", "service"})
-NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "pgbackrest", "systemd"})
+FAMILIES = frozenset({"redis", "control", "postgres", "backup", "service", "release", "traffic"})
+NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "pgbackrest", "systemd", "git", "haproxy"})
 APPROVALS = frozenset({"", "given", "altered"})
 Step = t.Dict[str, t.Any]
 
@@ -31,9 +31,11 @@ class Turn:
     expect: t.FrozenSet[str]
     code: str = ""
     tells: str = ""
+    acts: t.Tuple[str, ...] = ()
     inject: t.Tuple[Step, ...] = ()
     variables: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     approval: str = ""
+    playbook: str = ""
     host: str = ""
     at_once: int = 1
     kill_at: str = ""
@@ -90,7 +92,7 @@ def load_all(folder: Path, names: t.Sequence[str] = ()) -> list[Fault]:
 
 def _fault(name: str, given: dict[str, t.Any]) -> Fault:
     expect = _words(given.pop("expect", ()), OUTCOMES)
-    single = {"expect": sorted(expect), "code": str(given.pop("code", "")), "tells": str(given.pop("tells", ""))}
+    single = {"expect": sorted(expect), **{key: str(given.pop(key, "")) for key in ("code", "tells")}, "acts": given.pop("acts", ())}
     turns = tuple(_turn(dict(turn)) for turn in given.pop("runs", None) or [single])
     given["needs"] = _words(given.get("needs", ()), NEEDS)
     for key in ("inject", "before"):
@@ -109,7 +111,8 @@ def _turn(given: dict[str, t.Any]) -> Turn:
         raise ValueError("a run has to say which outcomes it expects")
     if given.get("approval", "") not in APPROVALS:
         raise ValueError(f"approval has to be one of {', '.join(sorted(APPROVALS))}")
-    return Turn(expect=expect, **{**given, **{key: _steps(given.get(key, ())) for key in ("inject", "meanwhile")}})
+    acts = tuple(str(act) for act in given.pop("acts", ()))
+    return Turn(expect=expect, acts=acts, **{**given, **{key: _steps(given.get(key, ())) for key in ("inject", "meanwhile")}})
 
 
 def _steps(given: t.Iterable[t.Any]) -> tuple[Step, ...]:

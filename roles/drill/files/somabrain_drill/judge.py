@@ -73,6 +73,8 @@ def _turn(turned: Turned, number: int) -> list[str]:
         wrong.append(f"run {number} ended {last.word} {last.reason}, expected {' or '.join(sorted(turn.expect))}".replace(" ,", ","))
     if turn.code and last.reason != turn.code:
         wrong.append(f"run {number} gave the reason {last.reason or 'none'}, expected {turn.code}")
+    if turn.acts and tuple(last.acts) != turn.acts:
+        wrong.append(f"run {number} took the acts {', '.join(last.acts) or 'none'}, expected {', '.join(turn.acts)}")
     if turn.tells not in last.told:
         wrong.append(f"run {number} told {last.told or 'nothing'}, which has not: {turn.tells}")
     if last.word in WELL and last.code != 0 or last.word not in (*WELL, "rehearsed") and last.code == 0:

@@ -47,8 +47,8 @@ class Ran:
 
     @property
     def told(self) -> str:
-        """What the first reason says, "" where there is none."""
-        return str(self._first.get("text") or "")
+        """What the first reason says, or what failed; "" where there is neither."""
+        return str(self._first.get("text") or (self.outcome.get("failure") or {}).get("msg") or "")
 
     @property
     def acts(self) -> list[str]:
@@ -98,8 +98,9 @@ class Player:
         base = self.scene.work / f"run-{self._count}"
         given = {"remediation_state_dir": str(self.state_dir), "remediation_outcome_file": f"{base}.json"}
         given = {**given, **self.scene.variables, **self._filled({**self.fault.variables, **turn.variables}), **variables}
-        limit = [] if f"{self.playbook}_hosts" in given else ["--limit", turn.host or self.target.host]
-        program, playbook = Path(sys.executable).parent / "ansible-playbook", ROOT / f"playbooks/{self.playbook}.yml"
+        name = turn.playbook or self.playbook
+        limit = [] if f"{name}_hosts" in given else ["--limit", turn.host or self.target.host]
+        program, playbook = Path(sys.executable).parent / "ansible-playbook", ROOT / f"playbooks/{name}.yml"
         words = [str(program), str(playbook), *self._inventories(turn)]
         environment = {**os.environ, **self.target.environment, "COLUMNS": "100", "NO_COLOR": "1"}
         with base.with_suffix(".log").open("wb") as log:
@@ -200,9 +201,10 @@ class Player:
         return ran
 
     def _killed(self, turn: Turn) -> Ran:
-        """Run until the journal has a record of that kind, and kill the controller with all that it started."""
+        """Run until the journal has a record of that kind and the steps have come true; kill the controller with all that it started."""
         process, base = self.begin(turn)
         killed = self._reached(process, turn.kill_at)
+        inject(self.scene, self.words, turn.meanwhile)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         ran = self.end(process, base)

@@ -14,7 +14,7 @@ import sys
 import time
 import typing as t
 
-from . import backups, cluster, ports, redis_client
+from . import backups, cluster, ports, redis_client, releases
 from .errors import LabError
 from .layout import Layout, Settings
 from .supervisor import Supervisor, stop_orphans, wait_for
@@ -82,7 +82,8 @@ class Lab:
         self._run(chosen, self._configure(chosen))
         self._wait(chosen, "postgres")
         backup = backups.First(self.layout)
-        self._wait(chosen, "redis", "ltm", "api")
+        # A bad release may never answer, which is what it is for.
+        self._wait(chosen, "redis", "ltm", *([] if self.layout.settings.get("release_faults") else ["api"]))
         self.changed |= cluster.fill(self.layout, chosen["postgres"]) | backup.due
         self._seed(chosen)
         self.said += backup.end()
@@ -94,9 +95,10 @@ class Lab:
         self.changed |= cluster.create(self.layout)
         files = {**self.layout.files(chosen), **cluster.configuration(self.layout, backups.archiving(self.layout))}
         files.update(backups.configuration(self.layout, chosen["postgres"]))
+        deployed = releases.select(self.layout.dir, releases.add(self.layout.dir, self.layout.settings.get("release_faults")))
         written = [name for name, (text, mode) in files.items() if self.layout.write(name, text, mode)]
-        self.changed |= bool(written)
-        return {program for name in written for program in READERS.get(name, ())}
+        self.changed |= bool(written) or deployed
+        return {program for name in written for program in READERS.get(name, ())} | ({"api"} if deployed else set())
 
     def _run(self, chosen: dict[str, int], stale: set[str]) -> None:
         running = self.supervisor.running()

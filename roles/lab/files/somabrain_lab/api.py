@@ -12,7 +12,6 @@ With ``pid`` only that process has the fault, so that a restart cures it; with `
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 import typing as t
@@ -28,23 +27,19 @@ from .v2 import V2
 HANG_SECONDS = 3600.0
 
 
-def faults_for(file: Path, path: str) -> dict[str, t.Any]:
+def faults_for(files: t.Iterable[Path], path: str) -> dict[str, t.Any]:
     """Return the first rule that names *path* or no path at all; {} when there is none."""
-    try:
-        rules = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    for rule in rules if isinstance(rules, list) else [rules]:
+    for rule in (rule for file in files for rule in practice.rules_of(file)):
         if isinstance(rule, dict) and path in rule.get("paths", [path]) and practice.holds(rule):
             return rule
     return {}
 
 
-def with_faults(application: httpd.Application, file: Path) -> httpd.Application:
-    """Return the application as the faults file wants it to be."""
+def with_faults(application: httpd.Application, files: t.Sequence[Path]) -> httpd.Application:
+    """Return the application as the files of faults want it to be."""
 
     def faulty(request: httpd.Request) -> httpd.Reply:
-        rule = faults_for(file, request.path)
+        rule = faults_for(files, request.path)
         practice.leak(rule)
         time.sleep(HANG_SECONDS if rule.get("hang") else float(rule.get("delay_seconds") or 0))
         if "status" in rule or "body" in rule:
@@ -62,7 +57,7 @@ def main() -> None:
     config.drop_privileges(settings)
     service = Service(settings)
     application: httpd.Application = V2(service) if settings["profile"] == "v2" else V1(service)
-    httpd.serve(int(settings["ports"]["api"]), with_faults(application, Path(settings["lab_dir"]) / "api_faults.json"))
+    httpd.serve(int(settings["ports"]["api"]), with_faults(application, practice.files_of(Path(settings["lab_dir"]))))
 
 
 if __name__ == "__main__":

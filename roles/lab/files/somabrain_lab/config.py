@@ -42,4 +42,6 @@ def drop_privileges(settings: Settings) -> None:
     os.setgroups([])
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
-    os.chdir(settings["lab_dir"])
+    if not os.getcwd().startswith(settings["lab_dir"] + "/"):
+        # Its working directory tells which release a process runs.
+        os.chdir(settings["lab_dir"])

@@ -102,7 +102,7 @@ class Layout:
             raise LabError(f"lab_dir must be an absolute path below a top folder, and no symlink: {self.dir}")
         if len(str(self.dir)) > 80:
             raise LabError(f"lab_dir is too long for a unix socket in it (80 characters at most): {self.dir}")
-        if self.dir.exists() and not self.is_ours() and any(self.dir.iterdir()):
+        if self.dir.exists() and not self.is_ours() and any(one.name != "remediation" for one in self.dir.iterdir()):
             raise LabError(f"{self.dir} exists and is not a lab (no {MARKER} in it): set lab_dir to another folder")
 
     def check_programs(self) -> None:
@@ -194,7 +194,7 @@ class Layout:
             # INT is the fast shutdown; TERM would wait for every client to leave.
             ("postgres", postgres, {"autorestart": "false", "startsecs": 0, "stopsignal": "INT", "user": self.user}),
             ("ltm", self._python("ltm"), {}),
-            ("api", self._python("practice"), {}),
+            ("api", self._python("practice"), {"home": self.dir / "current"}),
         ]
 
     def _python(self, service: str) -> list[str]:
@@ -205,7 +205,7 @@ class Layout:
         usual = {"autorestart": "true", "startsecs": 1, "stopsignal": "TERM", "user": ""}
         values = {**usual, **special}
         values["user"] = f"user={values['user']}" if values["user"] else ""
-        home = Path(__file__).parent.parent if "-m" in command else self.dir
+        home = values.pop("home", Path(__file__).parent.parent if "-m" in command else self.dir)
         return PROGRAM.format(name=name, lab=escaped(self.dir), command=escaped(shlex.join(command)), directory=escaped(home), **values)
 
     def remove(self) -> bool:

@@ -40,13 +40,23 @@ def leak(rule: Rule) -> None:
         LEAKED.append(b"x" * (int(rule["grow_mib"]) * MIB))
 
 
-def at_start(file: Path) -> None:
-    """Do what the rules of *file* say of a process that starts."""
+def files_of(lab: Path) -> tuple[Path, Path]:
+    """Return where faults are: a person's for any process of the lab, and those that this release brings."""
+    return lab / "api_faults.json", Path(__file__).resolve().parents[1] / "faults.json"
+
+
+def rules_of(file: Path) -> list[t.Any]:
+    """Return the rules of a file, [] where there are none."""
     try:
         rules = json.loads(file.read_bytes())
     except (OSError, ValueError):
-        return
-    for rule in rules if isinstance(rules, list) else [rules]:
+        return []
+    return rules if isinstance(rules, list) else [rules]
+
+
+def at_start(file: Path) -> None:
+    """Do what the rules of *file* say of a process that starts."""
+    for rule in rules_of(file):
         if rule.get("stubborn"):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if rule.get("exhaust"):
@@ -75,7 +85,8 @@ def exhaust() -> None:
 
 def main() -> None:
     # <lab_dir>/etc/standin.json
-    at_start(Path(sys.argv[1]).parents[1] / "api_faults.json")
+    for file in files_of(Path(sys.argv[1]).parents[1]):
+        at_start(file)
     importlib.import_module("somabrain_lab.api").main()
 
 

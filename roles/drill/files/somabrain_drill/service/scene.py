@@ -86,7 +86,11 @@ class Scene(scene.Scene):
     def let_go(self) -> None:
         if not self.servers:
             return
+        # A process that began with the order to end by itself has it still when the order is taken away.
+        doomed = self.target.faults.is_file() and "exit_after" in self.target.faults.read_text(encoding="utf-8")
         self.mend()
+        if doomed:
+            self.target.stop()
         if not self.target.pid:
             self.target.start()
         with contextlib.suppress(DrillError):

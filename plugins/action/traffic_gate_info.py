@@ -1,0 +1,42 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watches a share of the traffic where the balancer runs, in slices, so that a person sees how it goes."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _balancers, _step_traffic_gate_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
+
+
+class ActionModule(LookAction):
+    STEP = _step_traffic_gate_info
+    _carry: t.Dict[str, t.Any]
+
+    def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
+        """A balancer is asked where it runs."""
+        return True
+
+    def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
+        """A look at one balancer needs nothing of another on the target."""
+        return {**super().sources(params), **part_of(_balancers, [str(params["target"]["balancer"])])}
+
+    def look(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Look for one slice, and go on counting where the slice before left off."""
+        result = super().look(dict(params, carry=self._carry), task_vars)
+        self._carry = result.pop("carry", None) or {}
+        return result
+
+    def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Wait; each task has counters of its own."""
+        self._carry = {}
+        return super().execute(params, own, task_vars)
+
+    def progress(self, result: Result, waited: float, timeout: float) -> str:
+        """Return the line of the step so far."""
+        return one_line(f"  {result.get('state') or 'nothing was seen yet'}", 160)

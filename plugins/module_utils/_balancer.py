@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a load balancer is to this collection: plain data about one pool of servers, and a change of it, whichever balancer it is.
+
+A balancer is ``_balancer_<name>.py`` with ``OPTIONS``, ``MAX_WEIGHT``, ``load`` and ``shift`` (see ``_balancers.py``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+BalancerState = t.Dict[str, t.Any]
+# {"servers": {name: {"weight": int, "admin": "ready" | "drain" | "maint", "address": "IP:PORT"}},
+#  "maintenance": None or {"on", "retry_after", "reason"}}
+Change = t.Mapping[str, t.Any]
+READY, DRAIN, MAINT = "ready", "drain", "maint"
+# What of a server can be set.
+SETTABLE = ("weight", "admin", "address")
+ADDRESS = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})")
+
+
+def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
+    """Return the state of a balancer of which nothing but *given* is known; see the roles' README for what each key means."""
+    state: BalancerState = {
+        "balancer": balancer, "reachable": False, "detail": "", "version": "", "identity": {}, "pools": [], "pool": "", "wanted": wanted,
+        "servers": [], "maintenance": {"prepared": False, "on": False, "retry_after": None, "detail": ""}, "kept": {},
+        "aborted": False, "addresses": False,
+    }  # fmt: skip
+    return dict(state, **given)
+
+
+def server(name: str, **given: t.Any) -> dict[str, t.Any]:
+    """Return one server of a pool; ``up`` None where nothing tells, numbers None where the balancer counts none.
+
+    checked: its health is asked at all; passed: an answer came since it was let in. None where the balancer does not tell.
+    """
+    blank_one: dict[str, t.Any] = {
+        "name": name, "address": "", "weight": 0, "initial": 0, "admin": READY, "up": None, "status": "", "backup": False,
+        "sessions": None, "requests": None, "errors": None, "checked": None, "passed": None,
+    }  # fmt: skip
+    return dict(blank_one, **given)
+
+
+def by_name(state: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """Return the servers of the pool by their names."""
+    return {one["name"]: one for one in state["servers"]}
+
+
+def back_of(state: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """Return what has to be set to have the servers of a change as they are in *state*; the address only where that changes."""
+    there = by_name(state)
+    return {name: {key: there[name][key] for key in SETTABLE if key != "address" or key in one} for name, one in servers.items()}
+
+
+def serving(one: t.Mapping[str, t.Any]) -> int:
+    """Return the weight with which a server takes new requests now; a server that is not ready takes none."""
+    return int(one["weight"]) if one["admin"] == READY else 0
+
+
+def takes_requests(one: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a server answers and is given new requests; one that nothing looks at is taken at its word."""
+    return one["up"] is not False and serving(one) > 0
+
+
+def share_of(state: t.Mapping[str, t.Any], names: t.Iterable[str]) -> float:
+    """Return the share of new requests, in percent, that the servers of *names* get, as far as servers are up."""
+    whole = sum(serving(one) for one in state["servers"] if one["up"] is not False)
+    wanted = set(names)
+    own = sum(serving(one) for one in state["servers"] if one["name"] in wanted and one["up"] is not False)
+    return round(100.0 * own / whole, 2) if whole else 0.0
+
+
+def without_counts(state: t.Mapping[str, t.Any]) -> BalancerState:
+    """Return what of a state tells whether it was changed: no counters, no identity, no moods of health checks."""
+    servers = [{key: one[key] for key in ("name", "address", "weight", "admin")} for one in state["servers"]]
+    return {"pool": state["pool"], "servers": servers, "maintenance": {key: state["maintenance"][key] for key in ("on", "retry_after")}}
+
+
+def is_address(text: t.Any) -> bool:
+    """Tell whether *text* is IP:PORT of IPv4, as a server can be given at run time."""
+    found = ADDRESS.fullmatch(str(text))
+    if not found or not 0 < int(found[2]) < 65536:
+        return False
+    try:
+        ipaddress.IPv4Address(found[1])
+    except ValueError:
+        return False
+    return True

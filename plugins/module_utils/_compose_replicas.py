@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Docker tells of all containers of one Compose service, as the state of a service: counts as a workload of a cluster has them."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _service
+from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_state import state_word
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ServiceState
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+
+Told = t.Mapping[str, t.Any]
+NUMBER = "com.docker.compose.container-number"
+# What does not come right by waiting alone.
+BROKEN = {"backoff": "in a restart loop", "failed": "failed", "paused": "paused"}
+
+
+def parse_all(name: str, project: str, seen: t.Sequence[Told]) -> ServiceState:
+    """Turn what Docker tells of every container of a service into one state."""
+    pods = sorted((_facts_of(one) for one in seen), key=lambda pod: int(pod["number"]))
+    words = [pod["word"] for pod in pods]
+    blocked = ["container %s is %s" % (pod["name"], BROKEN[pod["word"]]) for pod in pods if pod["word"] in BROKEN]
+    ready = sum(pod["ready"] for pod in pods)
+    images = {str(one["Image"]) for one in seen}
+    detail = "; ".join(["%d of %d containers ready" % (ready, len(pods)), *blocked])
+    return _service.blank(
+        "compose", name, exists=True, state=word_of(words), restarts=sum(pod["restarts"] for pod in pods), detail=one_line(detail, 240),
+        oom_killed=any(bool(one["State"]["OOMKilled"]) for one in seen),
+        image={"name": one_line(seen[0]["Config"].get("Image"), 200), "id": images.pop() if len(images) == 1 else "", "digests": []},
+        workload=_workload(name, project, pods, blocked),
+    )  # fmt: skip
+
+
+def _facts_of(seen: Told) -> dict[str, t.Any]:
+    word = state_word(seen)
+    return {
+        "name": one_line(str(seen["Name"]).lstrip("/"), 80), "uid": str(seen["Id"])[:12], "word": word, "ready": word == "running",
+        "leaves": word == "stopping", "restarts": int(seen["RestartCount"]), "number": int(seen["Config"]["Labels"][NUMBER]),
+        "networks": _networks(seen),
+    }  # fmt: skip
+
+
+def _networks(seen: Told) -> dict[str, str]:
+    """Return the addresses of a container by the names of its networks; one that does not run has none."""
+    told = (seen.get("NetworkSettings") or {}).get("Networks") or {}
+    return {one_line(name, 80): one_line((one or {}).get("IPAddress") or "", 40) for name, one in told.items()}
+
+
+def word_of(words: t.Sequence[str]) -> str:
+    """Return one word for containers of these words: running only when every one runs, and unhealthy when some do."""
+    if len(set(words)) == 1:
+        return words[0]
+    if set(words) <= {"running", "starting", "stopping"}:
+        return "starting"
+    if "running" in words:
+        return "unhealthy"
+    return next((word for word in ("backoff", "failed", "unhealthy", "paused", "starting") if word in words), "unknown")
+
+
+def _workload(name: str, project: str, pods: t.Sequence[Told], blocked: t.Sequence[str]) -> dict[str, t.Any]:
+    there, ready = len(pods), sum(pod["ready"] for pod in pods)
+    kept = ("name", "uid", "ready", "leaves", "restarts", "number", "networks")
+    return {
+        "kind": "Compose", "namespace": project, "uid": "%s/%s" % (project, name), "desired": there, "replicas": there, "updated": there,
+        "ready": ready, "available": ready, "observed": True, "paused": False, "remembered": None,
+        "pods": [{key: pod[key] for key in kept} for pod in pods], "blocked": list(blocked), "full": [],
+        "autoscalers": [], "budgets": [], "quotas": [], "claims": [], "takes": {"requests": {}, "limits": {}},
+    }  # fmt: skip

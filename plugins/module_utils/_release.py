@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a release is, whichever manager runs it: an id made of its content, and names that may come to mean another one."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+Facts = t.Dict[str, t.Any]
+# What a release says of the schema changes that it brings: older code runs with them too.
+REVERSIBLE = "reversible"
+SHORTEST = 8
+
+
+def blank(**known: t.Any) -> Facts:
+    """Return facts in which nothing is known yet but what is given.
+
+    ``running`` is the id of the release that runs, or that would be started where none runs; ``selected`` what the next start takes;
+    ``known`` tells of each id that was asked for {there, intact, names, detail}, None for what cannot be seen; ``named`` what each word
+    means now, "" for nothing; ``migrations`` what the running release says of its own.
+    """
+    facts: Facts = {
+        "reachable": True, "detail": "", "running": "", "selected": "", "names": [], "migrations": "", "known": {}, "named": {},
+        "pinned": False, "reference": "",
+    }  # fmt: skip
+    facts.update(known)
+    return facts
+
+
+def meant_by(word: str, ids: t.Iterable[str]) -> str:
+    """Return the one of *ids* that *word* is, or begins (with or without ``sha256:``), "" for none or several."""
+    bare = word.rpartition("sha256:")[2].lower()
+    if not re.match(r"[0-9a-f]{%d,64}\Z" % SHORTEST, bare):
+        return ""
+    found = {one for one in ids if one.rpartition(":")[2].startswith(bare)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def short(release: str) -> str:
+    """Return the id as it is shown to a person: its first twelve digits, or the word itself where it is no digest."""
+    bare = release.rpartition("sha256:")[2]
+    return bare[:12] if re.match(r"[0-9a-f]{64}\Z", bare) else release
+
+
+def repository_of(reference: str) -> str:
+    """Return an image's name without tag and digest."""
+    name = reference.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return head + slash + last.partition(":")[0]
+
+
+def image_of(release: str, reference: str) -> str:
+    """Return how a cluster is told a release: by its digest in the repository that it came from; what never had a digest by its name."""
+    return "%s@%s" % (repository_of(reference), release) if release.startswith("sha256:") else release

@@ -1,0 +1,81 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make a directory a release."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_add
+short_description: Make a directory a release, named by its content
+version_added: "0.1.0"
+description:
+  - Copies a directory of the target into the directory of the releases, under the SHA-256 of all that is in it. It is there as a whole or
+    not at all, and proven to be the same.
+  - The id covers paths, content, whether a file is executable, and where links point; not owners, times and C(__pycache__).
+  - Selects nothing, see M(somabrain.incident_response.release_pin). A file C(release.json) in it with C({"migrations":"reversible"})
+    says that older releases run with the schema that this one brings.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+attributes:
+  check_mode:
+    support: full
+    description: Tells the id that it would have.
+  diff_mode:
+    support: none
+    description: A release is added as a whole.
+options:
+  src:
+    description: The directory on the target that becomes a release; it stays as it is.
+    type: path
+    required: true
+  releases_dir:
+    description: Directory on the target that holds the releases, made where it is missing.
+    type: path
+    required: true
+  stage:
+    description: Stage of the run that this act belongs to.
+    type: str
+    choices: [act, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.release_pin
+"""
+
+EXAMPLES = r"""
+- name: Make what was unpacked a release
+  somabrain.incident_response.release_add:
+    src: /srv/somabrain/incoming
+    releases_dir: /srv/somabrain/releases
+  register: added
+"""
+
+RETURN = r"""
+release:
+  description: The id of the release.
+  returned: success
+  type: str
+path:
+  description: Where it is.
+  returned: success
+  type: str
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: act
+say:
+  description: Sentences for the person on call.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_release_add import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Select the release that the next start of a service takes."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_pin
+short_description: Select the release that the next start of a service takes
+version_added: "0.1.0"
+description:
+  - Under V(systemd) and V(supervisor) a release is a directory named by its content (see M(somabrain.incident_response.release_add)); the
+    link O(current) is replaced from one moment to the next. The directory is read and proven to be what its name says first.
+  - Under V(compose) it is an image by its id. A file of its own for Compose names it, so that no tag decides; nothing is pulled.
+  - It starts and stops nothing. In a cluster the template of the workload is changed instead, see the role service_manager.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.service
+attributes:
+  check_mode:
+    support: full
+    description: Proves that the release is there, and says what it would do.
+  diff_mode:
+    support: full
+    description: The release that was selected and the one that is.
+options:
+  release:
+    description: The release, by the SHA-256 of its content or the id of its image.
+    type: str
+    required: true
+  releases_dir:
+    description: Directory on the target that holds the releases.
+    type: path
+    default: ""
+  current:
+    description: The link that selects one of them. Something else than a link in its place is refused.
+    type: path
+    default: ""
+  pin_file:
+    description: File for Compose; empty for C(compose.release.yml) in O(project_src). One that somebody else wrote is refused.
+    type: path
+    default: ""
+  project_src:
+    description: Directory of the Compose project on the target.
+    type: path
+    default: ""
+  project_files:
+    description: Compose files of the project, relative to its directory; empty for those that Compose finds by itself.
+    type: list
+    elements: str
+    default: []
+  container:
+    description: Of no use here; the name of a container of a workload.
+    type: str
+    default: ""
+  stage:
+    description: Stage of the run that this act belongs to.
+    type: str
+    choices: [act, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.release_add
+"""
+
+EXAMPLES = r"""
+- name: Select a release of the API
+  somabrain.incident_response.release_pin:
+    manager: systemd
+    name: somabrain-api
+    releases_dir: /srv/somabrain/releases
+    current: /srv/somabrain/current
+    release: 4f1c8a0de1f4a8f7c0d1c1f2a3f6b5f5a0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5
+"""
+
+RETURN = r"""
+before:
+  description: The release that was selected, empty for none.
+  returned: success
+  type: str
+after:
+  description: The release that is selected.
+  returned: success
+  type: str
+files:
+  description: Under V(compose), all files of the project with that of the pin, to be named to Compose from now on.
+  returned: success
+  type: list
+  elements: str
+  sample: [compose.yaml, compose.release.yml]
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: act
+say:
+  description: Sentences for the person on call.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_release_pin import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

@@ -1,0 +1,102 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Give servers of a load balancer's pool their weights, states and addresses, and turn maintenance on or off."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: traffic_shift
+short_description: Give servers of a load balancer's pool their weights, states and addresses, and turn maintenance on or off
+version_added: "0.1.0"
+description:
+  - Every answer of the balancer is read, and what was set is looked at again; where that fails, what was changed is put back.
+  - What raises a weight comes before what lowers one. Clients are kept out before weights change, and let in after that.
+author:
+  - SomaBrain incident response contributors (@somabrain)
+extends_documentation_fragment:
+  - somabrain.incident_response.attributes
+  - somabrain.incident_response.balancer
+attributes:
+  check_mode:
+    support: full
+    description: Looks at the pool, and says what it would set.
+  diff_mode:
+    support: full
+    description: Weights, states and maintenance before and after.
+options:
+  servers:
+    description:
+      - Name of a server to C(weight), C(admin), which is V(ready), V(drain) or V(maint), and C(address) (IP:PORT). Others stay as they are.
+      - A server gets another address while it is out. nginx gives none at run time, and refuses it.
+    type: dict
+    default: {}
+  maintenance:
+    description: C(on), and where it is true C(retry_after) in seconds. Without it maintenance stays as it is.
+    type: dict
+  timeout:
+    description: Seconds that a change may take.
+    type: float
+    default: 10.0
+  until:
+    description:
+      - What to wait for afterwards. V(up) is until a check of each server in O(servers) has passed since it was let in; where one does not
+        come up, all of them are put back, and it fails. V(idle) is until none of them has a session; those that stay are told, and that is
+        no failure.
+    type: str
+    choices: [set, up, idle]
+    default: set
+  wait:
+    description: Longest seconds of that.
+    type: float
+    default: 30.0
+  stage:
+    description: Stage of the run that this act belongs to.
+    type: str
+    choices: [act, undo]
+    default: act
+seealso:
+  - module: somabrain.incident_response.traffic_gate_info
+"""
+
+EXAMPLES = r"""
+- name: Give a tenth of the requests to one server
+  somabrain.incident_response.traffic_shift:
+    target: {balancer: haproxy, pool: somabrain}
+    servers:
+      api1: {weight: 1, admin: ready}
+      spare: {weight: 9}
+"""
+
+RETURN = r"""
+before:
+  description: Pool, servers (name, address, weight, admin) and maintenance before.
+  returned: success
+  type: dict
+after:
+  description: The same afterwards.
+  returned: success
+  type: dict
+doubts:
+  description: Sentences on what a reload of the balancer would forget, and on sessions that did not end.
+  returned: success
+  type: list
+  elements: str
+stage:
+  description: Stage of the run that this result belongs to.
+  returned: always
+  type: str
+  sample: act
+say:
+  description: Sentences for the person on call.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_traffic_shift import ARGUMENT_SPEC, run
+
+if __name__ == "__main__":
+    main(ARGUMENT_SPEC, run)

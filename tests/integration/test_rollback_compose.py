@@ -1,0 +1,77 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases of a real Compose project: images by their id, whatever their tags come to mean, and no registry is asked."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import playing
+import pytest
+from compose_farm import docker, inspected, why_not
+from release_farm import BAD, Shop
+from waiting import until
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> t.Iterator[Shop]:
+    if why_not():
+        pytest.skip(why_not())
+    if not playing.borrowed("community/docker"):
+        pytest.skip("community.docker is not there; scripts/test integration fetches it")
+    one = Shop(tmp_path)
+    try:
+        one.begin()
+        yield one
+    finally:
+        one.end()
+
+
+@pytest.mark.parametrize("program", BAD.values(), ids=list(BAD))
+def test_a_bad_release_goes_back_by_its_id_and_no_neighbour_is_touched(shop: Shop, program: str) -> None:
+    shop.deploy(program)
+    until(lambda: shop.project.look("api")["state"] not in ("starting", "running"), 20)
+    neighbour, bad = inspected(shop.project.named("redis")), inspected(shop.project.named("api"))
+    rehearsed = shop.run("rollback", "--check")
+    assert (rehearsed["outcome"], rehearsed["code"]) == ("rehearsed", 0), rehearsed
+    assert inspected(shop.project.named("api"))["Id"] == bad["Id"]
+    outcome = shop.run("rollback")
+    assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome
+    assert shop.runs() == shop.good
+    # The container that wrote it is gone.
+    assert "service.log" in outcome["evidence"]["files"]
+    after = inspected(shop.project.named("redis"))
+    assert (after["Id"], after["State"]["StartedAt"]) == (neighbour["Id"], neighbour["State"]["StartedAt"])
+    again = shop.run("rollback")
+    assert (again["outcome"], shop.runs()) == ("nothing_to_do", shop.good)
+
+
+def test_the_pin_outlives_the_tag_for_whoever_names_its_file(shop: Shop) -> None:
+    shop.deploy(BAD["ends at once"])
+    assert shop.run("rollback")["outcome"] == "recovered"
+    files = [word for name in ("compose.yml", "compose.release.yml") for word in ("-f", str(shop.project.home / name))]
+    done = shop.project.compose(*files, "up", "--detach", "--force-recreate", "api")
+    assert (done.returncode, shop.runs()) == (0, shop.good), done.stderr
+
+
+def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_stopped(shop: Shop) -> None:
+    bad = shop.deploy(BAD["unhealthy"])
+    until(lambda: shop.project.look("api")["state"] == "unhealthy", 20)
+    before = inspected(shop.project.named("api"))
+    refusals = {
+        "tag_moved": {"rollback_release": shop.tag},
+        "never_verified": {"rollback_release": bad},
+        "release_missing": {"rollback_release": "somebody/else:1"},
+        "no_such_service": {"service_restart_service": "apj"},
+        "database_rollback": {"rollback_what": "database"},
+    }
+    seen = {code: shop.run("rollback", **given) for code, given in refusals.items()}
+    assert {code: one["reasons"][0]["code"] for code, one in seen.items()} == {code: code for code in refusals}
+    # An image that a container used once is kept by its id alone, until somebody removes it.
+    assert docker("rmi", "--force", shop.good).returncode == 0
+    missing = shop.run("rollback")
+    assert (missing["outcome"], missing["reasons"][0]["code"]) == ("refused", "release_missing")
+    after = inspected(shop.project.named("api"))
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
