@@ -14,7 +14,8 @@ description:
   - Shows what the steps of a remediation say, with time, host and stage, and at the end how each of them ended and what to do next.
   - Quiet otherwise, with no banners, no C(ok) lines and no skips. A failure is one clear line; one that is rescued is shown as a finding.
   - With C(-v) and more it is Ansible's default view, whose options it therefore has.
-  - Needs 100 columns or less and colours only a terminal; E(NO_COLOR), E(ANSIBLE_NOCOLOR) and E(ANSIBLE_FORCE_COLOR) are respected.
+  - Needs 100 columns or less, unless O(width) allows more.
+  - Colours only a terminal; E(NO_COLOR), E(ANSIBLE_NOCOLOR) and E(ANSIBLE_FORCE_COLOR) are respected.
   - Never shows a whole result, nor anything of a result under C(no_log); text from outside reaches the terminal escaped.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -28,6 +29,18 @@ options:
     ini:
       - section: callback_on_call
         key: ascii
+  width:
+    description:
+      - Columns to use at most; a narrower terminal, or E(COLUMNS), narrows it further.
+      - More than the default suits output that is kept and searched, since no sentence is broken up in it.
+    type: int
+    default: 100
+    version_added: "0.1.0"
+    env:
+      - name: SOMABRAIN_ON_CALL_WIDTH
+    ini:
+      - section: callback_on_call
+        key: width
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -285,9 +298,9 @@ class CallbackModule(Default):  # type: ignore[misc]
     def _utf8() -> bool:
         return (sys.stdout.encoding or "ascii").lower().replace("-", "").startswith("utf")
 
-    @staticmethod
-    def _width() -> int:
-        return view.width_of(shutil.get_terminal_size((view.MAX_WIDTH, 24)).columns)
+    def _width(self) -> int:
+        allowed = int(self.get_option("width"))
+        return view.width_of(shutil.get_terminal_size((allowed, 24)).columns, allowed)
 
 
 def _short(path: str) -> str:

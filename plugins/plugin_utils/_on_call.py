@@ -22,7 +22,7 @@ Plain = t.Mapping[str, t.Any]
 GREEN, RED, YELLOW, DIM = "green", "red", "yellow", "dark gray"
 HEALTH_COLOUR = {"well": GREEN, "sick": RED, "unknown": YELLOW}
 OUTCOME_COLOUR = {"refused": YELLOW, "unproven": YELLOW, "abandoned": YELLOW, "recovered_with_loss": YELLOW}
-MAX_WIDTH, MIN_WIDTH, HOST_WIDTH, STAGE_WIDTH, LABEL_WIDTH = 100, 40, 14, 7, 8
+MIN_WIDTH, HOST_WIDTH, STAGE_WIDTH, LABEL_WIDTH = 40, 14, 7, 8
 # A sentence is cut at this length and a result at this many of them: one screen is the promise.
 SENTENCE, SENTENCES, COMMAND = 480, 12, 4000
 PLANS, ROWS = 12, 40
@@ -39,9 +39,9 @@ class Frame(t.NamedTuple):
 UNICODE, ASCII = Frame("┌", "│", "└"), Frame("+", "|", "+")
 
 
-def width_of(columns: int) -> int:
-    """Return the usable width of a terminal with *columns* columns."""
-    return max(MIN_WIDTH, min(MAX_WIDTH, columns))
+def width_of(columns: int, allowed: int) -> int:
+    """Return the usable width of a terminal with *columns* columns where *allowed* are the most to use."""
+    return max(MIN_WIDTH, min(allowed, columns))
 
 
 def wrapped(first: str, text: str, width: int, further: str = "") -> str:

@@ -61,8 +61,6 @@ def run_playbook(home: Path, name: str, given: dict[str, t.Any], *words: str) ->
         )
     )
     given_env = {"ANSIBLE_COLLECTIONS_PATH": f"{OURS}:{BORROWED}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"}
-    # What is told is looked for word by word, and where a line ends depends on how long it took.
-    given_env["COLUMNS"] = "400"
     program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
     command = [program, "-i", "machine,", "-e", f"@{home}/given.json", *words, str(ROOT / "playbooks" / f"{name}.yml")]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **given_env}, capture_output=True, text=True, timeout=240, check=False)

@@ -250,7 +250,7 @@ class Farm:
         inventory.write_text(json.dumps({self.GROUP: {"hosts": named}}))
         done = subprocess.run(
             [str(BIN / "ansible-playbook"), f"playbooks/{self.PLAYBOOK}.yml", "-i", str(inventory), *flags],
-            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "COLUMNS": "200", **(env or {})},
+            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **(env or {})},
             # A group of its own, which a story may kill as a whole.
             start_new_session=True,
         )  # fmt: skip

@@ -62,7 +62,7 @@ def corrupt(redis: Redis) -> None:
 def clear(redis: Redis, *flags: str, **given: t.Any) -> Run:
     """Run the playbook on one Redis."""
     command, outcome = prepared(redis, *flags, **given)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "COLUMNS": "200"})
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     return Run(done.returncode, done.stdout + done.stderr, json.loads(outcome.read_text()) if outcome.exists() else {})
 
 

@@ -241,8 +241,8 @@ def test_salvage_of_an_rdb_keeps_whole_entries_and_counts_the_rest(data: Path, t
     assert said.dropped == sum(whole.values()) - said.kept or (said.dropped > sum(whole.values()) - said.kept and not said.exact)
     # Of several damaged places nobody can tell that no value is wrong unseen; the number is then said to be unknown.
     assert said.exact or size == 100_000 or said.doubt == "values" or not said.dropped_bytes, said
-    # Of the strings no more is lost than what the blocks touch, and one or two around each of them.
-    assert sum(whole.values()) - said.kept <= count * (size // 38 + 8) or size == 100_000
+    # Of the strings no more is lost than what the blocks touch, and a few on either side: bytes of chance may pass for an entry's begin.
+    assert sum(whole.values()) - said.kept <= count * (size // 38 + 16) or size == 100_000
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.99])

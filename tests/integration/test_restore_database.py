@@ -85,7 +85,7 @@ class Stage:
         inventory.write_text(json.dumps({"postgresql": {"hosts": {"pg": {**local, **self.variables(**more)}}}}))
         process = subprocess.Popen(
             [str(BIN / "ansible-playbook"), "playbooks/restore-database.yml", "-i", str(inventory), *flags], cwd=ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "200", **(env or {})}, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True,
         )  # fmt: skip
         return process, file
 

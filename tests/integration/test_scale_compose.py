@@ -83,7 +83,7 @@ def test_out_and_back_touches_no_other_container(project: Project) -> None:
     project.write()
     code, shown, dummy = scale(project, "two", 3)
     assert (code, everything(project)) == (2, before), shown
-    assert "nothing was changed: a new container would have another configuration" in " ".join(shown.split())
+    assert "nothing was changed: a new container would have another configuration" in shown
     assert scale(project, "two", 1)[0] == 0
 
 
@@ -118,7 +118,7 @@ def test_an_image_that_is_not_here_or_is_another_one_is_refused_before_anything_
     project.write()
     code, shown, dummy = scale(project, "two", 3)
     assert (code, everything(project)) == (2, before), shown
-    assert "no new container can be made of image somabrain-none:never" in " ".join(shown.split())
+    assert "no new container can be made of image somabrain-none:never" in shown
     moved = f"{project.name}:moved"
     docker("import", "--change", 'CMD ["python3"]', str(archive(project.home)), moved)
     project.given["two"]["image"] = moved

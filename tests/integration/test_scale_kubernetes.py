@@ -249,7 +249,7 @@ def test_what_another_sets_meanwhile_stays_and_a_stuck_image_is_refused(cluster:
     outcome = run(cluster, space, tmp_path, traffic_scaling_replicas=3, traffic_scaling_replicas_timeout=6)
     overtaking.join(10)
     assert (outcome["outcome"], outcome["code"], wanted_now(cluster, space)) == ("failed", 2, 4), outcome["shown"]
-    assert "it wants 4 pods by now, not 3" in " ".join(outcome["shown"].split())
+    assert "it wants 4 pods by now, not 3" in outcome["shown"]
     cluster.must("DELETE", f"/api/v1/namespaces/{space}/resourcequotas/small")
     cluster.roll(space, "api", "shop/bad:2")
     until(lambda: judged(cluster, space, 5).code == "rollout_stuck")

@@ -45,7 +45,7 @@ def play(folder: Path, name: str, *args: str, **given: t.Any) -> tuple[int, str]
     variables = {"remediation_state_dir": str(folder / "state"), "ansible_python_interpreter": sys.executable, **given}
     env = {
         **os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTION.parents[2]), "ANSIBLE_CONFIG": str(folder / "none.cfg"),
-        "ANSIBLE_STDOUT_CALLBACK": "somabrain.incident_response.on_call", "COLUMNS": "200",
+        "ANSIBLE_STDOUT_CALLBACK": "somabrain.incident_response.on_call",
     }  # fmt: skip
     words = [PLAYBOOK, "-i", "lab,", "-c", "local", str(COLLECTION / "playbooks" / name), "-e", json.dumps(variables), *args]
     done = subprocess.run(words, capture_output=True, text=True, env=env, check=False, timeout=120)

@@ -81,7 +81,7 @@ def test_maintenance_keeps_clients_out_and_lets_health_probes_and_operators_thro
     client = f"http://127.0.0.1:{bed.port}/recall"
     outcome = run(bed, "enable_maintenance", traffic_scaling_client_url=client, traffic_scaling_endpoint=endpoint, **WHY)
     assert told(outcome)[0] == "recovered", outcome["shown"]
-    assert "has no maintenance of its own (404)" in " ".join(outcome["shown"].split())
+    assert "has no maintenance of its own (404)" in outcome["shown"]
     assert {(one.status, one.retry_after) for one in bed.load(50, 1).answers} == {(503, "120")}
     assert bed.load(20, 1, ["/health"]).statuses == {200: 20}
     assert bed.load(20, 1, source=OPERATOR).statuses == {200: 20}
@@ -124,7 +124,7 @@ def test_a_cache_that_another_run_lost_lets_clients_in_step_by_step_only(bed: Ba
     assert "redis of machine (run r1): keys of Redis" in refused["reasons"][0]["text"]
     assert in_maintenance(bed)
     rehearsed = run(bed, "restore_traffic", "--check", traffic_scaling_steps=[50, 100])
-    assert "the way is 10, 50, 100 %" in " ".join(rehearsed["shown"].split())
+    assert "the way is 10, 50, 100 %" in rehearsed["shown"]
     outcome = run(bed, "disable_maintenance", traffic_scaling_skip_warm_up="few clients")
     assert (told(outcome)[0], outcome["before"]["facts"]["skip_warm_up"]) == ("recovered", "few clients")
 
@@ -363,7 +363,7 @@ def test_maintenance_whose_end_has_come_ends_only_when_a_server_is_up(bed: Balan
         waited(bed, name, "DOWN")
     done = reconcile(bed)
     assert (done.returncode != 0, in_maintenance(bed)) == (True, True), done.stdout
-    assert "it goes on for 600 s" in " ".join(done.stdout.replace("act", "").split())
+    assert "it goes on for 600 s" in done.stdout
     assert owed(bed) == [("maintenance_off", True)]
     with contextlib.closing(sqlite3.connect(bed.folder / "state/ledger.sqlite")) as ledger:
         ledger.execute("update obligation set ends_at=1")

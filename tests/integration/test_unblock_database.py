@@ -229,7 +229,7 @@ def play(cluster: Cluster, *flags: str, **given: t.Any) -> Run:
     inventory = folder / "inventory.json"
     inventory.write_text(json.dumps({"postgresql": {"hosts": {"one": variables}}}))
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/unblock-database.yml", "-i", str(inventory), *flags]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False, env={**os.environ, "COLUMNS": "200"})
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
     outcome = folder / "outcome.json"
     kept = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
     assert SECRET not in ran.stdout + ran.stderr + kept

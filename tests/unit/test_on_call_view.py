@@ -315,5 +315,6 @@ def test_a_run_without_outcomes_still_ends_with_one_line(summaries: dict[str, t.
 
 
 @pytest.mark.parametrize(("columns", "width"), [(0, 40), (39, 40), (80, 80), (100, 100), (250, 100)])
-def test_the_width_is_the_terminals_and_at_most_100(columns: int, width: int) -> None:
-    assert view.width_of(columns) == width
+def test_the_width_is_the_terminals_and_at_most_what_is_allowed(columns: int, width: int) -> None:
+    assert view.width_of(columns, 100) == width
+    assert view.width_of(250, 1000) == 250
