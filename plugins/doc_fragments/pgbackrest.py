@@ -42,30 +42,9 @@ options:
     description: Data directory of the live database; empty to ask it.
     type: path
     default: ""
-  bin_dir:
-    description: Directory of the programs of the PostgreSQL server; empty to find them.
-    type: path
-    default: ""
-  side_dir:
-    description: Directory for what is restored, outside of every data directory. To swap, on the filesystem of the data.
-    type: path
-    required: true
-  system_identifier:
-    description: The system identifier that the database and its backup have to have; empty for that of the live database.
-    type: str
-    default: ""
-  known_answers:
-    description: Queries whose answers are known, each with C(name), C(query) and C(expect). What a query returns is never shown.
-    type: list
-    elements: dict
-    default: []
-  space_factor:
-    description: Free space that is needed, as a multiple of what the restored database takes.
-    type: float
-    default: 1.2
 """
 
-    # The same without a target: what is proven is the end of the WAL.
+    # Where it is restored to, and what has to hold there.
     PROOF = r"""
 options:
   bin_dir:

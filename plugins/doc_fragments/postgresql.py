@@ -45,3 +45,27 @@ options:
     type: path
     default: psql
 """
+
+    # Who counts as a root of waits, and who is left alone (BLOCKED_SPEC in module_utils/_pg_blocked.py).
+    BLOCKED = r"""
+options:
+  limit_seconds:
+    description:
+      - Seconds that somebody may wait for a lock. Only who holds up others for longer, in a transaction that is older than that, counts.
+    type: float
+    default: 30.0
+  off_limits_users:
+    description:
+      - Patterns of roles whose sessions are left alone, beside superusers, roles that replicate, and those whose names tell of backup,
+        replication or migration. Case does not matter.
+    type: list
+    elements: str
+    default: []
+  off_limits_applications:
+    description:
+      - Patterns of C(application_name) that are left alone, beside pgBackRest, pg_basebackup, pg_dump, barman, WAL-G, Alembic, Flyway,
+        Liquibase and whatever names itself a migration. Case does not matter.
+    type: list
+    elements: str
+    default: []
+"""

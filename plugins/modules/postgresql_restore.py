@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - somabrain.incident_response.postgresql
   - somabrain.incident_response.pgbackrest
   - somabrain.incident_response.pgbackrest.restore
+  - somabrain.incident_response.pgbackrest.proof
 attributes:
   check_mode:
     support: full

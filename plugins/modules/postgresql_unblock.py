@@ -24,6 +24,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.postgresql
+  - somabrain.incident_response.postgresql.blocked
 attributes:
   check_mode:
     support: full
@@ -32,25 +33,6 @@ attributes:
     support: full
     description: Shows who was at the root of waits before and after; in check mode, who would be.
 options:
-  limit_seconds:
-    description:
-      - Seconds that somebody may wait for a lock. Only who holds up others for longer, in a transaction that is older than that, counts.
-    type: float
-    default: 30.0
-  off_limits_users:
-    description:
-      - Patterns of roles whose sessions are left alone, beside superusers, roles that replicate, and those whose names tell of backup,
-        replication or migration. Case does not matter.
-    type: list
-    elements: str
-    default: []
-  off_limits_applications:
-    description:
-      - Patterns of C(application_name) that are left alone, beside pgBackRest, pg_basebackup, pg_dump, barman, WAL-G, Alembic, Flyway,
-        Liquibase and whatever names itself a migration. Case does not matter.
-    type: list
-    elements: str
-    default: []
   sessions:
     description: End at most these, as M(somabrain.incident_response.postgresql_locks_info) told them; all roots where it is not given.
     type: list

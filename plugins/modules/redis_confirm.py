@@ -20,6 +20,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.redis
+  - somabrain.incident_response.redis.scope
 attributes:
   check_mode:
     support: full
@@ -28,67 +29,6 @@ attributes:
     support: none
     description: Writes one file of its own.
 options:
-  name:
-    description: Name of the check, as reports and plans call it.
-    type: str
-    required: true
-  pattern:
-    description: Keys to check, as C(SCAN MATCH) takes it. It has to begin with two plain characters.
-    type: str
-    required: true
-  db:
-    description: Number of the database.
-    type: int
-    default: 0
-  check:
-    description:
-      - What a good value is; all that is given has to hold. Keys that expire by themselves are left out.
-      - O(check.json), O(check.regex) and the bytes are of strings, O(check.fields) and the digest of hashes, the items of all others.
-    type: dict
-    required: true
-    suboptions:
-      type:
-        description: The type of the value; empty for any.
-        type: str
-        choices: ["", string, list, set, zset, hash, stream]
-        default: ""
-      json:
-        description: Whether the value is JSON.
-        type: bool
-        default: false
-      regex:
-        description: A regular expression of Python that is found in the value, which is at most 64 KiB then.
-        type: str
-        default: ""
-      min_bytes:
-        description: Least length in bytes.
-        type: int
-        default: -1
-      max_bytes:
-        description: Most length in bytes.
-        type: int
-        default: -1
-      min_items:
-        description: Least number of items.
-        type: int
-        default: -1
-      max_items:
-        description: Most number of items.
-        type: int
-        default: -1
-      fields:
-        description: Fields that the hash has.
-        type: list
-        elements: str
-        default: []
-      digest_field:
-        description: Field with the sha256, in hexadecimal, of the field O(check.digest_of).
-        type: str
-        default: ""
-      digest_of:
-        description: Field whose value O(check.digest_field) is about.
-        type: str
-        default: ""
   rescue:
     description: The rescue copy that M(somabrain.incident_response.redis_rescue) has made of this Redis.
     type: path
