@@ -43,6 +43,29 @@ wait_for() {
   return "$status"
 }
 
+# in_lane FUNCTION ARGS...: runs it beside others, as many at once as there are cores; wait_for_lanes waits for all of them.
+in_lane() {
+  while [ "$(lanes_taken)" -ge "$(nproc)" ]; do sleep 0.2; done
+  (
+    trap '[ -z "$CHILD" ] || kill "$CHILD" 2>/dev/null; exit 143' TERM
+    "$@"
+  ) &
+  LANES+=("$!")
+}
+
+lanes_taken() {
+  local pid taken=0
+  for pid in "${LANES[@]}"; do
+    ! kill -0 "$pid" 2>/dev/null || taken=$((taken + 1))
+  done
+  echo "$taken"
+}
+
+wait_for_lanes() {
+  [ "${#LANES[@]}" -eq 0 ] || wait "${LANES[@]}" || true
+  LANES=()
+}
+
 # run_case NAME SECONDS COMMAND...: quiet when it passes, shown whole when it fails; killed after SECONDS.
 run_case() {
   local name=$1 limit=$2 log begun status=0

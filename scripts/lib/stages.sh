@@ -5,6 +5,8 @@
 # One function for each stage of scripts/test. Sourced, never run.
 
 COLLECTION=ansible_collections.somabrain.incident_response
+# Most of what a test does here is to wait for a process, so one more than there are cores keeps them busy.
+WORKERS=${WORKERS:-$(($(nproc) + 1))}
 
 stage_lint() {
   make_tree
@@ -90,7 +92,7 @@ stage_galaxy() {
   run_case install 120 env "ANSIBLE_CONFIG=$RUN_DIR/ansible.cfg" "$bin/ansible-galaxy" collection install --offline -p "$RUN_DIR/installed" "$tarball" || true
 }
 
-stage_unit() { run_pytest pytest 900 "$PYTHON" "$ROOT/tests/unit" || true; }
+stage_unit() { run_pytest pytest 900 "$PYTHON" -n "$(nproc)" "$ROOT/tests/unit" || true; }
 
 stage_integration() {
   # Some tests want systemd, ssh or git; those that find none skip with their own reason.
@@ -102,7 +104,7 @@ stage_integration() {
   fi
   ensure_collections || say "   without the collections of others: the PyPI package ansible could not be fetched"
   ensure_kubernetes || say "   without Kubernetes: $WHY_NO_KUBERNETES"
-  PATH="$ROOT/.venv/bin:$PATH" AGAIN=10 run_pytest pytest 3300 "$PYTHON" -n 2 --dist loadfile "$ROOT/tests/integration" || true
+  PATH="$ROOT/.venv/bin:$PATH" AGAIN=10 run_pytest pytest 3300 "$PYTHON" -n "$WORKERS" --dist loadfile "$ROOT/tests/integration" || true
 }
 
 stage_molecule() {
@@ -119,9 +121,10 @@ stage_molecule() {
     elif [ "$docker" = no ] && ! grep -q 'groups:.*\blocal\b' "$file"; then
       skip "$name" "$WHY_NO_DOCKER"
     else
-      tell_story "$name"
+      in_lane tell_story "$name"
     fi
   done
+  wait_for_lanes
 }
 
 tell_story() { # NAME: one scenario from create to destroy; its testinfra tests are counted, and a story without any proves nothing.
@@ -162,13 +165,13 @@ compat_with() { # CORE PYTHON...: the unit tests and one recovery on the lab und
     return 0
   fi
   venv="$ROOT/.cache/venv-core-$core"
-  if ! "$venv/bin/python" -c 'import ansible, pytest' 2>/dev/null; then
+  if ! "$venv/bin/python" -c 'import ansible, xdist' 2>/dev/null; then
     rm -rf "$venv"
     grep -hv -i '^ansible-core' "$ROOT/requirements/requirements.txt" >"$RUN_DIR/requirements-$core.txt"
     run_case "venv-core-$core" 120 "$python" -m venv "$venv" || return 0
-    run_case "install-core-$core" 600 "$venv/bin/pip" install --quiet "ansible-core==$core.*" pytest hypothesis \
+    run_case "install-core-$core" 600 "$venv/bin/pip" install --quiet "ansible-core==$core.*" pytest pytest-xdist hypothesis \
       -r "$RUN_DIR/requirements-$core.txt" || return 0
   fi
-  PATH="$venv/bin:$PATH" run_pytest "unit-core-$core" 900 "$venv/bin/python" "$ROOT/tests/unit" || true
-  PATH="$venv/bin:$PATH" run_pytest "smoke-core-$core" 900 "$venv/bin/python" -m smoke "$ROOT/tests/integration" || true
+  PATH="$venv/bin:$PATH" run_pytest "unit-core-$core" 900 "$venv/bin/python" -n "$(nproc)" "$ROOT/tests/unit" || true
+  PATH="$venv/bin:$PATH" run_pytest "smoke-core-$core" 900 "$venv/bin/python" -n "$(nproc)" --dist loadfile -m smoke "$ROOT/tests/integration" || true
 }
