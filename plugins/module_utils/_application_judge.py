@@ -36,7 +36,7 @@ BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", 
 def judge_application(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Return the Health of an application as it was seen; see the role service_restart for its states."""
     seen = Seen(raw, options)
-    found = _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer))
+    found = _unless_barred(seen, _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer)))
     findings = [Finding("application", found.health, found.text)]
     # What its own answer says beside the rule that decided; in doubt it would turn the doubt into a sickness.
     if seen.http and found.by_http and found.health is SICK:
@@ -54,10 +54,24 @@ def _with_room(seen: Seen, found: Found) -> Found:
     return Found("no_room", SICK, "%s; a rollout makes new pods first, and quota %s leaves no room for one" % (found.text, ", ".join(full)))
 
 
+def _unless_barred(seen: Seen, found: Found) -> Found:
+    """Take the acts away that end what its manager would not start again: what runs is left running, whatever it is."""
+    barred = str(seen.service.get("barred") or "")
+    if not barred or not {"restart", "start"} & set(found.actions):
+        return found
+    # What lets a process go on starts none.
+    goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
+    return Found(found.word if goes_on else "not_startable", SICK, "%s; %s" % (found.text, barred), goes_on, found.by_http)
+
+
 def _unreachable(seen: Seen) -> t.Optional[Found]:
     if not seen.service.get("reachable"):
         return Found("manager_unreachable", UNKNOWN, sentence(seen.service))
-    return None if seen.service.get("exists") else Found("unknown_service", UNKNOWN, "%s: %s" % (seen.name, seen.unknown_text()))
+    if seen.service.get("exists"):
+        return None
+    if seen.service.get("exists") is None:
+        return Found("several", UNKNOWN, sentence(seen.service))
+    return Found("unknown_service", UNKNOWN, "%s: %s" % (seen.name, seen.unknown_text()))
 
 
 def _stateful(seen: Seen) -> t.Optional[Found]:
@@ -99,16 +113,19 @@ def _not_replaced(seen: Seen) -> t.Optional[Found]:
 
 def _ended(seen: Seen) -> t.Optional[Found]:
     """It does not run, or ends again and again."""
-    word = seen.service_word
-    looping = word == "backoff" or (seen.is_looping and _is_between(seen))
-    if word not in ("stopped", "failed") and not looping:
+    word, ended_once = seen.service_word, seen.is_to_be_started_again
+    looping = (word == "backoff" and not ended_once) or (seen.is_looping and _is_between(seen))
+    if word not in ("stopped", "failed", "backoff") and not looping:
         return None
-    told = sentence(seen.service)
+    told = seen.ended_text() if ended_once else sentence(seen.service)
     if seen.was_killed_for_memory or seen.line_of(OOM_LINE):
         return Found("oom", SICK, "%s: it needs more memory than it is allowed (%s)" % (told, seen.limit_text()))
-    line = seen.line_of(*seen.bad_config) if looping or not seen.ended_cleanly else ""
+    line = seen.line_of(*seen.bad_config) if word == "backoff" or looping or not seen.ended_cleanly else ""
     if line:
         return Found("bad_config", SICK, "%s: its log says: %s" % (told, one_line(redact(line), 160)))
+    if ended_once:
+        # One end of a process that had come up is no loop. One that had not may be the first of many: what comes next tells.
+        return Found("crashed", SICK, told, ("start",)) if seen.had_come_up else Found("starting", UNKNOWN, told, ("wait",))
     if looping:
         return Found("exit_loop", SICK, "%s; it ends as soon as it starts%s" % (told, seen.restarts_text()))
     if seen.service.get("start_limit_hit"):

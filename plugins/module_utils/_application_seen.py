@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import identity_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
-FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager")
+FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager", "barred")
 MIB = 1024 * 1024
 # Seconds that two processes which a manager starts together may begin apart.
 SAME_START = 10.0
@@ -149,6 +149,23 @@ class Seen:
         since = float(self.raw["now"]) - float(self.known["at"]) if self.known.get("at") else window
         # The one that made the present process is known to be within the time.
         return min(grown, max(1, math.floor(grown * window / since))) if grown and since > window else grown
+
+    @property
+    def had_come_up(self) -> bool:
+        """Whether its last process lived longer than a start takes."""
+        return float(self.service.get("lived") or 0) >= float(self.options["start_seconds"])
+
+    @property
+    def is_to_be_started_again(self) -> bool:
+        """Whether its manager waits to start it once more and has not done that too often, where it tells how long the last one lived."""
+        told = self.service_word == "backoff" and self.service.get("lived") is not None
+        return told and self.restarts_by_itself < int(self.options["loop_restarts"])
+
+    def ended_text(self) -> str:
+        by = str(self.service.get("signal") or "exit code %s" % self.service.get("exit_code"))
+        return "%s ended (%s) after %.0f s, and %s would start it again by itself" % (
+            self.name, by, self.service.get("lived") or 0, self.service.get("manager"),
+        )  # fmt: skip
 
     @property
     def is_looping(self) -> bool:

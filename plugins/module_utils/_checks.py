@@ -278,7 +278,8 @@ def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) ->
         health: Health = KINDS[check["kind"]].judge(load(), check)
         health = dataclasses.replace(health, findings=(*health.findings, *_exposed(check))) if health.findings else health
     except Exception as error:  # one broken check must not take the other 999 along
-        text = f"the check could not be made: {type(error).__name__}: {redact(str(error))}"
+        kind = "" if isinstance(error, StepError) else f"{type(error).__name__}: "
+        text = f"the check could not be made: {kind}{redact(str(error))}"
         health = Health((Finding("check", State.UNKNOWN, one_line(text, 200)),))
     return _result(check, health, time.monotonic() - begun if seconds is None else seconds)
 

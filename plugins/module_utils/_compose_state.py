@@ -32,7 +32,7 @@ def parse(name: str, seen: Told, image: Told, noted: Told) -> ServiceState:
         start_limit_hit=word == "failed" and 0 < int(policy.get("MaximumRetryCount") or 0) <= int(seen["RestartCount"]),
         stop_timeout=float(config["StopTimeout"]) if config.get("StopTimeout") is not None else STOP_SECONDS,
         start_command=_service.command_text(" ".join([str(seen.get("Path") or ""), *map(str, seen.get("Args") or [])])),
-        image=image_of(seen, image), result=str(state["Status"]), detail=_detail(state), **ending(state),
+        image=image_of(seen, image), result=str(state["Status"]), detail=_detail(state), lived=_lived(state), **ending(state),
     )  # fmt: skip
     told.update(process_of(pid, container) if pid else {})
     return told
@@ -72,6 +72,11 @@ def ending(state: Told) -> dict[str, t.Any]:
         return {"exit_code": None, "signal": signal.Signals(code - 128).name}
     except ValueError:
         return {"exit_code": None, "signal": "signal %d" % (code - 128)}
+
+
+def _lived(state: Told) -> t.Optional[float]:
+    began, ended = (_service.epoch_of(str(state.get(word) or "")) for word in ("StartedAt", "FinishedAt"))
+    return round(ended - began, 2) if began and ended and ended > began and not state["Pid"] else None
 
 
 def process_of(pid: int, container: str) -> dict[str, t.Any]:

@@ -39,7 +39,8 @@ def parse(name: str, raw: Told) -> ServiceState:
         "kubernetes", name, exists=True, state=word, restarts=sum(pod["restarts"] for pod in pods), autorestart="Always",
         oom_killed=any(end.get("reason") == "OOMKilled" for end in ends), exit_code=ends[-1].get("exitCode") if ends else None,
         detail=one_line("; ".join([_counted(counts), *dict.fromkeys(stuck)]), 240), image=_images(workload, pods),
-        result=stuck[0] if stuck else "", workload=dict(_workload(workload, counts, pods, raw), **_rollout(workload, counts, stuck, raw)),
+        result=stuck[0] if stuck else "", barred=barred(workload, counts),
+        workload=dict(_workload(workload, counts, pods, raw), **_rollout(workload, counts, stuck, raw)),
     )  # fmt: skip
 
 
@@ -67,6 +68,21 @@ def stalled(workload: Told) -> list[str]:
         if kind == "ReplicaFailure" and status == "True":
             told.append("no pod can be made (%s: %s)" % (one_line(reason, 60), one_line(condition.get("message") or "", 120)))
     return told
+
+
+def barred(workload: Told, counts: Told) -> str:
+    """Return why a change of its template would not give it new pods, "" where it would."""
+    spec = workload["spec"]
+    update = spec.get("updateStrategy") or {}
+    if not counts["desired"]:
+        return ""
+    if spec.get("paused"):
+        return "its rollouts are paused: kubectl rollout resume %s/%s" % (workload["kind"].lower(), workload["metadata"]["name"])
+    if update.get("type") == "OnDelete":
+        return "its update strategy is OnDelete: a new pod comes only in place of one that a person deletes"
+    if int((update.get("rollingUpdate") or {}).get("partition") or 0) > 0:
+        return "its rollouts stop at a partition (%s): pods below it stay as they are" % update["rollingUpdate"]["partition"]
+    return ""
 
 
 def facts_of(pod: Told) -> dict[str, t.Any]:

@@ -48,14 +48,15 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
     """Return a state in which nothing is known yet but what is given.
 
     ``state`` is running, starting, unhealthy, paused, stopping, backoff, stopped, failed or unknown; times are epoch seconds,
-    timeouts seconds; None means that the manager does not tell, for ``exists`` that the name does not mean exactly one.
+    timeouts seconds; None means that the manager does not tell, for ``exists`` that the name does not mean exactly one. ``barred`` says
+    why its manager would not start it again, "" where it would; ``lived`` how long the last process did, where none runs.
     """
     state: ServiceState = {
         "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
         "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
         "start_timeout": None, "stop_timeout": None, "start_command": "",
-        "result": "", "detail": "", "container": "", "image": {}, "workload": {},
+        "result": "", "detail": "", "barred": "", "lived": None, "container": "", "image": {}, "workload": {},
     }  # fmt: skip
     state.update(known)
     return state

@@ -67,13 +67,25 @@ def load_state(options: Options, deadline: float) -> ServiceState:
             return parse_all(options["name"], project_of(options), find_all(docker, options, clock))
         seen = find(docker, options, clock)
         image = docker.read("/images/%s/json" % seen["Image"], clock.left)
-        return parse(options["name"], seen, image or {}, holds.read(options, seen["Id"]))
+        state = parse(options["name"], seen, image or {}, holds.read(options, seen["Id"]))
+        return state if state["pid"] else dict(state, barred=_barred(docker, seen, clock))
     except NotOne as error:
         return _service.blank(MANAGER, options["name"], exists=error.exists, detail=str(error))
     except Unreachable as error:
         return _unreachable(options, str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return _unreachable(options, "not the answer of a Docker Engine (%s)" % type(error).__name__)
+
+
+def _barred(docker: Docker, seen: t.Mapping[str, t.Any], clock: Clock) -> str:
+    """Return why Docker would not start a container that does not run, "" where nothing is in the way: a network of it is gone."""
+    attached = (seen.get("NetworkSettings") or {}).get("Networks") or {}
+    ids = {str(name): str(one.get("NetworkID") or "") for name, one in attached.items() if one}
+    gone = sorted(name for name, network in ids.items() if network and docker.read("/networks/" + network, clock.left) is None)
+    if not gone:
+        return ""
+    text = "its network %s is not there any more: docker compose up -d --no-deps %s makes both anew"
+    return text % (one_line(", ".join(gone), 80), seen["Config"]["Labels"].get(LABEL + "service"))
 
 
 def _unreachable(options: Options, why: str) -> ServiceState:

@@ -26,7 +26,8 @@ MANAGER = "systemd"
 NAME = re.compile(r"[A-Za-z0-9_.\\@:][A-Za-z0-9_.\\@:-]{0,200}\Z")
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "Restart", "Type",
-    "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "ExecStartPre", "ExecStart",
+    "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "CanStart", "CanStop",
+    "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ExecStartPre", "ExecStart",
 )  # fmt: skip
 DROP_INS = {"hold": "90-somabrain-hold.conf", "start": "90-somabrain-start-timeout.conf", "stop": "90-somabrain-patient-stop.conf"}
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2629800.0, "y": 31557600.0}
@@ -56,7 +57,10 @@ def _must(options: Options, words: t.Sequence[str], deadline: float) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise StepError unless *name* can only mean one unit (no pattern, no path, no option)."""
+    """Raise StepError unless *name* can only mean one unit (no pattern, no path, no option, no template without its instance)."""
+    if re.search(r"@(\.[a-z]+)?\Z", name):
+        one = one_line(name.replace("@", "@NAME", 1), 64)
+        raise StepError("%s is a template of units; name one of them: %s" % (one_line(name, 60), one))
     if not NAME.match(name):
         raise StepError("%s is not the name of one systemd unit" % one_line(name, 60))
 
@@ -93,8 +97,28 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
         MANAGER, unit, exists=exists, state=word, pid=number(shown.get("MainPID")), restarts=restarts, oom_killed=_oom_killed(shown),
         start_limit_hit=limit, autorestart=shown.get("Restart"),
         start_timeout=seconds_of(shown.get("TimeoutStartUSec", "")), stop_timeout=seconds_of(shown.get("TimeoutStopUSec", "")),
-        result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists), **ending(shown),
+        result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists),
+        barred=barred(unit, shown) if exists else "", lived=_lived(shown), **ending(shown),
     )  # fmt: skip
+
+
+def _lived(shown: t.Mapping[str, str]) -> t.Optional[float]:
+    began, ended = (number(shown.get("ExecMain%sTimestampMonotonic" % word)) for word in ("Start", "Exit"))
+    return round((ended - began) / 1e6, 2) if 0 < began < ended else None
+
+
+def barred(unit: str, shown: t.Mapping[str, str]) -> str:
+    """Return why systemd would not start the unit once more, or no process of it would stay; "" where nothing is in the way."""
+    load, name = shown.get("LoadState", "loaded"), one_line(unit, 60)
+    if load == "masked":
+        return "it is masked: systemctl unmask %s" % name
+    if load != "loaded":
+        return "systemd cannot load its unit file (%s): systemd-analyze verify %s" % (one_line(load, 20), name)
+    if shown.get("Type") == "oneshot":
+        return "it is of Type=oneshot: it does its work and ends, so there is no process to be kept up"
+    if "no" in (shown.get("CanStart"), shown.get("CanStop")):
+        return "its unit file refuses a start or a stop by hand (RefuseManualStart, RefuseManualStop)"
+    return ""
 
 
 def start_command(shown: str) -> str:

@@ -93,6 +93,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "no url, and it runs": ({"http": None}, {"url": ""}, "up", "well", ()),
     "manager gone": ({"service": {"reachable": False, "exists": None, "detail": "no answer"}}, {}, "manager_unreachable", "unknown", ()),
     "wrong name": ({"service": {"exists": False, "state": "unknown"}}, {}, "unknown_service", "unknown", ()),
+    "a name of several": ({"service": {"exists": None, "state": "unknown", "detail": "it has 2 containers"}}, {}, "several", "unknown", ()),
     "stateful by its name": ({}, {"service": "sb_redis"}, "stateful", "unknown", ()),
     "stateful by its program": ({"process": {"program": "postgres", "words": []}}, {}, "stateful", "unknown", ()),
     "stateful by a person's word": ({}, {"stateful": ["somabrain"]}, "stateful", "unknown", ()),
@@ -141,6 +142,25 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "ended by a signal": ({"service": {**ENDED, "exit_code": None, "signal": "SIGSEGV"}, **REFUSED}, {}, "crashed", "sick", ("start",)),
     "start limit": ({"service": {**ENDED, "start_limit_hit": True}, **REFUSED}, {}, "start_limit", "sick", ("reset_failed", "start")),
     "exit loop": ({"service": {**ENDED, "state": "backoff"}, **REFUSED}, {}, "exit_loop", "sick", ()),
+    "one end of a process that had come up, before its manager starts it again": (
+        {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 0}, **REFUSED}, {}, "crashed", "sick", ("start",)),
+    "one end of a process that had not come up": (
+        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 1}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "one end too many": (
+        {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 3}, **REFUSED}, {}, "exit_loop", "sick", ()),
+    "one end, by its configuration": (
+        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 0}, **REFUSED, "log": ["invalid configuration"]}, {},
+        "bad_config", "sick", ()),
+    "one end, for want of memory": (
+        {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 0, "oom_killed": True}, **REFUSED}, {}, "oom", "sick", ()),
+    "hung, and its manager would not start it again": ({"service": {"barred": "it is masked"}, **SILENT}, {}, "not_startable", "sick", ()),
+    "stopped, and its manager would not start it": (
+        {"service": {**ENDED, "state": "stopped", "exit_code": 0, "barred": "it is masked"}, **REFUSED}, {}, "not_startable", "sick", ()),
+    "suspended, and its manager would not start it again": (
+        {"service": {"process_state": "T", "barred": "it is masked"}, **SILENT}, {}, "suspended", "sick", ("continue",)),
+    "paused, and its manager would not start it again": (
+        {"service": {"state": "paused", "barred": "x"}, **SILENT}, {}, "paused", "sick", ("start",)),
+    "well, and its manager would not start it again": ({"service": {"barred": "it is masked"}}, {}, "up", "well", ()),
     "exit loop between two attempts": (
         {"service": {"started_at": NOW - 2, "restarts": 6}, **REFUSED}, {"known": {"restarts": 1, "at": NOW - 60}},
         "exit_loop", "sick", ()),

@@ -181,3 +181,22 @@ def test_a_quota_that_is_used_up_matters_where_new_pods_come_first(
 def test_what_keeps_new_pods_from_coming_up_is_told_apart_from_one_that_only_fell_ill() -> None:
     seen = parse("api", raw([pod("a", WAS_READY), pod("b", WAITS, "ErrImagePull")], conditions=[LATE]))
     assert seen["workload"]["blocked"] == ["its rollout is stuck (ProgressDeadlineExceeded)", "pod b: ErrImagePull"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "told"),
+    [
+        ("Deployment", {}, ""),
+        ("Deployment", {"paused": True}, "kubectl rollout resume deployment/api"),
+        ("Deployment", {"paused": True, "replicas": 0}, ""),
+        ("StatefulSet", {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}}, ""),
+        ("StatefulSet", {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}}, "stop at a partition (1)"),
+        ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "OnDelete"),
+    ],
+)
+def test_what_a_rollout_would_not_reach_is_told_before_it_is_begun(kind: str, spec: dict[str, t.Any], told: str) -> None:
+    given = raw(WELL, kind=kind)
+    given["workload"]["spec"].update(spec)
+    barred = parse("api", given)["barred"]
+    assert told in barred
+    assert bool(told) == bool(barred)

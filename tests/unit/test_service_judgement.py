@@ -95,6 +95,37 @@ def test_a_start_limit_is_recognised_though_systemd_gives_the_last_failure_as_re
 
 
 @pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        ({}, ""),
+        ({"CanStart": "yes", "CanStop": "yes", "Type": "notify"}, ""),
+        ({"LoadState": "masked"}, "systemctl unmask x.service"),
+        ({"LoadState": "bad-setting"}, "cannot load its unit file (bad-setting)"),
+        ({"Type": "oneshot"}, "no process to be kept up"),
+        ({"CanStart": "no"}, "by hand"),
+        ({"CanStop": "no"}, "by hand"),
+        ({"LoadState": "not-found"}, ""),
+    ],
+)
+def test_what_systemd_would_not_start_again_is_told_before_it_is_stopped(shown: dict[str, str], told: str) -> None:
+    barred = systemd.parse("x.service", {**UNIT, **shown})["barred"]
+    assert told in barred
+    assert bool(told) == bool(barred)
+
+
+@pytest.mark.parametrize(("began", "ended", "lived"), [("1000000", "9500000", 8.5), ("9500000", "1000000", None), ("0", "5", None)])
+def test_how_long_the_last_process_of_a_unit_lived(began: str, ended: str, lived: float | None) -> None:
+    shown = {"ExecMainStartTimestampMonotonic": began, "ExecMainExitTimestampMonotonic": ended}
+    assert systemd.parse("x.service", {**UNIT, **shown})["lived"] == lived
+
+
+@pytest.mark.parametrize("name", ["api@", "api@.service"])
+def test_a_template_of_units_is_no_unit(name: str) -> None:
+    with pytest.raises(StepError, match="name one of them: api@NAME"):
+        systemd.check_name(name)
+
+
+@pytest.mark.parametrize(
     ("code", "status", "expected"),
     [
         ("1", "3", (3, "")),
