@@ -21,6 +21,8 @@ OPTIONS: dict[str, t.Any] = {
     "ids": {"type": "list", "elements": "str", "default": []},
     "words": {"type": "list", "elements": "str", "default": []},
     "wanted": {"type": "str", "default": ""},
+    # Under Compose: whether a container could be made anew, and would be the same but for its image, is looked at as well.
+    "read_project": {"type": "bool", "default": False},
 }
 
 

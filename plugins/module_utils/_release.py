@@ -23,7 +23,7 @@ def blank(**known: t.Any) -> Facts:
     """
     facts: Facts = {
         "reachable": True, "detail": "", "running": "", "selected": "", "names": [], "migrations": "", "known": {}, "named": {},
-        "pinned": False, "reference": "",
+        "pinned": False, "reference": "", "project": {},
     }  # fmt: skip
     facts.update(known)
     return facts

@@ -11,7 +11,7 @@ import re
 import typing as t
 import urllib.parse
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _release, _service_compose
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _compose_project, _release, _service_compose
 from ansible_collections.somabrain.incident_response.plugins.module_utils._docker import Docker, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
@@ -20,33 +20,64 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 LABEL = "org.somabrain.release.migrations"
 # What can be the name or the id of an image.
 WORD = re.compile(r"[A-Za-z0-9][\w.:@/-]{0,255}\Z", re.ASCII)
+PIN_FILE = "compose.release.yml"
 HEAD = "# Written by somabrain.incident_response. Compose runs these images by their id; take a line out to go by its tag again.\n"
 
 
 def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Return the facts of ``_release.blank``; *options* has ``pin_file``, ``ids`` and ``words`` beside the service."""
+    """Return the facts of ``_release.blank``; *options* has ``pin_file``, ``ids`` and ``words`` beside the service.
+
+    With ``read_project`` the facts have ``project``, too: {src, problem, differs} of a container that would be made anew.
+    """
     clock = Clock(deadline)
     docker = Docker(str(options.get("docker_socket") or ""))
     try:
         seen = _service_compose.find(docker, dict(options, name=options["service"]), clock)
         image = _image(docker, seen["Image"], clock)
         reference = str(seen["Config"]["Image"])
-        pin = pinned(str(options.get("pin_file") or ""), options["service"])
+        labels = seen["Config"].get("Labels") or {}
+        pin_file = pin_file_of(options, labels)
+        pin = pinned(pin_file, options["service"])
         selected = _id(_image(docker, pin or reference, clock))
         named = {word: _id(_image(docker, word, clock)) for word in options.get("words", [])}
         asked = dict.fromkeys([seen["Image"], *named.values(), *options.get("ids", [])])
         known = {one: _known(docker, one, clock) for one in asked if one}
+        project = _project(options, seen, image, pin_file, clock) if options.get("read_project") else {}
     except _service_compose.NotOne as error:
         return _release.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), error))
     except Unreachable as error:
         return _release.blank(reachable=False, detail="Docker cannot be asked: " + one_line(error, 160))
     except ValueError as error:
         return _release.blank(reachable=False, detail=one_line(error, 160))
-    labels = ((image or {}).get("Config") or {}).get("Labels") or {}
+    said = ((image or {}).get("Config") or {}).get("Labels") or {}
     return _release.blank(
-        running=seen["Image"], selected=selected, names=_names(image), migrations=str(labels.get(LABEL) or ""), known=known, named=named,
-        pinned=bool(pin), reference=one_line(reference, 200),
+        running=seen["Image"], selected=selected, names=_names(image), migrations=str(said.get(LABEL) or ""), known=known, named=named,
+        pinned=bool(pin), reference=one_line(reference, 200), project=project,
     )  # fmt: skip
+
+
+def pin_file_of(options: t.Mapping[str, t.Any], labels: t.Mapping[str, t.Any]) -> str:
+    """Return the path of the file of pins: the given one, or its usual name in the directory of the project."""
+    src = str(options.get("project_src") or "") or str(labels.get(_compose_project.LABEL + "project.working_dir") or "")
+    return str(options.get("pin_file") or "") or (os.path.join(src, PIN_FILE) if src else "")
+
+
+def _project(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], image: t.Any, pin_file: str, clock: Clock) -> dict[str, t.Any]:
+    """Return whether the container could be made anew, and in what it would differ beside its image."""
+    if options.get("replica"):
+        text = "Compose makes all containers of a service anew, not one: scale it to one first (scale-traffic.yml), without a replica"
+        return {"src": "", "problem": text, "differs": []}
+    labels, socket = seen["Config"].get("Labels") or {}, str(options.get("docker_socket") or "")
+    project = _compose_project.project_of(options, labels, pin_file)
+    try:
+        read = _compose_project.prove(project, socket, labels, pin_file, clock)
+        differs = _compose_project.differences(project, socket, seen, image, read, pin_file, clock)
+    except _compose_project.Unreadable as error:
+        return {"src": project.src, "problem": str(error), "differs": []}
+    strange = differs and project.made_in and os.path.realpath(project.src) != os.path.realpath(project.made_in)
+    text = "it was made in %s, and %s would make it otherwise (%s): correct project_src (rollback_project_src)"
+    problem = text % (one_line(project.made_in, 80), one_line(project.src, 80), ", ".join(differs)) if strange else ""
+    return {"src": project.src, "problem": problem, "differs": differs}
 
 
 def _image(docker: Docker, word: str, clock: Clock) -> t.Any:
@@ -95,13 +126,3 @@ def pins_with(path: str, service: str, release: str) -> str:
     """Return the text of the pin file that also names this image for this service. Raises ValueError as ``read_pins`` does."""
     services = dict(read_pins(path).get("services", {}), **{service: {"image": release, "pull_policy": "never"}})
     return HEAD + json.dumps({"services": services}, indent=2, sort_keys=True) + "\n"
-
-
-def default_files(folder: str) -> list[str]:
-    """Return the files that Compose finds by itself in the directory of a project, by their names, [] where it would find none."""
-    for base in ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"):
-        if os.path.isfile(os.path.join(folder, base)):
-            stem = base.partition(".")[0]
-            over = ["%s.override.%s" % (stem, ending) for ending in ("yaml", "yml")]
-            return [base, *[name for name in over if os.path.isfile(os.path.join(folder, name))][:1]]
-    return []

@@ -24,6 +24,9 @@ RELEASE_SPEC: dict[str, t.Any] = {
     "releases_dir": {"type": "path", "default": ""},
     "current": {"type": "path", "default": ""},
     "pin_file": {"type": "path", "default": ""},
+    "project_src": {"type": "path", "default": ""},
+    "project_files": {"type": "list", "elements": "str", "default": []},
+    "env_files": {"type": "list", "elements": "str", "default": []},
     "container": {"type": "str", "default": ""},
 }
 

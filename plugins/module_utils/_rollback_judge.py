@@ -17,7 +17,7 @@ Facts = t.Mapping[str, t.Any]
 PREFIX = "release:"
 # What the application's own look says where no other release can help, or nothing can be proven.
 NO_MATTER_OF_A_RELEASE = (
-    "manager_unreachable", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "auth",
+    "manager_unreachable", "several", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "auth",
 )  # fmt: skip
 
 
@@ -99,6 +99,11 @@ def _not_to_be_seen(seen: Seen) -> t.Optional[Verdict]:
     # A container that was removed is the doing of a release at times; a name that nobody knows never is.
     if state in NO_MATTER_OF_A_RELEASE or (state == "unknown_service" and not seen.running):
         return _refuse(state, text, str(seen.application["health"]))
+    facts = seen.application.get("facts") or {}
+    barred = str(facts.get("barred") or "")
+    # A container is made anew with all that it needs.
+    if barred and facts.get("manager") != "compose" and not (seen.is_well and not seen.is_asked):
+        return _refuse("not_startable", barred if barred in text else "%s; %s" % (text, barred))
     if seen.application["health"] == "unknown" and state != "unknown_service" and not seen.is_asked:
         return _refuse(state, text, "unknown")
     if seen.release["health"] == "unknown":
@@ -152,7 +157,7 @@ def _weighed(seen: Seen, record: dict[str, t.Any]) -> Verdict:
     configuration, refused = _configuration(seen, record)
     refused = refused or _nothing_differs(seen, record, application or bool(configuration))
     if refused is None and application:
-        refused = _there(seen, release) or _schema(seen, record)
+        refused = _there(seen, release) or _schema(seen, record) or _selectable(seen)
     if refused is None and any(one.get("component") == "postgresql" for one in seen.beside):
         refused = _refuse("restore_pending", "the database of this host is being restored or repaired; let that end first")
     if refused:
@@ -203,6 +208,12 @@ def _there(seen: Seen, release: str) -> t.Optional[Verdict]:
     return None
 
 
+def _selectable(seen: Seen) -> t.Optional[Verdict]:
+    """A container that cannot be made anew, or only as another one than it was, is not stopped for it."""
+    problem = str((seen.facts.get("project") or {}).get("problem") or "")
+    return _refuse("not_selectable", problem) if problem else None
+
+
 def _schema(seen: Seen, record: Facts) -> t.Optional[Verdict]:
     """A schema that went on since is one that the older code may not run with."""
     then = record.get("migrations")
@@ -229,6 +240,10 @@ def told_heads(heads: Facts) -> str:
 def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str, t.Any]) -> dict[str, t.Any]:
     release = str(record["release"]) if application else seen.running
     parts = ["release %s goes back to %s" % (short(seen.running), short(release))] if application else []
+    project = seen.facts.get("project") or {}
+    if application and project.get("differs"):
+        text = "its container gets what the files of its project say by now, which is not what it has: %s"
+        parts.append(text % ", ".join(str(one) for one in project["differs"]))
     if configuration:
         parts.append("its configuration goes back to commit %s" % str(configuration["commit"])[:12])
         if configuration["drift"]:
@@ -240,6 +255,7 @@ def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str,
     return {
         "application": application, "release": release, "current": seen.running, "configuration": configuration,
         "image": image_of(release, reference), "image_before": image_of(seen.running, str(seen.facts.get("reference") or "")),
+        "project_src": str(project.get("src") or ""),
         "verified_at": record["at"], "verified_by": record["run_id"], "text": "; ".join(parts),
         "actions": (["configure"] if configuration else []) + ["switch"],
     }  # fmt: skip

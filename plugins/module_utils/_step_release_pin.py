@@ -10,9 +10,11 @@ import secrets
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import (
+    _compose_project,
     _release_compose,
     _release_directory,
     _releases,
+    _service_compose,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._docker import Docker, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import sync_directory, write_durably
@@ -22,18 +24,18 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
+# Seconds that Docker and Compose have to say what a container would be made of.
+PROVE_SECONDS = 20.0
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **_releases.RELEASE_SPEC,
     "name": {"type": "str", "required": True},
     "release": {"type": "str", "required": True},
-    "project_src": {"type": "path", "default": ""},
-    "project_files": {"type": "list", "elements": "str", "default": []},
     "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
 }
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, before, after, files, diff, stage, say}; ``before`` and ``after`` are ids, "" where none was selected.
+    """Return {changed, before, after, src, files, env_files, diff, stage, say}; ``before`` and ``after`` are ids, "" for none selected.
 
     Raises StepError before anything is changed where the release is not there, is not what its id says, or cannot be selected.
     """
@@ -42,13 +44,14 @@ def run(params: Params, check: bool) -> Result:
         if pin is None:
             raise StepError("a %s is pinned by a change of its object, see the role service_manager" % params["workload_kind"])
         found = pin(params, check)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, _compose_project.Unreadable) as error:
         raise _refused("release_not_pinned", str(error)) from None
     told = "%s release %s" % (
         ("would select" if check else "selected") if found["changed"] else "selected already:",
         short(params["release"]),
     )
-    return dict({"files": []}, **found, after=params["release"], stage=params["stage"], say=["%s: %s" % (params["name"], told)])
+    blank: dict[str, t.Any] = {"src": "", "files": [], "env_files": []}
+    return {**blank, **found, "after": params["release"], "stage": params["stage"], "say": ["%s: %s" % (params["name"], told)]}
 
 
 def _refused(code: str, text: str) -> StepError:
@@ -90,25 +93,38 @@ def _replace_link(link: str, target: str) -> None:
 
 
 def _pin_image(params: Params, check: bool) -> dict[str, t.Any]:
-    source, release = params["project_src"], params["release"]
-    path = params["pin_file"] or os.path.join(source, "compose.release.yml")
-    if not source or not os.path.isdir(source):
-        raise StepError("project_src has to be the directory of the Compose project on the target")
-    files = [*(params["project_files"] or _release_compose.default_files(source))]
-    if not files:
-        raise StepError("%s has no file that Compose finds by itself; name them in project_files" % one_line(source, 80))
-    try:
-        image = Docker(params["docker_socket"]).read("/images/%s/json" % release, 10)
-    except Unreachable as error:
-        raise StepError("Docker cannot be asked: %s" % one_line(error, 140)) from None
-    if (image or {}).get("Id") != release:
-        raise _refused("release_missing", "this engine has no image %s" % release)
+    release, clock = params["release"], Clock(PROVE_SECONDS)
+    project, labels, path = _project_of(params, clock)
     before, text = _release_compose.pinned(path, params["name"]), _release_compose.pins_with(path, params["name"], release)
+    _compose_project.prove(project, params["docker_socket"], labels, path, clock)
     if before != release and not check:
         write_durably(path, text.encode())
         # Whoever runs Compose here reads it, as its other files.
         os.chmod(path, 0o644)
     # In a rehearsal the file may not be there yet, and Compose would not find it.
-    named = [] if check and not os.path.isfile(path) else [os.path.relpath(path, source)]
-    files = [one for one in files if os.path.join(source, one) != path] + named
-    return {"changed": before != release, "before": before, "files": files, "diff": {"before": before + "\n", "after": release + "\n"}}
+    files = [*project.files] + ([] if check and not os.path.isfile(path) else [path])
+    made_of = {"src": project.src, "files": files, "env_files": [*project.env_files]}
+    return {"changed": before != release, "before": before, **made_of, "diff": {"before": before + "\n", "after": release + "\n"}}
+
+
+def _project_of(params: Params, clock: Clock) -> tuple[_compose_project.Project, dict[str, t.Any], str]:
+    """Return (the project, the labels of the service's container, the path of the file of pins). Raises StepError for a missing image."""
+    docker, release = Docker(params["docker_socket"]), params["release"]
+    try:
+        image = docker.read("/images/%s/json" % release, clock.left)
+        labels = _labels(docker, params, clock)
+    except Unreachable as error:
+        raise StepError("Docker cannot be asked: %s" % one_line(error, 140)) from None
+    if (image or {}).get("Id") != release:
+        raise _refused("release_missing", "this engine has no image %s" % release)
+    path = _release_compose.pin_file_of(params, labels)
+    return _compose_project.project_of(params, labels, path), labels, path
+
+
+def _labels(docker: Docker, params: Params, clock: Clock) -> dict[str, t.Any]:
+    """Return the labels of a container of the service; where none is left, what names the service."""
+    try:
+        seen = _service_compose.find_all(docker, params, clock)[0]
+        return dict(seen["Config"].get("Labels") or {})
+    except _service_compose.NotOne:
+        return {_compose_project.LABEL + key: value for key, value in (("project", params["project"]), ("service", params["name"]))}

@@ -13,7 +13,8 @@ version_added: "0.1.0"
 description:
   - Under V(systemd) and V(supervisor) a release is a directory named by its content (see M(somabrain.incident_response.release_add)); the
     link O(current) is replaced from one moment to the next. The directory is read and proven to be what its name says first.
-  - Under V(compose) it is an image by its id. A file of its own for Compose names it, so that no tag decides; nothing is pulled.
+  - Under V(compose) it is an image by its id. A file of its own for Compose names it, so that no tag decides; nothing is pulled. Compose
+    has to be able to read the project first.
   - It starts and stops nothing. In a cluster the template of the workload is changed instead, see the role service_manager.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -45,11 +46,18 @@ options:
     type: path
     default: ""
   project_src:
-    description: Directory of the Compose project on the target.
+    description: Directory of the Compose project on the target; empty for the one that the container was made in.
     type: path
     default: ""
   project_files:
-    description: Compose files of the project, relative to its directory; empty for those that Compose finds by itself.
+    description:
+      - Compose files of the project, relative to its directory; empty for those that the container was made of, as Compose wrote down on
+        it, or else those that Compose finds by itself.
+    type: list
+    elements: str
+    default: []
+  env_files:
+    description: Environment files of the project, relative to its directory; empty for those that the container was made with.
     type: list
     elements: str
     default: []
@@ -85,6 +93,15 @@ after:
   description: The release that is selected.
   returned: success
   type: str
+src:
+  description: Under V(compose), the directory of the project.
+  returned: success
+  type: str
+env_files:
+  description: Under V(compose), the environment files of the project.
+  returned: success
+  type: list
+  elements: str
 files:
   description: Under V(compose), all files of the project with that of the pin, to be named to Compose from now on.
   returned: success

@@ -30,6 +30,10 @@ class Shop:
         self.tag = f"somabrain-release-{uuid.uuid4().hex[:8]}:live"
         check = {"test": CHECK, "interval": "1s", "timeout": "2s", "retries": 2, "start_period": "1s"}
         self.project = Project(home, {**TENANT, "api": {"image": self.tag, "restart": "always", "healthcheck": check}})
+        # Deployed as in production: with a second file and an environment file, which Compose finds only where it is told.
+        (home / "production.yml").write_text(json.dumps({"services": {"api": {"environment": {"MODE": "${MODE:-none}"}}}}))
+        (home / "production.env").write_text("MODE=production\n")
+        self.files = ["-f", str(home / "compose.yml"), "-f", str(home / "production.yml"), "--env-file", str(home / "production.env")]
         self.images: list[str] = []
         self.good = self.release(GOOD)
         self.outcome_file = home / "outcome.json"
@@ -48,13 +52,17 @@ class Shop:
         """Deploy as a person does: build under the same tag, and let Compose take it up."""
         release = self.release(program)
         (self.project.home / "compose.release.yml").unlink(missing_ok=True)
-        done = self.project.compose("up", "--detach", "api")
+        done = self.project.compose(*self.files, "up", "--detach", "api")
         assert done.returncode == 0, done.stderr
         assert self.runs() == release
         return release
 
     def runs(self) -> str:
         return str(inspected(self.project.named("api"))["Image"])
+
+    def mode(self) -> str:
+        """Return what the container's environment got from the second file and the environment file."""
+        return next((one for one in inspected(self.project.named("api"))["Config"]["Env"] if one.startswith("MODE=")), "")
 
     def run(self, name: str, *words: str, **more: t.Any) -> dict[str, t.Any]:
         given = {
@@ -68,7 +76,6 @@ class Shop:
             "service_restart_stop_timeout": 2,
             "service_manager_project": self.project.name,
             "service_manager_docker_socket": SOCKET,
-            "rollback_project_src": str(self.project.home),
             "rollback_hosts": "all",
             "record_release_hosts": "all",
             "remediation_state_dir": str(self.project.home / "state"),
@@ -79,7 +86,7 @@ class Shop:
 
     def begin(self) -> None:
         """Start the good release, and record it."""
-        done = self.project.compose("up", "--detach")
+        done = self.project.compose(*self.files, "up", "--detach")
         assert done.returncode == 0, done.stderr
         recorded = self.run("record-release")
         assert (recorded["outcome"], recorded["code"]) == ("nothing_to_do", 0), recorded

@@ -39,7 +39,7 @@ def test_a_bad_release_goes_back_by_its_id_and_no_neighbour_is_touched(shop: Sho
     assert inspected(shop.project.named("api"))["Id"] == bad["Id"]
     outcome = shop.run("rollback")
     assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome
-    assert shop.runs() == shop.good
+    assert (shop.runs(), shop.mode()) == (shop.good, "MODE=production")
     # The container that wrote it is gone.
     assert "service.log" in outcome["evidence"]["files"]
     after = inspected(shop.project.named("redis"))
@@ -60,7 +60,11 @@ def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_stopped(shop: Sho
     bad = shop.deploy(BAD["unhealthy"])
     until(lambda: shop.project.look("api")["state"] == "unhealthy", 20)
     before = inspected(shop.project.named("api"))
+    stranger = shop.project.home / "stranger"
+    stranger.mkdir()
+    (stranger / "compose.yml").write_text((shop.project.home / "compose.yml").read_text())
     refusals = {
+        "release_not_pinned": {"rollback_project_src": str(stranger)},
         "tag_moved": {"rollback_release": shop.tag},
         "never_verified": {"rollback_release": bad},
         "release_missing": {"rollback_release": "somebody/else:1"},
@@ -69,6 +73,11 @@ def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_stopped(shop: Sho
     }
     seen = {code: shop.run("rollback", **given) for code, given in refusals.items()}
     assert {code: one["reasons"][0]["code"] for code, one in seen.items()} == {code: code for code in refusals}
+    assert "-MODE" in seen["release_not_pinned"]["reasons"][0]["text"]
+    (shop.project.home / "production.env").rename(shop.project.home / "gone.env")
+    gone = shop.run("rollback")
+    assert "production.env" in gone["reasons"][0]["text"]
+    assert (gone["reasons"][0]["code"], (shop.project.home / "compose.release.yml").exists()) == ("release_not_pinned", False)
     # An image that a container used once is kept by its id alone, until somebody removes it.
     assert docker("rmi", "--force", shop.good).returncode == 0
     missing = shop.run("rollback")

@@ -245,15 +245,6 @@ def test_pins_of_several_services_live_in_one_file_and_a_strangers_file_is_not_t
         _release_compose.pins_with(str(path), "api", DIGEST)
 
 
-def test_the_files_that_compose_finds_by_itself(tmp_path: Path) -> None:
-    assert _release_compose.default_files(str(tmp_path)) == []
-    for name in ("docker-compose.yml", "docker-compose.override.yml"):
-        (tmp_path / name).write_text("")
-    assert _release_compose.default_files(str(tmp_path)) == ["docker-compose.yml", "docker-compose.override.yml"]
-    (tmp_path / "compose.yaml").write_text("")
-    assert _release_compose.default_files(str(tmp_path)) == ["compose.yaml"]
-
-
 @pytest.mark.parametrize("word", ["", "x y", "../etc", "a\n", "-x", "é"])
 def test_a_word_that_is_no_image_is_never_asked_for(word: str) -> None:
     assert _release_compose.WORD.match(word) is None

@@ -106,6 +106,20 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str
     ),
     "unknown is not acted on": (seen(found("unknown", "starting")), records(GOOD), {}, "starting"),
     "unless a person names the release": (seen(found("unknown", "starting")), records(GOOD), {"release": GOOD}, "to_roll_back"),
+    "Compose could not make its container anew": (
+        seen(release=release(project={"problem": "it cannot read them"})), records(GOOD), {}, "not_selectable"),
+    "which is no matter of its configuration alone": (
+        seen(release=release(GOOD, project={"problem": "x"}), configuration=configuration()), records(GOOD), {"what": "both"},
+        "to_roll_back"),
+    "a container that would be configured otherwise is told": (
+        seen(release=release(project={"problem": "", "differs": ["+A"]})), records(GOOD), {}, "to_roll_back"),
+    "several containers are not one": (seen(found("unknown", "several"), release=release("")), records(GOOD), {}, "several"),
+    "its manager would not start it again": (seen(found("sick", "hung", barred="it is masked")), records(GOOD), {}, "not_startable"),
+    "not even a named release": (seen(found("well", "up", barred="it is masked")), records(GOOD), {"release": GOOD}, "not_startable"),
+    "which is no matter of what stays": (
+        seen(found("well", "up", barred="it is masked"), release=release(GOOD)), records(GOOD), {}, "verified"),
+    "a container gets its network anew": (
+        seen(found("sick", "not_startable", barred="no network", manager="compose")), records(GOOD), {}, "to_roll_back"),
     "the database is another's": (seen(), records(GOOD), {"what": "database"}, "database"),
     "the same schema": (seen(migrations=heads()), records(GOOD), {}, "to_roll_back"),
     "a migration since": (seen(migrations=heads({"alembic": ["0010"]})), records(GOOD), {}, "irreversible_migration"),
