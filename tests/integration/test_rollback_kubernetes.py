@@ -126,5 +126,6 @@ def test_a_paused_rollout_is_a_persons(shop: Shop) -> None:
     shop.cluster.patch(deployment(shop.space), {"spec": {"paused": True}})
     until(lambda: look(shop.cluster, shop.space)["service"]["workload"]["paused"])
     outcome = shop.run("rollback")
-    assert (outcome["outcome"], outcome["code"], shop.image()) == ("failed", 2, "shop/bad:2")
-    assert "its rollouts are paused" in outcome["failure"]["msg"]
+    assert (outcome["outcome"], outcome["code"], shop.image()) == ("refused", 2, "shop/bad:2")
+    assert (outcome["reasons"][0]["code"], outcome["acts"]) == ("state_not_handled", [])
+    assert "kubectl rollout resume deployment/api" in outcome["reasons"][0]["text"]
