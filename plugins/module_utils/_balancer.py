@@ -19,15 +19,22 @@ Change = t.Mapping[str, t.Any]
 READY, DRAIN, MAINT = "ready", "drain", "maint"
 # What of a server can be set.
 SETTABLE = ("weight", "admin", "address")
-ADDRESS = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})")
+ADDRESS = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]{2,45})\]):(\d{1,5})")
+
+
+# Why nothing can be changed, by the name of the balancer.
+RIGHTS = "%s answers here, but lets nobody change its servers: its socket needs level admin"
 
 
 def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
-    """Return the state of a balancer of which nothing but *given* is known; see the roles' README for what each key means."""
+    """Return the state of a balancer of which nothing but *given* is known; see the roles' README for what each key means.
+
+    rights: what of it may be changed from here: "all", "maintenance", "none"; "" where the balancer does not tell.
+    """
     state: BalancerState = {
         "balancer": balancer, "reachable": False, "detail": "", "version": "", "identity": {}, "pools": [], "pool": "", "wanted": wanted,
         "servers": [], "maintenance": {"prepared": False, "on": False, "retry_after": None, "detail": ""}, "kept": {},
-        "aborted": False, "addresses": False,
+        "aborted": False, "addresses": False, "rights": "",
     }  # fmt: skip
     return dict(state, **given)
 
@@ -35,11 +42,12 @@ def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
 def server(name: str, **given: t.Any) -> dict[str, t.Any]:
     """Return one server of a pool; ``up`` None where nothing tells, numbers None where the balancer counts none.
 
-    checked: its health is asked at all; passed: an answer came since it was let in. None where the balancer does not tell.
+    checked: its health is asked at all; passed: an answer came since it was let in; fall: how many in a row have to fail until it
+    counts as down. None where the balancer does not tell.
     """
     blank_one: dict[str, t.Any] = {
         "name": name, "address": "", "weight": 0, "initial": 0, "admin": READY, "up": None, "status": "", "backup": False,
-        "sessions": None, "requests": None, "errors": None, "checked": None, "passed": None,
+        "sessions": None, "requests": None, "errors": None, "checked": None, "passed": None, "fall": None,
     }  # fmt: skip
     return dict(blank_one, **given)
 
@@ -66,11 +74,14 @@ def takes_requests(one: t.Mapping[str, t.Any]) -> bool:
 
 
 def share_of(state: t.Mapping[str, t.Any], names: t.Iterable[str]) -> float:
-    """Return the share of new requests, in percent, that the servers of *names* get, as far as servers are up."""
-    whole = sum(serving(one) for one in state["servers"] if one["up"] is not False)
-    wanted = set(names)
-    own = sum(serving(one) for one in state["servers"] if one["name"] in wanted and one["up"] is not False)
-    return round(100.0 * own / whole, 2) if whole else 0.0
+    """Return the share of new requests, in percent, that the servers of *names* get, as far as servers are up.
+
+    A backup server gets none while any other takes them, whatever its weight.
+    """
+    taking = [one for one in state["servers"] if takes_requests(one)]
+    asked = [one for one in taking if not one["backup"]] or taking
+    whole, wanted = sum(serving(one) for one in asked), set(names)
+    return round(100.0 * sum(serving(one) for one in asked if one["name"] in wanted) / whole, 2) if whole else 0.0
 
 
 def without_counts(state: t.Mapping[str, t.Any]) -> BalancerState:
@@ -79,13 +90,20 @@ def without_counts(state: t.Mapping[str, t.Any]) -> BalancerState:
     return {"pool": state["pool"], "servers": servers, "maintenance": {key: state["maintenance"][key] for key in ("on", "retry_after")}}
 
 
-def is_address(text: t.Any) -> bool:
-    """Tell whether *text* is IP:PORT of IPv4, as a server can be given at run time."""
+def address_of(text: t.Any) -> str:
+    """Return *text* as a balancer writes it, where it is IP:PORT or [IPv6]:PORT, as a server can be given at run time; else ""."""
     found = ADDRESS.fullmatch(str(text))
-    if not found or not 0 < int(found[2]) < 65536:
-        return False
+    if not found or not 0 < int(found[3]) < 65536:
+        return ""
     try:
-        ipaddress.IPv4Address(found[1])
+        address = ipaddress.ip_address(found[1] or found[2])
     except ValueError:
-        return False
-    return True
+        return ""
+    if (address.version == 6) != bool(found[2]):
+        return ""
+    return at(str(address), int(found[3]))
+
+
+def at(address: str, port: t.Any) -> str:
+    """Return an IP address and a port as one word, with the brackets that an address with colons needs."""
+    return ("[%s]:%s" if ":" in address else "%s:%s") % (address, port)

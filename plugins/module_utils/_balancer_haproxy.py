@@ -25,6 +25,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._hapro
     parse_table,
     read_switch,
     refusal_in,
+    rights_of,
     server_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._http import Clock
@@ -65,7 +66,7 @@ def _place(address: str) -> tuple[socket.AddressFamily, t.Any]:
     if address.startswith("/"):
         return socket.AF_UNIX, address
     host, colon, port = address.rpartition(":")
-    if not (colon and port.isascii() and port.isdigit()):
+    if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536):
         raise OSError("haproxy_address has to be the path of its socket, or HOST:PORT")
     return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host.strip("[]"), int(port))
 
@@ -81,14 +82,22 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         states = parse_states(command(address, "show servers state %s" % pool, clock)) if pool in pools else []
         maintenance_map = options["haproxy_maintenance_map"]
         switch = read_switch(command(address, "show map %s" % maintenance_map, clock), pool, maintenance_map)
-    except (OSError, Refused, KeyError, ValueError) as error:
-        return _balancer.blank("haproxy", pool, detail="HAProxy at %s: %s" % (one_line(address, 60), one_line(error, 140)))
-    counted = {row["svname"]: row for row in rows if row["pxname"] == pool}
+        rights = rights_of(command(address, "show cli level", clock))
+        counted = {row["svname"]: row for row in rows if row["pxname"] == pool}
+        servers = [server_of(row, counted.get(row["srv_name"], {})) for row in states]
+        identity = {"pid": int(info.get("Pid", 0)), "started_at": float(info.get("Start_time_sec", 0))}
+    except KeyError as error:
+        return _away(address, pool, "its tables have no column %s" % error)
+    except (OSError, Refused, ValueError, IndexError, OverflowError) as error:
+        return _away(address, pool, error)
     return _balancer.blank(
         "haproxy", pool, reachable=True, addresses=True, version=info.get("Version", ""), pools=pools, pool=pool if pool in pools else "",
-        identity={"pid": int(info.get("Pid", 0)), "started_at": float(info.get("Start_time_sec", 0))},
-        servers=[server_of(row, counted.get(row["srv_name"], {})) for row in states], maintenance=switch, kept=_kept(options),
+        identity=identity, servers=servers, maintenance=switch, kept=_kept(options), rights=rights,
     )  # fmt: skip
+
+
+def _away(address: str, pool: str, why: object) -> BalancerState:
+    return _balancer.blank("haproxy", pool, detail="HAProxy at %s: %s" % (one_line(address, 60), one_line(why, 140)))
 
 
 def _fit(options: t.Mapping[str, t.Any]) -> None:
@@ -210,7 +219,9 @@ def _kept(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
             found = json.load(file)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get("servers"), dict) and isinstance(found.get("identity"), dict) else {}
+    if not (isinstance(found, dict) and isinstance(found.get("servers"), dict) and isinstance(found.get("identity"), dict)):
+        return {}
+    return dict(found, servers={name: one for name, one in found["servers"].items() if isinstance(one, dict)})
 
 
 def _keep(options: t.Mapping[str, t.Any], state: BalancerState, change: Change) -> list[str]:

@@ -21,8 +21,13 @@ OPTIONS: dict[str, t.Any] = {
     "main": {"type": "list", "elements": "str", "default": []},
     "spare": {"type": "list", "elements": "str", "default": []},
     "overflow": {"type": "str", "default": ""},
-    "wanted": {"type": "dict", "default": {}},
-    "steps": {"type": "list", "elements": "int", "default": [10, 25, 50, 100]},
+    # Judged here, so that what is no such thing is refused by name.
+    "wanted": {"type": "raw", "default": {}},
+    "steps": {"type": "raw", "default": [10, 25, 50, 100]},
+    # How long it lasts, in seconds; 0: it stays.
+    "lasts": {"type": "float", "default": 3600.0},
+    # What each step is watched by: gates, baseline, minimum, sample_window, hold_timeout.
+    "watch": {"type": "dict", "default": {}},
     "retry_after": {"type": "int", "default": 30},
     "reason": {"type": "str", "default": ""},
     # Why the caches behind the servers are cold, empty where they are not; and why that is to be of no account.

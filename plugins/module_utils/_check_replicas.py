@@ -8,32 +8,69 @@ States: scaled is well; scale_out and scale_in are sick, with their plan; what i
 
 from __future__ import annotations
 
+import re
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_service, _services
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_service, _compose_new, _services
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._replicas_judge import judge_replicas
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import identity_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._replicas_judge import Verdict, judge_replicas
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock, identity_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 OPTIONS: dict[str, t.Any] = {
     **_services.SERVICE_SPEC,
+    **_compose_new.PROJECT_SPEC,
     "service": {"type": "str", "required": True},
-    "wanted_replicas": {"type": "int", "required": True},
+    # Judged here, so that what is no number is refused by name.
+    "wanted_replicas": {"type": "raw", "required": True},
     "minimum": {"type": "int", "default": 1},
     "maximum": {"type": "int", "default": 10},
+    # Weights of servers that were asked for, too: that is a run of its own.
+    "beside": {"type": "raw", "default": {}},
+    # How long it lasts, in seconds; 0: it stays.
+    "lasts": {"type": "float", "default": 0.0},
 }
 ACTIONS: t.Mapping[str, tuple[str, ...]] = {"scale_out": ("scale",), "scale_in": ("scale",), "starting": ("wait",)}
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the state of the service with the counts of all its pods or containers; raises StepError only for a bad name."""
-    return _check_service.load(options, deadline)
+    wanted = whole(options["wanted_replicas"])
+    clock = Clock(deadline)
+    raw = _check_service.load(dict(options, wanted_replicas=wanted or 1), deadline)
+    if options["manager"] == "compose" and raw.get("workload") and wanted and wanted != raw["workload"]["desired"]:
+        raw["fresh"] = _compose_new.load(options, max(1.0, clock.left))
+    return raw
+
+
+def whole(given: t.Any) -> t.Optional[int]:
+    """Return the whole number that is *given*, also in digits, None for what is none."""
+    return int(given) if not isinstance(given, bool) and re.fullmatch("-?[0-9]{1,6}", str(given)) else None
+
+
+def unfit_of(options: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, str, str, str]]:
+    """Return the verdict on input that makes no sense, None for input that does."""
+    wanted = options["wanted_replicas"]
+    if whole(wanted) is None:
+        return ("replicas_out_of_range", "sick", "%s is no number of replicas" % one_line(wanted, 40), "replicas_out_of_range")
+    if options.get("beside"):
+        text = "traffic_scaling_servers and traffic_scaling_replicas are two runs: give one of them"
+        return ("bad_input", "sick", text, "bad_input")
+    if float(options.get("lasts", 0)) < 0:
+        return (
+            "bad_input",
+            "sick",
+            "traffic_scaling_set_seconds is %g; it is 0 (it stays) or more" % float(options.get("lasts", 0)),
+            "bad_input",
+        )
+    return None
 
 
 def judge(raw: dict[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Judge the number that is wanted; ``facts.plan`` has it with the one that is there, which an act takes as its precondition."""
-    wanted = int(options["wanted_replicas"])
-    verdict = judge_replicas(raw, wanted, minimum=options["minimum"], maximum=options["maximum"])
+    wanted = whole(options["wanted_replicas"])
+    unfit = unfit_of(options)
+    verdict = Verdict(*unfit) if unfit else judge_replicas(raw, wanted or 0, minimum=options["minimum"], maximum=options["maximum"])
     findings = [Finding("replicas", State(verdict.health), verdict.text)]
     findings += [Finding("warning", State.WELL, "warning: " + text) for text in verdict.warnings]
     plan = {"replicas": wanted, "now": (raw.get("workload") or {}).get("desired")}

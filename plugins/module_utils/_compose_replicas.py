@@ -14,6 +14,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 
 Told = t.Mapping[str, t.Any]
 NUMBER = "com.docker.compose.container-number"
+# The hash of the configuration that a container was made of.
+MADE_OF = "com.docker.compose.config-hash"
 # What does not come right by waiting alone.
 BROKEN = {"backoff": "in a restart loop", "failed": "failed", "paused": "paused"}
 
@@ -39,14 +41,19 @@ def _facts_of(seen: Told) -> dict[str, t.Any]:
     return {
         "name": one_line(str(seen["Name"]).lstrip("/"), 80), "uid": str(seen["Id"])[:12], "word": word, "ready": word == "running",
         "leaves": word == "stopping", "restarts": int(seen["RestartCount"]), "number": int(seen["Config"]["Labels"][NUMBER]),
-        "networks": _networks(seen),
+        "networks": _networks(seen), "made_of": str(seen["Config"]["Labels"].get(MADE_OF) or ""),
     }  # fmt: skip
 
 
 def _networks(seen: Told) -> dict[str, str]:
     """Return the addresses of a container by the names of its networks; one that does not run has none."""
     told = (seen.get("NetworkSettings") or {}).get("Networks") or {}
-    return {one_line(name, 80): one_line((one or {}).get("IPAddress") or "", 40) for name, one in told.items()}
+    return {one_line(name, 80): one_line(_address_in(one or {}), 40) for name, one in told.items()}
+
+
+def _address_in(network: Told) -> str:
+    """Return the address of IPv4, on a network that has none that of IPv6."""
+    return str(network.get("IPAddress") or network.get("GlobalIPv6Address") or "")
 
 
 def word_of(words: t.Sequence[str]) -> str:
@@ -62,7 +69,7 @@ def word_of(words: t.Sequence[str]) -> str:
 
 def _workload(name: str, project: str, pods: t.Sequence[Told], blocked: t.Sequence[str]) -> dict[str, t.Any]:
     there, ready = len(pods), sum(pod["ready"] for pod in pods)
-    kept = ("name", "uid", "ready", "leaves", "restarts", "number", "networks")
+    kept = ("name", "uid", "ready", "leaves", "restarts", "number", "networks", "made_of")
     return {
         "kind": "Compose", "namespace": project, "uid": "%s/%s" % (project, name), "desired": there, "replicas": there, "updated": there,
         "ready": ready, "available": ready, "observed": True, "paused": False, "remembered": None,

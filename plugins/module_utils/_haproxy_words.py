@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import typing as t
 
@@ -14,7 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._text 
 
 # Bits of srv_admin_state (HAProxy management guide, "show servers state"); 0x04 only tells that it was disabled when HAProxy began.
 IN_MAINTENANCE, IN_DRAIN = 0x01 | 0x02 | 0x20 | 0x40, 0x08 | 0x10
-STOPPED, RUNNING, STOPPING = 0, 2, 3
+STOPPED, STARTING, RUNNING, STOPPING = 0, 1, 2, 3
 CHECK_CONFIGURED = 0x02
 ADDRESSING = re.compile(r"set server \S+ addr ")
 _MOVED = r"(no need to change the (addr|port)|(IP|port) changed from '\S*' to '\S*')"
@@ -38,8 +39,12 @@ def parse_table(text: str, separator: t.Optional[str]) -> list[dict[str, str]]:
     lines = text.splitlines()
     if not lines or not lines[0].startswith("# "):
         raise Refused(text or "no answer")
-    names = lines[0][2:].split(separator)
-    return [dict(zip(names, line.split(separator))) for line in lines[1:] if line]
+    if separator is None:
+        rows = [line.split() for line in lines if line]
+        return [dict(zip(rows[0][1:], row)) for row in rows[1:]]
+    # What a check or an agent said stands in quotes where it has commas.
+    names, *found = csv.reader([lines[0][2:], *(line for line in lines[1:] if line)], delimiter=separator)
+    return [dict(zip(names, row)) for row in found]
 
 
 def parse_states(text: str) -> list[dict[str, str]]:
@@ -66,16 +71,22 @@ def server_of(state: t.Mapping[str, str], counted: t.Mapping[str, str]) -> dict[
     admin = _balancer.MAINT if bits & IN_MAINTENANCE else _balancer.DRAIN if bits & IN_DRAIN else _balancer.READY
     looked_at = bool(counted.get("check_status")) and admin != _balancer.MAINT
     # A server that leaves maintenance is taken for up before anybody has asked it, with just enough health for that.
-    asked = looked_at and operates == RUNNING and int(state["srv_check_health"]) > _number(counted, "check_rise")
+    asked = looked_at and operates in (STARTING, RUNNING) and int(state["srv_check_health"]) > _number(counted, "check_rise")
     answers = [_number(counted, "hrsp_%s" % kind) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other")]
     failed = _number(counted, "econ") + _number(counted, "eresp")
     return _balancer.server(
-        state["srv_name"], address="%s:%s" % (state["srv_addr"], state["srv_port"]), weight=int(state["srv_uweight"]),
+        state["srv_name"], address=_balancer.at(state["srv_addr"], state["srv_port"]), weight=int(state["srv_uweight"]),
         initial=int(state["srv_iweight"]), admin=admin, up=operates not in (STOPPED, STOPPING) if looked_at else None,
         status=one_line(" ".join([counted.get("status", ""), counted.get("check_status", "")]).strip(), 40),
         checked=bool(int(state["srv_check_state"]) & CHECK_CONFIGURED), passed=asked if looked_at else None,
-        backup=counted.get("bck") == "1", sessions=_number(counted, "scur"), requests=sum(answers) + failed, errors=answers[4] + failed,
+        fall=_number(counted, "check_fall") or None, backup=counted.get("bck") == "1", sessions=_number(counted, "scur"),
+        requests=sum(answers) + failed, errors=answers[4] + failed,
     )  # fmt: skip
+
+
+def rights_of(level: str) -> str:
+    """Return what may be changed by a socket of this level (``show cli level``); "" for what is no level."""
+    return {"admin": "all", "operator": "maintenance", "user": "none"}.get(level.strip(), "")
 
 
 def _number(row: t.Mapping[str, str], name: str) -> int:
@@ -104,7 +115,7 @@ def commands_for(pool: str, before: t.Mapping[str, t.Any], change: Change) -> li
 def _moved(target: str, address: str, stands: str) -> list[str]:
     host, _colon, port = address.rpartition(":")
     out = [] if stands == _balancer.MAINT else ["%s state %s" % (target, _balancer.MAINT)]
-    return [*out, "%s addr %s port %s" % (target, host, port)]
+    return [*out, "%s addr %s port %s" % (target, host.strip("[]"), port)]
 
 
 def refusal_in(words: str, answer: str) -> str:

@@ -82,6 +82,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "leave more of them, or change the disruption budget first; the text names it",
         "{again} -e traffic_scaling_replicas=N",
     ),
+    "not_alike": (
+        "recreate the service or pin its release first, so that all are of one kind, or bring the image here; the text tells what differs",
+        "{again}",
+    ),
     "no_slot": (
         "give the pool more slots (server-template) and load the balancer anew, or ask for fewer; the text tells what is free",
         "{again} -e traffic_scaling_replicas=N",

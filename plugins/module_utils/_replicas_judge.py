@@ -38,7 +38,7 @@ def judge_replicas(service: Facts, wanted: int, *, minimum: int, maximum: int) -
     workload = service.get("workload") or {}
     if not service.get("reachable") or not service.get("exists") or not workload:
         return Verdict("unreachable", "unknown", one_line(service.get("detail") or "the service cannot be seen", 200))
-    for rule in (_range, _there, _manager, _rollout, _budget, _quota, _volume):
+    for rule in (_range, _there, _manager, _rollout, _budget, _quota, _volume, _fresh):
         verdict = rule(service, workload, wanted, (minimum, maximum))
         if verdict:
             return verdict
@@ -152,6 +152,37 @@ def _volume(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int
         return None
     alone = [one_line(one["name"], 60) for one in workload["claims"] or [] if set(one["modes"]) == {"ReadWriteOncePod"}]
     return _refuse("replicas_out_of_range", "volume %s can be used by one pod only" % ", ".join(alone)) if alone else None
+
+
+def _fresh(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]) -> t.Optional[Verdict]:
+    """Refuse containers of a Compose project that would be of another kind than those that run, or could not run beside them."""
+    fresh = service.get("fresh")
+    if fresh is None:
+        return None
+    if fresh["unreadable"]:
+        return _refuse("bad_input", fresh["unreadable"])
+    return _alike(service, workload, fresh) or _beside(wanted, fresh) if wanted > workload["desired"] else None
+
+
+def _alike(service: Facts, workload: Facts, fresh: Facts) -> t.Optional[Verdict]:
+    image, old = one_line(fresh["image"], 80), service["image"]["id"]
+    if not fresh["image_id"]:
+        return _refuse("not_alike", "no new container can be made of image %s: it is not here" % image)
+    if fresh["image_id"] != old:
+        text = "a new container would be of image %s (%s), those that run are of %s"
+        return _refuse("not_alike", text % (image, fresh["image_id"][7:19], old[7:19] or "several"))
+    made_of = sorted({pod["made_of"] for pod in workload["pods"]})
+    if made_of != [fresh["hash"]]:
+        text = "a new container would have another configuration (%s) than those that run (%s), or another version of Compose made them"
+        return _refuse("not_alike", text % (one_line(fresh["hash"], 12), ", ".join(one_line(one, 12) for one in made_of)))
+    return None
+
+
+def _beside(wanted: int, fresh: Facts) -> t.Optional[Verdict]:
+    if fresh["name"]:
+        return _refuse("replicas_out_of_range", "its container_name (%s) lets it have one container only" % one_line(fresh["name"], 60))
+    few = ["%s (%d)" % (one_line(port, 40), enough) for port, enough in fresh["ports"].items() if enough < wanted]
+    return _refuse("replicas_out_of_range", "it publishes a port of the host that not all can have: %s" % ", ".join(few)) if few else None
 
 
 def _counts(quota: Facts, workload: Facts) -> t.Optional[bool]:

@@ -71,13 +71,14 @@ class _Wait:
         """Take one more snapshot and judge all of it; a window that is not over passes nothing."""
         params = self.params
         if self.held(ABORT):
-            return Verdict("aborted", "stopped by %s" % os.path.join(params["control_dir"], ABORT))
+            return Verdict("aborted", "stopped by %s" % self.path(ABORT))
         now = _traffic_counts.load_counts(self.asked, params["probe_timeout"])
         self.looks += 1
         if not now["pool"]["reachable"]:
             return Verdict("unknown", now["why"])
-        if not self.begin["pool"]["reachable"] or (now["scraped"] and not self.begin["scraped"]):
-            # What did not tell in the beginning has no beginning: it is counted from here on.
+        anew = now["pool"]["identity"] != self.begin["pool"]["identity"]
+        if not self.begin["pool"]["reachable"] or anew or (now["scraped"] and not self.begin["scraped"]):
+            # What did not tell in the beginning, or was begun anew, has no beginning: it is counted from here on.
             self.begin = now
         self.sample = _traffic_gates.sample_of(self.begin, now, params, self.sent)
         verdict = self.changed_under_us(now["pool"]) or self.judged(now)
@@ -99,11 +100,19 @@ class _Wait:
         if verdict.health == "well" and self.sample["seconds"] < self.params["sample_window"]:
             return Verdict("unknown", "well so far")
         if verdict.health == "well" and self.held(PAUSE):
-            return Verdict("unknown", "paused by %s" % os.path.join(self.params["control_dir"], PAUSE))
-        return Verdict("unknown", "%s (%s)" % (verdict.text, now["why"])) if verdict.health == "unknown" and now["why"] else verdict
+            # Each window is judged by itself: what was good for long is not to hide what is bad now.
+            self.begin, self.sent = dict(now), []
+            return Verdict("unknown", "paused by %s" % self.path(PAUSE))
+        if verdict.health == "unknown" and now["why"]:
+            return Verdict("unknown", "%s (%s)" % (verdict.text, now["why"]))
+        paused = verdict.health == "unknown" and self.held(PAUSE)
+        return Verdict("unknown", "paused by %s; %s" % (self.path(PAUSE), verdict.text)) if paused else verdict
 
     def held(self, name: str) -> bool:
-        return bool(self.params["control_dir"]) and os.path.exists(os.path.join(self.params["control_dir"], name))
+        return bool(self.params["control_dir"]) and os.path.exists(self.path(name))
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.params["control_dir"], name)
 
     def send_probes(self, now: t.Mapping[str, t.Any]) -> None:
         """Send what is missing of the minimum, no faster than allowed; the traffic itself comes first."""
@@ -111,21 +120,12 @@ class _Wait:
         if not self.asked.get("probe_path") or (sample["requests"] or 0) >= params["minimum"]:
             return
         allowed = int(self.asked["probes_per_second"] * max(sample["seconds"], 0.1)) + 1 - len(self.sent)
-        missing = params["minimum"] - (sample["requests"] or 0) - len(self.sent)
+        missing = params["minimum"] - (sample["requests"] or 0) - sum(not one.get("void") for one in self.sent)
         self.sent += _traffic_counts.probe(self.asked, now["pool"], min(allowed, missing), params["probe_timeout"])
 
     def result(self, verdict: Verdict) -> Result:
         proven = verdict.health != "unknown"
-        sample = self.sample or {
-            "requests": None,
-            "errors": None,
-            "seconds": 0.0,
-            "probes": 0,
-            "failed_probes": 0,
-            "spare": 0,
-            "overflow": 0,
-        }
-        sample = dict({"p95": None, "recall_p95": None}, **sample)
+        sample = self.sample or dict(_traffic_gates.NOTHING)
         line = _traffic_gates.line_of(self.params["share"], sample, verdict)
         return {
             "changed": False, "verdict": verdict.health, "why": verdict.text, "sample": sample, "rates": _traffic_gates.rates_of(sample),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _balancer, _service, _traffic
@@ -92,7 +93,10 @@ def _done(one: t.Optional[t.Mapping[str, t.Any]], until: str) -> bool:
 def _lateness(name: str, one: t.Optional[t.Mapping[str, t.Any]], until: str) -> str:
     if one is None:
         return "%s cannot be seen" % name
-    return "%s (%s)" % (name, one["sessions"]) if until == "idle" else "%s at %s (%s)" % (name, one["address"], one["status"] or "no check")
+    if until == "idle":
+        return "%s (%s)" % (name, one["sessions"])
+    hasty = "; with fall 1 it is called up before it was asked" if one["fall"] == 1 else ""
+    return "%s at %s (%s%s)" % (name, one["address"], one["status"] or "no check", hasty)
 
 
 def _refused(code: str, text: str) -> StepError:
@@ -121,18 +125,18 @@ def _change_of(params: Params, state: _balancer.BalancerState) -> dict[str, t.An
 
 def _fit(name: str, given: t.Any, now: t.Mapping[str, t.Any], largest: int) -> dict[str, t.Any]:
     """Return {weight, admin} of what is given for one server, and its address; raises StepError for what no balancer takes."""
-    try:
-        weight, admin = int(given.get("weight", now["weight"])), str(given.get("admin", now["admin"]))
-    except (AttributeError, TypeError, ValueError):
-        raise _refused("weight_out_of_range", "%s: %s is no {weight, admin, address}" % (name, one_line(given, 40))) from None
+    if not isinstance(given, dict) or not re.fullmatch("-?[0-9]{1,9}", str(given.get("weight", now["weight"]))):
+        raise _refused("weight_out_of_range", "%s: %s is no {weight, admin, address}" % (name, one_line(given, 40)))
+    weight, admin = int(given.get("weight", now["weight"])), str(given.get("admin", now["admin"]))
     if not 0 <= weight <= largest or admin not in (_balancer.READY, _balancer.DRAIN, _balancer.MAINT):
         told = "%s: %d, %s; a weight is 0 to %d, a state ready, drain or maint" % (name, weight, one_line(admin, 20), largest)
         raise _refused("weight_out_of_range", told)
     if "address" not in given:
         return {"weight": weight, "admin": admin}
-    if not _balancer.is_address(given["address"]):
+    address = _balancer.address_of(given["address"])
+    if not address:
         raise _refused("weight_out_of_range", "%s: %s is no address IP:PORT" % (name, one_line(given["address"], 60)))
-    return {"weight": weight, "admin": admin, "address": str(given["address"])}
+    return {"weight": weight, "admin": admin, "address": address}
 
 
 def _same_end(told: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any]) -> bool:

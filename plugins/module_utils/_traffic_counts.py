@@ -92,13 +92,20 @@ def parse_metrics(text: str, options: t.Mapping[str, t.Any]) -> Counts:
         if match[1] == options["requests_metric"]:
             seen, requests = True, requests + value
             errors += value if FAILED_STATUS.fullmatch(str(labels.get("status", labels.get("code", "")))) else 0.0
-        elif labels.get("le"):
+        elif _is_bound(labels.get("le", "")):
             buckets = found[names[match[1]]]
             buckets[labels["le"]] = buckets.get(labels["le"], 0.0) + value
     return {
         "requests": requests if seen else None, "errors": errors if seen else None,
         "latency": found["latency"] or None, "recall": found["recall"] or None,
     }  # fmt: skip
+
+
+def _is_bound(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def _number(text: str) -> float:
@@ -133,7 +140,10 @@ def value_of(body: bytes) -> t.Optional[float]:
 
 
 def probe(options: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], number: int, deadline: float) -> list[dict[str, t.Any]]:
-    """Send *number* synthetic requests to the main servers in turn, past the balancer; return {ok, seconds} of each."""
+    """Send *number* synthetic requests to the main servers in turn, past the balancer; return {ok, seconds, status, void} of each.
+
+    void: the answer tells of the probe and not of the server (no such path, no right, too many), so it proves nothing.
+    """
     asked = [one for one in state["servers"] if one["name"] in options["main"] and one["up"] is not False]
     if not asked or number < 1:
         return []
@@ -148,7 +158,9 @@ def probe(options: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], number: 
     def send(place: int) -> dict[str, t.Any]:
         url = "%s://%s%s" % (options.get("metrics_scheme") or "http", asked[place % len(asked)]["address"], options["probe_path"])
         answer = _http.ask(url, deadline, method="POST" if body else "GET", body=body, headers=headers)
-        return {"ok": not answer.error and answer.status < 500, "seconds": answer.seconds}
+        told = not answer.error and answer.status
+        void = bool(told and 300 <= told < 500)
+        return {"ok": bool(told and told < 300), "seconds": answer.seconds, "status": answer.status, "void": void}
 
     with ThreadPoolExecutor(max_workers=min(8, number)) as pool:
         return list(pool.map(send, range(number)))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+
 Sample = t.Dict[str, t.Any]
 LIMITS = ("error_rate", "p95", "recall_p95")
 UNITS = {"error_rate": "%", "p95": "ms", "recall_p95": "ms"}
@@ -15,7 +17,7 @@ NAMES = {"error_rate": "errors", "p95": "p95", "recall_p95": "recall p95"}
 
 NOTHING: Sample = {
     "seconds": 0.0, "requests": None, "errors": None, "spare": 0, "overflow": 0, "p95": None, "recall_p95": None,
-    "probes": 0, "failed_probes": 0,
+    "probes": 0, "failed_probes": 0, "void_probes": 0, "void_status": 0, "beyond": [],
 }  # fmt: skip
 
 
@@ -30,16 +32,18 @@ def sample_of(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], sides: t
     """Return what happened between two snapshots (see ``_traffic_counts``) to the main servers, and how much went elsewhere."""
     deltas = _deltas(begin["pool"], end["pool"])
     mine = [deltas[name] for name in sides["main"] if name in deltas]
+    told = [one for one in probes if not one.get("void")]
     sample: Sample = {
         "seconds": round(end["at"] - begin["at"], 3), "requests": _sum(mine, "requests"), "errors": _sum(mine, "errors"),
         "spare": _sum([deltas[name] for name in sides["spare"] if name in deltas], "requests") or 0,
         "overflow": _sum([deltas[name] for name in sides["overflow"] if name in deltas], "requests") or 0,
-        "p95": None, "recall_p95": None, "probes": len(probes), "failed_probes": sum(not one["ok"] for one in probes),
+        "p95": None, "recall_p95": None, "probes": len(told), "failed_probes": sum(not one["ok"] for one in told),
+        "void_probes": len(probes) - len(told), "void_status": next((one["status"] for one in probes if one.get("void")), 0), "beyond": [],
     }  # fmt: skip
     _add_scraped(sample, begin["scraped"], end["scraped"])
     _add_queried(sample, end["queried"])
-    if sample["p95"] is None and probes:
-        sample["p95"] = _quantile_of([one["seconds"] for one in probes])
+    if sample["p95"] is None and told:
+        sample["p95"] = _quantile_of([one["seconds"] for one in told])
     return sample
 
 
@@ -69,8 +73,9 @@ def _add_scraped(sample: Sample, begin: t.Any, end: t.Any) -> None:
     if sample["requests"] is None and requests is not None:
         # Some servers count a request twice: the share of errors is right all the same.
         sample["requests"], sample["errors"] = int(requests), int(errors or 0)
-    sample["p95"] = quantile(0.95, [part["latency"] for part in parts])
-    sample["recall_p95"] = quantile(0.95, [part["recall"] for part in parts])
+    for name, kind in (("p95", "latency"), ("recall_p95", "recall")):
+        sample[name], open_ended = quantile(0.95, [part[kind] for part in parts])
+        sample["beyond"] += [name] if open_ended else []
 
 
 def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -88,11 +93,14 @@ def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str,
 def _add_queried(sample: Sample, queried: t.Any) -> None:
     for name in ("p95", "recall_p95", "error_rate", "requests"):
         if queried and queried.get(name) is not None and sample.get(name) is None:
-            sample[name] = queried[name]
+            sample[name] = int(queried[name]) if name == "requests" else queried[name]
 
 
-def quantile(part: float, histograms: t.Sequence[t.Optional[t.Mapping[str, float]]]) -> t.Optional[float]:
-    """Return the *part* quantile in seconds of histograms together, as Prometheus reckons it; None where nothing was counted."""
+def quantile(part: float, histograms: t.Sequence[t.Optional[t.Mapping[str, float]]]) -> tuple[t.Optional[float], bool]:
+    """Return the *part* quantile in seconds of histograms together, as Prometheus reckons it; None where nothing was counted.
+
+    And whether it is longer than the largest bucket, so that no more is known than that.
+    """
     together: dict[float, float] = {}
     for histogram in histograms:
         for le, count in (histogram or {}).items():
@@ -100,13 +108,14 @@ def quantile(part: float, histograms: t.Sequence[t.Optional[t.Mapping[str, float
     grown_by = sorted(together.items())
     whole = grown_by[-1][1] if grown_by and math.isinf(grown_by[-1][0]) else 0.0
     if whole <= 0:
-        return None
+        return None, False
     low, below = 0.0, 0.0
     for high, count in grown_by:
         if count >= part * whole:
-            return round(low if math.isinf(high) else low + (high - low) * (part * whole - below) / max(count - below, 1e-9), 6)
+            exact = low if math.isinf(high) else low + (high - low) * (part * whole - below) / max(count - below, 1e-9)
+            return round(exact, 6), math.isinf(high)
         low, below = high, count
-    return None
+    return None, False
 
 
 def _quantile_of(seconds: t.Sequence[float]) -> float:
@@ -115,23 +124,60 @@ def _quantile_of(seconds: t.Sequence[float]) -> float:
 
 
 def limits_of(gates: t.Mapping[str, t.Any], baseline: t.Mapping[str, t.Any]) -> dict[str, float]:
-    """Return the limit of each gate: the absolute one, or lower what the baseline, times its factor and with some room, allows."""
+    """Return the limit of each gate: the absolute one, or lower what the baseline, times its factor and with some room, allows.
+
+    Raises ValueError or TypeError for what is no number; ``unfit_gates`` finds it before.
+    """
     limits = {}
     for name in LIMITS:
         if gates.get(name) is None:
             continue
-        known = baseline.get(name)
+        known = None if baseline.get(name) is None else float(baseline[name])
         factor, spare = float(gates.get("factor") or 1.5), float((gates.get("room") or {}).get(name) or 0.0)
         room = known * factor + spare if known is not None else math.inf
         limits[name] = min(float(gates[name]), room)
     return limits
 
 
+def unfit_gates(watch: t.Mapping[str, t.Any]) -> str:
+    """Return what of gates, baseline, minimum and times makes no sense, "" for nothing: a limit with a wrong name would guard nothing."""
+    gates, baseline = watch.get("gates") or {}, watch.get("baseline") or {}
+    for told, given, names in (("gates", gates, (*LIMITS, "factor", "room")), ("baseline", baseline, LIMITS)):
+        strange = sorted(set(map(str, given)) - set(names))
+        if strange:
+            return "traffic_scaling_%s has no %s; it has %s" % (told, one_line(", ".join(strange), 60), ", ".join(names))
+    room = gates.get("room") or {}
+    if not isinstance(room, dict) or set(map(str, room)) - set(LIMITS):
+        return "traffic_scaling_gates.room is %s; it has %s" % (one_line(room, 60), ", ".join(LIMITS))
+    numbers = {"gates." + name: gates.get(name) for name in (*LIMITS, "factor")}
+    numbers.update({"gates.room." + name: value for name, value in room.items()})
+    numbers.update({"baseline." + name: value for name, value in baseline.items()})
+    numbers.update({name: watch.get(name) for name in ("minimum", "sample_window", "hold_timeout")})
+    for name, value in numbers.items():
+        if value is not None and not _is_number(value):
+            return "traffic_scaling_%s is %s, which is no number of 0 or more" % (name, one_line(value, 40))
+    if None not in (watch.get("sample_window"), watch.get("hold_timeout")) and float(watch["sample_window"]) > float(watch["hold_timeout"]):
+        return "traffic_scaling_sample_window is longer than traffic_scaling_hold_timeout: no step could ever prove itself"
+    return ""
+
+
+def _is_number(value: t.Any) -> bool:
+    try:
+        return not isinstance(value, bool) and 0.0 <= float(value) < math.inf
+    except (TypeError, ValueError):
+        return False
+
+
 def rates_of(sample: Sample) -> dict[str, t.Optional[float]]:
     """Return the measured figure of each gate, None for what nothing tells."""
-    counted = (sample["requests"] or 0) + sample["probes"]
-    failed = (sample["errors"] or 0) + sample["failed_probes"]
-    rate = failed / counted if counted and (sample["requests"] is not None or sample["probes"]) else sample.get("error_rate")
+    asked, failed_probes = sample["probes"], sample["failed_probes"]
+    if sample["errors"] is not None or not sample["requests"]:
+        counted = (sample["requests"] or 0) + asked
+        rate = ((sample["errors"] or 0) + failed_probes) / counted if counted else sample.get("error_rate")
+    else:
+        # Who counts the requests does not count the errors: the share that somebody else tells, or nothing is known of it.
+        rate = sample.get("error_rate")
+        rate = max(rate, failed_probes / asked) if rate is not None and asked else rate
     return {"error_rate": rate, "p95": sample["p95"], "recall_p95": sample["recall_p95"]}
 
 
@@ -140,6 +186,9 @@ def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int) ->
     counted = (sample["requests"] or 0) + sample["probes"]
     if counted < minimum:
         help_yourself = "" if counted else "; where no client asks, traffic_scaling_probes sends some"
+        if sample.get("void_probes"):
+            given = (sample["void_probes"], sample["void_status"])
+            help_yourself = "; %d probes were answered %d, which tells nothing: see traffic_scaling_probes" % given
         return Verdict("unknown", "%d of at least %d requests so far%s" % (counted, minimum, help_yourself))
     rates = rates_of(sample)
     over = [name for name, limit in limits.items() if rates[name] is not None and t.cast(float, rates[name]) > limit]
@@ -147,7 +196,8 @@ def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int) ->
         return Verdict(
             "sick", "; ".join("%s %s, at most %s" % (NAMES[one], _figure(one, rates[one]), _figure(one, limits[one])) for one in over)
         )
-    blind = [name for name in limits if rates[name] is None]
+    # What is longer than the largest bucket may be longer than the limit, too.
+    blind = [name for name in limits if rates[name] is None or name in sample.get("beyond", ())]
     if blind:
         return Verdict("unknown", "nothing tells: %s" % ", ".join(NAMES[one] for one in blind))
     return Verdict("well", "within all limits")
@@ -163,7 +213,11 @@ def line_of(share: float, sample: Sample, verdict: Verdict) -> str:
     rates = rates_of(sample)
     parts = ["%d requests" % (sample["requests"] or 0)] + (["%d probes" % sample["probes"]] if sample["probes"] else [])
     failed = (sample["errors"] or 0) + sample["failed_probes"]
-    parts.append("%d failed%s" % (failed, " (%s)" % _figure("error_rate", rates["error_rate"]) if rates["error_rate"] is not None else ""))
+    share_failed = _figure("error_rate", rates["error_rate"]) if rates["error_rate"] is not None else ""
+    if sample["errors"] is None and sample["requests"]:
+        parts.append("%s failed" % (share_failed or "nobody tells how many"))
+    else:
+        parts.append("%d failed%s" % (failed, " (%s)" % share_failed if share_failed else ""))
     parts += ["%s %s" % (NAMES[name], _figure(name, rates[name])) for name in ("p95", "recall_p95") if rates[name] is not None]
     parts += ["%d %s" % (sample[key], text) for key, text in (("spare", "to spare servers"), ("overflow", "answered 503")) if sample[key]]
     return "%3g %%: %s: %s (%.0f s)" % (share, ", ".join(parts), verdict.text, sample["seconds"])

@@ -9,16 +9,20 @@ takes what main is not given; and the *overflow*, which answers that part with t
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _balancer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic_gates import unfit_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic_weights import weights_for
 
 State = t.Mapping[str, t.Any]
 Options = t.Mapping[str, t.Any]
 # Percent points by which a share in whole weights may miss the one that is meant.
 NEAR = 1.0
+# Seconds that maintenance may last, and that clients may be told to wait, at most: a month, and a week.
+LONGEST, LATEST = 31 * 24 * 3600, 7 * 24 * 3600
 
 
 class Verdict(t.NamedTuple):
@@ -39,14 +43,18 @@ class Sides(t.NamedTuple):
     overflow: t.Mapping[str, t.Mapping[str, t.Any]]
 
     def rest(self) -> list[str]:
-        """Return who takes what main is not given: the spare servers that are up, else the overflow; [] for nobody."""
-        return [name for name, one in self.spare.items() if one["up"]] or [
-            name for name, one in self.overflow.items() if one["up"] is not False
+        """Return who takes what main is not given: the spare servers that are up, else the overflow; [] for nobody.
+
+        What the balancer itself calls a backup gets nothing while a main server is up, whatever its weight.
+        """
+        return [name for name, one in self.spare.items() if one["up"] and not one["backup"]] or [
+            name for name, one in self.overflow.items() if one["up"] is not False and not one["backup"]
         ]
 
     def able(self) -> dict[str, int]:
         """Return the main servers that may be given requests now, with their usual weights. One in maintenance is a person's business."""
-        return {name: int(one["initial"]) for name, one in self.main.items() if one["up"] is not False and one["admin"] != _balancer.MAINT}
+        there = {name: one for name, one in self.main.items() if not one["backup"]}
+        return {name: int(one["initial"]) for name, one in there.items() if one["up"] is not False and one["admin"] != _balancer.MAINT}
 
 
 def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
@@ -64,11 +72,34 @@ def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
     judge = {
         "look": _judge_look, "maintenance_on": _judge_on, "maintenance_off": _judge_off, "set": _judge_set, "restore": _judge_restore,
     }[options["goal"]]  # fmt: skip
-    return judge(state, options, largest)
+    unfit = _unfit(options)
+    if unfit:
+        return Verdict("bad_input", "sick", unfit)
+    verdict = judge(state, options, largest)
+    needed = ("all", "maintenance", "") if set(verdict.plan) <= {"maintenance"} else ("all", "")
+    return verdict if not verdict.actions or state["rights"] in needed else Verdict("balancer_refused", "sick", _no_rights(state))
+
+
+def _no_rights(state: State) -> str:
+    return str(_balancer.RIGHTS % state["balancer"])
+
+
+def _unfit(options: Options) -> str:
+    """Return what of the input makes no sense for the goal, "" for nothing."""
+    if options["goal"] == "maintenance_on" and not 0 < float(options.get("lasts", 3600)) <= LONGEST:
+        return "traffic_scaling_maintenance_seconds is %g; it is above 0, and at most %d" % (float(options.get("lasts", 3600)), LONGEST)
+    if options["goal"] == "maintenance_on" and not 1 <= options["retry_after"] <= LATEST:
+        return "traffic_scaling_retry_after is %d; it is 1 to %d seconds" % (options["retry_after"], LATEST)
+    if options["goal"] == "set" and not 0 <= float(options.get("lasts", 3600)) <= LONGEST:
+        return "traffic_scaling_set_seconds is %g; it is 0 (it stays) to %d" % (float(options.get("lasts", 3600)), LONGEST)
+    if options["goal"] == "restore" and not 1 <= options["warm_up_share"] <= 100:
+        return "traffic_scaling_warm_up_share is %d; it is 1 to 100" % options["warm_up_share"]
+    return unfit_gates(options.get("watch") or {}) if options["goal"] == "restore" else ""
 
 
 def _named(options: Options) -> set[str]:
-    names = {*options["main"], *options["spare"], *(options["wanted"] if options["goal"] == "set" else ())}
+    wanted = options["wanted"] if options["goal"] == "set" and isinstance(options["wanted"], dict) else ()
+    names = {*options["main"], *options["spare"], *(str(name) for name in wanted)}
     return names | ({options["overflow"]} if options["overflow"] else set())
 
 
@@ -125,10 +156,18 @@ def _judge_look(state: State, options: Options, largest: int) -> Verdict:
     # What is out is a person's business, or a slot that nobody has.
     asked = [one for one in sides.main.values() if one["admin"] != _balancer.MAINT]
     if asked and all(one["up"] is False for one in asked):
-        return Verdict("no_server_up", "sick", "no server of pool %s is up: %s" % (state["pool"], _statuses(sides.main)))
+        return Verdict("no_server_up", "sick", _nobody(state, sides))
     if reverted(state):
         return Verdict("reverted", "sick", "the balancer was loaded anew and has lost what was set: %s" % ", ".join(reverted(state)))
     return Verdict("maintenance" if state["maintenance"]["on"] else "open", "well", seen(state))
+
+
+def _nobody(state: State, sides: Sides) -> str:
+    """Return a sentence on why nobody can be let in."""
+    if sides.main:
+        return "no server of pool %s is up: %s" % (state["pool"], _statuses(sides.main))
+    there = ", ".join(one["name"] for one in state["servers"]) or "none at all"
+    return "pool %s has no server that usually takes requests (%s); traffic_scaling_main names others" % (state["pool"], there)
 
 
 def _statuses(servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
@@ -141,7 +180,7 @@ def _judge_on(state: State, options: Options, largest: int) -> Verdict:
         return Verdict("switch_missing", "unknown", "pool %s cannot be put into maintenance: %s" % (state["pool"], switch["detail"]))
     if switch["on"]:
         return Verdict("maintenance", "well", seen(state))
-    if not options["reason"]:
+    if not options["reason"].strip():
         return Verdict("reason_missing", "sick", "maintenance needs a reason, for those who find it")
     plan = {"maintenance": {"on": True, "retry_after": options["retry_after"], "reason": options["reason"]}}
     return Verdict("open", "sick", "pool %s is open" % state["pool"], ("enter_maintenance",), plan)
@@ -152,7 +191,7 @@ def _judge_off(state: State, options: Options, largest: int) -> Verdict:
         return Verdict("open", "well", seen(state))
     sides = sides_of(state, options)
     if not sides.able() and not any(one["up"] for one in sides.spare.values()):
-        return Verdict("no_server_up", "sick", "no server of pool %s is up: %s" % (state["pool"], _statuses(sides.main)))
+        return Verdict("no_server_up", "sick", _nobody(state, sides))
     if options["cold"] and not options["skip_warm_up"]:
         return Verdict("cold_cache", "sick", "a cache was lost, so clients are let in step by step: %s" % options["cold"])
     plan = {"maintenance": {"on": False, "retry_after": 0, "reason": ""}}
@@ -160,13 +199,18 @@ def _judge_off(state: State, options: Options, largest: int) -> Verdict:
 
 
 def _judge_set(state: State, options: Options, largest: int) -> Verdict:
+    if not isinstance(options["wanted"], dict):
+        text = "traffic_scaling_servers is %s; it is {SERVER: {weight, admin}}" % one_line(options["wanted"], 60)
+        return Verdict("weight_out_of_range", "sick", text)
     servers, wanted = _balancer.by_name(state), dict(options["wanted"]) or reverted(state)
     bad = [name for name, one in wanted.items() if not _fits(one, largest)]
     if bad:
-        told = "%s: a weight is 0 to %d, a state ready, drain or maint, an address IP:PORT" % (", ".join(bad), largest)
+        given = ", ".join("%s (%s)" % (one_line(name, 40), one_line(wanted[name], 60)) for name in bad)
+        told = "%s: a weight is a whole number of 0 to %d, a state ready, drain or maint, an address IP:PORT" % (given, largest)
         return Verdict("weight_out_of_range", "sick", told)
     if not state["addresses"] and any("address" in one for one in wanted.values()):
         return Verdict("address_fixed", "sick", "%s gives its servers no other address at run time" % state["balancer"])
+    wanted = {name: dict(one, address=_balancer.address_of(one["address"])) if "address" in one else one for name, one in wanted.items()}
     change = {
         name: {key: one[key] for key in _balancer.SETTABLE if key in one and one[key] != servers[name][key]} for name, one in wanted.items()
     }
@@ -190,7 +234,7 @@ def _fits(one: t.Any, largest: int) -> bool:
         not isinstance(one, dict)
         or not one
         or not set(one) <= set(_balancer.SETTABLE)
-        or not _balancer.is_address(one.get("address", "127.0.0.1:1"))
+        or not _balancer.address_of(one.get("address", "127.0.0.1:1"))
     ):
         return False
     weight = one.get("weight", 0)
@@ -203,14 +247,15 @@ def _told(change: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
 
 
 def _judge_restore(state: State, options: Options, largest: int) -> Verdict:
-    sides, steps = sides_of(state, options), list(options["steps"])
-    if not _rising(steps):
-        return Verdict("steps_not_rising", "sick", "the steps are %s" % ", ".join(one_line(step, 12) for step in steps[:12]))
+    sides, steps = sides_of(state, options), steps_of(options["steps"])
+    if not steps:
+        text = "the steps are %s; they are whole numbers of 1 to 100, each above the one before" % one_line(options["steps"], 80)
+        return Verdict("steps_not_rising", "sick", text)
     now = share_now(state, sides)
     if options["held"]:
         return Verdict("held", "unknown", "held at %g %%: %s" % (now, one_line(options["held"], 200)))
     if not sides.able():
-        return Verdict("no_server_up", "sick", "no server of pool %s is up: %s" % (state["pool"], _statuses(sides.main)))
+        return Verdict("no_server_up", "sick", _nobody(state, sides))
     if now >= steps[-1] - NEAR:
         return Verdict("restored", "well", seen(state))
     if state["aborted"]:
@@ -218,15 +263,21 @@ def _judge_restore(state: State, options: Options, largest: int) -> Verdict:
     shares = shares_of(steps, now, options)
     if not sides.rest() and min(shares) < 100:
         told = "%g %% of the requests would have to go elsewhere, and no spare server is up and there is no overflow" % (100 - shares[0])
+        backups = [name for name, one in {**sides.spare, **sides.overflow}.items() if one["backup"]]
+        told += "; %s is a backup server, which gets nothing while another is up" % ", ".join(backups) if backups else ""
         return Verdict("no_place_for_the_rest", "sick", "pool %s: %s" % (state["pool"], told))
     way = ", ".join("%g" % one for one in shares)
     text = "pool %s gives %g %% to %s; the way is %s %%" % (state["pool"], now, ", ".join(sides.able()), way)
     return Verdict("short", "sick", text, ("restore",), _plan(state, sides, shares, largest))
 
 
-def _rising(steps: t.Sequence[t.Any]) -> bool:
+def steps_of(given: t.Any) -> list[int]:
+    """Return the shares that are given, [] for what is no list of rising whole numbers of 1 to 100; digits in quotes are numbers, too."""
+    if not isinstance(given, (list, tuple)):
+        return []
+    steps = [int(one) if isinstance(one, str) and re.fullmatch("[0-9]{1,3}", one) else one for one in given]
     whole = all(isinstance(step, int) and not isinstance(step, bool) and 1 <= step <= 100 for step in steps)
-    return bool(steps) and whole and all(one < two for one, two in zip(steps, steps[1:]))
+    return steps if whole and all(one < two for one, two in zip(steps, steps[1:])) else []
 
 
 def shares_of(steps: t.Sequence[int], now: float, options: Options) -> list[float]:

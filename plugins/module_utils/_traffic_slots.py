@@ -67,7 +67,11 @@ def judge_slots(pool: State, pods: t.Sequence[State], wanted: int, options: Stat
     addresses, doubt = addresses_of(pods, options)
     if doubt:
         return Slots("no_network", "sick", doubt)
-    return _judged(pool, _scene(slots, addresses, [pod["name"] for pod in pods[:wanted]]), wanted, options)
+    scene = _scene(slots, addresses, [pod["name"] for pod in pods[:wanted]])
+    found = _judged(pool, scene, wanted, options)
+    if pool["rights"] in ("none", "maintenance") and (found.changes() or wanted > len(scene.stays)):
+        return Slots("balancer_refused", "sick", _balancer.RIGHTS % pool["balancer"])
+    return found
 
 
 def slots_of(pool: State, options: State) -> tuple[t.Mapping[str, Server], t.Optional[Slots]]:
@@ -87,6 +91,11 @@ def slots_of(pool: State, options: State) -> tuple[t.Mapping[str, Server], t.Opt
     if unfit:
         text = "%s cannot be a slot: it is the spare or overflow server, a backup, or nothing checks it" % ", ".join(unfit)
         return {}, Slots("no_slot", "sick", text)
+    hasty = [name for name, one in named.items() if one["fall"] == 1]
+    if hasty:
+        return {}, Slots(
+            "no_slot", "sick", "with fall 1 the balancer calls %s up before it has asked; give it 2 or more" % ", ".join(hasty)
+        )
     return named, None
 
 
@@ -97,7 +106,7 @@ def addresses_of(pods: t.Sequence[State], options: State) -> tuple[dict[str, str
         networks, wanted = pod.get("networks") or {}, options["network"]
         fit = [name for name in networks if not wanted or name in (wanted, "%s_%s" % (options["project"], wanted))]
         if len(fit) == 1 and networks[fit[0]]:
-            found[pod["name"]] = "%s:%d" % (networks[fit[0]], options["port"])
+            found[pod["name"]] = _balancer.at(networks[fit[0]], options["port"])
         elif pod["ready"]:
             told = one_line(", ".join(networks), 80) or "none"
             doubts.append("%s: which address it has cannot be told; its networks are %s" % (pod["name"], told))

@@ -193,5 +193,5 @@ def test_a_whole_run_scales_out_and_back_and_takes_back_what_does_not_come_up(pr
     project.given["two"]["image"] = "somabrain-none:never"
     project.write()
     gone = playing.run_playbook(project.home, "scale-traffic", {**given, "traffic_scaling_replicas": 3})
-    assert (gone["outcome"], gone["code"], everything(project)) == ("undone", 2, before), gone["shown"]
-    assert "of image somabrain-none:never" in gone["failure"]["msg"]
+    assert (gone["outcome"], gone["reasons"][0]["code"], everything(project)) == ("refused", "not_alike", before), gone["shown"]
+    assert "of image somabrain-none:never" in gone["reasons"][0]["text"]

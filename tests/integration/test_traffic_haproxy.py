@@ -276,6 +276,8 @@ def test_a_person_pauses_and_stops_a_restoration_from_elsewhere(bed: Balanced) -
         ("restore_traffic", {"traffic_scaling_steps": [10, 50, 25, 100]}, "steps_not_rising"),
         ("restore_traffic", {"traffic_scaling_main": ["{{ 1 }}"]}, "unknown_server"),
         ("enable_maintenance", {**WHY, "traffic_scaling_balancer_options": {}}, "health_unknown"),
+        # It would never end.
+        ("enable_maintenance", {**WHY, "traffic_scaling_maintenance_seconds": 0}, "bad_input"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name_and_changes_nothing(bed: Balanced, name: str, more: dict[str, t.Any], code: str) -> None:

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_replicas, _check_service, _reasons, _service
+from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_new import ports_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._compose_replicas import parse_all, word_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._kubernetes_state import parse
 from ansible_collections.somabrain.incident_response.plugins.module_utils._replicas_judge import Verdict, judge_replicas, taken
@@ -252,7 +253,8 @@ def test_what_cannot_be_seen_is_unknown() -> None:
 
 def container(number: int, status: str = "running", health: str = "", code: int = 0, image: str = "sha256:aa") -> dict[str, t.Any]:
     state: dict[str, t.Any] = {"Status": status, "ExitCode": code, "OOMKilled": False, "Health": {"Status": health}}
-    config = {"Image": "shop/api:1", "Labels": {"com.docker.compose.container-number": str(number)}}
+    labels = {"com.docker.compose.container-number": str(number), "com.docker.compose.config-hash": "a1b2"}
+    config = {"Image": "shop/api:1", "Labels": labels}
     return {"Id": f"{number:064d}", "Name": f"/shop-api-{number}", "RestartCount": 0, "State": state, "Config": config, "Image": image}
 
 
@@ -273,6 +275,57 @@ def container(number: int, status: str = "running", health: str = "", code: int 
 )
 def test_containers_of_a_compose_service_are_judged_alike(seen: list[dict[str, t.Any]], wanted: int, word: str) -> None:
     assert judged(parse_all("api", "shop", seen), wanted).word == word
+
+
+FRESH = {"unreadable": "", "image": "shop/api:1", "image_id": "sha256:aa", "hash": "a1b2", "name": "", "ports": {}}
+
+
+@pytest.mark.parametrize(
+    ("fresh", "wanted", "code", "text"),
+    [
+        ({}, 3, "", "3 are asked for"),
+        ({"image_id": ""}, 3, "not_alike", "image shop/api:1: it is not here"),
+        ({"image_id": "sha256:bb"}, 3, "not_alike", "would be of image"),
+        ({"hash": "ffff"}, 3, "not_alike", "another configuration (ffff) than those that run (a1b2)"),
+        ({"name": "api"}, 3, "replicas_out_of_range", "container_name (api)"),
+        ({"ports": {"9696/tcp": 1}}, 3, "replicas_out_of_range", "9696/tcp (1)"),
+        ({"ports": {"9696-9698/tcp": 3}}, 3, "", "3 are asked for"),
+        ({"ports": {"9696-9698/tcp": 3}}, 4, "replicas_out_of_range", "9696-9698/tcp (3)"),
+        ({"unreadable": "no such file"}, 3, "bad_input", "no such file"),
+        # To have fewer, nothing is made; the files are needed all the same.
+        ({"image_id": "", "hash": "ffff", "name": "api"}, 1, "", "1 are asked for"),
+        ({"unreadable": "no such file"}, 1, "bad_input", "no such file"),
+        ({"unreadable": "no such file"}, 2, "", "2 of 2 ready"),
+    ],
+)
+def test_a_container_that_would_not_be_like_the_others_is_refused_before_it_is_made(
+    fresh: dict[str, t.Any], wanted: int, code: str, text: str
+) -> None:
+    state = dict(parse_all("api", "shop", [container(1), container(2)]), fresh={**FRESH, **fresh})
+    verdict = judged(state, wanted)
+    assert (verdict.code, text in verdict.text) == (code, True), verdict.text
+
+
+def test_which_ports_of_the_host_how_many_containers_can_have() -> None:
+    ports: list[dict[str, t.Any]] = [
+        {"target": 80, "published": "8080", "protocol": "tcp"},
+        {"target": 81, "published": "8081-8083", "protocol": "udp"},
+        {"target": 82, "published": ""},
+        {"target": 83},
+        {"target": 84, "published": "0"},
+    ]
+    assert ports_of(ports) == {"8080/tcp": 1, "8081-8083/udp": 3}
+
+
+@pytest.mark.parametrize("wanted", ["abc", "1.5", 1.5, True, None, [3], "3 pods"])
+def test_what_is_no_number_of_replicas_is_refused_by_name(wanted: t.Any) -> None:
+    seen = _check_replicas.judge(world(2), {"wanted_replicas": wanted, "minimum": 1, "maximum": 10})
+    assert (seen.health.value, seen.state, tuple(seen.actions)) == ("sick", "replicas_out_of_range", ())
+
+
+def test_servers_and_replicas_are_not_asked_for_in_one_run() -> None:
+    given = {"wanted_replicas": 3, "minimum": 1, "maximum": 10, "beside": {"api1": {"weight": 1}}}
+    assert _check_replicas.judge(world(2), given).state == "bad_input"
 
 
 def test_containers_of_one_service_are_one_state_with_an_identity_of_all() -> None:

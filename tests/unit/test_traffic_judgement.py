@@ -105,6 +105,39 @@ UNPREPARED = dict(OFF, prepared=False, detail="no map")
         ("restore", state(aborted=True), {}, "restored", "well"),
         ("restore", state(*ALONE, maintenance=ON), {"spare": [], "overflow": ""}, "no_place_for_the_rest", "sick"),
         ("restore", state(*ALONE, maintenance=ON), {"spare": [], "overflow": "", "steps": [100]}, "short", "sick"),
+        ("restore", state(*LOW), {"steps": "10,100"}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": [10, 50.5, 100]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": [True, 100]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": ["a"]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": 10}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": ["50", "100"]}, "short", "sick"),
+        ("restore", state(*LOW), {"watch": {"gates": {"error_rates": 0.01}}}, "bad_input", "sick"),
+        ("restore", state(*LOW), {"warm_up_share": 0}, "bad_input", "sick"),
+        ("set", state(), {"wanted": "api1"}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": ["api1"]}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": 1.5}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": 50}}, "lasts": -1}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"lasts": 0}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"lasts": -5}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"lasts": 1e12}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"retry_after": 0}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"reason": " \n"}, "reason_missing", "sick"),
+        # A socket of a lower level is found before anything is begun.
+        ("set", state(rights="maintenance"), {"wanted": {"api1": {"weight": 50}}}, "balancer_refused", "sick"),
+        ("restore", state(*LOW, rights="none"), {}, "balancer_refused", "sick"),
+        ("maintenance_on", state(rights="maintenance"), {}, "open", "sick"),
+        ("maintenance_on", state(rights="none"), {}, "balancer_refused", "sick"),
+        # A backup gets nothing while another is up: it is no place for the rest, takes no share, and takes over from the last.
+        ("restore", state(*ALONE[:1], server("spare", 1, backup=True), maintenance=ON), {"overflow": ""}, "no_place_for_the_rest", "sick"),
+        ("restore", state(*ALONE[:1], server("spare", 1, backup=True)), {"overflow": ""}, "restored", "well"),
+        (
+            "set",
+            state(*ALONE[:1], server("spare", 1, backup=True)),
+            {"wanted": {"api1": {"admin": "drain"}}, "overflow": ""},
+            "other",
+            "sick",
+        ),
+        ("restore", state(), {"main": [], "spare": ["api1", "api2", "spare"]}, "no_server_up", "sick"),
     ],
 )
 def test_a_pool_is_judged_by_what_is_wanted_of_it(goal: str, seen: t.Any, given: t.Any, word: str, health: str) -> None:
@@ -215,7 +248,9 @@ def test_a_share_that_needs_somebody_else_is_no_share_without_one() -> None:
             weights_for(share, main, rest, 256)
 
 
-@pytest.mark.parametrize("given", [{"weight": 257}, {"weight": -1}, {"weight": "x"}, {"weight": None}, {"admin": "away"}, 5, None])
+@pytest.mark.parametrize(
+    "given", [{"weight": weight} for weight in (257, -1, "x", None, 1.5, True, "50%", float("inf"))] + [{"admin": "away"}, 5, None]
+)
 def test_a_weight_or_state_that_no_balancer_takes_is_refused(given: t.Any) -> None:
     with pytest.raises(StepError, match="weight_out_of_range"):
         _step_traffic_shift._fit("api1", given, server("api1"), 256)
@@ -272,12 +307,40 @@ def scraped(*buckets: float) -> dict[str, t.Any]:
         (sample(20, 0, [{"ok": True, "seconds": 0.01}] * 30), {"error_rate": 0.05, "p95": 0.5}, "well", "within"),
         (sample(20, 0, [{"ok": False, "seconds": 0.01}] * 30), {"error_rate": 0.05}, "sick", "errors 60 %"),
         (sample(0, 0, [{"ok": True, "seconds": 0.9}] * 50), {"p95": 0.5}, "sick", "p95 900 ms"),
+        # Who tells of requests and of no errors does not tell that there are none.
+        (sample(None, None, queried=({}, {"requests": 80.4, "error_rate": 0.5})), {"error_rate": 0.05}, "sick", "errors 50 %"),
+        (sample(None, None, queried=({}, {"requests": 80.4, "error_rate": 0.01})), {"error_rate": 0.05}, "well", "within"),
+        (sample(None, None, queried=({}, {"requests": 80.4})), {"error_rate": 0.05}, "unknown", "nothing tells: errors"),
+        # What is slower than the largest bucket may be slower than the limit.
+        (sample(scraped=(scraped(0, 0, 0), scraped(50, 0, 50))), {"p95": 0.6}, "unknown", "nothing tells: p95"),
+        (sample(scraped=(scraped(0, 0, 0), scraped(50, 0, 50))), {"p95": 0.4}, "sick", "p95 500 ms"),
+        # A probe that the server never took (no such path, no right) proves nothing about it.
+        (sample(0, 0, [{"ok": False, "seconds": 0.01, "status": 404, "void": True}] * 60), {}, "unknown", "60 probes were answered 404"),
     ],
 )
 def test_a_sample_is_judged_and_too_few_are_unknown(made: t.Any, limits: t.Any, health: str, text: str) -> None:
     verdict = _traffic_gates.judge_sample(made, limits, 50)
     assert verdict.health == health, verdict
     assert text in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("watch", "text"),
+    [
+        ({"gates": {"error_rate": 0.05, "factor": 1.5, "room": {"p95": 0.1}}, "baseline": {"p95": None}, "minimum": 50}, ""),
+        ({"gates": {"error_rates": 0.05}}, "traffic_scaling_gates has no error_rates"),
+        ({"gates": {"p95": "a lot"}}, "traffic_scaling_gates.p95 is a lot"),
+        ({"gates": {"p95": -1}}, "traffic_scaling_gates.p95 is -1"),
+        ({"gates": {"p95": True}}, "traffic_scaling_gates.p95 is True"),
+        ({"gates": {"room": {"p99": 1}}}, "traffic_scaling_gates.room"),
+        ({"baseline": {"p95": "nan"}}, "traffic_scaling_baseline.p95 is nan"),
+        ({"baseline": {"p99": 0.1}}, "traffic_scaling_baseline has no p99"),
+        ({"sample_window": 60, "hold_timeout": 30}, "no step could ever prove itself"),
+    ],
+)
+def test_limits_that_would_guard_nothing_are_bad_input(watch: dict[str, t.Any], text: str) -> None:
+    found = _traffic_gates.unfit_gates(watch)
+    assert found == "" if not text else text in found
 
 
 def test_counters_that_begin_anew_count_from_zero() -> None:
@@ -301,6 +364,7 @@ somabrain_http_latency_seconds_bucket{path="/health",le="0.1"} 5000
 somabrain_http_latency_seconds_bucket{le="0.1"} 50
 somabrain_http_latency_seconds_bucket{le="+Inf"} 100
 garbage {{{ not a line
+somabrain_http_latency_seconds_bucket{le="garbage"} 100
 somabrain_http_requests_total{status="200"} NaN
 other_total 7
 """

@@ -20,6 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT: dict[str, t.Any] = {"admin": "maint", "up": None, "passed": None}
+IN: dict[str, t.Any] = {"admin": "ready", "up": True, "passed": True}
 FREED = {"admin": "maint", "weight": 100}
 DRAINED: dict[str, t.Any] = {"admin": "drain", "weight": 0}
 
@@ -146,6 +147,11 @@ def test_where_the_spare_servers_have_everything_a_container_that_comes_gets_not
         (pool(ONE, FREE2), [pod(1)], 2, {"network": "data"}, "no_network", "sick"),
         (pool(ONE, FREE2), [pod(1, host="")], 2, {}, "no_network", "sick"),
         (pool(slot("api1", 1, up=False), TWO), [pod(1), pod(2)], 2, {}, "slot_down", "sick"),
+        (pool(slot("api1", 1, fall=1), FREE2), [pod(1)], 2, {}, "no_slot", "sick"),
+        (pool(ONE, FREE2, rights="maintenance"), [pod(1)], 2, {}, "balancer_refused", "sick"),
+        (pool(ONE, FREE2, rights="none"), [pod(1), pod(2)], 2, {}, "balancer_refused", "sick"),
+        (pool(ONE, FREE2, rights="none"), [pod(1)], 1, {}, "fit", "well"),
+        (pool(slot("api1", address="[fd00::1]:9696", **IN)), [pod(1, shop_default="fd00::1")], 1, {}, "fit", "well"),
         (pool(slot("api1", 1, admin="drain"), TWO), [pod(1), pod(2)], 1, {}, "last_server", "sick"),
     ],
 )
