@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _program
 from ansible_collections.somabrain.incident_response.plugins.module_utils._docker import SOCKET, Docker, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
 
 # The options by which the files of a project are found, beside those of its service manager.
 PROJECT_SPEC: dict[str, t.Any] = {
@@ -61,7 +61,9 @@ def _compose(options: t.Mapping[str, t.Any], words: t.Sequence[str], clock: Cloc
     ran = _program.run([*engine, "config", *words], clock.left, env=dict(os.environ), cwd=options["project_src"])
     if not ran.ok:
         told = ran.err.strip().splitlines()[-1:] or ["exit code %d" % ran.rc]
-        raise OSError("Compose cannot read its project: %s" % ("it did not end in time" if ran.timed_out else one_line(told[0], 160)))
+        raise OSError(
+            "Compose cannot read its project: %s" % ("it did not end in time" if ran.timed_out else one_line(redact(told[0]), 160))
+        )
     return ran.out
 
 
