@@ -12,7 +12,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_close
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, raw_text, write_outcome_file
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, commands, raw_text, write_outcome_file
 
 PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file", "approved_plan", "loss")
 
@@ -44,6 +44,9 @@ class ActionModule(SpineAction):
         outcome = result.get("outcome")
         if not outcome:
             return result
+        if outcome.get("outcome") == "unproven" and not outcome.get("reasons"):
+            # The same command looks first: what is well by then is left alone, and what was held goes on.
+            outcome["next_command"] = commands(task_vars, str(outcome.get("host") or ""))["again"]
         try:
             outcome["controller_file"] = write_outcome_file(outcome, task_vars)
         except OSError as error:

@@ -236,8 +236,11 @@ class CallbackModule(Default):  # type: ignore[misc]
         data = data_of(result)
         for one in data.get("results") or [data]:
             if isinstance(one, dict) and one.get("diff") and one.get("changed"):
-                self._line(result, "diff", one_line(task_of(result).get_name(), 120), "")
-                self._write(self._get_diff(view.safe_diff(one["diff"])).rstrip("\n"))
+                shown = self._get_diff(view.safe_diff(one["diff"])).strip("\n")
+                # What a rehearsal cannot foresee differs in nothing.
+                if shown:
+                    self._line(result, "diff", one_line(task_of(result).get_name(), 120), "")
+                    self._write(shown)
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         if self.loud:

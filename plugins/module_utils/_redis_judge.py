@@ -78,6 +78,9 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     verdict = _kept_over_a_start(verdict, options, facts)
     verdict, facts["sentinel"] = _watched(raw, options, facts, verdict)
     findings = [Finding("state", verdict.health, verdict.text)]
+    if verdict.text == "it is down":
+        # For who starts it; who only stands on it names no files, and needs none.
+        findings.append(Finding("files", verdict.health, "its files were not judged: set data_dir, or config_file"))
     extra: tuple[str, ...] = ()
     if raw["info"]:
         findings += _replication(options, facts) + _keys(raw, options, facts) + _latency(options, facts) + _restarts(options, facts)
@@ -291,6 +294,8 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
     if lines.get("bad_file") and not (verdict == "valid" and changed_since):
         return _bad_files(raw, facts, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
+    if verdict == "unjudged" and not files:
+        return Verdict("down_clean", State.SICK, "it is down")
     if verdict == "unjudged":
         return Verdict("down_clean", State.SICK, "it is down, and its files were not judged: %s" % bad_file_text(files))
     return _startable(raw["service"], facts, lines)

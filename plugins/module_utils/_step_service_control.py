@@ -226,14 +226,13 @@ def _result(act: _Act, after: ServiceState, *, changed: bool, rehearsed: bool) -
 
 def _said(act: _Act, after: ServiceState, changed: bool, rehearsed: bool) -> str:
     name, action = one_line(act.before["name"], 60), act.params["action"]
-    if rehearsed:
-        return (
-            "would %s %s under %s" % (action.replace("_", " "), name, act.before["manager"])
-            if changed
-            else "nothing to do: " + sentence(after)
-        )
+    if not changed and action == "reset_failed" and after["state"] == "failed":
+        return "%s: nothing to reset under %s, where a start is enough" % (name, act.before["manager"])
     if not changed:
         return "nothing to do: " + sentence(after)
+    if rehearsed:
+        words = "send SIG%s to" % act.params["signal"] if action == "signal" else action.replace("_", " ")
+        return "would %s %s under %s" % (words, name, act.before["manager"])
     if act.note and action not in ("start", "restart"):
         return "%s: %s" % (name, act.note)
     pids = " (pid %s)" % after["pid"] if after["pid"] else ""

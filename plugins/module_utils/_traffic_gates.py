@@ -199,7 +199,8 @@ def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int) ->
     # What is longer than the largest bucket may be longer than the limit, too.
     blind = [name for name in limits if rates[name] is None or name in sample.get("beyond", ())]
     if blind:
-        return Verdict("unknown", "nothing tells: %s" % ", ".join(NAMES[one] for one in blind))
+        text = "nothing tells: %s; traffic_scaling_metrics says where to read it, null in traffic_scaling_gates does without"
+        return Verdict("unknown", text % ", ".join(NAMES[one] for one in blind))
     return Verdict("well", "within all limits")
 
 

@@ -202,7 +202,8 @@ def _proven(outcome: Plain) -> str:
         state = " ".join(str(after[key]) for key in ("health", "state") if after.get(key))
         proven = "" if after.get("proven", True) else ", not proven"
         times = f", {after['passes']} looks in a row" if after.get("passes") else ""
-        words.insert(0, f"{state}{times}{proven}{_process(after.get('identity'))}")
+        why = _found(after).partition(": ")[2] if after["health"] != "well" else ""
+        words.insert(0, f"{state}{times}{proven}{_process(after.get('identity'))}{f': {why}' if why else ''}")
     return "; ".join(words)
 
 
@@ -226,8 +227,8 @@ def _page(escalation: t.Any) -> str:
 
 
 def next_commands(outcome: Plain) -> list[str]:
-    """Return the next commands that the reasons name, each once; those of plans stand with their plans."""
-    reasons = [one for one in _dicts(outcome.get("reasons")) if not _dicts(one.get("plans"))]
+    """Return the next commands that the outcome and its reasons name, each once; those of plans stand with their plans."""
+    reasons = [outcome, *(one for one in _dicts(outcome.get("reasons")) if not _dicts(one.get("plans")))]
     return list(dict.fromkeys(str(one["next_command"]) for one in reasons if one.get("next_command")))
 
 

@@ -228,6 +228,10 @@ def test_without_requests_it_holds_and_synthetic_ones_make_up_for_them(bed: Bala
     run(bed, "enable_maintenance", **WHY)
     outcome = run(bed, "restore_traffic", traffic_scaling_hold_timeout=4)
     assert (told(outcome)[0], bed.weights()) == ("unproven", TENTH), outcome["shown"]
+    assert "0 of at least 50 requests so far" in outcome["shown"].partition("Proven")[2], outcome["shown"]
+    assert "restore_traffic.yml" in outcome["shown"].partition("Next:")[2], outcome["shown"]
+    # Weights alone would let everybody in at once: clients were kept out before it began.
+    assert "enable-maintenance.yml" in outcome["undo"].partition("&&")[0], outcome["undo"]
     gates = {"error_rate": 0.05, "p95": 0.5, "recall_p95": None, "factor": 1.5, "room": {"error_rate": 0.01, "p95": 0.1}}
     probes = {"probe_path": "/recall", "probe_body": {"query": "x"}, "probes_per_second": 50}
     outcome = run(bed, "restore_traffic", traffic_scaling_probes=probes, traffic_scaling_gates=gates)

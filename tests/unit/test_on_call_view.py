@@ -74,6 +74,10 @@ def test_a_refusal_names_code_and_what_unblocks_it_and_the_command_is_whole_on_i
     assert lines[-2] == "└ Next:"
 
 
+def test_what_is_unproven_names_the_command_to_go_on_with() -> None:
+    assert text_of({**RECOVERED, "outcome": "unproven", "next_command": "ansible-playbook x"}).endswith("└ Next:\nansible-playbook x")
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
     lines = text_of(REFUSED, width).splitlines()
@@ -116,6 +120,14 @@ def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
             "Found   mute\n",
         ),
         ({"fenced": True}, "Fenced  another run"),
+        (
+            {
+                "outcome": "unproven",
+                "green": False,
+                "after": {"health": "unknown", "state": "held", "findings": [{"state": "unknown", "text": "0 of 50 requests"}]},
+            },
+            "Proven  unknown held: 0 of 50 requests\n",
+        ),
         ({"not_written": "disk full"}, "Ledger  disk full"),
     ],
 )

@@ -229,6 +229,11 @@ def test_what_was_seen_means(case: str) -> None:
     assert (found.state, found.health.value, list(found.actions)) == (state, health, actions), found.findings
 
 
+def test_who_only_stands_on_it_is_told_no_more_than_that_it_is_down() -> None:
+    told = [finding.text for finding in judge_redis(down(files=None), {}).findings if finding.state.value == "sick"]
+    assert told == ["it is down", "its files were not judged: set data_dir, or config_file"]
+
+
 def test_a_restart_that_would_lose_the_keys_is_told_of_a_redis_that_is_well() -> None:
     found = judge_redis(raw(info={"aof_enabled": "0"}, start_text=DELETES), {})
     assert [finding.text for finding in found.findings if finding.name == "warning"] == [

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+import types
 import typing as t
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _service_systemd as systemd
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_service_control import wanted
+from ansible_collections.somabrain.incident_response.plugins.module_utils._step_service_control import _said, wanted
 
 UNIT = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "7", "Restart": "always", "StartLimitBurst": "5"}
 
@@ -211,6 +212,12 @@ def test_an_unknown_manager_is_named(manager: str | None) -> None:
 )
 def test_an_act_is_wanted_only_where_it_changes_something(action: str, before: dict[str, t.Any], expected: bool) -> None:
     assert wanted(state(**before), {"action": action, "start_timeout": 600.0, "only": {}}) is expected
+
+
+def test_an_act_that_a_manager_needs_not_is_told_as_that() -> None:
+    before = _service.blank("supervisor", "api", exists=True, state="failed")
+    act = types.SimpleNamespace(params={"action": "reset_failed"}, before=before, note="")
+    assert _said(t.cast(t.Any, act), before, False, False) == "api: nothing to reset under supervisor, where a start is enough"
 
 
 def test_a_signal_goes_to_the_process_that_was_meant_and_to_no_other() -> None:
