@@ -142,6 +142,8 @@ def _is_between(seen: Seen) -> bool:
 
 
 def _on_its_way(seen: Seen) -> t.Optional[Found]:
+    if seen.service_word == "stopping" and seen.known.get("waited") == "stopping" and not seen.service.get("workload"):
+        return Found("stuck_stopping", SICK, "%s; it was waited for, and does not end" % sentence(seen.service), RESTART)
     if seen.service_word in ("starting", "stopping"):
         return Found(seen.service_word, UNKNOWN, sentence(seen.service), ("wait",))
     if seen.service_word == "paused":

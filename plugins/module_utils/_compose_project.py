@@ -88,7 +88,9 @@ def prove(project: Project, socket: str, labels: Labels, pin: str, clock: Clock)
 
 def _lacking(project: Project) -> str:
     if not project.src or not os.path.isdir(project.src):
-        return "the directory of the Compose project is not known, or not there (%s): set project_src (rollback_project_src)" % (project.src or "none")
+        return "the directory of the Compose project is not known, or not there (%s): set project_src (rollback_project_src)" % (
+            project.src or "none"
+        )
     if not project.files:
         return "%s has no file that Compose finds by itself; name them in project_files" % one_line(project.src, 80)
     gone = [one for one in project.files + project.env_files if not os.path.isfile(one)]
@@ -100,7 +102,7 @@ def _shown(files: t.Sequence[str]) -> str:
 
 
 def _compose(project: Project, socket: str, name: str, words: t.Sequence[str], clock: Clock) -> str:
-    argv = ["docker", "--host", socket, "compose", "--project-directory", project.src, "--project-name", name]
+    argv = ["docker", "--host", socket, "compose", "--project-directory", project.src, *(["--project-name", name] if name else [])]
     argv += [word for one in project.files for word in ("--file", one)]
     argv += [word for one in project.env_files for word in ("--env-file", one)]
     done = _program.run([*argv, *words], max(1.0, clock.left), env=_environment(), cwd=project.src)
@@ -131,7 +133,10 @@ def differences(project: Project, socket: str, seen: t.Mapping[str, t.Any], imag
         return []
     inherited = ((image or {}).get("Config") or {}).get("Env") or []
     changes = environment_changes(seen["Config"].get("Env") or [], inherited, read.get("environment") or {})
-    return changes or ["settings that are no environment"]
+    if changes or _compose(project, socket, "", ["version", "--short"], clock).strip() != labels.get(LABEL + "version"):
+        # Another version of Compose hashes the same settings otherwise.
+        return changes
+    return ["settings that are no environment"]
 
 
 def environment_changes(has: t.Sequence[str], inherited: t.Sequence[str], wanted: Named) -> list[str]:

@@ -37,6 +37,8 @@ def parse(name: str, raw: Told) -> ServiceState:
     word = state_word(counts, pods, stuck)
     return _service.blank(
         "kubernetes", name, exists=True, state=word, restarts=sum(pod["restarts"] for pod in pods), autorestart="Always",
+        # Their restarts were before the youngest of their processes began.
+        started_at=max((pod["started_at"] for pod in pods if pod["started_at"] and pod["ready"]), default=None),
         oom_killed=any(end.get("reason") == "OOMKilled" for end in ends), exit_code=ends[-1].get("exitCode") if ends else None,
         detail=one_line("; ".join([_counted(counts), *dict.fromkeys(stuck)]), 240), image=_images(workload, pods),
         result=stuck[0] if stuck else "", barred=barred(workload, counts),
@@ -94,9 +96,14 @@ def facts_of(pod: Told) -> dict[str, t.Any]:
     return {
         "name": metadata["name"], "uid": metadata["uid"], "leaves": bool(metadata.get("deletionTimestamp")),
         "ready": ready.get("status") == "True", "restarts": sum(int(one.get("restartCount") or 0) for one in containers),
+        "started_at": max((one for one in map(_began, containers) if one), default=None),
         "ended": next((one for one in last if one), None), "images": [str(one["imageID"]) for one in containers if one.get("imageID")],
         "trouble": _trouble(str(metadata["name"]), status, ready),
     }  # fmt: skip
+
+
+def _began(container: Told) -> t.Optional[float]:
+    return _service.epoch_of(str(((container.get("state") or {}).get("running") or {}).get("startedAt") or ""))
 
 
 def _trouble(name: str, status: Told, ready: Told) -> str:

@@ -26,7 +26,7 @@ RANKS: t.Mapping[str, int] = {
     "up": 3,
     **dict.fromkeys(("slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking"), 2),
     **dict.fromkeys(("starting", "unhealthy", "pods_not_ready", "rollout_stuck", "no_room", "paused"), 1),
-    **dict.fromkeys(("hung", "suspended", "unresponsive", "not_listening"), 1),
+    **dict.fromkeys(("hung", "suspended", "unresponsive", "not_listening", "stuck_stopping"), 1),
     **dict.fromkeys(("stopped", "crashed", "start_limit", "exit_loop", "oom", "bad_config", "scaled_to_nothing", "unknown_service"), 0),
 }
 
@@ -241,9 +241,9 @@ def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str,
     release = str(record["release"]) if application else seen.running
     parts = ["release %s goes back to %s" % (short(seen.running), short(release))] if application else []
     project = seen.facts.get("project") or {}
-    if application and project.get("differs"):
-        text = "its container gets what the files of its project say by now, which is not what it has: %s"
-        parts.append(text % ", ".join(str(one) for one in project["differs"]))
+    differs = [str(one) for one in project.get("differs") or []] if application else []
+    if differs:
+        parts.append("its container gets what the files of its project say here and now, which is not what it has: %s" % ", ".join(differs))
     if configuration:
         parts.append("its configuration goes back to commit %s" % str(configuration["commit"])[:12])
         if configuration["drift"]:
@@ -255,7 +255,7 @@ def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str,
     return {
         "application": application, "release": release, "current": seen.running, "configuration": configuration,
         "image": image_of(release, reference), "image_before": image_of(seen.running, str(seen.facts.get("reference") or "")),
-        "project_src": str(project.get("src") or ""),
+        "project_src": str(project.get("src") or ""), "differs": differs,
         "verified_at": record["at"], "verified_by": record["run_id"], "text": "; ".join(parts),
         "actions": (["configure"] if configuration else []) + ["switch"],
     }  # fmt: skip

@@ -134,7 +134,8 @@ def load_state(options: Options, deadline: float) -> ServiceState:
         return _service.blank(MANAGER, options["name"], reachable=False, detail="supervisor: " + one_line(error, 160))
     if isinstance(info, xmlrpc.client.Fault):
         found = info.faultCode != BAD_NAME
-        return _service.blank(MANAGER, options["name"], exists=found, detail=one_line(info.faultString, 120))
+        detail = info.faultString if found else _who_is_there(configs)
+        return _service.blank(MANAGER, options["name"], exists=found, detail=one_line(detail, 160))
     config = _config_of(configs, info)
     autorestart = _autorestart(daemon, info) if isinstance(daemon, int) else None
     return _state(options["name"], info, config, autorestart, log if isinstance(log, str) else None)
@@ -178,6 +179,13 @@ def log_facts(log: str, process: str) -> dict[str, t.Any]:
         code, killer = ends[-1]
         facts.update({"signal": killer} if killer else {"exit_code": int(code)})
     return facts
+
+
+def _who_is_there(configs: t.Any) -> str:
+    """Return a sentence that names the programs, each as it has to be named: those of a group that has another name by both."""
+    told = [(str(one["group"]), str(one["name"])) for one in (configs if isinstance(configs, list) else [])]
+    names = sorted(name if group == name else "%s:%s" % (group, name) for group, name in told)
+    return "it has %s" % (", ".join(names) or "none at all")
 
 
 def _config_of(configs: t.Any, info: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:

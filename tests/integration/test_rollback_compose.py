@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -74,6 +75,10 @@ def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_stopped(shop: Sho
     seen = {code: shop.run("rollback", **given) for code, given in refusals.items()}
     assert {code: one["reasons"][0]["code"] for code, one in seen.items()} == {code: code for code in refusals}
     assert "-MODE" in seen["release_not_pinned"]["reasons"][0]["text"]
+    (shop.project.home / "production.env").write_text("MODE=another\n")
+    other = shop.run("rollback")
+    assert (other["outcome"], other["reasons"][0]["code"]) == ("refused", "approval_needed")
+    assert "~MODE" in json.dumps(other["reasons"])
     (shop.project.home / "production.env").rename(shop.project.home / "gone.env")
     gone = shop.run("rollback")
     assert "production.env" in gone["reasons"][0]["text"]

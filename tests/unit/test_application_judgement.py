@@ -161,6 +161,10 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "paused, and its manager would not start it again": (
         {"service": {"state": "paused", "barred": "x"}, **SILENT}, {}, "paused", "sick", ("start",)),
     "well, and its manager would not start it again": ({"service": {"barred": "it is masked"}}, {}, "up", "well", ()),
+    "asked to end": ({"service": {"state": "stopping"}, **SILENT}, {}, "stopping", "unknown", ("wait",)),
+    "asked to end, and waited for": (
+        {"service": {"state": "stopping"}, **SILENT}, {"known": {"waited": "stopping"}}, "stuck_stopping", "sick", RESTART),
+    "ended meanwhile": ({"service": ENDED, **REFUSED}, {"known": {"waited": "stopping"}}, "crashed", "sick", ("start",)),
     "exit loop between two attempts": (
         {"service": {"started_at": NOW - 2, "restarts": 6}, **REFUSED}, {"known": {"restarts": 1, "at": NOW - 60}},
         "exit_loop", "sick", ()),

@@ -200,3 +200,11 @@ def test_what_a_rollout_would_not_reach_is_told_before_it_is_begun(kind: str, sp
     barred = parse("api", given)["barred"]
     assert told in barred
     assert bool(told) == bool(barred)
+
+
+def test_restarts_of_pods_were_before_the_youngest_of_their_processes_began() -> None:
+    began = ["2026-10-16T14:00:05Z", "2026-10-16T15:00:00Z"]
+    pods = [pod(name, READY, restartCount=3, state={"running": {"startedAt": at}}) for name, at in zip("ab", began, strict=True)]
+    told = parse("api", raw(pods))
+    assert (told["restarts"], told["started_at"]) == (6, _service.epoch_of(began[1]))
+    assert parse("api", raw(WELL))["started_at"] is None

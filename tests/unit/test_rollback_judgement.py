@@ -172,6 +172,13 @@ def test_a_cluster_is_told_the_digest_in_the_repository_that_it_came_from() -> N
     assert never["image_before"] == "shop/bad:2"
 
 
+def test_a_container_that_would_be_configured_otherwise_is_told_and_asked_about() -> None:
+    checks = seen(release=release(project={"src": "/srv/shop", "problem": "", "differs": ["+A", "~B"]}))
+    plan = judge_rollback(checks, records(GOOD), {}).plan
+    assert (plan["differs"], plan["project_src"], "not what it has: +A, ~B" in plan["text"]) == (["+A", "~B"], "/srv/shop", True)
+    assert judge_rollback(seen(), records(GOOD), {}).plan["differs"] == []
+
+
 def test_the_plan_says_what_goes_where() -> None:
     drifted = configuration("drifted", changed_count=2, drift_sha256="d")
     plan = judge_rollback(seen(configuration=drifted), records(GOOD), {}).plan

@@ -120,6 +120,12 @@ def test_how_long_the_last_process_of_a_unit_lived(began: str, ended: str, lived
     assert systemd.parse("x.service", {**UNIT, **shown})["lived"] == lived
 
 
+def test_a_program_that_supervisor_does_not_know_is_told_with_those_that_it_has() -> None:
+    told = _service_supervisor._who_is_there([{"group": "web", "name": "web_1"}, {"group": "api", "name": "api"}])
+    assert told == "it has api, web:web_1"
+    assert _service_supervisor._who_is_there([]) == "it has none at all"
+
+
 @pytest.mark.parametrize("name", ["api@", "api@.service"])
 def test_a_template_of_units_is_no_unit(name: str) -> None:
     with pytest.raises(StepError, match="name one of them: api@NAME"):
