@@ -159,7 +159,8 @@ class Seen:
     def is_to_be_started_again(self) -> bool:
         """Whether its manager waits to start it once more and has not done that too often, where it tells how long the last one lived."""
         told = self.service_word == "backoff" and self.service.get("lived") is not None
-        return told and self.restarts_by_itself < int(self.options["loop_restarts"])
+        # Of those that do not even come up the second is one too many.
+        return told and self.restarts_by_itself < (int(self.options["loop_restarts"]) if self.had_come_up else 1)
 
     def ended_text(self) -> str:
         by = str(self.service.get("signal") or "exit code %s" % self.service.get("exit_code"))

@@ -145,7 +145,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "one end of a process that had come up, before its manager starts it again": (
         {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 0}, **REFUSED}, {}, "crashed", "sick", ("start",)),
     "one end of a process that had not come up": (
-        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 1}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 0}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "two ends of processes that had not come up": (
+        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 1}, **REFUSED}, {}, "exit_loop", "sick", ()),
     "one end too many": (
         {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 3}, **REFUSED}, {}, "exit_loop", "sick", ()),
     "one end, by its configuration": (
