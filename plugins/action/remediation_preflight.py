@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refuses before any host is touched: no host matched, ansible-core too old, template markers in free text."""
+"""Refuses before any host is touched: no host matched, a misspelt variable, ansible-core too old, template markers in free text."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
+from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._given import slips
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
+    commands,
     input_reasons,
     refused_run,
     resolved,
     write_outcome_file,
 )
 
+NO_INVENTORY = {"unblock": "name an inventory with -i: one to practise with is inventories/lab, one to copy inventories/example"}
 SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}, "component": {"type": "str", "default": ""}}
 
 
@@ -31,11 +35,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         task_vars = resolved(task_vars or {}, self._templar)
         _result, params = self.validate_argument_spec(SPEC)
         reasons = input_reasons(task_vars)
+        for slip in slips(load_extra_vars(self._loader)):
+            reasons.append(reason("bad_input", slip.text, next_command=commands(task_vars, "")["again"].replace(slip.word, slip.better)))
         matched = self._matched(str(params["hosts"]), task_vars)
         if not matched:
             groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
             text = f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"
-            reasons.append(reason("no_host_matched", text))
+            reasons.append(reason("no_host_matched", text, **({} if task_vars.get("groups", {}).get("all") else NO_INVENTORY)))
         if not reasons and params["component"]:
             reasons += self._announce(str(params["component"]), matched, task_vars)
         if not reasons:

@@ -13,7 +13,7 @@ version_added: "0.1.0"
 description:
   - Shows what the steps of a remediation say, with time, host and stage, and at the end how each of them ended and what to do next.
   - Quiet otherwise, with no banners, no C(ok) lines and no skips. A failure is one clear line; one that is rescued is shown as a finding.
-  - With C(-v) and more it is Ansible's default view, whose options it therefore has.
+  - With C(-v) and more it is Ansible's default view, whose options it therefore has, with the outcomes at its end.
   - Needs 100 columns or less, unless O(width) allows more.
   - Colours only a terminal; E(NO_COLOR), E(ANSIBLE_NOCOLOR) and E(ANSIBLE_FORCE_COLOR) are respected.
   - Never shows a whole result, nor anything of a result under C(no_log); text from outside reaches the terminal escaped.
@@ -181,6 +181,7 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: t.Any) -> None:
         if self.loud:
             super().v2_runner_on_ok(result)
+            self._remember(data_of(result))
         else:
             self._say(result)
 
@@ -193,6 +194,7 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_runner_on_failed(self, result: t.Any, ignore_errors: bool = False) -> None:
         if self.loud:
             super().v2_runner_on_failed(result, ignore_errors=ignore_errors)
+            self._remember(data_of(result))
         elif not (task_of(result).loop and "results" in data_of(result)):
             # The items of a loop have spoken already.
             self._fail(result, ignore_errors)
@@ -245,18 +247,27 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         if self.loud:
             super().v2_playbook_on_stats(stats)
+            self._show_outcomes()
             return
         summaries = {str(host): dict(stats.summarize(host)) for host in stats.processed}
         seconds = time.monotonic() - self._begun
-        for outcome in self._outcomes.values():
-            self._write("")
-            for text, colour in view.outcome_block(outcome, self._width(), self._frame()):
-                self._write(text, colour)
+        self._show_outcomes()
         if self._outcomes:
             self._write("")
             self._write(view.recap(list(self._outcomes.values()), summaries))
         else:
             self._write(*view.ending(summaries, seconds, bool(context.CLIARGS.get("check"))))
+
+    def _show_outcomes(self) -> None:
+        for outcome in self._outcomes.values():
+            self._write("")
+            for text, colour in view.outcome_block(outcome, self._width(), self._frame()):
+                self._write(text, colour)
+
+    def _remember(self, data: t.Mapping[str, t.Any]) -> None:
+        outcome = data.get("outcome")
+        if isinstance(outcome, dict) and outcome.get("outcome"):
+            self._outcomes[view.target_of(outcome)] = outcome
 
     def _say(self, result: t.Any) -> None:
         data = data_of(result)
@@ -264,9 +275,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             self._line(result, str(data.get("stage") or ""), text, colour)
         for row in view.table_of(data, self._width()):
             self._write(row)
-        outcome = data.get("outcome")
-        if isinstance(outcome, dict) and outcome.get("outcome"):
-            self._outcomes[view.target_of(outcome)] = outcome
+        self._remember(data)
 
     def _fail(self, result: t.Any, ignored: bool) -> None:
         """Show a failure once: as a finding where the run goes on, and not at all where it only turns a told outcome red."""

@@ -8,6 +8,7 @@ The codes are an interface: AWX workflows and scripts branch on them. docs/reaso
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 # code: (what would unblock it, what to add to the same command or a whole other command)
@@ -126,5 +127,11 @@ def with_commands(reasons: t.Iterable[t.Mapping[str, t.Any]], commands: t.Mappin
         command = str(one.get("next_command") or "")
         for name, value in commands.items():
             command = command.replace("{%s}" % name, value)
-        filled.append(dict(one, next_command=command))
+        filled.append(dict(one, next_command=_said_last(command)))
     return filled
+
+
+def _said_last(command: str) -> str:
+    """Return the command without a plain ``-e NAME=VALUE`` that a later one takes the place of."""
+    name = command.rpartition(" -e ")[2].partition("=")[0].strip("'")
+    return re.sub(r" -e %s=\S+(?= )" % re.escape(name), "", command) if name.isidentifier() else command

@@ -43,7 +43,7 @@ class NotOne(Exception):
 def check_name(name: str) -> None:
     """Raise StepError unless *name* can only mean one service."""
     if not NAME.match(name):
-        raise StepError("%s is not the name of one service of a Compose project" % one_line(name, 60))
+        raise StepError("'%s' is not the name of one service of a Compose project" % one_line(name, 60))
 
 
 def project_of(options: Options) -> str:

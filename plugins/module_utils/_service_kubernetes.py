@@ -25,7 +25,7 @@ LOGGED_PODS = 5
 def check_name(name: str) -> None:
     """Raise StepError unless *name* can only mean one object."""
     if not NAME.match(name):
-        raise StepError("%s is not the name of one Deployment or StatefulSet" % one_line(name, 60))
+        raise StepError("'%s' is not the name of one Deployment or StatefulSet" % one_line(name, 60))
 
 
 def _place(options: Options) -> tuple[str, str, str]:
@@ -33,7 +33,7 @@ def _place(options: Options) -> tuple[str, str, str]:
     check_name(options["name"])
     namespace, context = str(options.get("namespace") or ""), str(options.get("context") or "")
     if not NAME.match(namespace):
-        raise StepError("manager=kubernetes needs namespace, not %s" % (one_line(namespace, 60) or "nothing"))
+        raise StepError("manager=kubernetes needs namespace (service_manager_namespace), not %s" % (one_line(namespace, 60) or "nothing"))
     if not context:
         raise StepError("manager=kubernetes needs context, the cluster's name in the kubeconfig: the current one may be any")
     return namespace, context, str(options.get("workload_kind") or "Deployment")

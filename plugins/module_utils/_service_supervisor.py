@@ -118,7 +118,7 @@ def _read_all(connection: socket.socket, clock: Clock) -> bytes:
 def check_name(name: str) -> None:
     """Raise StepError unless *name* can only mean one program."""
     if not NAME.match(name):
-        raise StepError("%s is not the name of one supervisor program (name or group:name)" % one_line(name, 60))
+        raise StepError("'%s' is not the name of one supervisor program (name or group:name)" % one_line(name, 60))
 
 
 def load_state(options: Options, deadline: float) -> ServiceState:

@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
         one = one_line(name.replace("@", "@NAME", 1), 64)
         raise StepError("%s is a template of units; name one of them: %s" % (one_line(name, 60), one))
     if not NAME.match(name):
-        raise StepError("%s is not the name of one systemd unit" % one_line(name, 60))
+        raise StepError("'%s' is not the name of one systemd unit" % one_line(name, 60))
 
 
 def unit_of(options: Options) -> str:

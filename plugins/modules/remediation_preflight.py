@@ -12,6 +12,7 @@ short_description: Refuse a run before any host is touched
 version_added: "0.1.0"
 description:
   - Fails when no host matches, when ansible-core is too old, or when free text carries template markers.
+  - Fails, too, when a variable given by C(-e) is nearly one of the collection's, or has no value; Ansible alone says nothing of those.
   - It runs on the controller only and needs no connection; put it into a first play on C(all,localhost) with C(run_once).
 author:
   - SomaBrain incident response contributors (@somabrain)

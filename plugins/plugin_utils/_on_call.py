@@ -8,6 +8,7 @@ All text of results is untrusted and goes through ``one_line``. A line is (text,
 
 from __future__ import annotations
 
+import re
 import textwrap
 import typing as t
 
@@ -70,6 +71,10 @@ def message_of(result: Plain) -> str:
     """Return why a task failed, on one line, from the first lines of its message."""
     if "censored" in result:
         return "failed; its output is hidden (no_log)"
+    if result.get("argument_errors") and isinstance(result["argument_errors"], (list, tuple)):
+        # Ansible's own judgement of a role's variables; of a class of Python nobody is helped.
+        told = re.sub(r": <class .*?> cannot be converted to an? \w+", "", "; ".join(map(str, result["argument_errors"])))
+        return one_line(told.replace(" and we were unable to convert to", ", not"), 360) + "; correct it and run the same command again"
     text = result.get("msg") or result.get("stderr") or result.get("module_stderr") or "failed without a message"
     lines = [line.strip() for line in str(text)[:4000].splitlines() if line.strip()]
     return one_line(" / ".join(lines[:3]), SENTENCE)

@@ -177,11 +177,12 @@ def test_a_diff_is_shown_when_asked_for(tmp_path: Path) -> None:
     assert "running" not in shown(tmp_path, [task])
 
 
-def test_with_v_it_is_the_default_view(tmp_path: Path) -> None:
+def test_with_v_it_is_the_default_view_and_the_outcome_stands_at_its_end(tmp_path: Path) -> None:
     text = shown(tmp_path, [fake(say=["a"], outcome=RECOVERED)], "-v")
     assert "TASK [act | Do it]" in text
-    assert "PLAY RECAP" in text
-    assert "RECOVERED" not in text
+    before, _recap, after = text.partition("PLAY RECAP")
+    assert "RECOVERED" not in before
+    assert "┌ lab/redis  RECOVERED in 1.2 s" in after
 
 
 def test_no_host_matched_is_said(tmp_path: Path) -> None:

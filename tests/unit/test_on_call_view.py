@@ -232,6 +232,13 @@ def test_a_crooked_outcome_is_still_shown(outcome: dict[str, t.Any]) -> None:
     assert text_of(outcome).startswith("┌ ?/?  ")
 
 
+def test_a_variable_of_a_wrong_type_is_told_without_classes_of_python_and_with_what_to_do() -> None:
+    error = "argument 'x' is of type str and we were unable to convert to float: <class 'a.b'> cannot be converted to a float"
+    assert view.message_of({"argument_errors": [error], "msg": "Validation of arguments failed:"}) == (
+        "argument 'x' is of type str, not float; correct it and run the same command again"
+    )
+
+
 HOSTILE = ["\x1b[31mred\x1b[0m", "a\rb", "a\nFAKE LINE", "\u202egnp.exe", "x" * 1_000_000, "\x9b2J", "\x00", "\u2028new"]
 
 

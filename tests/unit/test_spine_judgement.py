@@ -349,6 +349,12 @@ def test_next_commands_are_filled_in_and_a_brace_in_a_name_stays() -> None:
     assert filled["next_command"] == "ansible-playbook 'a {history} b' -e 'remediation_freeze_override=\"WHY\"'"
 
 
+def test_what_is_to_be_given_anew_is_not_said_twice() -> None:
+    again = "ansible-playbook playbooks/rollback.yml -e rollback_release=v9 -e rollback_what=auto"
+    (filled,) = _reasons.with_commands([_reasons.reason("tag_moved", "x")], {"again": again})
+    assert filled["next_command"] == "ansible-playbook playbooks/rollback.yml -e rollback_what=auto -e rollback_release=ID"
+
+
 def test_a_code_that_is_not_listed_is_a_mistake_of_the_programmer() -> None:
     with pytest.raises(KeyError):
         _reasons.reason("no_such_code", "x")

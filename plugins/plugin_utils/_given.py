@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables given by ``-e`` that nothing reads: Ansible says nothing of them, and what was meant would not hold."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import typing as t
+from pathlib import Path
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
+
+ROOT = Path(os.path.dirname(__file__), "..", "..")
+WORD = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
+# How alike a name has to be for it to be a slip: another may be a variable of the caller's own.
+ALIKE = 0.85
+
+
+class Slip(t.NamedTuple):
+    """What is wrong with a variable, and by which word of the command it was and should be given."""
+
+    text: str
+    word: str
+    better: str
+
+
+def slips(given: t.Mapping[str, t.Any]) -> list[Slip]:
+    """Return one for each variable of *given* that is nearly one of the collection's, and for a word without a value."""
+    wrong = []
+    bare = one_line(redact(str(given.get("_raw_params") or "")), 60)
+    if bare:
+        wrong.append(Slip("-e %s has no value" % bare, bare, bare + "=VALUE"))
+    prefixes = tuple(role.name + "_" for role in (ROOT / "roles").iterdir() if role.is_dir())
+    ours = [name for name in map(str, given) if name.startswith(prefixes)]
+    if not ours:
+        return wrong
+    known = _known()
+    for name in ours:
+        near = [] if name in known else difflib.get_close_matches(name, known, 1, ALIKE)
+        wrong += [Slip("%s is no variable of this collection; %s is" % (one_line(name, 80), near[0]), name, near[0])] if near else []
+    return wrong
+
+
+def _known() -> set[str]:
+    """Return each name that a role or a playbook has: what is not among them is read by nothing."""
+    files = [*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "roles").glob("*/*/**/*.yml")]
+    return {name for path in files for name in WORD.findall(path.read_text(encoding="utf-8", errors="replace"))}
