@@ -30,17 +30,23 @@ OPTIONS: dict[str, t.Any] = {
     # How long it lasts, in seconds; 0: it stays.
     "lasts": {"type": "float", "default": 0.0},
 }
+# As many as there are: what is to be put right is something else of them.
+AS_IS = "as_is"
 ACTIONS: t.Mapping[str, tuple[str, ...]] = {"scale_out": ("scale",), "scale_in": ("scale",), "starting": ("wait",)}
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the state of the service with the counts of all its pods or containers; raises StepError only for a bad name."""
-    wanted = whole(options["wanted_replicas"])
-    clock = Clock(deadline)
+    wanted, clock = whole(options["wanted_replicas"]), Clock(deadline)
     raw = _check_service.load(dict(options, wanted_replicas=wanted or 1), deadline)
     if options["manager"] == "compose" and raw.get("workload") and wanted and wanted != raw["workload"]["desired"]:
         raw["fresh"] = _compose_new.load(options, max(1.0, clock.left))
     return raw
+
+
+def number_of(raw: t.Mapping[str, t.Any], given: t.Any) -> t.Optional[int]:
+    """Return how many are wanted, which for AS_IS is how many there are; None for what is no number."""
+    return (raw.get("workload") or {}).get("desired", 0) if given == AS_IS else whole(given)
 
 
 def whole(given: t.Any) -> t.Optional[int]:
@@ -51,7 +57,7 @@ def whole(given: t.Any) -> t.Optional[int]:
 def unfit_of(options: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, str, str, str]]:
     """Return the verdict on input that makes no sense, None for input that does."""
     wanted = options["wanted_replicas"]
-    if whole(wanted) is None:
+    if wanted != AS_IS and whole(wanted) is None:
         return ("replicas_out_of_range", "sick", "%s is no number of replicas" % one_line(wanted, 40), "replicas_out_of_range")
     if options.get("beside"):
         text = "traffic_scaling_servers and traffic_scaling_replicas are two runs: give one of them"
@@ -68,8 +74,7 @@ def unfit_of(options: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, str, str, 
 
 def judge(raw: dict[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Judge the number that is wanted; ``facts.plan`` has it with the one that is there, which an act takes as its precondition."""
-    wanted = whole(options["wanted_replicas"])
-    unfit = unfit_of(options)
+    wanted, unfit = number_of(raw, options["wanted_replicas"]), unfit_of(options)
     verdict = Verdict(*unfit) if unfit else judge_replicas(raw, wanted or 0, minimum=options["minimum"], maximum=options["maximum"])
     findings = [Finding("replicas", State(verdict.health), verdict.text)]
     findings += [Finding("warning", State.WELL, "warning: " + text) for text in verdict.warnings]

@@ -35,7 +35,7 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Judge number and slots; ``facts.plan`` has both, and ``facts.plan.slots`` the changes of servers by their turn."""
     counted = _check_replicas.judge(raw["service"], options)
     pods = (raw["service"].get("workload") or {}).get("pods") or []
-    slots = judge_slots(raw["pool"], pods, _check_replicas.whole(options["wanted_replicas"]) or 0, options)
+    slots = judge_slots(raw["pool"], pods, _check_replicas.number_of(raw["service"], options["wanted_replicas"]) or 0, options)
     facts = _facts(counted, raw["pool"], slots)
     if counted.state not in SCALED:
         return Health(counted.findings, counted.state, counted.identity, counted.actions, facts)

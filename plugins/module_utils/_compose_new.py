@@ -32,6 +32,8 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> Fresh:
     """
     if not options["project_src"]:
         return {"unreadable": "service_manager_project_src names no directory, and Compose makes containers by the files in it"}
+    if not os.path.isdir(options["project_src"]):
+        return {"unreadable": "service_manager_project_src is no directory here: %s" % one_line(options["project_src"], 80)}
     clock = Clock(deadline)
     try:
         service = json.loads(_compose(options, ["--format", "json", "--", options["service"]], clock))["services"][options["service"]]
@@ -60,7 +62,7 @@ def _compose(options: t.Mapping[str, t.Any], words: t.Sequence[str], clock: Cloc
     # Variables of the environment are put into a project's files: these have to be read as an act would read them.
     ran = _program.run([*engine, "config", *words], clock.left, env=dict(os.environ), cwd=options["project_src"])
     if not ran.ok:
-        told = ran.err.strip().splitlines()[-1:] or ["exit code %d" % ran.rc]
+        told = [line for line in ran.err.splitlines() if line.strip() and "level=warning" not in line][-1:] or ["exit code %d" % ran.rc]
         raise OSError(
             "Compose cannot read its project: %s" % ("it did not end in time" if ran.timed_out else one_line(redact(told[0]), 160))
         )

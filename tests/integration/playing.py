@@ -55,6 +55,15 @@ def run_playbook(home: Path, name: str, given: dict[str, t.Any], *words: str) ->
     """Run a playbook of the collection on this machine, and return its outcome with the exit code as ``code``."""
     told = home / "outcome.json"
     told.unlink(missing_ok=True)
+    command, environment = command_of(home, name, given, *words)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert told.exists(), done.stdout + done.stderr
+    return {**json.loads(told.read_text()), "code": done.returncode, "shown": done.stdout}
+
+
+def command_of(home: Path, name: str, given: dict[str, t.Any], *words: str) -> tuple[list[str], dict[str, str]]:
+    """Return the words and the environment that run a playbook of the collection on this machine."""
+    told = home / "outcome.json"
     (home / "given.json").write_text(
         json.dumps(
             {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "remediation_outcome_file": str(told), **given}
@@ -63,6 +72,4 @@ def run_playbook(home: Path, name: str, given: dict[str, t.Any], *words: str) ->
     given_env = {"ANSIBLE_COLLECTIONS_PATH": f"{OURS}:{BORROWED}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"}
     program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
     command = [program, "-i", "machine,", "-e", f"@{home}/given.json", *words, str(ROOT / "playbooks" / f"{name}.yml")]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **given_env}, capture_output=True, text=True, timeout=240, check=False)
-    assert told.exists(), done.stdout + done.stderr
-    return {**json.loads(told.read_text()), "code": done.returncode, "shown": done.stdout}
+    return command, {**os.environ, **given_env}

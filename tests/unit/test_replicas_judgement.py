@@ -323,6 +323,11 @@ def test_what_is_no_number_of_replicas_is_refused_by_name(wanted: t.Any) -> None
     assert (seen.health.value, seen.state, tuple(seen.actions)) == ("sick", "replicas_out_of_range", ())
 
 
+def test_as_many_as_there_are_is_a_number_too() -> None:
+    seen = _check_replicas.judge(world(2), {"wanted_replicas": "as_is", "minimum": 1, "maximum": 10})
+    assert (seen.state, seen.facts["plan"]) == ("scaled", {"replicas": 2, "now": 2})
+
+
 def test_servers_and_replicas_are_not_asked_for_in_one_run() -> None:
     given = {"wanted_replicas": 3, "minimum": 1, "maximum": 10, "beside": {"api1": {"weight": 1}}}
     assert _check_replicas.judge(world(2), given).state == "bad_input"
