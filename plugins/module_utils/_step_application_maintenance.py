@@ -23,6 +23,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 }
 # SomaBrain as it is shipped has no such endpoint.
 NONE_SUCH = (404, 405, 501)
+PAGES = ("text/html", "application/xhtml+xml")
 
 
 def run(params: Params, check: bool) -> Result:
@@ -38,7 +39,7 @@ def run(params: Params, check: bool) -> Result:
         }
     token, problem = _http.read_secret(params["token_file"]) if params["token_file"] else ("", "")
     answer = _http.Answer(error="token", detail=problem) if problem else _ask(params, token)
-    answered = not answer.error and 200 <= answer.status < 300
+    answered = not answer.error and 200 <= answer.status < 300 and not _is_page(answer)
     return {
         "changed": answered, "answered": answered, "status": answer.status, "stage": params["stage"],
         "say": ["the application's own maintenance is %s" % word if answered else _doubt(answer)],
@@ -52,7 +53,14 @@ def _ask(params: Params, token: str) -> _http.Answer:
     return _http.ask(params["url"], params["timeout"], method="POST", headers=headers, body=body, **trust)
 
 
+def _is_page(answer: _http.Answer) -> bool:
+    """Tell whether it is a page for people: what answers everything with one was not told of anything."""
+    return answer.content_type.partition(";")[0].strip().lower() in PAGES or answer.body.lstrip()[:1] == b"<"
+
+
 def _doubt(answer: _http.Answer) -> str:
+    if not answer.error and _is_page(answer) and 200 <= answer.status < 300:
+        return "the application was not told (%d with a page for people): the load balancer alone keeps clients out" % answer.status
     if answer.status in NONE_SUCH:
         return "the application has no maintenance of its own (%d): the load balancer alone keeps clients out" % answer.status
     why = one_line(answer.detail or answer.error, 100) if answer.error else "status %d" % answer.status

@@ -18,16 +18,19 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils import
 
 
 @contextlib.contextmanager
-def application(status: int, heard: list[tuple[str, t.Any]]) -> t.Iterator[str]:
+def application(status: int, heard: list[tuple[str, t.Any]], page: str = "") -> t.Iterator[str]:
     class Answers(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             heard.append((str(self.headers["Authorization"]), body))
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(page)))
+            if page:
+                self.send_header("Content-Type", "text/html; charset=utf-8")
             if 300 <= status < 400:
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
             self.end_headers()
+            self.wfile.write(page.encode())
 
         def log_message(self, format: str, *args: t.Any) -> None:
             pass
@@ -64,6 +67,14 @@ def test_only_a_2xx_is_believed_and_nothing_is_followed(tmp_path: Path, status: 
     assert (result["answered"], result["changed"], result["status"]) == (answered, answered, status)
     assert words in result["say"][0]
     assert heard == [("Bearer sesame", {"enabled": True})]
+
+
+def test_a_page_for_people_is_no_answer_though_its_status_is_200() -> None:
+    heard: list[tuple[str, t.Any]] = []
+    with application(200, heard, "<!doctype html><title>SomaBrain</title>") as url:
+        result = told(url)
+    assert (result["answered"], result["status"]) == (False, 200)
+    assert "was not told (200 with a page for people)" in result["say"][0]
 
 
 def test_one_that_is_away_or_a_token_that_cannot_be_read_is_told_and_never_fails(tmp_path: Path) -> None:
