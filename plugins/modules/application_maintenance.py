@@ -12,7 +12,8 @@ short_description: Tell an application that it is in maintenance, where it has a
 version_added: "0.1.0"
 description:
   - >-
-    Posts C({"enabled": true}) or C({"enabled": false}) to O(url). Only an answer of 2xx that is no page of HTML counts; a 404 says that there is no such endpoint.
+    Posts C({"enabled": true}) or C({"enabled": false}) to O(url). Only an answer of 2xx that is no page of HTML
+    counts; a 404 says that there is no such endpoint.
   - It never fails, since the load balancer is what keeps clients out; what the application says is told.
 author:
   - SomaBrain incident response contributors (@somabrain)
