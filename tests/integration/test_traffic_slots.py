@@ -182,9 +182,9 @@ def test_containers_that_come_get_requests_and_those_that_go_lose_none(scene: Sc
     adopted = scene.scale(1)
     assert (told(adopted)[0], scene.taken()) == ("recovered", set(scene.containers().values())), adopted["shown"]
     one = scene.containers()
-    with Load(scene.port, 150, 300) as load:
-        rehearsed = scene.scale(3, "--check")
-        assert (told(rehearsed)[0], scene.containers()) == ("rehearsed", one), rehearsed["shown"]
+    rehearsed = scene.scale(3, "--check")
+    assert (told(rehearsed)[0], scene.containers()) == ("rehearsed", one), rehearsed["shown"]
+    with Load(scene.port, 150, 120) as load:
         out = scene.scale(3, traffic_scaling_set_seconds=1)
         assert told(out)[0] == "recovered", out["shown"]
         three = scene.containers()
