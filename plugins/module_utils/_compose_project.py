@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils import _program
@@ -102,15 +103,28 @@ def _shown(files: t.Sequence[str]) -> str:
 
 
 def _compose(project: Project, socket: str, name: str, words: t.Sequence[str], clock: Clock) -> str:
-    argv = ["docker", "--host", socket, "compose", "--project-directory", project.src, *(["--project-name", name] if name else [])]
-    argv += [word for one in project.files for word in ("--file", one)]
-    argv += [word for one in project.env_files for word in ("--env-file", one)]
-    done = _program.run([*argv, *words], max(1.0, clock.left), env=_environment(), cwd=project.src)
+    argv = ["docker", "--host", socket, "compose", *_naming(project, name), *words]
+    done = _program.run(argv, max(1.0, clock.left), env=_environment(), cwd=project.src)
     if not done.ok:
         lines = [line for line in done.err.splitlines() if line.strip() and "level=warning" not in line]
         text = "no answer in time" if done.timed_out else redact(lines[-1] if lines else "exit code %d" % done.rc)
         raise Unreadable("Compose cannot read the project: %s" % one_line(text, 160))
     return done.out
+
+
+def _naming(project: Project, name: str) -> list[str]:
+    """Return the words by which Compose is told which project is meant, and what it is made of."""
+    named = ["--project-directory", project.src, *(["--project-name", name] if name else [])]
+    return named + [
+        word for option, many in (("--file", project.files), ("--env-file", project.env_files)) for one in many for word in (option, one)
+    ]
+
+
+def command_of(project: Project, labels: Labels, pin: str) -> str:
+    """Return the command by which a person makes the container anew from the image that the file of pins names."""
+    service = str(labels.get(LABEL + "service") or "")
+    naming = _naming(project._replace(files=(*project.files, pin)), str(labels.get(LABEL + "project") or ""))
+    return shlex.join(["docker", "compose", *naming, "up", "--detach", "--no-deps", "--", service])
 
 
 def _environment() -> dict[str, str]:

@@ -27,7 +27,7 @@ HEAD = "# Written by somabrain.incident_response. Compose runs these images by t
 def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the facts of ``_release.blank``; *options* has ``pin_file``, ``ids`` and ``words`` beside the service.
 
-    With ``read_project`` the facts have ``project``, too: {src, problem, differs} of a container that would be made anew.
+    With ``read_project`` the facts have ``project``, too: {src, problem, differs, command} of a container that would be made anew.
     """
     clock = Clock(deadline)
     docker = Docker(str(options.get("docker_socket") or ""))
@@ -66,18 +66,19 @@ def _project(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], image:
     """Return whether the container could be made anew, and in what it would differ beside its image."""
     if options.get("replica"):
         text = "Compose makes all containers of a service anew, not one: scale it to one first (scale-traffic.yml), without a replica"
-        return {"src": "", "problem": text, "differs": []}
+        return {"src": "", "problem": text, "differs": [], "command": ""}
     labels, socket = seen["Config"].get("Labels") or {}, str(options.get("docker_socket") or "")
     project = _compose_project.project_of(options, labels, pin_file)
     try:
         read = _compose_project.prove(project, socket, labels, pin_file, clock)
         differs = _compose_project.differences(project, socket, seen, image, read, pin_file, clock)
     except _compose_project.Unreadable as error:
-        return {"src": project.src, "problem": str(error), "differs": []}
+        return {"src": project.src, "problem": str(error), "differs": [], "command": ""}
     strange = differs and project.made_in and os.path.realpath(project.src) != os.path.realpath(project.made_in)
     text = "it was made in %s, and %s would make it otherwise (%s): correct project_src (rollback_project_src)"
     problem = text % (one_line(project.made_in, 80), one_line(project.src, 80), ", ".join(differs)) if strange else ""
-    return {"src": project.src, "problem": problem, "differs": differs}
+    command = _compose_project.command_of(project, labels, pin_file)
+    return {"src": project.src, "problem": problem, "differs": differs, "command": command}
 
 
 def _image(docker: Docker, word: str, clock: Clock) -> t.Any:

@@ -255,7 +255,7 @@ def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str,
     return {
         "application": application, "release": release, "current": seen.running, "configuration": configuration,
         "image": image_of(release, reference), "image_before": image_of(seen.running, str(seen.facts.get("reference") or "")),
-        "project_src": str(project.get("src") or ""), "differs": differs,
+        "project_src": str(project.get("src") or ""), "differs": differs, "compose": str(project.get("command") or ""),
         "verified_at": record["at"], "verified_by": record["run_id"], "text": "; ".join(parts),
         "actions": (["configure"] if configuration else []) + ["switch"],
     }  # fmt: skip

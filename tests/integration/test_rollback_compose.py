@@ -41,6 +41,7 @@ def test_a_bad_release_goes_back_by_its_id_and_no_neighbour_is_touched(shop: Sho
     outcome = shop.run("rollback")
     assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome
     assert (shop.runs(), shop.mode()) == (shop.good, "MODE=production")
+    assert "production.env up --detach --no-deps -- api" in outcome["undo"]
     # The container that wrote it is gone.
     assert "service.log" in outcome["evidence"]["files"]
     after = inspected(shop.project.named("redis"))

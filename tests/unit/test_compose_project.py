@@ -80,6 +80,15 @@ def test_a_project_that_lacks_something_is_told_by_name(tmp_path: Path, src: str
         project.prove(lacking, "unix:///nowhere", labels(tmp_path), "", Clock(5))
 
 
+def test_the_command_for_a_person_names_all_that_the_container_is_made_of() -> None:
+    made = project.Project("/srv/my shop", ("/srv/my shop/a.yml",), ("/srv/e.env",), "/srv/my shop")
+    told = project.command_of(made, labels(Path("/srv/my shop")), "/srv/pins.yml")
+    assert told == (
+        "docker compose --project-directory '/srv/my shop' --project-name shop --file '/srv/my shop/a.yml' --file /srv/pins.yml"
+        " --env-file /srv/e.env up --detach --no-deps -- api"
+    )
+
+
 def test_of_an_environment_only_names_are_told() -> None:
     has = ["A=1", "B=secret", "C=3", "PATH=/bin", "OLD=x"]
     wanted = {"A": "1", "B": "other secret", "D": 4, "HOST": None}
