@@ -173,6 +173,8 @@ def test_a_fault_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path
     (tmp_path / "one.yml").write_text("family: redis\nhypothesis: x\nexpect: recovered\n")
     with pytest.raises(DrillError, match="no such fault: two; there are: one"):
         faults.load_all(tmp_path, ["two"])
+    with pytest.raises(DrillError, match=r"no such fault: onee \(one is meant\?\); there are: one"):
+        faults.load_all(tmp_path, ["onee"])
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "roles/drill/faults").glob("*.yml")), ids=lambda path: str(path.stem))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import typing as t
 from pathlib import Path
 
@@ -85,7 +86,9 @@ def load_all(folder: Path, names: t.Sequence[str] = ()) -> list[Fault]:
     known = {path.stem: path for path in sorted(folder.glob("*.yml"))}
     missing = [name for name in names if name not in known]
     if missing:
-        raise DrillError(f"no such fault: {', '.join(missing)}; there are: {', '.join(known)}")
+        near = difflib.get_close_matches(missing[0], known, 1, 0.8)
+        meant = f" ({near[0]} is meant?)" if near else ""
+        raise DrillError(f"no such fault: {', '.join(missing)}{meant}; there are: {', '.join(known)}")
     found = [load(known[name]) for name in names or known]
     return found if names else [fault for fault in found if not fault.slow]
 
