@@ -10,10 +10,10 @@ import os
 import typing as t
 from urllib.parse import quote
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _program
+from ansible_collections.somabrain.incident_response.plugins.module_utils import _compose_project
 from ansible_collections.somabrain.incident_response.plugins.module_utils._docker import SOCKET, Docker, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import Clock
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
 
 # The options by which the files of a project are found, beside those of its service manager.
 PROJECT_SPEC: dict[str, t.Any] = {
@@ -36,11 +36,11 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> Fresh:
         return {"unreadable": "service_manager_project_src is no directory here: %s" % one_line(options["project_src"], 80)}
     clock = Clock(deadline)
     try:
-        service = json.loads(_compose(options, ["--format", "json", "--", options["service"]], clock))["services"][options["service"]]
-        told = _compose(options, ["--hash", options["service"]], clock).split()
+        service = json.loads(_config(options, ["--format", "json", "--", options["service"]], clock))["services"][options["service"]]
+        told = _config(options, ["--hash", options["service"]], clock).split()
         image = str(service.get("image") or "%s-%s" % (options["project"], options["service"]))
         there = Docker(options["docker_socket"] or SOCKET).read("/images/%s/json" % quote(image, safe=""), clock.left) or {}
-    except (OSError, Unreachable) as error:
+    except (_compose_project.Unreadable, Unreachable) as error:
         return {"unreadable": one_line(error, 200)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return {"unreadable": "Compose does not tell of service %s (%s)" % (one_line(options["service"], 60), type(error).__name__)}
@@ -50,23 +50,10 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> Fresh:
     }  # fmt: skip
 
 
-def _compose(options: t.Mapping[str, t.Any], words: t.Sequence[str], clock: Clock) -> str:
-    """Return what ``docker compose config`` prints; raises OSError with its own words where it refuses."""
-    given = [
-        word
-        for flag, key in (("--file", "project_files"), ("--env-file", "env_files"))
-        for one in options.get(key) or ()
-        for word in (flag, one)
-    ]
-    engine = ["docker", "--host", options["docker_socket"] or SOCKET, "compose", *given, "--project-name", options["project"]]
-    # Variables of the environment are put into a project's files: these have to be read as an act would read them.
-    ran = _program.run([*engine, "config", *words], clock.left, env=dict(os.environ), cwd=options["project_src"])
-    if not ran.ok:
-        told = [line for line in ran.err.splitlines() if line.strip() and "level=warning" not in line][-1:] or ["exit code %d" % ran.rc]
-        raise OSError(
-            "Compose cannot read its project: %s" % ("it did not end in time" if ran.timed_out else one_line(redact(told[0]), 160))
-        )
-    return ran.out
+def _config(options: t.Mapping[str, t.Any], words: t.Sequence[str], clock: Clock) -> str:
+    naming = _compose_project.named(options.get("project_files") or (), options.get("env_files") or (), options["project"])
+    socket = options["docker_socket"] or SOCKET
+    return _compose_project.ask(naming, ["config", *words], socket=socket, src=options["project_src"], clock=clock)
 
 
 def ports_of(ports: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, int]:

@@ -102,9 +102,12 @@ def _shown(files: t.Sequence[str]) -> str:
     return one_line(", ".join(files), 160)
 
 
-def _compose(project: Project, socket: str, name: str, words: t.Sequence[str], clock: Clock) -> str:
-    argv = ["docker", "--host", socket, "compose", *_naming(project, name), *words]
-    done = _program.run(argv, max(1.0, clock.left), env=_environment(), cwd=project.src)
+def ask(naming: t.Sequence[str], words: t.Sequence[str], *, socket: str, src: str, clock: Clock) -> str:
+    """Return what ``docker compose`` prints for *words* in the directory *src*; *naming* tells it the project. Raises Unreadable."""
+    # Variables of the environment are put into a project's files: these have to be read as an act would read them.
+    done = _program.run(
+        ["docker", "--host", socket, "compose", *naming, *words], max(1.0, clock.left), env=dict(os.environ, LC_ALL="C"), cwd=src
+    )
     if not done.ok:
         lines = [line for line in done.err.splitlines() if line.strip() and "level=warning" not in line]
         text = "no answer in time" if done.timed_out else redact(lines[-1] if lines else "exit code %d" % done.rc)
@@ -112,12 +115,19 @@ def _compose(project: Project, socket: str, name: str, words: t.Sequence[str], c
     return done.out
 
 
+def named(files: t.Sequence[str], env_files: t.Sequence[str], name: str) -> list[str]:
+    """Return the words by which Compose is told the files, environment files and name of a project; what is not given is left out."""
+    words = [word for option, many in (("--file", files), ("--env-file", env_files)) for one in many for word in (option, one)]
+    return (["--project-name", name] if name else []) + words
+
+
+def _compose(project: Project, socket: str, name: str, words: t.Sequence[str], clock: Clock) -> str:
+    return ask(_naming(project, name), words, socket=socket, src=project.src, clock=clock)
+
+
 def _naming(project: Project, name: str) -> list[str]:
     """Return the words by which Compose is told which project is meant, and what it is made of."""
-    named = ["--project-directory", project.src, *(["--project-name", name] if name else [])]
-    return named + [
-        word for option, many in (("--file", project.files), ("--env-file", project.env_files)) for one in many for word in (option, one)
-    ]
+    return ["--project-directory", project.src, *named(project.files, project.env_files, name)]
 
 
 def command_of(project: Project, labels: Labels, pin: str) -> str:
@@ -125,11 +135,6 @@ def command_of(project: Project, labels: Labels, pin: str) -> str:
     service = str(labels.get(LABEL + "service") or "")
     naming = _naming(project._replace(files=(*project.files, pin)), str(labels.get(LABEL + "project") or ""))
     return shlex.join(["docker", "compose", *naming, "up", "--detach", "--no-deps", "--", service])
-
-
-def _environment() -> dict[str, str]:
-    """Return what Compose is run with: that its plugin is found, and what the project's own files ask the environment for."""
-    return dict(os.environ, LC_ALL="C")
 
 
 def differences(project: Project, socket: str, seen: t.Mapping[str, t.Any], image: t.Any, read: Named, pin: str, clock: Clock) -> list[str]:

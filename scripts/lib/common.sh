@@ -62,7 +62,8 @@ lanes_taken() {
 }
 
 wait_for_lanes() {
-  [ "${#LANES[@]}" -eq 0 ] || wait "${LANES[@]}" || true
+  # Of a lane that ended long ago the shell may know nothing any more.
+  [ "${#LANES[@]}" -eq 0 ] || wait "${LANES[@]}" 2>/dev/null || true
   LANES=()
 }
 
