@@ -37,6 +37,11 @@ class Scene(scene.Scene):
         shutil.copytree(self.target.releases / self.releases["good"], self.kept, symlinks=True)
         super().set()
 
+    @property
+    def variables(self) -> dict[str, t.Any]:
+        """What every run is told: where the configuration is, once there is one."""
+        return {**super().variables, **self.configuration.variables}
+
     def add(self, name: str, source: Path) -> str:
         """Make a directory a release that the drill calls *name*."""
         added = _step_release_add.run({"src": str(source), "releases_dir": str(self.target.releases), "stage": "act"}, False)
