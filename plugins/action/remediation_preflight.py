@@ -36,7 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _result, params = self.validate_argument_spec(SPEC)
         reasons = input_reasons(task_vars)
         for slip in slips(load_extra_vars(self._loader)):
-            reasons.append(reason("bad_input", slip.text, next_command=commands(task_vars, "")["again"].replace(slip.word, slip.better)))
+            reasons.append(reason("bad_input", slip.text, next_command=slip.corrected(commands(task_vars, "")["again"])))
         matched = self._matched(str(params["hosts"]), task_vars)
         if not matched:
             groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"

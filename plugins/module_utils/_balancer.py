@@ -21,8 +21,7 @@ READY, DRAIN, MAINT = "ready", "drain", "maint"
 SETTABLE = ("weight", "admin", "address")
 ADDRESS = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]{2,45})\]):(\d{1,5})")
 
-
-# Why nothing can be changed, by the name of the balancer.
+# Why nothing can be changed; takes the name of the balancer.
 RIGHTS = "%s answers here, but lets nobody change its servers: its socket needs level admin"
 
 

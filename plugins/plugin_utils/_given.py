@@ -26,6 +26,11 @@ class Slip(t.NamedTuple):
     word: str
     better: str
 
+    def corrected(self, command: str) -> str:
+        """Return *command* with what was meant in its place; its playbook, inventory and limit may have the same word in them."""
+        before, first, variables = command.partition(" -e ")
+        return before + first + variables.replace(self.word, self.better)
+
 
 def slips(given: t.Mapping[str, t.Any]) -> list[Slip]:
     """Return one for each variable of *given* that is nearly one of the collection's, and for a word without a value."""
@@ -33,18 +38,20 @@ def slips(given: t.Mapping[str, t.Any]) -> list[Slip]:
     bare = one_line(redact(str(given.get("_raw_params") or "")), 60)
     if bare:
         wrong.append(Slip("-e %s has no value" % bare, bare, bare + "=VALUE"))
-    prefixes = tuple(role.name + "_" for role in (ROOT / "roles").iterdir() if role.is_dir())
-    ours = [name for name in map(str, given) if name.startswith(prefixes)]
-    if not ours:
-        return wrong
-    known = _known()
-    for name in ours:
+    strange = [name for name in map(str, given) if _is_strange(name)]
+    # All of the collection is read only for a name that no role declares.
+    known = _names_in([*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "roles").glob("*/*/**/*.yml")]) if strange else set()
+    for name in strange:
         near = [] if name in known else difflib.get_close_matches(name, known, 1, ALIKE)
         wrong += [Slip("%s is no variable of this collection; %s is" % (one_line(name, 80), near[0]), name, near[0])] if near else []
     return wrong
 
 
-def _known() -> set[str]:
-    """Return each name that a role or a playbook has: what is not among them is read by nothing."""
-    files = [*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "roles").glob("*/*/**/*.yml")]
+def _is_strange(name: str) -> bool:
+    """Tell whether a name begins like a role, and is not among its described inputs."""
+    own = [role for role in (ROOT / "roles").iterdir() if name.startswith(role.name + "_")]
+    return bool(own) and name not in _names_in(role / "meta/argument_specs.yml" for role in own)
+
+
+def _names_in(files: t.Iterable[Path]) -> set[str]:
     return {name for path in files for name in WORD.findall(path.read_text(encoding="utf-8", errors="replace"))}

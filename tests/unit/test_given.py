@@ -32,6 +32,11 @@ def test_a_slip_is_told_with_what_was_meant(given: dict[str, t.Any], better: lis
     assert [one.better for one in slips(given)] == better
 
 
+def test_only_the_variables_of_a_command_are_corrected() -> None:
+    slip, command = slips({"_raw_params": "lab"})[0], "ansible-playbook x.yml -i inventories/lab -l lab -e lab"
+    assert slip.corrected(command) == command + "=VALUE"
+
+
 @pytest.mark.parametrize("path", sorted(ROLES.glob("*/meta/argument_specs.yml")), ids=lambda path: path.parts[-3])
 def test_every_variable_of_a_role_is_known(path: Path) -> None:
     specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
