@@ -24,13 +24,12 @@ PATHS = ("/recall", "/remember")
 
 
 class Answer(t.NamedTuple):
-    """One request: the second of the load in which it was due, its status (0: no answer at all), who answered, Retry-After, seconds."""
+    """One request: the second of the load in which it was due, its status (0: no answer at all), who answered, Retry-After."""
 
     second: int
     status: int
     server: str
     retry_after: str
-    took: float
     error: str = ""
 
 
@@ -70,11 +69,6 @@ class Counted:
         for one in self.answers:
             found.setdefault(one.second, collections.Counter())[one.status] += 1
         return {second: dict(found[second]) for second in sorted(found)}
-
-    def percentile(self, share: float) -> float:
-        """Return in how many seconds that share of the answers came, e.g. 0.95."""
-        took = sorted(one.took for one in self.answers if one.status)
-        return took[min(len(took) - 1, int(share * len(took)))] if took else float("inf")
 
 
 class Load:
@@ -134,7 +128,6 @@ def path_of(number: int, paths: t.Sequence[str] = PATHS) -> str:
 
 def asked(port: int, second: int, path: str, source: str = "127.0.0.1") -> Answer:
     """Send one request on a connection of its own, and return what came of it."""
-    begun = time.monotonic()
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE, source_address=(source, 0))
     try:
         with contextlib.closing(link):
@@ -143,9 +136,9 @@ def asked(port: int, second: int, path: str, source: str = "127.0.0.1") -> Answe
             answer = link.getresponse()
             text = answer.read()
     except (OSError, http.client.HTTPException) as error:
-        return Answer(second, 0, "", "", time.monotonic() - begun, type(error).__name__)
+        return Answer(second, 0, "", "", type(error).__name__)
     named = answer.getheader("X-Server") or named_in(text)
-    return Answer(second, answer.status, named, answer.getheader("Retry-After") or "", time.monotonic() - begun)
+    return Answer(second, answer.status, named, answer.getheader("Retry-After") or "")
 
 
 def named_in(text: bytes) -> str:
