@@ -88,15 +88,19 @@ def outcome_block(outcome: Plain, width: int, frame: Frame) -> list[Line]:
     seconds = outcome.get("seconds")
     took = f" in {float(seconds):.1f} s" if isinstance(seconds, (int, float)) else ""
     lines = [(one_line(f"{frame.top} {target_of(outcome)}  {word.replace('_', ' ').upper()}{took}", width), colour)]
-    for label, text in _facts(outcome):
+    undo = one_line(outcome.get("undo") or "", COMMAND) if outcome.get("acts") else ""
+    fits = len(f"{frame.side} {'Undo':<{LABEL_WIDTH}}{undo}") <= width
+    for label, text in [*_facts(outcome), *([("Undo", undo)] if undo and fits else [])]:
         lines.append((wrapped(f"{frame.side} {label:<{LABEL_WIDTH}}", one_line(text, SENTENCE), width, frame.side), ""))
-    following = _following(outcome, width)
-    lines.append((frame.end + (" Next:" if following else ""), ""))
-    return lines + following
+    # What is to be copied stands alone, unframed and unwrapped.
+    parts = [("Next:", _next(outcome, width)), ("Undo:", [(undo, "")] if undo and not fits else [])]
+    first, *others = [(title, part) for title, part in parts if part] or [("", [])]
+    lines += [(f"{frame.end} {first[0]}".rstrip(), ""), *first[1]]
+    return lines + [line for title, part in others for line in [(title, ""), *part]]
 
 
-def _following(outcome: Plain, width: int) -> list[Line]:
-    """Return the next commands, each alone on its line, unframed and unwrapped, so that it can be copied; what a plan is stands above."""
+def _next(outcome: Plain, width: int) -> list[Line]:
+    """Return the next commands, each alone on its line; what a plan is stands above."""
     lines: list[Line] = []
     plans = [plan for one in _dicts(outcome.get("reasons")) for plan in _dicts(one.get("plans"))][:PLANS]
     for turn, plan in enumerate(plans):
@@ -136,7 +140,6 @@ def _facts(outcome: Plain) -> list[tuple[str, str]]:
         ("Lost", _lost(outcome.get("loss"))),
         ("Proven", _proven(outcome)),
         ("Kept", _kept(outcome)),
-        ("Undo", str(outcome.get("undo") or "") if outcome.get("acts") else ""),
         ("Ledger", str(outcome.get("not_written") or "")),
         ("Fenced", "another run took this target over meanwhile" if outcome.get("fenced") else ""),
         ("Page", _page(outcome.get("escalation"))),

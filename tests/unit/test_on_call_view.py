@@ -78,6 +78,15 @@ def test_what_is_unproven_names_the_command_to_go_on_with() -> None:
     assert text_of({**RECOVERED, "outcome": "unproven", "next_command": "ansible-playbook x"}).endswith("└ Next:\nansible-playbook x")
 
 
+@pytest.mark.parametrize("more", [{}, {"reasons": [{"code": "x", "text": "y", "next_command": "ansible-playbook x"}]}])
+def test_an_undo_that_does_not_fit_is_whole_on_its_own_line(more: dict[str, t.Any]) -> None:
+    undo = "ansible-playbook playbooks/scale-traffic.yml -e " + "x" * 600
+    lines = text_of({**RECOVERED, "undo": undo, **more}).splitlines()
+    assert lines[-1] == undo
+    assert lines[-2] == ("Undo:" if more else "└ Undo:")
+    assert ("└ Next:" in lines) == bool(more)
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
     lines = text_of(REFUSED, width).splitlines()
