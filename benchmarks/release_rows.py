@@ -19,7 +19,7 @@ from measure import Row, interleaved, timed
 from waiting import until
 from world import ROOT, World
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _release_tree
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release import tree
 
 BAD = "rollback, %s, a bad release to proven, p95 of %d runs"
 BAR = 30.0
@@ -68,7 +68,7 @@ class Systemd:
     def add(self, folder: t.Any, text: str) -> str:
         folder.mkdir()
         (folder / "toy_api.py").write_text(text)
-        release = _release_tree.content_id(str(folder))
+        release = tree.content_id(str(folder))
         self.machine.must("mkdir", "-p", f"{PLACE}/releases/{release}")
         self.machine.write(f"{PLACE}/releases/{release}/toy_api.py", text)
         return release

@@ -13,8 +13,8 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_health_info, _step_service_control
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import guarded
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import guarded
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info, service_control
 
 
 def defaults(spec: t.Mapping[str, t.Any], **given: t.Any) -> dict[str, t.Any]:
@@ -24,11 +24,11 @@ def defaults(spec: t.Mapping[str, t.Any], **given: t.Any) -> dict[str, t.Any]:
 def main() -> None:
     told = json.loads(sys.argv[1])
     begun = time.monotonic()
-    look = defaults(_step_health_info.ARGUMENT_SPEC, checks=[told["check"]])
-    before = guarded(_step_health_info.run, look, False)
-    act = defaults(_step_service_control.ARGUMENT_SPEC, **told["service"], action="start", timeout=30.0)
-    started = guarded(_step_service_control.run, act, False)
-    after = guarded(_step_health_info.run, dict(look, **told["patience"]), False)
+    look = defaults(health_info.ARGUMENT_SPEC, checks=[told["check"]])
+    before = guarded(health_info.run, look, False)
+    act = defaults(service_control.ARGUMENT_SPEC, **told["service"], action="start", timeout=30.0)
+    started = guarded(service_control.run, act, False)
+    after = guarded(health_info.run, dict(look, **told["patience"]), False)
     took = time.monotonic() - begun - told["patience"]["window"]
     ok = before["state"] == "down_clean" and not started.get("failed") and after["proven"]
     print(json.dumps({"seconds": took, "ok": ok}))

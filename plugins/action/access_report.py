@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_access_report
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import access_report
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 
 class ActionModule(StepAction):
-    STEP = _step_access_report
+    STEP = access_report
     _requires_connection = False
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:

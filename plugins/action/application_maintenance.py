@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_application_maintenance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import application_maintenance
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 
 class ActionModule(StepAction):
-    STEP = _step_application_maintenance
+    STEP = application_maintenance

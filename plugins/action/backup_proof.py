@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_backup_proof
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import backup_proof
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 
 class ActionModule(StepAction):
-    STEP = _step_backup_proof
+    STEP = backup_proof

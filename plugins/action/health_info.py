@@ -9,9 +9,12 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _check_clock, _checks, _kinds, _step_health_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._health import Health, Proof, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, StepError, guarded
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, StepError, guarded
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, Proof, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
 
@@ -19,21 +22,21 @@ Params = t.Dict[str, t.Any]
 
 
 class ActionModule(LookAction):
-    STEP = _step_health_info
+    STEP = health_info
 
     def execute(self, params: Params, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Look, then pack the checks if that is wanted: until the last slice has been merged they are needed."""
         result = super().execute(dict(params, pack=False), own, task_vars)
-        return _checks.packed(result) if params.get("pack") and not result.get("failed") else result
+        return checks_look.packed(result) if params.get("pack") and not result.get("failed") else result
 
     def look(self, params: Params, task_vars: dict[str, t.Any]) -> Result:
         """Look once (or for one slice): the controller's checks in a thread beside those of the target."""
         return guarded(lambda options, _check: self._look(options, task_vars), params, self._task.check_mode)
 
     def _look(self, params: Params, task_vars: dict[str, t.Any]) -> Result:
-        checks = _checks.validated(params["checks"], params["probe_timeout"])
-        _checks.require_needs(checks)
-        looking = _step_health_info.writers_left_out(checks)[0] if self._task.check_mode else checks
+        checks = checks_look.validated(params["checks"], params["probe_timeout"])
+        checks_look.require_needs(checks)
+        looking = health_info.writers_left_out(checks)[0] if self._task.check_mode else checks
         places = [self._place_of(check, params) for check in looking]
         parts: dict[str, Result] = {}
         beside = threading.Thread(target=lambda: parts.update(controller=self._part("controller", params, looking, places, task_vars)))
@@ -46,27 +49,27 @@ class ActionModule(LookAction):
             if "controller" in places:
                 beside.join()
         if not looking:
-            return _step_health_info.run(params, self._task.check_mode)
+            return health_info.run(params, self._task.check_mode)
         if set(parts) != set(places):
             raise StepError("the look from the controller broke: run again with -vvv and report what it shows")
-        skipped = _step_health_info.writers_left_out(checks)[1] if self._task.check_mode else []
+        skipped = health_info.writers_left_out(checks)[1] if self._task.check_mode else []
         left_out = [f"{name}: left out, a rehearsal writes no canary" for name in skipped]
         return self._merged(params, looking, places, parts, left_out)
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """A look at a disk needs nothing of Redis, PostgreSQL or HTTP on the target."""
-        return {**super().sources(params), **part_of(_kinds, _kinds.kinds_of(params["checks"]))}
+        return {**super().sources(params), **part_of(kinds, kinds.kinds_of(params["checks"]))}
 
     def _place_of(self, check: t.Mapping[str, t.Any], params: Params) -> str:
         """A check's own look_from comes first, then the task's, then what the check looks at."""
         for wanted in (check["look_from"], params["look_from"]):
             if wanted != "auto":
                 return str(wanted)
-        return "target" if _checks.belongs_on_target(check) else "controller"
+        return "target" if checks_look.belongs_on_target(check) else "controller"
 
     def _part(self, place: str, params: Params, checks: t.Sequence[t.Any], places: list[str], task_vars: dict[str, t.Any]) -> Result:
         mine = [dict(check) for check, where in zip(checks, places) if where == place]
-        same = self._connection.transport == "local" and all(_checks.belongs_on_target(check) for check in mine)
+        same = self._connection.transport == "local" and all(checks_look.belongs_on_target(check) for check in mine)
         sent = time.time()
         for check in mine:
             if check["kind"] == "clock" and check["reference"] is None:
@@ -87,7 +90,7 @@ class ActionModule(LookAction):
             raise StepError(str(broken.get("msg") or "the look failed"))
         queues = {place: iter(part["checks"]) for place, part in parts.items()}
         results = [dict(next(queues[place]), seen_from=place) for place in places]
-        well = _checks.health_of(results) is State.WELL
+        well = checks_look.health_of(results) is State.WELL
         # Judging a clock again, with the way to the target known, may turn it either way.
         settled = all(part["proven"] or any(found["kind"] == "clock" for found in part["checks"]) for part in parts.values())
         proof = Proof(
@@ -97,7 +100,7 @@ class ActionModule(LookAction):
             max(int(part["looks"]) for part in parts.values()),
             max(float(part["seconds"]) for part in parts.values()),
         )
-        result = _checks.combine(results, params["subject"], proof, params["stage"])
+        result = checks_look.combine(results, params["subject"], proof, params["stage"])
         result["say"] += left_out
         return result
 
@@ -107,7 +110,7 @@ def _take_secrets(checks: t.Sequence[dict[str, t.Any]]) -> list[str]:
     secrets: list[str] = []
     for check in checks:
         places = {}
-        for option, rule in _kinds.KINDS[check["kind"]].OPTIONS.items():
+        for option, rule in kinds.KINDS[check["kind"]].OPTIONS.items():
             if rule.get("no_log") and check.get(option):
                 places[option] = len(secrets)
                 secrets.append(check.pop(option))
@@ -120,5 +123,5 @@ def _with_travel(found: dict[str, t.Any], check: t.Mapping[str, t.Any], travel: 
     if found["kind"] != "clock" or travel <= 0 or found["facts"].get("reference") is None:
         return found
     raw = {key: found["facts"][key] for key in ("now", "reference", "synchronised")}
-    judged: Health = _check_clock.judge(dict(raw, travel=travel), check)
+    judged: Health = clock.judge(dict(raw, travel=travel), check)
     return dict(found, **judged.as_dict())

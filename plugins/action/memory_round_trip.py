@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks, _kinds, _step_memory_round_trip
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import memory_round_trip
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
 
 
 class ActionModule(LookAction):
-    STEP = _step_memory_round_trip
+    STEP = memory_round_trip
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
-        return _checks.belongs_on_target(dict(params, kind="round_trip"))
+        return checks_look.belongs_on_target(dict(params, kind="round_trip"))
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
-        return {**super().sources(params), **part_of(_kinds, ["round_trip"])}
+        return {**super().sources(params), **part_of(kinds, ["round_trip"])}
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Look exactly once: a wait in slices would write one canary a slice."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_postgresql_health_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 
 
 class ActionModule(LookAction):
-    STEP = _step_postgresql_health_info
+    STEP = postgresql_health_info
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
         """A directory of sockets, or none at all, is on the target."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_postgresql_locks_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_locks_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 
 
 class ActionModule(LookAction):
-    STEP = _step_postgresql_locks_info
+    STEP = postgresql_locks_info
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
         """A directory of sockets, or none at all, is on the target."""

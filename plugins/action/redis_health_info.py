@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_redis_health_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 
 
 class ActionModule(LookAction):
-    STEP = _step_redis_health_info
+    STEP = redis_health_info
 
     def progress(self, result: Result, waited: float, timeout: float) -> str:
         """Return the line that is shown after an unproven slice."""

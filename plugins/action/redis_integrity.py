@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_redis_integrity
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_integrity
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 
 
 class ActionModule(LookAction):
-    STEP = _step_redis_integrity
+    STEP = redis_integrity

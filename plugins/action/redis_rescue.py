@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_redis_rescue
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_rescue
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 
 class ActionModule(StepAction):
-    STEP = _step_redis_rescue
+    STEP = redis_rescue

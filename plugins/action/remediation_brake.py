@@ -9,8 +9,8 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import refused_run, resolved
 
 SPEC: dict[str, t.Any] = {

@@ -9,16 +9,16 @@ import typing as t
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_close
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_close
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, commands, raw_text, write_outcome_file
 
 PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file", "approved_plan", "loss")
 
 
 class ActionModule(SpineAction):
-    STEP = _step_remediation_close
+    STEP = remediation_close
 
     def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         names = ("remediation_reason", "remediation_freeze_override", "remediation_without_evidence")

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_guard
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_guard
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction
 
 
 class ActionModule(SpineAction):
-    STEP = _step_remediation_guard
+    STEP = remediation_guard

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_history
-from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import write_durably
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_history
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import file_for
 
 
 class ActionModule(StepAction):
-    STEP = _step_remediation_history
+    STEP = remediation_history
     CONTROLLER_SPEC: t.Mapping[str, t.Any] = {"export_to": {"type": "str", "default": ""}}
 
     def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -11,15 +11,15 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_open
-from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import (
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_open
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import (
     controller_gone,
     fingerprint,
     is_orphan,
     provably_dead,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._input import seconds_to_verify, typed_variables
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     SpineAction,
@@ -33,7 +33,7 @@ CONTAINER_MARKS = ("/run/.containerenv", "/.dockerenv", "/var/run/secrets/kubern
 
 
 class ActionModule(SpineAction):
-    STEP = _step_remediation_open
+    STEP = remediation_open
     CONTROLLER_SPEC: t.Mapping[str, t.Any] = {
         "keeper_is_persistent": {"type": "bool", "default": False},
         "takeover_wait": {"type": "float", "default": 60.0},

@@ -11,8 +11,8 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible.utils.vars import load_extra_vars
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._given import slips
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     commands,

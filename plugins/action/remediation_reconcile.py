@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_reconcile
-from ansible_collections.somabrain.incident_response.plugins.module_utils._processes import fingerprint, provably_dead
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_reconcile
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import fingerprint, provably_dead
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction
 
 
 class ActionModule(SpineAction):
-    STEP = _step_remediation_reconcile
+    STEP = remediation_reconcile
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         result = self.on_target(params, task_vars)

@@ -9,9 +9,9 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import REASONS, reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import refused
 
 SPEC: dict[str, t.Any] = {

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 
 
 class ActionModule(LookAction):
-    STEP = _step_service_info
+    STEP = service_info
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
         """A service manager can only be asked where it runs, a cluster wherever its kubeconfig is."""

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _balancers, _step_traffic_gate_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_gate_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import balancers
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
 
 
 class ActionModule(LookAction):
-    STEP = _step_traffic_gate_info
+    STEP = traffic_gate_info
     _carry: t.Dict[str, t.Any]
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
@@ -24,7 +25,7 @@ class ActionModule(LookAction):
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """A look at one balancer needs nothing of another on the target."""
-        return {**super().sources(params), **part_of(_balancers, [str(params["target"]["balancer"])])}
+        return {**super().sources(params), **part_of(balancers, [str(params["target"]["balancer"])])}
 
     def look(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Look for one slice, and go on counting where the slice before left off."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _balancers, _step_traffic_shift
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_shift
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import balancers
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction, part_of
 
 
 class ActionModule(StepAction):
-    STEP = _step_traffic_shift
+    STEP = traffic_shift
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """A change of one balancer needs nothing of another on the target."""
-        return {**super().sources(params), **part_of(_balancers, [str(params["target"]["balancer"])])}
+        return {**super().sources(params), **part_of(balancers, [str(params["target"]["balancer"])])}

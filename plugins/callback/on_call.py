@@ -58,7 +58,7 @@ from ansible import context
 from ansible.playbook.block import Block
 from ansible.plugins.callback.default import CallbackModule as Default
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import install
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # Where a look stands; the names and defaults are those of module_utils/_look_options.py.
+    # Where a look stands; the names and defaults are those of module_utils/_health/options.py.
     PLACE = r"""
 options:
   look_from:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the options by which a repository of pgBackRest is reached (REPO_SPEC in module_utils/_pgbackrest.py)."""
+"""Documentation of the options by which a repository of pgBackRest is reached (REPO_SPEC in _postgresql/restore/pgbackrest.py)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ options:
     default: 0
 """
 
-    # What a restore to a time is decided by (RESTORE_OPTIONS in module_utils/_pg_restore_load.py).
+    # What a restore to a time is decided by (RESTORE_OPTIONS in module_utils/_postgresql/restore/load.py).
     RESTORE = r"""
 options:
   target:

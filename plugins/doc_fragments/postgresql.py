@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the options by which a PostgreSQL cluster is reached (CONNECT_SPEC in module_utils/_psql.py)."""
+"""Documentation of the options by which a PostgreSQL cluster is reached (CONNECT_SPEC in module_utils/_postgresql/psql.py)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ options:
     default: psql
 """
 
-    # Who counts as a root of waits, and who is left alone (BLOCKED_SPEC in module_utils/_pg_blocked.py).
+    # Who counts as a root of waits, and who is left alone (BLOCKED_SPEC in module_utils/_postgresql/blocked.py).
     BLOCKED = r"""
 options:
   limit_seconds:

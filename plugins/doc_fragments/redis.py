@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the options by which a Redis is reached (REACH in module_utils/_redis_options.py)."""
+"""Documentation of the options by which a Redis is reached (REACH in module_utils/_redis/options.py)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ options:
     default: ""
 """
 
-    # A named check of keys (SCOPE_SPEC in module_utils/_redis_integrity.py).
+    # A named check of keys (SCOPE_SPEC in module_utils/_redis/integrity.py).
     SCOPE = r"""
 options:
   name:

@@ -120,8 +120,8 @@ say:
   returned: success
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_backup_proof import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.backup_proof import ARGUMENT_SPEC, run
 
 
 def main() -> None:

@@ -131,8 +131,8 @@ say:
   returned: success
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_configuration_return import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.configuration_return import ARGUMENT_SPEC, run
 
 
 def main() -> None:

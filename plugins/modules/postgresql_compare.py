@@ -92,8 +92,8 @@ table:
   returned: success
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_compare import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_compare import ARGUMENT_SPEC, run
 
 
 def main() -> None:

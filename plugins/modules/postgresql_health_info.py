@@ -273,8 +273,8 @@ say:
   returned: always
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_health_info import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_health_info import ARGUMENT_SPEC, run
 
 
 def main() -> None:

@@ -149,8 +149,8 @@ table:
   returned: success
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_restore import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import ARGUMENT_SPEC, run
 
 
 def main() -> None:

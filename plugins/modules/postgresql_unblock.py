@@ -127,8 +127,8 @@ say:
     - "cancelled the statement of pid 4711 (api, app, active) c79e5c56fb0e, which blocks 2 for 61 s: its client sees SQLSTATE 57014"
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_postgresql_unblock import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_unblock import ARGUMENT_SPEC, run
 
 
 def main() -> None:

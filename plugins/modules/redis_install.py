@@ -118,8 +118,8 @@ say:
   returned: success
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main as run_module
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_redis_install import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main as run_module
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.redis_install import ARGUMENT_SPEC, run
 
 
 def main() -> None:

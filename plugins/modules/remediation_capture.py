@@ -92,8 +92,8 @@ say:
   sample: []
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_remediation_capture import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.remediation_capture import ARGUMENT_SPEC, run
 
 if __name__ == "__main__":
     main(ARGUMENT_SPEC, run)

@@ -106,8 +106,8 @@ say:
   elements: str
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_rollback_plan import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.rollback_plan import ARGUMENT_SPEC, run
 
 if __name__ == "__main__":
     main(ARGUMENT_SPEC, run)

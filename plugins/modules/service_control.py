@@ -158,8 +158,8 @@ say:
   sample: [api restarted under supervisor in 0.3 s (pid 4812)]
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_service_control import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.service_control import ARGUMENT_SPEC, run
 
 if __name__ == "__main__":
     main(ARGUMENT_SPEC, run)

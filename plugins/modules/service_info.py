@@ -156,8 +156,8 @@ say:
   sample: [redis-server.service is failed under systemd (exit code 1, start limit reached)]
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_service_info import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.service_info import ARGUMENT_SPEC, run
 
 if __name__ == "__main__":
     main(ARGUMENT_SPEC, run)

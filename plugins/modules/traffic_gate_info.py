@@ -210,8 +210,8 @@ say:
   elements: str
 """
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import main
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step_traffic_gate_info import ARGUMENT_SPEC, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import main
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.traffic_gate_info import ARGUMENT_SPEC, run
 
 if __name__ == "__main__":
     main(ARGUMENT_SPEC, run)

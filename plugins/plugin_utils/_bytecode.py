@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 
 # Only leaves of these packages; the packages themselves and everything of others stay Ansible's.
 ROOT = __name__.rpartition(".plugin_utils.")[0]
-PACKAGES = (f"{ROOT}.module_utils", f"{ROOT}.plugin_utils")
+PACKAGES = (f"{ROOT}.module_utils.", f"{ROOT}.plugin_utils.")
 
 
 class Cached:
@@ -28,7 +28,7 @@ class Cached:
     @staticmethod
     def find_spec(name: str, path: t.Optional[t.Sequence[str]] = None, target: object = None) -> t.Optional[ModuleSpec]:
         package, leaf = name.rpartition(".")[::2]
-        if package not in PACKAGES or not path:
+        if not (package + ".").startswith(PACKAGES) or not path:
             return None
         source = os.path.join(path[0], leaf + ".py")
         if not os.path.isfile(source):

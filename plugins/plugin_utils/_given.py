@@ -11,7 +11,7 @@ import re
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 
 ROOT = Path(os.path.dirname(__file__), "..", "..")
 WORD = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")

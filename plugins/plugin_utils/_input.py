@@ -17,10 +17,10 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._freeze import parse_time
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError, plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError, plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import parse_time
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import FREE_TEXT, Vars
 
 SPECS = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "remediation", "meta", "argument_specs.yml")

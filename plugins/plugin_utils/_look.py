@@ -14,9 +14,9 @@ import typing as t
 
 from ansible.utils.display import Display
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._look_options import is_loopback
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 # A wait longer than this is cut into slices, so that a person sees that it goes on.

@@ -12,10 +12,10 @@ import re
 import textwrap
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._approval import clock, told
-from ansible_collections.somabrain.incident_response.plugins.module_utils._outcome import is_lossy
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import GREEN as GREEN_OUTCOMES
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import counted, one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.approval import clock, told
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import is_lossy
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import GREEN as GREEN_OUTCOMES
 
 Line = t.Tuple[str, str]
 Plain = t.Mapping[str, t.Any]

@@ -10,10 +10,12 @@ shipped module is only the fallback for connections that take no standard input.
 from __future__ import annotations
 
 import base64
+import functools
 import importlib
 import importlib.util
 import json
 import marshal
+import os
 import re
 import shlex
 import types
@@ -23,15 +25,16 @@ import zlib
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result, guarded, plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, guarded, plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import code_of
 
 PACKAGE = "ansible_collections.somabrain.incident_response.plugins.module_utils"
 BEGIN, END = "<<somabrain-step<<", ">>somabrain-step>>"
 # What a source imports of this package: a module's names, or several modules, or one.
-_IMPORT = re.compile(rf"^from {re.escape(PACKAGE)}(?:\.(\w+))? import (?:\(([^)]*)\)|(.+))", re.MULTILINE)
+_IMPORT = re.compile(rf"^from {re.escape(PACKAGE)}((?:\.\w+)*) import (?:\(([^)]*)\)|(.+))", re.MULTILINE)
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "module_utils")
 # Said before anything is done: a step that began is never tried again in another way.
 STARTED = "somabrain-step-started"
 
@@ -60,7 +63,7 @@ sys.meta_path.insert(0, Piped())
 sys.dont_write_bytecode = True
 print("%(started)s", flush=True)
 step = importlib.import_module("%(step)s")
-from %(package)s._step import guarded
+from %(package)s._base.step import guarded
 print("%(begin)s" + json.dumps(guarded(step.run, json.loads(base64.b64decode("%(params)s")), %(check)r)) + "%(end)s")
 """
 
@@ -90,19 +93,25 @@ def _imported(source: str) -> list[str]:
     names: list[str] = []
     for module, several, one in _IMPORT.findall(source):
         words = [word.split() for word in re.sub(r"#.*", "", several or one).split(",")]
-        names += [module] if module else [word[0] for word in words if word]
-    return [f"{PACKAGE}.{name}" for name in names]
+        names += [module] if _is_module(module) else [f"{module}.{word[0]}" for word in words if word]
+    return [PACKAGE + name for name in names]
+
+
+@functools.cache
+def _is_module(place: str) -> bool:
+    """Tell whether *place* (".redis.load") is a file; what is imported of a folder are modules themselves."""
+    return os.path.isfile(FOLDER + place.replace(".", os.sep) + ".py")
 
 
 def part_of(registry: types.ModuleType, names: t.Iterable[str]) -> dict[str, str]:
     """Return the source, by its full name, of a *registry* that knows no other modules than those of *names*, for a step that is piped.
 
-    A registry is a file such as ``_kinds.py`` with one dict of modules, ``KINDS``.
+    A registry is a file such as ``_checks/kinds.py`` with one dict of modules, ``KINDS``.
     """
-    variable = registry.__name__.rpartition("._")[2].upper()
-    chosen = {name: vars(registry)[variable][name].__name__.rpartition(".")[2] for name in sorted(set(names))}
-    imports = f"from {PACKAGE} import {', '.join(chosen.values())}\n" if chosen else ""
-    pairs = ", ".join(f"{name!r}: {module}" for name, module in chosen.items())
+    variable = registry.__name__.rpartition(".")[2].upper()
+    chosen = {name: vars(registry)[variable][name].__name__.rpartition(".") for name in sorted(set(names))}
+    imports = "".join(f"from {room} import {leaf} as {name}\n" for name, (room, _, leaf) in chosen.items())
+    pairs = ", ".join(f"{name!r}: {name}" for name in chosen)
     return {registry.__name__: f"{imports}{variable} = {{{pairs}}}\n"}
 
 
@@ -216,9 +225,9 @@ class StepAction(ActionBase):  # type: ignore[misc]
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """Return sources that are piped in the place of the collection's own, since *params* needs no more. Default: its managers alone."""
         # Imported late: most tasks pipe nothing, and each has a process of its own that would import all managers.
-        from ansible_collections.somabrain.incident_response.plugins.module_utils import _managers
+        from ansible_collections.somabrain.incident_response.plugins.module_utils._service import managers
 
-        return part_of(_managers, _managers.named_in(params))
+        return part_of(managers, managers.named_in(params))
 
     def _piped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> t.Optional[Result]:
         script = piped_script(self.STEP.__name__, params, self._task.check_mode, self.sources(params))
@@ -233,7 +242,7 @@ class StepAction(ActionBase):  # type: ignore[misc]
         return broken_off(answer) if result is None and STARTED in stdout else result
 
     def _shipped(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
-        name = "somabrain.incident_response." + self.STEP.__name__.rpartition("._step_")[2]
+        name = "somabrain.incident_response." + self.STEP.__name__.rpartition(".")[2]
         # An option that was not given is not handed over: as None it would be held against its choices.
         given = {option: value for option, value in params.items() if value is not None}
         return t.cast(Result, self._execute_module(module_name=name, module_args=given, task_vars=task_vars))

@@ -20,10 +20,10 @@ from ansible.module_utils.common.validation import check_type_list
 from ansible.parsing.splitter import split_args
 from ansible.release import __version__ as core_version
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._evidence import write_durably
-from ansible_collections.somabrain.incident_response.plugins.module_utils._reasons import reason, with_commands
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, with_commands
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 CORE_FLOOR = (2, 18)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_control, _step_service_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_control, service_info
 
 IMAGE = os.environ.get("SOMABRAIN_SYSTEMD_IMAGE", "somabrain-test-systemd")
 SOCKET = "unix:///var/run/docker.sock"
@@ -97,13 +97,13 @@ class Project:
 
     def look(self, name: str, **more: t.Any) -> dict[str, t.Any]:
         patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "wait_timeout": 0.0, "interval": 0.1, "probe_timeout": 5.0}
-        return _step_service_info.run(
+        return service_info.run(
             {**self.options(name), **patience, "stage": "assess", "restarts_before": None, "log_lines": 0, **more}, False
         )
 
     def act(self, name: str, action: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
         given = {"action": action, "signal": None, "timeout": 20.0, "stop_timeout": None, "start_timeout": None, "wait_for": "running"}
-        return _step_service_control.run({**self.options(name), **given, "force": False, "only": {}, "stage": "act", **more}, check)
+        return service_control.run({**self.options(name), **given, "force": False, "only": {}, "stage": "act", **more}, check)
 
 
 def docker(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from somabrain_drill.ports import free_port
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_postgresql_health_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_wire import startup_packet
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import startup_packet
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_health_info
 
 BINARIES = (sorted(glob.glob("/usr/lib/postgresql/*/bin")) or [""])[-1]
 PASSWORD = "correct-horse-7"
@@ -187,7 +187,7 @@ class Cluster:
         return {"host": str(self.folder), "port": self.port, "user": "soma", "os_user": USER}
 
     def look(self, **options: t.Any) -> dict[str, t.Any]:
-        step = _step_postgresql_health_info
+        step = postgresql_health_info
         places = {"data_dir": str(self.data), "log_file": str(self.log), "bin_dir": self.binaries}
         given = {**self.reach, **places, "probe_timeout": 3.0, **options}
         return step.run({name: given.get(name, rule.get("default")) for name, rule in step.ARGUMENT_SPEC.items()}, False)

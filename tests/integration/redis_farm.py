@@ -27,7 +27,12 @@ from pathlib import Path
 from somabrain_drill.ports import free_port
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    address_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

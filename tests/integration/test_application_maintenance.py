@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_application_maintenance as step
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import application_maintenance as step
 
 
 @contextlib.contextmanager

@@ -16,11 +16,11 @@ import pytest
 from nginx_farm import NGINX, OPERATOR, POOL, Farm, Load, children, running, title
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _balancer
-from ansible_collections.somabrain.incident_response.plugins.module_utils._balancer_nginx import PATIENCE, load, shift
-from ansible_collections.somabrain.incident_response.plugins.module_utils._nginx_process import loaded_at
-from ansible_collections.somabrain.incident_response.plugins.module_utils._nginx_put import put, read_loaded
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.balancer import PATIENCE, load, shift
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.process import loaded_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import put, read_loaded
 
 pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed; scripts/test integration installs nginx-light")
 DEADLINE = 20.0
@@ -58,7 +58,7 @@ FIRST = {"api1": (100, "ready"), "api2": (100, "ready"), "spare": (0, "ready"), 
 def test_a_look_tells_servers_health_and_switch(farm: Farm) -> None:
     farm.well("api2", False)
     state = load(farm.options, DEADLINE)
-    assert set(state) == set(_balancer.blank("nginx", POOL))
+    assert set(state) == set(traffic_pool.blank("nginx", POOL))
     assert (state["reachable"], state["detail"], state["pool"], state["pools"]) == (True, "", POOL, [POOL])
     assert state["version"][0].isdigit()
     assert state["identity"]["pid"] == farm.pid()

@@ -21,11 +21,11 @@ from pathlib import Path
 import pytest
 from redis_farm import BIN, PATIENCE, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, snapshot
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_redis_clear, _step_redis_confirm, _step_redis_rescue
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_clear import write_list
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_integrity import digests_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, address_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.clear import write_list
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.integrity import digests_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_clear, redis_confirm, redis_rescue
 
 pytestmark = pytest.mark.skipif(not (SERVER and SUPERVISORD), reason="redis-server, supervisord")
 CANARY = "canary-of-a-value"
@@ -119,11 +119,11 @@ def test_corrupt_keys_go_under_approval_and_come_back(redis: Redis) -> None:
     # recover-redis knows how many keys there are now.
     assert redis.recover().word == "nothing_to_do"
     # The undo that was printed.
-    back = _step_redis_clear.run(filled(_step_redis_clear, redis, state="put_back", kept_file=kept), False)
+    back = redis_clear.run(filled(redis_clear, redis, state="put_back", kept_file=kept), False)
     assert (back["restored"], back["there"]) == (5, 0)
     assert [redis.ask("GET", f"soma:f:bad:{index}") for index in range(5)] == ["{" + CANARY] * 5
     assert redis.ask("TTL", "soma:f:bad:0") == -1
-    twice = _step_redis_clear.run(filled(_step_redis_clear, redis, state="put_back", kept_file=kept), False)
+    twice = redis_clear.run(filled(redis_clear, redis, state="put_back", kept_file=kept), False)
     assert (twice["changed"], twice["restored"], twice["there"]) == (False, 0, 5)
     # The token was for one time.
     stale = clear(redis, "-e", f"remediation_approval={token}")
@@ -210,7 +210,7 @@ def test_what_a_run_removed_that_died_is_told_by_the_next(redis: Redis) -> None:
     assert (run.outcome["loss"]["count"], run.outcome["loss"]["exact"]) == (5, False)
     assert "died" in run.outcome["loss"]["text"]
     kept = run.outcome["undo"].rpartition(" ")[2]
-    back = _step_redis_clear.run(filled(_step_redis_clear, redis, state="put_back", kept_file=kept), False)
+    back = redis_clear.run(filled(redis_clear, redis, state="put_back", kept_file=kept), False)
     assert back["restored"] == 5
 
 
@@ -235,7 +235,7 @@ def test_what_fails_once_and_then_passes_is_not_confirmed(redis: Redis) -> None:
 def test_a_good_value_elsewhere_makes_it_a_recovery(farm: Farm, redis: Redis) -> None:
     for index in range(5):
         redis.ask("SET", f"soma:f:bad:{index}", "{}")
-    made = _step_redis_rescue.run(filled(_step_redis_rescue, redis, dest_dir=str(redis.folder / "backup"), data_dir=""), False)
+    made = redis_rescue.run(filled(redis_rescue, redis, dest_dir=str(redis.folder / "backup"), data_dir=""), False)
     corrupt(redis)
     run = clear(redis, redis_clearing_backups=[str(redis.folder / "backup" / "*.rdb")])
     assert (run.word, run.code, bad(redis)) == ("refused", "state_not_handled", 5), run.text
@@ -298,9 +298,9 @@ def test_crooked_input_is_refused_before_anything_is_done(redis: Redis, given: d
 
 @pytest.mark.parametrize("pattern", ["*", "s*", "?oma:*", "[s]oma:*", ""])
 def test_a_pattern_that_could_mean_anything_is_no_scope(redis: Redis, pattern: str) -> None:
-    params = filled(_step_redis_confirm, redis, **{**CHECK, "pattern": pattern}, rescue="x", work_dir="/x", run_id="r")
+    params = filled(redis_confirm, redis, **{**CHECK, "pattern": pattern}, rescue="x", work_dir="/x", run_id="r")
     with pytest.raises(StepError, match="plain characters"):
-        _step_redis_confirm.run(params, False)
+        redis_confirm.run(params, False)
 
 
 def a_list(redis: Redis, *keys: bytes) -> dict[str, t.Any]:
@@ -318,7 +318,7 @@ def test_a_value_that_changed_since_is_left(redis: Redis) -> None:
     given = a_list(redis, b"soma:f:bad:0", b"soma:f:bad:1", b"soma:f:bad:2")
     redis.ask("SET", "soma:f:bad:1", "{}")
     redis.ask("DEL", "soma:f:bad:2")
-    done = _step_redis_clear.run(filled(_step_redis_clear, redis, **given), False)
+    done = redis_clear.run(filled(redis_clear, redis, **given), False)
     assert (done["removed"], done["left"], done["gone"]) == (1, 1, 1)
     assert redis.ask("GET", "soma:f:bad:1") == "{}"
 
@@ -326,13 +326,13 @@ def test_a_value_that_changed_since_is_left(redis: Redis) -> None:
 def test_an_altered_list_and_another_server_are_refused(redis: Redis) -> None:
     given = a_list(redis, b"soma:f:bad:0")
     with pytest.raises(StepError, match="another Redis"):
-        _step_redis_clear.run(filled(_step_redis_clear, redis, **{**given, "redis_run_id": "0" * 40}), False)
+        redis_clear.run(filled(redis_clear, redis, **{**given, "redis_run_id": "0" * 40}), False)
     os.unlink(given["kept_file"])
     with pytest.raises(StepError, match="not the one that was approved"):
-        _step_redis_clear.run(filled(_step_redis_clear, redis, **{**given, "list_sha256": "0" * 64}), False)
+        redis_clear.run(filled(redis_clear, redis, **{**given, "list_sha256": "0" * 64}), False)
     Path(given["list_file"]).chmod(0o644)
     with pytest.raises(StepError, match="mode 0600"):
-        _step_redis_clear.run(filled(_step_redis_clear, redis, **given), False)
+        redis_clear.run(filled(redis_clear, redis, **given), False)
     assert bad(redis) == 5
 
 
@@ -359,7 +359,7 @@ def test_hostile_names_in_another_database_go_and_come_back(redis: Redis) -> Non
         # As a run leaves it that died while it wrote: that key was not removed yet.
         with open(kept, "ab") as file:
             file.write(b'{"db": 3, "key": "c29t')
-        back = _step_redis_clear.run(filled(_step_redis_clear, redis, state="put_back", kept_file=kept), False)
+        back = redis_clear.run(filled(redis_clear, redis, state="put_back", kept_file=kept), False)
         assert (back["restored"], back["there"]) == (6, 0)
         assert connection.ask_all([("HGETALL", name) for name in HOSTILE]) == before
 
@@ -375,8 +375,8 @@ def test_a_value_too_large_to_read_is_unknown_and_not_corrupt(redis: Redis) -> N
 
 
 def test_nothing_is_put_back_where_nothing_was_removed(redis: Redis) -> None:
-    params = filled(_step_redis_clear, redis, state="put_back", kept_file=str(redis.folder / "none.jsonl"))
-    assert _step_redis_clear.run(params, False)["changed"] is False
+    params = filled(redis_clear, redis, state="put_back", kept_file=str(redis.folder / "none.jsonl"))
+    assert redis_clear.run(params, False)["changed"] is False
 
 
 def test_writers_meanwhile_lose_nothing(redis: Redis) -> None:
@@ -400,7 +400,7 @@ def test_writers_meanwhile_lose_nothing(redis: Redis) -> None:
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     time.sleep(0.02)
-    result = _step_redis_clear.run(filled(_step_redis_clear, redis, **given), False)
+    result = redis_clear.run(filled(redis_clear, redis, **given), False)
     done.set()
     writer.join(30)
     assert result["removed"] > 0

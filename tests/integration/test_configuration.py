@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from git_farm import OWNER, Copy, open_to_all
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed, so there is no working copy to look at")
 
@@ -40,9 +40,9 @@ def copy(folder: Path) -> Copy:
 
 def look(copy: Copy, path: str = "etc", **given: t.Any) -> dict[str, t.Any]:
     options = {"kind": "configuration", "repository": str(copy.folder), "path": path, **given}
-    [check] = _checks.validated([options], 10)
-    assert _checks.belongs_on_target(check)
-    return _checks.look_once(check)
+    [check] = checks_look.validated([options], 10)
+    assert checks_look.belongs_on_target(check)
+    return checks_look.look_once(check)
 
 
 def told(found: dict[str, t.Any]) -> tuple[str, str]:

@@ -16,9 +16,12 @@ from pathlib import Path
 import pytest
 from git_farm import Copy, open_to_all
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _below, _git, _git_look, _git_put, _git_rescue
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_configuration_return as step
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._git import look, put
+from ansible_collections.somabrain.incident_response.plugins.module_utils._git import rescue as git_rescue
+from ansible_collections.somabrain.incident_response.plugins.module_utils._git import run as git_run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import configuration_return as step
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import below
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed, so there is no working copy to put back")
 
@@ -61,7 +64,7 @@ class Place:
         self.bad = self.copy.head
 
     def seen(self) -> dict[str, t.Any]:
-        return _git_look.load_facts(str(self.copy.folder), "etc", "", "", 20)
+        return look.load_facts(str(self.copy.folder), "etc", "", "", 20)
 
     def params(self, **given: t.Any) -> dict[str, t.Any]:
         found: dict[str, t.Any] = {name: rule.get("default") for name, rule in step.ARGUMENT_SPEC.items()}
@@ -83,7 +86,7 @@ class Place:
         return self.copy.held(), owners, self.copy.git("ls-files", "--stage", "-z"), self.copy.head, self.seen()["drift_sha256"]
 
     def is_good(self) -> bool:
-        facts = _git_look.load_facts(str(self.copy.folder), "etc", self.good, "", 20)
+        facts = look.load_facts(str(self.copy.folder), "etc", self.good, "", 20)
         return facts["tree"] == facts["wanted_tree"] and not facts["changed_count"]
 
 
@@ -163,7 +166,7 @@ def test_what_is_so_already_changes_nothing(place: Place) -> None:
 def test_all_of_a_repository_can_go_back(place: Place) -> None:
     place.copy.write({"mine": b"x"})
     before = place.everything()
-    drift = _git_look.load_facts(str(place.copy.folder), ".", "", "", 20)["drift_sha256"]
+    drift = look.load_facts(str(place.copy.folder), ".", "", "", 20)["drift_sha256"]
     assert place.run(path=".", expected_drift=drift)["changed"]
     assert place.copy.git("rev-parse", "HEAD^{tree}") == place.copy.git("rev-parse", place.good + "^{tree}")
     assert place.copy.git("status", "--porcelain") == ""
@@ -346,8 +349,8 @@ class Killed(BaseException):
 
 # What touches the disk or runs git; a kill may come before each call of them.
 BOUNDARIES = (
-    (_git.Git, "tell"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"), (os, "symlink"), (_below, "give"), (_git_put, "give"),
-    (_git_rescue, "write_new"),
+    (git_run.Git, "tell"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"), (os, "symlink"), (below, "give"), (put, "give"),
+    (git_rescue, "write_new"),
 )  # fmt: skip
 
 

@@ -22,14 +22,15 @@ import pytest
 from somabrain_drill.ports import free_port
 
 import ansible_collections.somabrain.incident_response as collection
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks, _step_health_info, _step_memory_round_trip
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info, memory_round_trip
 
 TOKEN = "canary-token-5f2e"
 Speak = t.Callable[[socket.socket], None]
 
 
 def look(*checks: dict[str, t.Any], stands_on: str = "target", timeout: float = 2.0) -> list[dict[str, t.Any]]:
-    return _checks.run_checks(_checks.validated(list(checks), timeout), stands_on)
+    return checks_look.run_checks(checks_look.validated(list(checks), timeout), stands_on)
 
 
 @contextlib.contextmanager
@@ -264,9 +265,9 @@ def memory(**told: bool) -> t.Iterator[t.Any]:
 def test_a_round_trip_proves_the_memory_and_takes_its_canary_away(
     told: dict[str, bool], given: dict[str, t.Any], health: str, state: str, litter: str
 ) -> None:
-    options = {name: rule.get("default") for name, rule in _step_memory_round_trip.ARGUMENT_SPEC.items()}
+    options = {name: rule.get("default") for name, rule in memory_round_trip.ARGUMENT_SPEC.items()}
     with memory(**told) as httpd:
-        result = _step_memory_round_trip.run(dict(options, url=f"http://127.0.0.1:{httpd.server_port}", timeout=1.5, **given), False)
+        result = memory_round_trip.run(dict(options, url=f"http://127.0.0.1:{httpd.server_port}", timeout=1.5, **given), False)
     assert (result["health"], result["state"], result["litter"]) == (health, state, litter)
     assert result["changed"] is (litter != "none")
     assert httpd.tenants == {"somabrain-canary"}
@@ -274,9 +275,9 @@ def test_a_round_trip_proves_the_memory_and_takes_its_canary_away(
 
 
 def test_a_rehearsed_round_trip_sends_nothing() -> None:
-    options = {name: rule.get("default") for name, rule in _step_memory_round_trip.ARGUMENT_SPEC.items()}
+    options = {name: rule.get("default") for name, rule in memory_round_trip.ARGUMENT_SPEC.items()}
     with memory() as httpd:
-        result = _step_memory_round_trip.run(dict(options, url=f"http://127.0.0.1:{httpd.server_port}"), True)
+        result = memory_round_trip.run(dict(options, url=f"http://127.0.0.1:{httpd.server_port}"), True)
     assert (result["health"], result["changed"], httpd.tenants) == ("unknown", False, set())
 
 
@@ -360,10 +361,10 @@ def test_check_access_makes_the_reserve_and_tells_what_is_missing(tmp_path: Path
 
 
 def test_a_look_of_many_passes_ends_when_it_is_proven() -> None:
-    options = {name: rule.get("default") for name, rule in _step_health_info.ARGUMENT_SPEC.items()}
+    options = {name: rule.get("default") for name, rule in health_info.ARGUMENT_SPEC.items()}
     with server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")) as port:
         checks = [{"kind": "http", "url": f"http://127.0.0.1:{port}/"}]
-        result = _step_health_info.run(dict(options, checks=checks, passes=3, window=0.3, timeout=5.0, interval=0.1), False)
+        result = health_info.run(dict(options, checks=checks, passes=3, window=0.3, timeout=5.0, interval=0.1), False)
     assert (result["proven"], result["health"]) == (True, "well")
     assert result["passes"] >= 3
     assert 0.3 <= result["seconds"] < 3

@@ -20,8 +20,8 @@ import pytest
 from pg_farm import BINARIES, PASSWORD, Cluster
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks
-from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_wire import startup_packet
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import startup_packet
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def cluster() -> t.Iterator[Cluster]:
 
 def look(cluster: Cluster, **given: t.Any) -> dict[str, t.Any]:
     options = dict({"kind": "postgresql", "port": cluster.port, "user": "soma", "timeout": 3.0}, **given)
-    [result] = _checks.run_checks(_checks.validated([options], 3), "target")
+    [result] = checks_look.run_checks(checks_look.validated([options], 3), "target")
     return result
 
 
@@ -148,5 +148,5 @@ def test_a_stopped_postmaster_is_hung_within_the_deadline(cluster: Cluster) -> N
 
 
 def test_a_socket_that_is_not_there_is_down(tmp_path: Path) -> None:
-    [result] = _checks.run_checks(_checks.validated([{"kind": "postgresql", "host": str(tmp_path)}], 1), "target")
+    [result] = checks_look.run_checks(checks_look.validated([{"kind": "postgresql", "host": str(tmp_path)}], 1), "target")
     assert seen(result) == ("sick", "down")

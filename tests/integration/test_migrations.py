@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from pg_farm import BINARIES, Cluster
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks
-from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import execute
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import execute
 
 pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not installed, so there is nobody to ask")
 
@@ -48,9 +48,9 @@ def database(cluster: Cluster, request: pytest.FixtureRequest) -> t.Iterator[dic
 
 
 def look(database: dict[str, t.Any], **given: t.Any) -> dict[str, t.Any]:
-    [check] = _checks.validated([dict(database, kind="migrations", **given)], 10)
-    assert _checks.belongs_on_target(check)
-    return _checks.look_once(check)
+    [check] = checks_look.validated([dict(database, kind="migrations", **given)], 10)
+    assert checks_look.belongs_on_target(check)
+    return checks_look.look_once(check)
 
 
 def test_each_tool_is_told_and_a_wanted_schema_is_recognised(database: dict[str, t.Any]) -> None:

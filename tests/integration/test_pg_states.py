@@ -21,9 +21,10 @@ import pytest
 from pg_farm import BINARIES, PASSWORD, Cluster, seen
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _checks, _pg_process
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import process_facts
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
 
 pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not installed, so there is no cluster to look at")
 
@@ -318,7 +319,7 @@ def test_recovery_that_stands_still_is_told_and_not_interrupted(make: t.Callable
     cluster.start(wait=False)
 
     def startup() -> int:
-        found = _pg_process.load_processes(str(cluster.data))["startup"]
+        found = process.load_processes(str(cluster.data))["startup"]
         return int(found["pid"]) if found.get("segment") else 0
 
     pid = until(startup)
@@ -502,9 +503,9 @@ def test_a_cluster_that_is_not_the_services_is_not_acted_on(cluster: Cluster) ->
 
 def test_the_check_kind_has_the_same_eyes_when_asked_to_look_deep(cluster: Cluster) -> None:
     given = {"kind": "postgresql", "deep": True, "data_dir": str(cluster.data), "timeout": 10, **cluster.reach}
-    [result] = _checks.run_checks(_checks.validated([given], 3), "target")
+    [result] = checks_look.run_checks(checks_look.validated([given], 3), "target")
     assert (result["state"], result["health"]) == ("accepting", "well")
     assert result["identity"]["pid"] == cluster.postmaster
     cluster.kill()
-    [result] = _checks.run_checks(_checks.validated([given], 3), "target")
+    [result] = checks_look.run_checks(checks_look.validated([given], 3), "target")
     assert (result["state"], result["actions"]) == ("down_crashed", ["start"])

@@ -16,13 +16,13 @@ import pytest
 from pg_backed import BackedCluster, backed, missing
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import (
-    _step_pgbackrest_info,
-    _step_postgresql_compare,
-    _step_postgresql_cutover,
-    _step_postgresql_restore,
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import (
+    pgbackrest_info,
+    postgresql_compare,
+    postgresql_cutover,
+    postgresql_restore,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 
@@ -69,13 +69,13 @@ def options(spec: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[s
 
 def restore(story: Story, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
     known = {"target": story.target, "side_dir": story.side, "run_id": "r1", "timeout": 120.0, **given}
-    return _step_postgresql_restore.run(options(_step_postgresql_restore.ARGUMENT_SPEC, story.cluster.where(**known)), check)
+    return postgresql_restore.run(options(postgresql_restore.ARGUMENT_SPEC, story.cluster.where(**known)), check)
 
 
 def cut_over(story: Story, folder: str, mode: str, **given: t.Any) -> dict[str, t.Any]:
     where = {key: value for key, value in story.cluster.where().items() if key not in ("stanza", "pgbackrest_config")}
     known = {"folder": folder, "mode": mode, "run_id": "r1", "timeout": 120.0, "kept_file": story.side + "/kept/r1.jsonl", **given}
-    return _step_postgresql_cutover.run(options(_step_postgresql_cutover.ARGUMENT_SPEC, dict(where, **known)), False)
+    return postgresql_cutover.run(options(postgresql_cutover.ARGUMENT_SPEC, dict(where, **known)), False)
 
 
 def code_of(error: t.Any) -> str:
@@ -196,8 +196,8 @@ def test_what_live_writes_between_the_count_and_its_stop_is_part_of_the_loss(
     writer.start()
     if before:
         until(lambda: cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1")
-    where = {key: value for key, value in cluster.where().items() if key in _step_postgresql_compare.ARGUMENT_SPEC}
-    compared = _step_postgresql_compare.run(options(_step_postgresql_compare.ARGUMENT_SPEC, dict(where, folder=folder)), False)
+    where = {key: value for key, value in cluster.where().items() if key in postgresql_compare.ARGUMENT_SPEC}
+    compared = postgresql_compare.run(options(postgresql_compare.ARGUMENT_SPEC, dict(where, folder=folder)), False)
     assert (compared["extra"] + compared["differing"], compared["exact"]) == (2, True)
     writer.join()
     if late:
@@ -307,7 +307,7 @@ def test_a_restore_aimed_at_the_live_directory_is_refused(story: Story, place: s
 
 def info(story: Story, **given: t.Any) -> dict[str, t.Any]:
     known = {name: story.cluster.where()[name] for name in ("stanza", "pgbackrest_config", "os_user")}
-    return _step_pgbackrest_info.run(options(_step_pgbackrest_info.ARGUMENT_SPEC, dict(known, **given)), False)
+    return pgbackrest_info.run(options(pgbackrest_info.ARGUMENT_SPEC, dict(known, **given)), False)
 
 
 def test_a_gap_that_pgbackrest_does_not_see_is_named_and_refused(own_story: Story) -> None:
@@ -369,9 +369,9 @@ def test_a_side_instance_that_is_promoted_archives_nothing(own_story: Story) -> 
     before = [path.name for path in cluster.repo.rglob("*") if path.is_file() and "archive" in path.parts]
     restore(own_story, state="promoted", folder=folder)
     assert [path.name for path in cluster.repo.rglob("*") if path.is_file() and "archive" in path.parts] == before
-    compared = _step_postgresql_compare.run(
+    compared = postgresql_compare.run(
         options(
-            _step_postgresql_compare.ARGUMENT_SPEC,
+            postgresql_compare.ARGUMENT_SPEC,
             {key: value for key, value in cluster.where(folder=folder).items() if key not in ("stanza", "pgbackrest_config", "data_dir")},
         ),
         False,

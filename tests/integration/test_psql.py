@@ -18,8 +18,15 @@ from pathlib import Path
 import pytest
 from pg_farm import BINARIES, PASSWORD, USER, Cluster
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._program import NOT_ALLOWED, NOT_FOUND, Ran, find, run
-from ansible_collections.somabrain.incident_response.plugins.module_utils._psql import CONNECT_SPEC, Query, SqlError, ask, execute, rows
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import (
+    CONNECT_SPEC,
+    Query,
+    SqlError,
+    ask,
+    execute,
+    rows,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import NOT_ALLOWED, NOT_FOUND, Ran, find, run
 
 pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not installed, so there is nobody to ask")
 

@@ -22,7 +22,7 @@ from pg_farm import BINARIES, USER, Cluster
 from redis_farm import BIN, PATIENCE, SUPERVISORD, Farm, Run, snapshot, start_ticks
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import process_facts
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
 
 pytestmark = [
     pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not installed"),

@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 from redis_farm import snapshot
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_redis_candidates
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_side import SideInstance, find_server
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideInstance, find_server
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_candidates
 
 SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
@@ -85,13 +85,13 @@ def data(written: Path, tmp_path: Path) -> Path:
 
 def tried(data: Path, settings: dict[str, str] | None = None, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
     """Run the step on *data*; whatever comes of it, the data stay as they are and no side instance stays."""
-    spec = _step_redis_candidates.ARGUMENT_SPEC
+    spec = redis_candidates.ARGUMENT_SPEC
     params = {name: one.get("default") for name, one in spec.items()}
     before = snapshot(data)
     settings = AOF if settings is None else settings
     params.update(data_dir=str(data), settings=settings, work_dir=str(data.parent / "work"), run_id="run", timeout=60.0, **given)
     try:
-        return _step_redis_candidates.run(params, check)
+        return redis_candidates.run(params, check)
     finally:
         assert snapshot(data) == before
         assert not [path for path in Path("/proc").glob("[0-9]*") if str(data.parent / "work") in _directory(path)]
@@ -445,9 +445,9 @@ def test_places_that_cannot_be_meant_are_refused(data: Path, tmp_path: Path) -> 
 
 
 def tried_at(data: Path, work: Path) -> dict[str, t.Any]:
-    spec = _step_redis_candidates.ARGUMENT_SPEC
+    spec = redis_candidates.ARGUMENT_SPEC
     params = {name: one.get("default") for name, one in spec.items()}
-    return _step_redis_candidates.run(dict(params, data_dir=str(data), settings=AOF, work_dir=str(work), run_id="run", timeout=30.0), False)
+    return redis_candidates.run(dict(params, data_dir=str(data), settings=AOF, work_dir=str(work), run_id="run", timeout=30.0), False)
 
 
 def test_no_room_for_the_copy_is_refused(data: Path, tmp_path: Path) -> None:

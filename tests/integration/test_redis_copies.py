@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _copies
-from ansible_collections.somabrain.incident_response.plugins.module_utils._copies import CopyRefused, copy_tree, verify_copy
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import copies as system_copies
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree, verify_copy
 
 MB = 1024 * 1024
 
@@ -65,13 +65,13 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(data: Pa
 
 
 def test_a_disk_that_fills_up_is_refused_and_is_empty_again(data: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_copies, "MARGIN_BYTES", -(1 << 40))
+    monkeypatch.setattr(system_copies, "MARGIN_BYTES", -(1 << 40))
     assert refused(data, small_disk / "copy").code == "no_room"
     assert list(small_disk.iterdir()) == []
 
 
 def test_a_read_only_disk_is_refused(data: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_copies, "MARGIN_BYTES", -(1 << 40))
+    monkeypatch.setattr(system_copies, "MARGIN_BYTES", -(1 << 40))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     error = refused(data, small_disk / "copy")
     assert (error.code, "Read-only file system" in error.text) == ("bad_input", True)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _redis_scan
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import fingerprint, judge_files
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files import scan
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import fingerprint, judge_files
 
 SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
@@ -167,7 +167,7 @@ WITHOUT_CHECKERS = ["nothing, dump", "dump with a wrong checksum", "dump cut", "
 
 @pytest.mark.parametrize("case", WITHOUT_CHECKERS)
 def test_the_verdict_is_the_same_without_redis_own_checkers(data: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_redis_scan, "tool", lambda name: "")
+    monkeypatch.setattr(scan, "tool", lambda name: "")
     damage, settings, verdict, _keys = CASES[case]
     damage(data)
     found = judge_files(str(data), settings, 20)

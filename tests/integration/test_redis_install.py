@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _copies, _redis_install, _step_redis_install
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_files import parse_manifest
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates import install
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import parse_manifest
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_install
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import copies
 
 SERVER = shutil.which("redis-server")
 NOBODY = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
@@ -66,10 +68,10 @@ class Place:
                 os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
 
     def run(self, state: str = "installed", check: bool = False, **given: t.Any) -> dict[str, t.Any]:
-        params: dict[str, t.Any] = {name: rule.get("default") for name, rule in _step_redis_install.ARGUMENT_SPEC.items()}
+        params: dict[str, t.Any] = {name: rule.get("default") for name, rule in redis_install.ARGUMENT_SPEC.items()}
         digest = hashlib.sha256(RDB).hexdigest()
         params.update(data_dir=str(self.data), settings=self.settings, rdb=str(self.rdb), sha256=digest, run_id="run1", state=state)
-        return _step_redis_install.run({**params, **given}, check)
+        return redis_install.run({**params, **given}, check)
 
     def loaded(self) -> list[bytes]:
         """Return the files that a start would load, as this Redis decides it."""
@@ -406,7 +408,7 @@ def test_a_disk_that_fills_up_while_writing_changes_nothing(small_disk: Path, mo
     place.rdb.write_bytes(body)
     (small_disk / "ballast").write_bytes(b"x" * (6 * 1024 * 1024))
     before = place.content()
-    monkeypatch.setattr(_step_redis_install, "MARGIN_BYTES", -(1 << 40))
+    monkeypatch.setattr(redis_install, "MARGIN_BYTES", -(1 << 40))
     try:
         assert refusal(place, sha256=hashlib.sha256(body).hexdigest())[0] == "no_room"
     finally:
@@ -531,11 +533,11 @@ def test_a_real_redis_loads_it_goes_on_from_it_and_has_its_old_keys_after_the_pu
 def test_a_copy_of_the_directory_leaves_out_what_was_put_aside(tmp_path: Path) -> None:
     place = Place(tmp_path, MULTI, MULTI_FILES)
     place.run()
-    made = _copies.copy_tree(str(place.data), str(tmp_path / "copy"), time.monotonic() + 10)
+    made = copies.copy_tree(str(place.data), str(tmp_path / "copy"), time.monotonic() + 10)
     assert made["skipped"] == ["before-run1"]
 
 
 def test_the_names_that_come_are_above_all_that_are_there() -> None:
     names = ["a.9.base.rdb", "a.10.incr.aof", "a.2.incr.aof", "a.x.incr.aof", "b.99.base.rdb", "a.manifest", "a.11.base.aof"]
-    assert _redis_install.next_names("a", names) == ("a.12.base.rdb", "a.11.incr.aof")
-    assert _redis_install.next_names("a", []) == ("a.1.base.rdb", "a.1.incr.aof")
+    assert install.next_names("a", names) == ("a.12.base.rdb", "a.11.incr.aof")
+    assert install.next_names("a", []) == ("a.1.base.rdb", "a.1.incr.aof")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from redis_farm import SERVER, SUPERVISORD, Farm, Redis
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_redis_copy, _step_redis_reload
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_transfer import copy_keys
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import copy_keys
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_copy, redis_reload
 
 pytestmark = pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed")
 SETTINGS = {
@@ -48,12 +48,12 @@ def kept(redis: Redis) -> str:
     redis.ask("SAVE")
     redis.kill()
     dest = redis.farm.folder / "work" / redis.name / "kept"
-    return str(_step_redis_copy.run(filled(_step_redis_copy, data_dir=str(redis.data), dest=str(dest)), False)["path"])
+    return str(redis_copy.run(filled(redis_copy, data_dir=str(redis.data), dest=str(dest)), False)["path"])
 
 
 def reload(redis: Redis, copies: list[str], check: bool = False, **given: t.Any) -> dict[str, t.Any]:
-    params = filled(_step_redis_reload, **{"host": "127.0.0.1", "port": redis.port, "copies": copies, "timeout": 30.0, **given})
-    return _step_redis_reload.run(params, check)
+    params = filled(redis_reload, **{"host": "127.0.0.1", "port": redis.port, "copies": copies, "timeout": 30.0, **given})
+    return redis_reload.run(params, check)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -113,7 +113,7 @@ def test_check_mode_writes_nothing(farm: Farm) -> None:
     copy = kept(old)
     assert reload(live, [copy], check=True)["changed"] is True
     assert live.ask("DBSIZE") == 0
-    told = _step_redis_copy.run(filled(_step_redis_copy, data_dir=str(old.data), dest=str(farm.folder / "no")), True)
+    told = redis_copy.run(filled(redis_copy, data_dir=str(old.data), dest=str(farm.folder / "no")), True)
     assert told["changed"] is True
     assert not (farm.folder / "no").exists()
 
@@ -160,7 +160,7 @@ def test_a_broken_off_reload_is_ended_by_the_next(farm: Farm, monkeypatch: pytes
     old, live = make(farm, SETTINGS["dump"][0]).start(), make(farm).start()
     keys = old.write(2000)
     copy = kept(old)
-    monkeypatch.setattr(_step_redis_reload, "copy_keys", too_late)
+    monkeypatch.setattr(redis_reload, "copy_keys", too_late)
     with pytest.raises(StepError, match="in time"):
         reload(live, [copy], settings={"appendonly": "no"})
     monkeypatch.undo()

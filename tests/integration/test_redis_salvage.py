@@ -17,10 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._crc64 import Crc64
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb import preamble_length, repaired_rdb, salvage_rdb
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_rdb_walk import Cursor, Item
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_salvage import (
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import (
     Salvaged,
     cut_aof,
     flushes,
@@ -28,7 +26,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     salvage_aof,
     without_flush,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.crc64 import Crc64
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.mend import preamble_length, repaired_rdb, salvage_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Cursor, Item
 
 SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")

@@ -17,7 +17,7 @@ from redis_farm import SERVER, SUPERVISORD, Farm, Redis
 from somabrain_drill.ports import free_port
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
 
 pytestmark = pytest.mark.skipif(not (SERVER and SUPERVISORD), reason="redis-server, supervisor")
 # After so long a Sentinel gives up; where a run has to come before that, it is told to be more patient.

@@ -17,7 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_side import SideFailed, SideInstance, find_server
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import (
+    SideFailed,
+    SideInstance,
+    find_server,
+)
 
 SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
@@ -82,7 +86,8 @@ def test_no_room_no_server_and_no_time_are_told_apart(folder: Path) -> None:
 def test_it_dies_with_the_one_who_started_it(folder: Path) -> None:
     script = (
         "import sys, time\n"
-        "from ansible_collections.somabrain.incident_response.plugins.module_utils._redis_side import SideInstance, find_server\n"
+        "from ansible_collections.somabrain.incident_response.plugins.module_utils"
+        "._redis.candidates.side import SideInstance, find_server\n"
         "with SideInstance(find_server(''), sys.argv[1], time.monotonic() + 30) as one:\n"
         "    print(one.pid, one.address.path, flush=True)\n"
         "    time.sleep(30)\n"

@@ -22,14 +22,15 @@ import pytest
 from somabrain_drill.ports import free_port
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import (
-    _check_redis,
-    _step_redis_admin,
-    _step_redis_health_info,
-    _step_redis_rescue,
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import redis as kind_redis
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    address_of,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply, RespError, address_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_admin, redis_health_info, redis_rescue
 
 SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")
@@ -84,14 +85,14 @@ class Redis:
     def look(self, **options: t.Any) -> dict[str, t.Any]:
         log = str(self.folder / "redis.log")
         given = {"socket": self.socket, "config_file": str(self.config), "log_file": log, "probe_timeout": 0.5, **options}
-        return _step_redis_health_info.run(filled(_step_redis_health_info, **given), False)
+        return redis_health_info.run(filled(redis_health_info, **given), False)
 
     def act(self, action: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        return _step_redis_admin.run(filled(_step_redis_admin, socket=self.socket, action=action, **options), check)
+        return redis_admin.run(filled(redis_admin, socket=self.socket, action=action, **options), check)
 
     def rescue(self, target: Path, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given = dict({"timeout": 20.0}, **options)
-        return _step_redis_rescue.run(filled(_step_redis_rescue, socket=self.socket, dest_dir=str(target), **given), check)
+        return redis_rescue.run(filled(redis_rescue, socket=self.socket, dest_dir=str(target), **given), check)
 
     def signal(self, number: int) -> None:
         assert self.process
@@ -443,8 +444,8 @@ def test_a_port_that_is_no_redis_is_unknown(says: bytes, closes: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=serve_once, args=(server, says, closes), daemon=True).start()
         begun = time.monotonic()
-        raw = _check_redis.load({"host": "127.0.0.1", "port": server.getsockname()[1], "stands_on": "target"}, 1.0)
-        result = _check_redis.judge(raw, {})
+        raw = kind_redis.load({"host": "127.0.0.1", "port": server.getsockname()[1], "stands_on": "target"}, 1.0)
+        result = kind_redis.judge(raw, {})
     assert time.monotonic() - begun < 15
     assert (result.health.value, result.actions) == ("unknown", ())
     assert "\x1b" not in str(result.as_dict())

@@ -20,11 +20,8 @@ from pg_backed import STANZA, USER, BackedCluster, backed, missing, owner
 from redis_farm import BIN, PATIENCE, ROOT, SUPERVISORD, Farm, Run, end_process
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import (
-    _pg_swap,
-    _step_postgresql_cutover,
-    _step_postgresql_restore,
-)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import swap
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_cutover, postgresql_restore
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "-"),
@@ -222,16 +219,16 @@ def given(spec: t.Mapping[str, t.Any], known: t.Mapping[str, t.Any]) -> dict[str
 def test_a_swap_whose_run_died_between_two_renames_is_ended_by_the_next(stage: Stage) -> None:
     cluster = stage.cluster
     known = cluster.where(target=stage.target, side_dir=str(cluster.folder / "side"), run_id="dead", timeout=120.0, mode="swap")
-    restored = _step_postgresql_restore.run(given(_step_postgresql_restore.ARGUMENT_SPEC, known), False)
+    restored = postgresql_restore.run(given(postgresql_restore.ARGUMENT_SPEC, known), False)
     known.update(folder=restored["folder"], state="promoted")
-    _step_postgresql_restore.run(given(_step_postgresql_restore.ARGUMENT_SPEC, known), False)
+    postgresql_restore.run(given(postgresql_restore.ARGUMENT_SPEC, known), False)
     stage.farm.call.stopProcess("pg", True)
     known.update(state="done", about={"loss": {"count": 1, "unit": "rows", "exact": True, "approved": True, "text": "x"}})
-    params = given(_step_postgresql_cutover.ARGUMENT_SPEC, known)
-    journal = _step_postgresql_cutover._planned(params)
-    _pg_swap.keep_configuration(str(cluster.data), os.path.join(restored["folder"], "data"))
-    _pg_swap.save_json(os.path.join(restored["folder"], _pg_swap.JOURNAL), journal)
-    _pg_swap.forward(journal["moves"][:1])
+    params = given(postgresql_cutover.ARGUMENT_SPEC, known)
+    journal = postgresql_cutover._planned(params)
+    swap.keep_configuration(str(cluster.data), os.path.join(restored["folder"], "data"))
+    swap.save_json(os.path.join(restored["folder"], swap.JOURNAL), journal)
+    swap.forward(journal["moves"][:1])
     assert not cluster.data.exists()
     run = stage.restore(database_restore_mode="swap")
     assert (run.rc, run.word, run.acts) == (0, "recovered_with_loss", ["finish_swap", "backup"]), run.text

@@ -15,7 +15,7 @@ import pytest
 from compose_farm import Project, docker, services, why_not
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._replicas_judge import judge_replicas
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.replicas import judge_replicas
 
 PARTS = ("redis", "two", "checked", "stubborn")
 

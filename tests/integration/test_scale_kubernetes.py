@@ -15,7 +15,7 @@ from kube_farm import Cluster
 from test_service_kubernetes import GOOD, as_state, autoscaler, cluster, deployment, look, play, space
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._replicas_judge import Verdict, judge_replicas
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.replicas import Verdict, judge_replicas
 
 __all__ = ["cluster", "space"]
 

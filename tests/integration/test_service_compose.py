@@ -16,7 +16,7 @@ from answering import answering
 from compose_farm import Project, docker, inspected, services, why_not
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 from kube_farm import Cluster, a_cluster, image_id, why_not
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_info
 
 GOOD = "shop/api:1"
 NUMBERS = itertools.count(1)
@@ -42,7 +42,7 @@ def space(cluster: Cluster) -> str:
 def look(cluster: Cluster, space: str, name: str = "api", **more: t.Any) -> dict[str, t.Any]:
     patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "wait_timeout": 0.0, "interval": 0.1, "probe_timeout": 5.0, "stage": "assess"}
     named = {"manager": "kubernetes", "name": name, "namespace": space, "workload_kind": "Deployment", "context": "here"}
-    return _step_service_info.run(
+    return service_info.run(
         {**named, "kubeconfig": cluster.kubeconfig, **patience, "restarts_before": None, "wanted": "running", "log_lines": 0, **more}, False
     )
 

@@ -21,8 +21,8 @@ from redis_farm import end_process
 from waiting import has_ignored, until
 
 import ansible_collections.somabrain.incident_response as collection
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_service_control, _step_service_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_control, service_info
 
 SUPERVISORD = shutil.which("supervisord", path=os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", ""))
 IGNORES_TERM = "import signal,time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
@@ -75,12 +75,12 @@ def options(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
 
 def look(name: str, url: str, **more: t.Any) -> dict[str, t.Any]:
     patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "wait_timeout": 0.0, "interval": 0.1, "probe_timeout": 3.0, "stage": "assess"}
-    return _step_service_info.run({**options(name, url), **patience, "restarts_before": None, "log_lines": 0, **more}, False)
+    return service_info.run({**options(name, url), **patience, "restarts_before": None, "log_lines": 0, **more}, False)
 
 
 def act(name: str, action: str, url: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
     given = {"action": action, "signal": None, "timeout": 5.0, "stop_timeout": None, "start_timeout": None, "wait_for": "running"}
-    return _step_service_control.run({**options(name, url), **given, "force": False, "only": {}, "stage": "act", **more}, check)
+    return service_control.run({**options(name, url), **given, "force": False, "only": {}, "stage": "act", **more}, check)
 
 
 def test_a_running_program_is_well_and_names_its_process(url: str) -> None:

@@ -22,7 +22,7 @@ FLAGS = (
     "--cap-add=SYS_ADMIN --cap-add=SYS_PTRACE --security-opt=seccomp=unconfined --security-opt=apparmor=unconfined --cgroupns=host"
     " --volume=/sys/fs/cgroup:/sys/fs/cgroup:rw --tmpfs=/run --tmpfs=/run/lock --env=container=docker"
 )
-PACKAGE = "ansible_collections.somabrain.incident_response.plugins.module_utils._step_"
+PACKAGE = "ansible_collections.somabrain.incident_response.plugins.module_utils._steps."
 UNITS = {
     "plain": "ExecStart=/bin/sleep 600",
     "again": "ExecStart=/bin/sleep 600\nRestart=always\nRestartSec=100ms",

@@ -21,7 +21,7 @@ import pytest
 from waiting import until
 
 import ansible_collections.somabrain.incident_response as collection
-from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
 
 BIN = Path(sys.executable).parent
 PLAYBOOK = os.environ.get("SOMABRAIN_ANSIBLE_PLAYBOOK") or str(BIN / "ansible-playbook")

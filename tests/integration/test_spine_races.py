@@ -24,12 +24,12 @@ from pathlib import Path
 import pytest
 from redis_farm import SERVER, SUPERVISORD, Farm, Redis, Run
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_close as close
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_gate as gate
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_guard as guard
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_remediation_open as opening
-from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_close as close
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_gate as gate
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_guard as guard
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_open as opening
 
 RACES = int(os.environ.get("RACES", "100"))
 PLAYBOOK_RACES = int(os.environ.get("PLAYBOOK_RACES", "3"))

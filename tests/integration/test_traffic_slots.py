@@ -24,8 +24,8 @@ from somabrain_drill.traffic.load import Load
 from traffic_farm import HAPROXY
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _balancer_haproxy
-from ansible_collections.somabrain.incident_response.plugins.module_utils._http import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy import balancer
 
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 PORT, POOL = 8080, "brain"
@@ -100,7 +100,7 @@ class Scene:
         self.project.end()
 
     def ask(self, words: str) -> str:
-        return _balancer_haproxy.command(str(self.folder / "admin.sock"), words, Clock(5.0))
+        return balancer.command(str(self.folder / "admin.sock"), words, Clock(5.0))
 
     def slots(self) -> dict[str, tuple[str, int, bool]]:
         """Return address, weight and whether it is in, of each server, by HAProxy's own word."""

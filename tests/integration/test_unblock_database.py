@@ -19,12 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import (
-    _step_postgresql_locks_info,
-    _step_postgresql_unblock,
-)
-from ansible_collections.somabrain.incident_response.plugins.module_utils._pg_blocked import load_locks
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.blocked import load_locks
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_locks_info, postgresql_unblock
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARIES = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
@@ -159,11 +156,11 @@ def filled(step: t.Any, cluster: Cluster, **given: t.Any) -> dict[str, t.Any]:
 
 
 def look(cluster: Cluster, **given: t.Any) -> dict[str, t.Any]:
-    return _step_postgresql_locks_info.run(filled(_step_postgresql_locks_info, cluster, **given), False)
+    return postgresql_locks_info.run(filled(postgresql_locks_info, cluster, **given), False)
 
 
 def unblock(cluster: Cluster, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
-    return _step_postgresql_unblock.run(filled(_step_postgresql_unblock, cluster, **given), check)
+    return postgresql_unblock.run(filled(postgresql_unblock, cluster, **given), check)
 
 
 def done(result: dict[str, t.Any]) -> dict[int, str]:
@@ -198,7 +195,7 @@ def late(cluster: Cluster, count: int, **given: t.Any) -> dict[str, t.Any]:
     def seen() -> t.Optional[dict[str, t.Any]]:
         found = look(cluster, **given)
         waits = [
-            one["wait_seconds"] or 0 for one in load_locks(filled(_step_postgresql_locks_info, cluster), 5)["sessions"] if one["waits"]
+            one["wait_seconds"] or 0 for one in load_locks(filled(postgresql_locks_info, cluster), 5)["sessions"] if one["waits"]
         ]
         old = all(root["age_seconds"] > LIMIT for root in found["facts"]["roots"])
         return found if sum(wait > 2 * LIMIT for wait in waits) >= count and old else None
@@ -390,9 +387,9 @@ def test_the_statement_that_signals_looks_again(cluster: Cluster, changed: list[
     found = [one for one in late(cluster, 1)["facts"]["roots"] if one["pid"] == root.pid]
     if changed == ["committed"]:
         root.ask("COMMIT")
-    params = filled(_step_postgresql_unblock, cluster)
+    params = filled(postgresql_unblock, cluster)
     meant = dict(found[0], **{name: STARTS[name] for name in changed if name in STARTS})
-    [result] = _step_postgresql_unblock._signalled([meant], ["terminate"], params, time.monotonic() + 10)
+    [result] = postgresql_unblock._signalled([meant], ["terminate"], params, time.monotonic() + 10)
     assert result["done"] == ("moved_on" if changed else "terminated")
     assert root.alive() is bool(changed) or not changed
 

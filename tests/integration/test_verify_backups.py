@@ -19,9 +19,9 @@ from pg_backed import STANZA, BackedCluster, backed, missing
 from redis_farm import BIN, ROOT
 from waiting import until
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_backup_proof, _step_data_reconciliation_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import backup_proof, data_reconciliation_info
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "-")
 ANSWERS = [{"name": "rows", "query": "SELECT count(*) FROM t", "expect": "700"}]
@@ -43,8 +43,8 @@ def cluster() -> t.Iterator[BackedCluster]:
 def prove(cluster: BackedCluster, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
     where = {key: value for key, value in cluster.where().items() if key != "data_dir"}
     known = dict(where, side_dir=str(cluster.folder / "side"), known_answers=ANSWERS, timeout=200.0)
-    spec = _step_backup_proof.ARGUMENT_SPEC
-    return _step_backup_proof.run({**{name: rule.get("default") for name, rule in spec.items()}, **known, **given}, check)
+    spec = backup_proof.ARGUMENT_SPEC
+    return backup_proof.run({**{name: rule.get("default") for name, rule in spec.items()}, **known, **given}, check)
 
 
 def words(result: t.Mapping[str, t.Any]) -> dict[str, str]:
@@ -144,9 +144,9 @@ def test_the_playbook_ends_by_the_verdict_and_writes_it_down(cluster: BackedClus
 
 
 def reconcile(cluster: BackedCluster, **given: t.Any) -> dict[str, t.Any]:
-    spec = _step_data_reconciliation_info.ARGUMENT_SPEC
+    spec = data_reconciliation_info.ARGUMENT_SPEC
     where = {key: cluster.where()[key] for key in ("host", "port", "os_user")}
-    return _step_data_reconciliation_info.run({**{name: rule.get("default") for name, rule in spec.items()}, **where, **given}, False)
+    return data_reconciliation_info.run({**{name: rule.get("default") for name, rule in spec.items()}, **where, **given}, False)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
 
 from .drill import Result
 from .errors import DrillError

@@ -12,7 +12,7 @@ import signal
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._ledger import open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
 
 from .errors import DrillError
 from .faults import Step

@@ -14,8 +14,8 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
 
 from .errors import DrillError
 
@@ -48,7 +48,7 @@ class Target:
         raise NotImplementedError
 
     def state(self) -> dict[str, t.Any]:
-        return _services.manager_of(self.service).load_state(self.service, 5)
+        return ask.manager_of(self.service).load_state(self.service, 5)
 
     @property
     def pid(self) -> int:
@@ -59,7 +59,7 @@ class Target:
     def start(self) -> None:
         """Ask the manager to start it; whether it stays up is not looked at."""
         with contextlib.suppress(StepError):
-            _services.manager_of(self.service).start(self.service, 10)
+            ask.manager_of(self.service).start(self.service, 10)
 
     def end(self) -> None:
         """Kill the process if there is one, hung or not, and wait until the manager knows."""

@@ -15,7 +15,7 @@ import sys
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
 
 from .runs import ROOT, Player, Ran
 from .target import hashes
@@ -44,7 +44,7 @@ def replay(player: Player, ran: Ran, before: t.Mapping[str, t.Any]) -> Undone:
     printed = str(ran.outcome.get("undo") or "")
     if not printed.startswith(STOP_FIRST):
         return Undone(None, printed, copy=copy)
-    _services.manager_of(player.target.service).stop(player.target.service, 20)
+    ask.manager_of(player.target.service).stop(player.target.service, 20)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, **player.target.environment, "PATH": path}
     done = subprocess.run(

@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve()
 FAULTS = "faults.json"
 # Where the collection keeps how a release gets its name.
-TREE = HERE.parents[4] / "plugins/module_utils/_release_tree.py"
+TREE = HERE.parents[4] / "plugins/module_utils/_release/tree.py"
 
 
 def content_id(folder: Path) -> str:

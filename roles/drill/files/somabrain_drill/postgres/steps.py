@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psycopg
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._program import become
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import become
 
 from .. import steps
 from ..errors import DrillError

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psycopg
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
-from ansible_collections.somabrain.incident_response.plugins.module_utils._program import become
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask as service_ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import become
 
 from .. import target
 from ..errors import DrillError
@@ -112,7 +112,7 @@ class Target(target.Target):
     def stop(self) -> None:
         """Shut down as its manager does, so that what is put aside is whole; kill it where that fails."""
         with contextlib.suppress(StepError):
-            _services.manager_of(self.service).stop(self.service, 60)
+            service_ask.manager_of(self.service).stop(self.service, 60)
         if self.processes():
             self.end()
 

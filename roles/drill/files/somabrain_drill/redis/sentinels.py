@@ -12,7 +12,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
 
 from ..target import until
 from .target import Target

@@ -12,7 +12,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import ErrorReply, RespError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import ErrorReply, RespError
 
 from .. import steps
 from ..errors import DrillError

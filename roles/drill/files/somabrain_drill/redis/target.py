@@ -10,7 +10,8 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import (
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
     Connection,
     ErrorReply,
     RespError,
@@ -18,7 +19,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._resp 
     log_in,
     password_of,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
 
 from .. import target
 

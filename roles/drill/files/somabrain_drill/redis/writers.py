@@ -9,7 +9,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._resp import Connection, ErrorReply, RespError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, ErrorReply, RespError
 
 from .. import writers
 from ..writers import PAUSE, filled

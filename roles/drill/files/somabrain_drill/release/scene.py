@@ -12,7 +12,7 @@ import subprocess
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _step_release_add, _step_release_pin
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import release_add, release_pin
 
 from ..errors import DrillError
 from ..service import scene
@@ -44,15 +44,15 @@ class Scene(scene.Scene):
 
     def add(self, name: str, source: Path) -> str:
         """Make a directory a release that the drill calls *name*."""
-        added = _step_release_add.run({"src": str(source), "releases_dir": str(self.target.releases), "stage": "act"}, False)
+        added = release_add.run({"src": str(source), "releases_dir": str(self.target.releases), "stage": "act"}, False)
         self.releases[name] = str(added["release"])
         return self.releases[name]
 
     def select(self, release: str) -> None:
         """Let the link select a release, and start the API anew on it."""
-        given = {name: rule.get("default") for name, rule in _step_release_pin.ARGUMENT_SPEC.items()}
+        given = {name: rule.get("default") for name, rule in release_pin.ARGUMENT_SPEC.items()}
         own = {"releases_dir": str(self.target.releases), "current": str(self.target.current), "release": release}
-        _step_release_pin.run({**given, **self.target.service, **own}, False)
+        release_pin.run({**given, **self.target.service, **own}, False)
         self.target.stop()
         self.target.start()
 

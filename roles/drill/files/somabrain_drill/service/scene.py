@@ -10,8 +10,8 @@ import os
 import signal
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
-from ansible_collections.somabrain.incident_response.plugins.module_utils._step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
 
 from .. import scene
 from ..errors import DrillError
@@ -37,7 +37,7 @@ class Neighbours:
         return dict(self.target.service, name=name)
 
     def state(self, name: str) -> dict[str, t.Any]:
-        return _services.manager_of(self.service(name)).load_state(self.service(name), 5)
+        return ask.manager_of(self.service(name)).load_state(self.service(name), 5)
 
     def facts(self) -> tuple[t.Any, ...]:
         return tuple((name, self.pid(name), start_ticks(self.pid(name))) for name in STORES)
@@ -80,7 +80,7 @@ class Scene(scene.Scene):
                     os.kill(pid, signal.SIGCONT)
         for name in self.stopped:
             with contextlib.suppress(StepError):
-                _services.manager_of(self.target.service).start(self.decoy.service(name), 10)
+                ask.manager_of(self.target.service).start(self.decoy.service(name), 10)
         self.stopped = []
 
     def let_go(self) -> None:

@@ -11,7 +11,7 @@ import signal
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils import _services
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
 
 from .. import steps
 from ..target import until
@@ -42,13 +42,13 @@ def stop_neighbour(scene: Scene, name: t.Any) -> None:
     """stop_neighbour: NAME: a program beside the API is stopped by its manager."""
     service = scene.decoy.service(str(name))
     scene.stopped.append(str(name))
-    _services.manager_of(service).stop(service, 20)
+    ask.manager_of(service).stop(service, 20)
 
 
 def start_neighbour(scene: Scene, name: t.Any) -> None:
     """start_neighbour: NAME: a program that stop_neighbour stopped is started again, and answers."""
     service = scene.decoy.service(str(name))
-    _services.manager_of(service).start(service, 20)
+    ask.manager_of(service).start(service, 20)
     scene.stopped.remove(str(name))
     until(lambda: bool(scene.decoy.pid(str(name))), 20, f"{name} is not started")
 
@@ -71,7 +71,7 @@ def given_up(scene: Scene, _given: t.Any) -> None:
 
 def stop_it(scene: Scene, _given: t.Any) -> None:
     """stop_it: its manager stops it, as a person asks."""
-    _services.manager_of(scene.target.service).stop(scene.target.service, 20)
+    ask.manager_of(scene.target.service).stop(scene.target.service, 20)
 
 
 WORDS: steps.Words = {

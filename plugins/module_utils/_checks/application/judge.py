@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What state an application is in, and which act that allows. Plain data in, a Health out; the first rule that holds decides."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import seen as seen_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.seen import Found, Seen
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.service import sentence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+
+SICK, UNKNOWN, WELL = State.SICK, State.UNKNOWN, State.WELL
+RESTART = ("restart", "force")
+OOM_LINE = re.compile(r"MemoryError|Cannot allocate memory|(?i:out of memory)")
+# What its own HTTP says: our state, its health, the acts. What is not here is unknown under the word of the HTTP check.
+BY_HTTP: t.Mapping[str, tuple[str, State, tuple[str, ...]]] = {
+    "hung": ("hung", SICK, RESTART),
+    "unreachable": ("hung", SICK, RESTART),
+    "down": ("not_listening", SICK, RESTART),
+    "closed": ("unresponsive", SICK, RESTART),
+    "error": ("erroring", SICK, RESTART),
+    "degraded": ("degraded", SICK, RESTART),
+    "redirect": ("redirect", SICK, ()),
+    "slow": ("slow", SICK, ()),
+}
+# An answer that is none of the profile's: whose it is decides.
+NOT_UNDERSTOOD = ("other_service", "too_large", "garbage")
+BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", "closed", "slow")
+
+
+def judge_application(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
+    """Return the Health of an application as it was seen; see the role service_restart for its states."""
+    seen = Seen(raw, options)
+    found = _unless_barred(seen, _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer)))
+    findings = [Finding("application", found.health, found.text)]
+    # What its own answer says beside the rule that decided; in doubt it would turn the doubt into a sickness.
+    if seen.http and found.by_http and found.health is SICK:
+        findings += [one for one in seen.http.findings if one.state is not WELL]
+    if seen.leak["steady"] and found.word == "up":
+        findings.append(Finding("warning", WELL, "its memory grows: %s" % seen.growth_text()))
+    return Health(tuple(findings), found.word, seen.identity, found.actions, seen.facts())
+
+
+def _with_room(seen: Seen, found: Found) -> Found:
+    """Take the restart away where a cluster could not make the new pods."""
+    full = (seen.service.get("workload") or {}).get("full")
+    if not full or "restart" not in found.actions:
+        return found
+    return Found("no_room", SICK, "%s; a rollout makes new pods first, and quota %s leaves no room for one" % (found.text, ", ".join(full)))
+
+
+def _unless_barred(seen: Seen, found: Found) -> Found:
+    """Take the acts away that end what its manager would not start again: what runs is left running, whatever it is."""
+    barred = str(seen.service.get("barred") or "")
+    if not barred or not {"restart", "start"} & set(found.actions):
+        return found
+    # What lets a process go on starts none.
+    goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
+    return Found(found.word if goes_on else "not_startable", SICK, "%s; %s" % (found.text, barred), goes_on, found.by_http)
+
+
+def _unreachable(seen: Seen) -> t.Optional[Found]:
+    if not seen.service.get("reachable"):
+        return Found("manager_unreachable", UNKNOWN, sentence(seen.service))
+    if seen.service.get("exists"):
+        return None
+    if seen.service.get("exists") is None:
+        return Found("several", UNKNOWN, sentence(seen.service))
+    return Found("unknown_service", UNKNOWN, "%s: %s" % (seen.name, seen.unknown_text()))
+
+
+def _stateful(seen: Seen) -> t.Optional[Found]:
+    kind = seen.stateful
+    return Found("stateful", UNKNOWN, "%s is a stateful service (%s) and is not restarted from here" % (seen.name, kind)) if kind else None
+
+
+def _below(seen: Seen) -> t.Optional[Found]:
+    """What it stands on comes first: no restart mends that."""
+    sick, unclear = ([one for one in seen.dependencies if one["health"] == word] for word in ("sick", "unknown"))
+    # A memory service that is away explains a degraded answer, not a process that gives none.
+    if seen.http_word == "degraded" and seen.long_term_memory == "sick":
+        sick = sick + seen.memory_service
+    if sick:
+        return Found("dependency_down", SICK, "it stands on %s" % seen_of.texts_of(sick))
+    if unclear:
+        return Found("dependency_unknown", UNKNOWN, "whether what it stands on is well cannot be told: %s" % seen_of.texts_of(unclear))
+    return None
+
+
+def _in_cluster(seen: Seen) -> t.Optional[Found]:
+    """What only a workload of a cluster can be: unable to make a pod, scaled to nothing, or served by some of its pods."""
+    workload = seen.service.get("workload") or {}
+    if not workload or seen.service_word not in ("failed", "stopped", "unhealthy"):
+        return None
+    told = sentence(seen.service)
+    if workload["blocked"] and not seen.was_killed_for_memory:
+        return Found("rollout_stuck", SICK, "%s; a restart would make the same pods again" % told)
+    if seen.service_word == "stopped" and workload["remembered"] is None:
+        return Found("scaled_to_nothing", SICK, "%s; nobody noted how many pods it had" % told)
+    return Found("pods_not_ready", SICK, told, ("restart",)) if seen.service_word == "unhealthy" else None
+
+
+def _not_replaced(seen: Seen) -> t.Optional[Found]:
+    if seen.old and seen.identity and all(seen.identity.get(key) == value for key, value in seen.old.items()):
+        return Found("not_restarted", SICK, "the process from before the restart still runs (pid %s)" % seen.identity.get("pid"))
+    return None
+
+
+def _ended(seen: Seen) -> t.Optional[Found]:
+    """It does not run, or ends again and again."""
+    word, ended_once = seen.service_word, seen.is_to_be_started_again
+    looping = (word == "backoff" and not ended_once) or (seen.is_looping and _is_between(seen))
+    if word not in ("stopped", "failed", "backoff") and not looping:
+        return None
+    told = seen.ended_text() if ended_once else sentence(seen.service)
+    if seen.was_killed_for_memory or seen.line_of(OOM_LINE):
+        return Found("oom", SICK, "%s: it needs more memory than it is allowed (%s)" % (told, seen.limit_text()))
+    line = seen.line_of(*seen.bad_config) if word == "backoff" or looping or not seen.ended_cleanly else ""
+    if line:
+        return Found("bad_config", SICK, "%s: its log says: %s" % (told, one_line(redact(line), 160)))
+    if ended_once:
+        # One end of a process that had come up is no loop. One that had not may be the first of many: what comes next tells.
+        return Found("crashed", SICK, told, ("start",)) if seen.had_come_up else Found("starting", UNKNOWN, told, ("wait",))
+    if looping:
+        return Found("exit_loop", SICK, "%s; it ends as soon as it starts%s" % (told, seen.restarts_text()))
+    if seen.service.get("start_limit_hit"):
+        return Found("start_limit", SICK, told, ("reset_failed", "start"))
+    return Found("stopped" if seen.ended_cleanly else "crashed", SICK, told, ("start",))
+
+
+def _is_between(seen: Seen) -> bool:
+    """Tell whether it is between two of its manager's attempts; one that answers has to live on before that is over."""
+    if seen.service_word in ("running", "starting"):
+        return seen.is_young and not seen.answers
+    given_up = seen.service.get("start_limit_hit") or seen.service.get("autorestart") in ("false", "no")
+    return seen.service_word == "failed" and not given_up
+
+
+def _on_its_way(seen: Seen) -> t.Optional[Found]:
+    if seen.service_word == "stopping" and seen.known.get("waited") == "stopping" and not seen.service.get("workload"):
+        return Found("stuck_stopping", SICK, "%s; it was waited for, and does not end" % sentence(seen.service), RESTART)
+    if seen.service_word in ("starting", "stopping"):
+        return Found(seen.service_word, UNKNOWN, sentence(seen.service), ("wait",))
+    if seen.service_word == "paused":
+        # It goes on as the same process: nothing is lost.
+        return Found("paused", SICK, sentence(seen.service), ("start", *RESTART))
+    if seen.service_word == "unhealthy":
+        # Its manager's eyes are the only ones that there are.
+        return Found("unhealthy", SICK, sentence(seen.service), RESTART)
+    if seen.service_word != "running":
+        return Found("unknown", UNKNOWN, sentence(seen.service))
+    if seen.is_young and seen.is_looping:
+        return Found("starting", UNKNOWN, "%s answers, and has to live on%s" % (seen.name, seen.restarts_text()), ("wait",))
+    if seen.http and seen.is_young and not seen.answers and not seen.is_suspended and seen.http_word not in NOT_UNDERSTOOD:
+        return Found("starting", UNKNOWN, "%s runs for %.0f s and is not healthy yet" % (seen.name, seen.age or 0), ("wait",))
+    return None
+
+
+def _suspended(seen: Seen) -> t.Optional[Found]:
+    return Found("suspended", SICK, sentence(seen.service), ("continue", *RESTART)) if seen.is_suspended else None
+
+
+def _by_http(seen: Seen) -> t.Optional[Found]:
+    if not seen.http or seen.answers:
+        return None
+    if seen.listener == "other" and not seen.behind_proxy:
+        return Found("not_its_port", UNKNOWN, "%s belongs to another process than %s" % (seen.url, seen.name), by_http=True)
+    if seen.http_word in NOT_UNDERSTOOD:
+        # Who speaks is proven: the port is its own, so it is no stranger's answer.
+        own = seen.listener == "own"
+        text = "%s gives an answer that is not its own kind" % seen.url
+        return Found("wrong_body", SICK if own else UNKNOWN, text, RESTART if own else (), by_http=True)
+    word, health, actions = BY_HTTP.get(seen.http_word, (seen.http_word or "unknown", UNKNOWN, ()))
+    if seen.http.health is UNKNOWN:
+        # Seen from far, silence proves nothing.
+        health, actions = UNKNOWN, ()
+    if word == "slow" and seen.is_leaking:
+        return _leaking(seen)
+    return Found(word, health, seen.http_text(), actions)
+
+
+def _by_round_trip(seen: Seen) -> t.Optional[Found]:
+    trip = seen.round_trip
+    if trip is None or trip.health is WELL:
+        return None
+    text = next((one.text for one in trip.findings if one.state is not WELL), "the memory could not be written and recalled")
+    if trip.state == "slow":
+        return Found("slow", SICK, text)
+    if trip.health is SICK and trip.state in BY_ROUND_TRIP:
+        # A write that only the memory service could give back is no matter of this process.
+        if trip.state == "no_ltm" or seen.long_term_memory == "sick":
+            return Found("dependency_down", SICK, "%s; its long-term memory is not there" % text)
+        return Found("not_remembering", SICK, text, RESTART)
+    return Found("auth" if trip.state == "auth" else "round_trip_unknown", UNKNOWN, text)
+
+
+def _leaking(seen: Seen) -> t.Optional[Found]:
+    return Found("leaking", SICK, "its memory grows steadily: %s" % seen.growth_text(), RESTART) if seen.is_leaking else None
+
+
+def _well(seen: Seen) -> t.Optional[Found]:
+    return Found("up", WELL, "%s%s" % (sentence(seen.service), "" if seen.http else ", which is all that is known of it"))
+
+
+RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (
+    _stateful, _unreachable, _below, _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _by_http, _by_round_trip, _leaking,
+    _well,
+)  # fmt: skip

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks at an application from all sides at once: manager, HTTP, what it stands on, its processes, its log. Judges nothing."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import threading
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.options import http_options
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+
+Options = t.Mapping[str, t.Any]
+Raw = t.Dict[str, t.Any]
+# Kinds that would write, or look at themselves.
+NOT_BELOW = ("round_trip", "application")
+
+
+def load_application(options: Options, deadline: float) -> Raw:
+    """Return now, service, http, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills in *deadline* seconds.
+
+    Raises StepError for a bad name or a wrong check of what it stands on.
+    """
+    clock, answer = Clock(deadline), min(float(options["answer_timeout"]), deadline)
+    # What is young is young when the look begins, however long it takes.
+    begun = time.time()
+    named = dict(options, name=options["service"])
+    raw = _together(
+        {
+            "service": functools.partial(ask.load_service, named, answer),
+            "http": functools.partial(_ask, options, answer),
+            "dependencies": functools.partial(_look_below, options, options["dependencies"], answer),
+            "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer),
+        },
+        clock,
+    )
+    pid = int(raw["service"].get("pid") or 0)
+    raw.update(now=begun, round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
+    raw["process"] = process.facts_of(pid, options["url"]) if pid else {}
+    raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or "")) if pid else None
+    status = raw["http"]["answer"].status if raw["http"] else 0
+    if status and pid:
+        raw["samples"] = _sample(pid, options, clock)
+    if status != 200 and raw["service"].get("exists"):
+        raw["log"] = (
+            ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
+        )
+    return raw
+
+
+def _ask(options: Options, seconds: float) -> t.Optional[Raw]:
+    return http.load(http_options(options), seconds) if options["url"] else None
+
+
+def _look_below(options: Options, checks: t.Sequence[Options], seconds: float) -> list[Raw]:
+    """Return the results of the checks of what the application stands on, seen from where it runs."""
+    given = [check for check in checks if check]
+    if not given:
+        return []
+    wrong = [str(check.get("kind")) for check in given if check.get("kind") in NOT_BELOW]
+    if wrong:
+        raise StepError("a dependency of kind %s is not looked at: choose a kind that only looks" % wrong[0])
+    # Imported late: the kinds of checks, which it needs, include this one.
+    checker = importlib.import_module(__name__.rpartition("._checks.")[0] + "._checks.look")
+    found: list[Raw] = checker.run_checks(checker.validated(given, seconds), str(options.get("stands_on") or "target"))
+    return [dict(result, at=_where(check)) for result, check in zip(found, given)]
+
+
+def _where(check: Options) -> str:
+    return str(check.get("service") or check.get("url") or "")
+
+
+def _together(parts: t.Mapping[str, t.Callable[[], t.Any]], clock: Clock) -> Raw:
+    """Run *parts* at once. A part that hangs beyond the deadline is an error of the whole look."""
+    found: Raw = {}
+    errors: list[Exception] = []
+
+    def run(name: str) -> None:
+        try:
+            found[name] = parts[name]()
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that asked
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.05, clock.left))
+    if errors:
+        raise errors[0]
+    hung = [name for name in parts if name not in found]
+    if hung:
+        raise StepError("the look at %s did not end within %.1f s" % (hung[0].replace("_", " "), clock.passed))
+    return found
+
+
+def _sample(pid: int, options: Options, clock: Clock) -> list[Raw]:
+    """Return {at, rss} of the process with its children, several times over ``memory_seconds``."""
+    wanted = max(2, options["memory_samples"]) if options["memory_seconds"] > 0 else 1
+    # What is left of the deadline is for a memory that is written and recalled.
+    pause = min(float(options["memory_seconds"]), clock.left / 2) / max(1, wanted - 1)
+    found = []
+    for turn in range(wanted):
+        if turn:
+            time.sleep(pause)
+        rss = process.rss_of(pid)
+        if rss:
+            found.append({"at": time.time(), "rss": rss})
+    return found

@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel tells of an application's processes: program, memory and its limit, and whose a listening port is."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+import urllib.parse
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+# Control groups of version 1 say "unlimited" by a number near the largest one.
+UNLIMITED = 1 << 60
+
+
+def _read(path: str, limit: int = 1 << 20) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def facts_of(pid: int, url: str) -> dict[str, t.Any]:
+    """Return {program, words, memory_limit, machine_available, listener} of a process; an empty program where it cannot be seen."""
+    try:
+        program = os.path.basename(os.readlink("/proc/%d/exe" % pid)).replace(" (deleted)", "")
+    except OSError:
+        program = ""
+    words = _read("/proc/%d/cmdline" % pid, 65536).split("\0")
+    return {"program": program, "words": [word for word in words if word], **memory_of(pid), "listener": listener_of(pid, url)}
+
+
+def family_of(pid: int) -> list[int]:
+    """Return *pid* and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            fields = _read("/proc/%s/stat" % name, 4096).rpartition(")")[2].split()
+            if len(fields) > 1:
+                children.setdefault(int(fields[1]), []).append(int(name))
+    found, waiting = [], [pid]
+    while waiting:
+        one = waiting.pop()
+        found.append(one)
+        waiting += [child for child in children.get(one, []) if child not in found]
+    return found
+
+
+def rss_of(pid: int) -> int:
+    """Return the bytes of memory that a process and its children hold, 0 where that cannot be seen."""
+    total = 0
+    for one in family_of(pid):
+        fields = _read("/proc/%d/statm" % one, 200).split()
+        total += int(fields[1]) * PAGE if len(fields) > 1 else 0
+    return total
+
+
+def memory_of(pid: int) -> dict[str, t.Optional[int]]:
+    """Return {memory_limit, machine_available} in bytes, None for what is not told."""
+    available = [line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
+    return {"memory_limit": limit_of(pid), "machine_available": int(available[0]) * 1024 if available else None}
+
+
+def limit_of(pid: int) -> t.Optional[int]:
+    """Return the bytes that the control groups of a process allow it, None where none limits it or that cannot be seen."""
+    limits = []
+    for line in _read("/proc/%d/cgroup" % pid).splitlines():
+        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        if number == "0" or "memory" in controllers.split(","):
+            base, name = ("/sys/fs/cgroup", "memory.max") if number == "0" else ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            limits += _limits_up(base, path, name)
+    return min(limits) if limits else None
+
+
+def _limits_up(base: str, path: str, name: str) -> list[int]:
+    found = []
+    while True:
+        text = _read(base + path.rstrip("/") + "/" + name, 64).strip()
+        if text.isdigit() and int(text) < UNLIMITED:
+            found.append(int(text))
+        if path in ("", "/"):
+            return found
+        path = os.path.dirname(path)
+
+
+def oom_kills() -> t.Optional[int]:
+    """Return how many processes the kernel has killed for want of memory since boot, None where it does not tell."""
+    for line in _read("/proc/vmstat").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return None
+
+
+def listener_of(pid: int, url: str) -> str:
+    """Return whose the port of a loopback *url* is: ``own``, ``other``, ``none`` (nobody listens), or "" where that cannot be told."""
+    port = port_of(url)
+    if not port or not _same_network(pid):
+        return ""
+    inodes = _listening(port)
+    if not inodes:
+        return "none"
+    held = [_sockets(one) for one in family_of(pid)]
+    if any(one is None for one in held):
+        return ""
+    return "own" if any(inodes & (one or set()) for one in held) else "other"
+
+
+def listening_since(url: str) -> t.Optional[float]:
+    """Return when the process began that listens at a loopback *url* (epoch seconds), None where nobody is seen to.
+
+    Where several hold the socket, as workers do, the first of them counts.
+    """
+    port = port_of(url)
+    inodes = _listening(port) if port else set()
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if inodes else []
+    begun = [process_facts(pid).get("started_at") for pid in pids if inodes & (_sockets(pid) or set())]
+    return min((float(one) for one in begun if one), default=None)
+
+
+def port_of(url: str) -> int:
+    """Return the port of a loopback *url*, 0 for any other."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:
+        return 0
+    return port if is_loopback(parts.hostname) else 0
+
+
+def _same_network(pid: int) -> bool:
+    """Tell whether a process sees the network that we see; one in a container has ports of its own."""
+    try:
+        return os.readlink("/proc/%d/ns/net" % pid) == os.readlink("/proc/self/ns/net")
+    except OSError:
+        return False
+
+
+def _listening(port: int) -> set[str]:
+    """Return the inodes of the sockets that listen on a port here."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in _read(table, 1 << 24).splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                found.add(fields[9])
+    return found
+
+
+def _sockets(pid: int) -> t.Optional[set[str]]:
+    """Return the inodes of the sockets of a process, None where they may not be seen."""
+    folder = "/proc/%d/fd" % pid
+    found = set()
+    try:
+        for name in os.listdir(folder):
+            try:
+                target = os.readlink(os.path.join(folder, name))
+            except FileNotFoundError:
+                continue
+            if target.startswith("socket:["):
+                found.add(target[8:-1])
+    except FileNotFoundError:
+        return set()
+    except OSError:
+        return None
+    return found

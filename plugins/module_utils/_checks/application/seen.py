@@ -1,0 +1,275 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the rules of ``_checks/application/judge.py`` ask of a raw look at an application."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import (
+    growth_of,
+    minutes_left,
+    of_same_process,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.options import http_options
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import REMEDIES, stateful_kind
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http as kind_http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import round_trip as kind_round_trip
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of
+
+FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager", "barred")
+MIB = 1024 * 1024
+# Seconds that two processes which a manager starts together may begin apart.
+SAME_START = 10.0
+# Signals by which a process is asked to end.
+ASKED = (None, "", "SIGTERM", "SIGINT")
+
+
+class Found(t.NamedTuple):
+    """What a rule says; ``by_http`` adds the findings of its HTTP answer."""
+
+    word: str
+    health: State
+    text: str
+    actions: tuple[str, ...] = ()
+    by_http: bool = False
+
+
+class Seen:
+    """A raw look with its options; every property is judged once."""
+
+    def __init__(self, raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> None:
+        self.raw, self.options = raw, options
+        self.service: t.Mapping[str, t.Any] = raw["service"]
+        self.name = one_line(options["service"], 60)
+        self.url = one_line(str(options["url"]).partition("?")[0], 100)
+        self.dependencies: list[t.Mapping[str, t.Any]] = list(raw["dependencies"] or [])
+        self.memory_service: list[t.Mapping[str, t.Any]] = list(raw["long_term_memory"] or [])
+        self.old: t.Mapping[str, t.Any] = options["old_identity"]
+        self.known: t.Mapping[str, t.Any] = options["known"]
+        self.behind_proxy = bool(options["behind_proxy"])
+        self.bad_config: list[str] = list(options["bad_config"])
+
+    @property
+    def service_word(self) -> str:
+        word = str(self.service.get("state"))
+        # Whether it is well inside is judged here by its answers, not by its container's own check, which may begin half a minute late.
+        if self.service.get("manager") != "compose" or not self.raw["http"]:
+            return word
+        return "running" if word == "unhealthy" or (word == "starting" and self.is_answered) else word
+
+    @property
+    def identity(self) -> dict[str, t.Any]:
+        """The process, and how often its manager has restarted it: when either changes, a stability window begins anew."""
+        one = identity_of(dict(self.service))
+        return dict(one, restarts=self.service.get("restarts")) if one else {}
+
+    @functools.cached_property
+    def http(self) -> t.Optional[Health]:
+        return kind_http.judge(self.raw["http"], http_options(self.options)) if self.raw["http"] else None
+
+    @property
+    def http_word(self) -> str:
+        return self.http.state if self.http else ""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a health endpoint is named and well."""
+        return bool(self.http and self.http.health is State.WELL)
+
+    @property
+    def answers(self) -> bool:
+        """Whether its own health endpoint is well; true where none is named and the process runs."""
+        return self.is_answered if self.http else self.service_word == "running"
+
+    def http_text(self) -> str:
+        findings = self.http.findings if self.http else ()
+        return next((one.text for one in findings if one.state is not State.WELL), "%s is not well" % self.url)
+
+    @functools.cached_property
+    def round_trip(self) -> t.Optional[Health]:
+        made = self.raw["round_trip"]
+        return kind_round_trip.judge(made["raw"], dict(made["options"], stands_on=self.options.get("stands_on"))) if made else None
+
+    @property
+    def long_term_memory(self) -> str:
+        """well, sick or unknown, unknown too where nobody named it; ``renewed`` where it began after this process, which ran without it."""
+        word = str(self.memory_service[0]["health"]) if self.memory_service else "unknown"
+        since, started = self.raw["memory_since"], self.service.get("started_at")
+        return "renewed" if word == "well" and since and started and since > float(started) + SAME_START else word
+
+    @property
+    def listener(self) -> str:
+        return str(self.raw["process"].get("listener") or "")
+
+    @functools.cached_property
+    def stateful(self) -> str:
+        if self.name in self.options["stateful"]:
+            return "named so by service_restart_stateful"
+        process, names = self.raw["process"], [self.name, str(self.service.get("name") or ""), self.image]
+        return stateful_kind(names, process.get("program") or "", process.get("words") or [], str(self.service.get("start_command") or ""))
+
+    @property
+    def image(self) -> str:
+        """The name of its image without registry, folders, tag and digest; "" where it has none."""
+        whole = str((self.service.get("image") or {}).get("name") or "")
+        return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.service_word == "running" and self.service.get("process_state") == "T"
+
+    @property
+    def age(self) -> t.Optional[float]:
+        """Seconds since the process started, None where nobody tells."""
+        started = self.service.get("started_at")
+        return None if started is None else max(0.0, float(self.raw["now"]) - float(started))
+
+    @property
+    def is_young(self) -> bool:
+        return self.age is not None and self.age < float(self.options["start_seconds"])
+
+    @property
+    def ended_cleanly(self) -> bool:
+        return self.service_word == "stopped" and self.service.get("signal") in ASKED and self.service.get("exit_code") in (None, 0)
+
+    @property
+    def restarts_by_itself(self) -> int:
+        """How often its manager has restarted it within the budget's time; where only a longer time is known, shared out evenly."""
+        restarts, window = self.service.get("restarts"), float(self.options["budget_seconds"])
+        if not restarts or (self.service_word == "running" and self.age is not None and self.age > window):
+            return 0
+        before = self.known.get("restarts")
+        grown = int(restarts) - int(before) if before is not None and int(restarts) >= int(before) else int(restarts)
+        since = float(self.raw["now"]) - float(self.known["at"]) if self.known.get("at") else window
+        # The one that made the present process is known to be within the time.
+        return min(grown, max(1, math.floor(grown * window / since))) if grown and since > window else grown
+
+    @property
+    def had_come_up(self) -> bool:
+        """Whether its last process lived longer than a start takes."""
+        return float(self.service.get("lived") or 0) >= float(self.options["start_seconds"])
+
+    @property
+    def is_to_be_started_again(self) -> bool:
+        """Whether its manager waits to start it once more and has not done that too often, where it tells how long the last one lived."""
+        told = self.service_word == "backoff" and self.service.get("lived") is not None
+        # Of those that do not even come up the second is one too many.
+        return told and self.restarts_by_itself < (int(self.options["loop_restarts"]) if self.had_come_up else 1)
+
+    def ended_text(self) -> str:
+        by = str(self.service.get("signal") or "exit code %s" % self.service.get("exit_code"))
+        return "%s ended (%s) after %.0f s, and %s would start it again by itself" % (
+            self.name, by, self.service.get("lived") or 0, self.service.get("manager"),
+        )  # fmt: skip
+
+    @property
+    def is_looping(self) -> bool:
+        """Whether it was restarted too often since an earlier look; without one, nobody can tell when its restarts were."""
+        return bool(self.known.get("at")) and self.restarts_by_itself >= int(self.options["loop_restarts"])
+
+    def restarts_text(self) -> str:
+        count = self.restarts_by_itself
+        return ", %d restarts by its manager within %.0f s" % (count, self.options["budget_seconds"]) if count else ""
+
+    @property
+    def was_killed_for_memory(self) -> bool:
+        if self.service.get("oom_killed") is not None:
+            return bool(self.service["oom_killed"])
+        # Where the manager cannot know: the kernel has killed somebody since, and this one ended by that signal.
+        before, now = self.known.get("oom_kills"), self.raw["oom_kills"]
+        return self.service.get("signal") == "SIGKILL" and before is not None and now is not None and int(now) > int(before)
+
+    def line_of(self, *patterns: t.Union[str, t.Pattern[str]]) -> str:
+        """Return the last line of its log that matches, "" for none."""
+        for line in reversed(self.raw["log"]):
+            if any(re.search(pattern, line[:2000]) for pattern in patterns):
+                return str(line).strip()
+        return ""
+
+    @functools.cached_property
+    def leak(self) -> dict[str, t.Any]:
+        """Growth over earlier runs, or within this look; a young process only warms up."""
+        least, now = float(self.options["min_growth_bytes"]), list(self.raw["samples"])
+        earlier = of_same_process(self.known.get("samples") or [], self.identity)
+        ways = [growth_of([*earlier, *now[-1:]], least), growth_of(now, least)]
+        if self.is_young:
+            return dict(ways[0], steady=False)
+        return next((way for way in ways if way["steady"]), ways[0])
+
+    @property
+    def rss(self) -> int:
+        return int(self.raw["samples"][-1]["rss"]) if self.raw["samples"] else 0
+
+    @property
+    def limit(self) -> t.Optional[int]:
+        process = self.raw["process"]
+        left = process.get("machine_available")
+        limits = [self.options["memory_limit"], process.get("memory_limit"), self.rss + left if left and self.rss else None]
+        return min((int(one) for one in limits if one), default=None)
+
+    @property
+    def is_leaking(self) -> bool:
+        left = minutes_left(self.rss, self.limit, self.leak["per_minute"])
+        return bool(self.leak["steady"]) and left is not None and left * 60 <= float(self.options["memory_horizon"])
+
+    def growth_text(self) -> str:
+        left = minutes_left(self.rss, self.limit, self.leak["per_minute"])
+        soon = "" if left is None else ", at its limit of %d MiB in %.0f min" % ((self.limit or 0) // MIB, left)
+        rate = self.leak["per_minute"] / MIB
+        return "%.1f MiB a minute over %d samples, %d MiB now%s" % (rate, self.leak["samples"], self.rss // MIB, soon)
+
+    def limit_text(self) -> str:
+        given = self.options["memory_limit"] or self.raw["process"].get("memory_limit")
+        return "its limit is %d MiB" % (int(given) // MIB) if given else "its limit is that of its manager: MemoryMax, memory, ulimit"
+
+    def unknown_text(self) -> str:
+        return "%s knows no such service%s" % (
+            self.service.get("manager"), "; " + one_line(self.service["detail"], 160) if self.service.get("detail") else "",
+        )  # fmt: skip
+
+    def hand_over(self) -> dict[str, str]:
+        """Return {kind, playbook, service} of who is to mend it instead; empty words where nobody is known."""
+        if self.stateful:
+            return {"kind": self.stateful, "playbook": REMEDIES.get(self.stateful, ""), "service": self.name}
+        down = [one for one in self.dependencies if one["health"] == "sick"] or [
+            one for one in self.dependencies if one["health"] != "well"
+        ]
+        if not down:
+            return {"kind": "", "playbook": "", "service": ""}
+        kind = str(down[0]["kind"])
+        by_kind = {"service": "restart-service.yml", **REMEDIES}
+        return {"kind": kind, "playbook": by_kind.get(kind, ""), "service": str(down[0].get("at") or "") if kind == "service" else ""}
+
+    def facts(self) -> dict[str, t.Any]:
+        """Return what else a person and the run want to know."""
+        count = self.restarts_by_itself
+        return {
+            **{key: self.service.get(key) for key in FACTS},
+            **(dict(self.http.facts) if self.http else {}),
+            "age": self.age,
+            "memory": {**self.leak, "rss": self.rss, "limit": self.limit},
+            "last_sample": {**self.raw["samples"][-1], **identity_of(dict(self.service))} if self.raw["samples"] else {},
+            "oom_kills": self.raw["oom_kills"],
+            "long_term_memory": self.long_term_memory,
+            "dependencies": {str(one["name"]): str(one["health"]) for one in self.dependencies + self.memory_service},
+            "hand_over": self.hand_over(),
+            "round_trip": dict(self.round_trip.facts) if self.round_trip else {},
+            # Its manager's own restarts count like attempts of ours.
+            "attempted_elsewhere": {"restart": count, "start": count},
+        }
+
+
+def texts_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Return name and reason of each result that is not well."""
+    texts = []
+    for one in results:
+        told = [str(finding["text"]) for finding in one["findings"] if finding["state"] == one["health"]]
+        texts.append("%s, which is %s: %s" % (one["name"], one["health"], one_line(told[0] if told else "no finding", 160)))
+    return "; ".join(texts)

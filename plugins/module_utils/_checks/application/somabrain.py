@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the bodies of SomaBrain's health endpoints mean: which shape they have, and which of their fields gate.
+
+A gate is ``{path, equals | one_of | min | max, required, when}``: ``path`` is dotted, ``*`` stands for every key
+of a dictionary, ``when`` names a field that must be true for the gate to count. Pure judgement, no input or output.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, State
+
+Gate = t.Mapping[str, t.Any]
+
+_MEMORY_CIRCUIT: Gate = {"path": "memory_circuit_open", "equals": False}
+_OPA: Gate = {"path": "opa_ok", "equals": True, "when": "opa_required"}
+# Generation 1 can say ok: false and ready: false for ever although all works, so neither is a gate there.
+_V1: tuple[Gate, ...] = (
+    {"path": "memory_ok", "equals": True},
+    {"path": "predictor_ok", "equals": True, "required": False},
+    {"path": "embedder_ok", "equals": True, "required": False},
+    {"path": "components.memory.ok", "equals": True, "required": False},
+)
+# Generation 2 calls itself healthy without Kafka; only details.connected tells.
+_V2: tuple[Gate, ...] = (
+    {"path": "status", "equals": "healthy"},
+    {"path": "ready", "equals": True, "required": False},
+    {"path": "postgres_ok", "equals": True},
+    {"path": "kafka_ok", "equals": True},
+    {"path": "memory_ok", "equals": True},
+    {"path": "memory_degraded", "equals": False, "required": False},
+    {"path": "infrastructure.kafka.details.connected", "equals": True, "required": False},
+    {"path": "infrastructure.postgresql.status", "equals": "healthy", "required": False},
+    {"path": "infrastructure.redis.status", "equals": "healthy", "required": False},
+    _MEMORY_CIRCUIT,
+    _OPA,
+)
+GATES: dict[str, tuple[Gate, ...]] = {
+    "none": (),
+    "v1_health": _V1,
+    "v1_healthz": (*_V1, _MEMORY_CIRCUIT, _OPA),
+    "v2_health": _V2,
+    "v2_healthz": ({"path": "status", "equals": "healthy"},),
+    "v2_readyz": ({"path": "status", "equals": "ready"}, {"path": "checks.*", "equals": "healthy"}),
+    "documented": ({"path": "status", "equals": "healthy"}, {"path": "components.*.status", "equals": "healthy"}),
+}
+PROFILES = (*GATES, "auto")
+# Profiles whose 503 carries a body that names what is wrong.
+TELLING_503 = frozenset(("v2_readyz", "documented", "v2_health", "auto"))
+MAX_FINDINGS = 40
+_ABSENT = object()
+
+
+def has_shape(body: t.Any, profile: str) -> bool:
+    """Tell whether *body* (parsed JSON) is recognisably an answer of *profile*."""
+    if not isinstance(body, dict):
+        return False
+    status, components = isinstance(body.get("status"), str), body.get("components")
+    if profile in ("v1_health", "v1_healthz"):
+        return isinstance(body.get("ok"), bool) and isinstance(components, dict) and isinstance(body.get("namespace"), str)
+    if profile == "v2_health":
+        return status and isinstance(body.get("infrastructure"), dict)
+    if profile == "v2_readyz":
+        return status and isinstance(body.get("checks"), dict)
+    if profile == "documented":
+        return status and isinstance(components, dict) and all(isinstance(one, dict) and "status" in one for one in components.values())
+    return profile == "v2_healthz" and status and "timestamp" in body
+
+
+def profile_of(body: t.Any) -> str:
+    """Return the profile that *body* has the shape of, "" for none."""
+    found = [name for name in ("v2_health", "v2_readyz", "documented", "v1_health", "v2_healthz") if has_shape(body, name)]
+    if found[:1] == ["v1_health"] and "memory_circuit_open" in body:
+        return "v1_healthz"
+    return found[0] if found else ""
+
+
+def judge_body(body: t.Any, profile: str, gates: t.Sequence[Gate], ignore: t.Sequence[str]) -> list[Finding]:
+    """Return a finding for each gate of *profile*, changed by *gates* (same path: replaces), without the paths of *ignore*."""
+    chosen = {str(gate["path"]): gate for gate in (*GATES[profile], *gates)}
+    findings: list[Finding] = []
+    for path, gate in chosen.items():
+        if path not in ignore:
+            findings += _judge_gate(body, path, gate)
+    return findings[:MAX_FINDINGS]
+
+
+def _judge_gate(body: t.Any, path: str, gate: Gate) -> list[Finding]:
+    if gate.get("when") and [value for _path, value in _values(body, str(gate["when"]))] != [True]:
+        return []
+    found = _values(body, path)
+    if not found:
+        needed = gate.get("required", True)
+        return [Finding(path, State.UNKNOWN, f"{one_line(path, 60)} is missing from the answer")] if needed else []
+    return [_judge_value(name, value, gate, body) for name, value in found]
+
+
+def _values(body: t.Any, path: str) -> list[tuple[str, t.Any]]:
+    """Return every (path, value) of *body* that the dotted *path* names; nothing for a path that is not there."""
+    found: list[tuple[list[str], t.Any]] = [([], body)]
+    for key in path.split("."):
+        steps: list[tuple[list[str], t.Any]] = []
+        for names, value in found:
+            inner = _children(value)
+            steps += [([*names, one], inner[one]) for one in (inner if key == "*" else [key]) if one in inner]
+        found = steps
+    return [(".".join(names), value) for names, value in found]
+
+
+def _children(value: t.Any) -> dict[str, t.Any]:
+    if isinstance(value, dict):
+        return value
+    return {str(i): one for i, one in enumerate(value)} if isinstance(value, list) else {}
+
+
+def _judge_value(path: str, value: t.Any, gate: Gate, body: t.Any) -> Finding:
+    wanted = gate.get("one_of") if gate.get("one_of") is not None else [gate["equals"]] if "equals" in gate else None
+    path = one_line(path, 80)
+    if wanted is not None:
+        state = _judge_equal(value, wanted)
+        must = " or ".join(_shown(one) for one in wanted)
+    else:
+        state = _judge_range(value, gate)
+        must = " and ".join(f"at {word} {gate[key]}" for key, word in (("min", "least"), ("max", "most")) if gate.get(key) is not None)
+    note = "" if state is State.WELL else f", must be {must}" + (_culprits(body) if path == "status" else "")
+    return Finding(path, state, f"{path} is {_shown(value)}{note}")
+
+
+def _judge_equal(value: t.Any, wanted: t.Sequence[t.Any]) -> State:
+    # bool is an int to Python: 1 must not pass for true.
+    if any(type(value) is type(one) and value == one for one in wanted):
+        return State.WELL
+    same_kind = any(type(value) is type(one) or {type(value), type(one)} == {int, float} for one in wanted)
+    if same_kind and any({type(value), type(one)} == {int, float} and value == one for one in wanted):
+        return State.WELL
+    return State.SICK if same_kind else State.UNKNOWN
+
+
+def _judge_range(value: t.Any, gate: Gate) -> State:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return State.UNKNOWN
+    low, high = gate.get("min"), gate.get("max")
+    return State.WELL if (low is None or value >= low) and (high is None or value <= high) else State.SICK
+
+
+def _shown(value: t.Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return one_line(value if isinstance(value, (str, int, float)) else type(value).__name__, 60)
+
+
+def _culprits(body: t.Any) -> str:
+    names = unhealthy_parts(body)
+    return f"; it blames {', '.join(names[:8])}" if names else ""
+
+
+def unhealthy_parts(body: t.Any) -> list[str]:
+    """Return the escaped names of the parts that *body* itself does not call healthy, connected or ok."""
+    parts: dict[str, t.Any] = {}
+    for group in ("components", "checks", "internal_services", "infrastructure"):
+        parts.update(_children(body.get(group)) if isinstance(body, dict) else {})
+    return [one_line(name, 40) for name, part in parts.items() if _is_unhealthy(part)][:50]
+
+
+def _is_unhealthy(part: t.Any) -> bool:
+    if isinstance(part, str):
+        return part.startswith(("unhealthy", "degraded"))
+    if not isinstance(part, dict):
+        return False
+    details = part.get("details")
+    disconnected = isinstance(details, dict) and details.get("connected") is False
+    return disconnected or part.get("ok") is False or part.get("status", "healthy") != "healthy"

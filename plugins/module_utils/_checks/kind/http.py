@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check kind ``http``: status, body and latency of one endpoint, judged by a profile of SomaBrain or by gates of one's own.
+
+A 200 proves nothing by itself: with a profile the body must have its shape and pass its gates.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import somabrain as application_somabrain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_latency, judge_unreached
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http, together
+
+OPTIONS: dict[str, t.Any] = {
+    "url": {"type": "str", "required": True},
+    "method": {"type": "str", "choices": ["GET", "HEAD", "POST", "OPTIONS"], "default": "GET"},
+    "body": {"type": "dict"},
+    "token": {"type": "str", "default": "", "no_log": True},
+    "token_file": {"type": "path", "default": ""},
+    "tenant": {"type": "str", "default": ""},
+    "profile": {"type": "str", "choices": list(application_somabrain.PROFILES), "default": "none"},
+    "expect_status": {"type": "list", "elements": "int", "default": [200]},
+    "gates": {"type": "list", "elements": "dict", "default": []},
+    "ignore_gates": {"type": "list", "elements": "str", "default": []},
+    "max_latency_ms": {"type": "float", "default": 0},
+    "max_bytes": {"type": "int", "default": http.MAX_BYTES},
+    "ca_file": {"type": "path", "default": ""},
+    "validate_certs": {"type": "bool", "default": True},
+}
+# What a status that was not expected says: (state word, health, sentence).
+_STATUS: dict[int, tuple[str, State, str]] = {
+    401: ("auth", State.UNKNOWN, "401: it wants a token, or another one than was sent; look after the credentials"),
+    403: ("auth", State.UNKNOWN, "403: it knows this token and refuses it; look after the credentials"),
+    429: ("rate_limited", State.UNKNOWN, "429: it limits our rate, so nothing is known about its health"),
+}
+
+
+def host_of(url: str) -> str:
+    """Return the host of *url*; raises ValueError where it cannot be read."""
+    try:
+        return str(http.parse_url(url).hostname)
+    except http.Failed as failed:
+        raise ValueError(failed.detail) from None
+
+
+def credentials(options: t.Mapping[str, t.Any]) -> tuple[dict[str, str], str]:
+    """Return (headers, problem) for the token and tenant of *options*."""
+    token, problem = str(options.get("token") or ""), ""
+    if options.get("token_file") and not token:
+        token, problem = http.read_secret(options["token_file"])
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if options.get("tenant"):
+        headers["X-Tenant-ID"] = str(options["tenant"])
+    return headers, problem
+
+
+def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Send the request once; the total deadline is *deadline* seconds whatever the server does."""
+    headers, problem = credentials(options)
+    if problem:
+        return {"answer": http.Answer(), "problem": problem}
+    return {"answer": http.ask(**_asked(options, headers, deadline)), "problem": ""}
+
+
+def fits_together(options: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether the check can be made in one thread with others: nothing in it waits but a socket."""
+    return not options["token_file"] and together.fits(str(options["url"]))
+
+
+def load_together(checks: t.Sequence[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return for each of *checks* (all of which fit) what ``load`` would return, in their order."""
+    answers = together.ask_together([http.Request(**_asked(one, credentials(one)[0], one["timeout"])) for one in checks])
+    return [{"answer": answer, "problem": ""} for answer in answers]
+
+
+def _asked(options: t.Mapping[str, t.Any], headers: dict[str, str], deadline: float) -> dict[str, t.Any]:
+    return {
+        "url": options["url"], "deadline": deadline, "method": options["method"], "headers": headers,
+        "body": None if options["body"] is None else json.dumps(options["body"]).encode(),
+        "max_bytes": max(0, options["max_bytes"]), "ca_file": options["ca_file"], "validate_certs": options["validate_certs"],
+    }  # fmt: skip
+
+
+def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
+    """States: up, degraded, slow, error, redirect, auth, rate_limited, other_service, too_large, or a word of ``_reach``.
+
+    Sick: a 5xx, an unexpected status, a redirect, a gate that fails, too slow. Unknown: no usable token, 401, 403,
+    429, and a body that is no answer of the profile, because then something else than SomaBrain may be speaking.
+    """
+    answer: http.Answer = raw["answer"]
+    what = one_line(str(options["url"]).partition("?")[0], 100)
+    if raw["problem"]:
+        text = f"{what} was not asked: token_file {one_line(options['token_file'], 80)}: {raw['problem']}"
+        return Health((Finding("token", State.UNKNOWN, text),), state="auth")
+    if answer.error:
+        return judge_unreached(answer.error, answer.detail, options, what)
+    word, findings, facts = _judge_answer(answer, options)
+    latency = judge_latency(answer.seconds, options)
+    slow = any(finding.state is not State.WELL for finding in latency)
+    seen = {"status": answer.status, "ms": round(answer.seconds * 1000, 1), "bytes": len(answer.body), "content_type": answer.content_type}
+    return Health((*findings, *latency), state="slow" if slow and word == "up" else word, facts=dict(seen, **facts))
+
+
+def _judge_answer(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    expected = answer.status in options["expect_status"]
+    word, status = ("up", Finding("status", State.WELL, f"status {answer.status}")) if expected else _judge_status(answer)
+    telling = expected or (answer.status == 503 and options["profile"] in application_somabrain.TELLING_503)
+    if not telling or (options["profile"] == "none" and not options["gates"] and not answer.truncated):
+        return word, [status], {}
+    body_word, findings, facts = _judge_content(answer, options)
+    # A 503 whose body is not understood stays what its status says.
+    return (body_word if expected or body_word == "degraded" else word), [status, *findings], facts
+
+
+def _judge_status(answer: http.Answer) -> tuple[str, Finding]:
+    if answer.location:
+        text = f"status {answer.status} sends us on to {answer.location}; redirects are not followed"
+        return "redirect", Finding("redirect", State.SICK, text, {"location": answer.location})
+    default = ("error", State.SICK, f"status {answer.status} instead of the expected one")
+    word, state, text = _STATUS.get(answer.status, default)
+    return word, Finding("status", state, text, {"status": answer.status})
+
+
+def _judge_content(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    if answer.truncated:
+        return _not_understood("too_large", f"the answer is larger than {options['max_bytes']} bytes and was not read on")
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        kind = answer.content_type or "no content type"
+        return _not_understood("other_service", f"the answer is not JSON ({kind}): something else may be speaking")
+    profile = options["profile"] if options["profile"] != "auto" else application_somabrain.profile_of(body)
+    if profile != "none" and not application_somabrain.has_shape(body, profile):
+        wanted = profile or "any known profile"
+        return _not_understood("other_service", f"the answer has not the shape of {wanted}: something else may be speaking")
+    findings = application_somabrain.judge_body(body, profile, options["gates"], options["ignore_gates"])
+    facts = {"profile": profile, "unhealthy_parts": application_somabrain.unhealthy_parts(body)}
+    if isinstance(body, dict):
+        facts.update({key: body[key] for key in ("ok", "ready") if isinstance(body.get(key), bool)})
+    degraded = any(finding.state is not State.WELL for finding in findings)
+    return "degraded" if degraded else "up", findings, facts
+
+
+def _not_understood(word: str, text: str) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    return word, [Finding("body", State.UNKNOWN, text)], {}

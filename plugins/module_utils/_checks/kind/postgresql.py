@@ -1,0 +1,152 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check kind ``postgresql``: asks a server by its own protocol whether it accepts, and by a real log-in where one is given.
+
+Without ``login`` or ``query`` no credential is used: a request for a password already proves an accepting server. With ``deep`` the
+eyes are those of ``postgresql_health_info``, with all of its options.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_latency, judge_unreached
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import read_secret
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.judge import judge_postgres, judge_refusal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.load import load_postgres
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import PG_OPTIONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import (
+    CONNECT_SPEC,
+    Query,
+    SqlError,
+    ask,
+    message_of,
+    sqlstate_in,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import known_answer, refuse_commands
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import address_of, knock
+
+OPTIONS: dict[str, t.Any] = {
+    **CONNECT_SPEC,
+    **PG_OPTIONS,
+    "host": {"type": "str", "default": "127.0.0.1"},
+    # Whoever runs the checks logs in, unless told otherwise.
+    "os_user": {"type": "str", "default": ""},
+    "password": {"type": "str", "default": "", "no_log": True},
+    "login": {"type": "bool", "default": False},
+    "query": {"type": "str", "default": ""},
+    "expect": {"type": "str", "default": ""},
+    "deep": {"type": "bool", "default": False},
+    "answer_timeout": {"type": "float", "default": 3.0},
+}
+_IDENTITY = (
+    "SELECT pg_postmaster_start_time()::text || ' ' || pg_is_in_recovery()::text || ' ' || current_setting('server_version') AS answer"
+)
+
+
+def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Return ``{error, detail, sqlstate, message, accepting, seconds, login: {...}}``; with ``deep`` what ``load_postgres`` returns.
+
+    *deadline* in seconds is total. Raises StepError for a known answer that is no plain SQL.
+    """
+    if options["deep"]:
+        refuse_commands(options["known_answers"])
+        return load_postgres(options, min(float(options["answer_timeout"]), deadline), deadline - 0.1)
+    raw = dict(knock(options, deadline), login={})
+    if raw["accepting"] and (options["login"] or options["query"]):
+        raw["login"] = _log_in(options, max(0.1, deadline - raw["seconds"]))
+    return raw
+
+
+def _log_in(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    refuse_commands([{"query": options["query"]}])
+    queries = [_IDENTITY, known_answer(options["query"])] if options["query"] else [_IDENTITY]
+    try:
+        psycopg = importlib.import_module("psycopg")
+    except ImportError:
+        return _by_psql(options, queries, deadline)
+    return _by_psycopg(psycopg, options, queries, deadline)
+
+
+def _by_psycopg(psycopg: t.Any, options: t.Mapping[str, t.Any], queries: list[str], deadline: float) -> dict[str, t.Any]:
+    password, problem = str(options["password"] or ""), ""
+    if options["password_file"] and not password:
+        password, problem = read_secret(options["password_file"])
+    if problem:
+        return _refused("", f"password_file {one_line(options['password_file'], 80)}: {problem}")
+    session = f"-c statement_timeout={int(deadline * 1000)} -c default_transaction_read_only=on -c application_name=somabrain-health"
+    try:
+        with psycopg.connect(
+            host=options["host"], port=options["port"], user=options["user"], dbname=options["database"], password=password or None,
+            connect_timeout=max(2, int(deadline)), options=session, sslmode="require" if options["tls"] else "prefer",
+        ) as connection:  # fmt: skip
+            rows = [connection.execute(query).fetchone() for query in queries]
+    except psycopg.Error as error:
+        return _refused(error.sqlstate or sqlstate_in(str(error)), message_of(str(error)))
+    return {"ok": True, "answers": ["" if not row or row[0] is None else str(row[0]) for row in rows]}
+
+
+def _by_psql(options: t.Mapping[str, t.Any], queries: list[str], deadline: float) -> dict[str, t.Any]:
+    begun = time.monotonic()
+    try:
+        found = ask(options, {"q%d" % index: Query(query) for index, query in enumerate(queries)}, deadline)
+    except SqlError as error:
+        return _refused(error.sqlstate, str(error))
+    failed = next((one for one in found.values() if isinstance(one, SqlError)), None)
+    if failed is not None:
+        # A session that was ended at the deadline has no SQLSTATE of its own.
+        return _refused(failed.sqlstate or ("57014" if time.monotonic() - begun >= deadline else ""), str(failed))
+    rows = [(one or [{}])[0] for one in found.values() if not isinstance(one, SqlError)]
+    return {"ok": True, "answers": [str(row.get("answer") or "") for row in rows]}
+
+
+def _refused(sqlstate: str, message: str) -> dict[str, t.Any]:
+    return {"ok": False, "sqlstate": sqlstate, "message": message}
+
+
+def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
+    """Accepting is well. Rejecting (starting, recovering, stopping) is unknown: wait, never interrupt it.
+
+    No connection left and a missing database are sick, a server that shuts us out (28xxx) is unknown (``auth``).
+    """
+    if options["deep"]:
+        return judge_postgres(raw, options)
+    what = f"PostgreSQL at {address_of(options)}"
+    if raw["error"]:
+        return judge_unreached(raw["error"], raw["detail"], options, what)
+    facts: dict[str, t.Any] = {"message": raw["message"], "sqlstate": raw["sqlstate"]}
+    if not raw["accepting"]:
+        return _turned_away(raw["sqlstate"], raw["message"], what, facts)
+    accepting = Finding("connection", State.WELL, f"{what} accepts connections")
+    latency = judge_latency(raw["seconds"], options)
+    if not raw["login"]:
+        return Health((accepting, *latency), state="accepting", facts=facts)
+    if not raw["login"]["ok"]:
+        return _turned_away(raw["login"]["sqlstate"], raw["login"]["message"], what, facts)
+    return _judge_answers(raw["login"]["answers"], options, (accepting, *latency), facts)
+
+
+def _turned_away(sqlstate: str, message: str, what: str, facts: dict[str, t.Any]) -> Health:
+    found = judge_refusal(sqlstate, message, what)
+    finding = Finding("connection", found.health, found.text, {"sqlstate": sqlstate})
+    return Health((finding,), state=found.state, facts=dict(facts, sqlstate=sqlstate))
+
+
+def _judge_answers(answers: list[str], options: t.Mapping[str, t.Any], findings: tuple[Finding, ...], facts: dict[str, t.Any]) -> Health:
+    started, recovery, version = (answers[0].rsplit(" ", 2) if answers else ["", "", ""])[-3:]
+    identity = {"started_at": started, "in_recovery": recovery}
+    facts = dict(facts, server_version=one_line(version, 40), in_recovery=recovery == "true")
+    word = "accepting"
+    if options["query"]:
+        got = answers[1] if len(answers) > 1 else ""
+        right = not options["expect"] or got == options["expect"]
+        word = word if right else "wrong_answer"
+        # What a query returns may be private: only whether it is the known answer is told.
+        text = "the query gives the known answer" if right else "the query gives another answer than the known one"
+        findings = (*findings, Finding("query", State.WELL if right else State.SICK, text))
+    return Health(findings, state=word, identity=identity, facts=facts)

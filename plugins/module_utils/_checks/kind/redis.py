@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check kind ``redis``: the same eyes as ``redis_health_info``.
+
+Redis has ``answer_timeout`` seconds to answer; what is left of the check's own timeout goes into judging files when it is down.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import judge_redis
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import load_redis
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REDIS_OPTIONS
+
+OPTIONS: dict[str, t.Any] = dict(REDIS_OPTIONS, answer_timeout={"type": "float", "default": 3.0})
+
+
+def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Return what ``load_redis`` sees within *deadline* seconds in total."""
+    return load_redis(options, min(float(options.get("answer_timeout") or 3.0), deadline), deadline - 0.1)
+
+
+def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
+    """Judge as ``judge_redis`` does."""
+    return judge_redis(raw, options)

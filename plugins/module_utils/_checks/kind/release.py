@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check of kind ``release``: which release of a service runs, what the next start would take, and which others are there.
+
+A release that cannot be told is unknown. With ``wanted`` another one is sick. A release whose content is not what its id says is sick.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release import releases
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import short
+
+OPTIONS: dict[str, t.Any] = {
+    **releases.RELEASE_SPEC,
+    "service": {"type": "str", "required": True},
+    # Ids whose presence is looked at, and words (names, tags, beginnings of ids) that are asked for what they mean.
+    "ids": {"type": "list", "elements": "str", "default": []},
+    "words": {"type": "list", "elements": "str", "default": []},
+    "wanted": {"type": "str", "default": ""},
+    # Under Compose: whether a container could be made anew, and would be the same but for its image, is looked at as well.
+    "read_project": {"type": "bool", "default": False},
+}
+
+
+def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Return the facts of ``_release.blank`` within *deadline* seconds; raises StepError only for a bad name."""
+    return releases.load_release(options, deadline)
+
+
+def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
+    """Judge which release runs."""
+    word, state, text = _judged(raw, str(options.get("wanted") or ""))
+    return Health((Finding("release", state, text),), word, facts=raw)
+
+
+def _judged(raw: t.Mapping[str, t.Any], wanted: str) -> tuple[str, State, str]:
+    running = str(raw["running"])
+    if not raw["reachable"] or not running:
+        return "unknown", State.UNKNOWN, str(raw["detail"]) or "which release runs cannot be told"
+    if wanted and running != wanted:
+        return "other", State.SICK, "release %s runs, not %s" % (short(running), short(wanted))
+    if (raw["known"].get(running) or {}).get("intact") is False:
+        return "altered", State.SICK, str(raw["known"][running]["detail"])
+    if wanted and raw["selected"] != running:
+        return "not_selected", State.SICK, "release %s runs, but the next start takes %s" % (short(running), short(str(raw["selected"])))
+    return "known", State.WELL, "release %s runs%s" % (short(running), " (%s)" % ", ".join(raw["names"][:3]) if raw["names"] else "")

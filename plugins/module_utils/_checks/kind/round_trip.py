@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check kind ``round_trip``: remember a unique canary, recall exactly it, take it away again.
+
+The only kind that writes. An acknowledged write is no evidence: SomaBrain acknowledges with its long-term memory
+down. Noise scores 0.07-0.15 and a unique task about 0.74, so both the text and the score have to be right.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+import uuid
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.http import credentials
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_unreached
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http as net_http
+
+OPTIONS: dict[str, t.Any] = {
+    "url": {"type": "str", "required": True},
+    "profile": {"type": "str", "choices": ["v1", "v2"], "default": "v1"},
+    "token": {"type": "str", "default": "", "no_log": True},
+    "token_file": {"type": "path", "default": ""},
+    "tenant": {"type": "str", "default": "somabrain-canary"},
+    "namespace": {"type": "str", "default": "canary"},
+    "min_score": {"type": "float", "default": 0.5},
+    "require_ltm": {"type": "bool", "default": False},
+    "max_remember_ms": {"type": "float", "default": 0},
+    "max_recall_ms": {"type": "float", "default": 0},
+    "delete_paths": {"type": "list", "elements": "str"},
+    "ca_file": {"type": "path", "default": ""},
+    "validate_certs": {"type": "bool", "default": True},
+}
+_PATHS = {"v1": ("/remember", "/recall"), "v2": ("/memory/remember", "/memory/recall")}
+# The shipped second generation has no way to delete; its canary carries a short life instead.
+_DELETE_PATHS: dict[str, tuple[str, ...]] = {"v1": ("/recall/delete", "/delete"), "v2": ("/memory/delete",)}
+CANARY_LIFE = 300
+_PAUSE = 0.2
+
+Canary = t.Dict[str, str]
+Send = t.Callable[[str, t.Dict[str, t.Any], float], net_http.Answer]
+
+
+def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Remember, recall until found or three quarters of *deadline* (seconds) are over, and clean up in what is left."""
+    begun = time.monotonic()
+    headers, problem = credentials(options)
+    raw: dict[str, t.Any] = {"problem": problem, "remember": {}, "recall": {}, "cleanup": {}}
+    if problem:
+        return raw
+    send = _sender(options, headers)
+    canary = _new_canary()
+    work_end, end = begun + deadline * 0.75, begun + deadline
+    try:
+        raw["remember"] = _remember(send, options, canary, work_end)
+        if raw["remember"]["sent"]:
+            raw["recall"] = _recall_until_found(send, options, canary, work_end)
+    finally:
+        # Also after a failure: a write that was not acknowledged may still have been kept.
+        if raw["remember"].get("sent", True):
+            raw["cleanup"] = _clean_up(send, options, canary, raw["recall"].get("coordinate"), end)
+    return raw
+
+
+def _new_canary() -> Canary:
+    unique = uuid.uuid4().hex
+    return {"task": f"somabrain-canary-{unique}", "content": f"canary of a health check, {uuid.uuid4().hex}"}
+
+
+def _sender(options: t.Mapping[str, t.Any], headers: dict[str, str]) -> Send:
+    base = str(options["url"]).rstrip("/")
+
+    def send(path: str, body: dict[str, t.Any], end: float) -> net_http.Answer:
+        left = max(0.05, end - time.monotonic())
+        return net_http.ask(
+            base + path, left, method="POST", body=json.dumps(body).encode(), headers=headers,
+            ca_file=options["ca_file"], validate_certs=options["validate_certs"],
+        )  # fmt: skip
+
+    return send
+
+
+def _remember(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float) -> dict[str, t.Any]:
+    payload = dict(canary, importance=1, memory_type="episodic")
+    body: dict[str, t.Any] = {"payload": payload}
+    if options["profile"] == "v2":
+        body = dict(_address(options, canary), value=payload, ttl_seconds=CANARY_LIFE)
+    answer = send(_PATHS[options["profile"]][0], body, end)
+    parsed = _parsed(answer)
+    never_sent = answer.error in ("refused", "resolve", "bad_url", "forbidden_address", "tls", "unreachable", "connect_timeout")
+    return dict(_told(answer), sent=not never_sent, acknowledged=answer.status == 200 and parsed.get("ok") is True)
+
+
+def _address(options: t.Mapping[str, t.Any], canary: Canary) -> dict[str, t.Any]:
+    return {"tenant": options["tenant"], "namespace": options["namespace"], "key": canary["task"]}
+
+
+def _told(answer: net_http.Answer) -> dict[str, t.Any]:
+    return {"error": answer.error, "detail": answer.detail, "status": answer.status, "location": answer.location, "seconds": answer.seconds}
+
+
+def _parsed(answer: net_http.Answer) -> dict[str, t.Any]:
+    try:
+        body = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _recall_until_found(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float) -> dict[str, t.Any]:
+    while True:
+        found = _recall(send, options, canary, end)
+        enough = found["found"] and (found["ltm"] or not options["require_ltm"])
+        if enough or found["status"] != 200 or end - time.monotonic() <= _PAUSE:
+            return found
+        time.sleep(_PAUSE)
+
+
+def _recall(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float) -> dict[str, t.Any]:
+    body: dict[str, t.Any] = {"query": canary["task"], "top_k": 10}
+    if options["profile"] == "v2":
+        body.update(tenant=options["tenant"], namespace=options["namespace"], layer="all")
+    answer = send(_PATHS[options["profile"]][1], body, end)
+    parsed = _parsed(answer)
+    hits = (_hits_v2 if options["profile"] == "v2" else _hits_v1)(parsed)
+    ours = [hit for hit in hits if hit["task"] == canary["task"] and hit["content"] == canary["content"]]
+    return dict(
+        _told(answer),
+        understood=isinstance(parsed.get("results"), list) or isinstance(parsed.get("wm"), list),
+        found=bool(ours),
+        score=max((hit["score"] for hit in ours), default=None),
+        ltm=any(hit["ltm"] for hit in ours),
+        coordinate=next((hit["coordinate"] for hit in ours if hit["coordinate"]), None),
+    )
+
+
+def _hits_v1(body: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    wm = [dict(_hit(item.get("payload"), item.get("score")), ltm=False) for item in _dicts(body.get("wm"))]
+    # ``memory`` also mirrors what this process wrote; what came from the memory service names its endpoint.
+    memory = [dict(_hit(item, item.get("_score")), ltm=bool(item.get("_source_endpoint"))) for item in _dicts(body.get("memory"))]
+    return wm + memory
+
+
+def _hits_v2(body: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    return [dict(_hit(item.get("content"), item.get("score")), ltm=item.get("layer") == "ltm") for item in _dicts(body.get("results"))]
+
+
+def _dicts(items: t.Any) -> list[dict[str, t.Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _hit(payload: t.Any, score: t.Any) -> dict[str, t.Any]:
+    payload = payload if isinstance(payload, dict) else {}
+    number = float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else 0.0
+    return {"task": payload.get("task"), "content": payload.get("content"), "score": number, "coordinate": payload.get("coordinate")}
+
+
+def _clean_up(send: Send, options: t.Mapping[str, t.Any], canary: Canary, coordinate: t.Any, end: float) -> dict[str, t.Any]:
+    paths = options["delete_paths"] if options["delete_paths"] is not None else _DELETE_PATHS[options["profile"]]
+    body = dict(_address(options, canary), task=canary["task"], query=canary["task"], coordinate=coordinate or [])
+    statuses = [send(path, body, end).status for path in paths]
+    left = _recall(send, options, canary, end)
+    known = left["status"] == 200 and left["understood"]
+    return {"statuses": statuses, "gone": not left["found"] if known else None, "ltm_left": left["ltm"] if known else None}
+
+
+def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
+    """States: proven, not_recalled, no_ltm, not_acknowledged, auth, slow, or a word of ``_reach``. Litter does not change the health."""
+    what = one_line(options["url"], 80)
+    if raw["problem"]:
+        text = f"{what} was not asked: token_file {one_line(options['token_file'], 80)}: {raw['problem']}"
+        return Health((Finding("token", State.UNKNOWN, text),), state="auth")
+    facts = {"litter": _litter(raw["cleanup"]), "recalled_from_ltm": raw["recall"].get("ltm"), "score": raw["recall"].get("score")}
+    facts.update({f"{step}_ms": round(raw[step]["seconds"] * 1000, 1) for step in ("remember", "recall") if raw[step]})
+    for step in ("remember", "recall"):
+        failed = _judge_call(raw[step], options, f"{step} at {what}") if raw[step] else None
+        if failed:
+            return Health(failed.findings, state=failed.state, facts=facts)
+    word, findings = _judge_memory(raw, options)
+    slow = _judge_speed(raw, options)
+    if word == "proven" and any(finding.state is not State.WELL for finding in slow):
+        word = "slow"
+    litter = Finding("cleanup", State.WELL, _LITTER[facts["litter"]])
+    return Health((*findings, *slow, litter), state=word, facts=facts)
+
+
+_LITTER = {
+    "none": "the canary is gone again",
+    "working_memory": "the canary stays in the working memory of its own tenant until that forgets it",
+    "long_term_memory": "the canary could not be deleted and stays in the long-term memory of its own tenant",
+    "unknown": "whether the canary is gone again could not be seen",
+}
+
+
+def _litter(cleanup: t.Mapping[str, t.Any]) -> str:
+    if not cleanup:
+        return "none"
+    if cleanup["gone"] is None:
+        return "unknown"
+    return "none" if cleanup["gone"] else "long_term_memory" if cleanup["ltm_left"] else "working_memory"
+
+
+def _judge_call(call: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], what: str) -> Health | None:
+    if call["error"]:
+        return judge_unreached(call["error"], call["detail"], options, what)
+    status = call["status"]
+    if status == 200:
+        return None
+    if status in (401, 403, 429):
+        word = "rate_limited" if status == 429 else "auth"
+        text = {401: "wants a token, or another one", 403: "refuses this token", 429: "limits our rate or quota"}[status]
+        return Health((Finding("call", State.UNKNOWN, f"{what} {text} ({status})"),), state=word)
+    redirected = f"; it sends us on to {call['location']}" if call["location"] else ""
+    return Health((Finding("call", State.SICK, f"{what} answers {status}{redirected}"),), state="redirect" if redirected else "error")
+
+
+def _judge_memory(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding]]:
+    recall = raw["recall"]
+    if not raw["remember"]["acknowledged"]:
+        return "not_acknowledged", [Finding("remember", State.SICK, "the write was answered and not acknowledged")]
+    if not recall["understood"]:
+        return "other_service", [Finding("recall", State.UNKNOWN, "the answer to the recall is not SomaBrain's")]
+    if not recall["found"]:
+        return "not_recalled", [Finding("recall", State.SICK, "the canary was acknowledged and cannot be recalled")]
+    right = recall["score"] >= options["min_score"]
+    text = f"the canary was recalled word for word with a score of {recall['score']:.2f}, {options['min_score']:g} needed"
+    findings = [Finding("recall", State.WELL if right else State.SICK, text)]
+    if not right:
+        return "not_recalled", findings
+    if options["require_ltm"] and not recall["ltm"]:
+        return "no_ltm", [*findings, Finding("ltm", State.SICK, "only the working memory gave the canary back")]
+    return "proven", findings
+
+
+def _judge_speed(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> list[Finding]:
+    findings = []
+    for step in ("remember", "recall"):
+        limit, took = options[f"max_{step}_ms"], raw[step]["seconds"] * 1000 if raw[step] else 0.0
+        if limit > 0 and raw[step]:
+            text = f"{step} took {took:.0f} ms, {limit:.0f} ms allowed"
+            findings.append(Finding(f"{step}_latency", State.WELL if took <= limit else State.SICK, text))
+    return findings

@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check of kind ``service``: what the service manager says about a service.
+
+Running is well; stopped, failed, paused, in a restart loop or unhealthy by its container's own check is sick; a manager that
+cannot be asked, an unknown service and a service in between are unknown. A service that runs can still be ill inside: that
+is for other checks.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of, not_one
+
+OPTIONS: dict[str, t.Any] = {
+    **ask.SERVICE_SPEC,
+    "service": {"type": "str", "required": True},
+    "restarts_before": {"type": "int"},
+    "wanted_replicas": {"type": "int"},
+    "wanted": {"type": "str", "choices": ["running", "stopped"], "default": "running"},
+}
+
+HEALTH_OF = {"running": State.WELL, **dict.fromkeys(("stopped", "failed", "paused", "backoff", "unhealthy"), State.SICK)}
+# A restart loop allows no restart: whatever breaks it has to be found first.
+ACTIONS: t.Mapping[str, tuple[str, ...]] = {
+    "stopped": ("start",),
+    "failed": ("start",),
+    "paused": ("start",),
+    "backoff": ("hold",),
+    "starting": ("wait",),
+    "stopping": ("wait",),
+}
+# A cluster starts by itself whatever it can start.
+IN_CLUSTER: t.Mapping[str, tuple[str, ...]] = {"stopped": ("start",), "starting": ("wait",), "stopping": ("wait",)}
+FACTS = (
+    "restarts",
+    "exit_code",
+    "signal",
+    "oom_killed",
+    "start_limit_hit",
+    "autorestart",
+    "held",
+    "started_at",
+    "process_state",
+    "result",
+    "start_timeout",
+    "manager",
+    "container",
+    "image",
+    "workload",
+)
+
+
+def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Return the state of the service (keys of ``_service.blank``) within *deadline* seconds; raises StepError only for a bad name."""
+    named = dict(options, name=options["service"])
+    return ask.manager_of(named).load_state(named, deadline)
+
+
+def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
+    """Judge a service's state. ``restarts_before`` makes restarts since then a sickness, ``wanted_replicas`` another number of them."""
+    word = str(raw["state"])
+    findings = [Finding("service", _state_of(raw, options), sentence(raw), {"state": word, "pid": raw["pid"]})]
+    before, now = options.get("restarts_before"), raw.get("restarts")
+    if before is not None and now is not None:
+        grown = int(now) - int(before)
+        state = State.SICK if grown > 0 else State.WELL
+        findings.append(Finding("restarts", state, "restarted %d times by its manager meanwhile" % max(0, grown), {"grown": max(0, grown)}))
+    findings += _counted(raw, options.get("wanted_replicas"))
+    allowed = IN_CLUSTER if raw["manager"] == "kubernetes" else ACTIONS
+    actions = ("reset_failed", "start") if word == "failed" and raw.get("start_limit_hit") else allowed.get(word, ())
+    return Health(tuple(findings), word, identity_of(raw), actions, {key: raw.get(key) for key in FACTS})
+
+
+def _counted(raw: t.Mapping[str, t.Any], wanted: t.Optional[int]) -> list[Finding]:
+    """Return whether the service has as many pods or containers as are wanted; one that has none is another finding's."""
+    workload = raw.get("workload") or {}
+    if wanted is None or not workload:
+        return []
+    there = int(workload["desired"])
+    text = "%s has %d, as many as are wanted" if there == wanted else "%s has %d, and " + "%d are wanted" % wanted
+    return [Finding("replicas", State.WELL if there == wanted else State.SICK, text % (raw["name"], there), {"replicas": there})]
+
+
+def _state_of(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> State:
+    if not raw.get("reachable") or not raw.get("exists"):
+        return State.UNKNOWN
+    if raw["state"] == "running" and raw.get("process_state") == "T":
+        return State.SICK
+    if options.get("wanted") == "stopped":
+        return {"stopped": State.WELL, "running": State.SICK, "unhealthy": State.SICK}.get(str(raw["state"]), State.UNKNOWN)
+    return HEALTH_OF.get(str(raw["state"]), State.UNKNOWN)
+
+
+def sentence(raw: t.Mapping[str, t.Any]) -> str:
+    """Return what a person wants to read about this state, in one sentence."""
+    name, manager = raw["name"], raw["manager"]
+    if not raw.get("reachable"):
+        return "%s: %s" % (name, raw["detail"])
+    if not raw.get("exists"):
+        return not_one(raw)
+    if raw["state"] == "running" and raw.get("process_state") == "T":
+        return "%s is suspended (pid %s); SIGCONT lets it go on" % (name, raw["pid"])
+    if manager == "kubernetes" or raw.get("workload"):
+        word = {"backoff": "in a restart loop"}.get(raw["state"], raw["state"])
+        return "%s is %s under %s: %s" % (name, word, manager, raw["detail"])
+    if raw["state"] == "paused":
+        return "%s is paused under %s (pid %s); a start lets it go on" % (name, manager, raw["pid"])
+    if raw["state"] == "unhealthy":
+        return "%s runs under %s (pid %s), but %s" % (name, manager, raw["pid"], raw["detail"])
+    if raw["state"] in ("running", "starting", "stopping"):
+        return "%s is %s under %s (pid %s)" % (name, raw["state"], manager, raw["pid"])
+    return "%s is %s under %s%s" % (name, {"backoff": "in a restart loop"}.get(raw["state"], raw["state"]), manager, _how(raw))
+
+
+def _how(raw: t.Mapping[str, t.Any]) -> str:
+    known = (
+        ("killed for lack of memory", raw.get("oom_killed")),
+        ("ended by %s" % raw.get("signal"), raw.get("signal")),
+        ("exit code %s" % raw.get("exit_code"), raw.get("exit_code") not in (None, 0)),
+        ("start limit reached", raw.get("start_limit_hit")),
+        (str(raw.get("detail")), raw["state"] == "unknown"),
+    )
+    words = [text for text, holds in known if holds]
+    return " (%s)" % ", ".join(words) if words else ""

@@ -1,0 +1,246 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the raw look at a PostgreSQL cluster means in plain facts. Pure functions; no literal of a query, no value of a row is in them."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import locks
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.fingerprint import fingerprint
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import digest_of
+
+Raw = t.Mapping[str, t.Any]
+Facts = t.Dict[str, t.Any]
+
+FILES = ("config_file", "hba_file", "ident_file")
+PINS = ("system_identifier", "role", "port", "pid", "data_dir")
+# A cache that has been asked less than this says nothing by its share of hits.
+FEW_READS = 10_000
+SERVICE = (
+    "manager", "name", "state", "pid", "exists", "reachable", "start_limit_hit", "restarts", "oom_killed", "exit_code", "signal", "detail",
+)  # fmt: skip
+
+
+def rows(raw: Raw, name: str) -> list[dict[str, t.Any]]:
+    """Return the rows of an answer, [] where there is none."""
+    answer = raw["answers"].get(name)
+    return answer if isinstance(answer, list) else []
+
+
+def one(raw: Raw, name: str) -> dict[str, t.Any]:
+    """Return the one row of an answer, {} where there is none."""
+    return (rows(raw, name) or [{}])[0]
+
+
+def number(value: t.Any) -> t.Optional[int]:
+    """Return *value* as an int, None where it is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def role_of(raw: Raw) -> str:
+    """Return primary, standby, or "" for what cannot be told."""
+    recovering = one(raw, "server").get("in_recovery")
+    if recovering is not None:
+        return "standby" if recovering else "primary"
+    if raw.get("standby"):
+        return "standby"
+    state = str((raw.get("control") or {}).get("state") or "")
+    return "standby" if state in ("shut down in recovery", "in archive recovery") else "primary" if state else ""
+
+
+def identity_of(raw: Raw, options: Raw) -> Facts:
+    """Return {system_identifier, pid, start_time, role, port, data_dir}: what tells this cluster and process from others."""
+    server, control = one(raw, "server"), raw.get("control") or {}
+    process = (raw.get("processes") or {}).get("postmaster") or {}
+    return {
+        "system_identifier": str(server.get("system_identifier") or control.get("system_identifier") or ""),
+        "pid": process.get("pid"),
+        "start_time": process.get("start_time_ticks") or server.get("started_at"),
+        "role": role_of(raw),
+        "port": number(options["port"]),
+        "data_dir": one_line((server.get("settings") or {}).get("data_directory") or raw.get("data_dir") or "", 200),
+    }
+
+
+def mismatches(identity: Raw, expected: Raw) -> list[str]:
+    """Return the names of what is pinned in *expected* and seen otherwise; what is not seen does not mismatch."""
+    pinned = [name for name in PINS if expected.get(name) not in (None, "")]
+    return [name for name in pinned if identity.get(name) not in (None, "") and str(identity[name]) != str(expected[name])]
+
+
+def facts_of(raw: Raw, options: Raw) -> Facts:
+    """Return everything that was seen, in the shape that RETURN of the module describes."""
+    server, process = one(raw, "server"), raw.get("processes") or {}
+    settings = server.get("settings") or {}
+    facts: Facts = {
+        "address": "", "role": role_of(raw), "sqlstate": raw["wire"]["sqlstate"] or raw["login"].get("sqlstate", ""),
+        "message": raw["wire"]["message"] or raw["login"].get("message", ""),
+        "connection": connection_of(raw), "latency_ms": round(raw["wire"]["seconds"] * 1000, 1),
+        "server_version": one_line(server.get("version") or "", 40), "started_at": server.get("started_at"),
+        "in_recovery": server.get("in_recovery"), "timeline": server.get("timeline"), "data_dir": one_line(raw.get("data_dir") or "", 200),
+        "config_file": one_line((raw.get("settings") or {}).get("config_file") or options["config_file"], 200),
+        "config_files": sorted({str(settings[key]) for key in FILES if settings.get(key)} | set(server.get("config_files") or [])),
+        "bin_dir": raw.get("bin_dir", ""),
+        "process": process.get("postmaster") or {}, "backends": process.get("backends"), "orphans": process.get("orphans") or [],
+        "lock_file": raw.get("lock") or {},
+        "service": {key: raw["service"].get(key) for key in SERVICE} if raw.get("service") else {},
+        "owned": raw.get("owned"),
+        "disks": raw.get("disks") or [], "access": raw.get("access") or {}, "control": raw.get("control") or {},
+        "wal": dict(raw.get("wal") or {}, **_wal_told(raw)), "config": raw.get("config") or {}, "contents": raw.get("contents") or {},
+        "redo": raw.get("redo") or {}, "log": {key: (raw.get("log") or {}).get(key) for key in ("lines", "ready", "started")},
+        "signal_files": raw.get("standby") or [],
+    }  # fmt: skip
+    facts["not_seen"] = {name: answer["text"] for name, answer in raw["answers"].items() if isinstance(answer, dict)}
+    return dict(facts, **_of_the_server(raw, options)) if raw["login"].get("ok") else facts
+
+
+def connection_of(raw: Raw) -> str:
+    """Return accepting, rejecting or silent."""
+    return "accepting" if raw["wire"]["accepting"] else "rejecting" if raw["wire"]["sqlstate"] else "silent"
+
+
+def _wal_told(raw: Raw) -> Facts:
+    told = one(raw, "wal")
+    return {"files": number(told["files"]), "bytes": number(told["bytes"])} if told else {}
+
+
+def _of_the_server(raw: Raw, options: Raw) -> Facts:
+    databases = [_database(row) for row in rows(raw, "databases")]
+    ages = [row["xid_age"] for row in databases if row["xid_age"] is not None]
+    return {
+        "connections": _connections(raw),
+        "sessions": _sessions(raw),
+        "prepared": [_prepared(row) for row in rows(raw, "prepared")],
+        "replication": _replication(raw),
+        "archiver": _archiver(raw),
+        "checksums": _checksums(raw, databases),
+        "databases": databases,
+        "xid_age": max(ages) if ages else None,
+        "cache_hit_share": _cache(rows(raw, "databases")),
+        "top_queries": _top(raw),
+        "locks": locks.judge(locks.raw_of(_lock_answers(raw)), {}),
+        "audit": {"rows": number(one(raw, "audit").get("rows")), **options["audit"]} if options["audit"] else {},
+        "known_answers": [_known(raw, index, wanted) for index, wanted in enumerate(options["known_answers"])],
+    }
+
+
+def _lock_answers(raw: Raw) -> dict[str, t.Any]:
+    answers = {name: raw["answers"].get(name, {"sqlstate": "", "text": "it was not asked"}) for name in locks.QUERIES}
+    return {name: SqlError(one["sqlstate"], one["text"]) if isinstance(one, dict) else one for name, one in answers.items()}
+
+
+def _connections(raw: Raw) -> Facts:
+    counts, settings = one(raw, "sessions"), one(raw, "server").get("settings") or {}
+    limit, reserved = number(settings.get("max_connections")), number(settings.get("superuser_reserved_connections"))
+    # Our own session is one of them.
+    used = None if counts.get("clients") is None else int(counts["clients"]) + 1
+    free = limit - (reserved or 0) if limit is not None else None
+    counted = {key: number(counts.get(key)) for key in ("active", "idle_in_transaction", "waiting_for_locks")}
+    share = round(used / free, 4) if used is not None and free else None
+    return dict(counted, used=used, limit=limit, reserved=reserved, share=share)
+
+
+def _sessions(raw: Raw) -> Facts:
+    found: Facts = {"long": [], "idle_in_transaction": [], "idle": []}
+    for row in rows(raw, "long"):
+        state = str(row["state"])
+        kind = "long" if state == "active" else "idle" if state == "idle" else "idle_in_transaction"
+        shape = fingerprint(str(row["query"] or ""))
+        found[kind].append({
+            "pid": row["pid"], "login": one_line(row["login"] or "", 60), "database": one_line(row["database"] or "", 60),
+            "application": one_line(row["application"] or "", 60), "seconds": row["seconds"],
+            "transaction_seconds": row["transaction_seconds"], "wait_event_type": row["wait_event_type"],
+            "backend_start": row["backend_start"], "query_start": row["query_start"], "queryid": row["queryid"],
+            "fingerprint": shape.short, "query": shape.text if state == "active" else "",
+        })  # fmt: skip
+    return found
+
+
+def _prepared(row: Raw) -> Facts:
+    return {
+        "gid": one_line(row["gid"], 80), "database": one_line(row["database"], 60), "owner": one_line(row["owner"], 60),
+        "seconds": row["seconds"],
+    }  # fmt: skip
+
+
+def _replication(raw: Raw) -> Facts:
+    told = one(raw, "receiver")
+    streams = told.get("receiver") == "streaming"
+    lag = told.get("last_commit_seconds")
+    # A primary that writes nothing makes its last commit older and older: with all replayed that is no lag.
+    if streams and (number(told.get("lag_bytes")) or 0) == 0:
+        lag = 0.0
+    senders = [dict(row, application=one_line(row["application"], 60)) for row in rows(raw, "senders")]
+    slots = [dict(row, name=one_line(row["name"], 64)) for row in rows(raw, "slots")]
+    standby = {"streams": streams, "lag_seconds": lag, "lag_bytes": number(told.get("lag_bytes"))} if told.get("standby") else {}
+    return {"standby": standby, "senders": senders, "slots": slots}
+
+
+def _archiver(raw: Raw) -> Facts:
+    told, settings = one(raw, "archiver"), one(raw, "server").get("settings") or {}
+    on = settings.get("archive_mode") not in (None, "off")
+    return {
+        "on": on, "failing": bool(on and told.get("failing")), "waiting": number(one(raw, "backlog").get("waiting")),
+        "archived_at": told.get("archived_at"), "failed_at": told.get("failed_at"), "archived": number(told.get("archived")),
+        "failed": number(told.get("failed")), "last_archived": one_line(told.get("last_archived") or "", 60),
+        "last_failed": one_line(told.get("last_failed") or "", 60),
+    }  # fmt: skip
+
+
+def _database(row: Raw) -> Facts:
+    return {
+        "name": one_line(row["name"], 64), "xid_age": number(row["xid_age"]), "multixact_age": number(row["multixact_age"]),
+        "checksum_failures": number(row["checksum_failures"]), "deadlocks": number(row["deadlocks"]),
+    }  # fmt: skip
+
+
+def _checksums(raw: Raw, databases: t.Sequence[Facts]) -> Facts:
+    setting = (one(raw, "server").get("settings") or {}).get("data_checksums")
+    shared = number(one(raw, "shared").get("checksum_failures"))
+    failures = [row["checksum_failures"] for row in databases if row["checksum_failures"] is not None] + ([shared] if shared else [])
+    return {"on": None if setting is None else setting == "on", "failures": sum(failures) if setting == "on" else None}
+
+
+def _cache(databases: t.Sequence[Raw]) -> t.Optional[float]:
+    hits, reads = (sum(number(row[key]) or 0 for row in databases) for key in ("hits", "reads"))
+    return round(hits / (hits + reads), 4) if hits + reads > FEW_READS else None
+
+
+def _top(raw: Raw) -> Facts:
+    answer = raw["answers"].get("top")
+    if answer is None:
+        return {"there": False, "text": "pg_stat_statements is not installed in this database", "queries": []}
+    if not isinstance(answer, list):
+        return {"there": None, "text": one_line(answer["text"], 160), "queries": []}
+    return {"there": True, "text": "", "queries": [_statement(row) for row in answer]}
+
+
+def _statement(row: Raw) -> Facts:
+    shape = fingerprint(str(row["query"] or ""))
+    counts = {key: row[key] for key in ("queryid", "calls", "total_ms", "mean_ms", "rows")}
+    return dict(counts, fingerprint=shape.short, query=shape.text)
+
+
+def _known(raw: Raw, index: int, wanted: Raw) -> Facts:
+    """Return {index, database, right, error}: right is None where nothing was answered. The answer itself is never told."""
+    answer = raw["answers"].get("known_%d" % index)
+    found: Facts = {"index": index, "database": wanted["database"], "right": None, "error": ""}
+    if isinstance(answer, list) and answer:
+        digest = str(wanted["sha256"]).lower() or digest_of(str(wanted["expect"]))
+        return dict(found, right=answer[0].get("sha256") == digest)
+    return dict(found, error=one_line((answer or {}).get("text") or "it was not asked", 160), sqlstate=(answer or {}).get("sqlstate", ""))
+
+
+def page_fault(facts: Raw) -> bool:
+    """Tell whether a known answer failed since the server could not read what it holds (data_corrupted, index_corrupted)."""
+    states = {str(one.get("sqlstate") or "") for one in facts.get("known_answers") or []}
+    texts = facts["not_seen"].values()
+    return bool(states & {"XX001", "XX002"}) or any(re.search("invalid page|could not read block", text) for text in texts)

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a cluster is damaged: pg_amcheck asks each table and index, its text is read, and an index is built anew from its table.
+
+pg_amcheck ends with 2 where it found damage, and with 1 where it could not look.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.mend import keep
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.programs import find_binaries
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import (
+    SqlError,
+    execute,
+    identifier,
+    program,
+    rows,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import place_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import NOT_FOUND, Ran, find
+
+Where = t.Mapping[str, t.Any]
+Damage = t.Dict[str, t.Any]
+
+MOST = 50
+_DAMAGED = re.compile(r'^(?P<kind>heap table|btree index) "(?P<name>.+)"(?:, block (?P<block>\d+).*)?:$', re.M)
+_ABSENT = re.compile(r'skipping database "(?P<name>.+)": amcheck is not installed')
+_FILE = """
+SELECT n.nspname AS schema, c.relname AS name, pg_relation_filepath(c.oid) AS file, current_setting('data_directory') AS data_dir,
+  (SELECT t.relname FROM pg_class t WHERE t.oid = i.indrelid) AS table_name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid
+WHERE current_database() || '.' || n.nspname || '.' || c.relname = :'name' AND n.nspname NOT IN ('pg_catalog', 'pg_toast')
+"""
+
+
+def check(where: Where, databases: t.Sequence[str], clock: Clock) -> Damage:
+    """Return {verdict, damaged: [{kind, name, database, blocks}], text}; the verdict is none, index, heap or unknown."""
+    damaged: list[Damage] = []
+    for database in dict.fromkeys(databases):
+        done = _amcheck(where, database, clock)
+        absent = _ABSENT.search(done.err + done.out)
+        if done.timed_out or done.rc not in (0, 2) or absent:
+            why = "amcheck is not installed in it (CREATE EXTENSION amcheck)" if absent else one_line(done.err or "no answer in time", 120)
+            return {
+                "verdict": "unknown",
+                "damaged": damaged,
+                "text": "database %s could not be checked: %s" % (one_line(database, 60), why),
+            }
+        found = read(done.out, database)
+        if done.rc == 2 and not found:
+            return {"verdict": "unknown", "damaged": damaged, "text": "pg_amcheck found damage and did not name it"}
+        damaged += found
+    return judge(damaged)
+
+
+def _amcheck(where: Where, database: str, clock: Clock) -> Ran:
+    program_file = find("pg_amcheck", [find_binaries(str(where["bin_dir"]))])
+    if not program_file:
+        return Ran(NOT_FOUND, "", "pg_amcheck is not found here: set bin_dir")
+    words = [program_file, "--no-password", "--heapallindexed"]
+    words += ["-h", place_of(where), "-p", str(where["port"]), "-U", str(where["user"]), "-d", database]
+    return program(where, words, max(1.0, clock.left))
+
+
+def read(text: str, database: str) -> list[Damage]:
+    """Return what pg_amcheck's report names, each relation once."""
+    found: dict[str, Damage] = {}
+    for match in _DAMAGED.finditer(text):
+        kind = "index" if match.group("kind") == "btree index" else "heap"
+        one = found.setdefault(match.group("name"), {"kind": kind, "name": match.group("name"), "database": database, "blocks": 0})
+        one["blocks"] += 1
+    return list(found.values())[:MOST]
+
+
+def judge(damaged: t.Sequence[Damage]) -> Damage:
+    """Return the verdict on what is damaged. Pure."""
+    names = ", ".join("%s %s" % (one["kind"], one_line(one["name"], 80)) for one in damaged[:5])
+    if not damaged:
+        return {"verdict": "none", "damaged": [], "text": "no table and no index of it is damaged (pg_amcheck)"}
+    verdict = "heap" if any(one["kind"] == "heap" for one in damaged) else "index"
+    return {"verdict": verdict, "damaged": list(damaged), "text": "%s damaged: %s" % (counted(len(damaged), "relations"), names)}
+
+
+def reindex(where: Where, damaged: t.Sequence[Damage], folder: str, clock: Clock) -> list[dict[str, t.Any]]:
+    """Build each damaged index anew, after a copy of its file in *folder*; return the copies. Raises StepError."""
+    kept = []
+    for one in damaged:
+        there = dict(where, database=one["database"])
+        try:
+            found = rows(there, _FILE, max(1.0, clock.left), {"name": one["name"]})
+            if one["kind"] != "index" or len(found) != 1:
+                raise StepError("%s is no index that is built anew from here" % one_line(one["name"], 100))
+            kept += keep([os.path.join(str(found[0]["data_dir"]), str(found[0]["file"]))], folder)
+            name = "%s.%s" % (identifier(str(found[0]["schema"])), identifier(str(found[0]["name"])))
+            execute(there, "REINDEX INDEX %s" % name, max(1.0, clock.left))
+        except SqlError as error:
+            raise StepError("index %s could not be built anew: %s" % (one_line(one["name"], 100), error)) from None
+    return kept

@@ -1,0 +1,265 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads everything about one PostgreSQL cluster that can be read without changing it; judges nothing.
+
+What it says over its socket, and, where the probe stands on the target, what its processes, files, disks and log say.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.log import config_fault, read_log
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import with_defaults
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.programs import find_binaries
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError, ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import (
+    expectations_in,
+    other_databases,
+    questions,
+    top_statements,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import knock, place_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.ask import load_service, logs_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import LOG_BYTES, Clock, tail_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import find, run
+
+Raw = t.Dict[str, t.Any]
+Options = t.Mapping[str, t.Any]
+
+# Between the two looks at a replay of WAL.
+BETWEEN = 0.2
+LOG_LINES = 400
+# Data directory -> (what its replay had come to, since when): a wait looks many times.
+_MOVES: dict[str, tuple[t.Any, float]] = {}
+
+
+def load_postgres(options: Options, deadline: float, total: float) -> Raw:
+    """Return what can be seen of the cluster that *options* name, within *total* seconds; the knock takes at most *deadline* of them.
+
+    Keys: stands_on, wire (of ``knock``), answers ({name: rows, or {sqlstate, text}}), login ({ok, sqlstate, message}; {} where it was not
+    tried), locks, and from the target itself service, data_dir, processes, lock, disks, and of a cluster that does not accept control, wal,
+    access, config, log, standby, contents. Raises StepError for a bad service name only.
+    """
+    options, clock = with_defaults(options), Clock(total)
+    raw: Raw = {"stands_on": options.get("stands_on") or "target", "answers": {}, "login": {}}
+    raw["wire"] = _knock(options, min(deadline, clock.left))
+    # By peer authentication another user than we is let in: who we are proves nothing.
+    if raw["wire"]["accepting"] or raw["wire"]["sqlstate"].startswith("28"):
+        raw.update(_asked(options, clock))
+    if raw["login"].get("ok"):
+        raw["wire"].update(accepting=True, sqlstate="", message="")
+    if raw["stands_on"] == "target":
+        raw.update(_surroundings(options, raw, clock))
+    return raw
+
+
+def _knock(options: Options, deadline: float) -> Raw:
+    """Knock as the user whom peer authentication lets in, so that no refusal of ours is logged at every look; else as we are."""
+    begun, user, place = time.monotonic(), str(options["os_user"]), place_of(options)
+    program = find("pg_isready", [str(options["bin_dir"])] if options["bin_dir"] else [])
+    if program and user and os.geteuid() == 0 and place.startswith("/"):
+        words = [program, "-q", "-h", place, "-p", str(options["port"]), "-U", str(options["user"]), "-d", str(options["database"])]
+        if run([*words, "-t", str(max(1, int(deadline)))], deadline, user=user).rc == 0:
+            seconds = time.monotonic() - begun
+            return {"error": "", "detail": "", "sqlstate": "", "message": "", "accepting": True, "seconds": seconds}
+    return knock(options, max(0.5, deadline - (time.monotonic() - begun)))
+
+
+def _asked(options: Options, clock: Clock) -> Raw:
+    where = dict(options, host=place_of(options))
+    try:
+        answers = ask(where, questions(options), max(0.5, clock.left))
+        installed = answers["extensions"] if isinstance(answers["extensions"], list) else []
+        schemas = [str(one["schema"]) for one in installed if one["name"] == "pg_stat_statements"]
+        if schemas:
+            answers.update(ask(where, {"top": top_statements(schemas[0])}, max(0.5, clock.left)))
+        for database in other_databases(options):
+            answers.update(_asked_elsewhere(where, options, database, clock))
+    except SqlError as error:
+        return {"login": {"ok": False, "sqlstate": error.sqlstate, "message": str(error)}}
+    return {"login": {"ok": True, "sqlstate": "", "message": ""}, "answers": {name: _plain(one) for name, one in answers.items()}}
+
+
+def _asked_elsewhere(where: Raw, options: Options, database: str, clock: Clock) -> dict[str, t.Any]:
+    wanted = expectations_in(options, database)
+    try:
+        return dict(ask(dict(where, database=database), wanted, max(0.5, clock.left)))
+    except SqlError as error:
+        return dict.fromkeys(wanted, error)
+
+
+def _plain(answer: t.Any) -> t.Any:
+    return {"sqlstate": answer.sqlstate, "text": str(answer)} if isinstance(answer, SqlError) else answer
+
+
+def rows_of(raw: Options, name: str) -> list[dict[str, t.Any]]:
+    """Return the rows of an answer, [] where there is none."""
+    answer = raw["answers"].get(name)
+    return answer if isinstance(answer, list) else []
+
+
+def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
+    settings = (rows_of(raw, "server") or [{}])[0].get("settings") or {}
+    data_dir = str(options["data_dir"] or settings.get("data_directory") or _setting(str(options["config_file"]), "data_directory"))
+    around: Raw = {"data_dir": data_dir, "service": dict(options["service"] or {}), "settings": settings}
+    if "state" not in around["service"]:
+        around["service"] = load_service(around["service"], max(0.3, min(3.0, clock.left)))
+    if not data_dir:
+        return around
+    around["processes"] = process.load_processes(data_dir)
+    around["lock"] = process.load_lock(data_dir, around["processes"])
+    around["owned"] = _owned(around["processes"]["postmaster"], around["service"])
+    around["disks"] = _disks(data_dir, raw)
+    if not raw["login"].get("ok"):
+        around.update(_of_the_silent(options, around, clock))
+    return around
+
+
+def _setting(config_file: str, name: str) -> str:
+    """Return a plain setting of a configuration file, "" for none; PostgreSQL itself counts the last one."""
+    found = [re.match(r"\s*%s\s*=?\s*'?([^'#\n]+)'?" % name, line) for line in lines_of(config_file)]
+    return next((match.group(1).strip() for match in reversed(found) if match), "")
+
+
+def lines_of(path: str) -> list[str]:
+    """Return the lines of a text file, [] where it cannot be read."""
+    return tail_of(path, 100000, 1 << 20).decode("utf-8", "replace").splitlines() if path else []
+
+
+def _owned(postmaster: Options, service: Options) -> t.Optional[bool]:
+    """Tell whether the postmaster is the service's process or below it; None where either cannot be seen."""
+    if not postmaster or not service.get("exists") or not service.get("reachable"):
+        return None
+    # Between two of its processes a service has none for a moment.
+    if not service.get("pid"):
+        return False if service.get("state") in ("stopped", "failed") else None
+    pid = int(postmaster["pid"])
+    while pid > 1 and pid != service["pid"]:
+        pid = parent_of(pid)
+    return bool(pid == service["pid"])
+
+
+def _disks(data_dir: str, raw: Raw) -> list[Raw]:
+    """Return the disks of data, WAL and tablespaces, each file system once."""
+    places = [("data", data_dir), ("wal", os.path.join(data_dir, "pg_wal"))]
+    places += [("tablespace %s" % one_line(one["name"], 40), str(one["path"])) for one in rows_of(raw, "tablespaces")]
+    found: dict[t.Any, Raw] = {}
+    for name, path in places:
+        disk = process.load_disk(os.path.realpath(path))
+        if disk:
+            seen = found.setdefault(disk["device"], dict(disk, holds=[]))
+            seen["holds"].append(name)
+    return list(found.values())
+
+
+def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
+    """Look at a cluster that lets nobody in: what would a start find, and what did the last one say."""
+    data_dir = around["data_dir"]
+    # Without root nothing becomes another user: then the files are whose they are.
+    access = process.load_access(data_dir, str(options["os_user"]) if os.geteuid() == 0 else "")
+    control: Raw = {}
+    folder = bin_dir_of(options, around)
+    if folder:
+        control = process.load_control(folder, data_dir, max(0.5, min(5.0, clock.left)))
+    log = _log(options, clock)
+    running = around["processes"]["postmaster"]
+    return {
+        "bin_dir": folder,
+        "contents": _contents(data_dir),
+        "standby": [name for name in ("standby.signal", "recovery.signal") if os.path.exists(os.path.join(data_dir, name))],
+        "access": access,
+        "control": control,
+        "wal": process.load_wal(data_dir, control),
+        "log": log,
+        "config": _config(options, around, access, folder, log, clock) if not running else {},
+        "redo": _redo(data_dir, around["processes"], log),
+    }
+
+
+def bin_dir_of(options: Options, around: Options) -> str:
+    """Return the folder with the programs of this cluster's version, "" for none."""
+    version = (lines_of(os.path.join(around["data_dir"], "PG_VERSION")) or [""])[0].strip()
+    return find_binaries(str(options["bin_dir"]), version)
+
+
+def _contents(data_dir: str) -> Raw:
+    """Return {exists, entries, version, control}: is there a cluster at all."""
+    try:
+        names = os.listdir(data_dir)
+    except OSError as error:
+        return {"exists": os.path.isdir(data_dir), "entries": None, "error": one_line(error.strerror, 80)}
+    return {
+        "exists": True,
+        "entries": len(names),
+        "version": "PG_VERSION" in names,
+        "control": os.path.exists(os.path.join(data_dir, "global", "pg_control")),
+        "base": "base" in names,
+    }
+
+
+def _log(options: Options, clock: Clock) -> Raw:
+    """Return what the newest log file, and what the service manager kept of its output, say of the last start."""
+    files = sorted(glob.glob(str(options["log_file"])), key=_written_at) if options["log_file"] else []
+    text = tail_of(files[-1], 100000, LOG_BYTES) if files else b""
+    if not text and options["service"]:
+        text = logs_of(options["service"], LOG_LINES, max(0.3, min(2.0, clock.left)))
+    return dict(read_log(text.decode("utf-8", "replace")), text_there=bool(text), written_at=_written_at(files[-1]) if files else 0.0)
+
+
+def _written_at(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, clock: Clock) -> Raw:
+    """Return {file, line, text} of the first fault of the configuration, {} where PostgreSQL itself finds none."""
+    file = str(options["config_file"] or os.path.join(around["data_dir"], "postgresql.conf"))
+    if folder and access:
+        # It reads its configuration, prints one setting and ends, before it touches any data.
+        words = [os.path.join(folder, "postgres"), "-D", around["data_dir"], "-c", "config_file=" + file, "-C", "data_directory"]
+        done = run(words, max(0.5, min(5.0, clock.left)), user=str(access["user"]))
+        fault = config_fault(done.err, lines_of) if done.rc and not done.timed_out else {}
+        if fault or not os.path.exists(file):
+            return fault or {"file": one_line(file, 120), "line": 0, "text": "the configuration file is not there"}
+    fault = log["fault"]
+    # Who may log in is only read by a start: what the last one said counts until that file is written again.
+    return fault if fault and not log["ready"] and _written_at(fault["file"]) < log["written_at"] else {}
+
+
+def _redo(data_dir: str, processes: Raw, log: Raw) -> Raw:
+    """Return {segment, lsn, process_state, advances, still_seconds} of a replay that is going on, {} where none is.
+
+    ``advances`` is None where one look says nothing.
+    """
+    startup = processes["startup"]
+    if not startup:
+        return {}
+    time.sleep(BETWEEN)
+    after = process.redo_of(dict(startup, title=process.title_of(int(startup["pid"]))))
+    now, told = time.monotonic(), log["redo"]
+    mark = [startup["pid"], after["mark"], told]
+    before = _MOVES.get(data_dir)
+    moved = after["mark"] != startup["mark"] or (before is not None and before[0] != mark)
+    if before is None or moved:
+        _MOVES[data_dir] = (mark, now)
+    still = 0.0 if moved else max(now - _MOVES[data_dir][1], _told_still(told))
+    return {
+        "segment": after["segment"], "lsn": told[-1][1] if told else "", "process_state": startup["process_state"],
+        "advances": True if moved else False if still else None, "still_seconds": round(still, 1),
+    }  # fmt: skip
+
+
+def _told_still(told: t.Sequence[t.Tuple[float, str]]) -> float:
+    """Return for how long the server's own progress lines tell of the same position."""
+    return told[-1][0] - told[0][0] if len(told) > 1 and told[0][1] == told[-1][1] else 0.0

@@ -1,0 +1,198 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks PostgreSQL through psql: rows as plain data, values bound, secrets and statements in no process list.
+
+One session asks many queries in one process. A query that fails does not end the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+import uuid
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import read_secret
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import NOT_ALLOWED, NOT_FOUND, Ran, find, run
+
+Row = t.Dict[str, t.Any]
+Value = t.Union[str, int, float, bool]
+Where = t.Mapping[str, t.Any]
+
+# How to reach a cluster; `os_user` is who psql runs as where we are root, which is how peer authentication lets us in.
+CONNECT_SPEC: dict[str, t.Any] = {
+    "host": {"type": "str", "default": ""},
+    "port": {"type": "int", "default": 5432},
+    "user": {"type": "str", "default": "postgres"},
+    "database": {"type": "str", "default": "postgres"},
+    "password_file": {"type": "path", "default": ""},
+    "tls": {"type": "bool", "default": False},
+    "os_user": {"type": "str", "default": "postgres"},
+    "psql": {"type": "path", "default": "psql"},
+}
+# The client libraries hand on what the server says at log-in as text only, and it is English unless lc_messages is set.
+WORDINGS = {
+    "password authentication failed": "28P01",
+    "no password supplied": "28P01",
+    "Peer authentication failed": "28000",
+    "no pg_hba.conf entry": "28000",
+    'role "': "28000",
+    "does not exist": "3D000",
+    "too many clients": "53300",
+    "remaining connection slots": "53300",
+    "the database system is": "57P03",
+    "No such file or directory": "08001",
+    "Connection refused": "08001",
+    "timeout expired": "57014",
+}
+
+
+class SqlError(Exception):
+    """A query or the log-in failed. ``sqlstate`` is "" where the client gave none; the text is one line without secrets."""
+
+    def __init__(self, sqlstate: str, text: str) -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+
+
+class Query(t.NamedTuple):
+    """One statement: ``sql`` with ``:'name'`` for each of *values*. With *plain* it returns no rows (CHECKPOINT, REINDEX, SET)."""
+
+    sql: str
+    values: t.Mapping[str, Value] = {}
+    plain: bool = False
+
+
+def ask(where: Where, queries: t.Mapping[str, Query], deadline: float, *, writes: bool = False) -> dict[str, t.Union[list[Row], SqlError]]:
+    """Ask all *queries* in one session; return rows, or the SqlError of that query, by name.
+
+    Raises SqlError where nobody was let in. *deadline* is in seconds, for all of them. Without *writes* the session is read-only.
+    """
+    mark = "mark-" + uuid.uuid4().hex
+    script = "".join(_asked(name, query, mark) for name, query in queries.items())
+    done = _session(where, script, deadline, writes)
+    answers: dict[str, t.Union[list[Row], SqlError]] = {}
+    for part in done.out.split(mark + " ")[1:]:
+        head, _line, text = part.partition("\n")
+        name, _space, state = head.partition(" ")
+        answers[name] = _answer(state, text, queries[name])
+    if not answers:
+        raise _not_let_in(where, done)
+    late = SqlError("57014", "no answer in time") if done.timed_out else SqlError("08006", "the session ended before it was asked")
+    return {name: answers.get(name, late) for name in queries}
+
+
+def rows(where: Where, sql: str, deadline: float, values: t.Optional[t.Mapping[str, Value]] = None, *, writes: bool = False) -> list[Row]:
+    """Return the rows of one query. Raises SqlError."""
+    answer = ask(where, {"only": Query(sql, values or {})}, deadline, writes=writes)["only"]
+    if isinstance(answer, SqlError):
+        raise answer
+    return answer
+
+
+def execute(where: Where, sql: str, deadline: float, values: t.Optional[t.Mapping[str, Value]] = None) -> None:
+    """Run one statement that returns no rows, outside of a transaction of ours. Raises SqlError."""
+    answer = ask(where, {"only": Query(sql, values or {}, plain=True)}, deadline, writes=True)["only"]
+    if isinstance(answer, SqlError):
+        raise answer
+
+
+def program(where: Where, words: t.Sequence[str], deadline: float) -> Ran:
+    """Run another client program of PostgreSQL with the credentials of *where*, as its os_user. Raises SqlError for a secret unread."""
+    environment = {name: value for name, value in _environment(where, deadline, True).items() if name != "PGOPTIONS"}
+    return run(words, deadline, user=str(where["os_user"]), env=environment, secrets={"PGPASSFILE": _passfile(where)})
+
+
+def identifier(name: str) -> str:
+    """Return *name* quoted as an identifier. Names from outside come from an allow-list of the catalogue all the same."""
+    return '"' + name.replace('"', '""').replace("\0", "") + '"'
+
+
+def _asked(name: str, query: Query, mark: str) -> str:
+    """Return what psql reads for one query; its answer follows a line with the mark, its name and its SQLSTATE."""
+    bound = "".join("\\set %s %s\n" % (key, _word(value)) for key, value in query.values.items())
+    sql = query.sql.strip().rstrip(";")
+    told = "\\echo %s %s :SQLSTATE\n\\if :ERROR\n\\echo :LAST_ERROR_MESSAGE\n" % (mark, name)
+    if query.plain:
+        return bound + sql + ";\n" + told + "\\endif\n"
+    # One JSON text, held in a variable: its state is told before it, and no separator of psql's own can be spelled by data.
+    asked = "WITH asked AS (%s\n) SELECT coalesce(jsonb_agg(to_jsonb(asked)), '[]')::text AS answer FROM asked\n\\gset\n" % sql  # noqa: S608 - the statements are the collection's own, values are bound
+    return bound + asked + told + "\\else\n\\echo :answer\n\\endif\n"
+
+
+def _word(value: Value) -> str:
+    """Return *value* as one quoted word of psql's own language."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    escaped = text.replace("\0", "").replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return "'" + escaped + "'"
+
+
+def _answer(state: str, text: str, query: Query) -> t.Union[list[Row], SqlError]:
+    if state.strip() != "00000":
+        return SqlError(state.strip()[:5], message_of(text))
+    if query.plain:
+        return []
+    try:
+        return t.cast("list[Row]", json.loads(text))
+    except ValueError:
+        return SqlError("", "an answer that is no JSON: %s" % one_line(text, 80))
+
+
+def _session(where: Where, script: str, deadline: float, writes: bool) -> Ran:
+    words, settings = session_of(where, deadline, writes)
+    return run(words, max(0.1, deadline), stdin=script, **settings)
+
+
+def session_of(where: Where, deadline: float, writes: bool) -> tuple[list[str], dict[str, t.Any]]:
+    """Return the words and the settings ({user, env, secrets}) of a psql that reads a script from its input. Raises SqlError."""
+    program = where["psql"] if os.sep in str(where["psql"]) else find(str(where["psql"]))
+    if not program:
+        raise SqlError("", "psql is not there to ask with: install postgresql-client, or set psql to its path")
+    words = [program, "-X", "-q", "-A", "-t", "-w", "-f", "-", "-p", str(where["port"]), "-U", str(where["user"])]
+    words += ["-d", str(where["database"])] + (["-h", str(where["host"])] if where["host"] else [])
+    env, secrets = _environment(where, deadline, writes), {"PGPASSFILE": _passfile(where)}
+    return words, {"user": str(where["os_user"]), "env": env, "secrets": secrets}
+
+
+def _environment(where: Where, deadline: float, writes: bool) -> dict[str, str]:
+    millis = int(deadline * 1000)
+    options = "-c statement_timeout=%d -c lock_timeout=%d -c client_min_messages=error -c timezone=UTC" % (
+        millis, millis,
+    )  # fmt: skip
+    return {
+        "PGOPTIONS": options + ("" if writes else " -c default_transaction_read_only=on"),
+        "PGCONNECT_TIMEOUT": str(max(2, int(deadline))),
+        "PGSSLMODE": "require" if where.get("tls") else "prefer",
+        "PGAPPNAME": "somabrain-remediation",
+        "PGCLIENTENCODING": "UTF8",
+    }
+
+
+def _passfile(where: Where) -> str:
+    """Return the text of psql's password file. Raises SqlError for a secret that cannot be read."""
+    password, problem = str(where.get("password") or ""), ""
+    if not password and where.get("password_file"):
+        password, problem = read_secret(str(where["password_file"]))
+    if problem:
+        raise SqlError("", "password_file %s: %s" % (one_line(where["password_file"], 80), problem))
+    return "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n" if password else ""
+
+
+def _not_let_in(where: Where, done: Ran) -> SqlError:
+    if done.timed_out:
+        return SqlError("57014", "no answer in time")
+    if done.rc in (NOT_FOUND, NOT_ALLOWED):
+        return SqlError("", one_line(done.err, 160))
+    return SqlError(sqlstate_in(done.err), message_of(done.err))
+
+
+def message_of(text: str) -> str:
+    """Return the first line of an error without secrets."""
+    return one_line(redact(text.strip().partition("\n")[0]), 160)
+
+
+def sqlstate_in(text: str) -> str:
+    """Return the SQLSTATE that the wording of a failed log-in stands for, "" for none."""
+    return next((state for wording, state in WORDINGS.items() if wording in text), "")

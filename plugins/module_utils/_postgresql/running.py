@@ -1,0 +1,196 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges a PostgreSQL that lets us in by its facts: what is over a limit, and which of that is its state. Pure functions.
+
+Over a limit is sick where writes are lost, stopped or about to be; what only slows is a warning.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_latency
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.facts import page_fault
+
+Facts = t.Mapping[str, t.Any]
+Options = t.Mapping[str, t.Any]
+Findings = t.List[Finding]
+GB = 2.0**30
+
+
+def judge_running(facts: Facts, options: Options) -> tuple[str, tuple[Finding, ...]]:
+    """Return (the state of the worst that is sick, "" for none; all findings, the sick ones first in that order)."""
+    found: list[tuple[str, Finding]] = []
+    for state, judge in JUDGES:
+        found += [(state, finding) for finding in judge(facts, options)]
+    sick = [(state, finding) for state, finding in found if finding.state is State.SICK]
+    rest = [finding for _state, finding in found if finding.state is not State.SICK]
+    return (sick[0][0] if sick else ""), (*(finding for _state, finding in sick), *rest)
+
+
+def _role(facts: Facts, options: Options) -> Findings:
+    wanted = options["expected_role"]
+    if wanted == "any" or facts["role"] == wanted:
+        return []
+    text = "it is a %s and has to be a %s" % (facts["role"] or "server of unknown role", wanted)
+    advice = "; it is never promoted from here" if facts["role"] == "standby" else ""
+    return [Finding("role", State.SICK if facts["role"] else State.UNKNOWN, text + advice)]
+
+
+def _corrupt(facts: Facts, options: Options) -> Findings:
+    found = []
+    failures = facts["checksums"]["failures"]
+    if failures:
+        found.append(Finding("checksums", State.SICK, "%s failed their checksum" % counted(failures, "pages")))
+    wrong = [one["index"] for one in facts["known_answers"] if one["right"] is False]
+    unread = [one for one in facts["known_answers"] if one["right"] is None]
+    if wrong:
+        text = "%d of %d known answers are wrong" % (len(wrong), len(facts["known_answers"]))
+        found.append(Finding("known_answers", State.SICK, text, {"wrong": wrong}))
+    if page_fault(facts):
+        found.append(Finding("pages", State.SICK, "it cannot read pages of its own data"))
+    elif unread:
+        state = State.SICK if unread[0].get("sqlstate") == "42P01" else State.UNKNOWN
+        found.append(Finding("known_answers", state, "a known answer could not be asked for: %s" % unread[0]["error"]))
+    if facts["known_answers"] and not found:
+        found.append(Finding("known_answers", State.WELL, "all of %s are right" % counted(len(facts["known_answers"]), "known answers")))
+    return found
+
+
+def _disks(facts: Facts, options: Options) -> Findings:
+    found = []
+    for disk in facts["disks"]:
+        over = disk["used_share"] is not None and disk["used_share"] > options["max_disk_share"]
+        if over or disk["read_only"]:
+            text = "the disk of %s is %s" % (
+                " and ".join(disk["holds"]), "mounted read-only" if disk["read_only"] else "%.0f %% full" % (disk["used_share"] * 100),
+            )  # fmt: skip
+            found.append(Finding("disk", State.SICK, text + _why_wal_stays(facts), {"path": disk["path"]}))
+    return found
+
+
+def _why_wal_stays(facts: Facts) -> str:
+    """Return what keeps WAL, the usual reason for a disk that fills."""
+    slots = [one for one in facts["replication"]["slots"] if not one["active"] and (one["kept_bytes"] or 0) > GB / 16]
+    reasons = ["slot %s, which nobody reads, keeps %.1f GB" % (one["name"], one["kept_bytes"] / GB) for one in slots[:2]]
+    archiver = facts["archiver"]
+    if archiver["failing"] or (archiver["waiting"] or 0) > 16:
+        reasons.append("%s wait for the archiver" % counted(archiver["waiting"] or 0, "WAL files"))
+    return "; " + "; ".join(reasons) if reasons else ""
+
+
+def _archiver(facts: Facts, options: Options) -> Findings:
+    archiver = facts["archiver"]
+    if not archiver["failing"]:
+        return []
+    waiting = "" if archiver["waiting"] is None else ", %s wait" % counted(archiver["waiting"], "WAL files")
+    text = "its archiver fails (last at %s: %s)%s" % (archiver["failed_at"], archiver["last_failed"], waiting)
+    return [Finding("archiver", State.SICK, text)]
+
+
+def _wraparound(facts: Facts, options: Options) -> Findings:
+    if facts["xid_age"] is None or facts["xid_age"] <= options["max_xid_age"]:
+        return []
+    worst = max(facts["databases"], key=lambda one: one["xid_age"] or 0)
+    text = "database %s is %d transactions old, %d allowed: it stops writing at 2146 million; let VACUUM run" % (
+        worst["name"], facts["xid_age"], options["max_xid_age"],
+    )  # fmt: skip
+    return [Finding("wraparound", State.SICK, text)]
+
+
+def _connections(facts: Facts, options: Options) -> Findings:
+    seen = facts["connections"]
+    if seen["share"] is None:
+        return []
+    text = "%s of %s connections used (%s reserved), %s active" % (seen["used"], seen["limit"], seen["reserved"], seen["active"])
+    return [Finding("connections", State.SICK if seen["share"] > options["max_connections_share"] else State.WELL, text)]
+
+
+def _locks(facts: Facts, options: Options) -> Findings:
+    locks = facts["locks"]
+    if locks["error"]:
+        return [Finding("warning", State.WELL, "who waits for whom could not be seen: %s" % one_line(locks["error"], 100))]
+    roots = [root for root in locks["roots"] if root["longest_wait_seconds"] > options["max_block_seconds"]]
+    if not roots:
+        return []
+    first = roots[0]
+    who = "prepared transaction %s" % first["gid"] if first["gid"] else "session %s of %s" % (first["pid"], first["user"])
+    text = "%s blocks %s, the longest for %.0f s" % (who, counted(first["blocked_count"], "sessions"), first["longest_wait_seconds"])
+    return [Finding("locks", State.SICK, text, {"roots": len(roots)})]
+
+
+def _lag(facts: Facts, options: Options) -> Findings:
+    standby = facts["replication"]["standby"]
+    if standby:
+        late = standby["lag_seconds"] is not None and standby["lag_seconds"] > options["max_lag_seconds"]
+        if late or not standby["streams"]:
+            how = "is %.0f s behind" % standby["lag_seconds"] if late else "receives nothing from its primary"
+            return [Finding("lag", State.SICK, "it is a standby that %s" % how)]
+    late_ones = [one for one in facts["replication"]["senders"] if (one["lag_seconds"] or 0) > options["max_lag_seconds"]]
+    return [_warning("standby %s is %.0f s behind" % (one["application"], one["lag_seconds"])) for one in late_ones[:2]]
+
+
+def _audit(facts: Facts, options: Options) -> Findings:
+    audit = facts["audit"]
+    if not audit:
+        return []
+    if audit["rows"] is None:
+        return [Finding("audit", State.UNKNOWN, "audit rows could not be counted: %s" % one_line(facts["not_seen"].get("audit", "?"), 120))]
+    text = "%s in the last %.0f minutes" % (counted(audit["rows"], "audit rows"), audit["within_minutes"])
+    return [Finding("audit", State.WELL if audit["rows"] else State.SICK, text)]
+
+
+def _prepared(facts: Facts, options: Options) -> Findings:
+    old = [one for one in facts["prepared"] if float(one["seconds"] or 0) > options["max_prepared_seconds"]]
+    if not old:
+        return []
+    first = old[0]
+    text = "prepared transaction %s is %.0f s old and holds its locks; whoever prepared it has to end it" % (first["gid"], first["seconds"])
+    return [Finding("prepared", State.SICK, text, {"gids": [one["gid"] for one in old]})]
+
+
+def _warnings(facts: Facts, options: Options) -> Findings:
+    sessions = facts["sessions"]
+    found = [_warning("session %s of %s runs a statement for %.0f s" % _who(one)) for one in sessions["long"][:2]]
+    found += [_warning("session %s of %s is idle in a transaction for %.0f s" % _who(one)) for one in sessions["idle_in_transaction"][:2]]
+    found += [
+        _warning("slot %s, which nobody reads, keeps %.1f GB of WAL" % (one["name"], one["kept_bytes"] / GB))
+        for one in facts["replication"]["slots"]
+        if not one["active"] and (one["kept_bytes"] or 0) > options["max_slot_bytes"]
+    ]
+    share = facts["cache_hit_share"]
+    if share is not None and share < options["min_cache_hit_share"]:
+        found.append(_warning("%.0f %% of reads come from its cache" % (share * 100)))
+    return found
+
+
+def _who(session: Facts) -> tuple[t.Any, ...]:
+    return session["pid"], session["login"], session["seconds"]
+
+
+def _warning(text: str) -> Finding:
+    return Finding("warning", State.WELL, text)
+
+
+def _latency(facts: Facts, options: Options) -> Findings:
+    return list(judge_latency(facts["latency_ms"] / 1000, options))
+
+
+# The worst first: what is named first is the state.
+JUDGES: tuple[tuple[str, t.Callable[[Facts, Options], Findings]], ...] = (
+    ("wrong_role", _role),
+    ("up_corrupt", _corrupt),
+    ("wal_filling", _disks),
+    ("archiver_failing", _archiver),
+    ("wraparound", _wraparound),
+    ("too_many_connections", _connections),
+    ("blocked", _locks),
+    ("standby_lagging", _lag),
+    ("audit_gap", _audit),
+    ("prepared", _prepared),
+    ("slow", _latency),
+    ("", _warnings),
+)

@@ -1,0 +1,256 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges candidates for the data of a Redis: what each would lose, which is the best, and whether a person has to choose. Pure.
+
+A candidate's ``lineage`` is ``files`` (what the server itself wrote last), ``server`` (a living instance) or ``older`` (a backup, a
+rescue copy, a dump beside an append-only file). Lost is counted against all that the candidates of today hold together, the older
+ones counting only where there is nothing else; what no candidate holds any more is told by the number of commands dropped.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
+
+Candidate = t.Mapping[str, t.Any]
+Options = t.Mapping[str, t.Any]
+Loss = t.Dict[str, t.Any]
+
+# The one further left is preferred where two would lose the same.
+PREFERENCE = (
+    "as_is", "rebuilt_manifest", "repaired_dump", "replica", "cut", "salvage", "before_flush", "live", "dump", "salvaged_dump",
+    "rescue", "backup",
+)  # fmt: skip
+RISKS = {
+    "as_is": "as the server left it",
+    "cut": "nothing after the first damage",
+    "salvage": "without the damaged regions",
+    "rebuilt_manifest": "files in order of their numbers",
+    "dump": "older than the append-only file",
+    "repaired_dump": "one place in it corrected",
+    "salvaged_dump": "values bear no checksum",
+    "before_flush": "what was emptied comes back",
+    "backup": "nothing written after it",
+    "rescue": "nothing written after it",
+    "replica": "may be behind its master",
+    "live": "what the server has now",
+}
+# Made of the same commands, only fewer: what an earlier state holds and a later one does not was removed since.
+EARLIER = {"salvage": ("cut",)}
+UNPROVEN = "checksum wrong: a value is bad"
+# Counts of what goes on living may move between plan and approval by this share.
+LIVING_TOLERANCE = 0.01
+WIDTH = 100
+
+
+def kind_of(name: str) -> str:
+    """Return a candidate's name without its number."""
+    stem, _line, number = name.rpartition("_")
+    return stem if number.isdigit() else name
+
+
+def is_earlier(one: str, other: str) -> bool:
+    """Tell whether the candidate *one* is an earlier state of what the candidate *other* is, both by name."""
+    return kind_of(one) in EARLIER.get(kind_of(other), ())
+
+
+def loadable(candidates: t.Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that a Redis could load."""
+    return [one for one in candidates if not one["error"]]
+
+
+def hollow(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> bool:
+    """Tell whether a candidate holds so little, against what was known or another of today holds, that it is the incident and no cure."""
+    known, there = int(options["last_known_keys"]), loadable(candidates)
+    most = known if known > 0 else max((other["keys"] for other in there if other["lineage"] != "older"), default=0)
+    return bool(one["keys"] < most * float(options["empty_below_share"])) or (not one["keys"] and any(other["keys"] for other in there))
+
+
+def current(candidates: t.Sequence[Candidate], options: Options) -> list[Candidate]:
+    """Return the candidates of today; all of them where those of today hold next to nothing."""
+    there = loadable(candidates)
+    today = [one for one in there if one["lineage"] != "older"]
+    return today if any(not hollow(one, there, options) for one in today) else there
+
+
+def ordered(candidates: t.Sequence[Candidate], options: Options) -> list[Candidate]:
+    """Return the loadable candidates, best first: ``missing`` is the number of lasting keys that others hold and it does not."""
+    today = [one["name"] for one in current(candidates, options)]
+
+    def rank(one: Candidate) -> tuple[t.Any, ...]:
+        lost = (one["missing"] or 0) + one["dropped"]
+        older = one["lineage"] == "older"
+        # Of older ones the latest is the best.
+        age = -(one["last_write"] or 0.0) if older else 0.0
+        place = PREFERENCE.index(kind_of(one["name"]))
+        return (one["known_wrong"], hollow(one, candidates, options), one["name"] not in today, one["unproven"], older, age, lost, place)
+
+    return sorted(loadable(candidates), key=rank)
+
+
+def trusted(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> bool:
+    """Tell whether a replica is proven to be no older than the files: it holds all that they do, or as many keys as were known."""
+    if kind_of(one["name"]) != "replica" or not one["in_step"] or not one["contains_all"]:
+        return False
+    known = int(options["last_known_keys"])
+    files = [other for other in loadable(candidates) if other["lineage"] == "files" and other["keys"] > other["expires"]]
+    return bool(files) or 0 < known <= one["keys"]
+
+
+def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> Loss:
+    """Return {count, unit, exact} of what would be lost with *one*; a count of None is an unknown number."""
+    nowhere, certain, unit = _nowhere(candidates, options)
+    if one["missing"] is None:
+        most = max(other["keys"] for other in loadable(candidates))
+        count, certain = max(0, most - one["keys"]) + max(nowhere, one["dropped"]), False
+    else:
+        count = one["missing"] + max(0, one["changed"] - _spoilt(one, candidates, options)) + nowhere
+        # Of what is lost in both, some may be counted twice.
+        certain = certain and not (one["changed"] and nowhere)
+    if count and any(other["expires"] for other in loadable(candidates)) and one["dropped"] != nowhere:
+        certain = False
+    if _unsure(one, options) or any(other["doubt"] == "effects" for other in loadable(candidates)):
+        return {"count": None, "unit": unit, "exact": False}
+    return _against_known(one, {"count": count, "unit": unit, "exact": certain}, candidates, options)
+
+
+def _spoilt(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> int:
+    """Return how many of the values that differ from the best candidate's are at least the fault of that one: its checksum is wrong."""
+    return int(not _unsure(one, options) and _unsure(ordered(candidates, options)[0], options))
+
+
+def _unsure(one: Candidate, options: Options) -> bool:
+    """Tell whether more of a candidate may be missing or wrong than can be told."""
+    if one["doubt"] == "databases":
+        # There was no other database where as many keys were known as there are here and were.
+        return not 0 < int(options["last_known_keys"]) <= one["keys"] + one["dropped"]
+    return bool(one["unproven"] or one["doubt"] == "values")
+
+
+def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, bool, str]:
+    """Return (how much no candidate holds any more, whether that is certain, its unit)."""
+    today = [one for one in current(candidates, options) if not hollow(one, candidates, options)]
+    if any(trusted(one, candidates, options) for one in today):
+        return 0, True, "keys"
+    files = sorted((one for one in today if one["lineage"] == "files"), key=lambda one: (one["dropped"], not one["exact"]))
+    if not files:
+        return 0, False, "keys"
+    best = files[0]
+    # Others may hold what it had to drop.
+    elsewhere = min(best["dropped"], best["missing"] or 0)
+    all_known = best["doubt"] == "databases" and best["keys"] + best["dropped"] == int(options["last_known_keys"])
+    certain = (best["exact"] and not best["doubt"] or all_known) and not best["unproven"] and not elsewhere
+    return best["dropped"] - elsewhere, bool(certain), best["unit"] if best["dropped"] - elsewhere else "keys"
+
+
+def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate], options: Options) -> Loss:
+    known = int(options["last_known_keys"])
+    comparable = known >= 0 and not any(other["expires"] for other in loadable(candidates))
+    short = max(0, known - one["keys"]) if comparable or hollow(one, candidates, options) else 0
+    if short > loss["count"]:
+        return {"count": short, "unit": "keys", "exact": False}
+    if known < 0 and not loss["count"] and not loss["exact"]:
+        return dict(loss, count=None)
+    return loss
+
+
+def choice_of(candidates: t.Sequence[Candidate], options: Options) -> dict[str, t.Any]:
+    """Return {name, superset, certain, by, loss, why}: the best candidate, and whether policy or a person chooses.
+
+    Each candidate has its ``loss`` by now. Options: last_known_keys, empty_below_share, accept_loss, emptied, crooked, verdict.
+    """
+    best = ordered(candidates, options)[0]
+    lossless = best["loss"]["count"] == 0 and best["loss"]["exact"] and best["contains_all"]
+    against = _against(best, candidates, options)
+    accepted = "" if lossless else _accepted(best, options)
+    by = "policy" if (lossless or accepted) and not against else "person"
+    why = against or accepted or ("it holds all that any candidate holds, and nothing was dropped" if lossless else _doubt(best))
+    return {
+        "name": best["name"], "superset": best["contains_all"], "certain": by == "policy" and bool(lossless), "by": by,
+        "loss": best["loss"], "why": why,
+    }  # fmt: skip
+
+
+def _against(best: Candidate, candidates: t.Sequence[Candidate], options: Options) -> str:
+    """Return what forbids to choose without a person, however good *best* looks, "" for nothing."""
+    if kind_of(best["name"]) == "before_flush" or options.get("emptied"):
+        return "somebody emptied it: whether that was wanted only a person knows"
+    if options.get("crooked"):
+        return "somebody else than Redis wrote its manifest: %s" % options["crooked"]
+    if kind_of(best["name"]) == "salvaged_dump":
+        return "whether what could be read of it is right no checksum can tell"
+    if best["known_wrong"]:
+        return "%d known answers are wrong in the best candidate" % best["known_wrong"]
+    if hollow(best, candidates, options):
+        return "even the best candidate holds far fewer keys than were known"
+    return ""
+
+
+def _accepted(best: Candidate, options: Options) -> str:
+    accept, loss = options["accept_loss"], best["loss"]
+    if best["unproven"] or best["lineage"] != "files" or not loss["count"] or best["missing"]:
+        return ""
+    tail = int(accept.get("tail_bytes") or 0)
+    if options["verdict"] == "tail_cut" and best["name"] == "cut" and best["dropped_bytes"] <= tail and loss["count"] <= best["dropped"]:
+        return "only the last %d bytes are cut off, %d are accepted" % (best["dropped_bytes"], tail)
+    share = float(accept.get("share") or 0.0)
+    if loss["exact"] and loss["count"] <= share * (best["keys"] + loss["count"]):
+        return "%d of %d are lost, a share of %s is accepted" % (loss["count"], best["keys"] + loss["count"], share)
+    return ""
+
+
+def _doubt(best: Candidate) -> str:
+    loss = best["loss"]
+    if loss["count"]:
+        return "%s%s would be lost" % ("" if loss["exact"] else "about ", counted(loss["count"], loss["unit"]))
+    if not loss["exact"]:
+        return "what was written last cannot be proven to be in it"
+    return "another candidate holds keys or values that it does not"
+
+
+def _counts(one: Candidate) -> dict[str, int]:
+    """Return what of a plan may move: how many keys it has; of what still grows how many it would lose, since more keys harm nobody."""
+    lost = one["loss"].get("count")
+    return {"lost": int(lost)} if one["moves"] and lost is not None else {"keys": one["keys"] - one["expires"]}
+
+
+def plans_of(candidates: t.Sequence[Candidate], options: Options) -> list[dict[str, t.Any]]:
+    """Return one plan for each loadable candidate, the recommended first: {name, text, loss, binds, counts, tolerance}."""
+    return [
+        {
+            "name": one["name"], "text": _plan_text(one), "loss": one["loss"], "binds": dict(one["binds"], candidate=one["name"]),
+            "counts": _counts(one), "tolerance": LIVING_TOLERANCE if one["moves"] else 0.0,
+        }
+        for one in ordered(candidates, options)
+    ]  # fmt: skip
+
+
+def _plan_text(one: Candidate) -> str:
+    return one_line("put in %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"]), 160)
+
+
+def clock(at: t.Optional[float]) -> str:
+    """Return a date and time in UTC, "?" for none."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at)) if at else "?"
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def table_of(candidates: t.Sequence[Candidate], options: Options) -> list[str]:
+    """Return the candidates as lines of at most 100 columns, best first, those that do not load last."""
+    row = "%-16s %9s %7s  %-19s  %9s  %s"
+    lines = [row % ("candidate", "keys", "expire", "last write (UTC)", "lost", "risk")]
+    for one in ordered(candidates, options):
+        lines.append(row % (one["name"], one["keys"], one["expires"], clock(one["last_write"]), _told(one["loss"]), one["risk"]))
+    lines += ["%-16s does not load: %s" % (one["name"], one["error"]) for one in candidates if one["error"]]
+    return [one_line(line.rstrip(), WIDTH) for line in lines]
+
+
+def _told(loss: Loss) -> str:
+    if loss["count"] is None:
+        return "unknown"
+    return "%s%d" % ("" if loss["exact"] else "~", loss["count"])

@@ -1,0 +1,293 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A side instance: a Redis of our own on a copy of data, on a private unix socket only, that ends with the one who started it.
+
+It has no port, saves nothing by itself, follows no master, loads no module, and runs as the owner of the data where we are root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Address,
+    Connection,
+    ErrorReply,
+    RespError,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
+
+try:
+    import ctypes
+except ImportError:  # a Python built without it
+    ctypes = None  # type: ignore[assignment]
+
+LOG = "side.log"
+# Memory that must be free, as a multiple of what the data are expected to take.
+MEMORY_FACTOR = 1.3
+PR_SET_PDEATHSIG = 1
+# A unix socket's path has room for 107 bytes.
+SOCKET_PATH = 100
+PATIENCE = 2.0
+_VERSION = re.compile(r"\bv=(\d+)\.(\d+)")
+_NOISE = re.compile(r"^\d+:[A-Z] .{20,30} [.\-*#] ")
+_TROUBLE = re.compile(r"(?i)error|bad |fail|fatal|wrong|can't|corrupt|unexpected|unknown|not |# |assert|crash|memory")
+
+
+class SideFailed(Exception):
+    """The side instance did not get to serve its data. ``code`` is no_server, no_room, timeout, refused or io; the text is one line."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class SideInstance:
+    """A context manager around one side instance on the data in *folder* (absolute), which it may write to.
+
+    *end* is a monotonic time; *owner* the (uid, gid) to run as where we are root; *settings* words of redis.conf on top of ours;
+    *memory_limit* bytes of address space, 0 for none; *expects* bytes of memory that the data may take. Raises SideFailed.
+    """
+
+    def __init__(
+        self, redis_server: str, folder: str, end: float, owner: t.Optional[tuple[int, int]] = None,
+        settings: t.Optional[t.Mapping[str, str]] = None, memory_limit: int = 0, expects: int = 0,
+    ) -> None:  # fmt: skip
+        self.program, self.folder, self.end = redis_server, folder, end
+        self.owner = owner if os.geteuid() == 0 else None
+        self.settings = dict(settings or {})
+        self.memory_limit, self.expects = memory_limit, expects
+        self.seconds = 0.0
+        self._private = ""
+        self._process: t.Optional[subprocess.Popen[bytes]] = None
+
+    def __enter__(self) -> SideInstance:
+        begun = time.monotonic()
+        try:
+            check_memory(self.expects)
+            self._start()
+            self._wait()
+        except OSError as error:
+            self._stop()
+            raise SideFailed("io", "the side instance cannot be started: %s" % one_line(error.strerror or error, 100)) from None
+        except BaseException:
+            self._stop()
+            raise
+        self.seconds = round(time.monotonic() - begun, 3)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop()
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return Address(path=os.path.join(self._private, "s"))
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 where it was never started."""
+        return self._process.pid if self._process else 0
+
+    def connect(self) -> Connection:
+        """Return a connection that lives as long as we may. Raises RespError."""
+        return Connection(self.address, max(0.05, self.end - time.monotonic()))
+
+    def info(self) -> dict[str, str]:
+        """Return all of INFO. Raises RespError."""
+        with self.connect() as redis:
+            return parse_info(str(redis.ask("INFO", "all")))
+
+    def save(self) -> str:
+        """Have all keys written to dump.rdb in the folder; return its path. Raises SideFailed, RespError."""
+        with self.connect() as redis:
+            reply = redis.ask("SAVE")
+        if isinstance(reply, ErrorReply):
+            raise SideFailed("io", "the side instance cannot save: %s" % (self._last_words() or one_line(reply, 100)))
+        return os.path.join(self.folder, "dump.rdb")
+
+    def _start(self) -> None:
+        self._private = tempfile.mkdtemp(prefix="redis-side-")
+        if len(self._private) > SOCKET_PATH:
+            raise SideFailed("io", "%s is too long a place for a socket: set TMPDIR to a shorter one" % one_line(self._private, 120))
+        config = os.path.join(self._private, "redis.conf")
+        with open(config, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(self._configuration())
+        if self.owner:
+            for path in (config, self._private, self.folder):
+                os.chown(path, *self.owner, follow_symlinks=False)
+        # The program reaches its files by its working directory alone: those above may be closed to the owner of the data.
+        self._process = subprocess.Popen(
+            [self.program, config], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, preexec_fn=self._in_the_child(),
+        )  # fmt: skip
+
+    def _configuration(self) -> str:
+        lines = configuration(version_of(self.program), os.path.join(self._private, "s"), self.settings)
+        return "".join("%s %s\n" % (word, _quoted(value)) for word, value in lines.items())
+
+    def _in_the_child(self) -> t.Callable[[], None]:
+        libc = _libc()
+        owner, limit, parent = self.owner, self.memory_limit, os.getpid()
+
+        def prepare() -> None:
+            os.umask(0o077)
+            # Where memory runs out, this one goes first.
+            with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write("1000")
+            if limit:
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            if owner:
+                os.setgroups([])
+                os.setgid(owner[1])
+                os.setuid(owner[0])
+            # After the change of user, which takes it back.
+            if libc is not None and libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0 and os.getppid() != parent:
+                os._exit(1)
+
+        return prepare
+
+    def _wait(self) -> None:
+        pause = 0.005
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                raise SideFailed("refused", self._last_words() or "the side instance ended without a word")
+            if time.monotonic() > self.end:
+                raise SideFailed("timeout", "the side instance did not load its data in time")
+            with contextlib.suppress(RespError), Connection(self.address, 1.0) as redis:
+                if redis.ask("PING") == "PONG":
+                    return
+            time.sleep(pause)
+            pause = min(0.1, pause * 1.5)
+
+    def _last_words(self) -> str:
+        """Return the last line of the log that tells of trouble, "" for none."""
+        try:
+            with open(os.open(os.path.join(self.folder, LOG), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 16384))
+                lines = [_NOISE.sub("", line) for line in file.read(16384).decode("utf-8", "replace").splitlines()]
+        except OSError:
+            return ""
+        told = [line for line in lines if _TROUBLE.search(line)] or lines
+        return one_line(redact(told[-1].strip()), 200) if told else ""
+
+    def _stop(self) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            self._end(process)
+        if self._private:
+            shutil.rmtree(self._private, ignore_errors=True)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        with contextlib.suppress(RespError), Connection(self.address, PATIENCE) as redis:
+            redis.send([("SHUTDOWN", "NOSAVE")])
+            if _ended(process):
+                return
+        process.terminate()
+        if not _ended(process):
+            process.kill()
+            process.wait()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
+        return True
+    return False
+
+
+def _libc() -> t.Any:
+    with contextlib.suppress(OSError, AttributeError):
+        found = ctypes.CDLL(None, use_errno=True)
+        return found if found.prctl else None
+    return None
+
+
+def _quoted(value: str) -> str:
+    return '"%s"' % value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+
+
+def configuration(version: tuple[int, int], socket: str, settings: t.Mapping[str, str]) -> dict[str, str]:
+    """Return the words of the side instance's configuration for a Redis of *version*, *settings* over ours."""
+    words = {
+        "port": "0", "unixsocket": socket, "unixsocketperm": "700", "daemonize": "no", "supervised": "no", "logfile": LOG,
+        "loglevel": "notice", "databases": "1024",
+        "save": "", "dbfilename": "dump.rdb", "appendonly": "no", "appendfilename": "appendonly.aof",
+        "appendfsync": "no", "auto-aof-rewrite-percentage": "0", "aof-load-truncated": "no", "rdbchecksum": "yes", "rdbcompression": "yes",
+        "stop-writes-on-bgsave-error": "no", "maxmemory": "0", "maxmemory-policy": "noeviction", "lua-time-limit": "0",
+    }  # fmt: skip
+    if version >= (6, 2):
+        # A value that does not hold together is refused here, and not by the server later.
+        words.update({"sanitize-dump-payload": "yes", "crash-memcheck-enabled": "no"})
+    if version >= (7, 0):
+        words.update({"enable-debug-command": "yes", "appenddirname": "appendonlydir"})
+    words.update(settings)
+    return words
+
+
+def version_of(program: str) -> tuple[int, int]:
+    """Return (major, minor) of a redis-server. Raises SideFailed where it is none."""
+    try:
+        done = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = getattr(error, "strerror", None) or "no answer"
+        raise SideFailed("no_server", "cannot run %s: %s; set redis_recovery_server" % (one_line(program, 80), one_line(why, 60))) from None
+    found = _VERSION.search(done.stdout[:4096].decode("utf-8", "replace"))
+    if not found:
+        raise SideFailed("no_server", "%s is no redis-server; set redis_recovery_server" % one_line(program, 80))
+    return int(found.group(1)), int(found.group(2))
+
+
+def find_server(wanted: str, pid: t.Any = 0) -> str:
+    """Return the redis-server program: *wanted*, else that on the path, else what process *pid* runs. Raises SideFailed."""
+    if wanted:
+        found = shutil.which(wanted)
+        if not found:
+            raise SideFailed("no_server", "%s is no program here; set redis_recovery_server" % one_line(wanted, 80))
+        return found
+    folders = os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin:/opt/redis/bin"
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name, path=folders)
+        if found:
+            return found
+    with contextlib.suppress(OSError):
+        running = os.readlink("/proc/%d/exe" % int(pid or 0))
+        if os.access(running, os.X_OK):
+            return running
+    raise SideFailed("no_server", "no redis-server is installed on this host to try the data with; set redis_recovery_server")
+
+
+def free_memory() -> t.Optional[int]:
+    """Return the bytes of memory that can be had without swapping (the system's and this control group's), None where not told."""
+    found: list[int] = []
+    with contextlib.suppress(OSError), open("/proc/meminfo", "rb") as file:
+        words = re.search(rb"^MemAvailable:\s+(\d+) kB", file.read(65536), re.M)
+        found += [int(words.group(1)) * 1024] if words else []
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (_number_in("/sys/fs/cgroup/memory.%s" % name) for name in ("max", "current"))
+        found.append(max(0, limit - used))
+    return min(found) if found else None
+
+
+def _number_in(path: str) -> int:
+    with open(path, "rb") as file:
+        return int(file.read(64))
+
+
+def check_memory(expects: int) -> None:
+    """Raise SideFailed(no_room) where less memory is free than *expects* bytes of data need beside all else."""
+    free = free_memory()
+    needed = int(expects * MEMORY_FACTOR)
+    if free is not None and needed > free:
+        raise SideFailed("no_room", "the data may take %d bytes of memory in a side instance, %d are free" % (needed, free or 0))

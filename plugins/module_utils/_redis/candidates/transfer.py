@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gets the keys of a living Redis out of it: as one RDB by its own replication, or key by key into another Redis.
+
+Replication makes some servers write their dump file anew, so it is asked only of one that sends straight from memory, or where a
+fresh dump is harmless. Key by key works always, also on a replica that has lost its master, and writes nothing on the source.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, ErrorReply, password_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import REPLY_BYTES, as_bytes, scan, sizes_of
+
+# So many keys are asked for at once; their values may be large, so not many.
+BATCH = 100
+GONE, LASTS = -2, -1
+
+
+class Moved(t.NamedTuple):
+    """Keys by what became of them: copied, already there and left as they are, gone meanwhile; ``refused`` is the first refusal."""
+
+    copied: int
+    there: int
+    gone: int
+    failed: int
+    refused: str
+
+
+def fetch_rdb(params: Params, path: str, end: float) -> None:
+    """Have the Redis that *params* name (host, port, socket, username, password, redis_cli, timeout) send its keys into the file *path*.
+
+    *end* is a monotonic time. Raises StepError.
+    """
+    program = shutil.which(params["redis_cli"])
+    if not program:
+        raise StepError("redis-cli is not installed on this host: install redis-tools")
+    where = ["-s", params["socket"]] if params["socket"] else ["-h", params["host"], "-p", str(params["port"])]
+    user = ["--user", params["username"]] if params["username"] else []
+    password = password_of(params)
+    secret = {"REDISCLI_AUTH": password} if password else {}
+    try:
+        done = subprocess.run(
+            [program, "--no-auth-warning", *where, *user, "--rdb", path],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            timeout=max(0.1, end - time.monotonic()), env=dict(os.environ, **secret),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise StepError("the rescue copy did not end within %d s; set timeout" % params["timeout"], error="timeout") from None
+    if done.returncode != 0:
+        lines = [line for line in done.stdout[-2000:].decode("utf-8", "replace").splitlines() if line.strip()]
+        raise StepError("redis-cli --rdb failed: %s" % one_line(redact(lines[-1] if lines else "no word why"), 160), error="copy")
+
+
+def copy_keys(source: Connection, target: Connection, end: float) -> Moved:
+    """Copy every key that *target* has not yet, with its time to live. Raises RespError, OutOfTime.
+
+    A key that is already in *target* is left as it is, whatever its value.
+    """
+    total = Moved(0, 0, 0, 0, "")
+    source.max_bytes = REPLY_BYTES
+    for db in sizes_of(source):
+        if isinstance(target.ask("SELECT", db), ErrorReply):
+            return total._replace(failed=total.failed + 1, refused="the target has no database %d" % db)
+        for keys in scan(source, db, end):
+            for index in range(0, len(keys), BATCH):
+                if time.monotonic() > end:
+                    raise OutOfTime
+                total = _sum(total, _copy_some(source, target, keys[index : index + BATCH]))
+    return total
+
+
+def copy_functions(source: Connection, target: Connection) -> None:
+    """Copy the function libraries, where both know them. Raises RespError."""
+    dump = source.ask("FUNCTION", "DUMP")
+    if isinstance(dump, (str, bytes)) and not isinstance(dump, ErrorReply):
+        target.ask("FUNCTION", "RESTORE", dump, "APPEND")
+
+
+def _copy_some(source: Connection, target: Connection, keys: t.Sequence[bytes]) -> Moved:
+    replies = source.ask_all([command for key in keys for command in (("DUMP", key), ("PTTL", key))])
+    restores: list[tuple[t.Any, ...]] = []
+    gone = failed = 0
+    refused = ""
+    for key, dump, life in zip(keys, replies[::2], replies[1::2]):
+        if isinstance(dump, ErrorReply) or isinstance(life, ErrorReply):
+            failed, refused = failed + 1, refused or one_line(dump if isinstance(dump, ErrorReply) else life, 120)
+        elif dump is None or life == GONE:
+            gone += 1
+        else:
+            restores.append(("RESTORE", key, 0 if life == LASTS else max(1, life), as_bytes(dump)))
+    answers = target.ask_all(restores) if restores else []
+    there = sum(1 for answer in answers if isinstance(answer, ErrorReply) and answer.code == "BUSYKEY")
+    wrong = [answer for answer in answers if isinstance(answer, ErrorReply) and answer.code != "BUSYKEY"]
+    refused = refused or (one_line(wrong[0], 120) if wrong else "")
+    return Moved(len(answers) - there - len(wrong), there, gone, failed + len(wrong), refused)
+
+
+def _sum(one: Moved, other: Moved) -> Moved:
+    return Moved(
+        one.copied + other.copied, one.there + other.there, one.gone + other.gone, one.failed + other.failed, one.refused or other.refused
+    )

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the raw look at a Redis means in plain facts: identity, persistence, memory, keys, replication. Pure functions."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import data_names, deletion_in
+
+Raw = t.Mapping[str, t.Any]
+
+# Redis counts in 64 bits; what is larger, or longer than that, it did not say.
+MOST, DIGITS = 2**63, 40
+# More replicas than any master is given; a number beyond it is none to loop over.
+REPLICAS = 1000
+# How far maxmemory may go when the operator names no limit of his own: nowhere.
+SYSTEM_SHARE = 0.8
+FILE_SETTINGS = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
+# What the log says of a Redis that could not write.
+UNWRITTEN = frozenset(["no_space", "read_only", "permission"])
+
+
+def number(value: t.Any) -> t.Optional[int]:
+    """Return *value* as an int, None where it is none or none that Redis can mean."""
+    try:
+        found = int(value) if len(str(value)) <= DIGITS else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if found is not None and abs(found) < MOST else None
+
+
+def share(value: t.Any) -> t.Optional[float]:
+    """Return *value* as a float from 0 to 100, None where it is none."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if 0.0 <= found <= 100.0 else None
+
+
+def role_of(raw: Raw) -> str:
+    """Return master, replica, sentinel or "" for what cannot be told."""
+    word = str(raw["info"].get("role") or (raw["role"][0] if raw.get("role") else ""))
+    return {"slave": "replica", "replica": "replica", "master": "master", "sentinel": "sentinel"}.get(word, "")
+
+
+def identity_of(raw: Raw) -> dict[str, t.Any]:
+    """Return {run_id, pid, start_time, role, port, tcp}: what tells this process from its successor; {} where nobody was seen."""
+    info, process = raw["info"], raw.get("process") or {}
+    if not info and not process:
+        return {}
+    return {
+        "run_id": info.get("run_id", ""),
+        "pid": number(process.get("pid") or info.get("process_id")),
+        "start_time": process.get("start_time_ticks"),
+        "role": role_of(raw),
+        "port": number(info.get("tcp_port")),
+        "tcp": number(info.get("tcp_port")) not in (None, 0),
+    }
+
+
+def mismatches(identity: Raw, expected: Raw) -> list[str]:
+    """Return the names of what is pinned in *expected* and seen otherwise; what is not seen does not mismatch."""
+    pinned = [name for name in ("run_id", "pid", "start_time", "role", "port") if expected.get(name) not in (None, "")]
+    return [name for name in pinned if identity.get(name) not in (None, "") and str(identity[name]) != str(expected[name])]
+
+
+def keys_of(info: Raw) -> t.Optional[int]:
+    """Return the number of keys over all databases, None where INFO did not tell."""
+    if "run_id" not in info:
+        return None
+    counts = [re.match(r"keys=(\d{1,18}),", str(value)) for name, value in info.items() if re.match(r"db\d+$", name)]
+    return sum(number(found.group(1)) or 0 for found in counts if found)
+
+
+def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
+    """Return what is kept on disk, and what a kill at this moment would lose.
+
+    ``loss_if_killed`` is none, up_to_1s, count (then ``loss_count`` keys or changes) or unknown.
+    """
+    info, settings = raw["info"], dict(raw.get("settings") or {}, **raw.get("config", {}))
+    aof = _flag(info.get("aof_enabled"), settings.get("appendonly"))
+    save = settings.get("save")
+    facts: dict[str, t.Any] = {
+        "aof_enabled": aof,
+        "aof_ok": info.get("aof_last_write_status") == "ok" if info.get("aof_last_write_status") else None,
+        "aof_rewrite_ok": info.get("aof_last_bgrewrite_status") == "ok" if info.get("aof_last_bgrewrite_status") else None,
+        "rdb_ok": info.get("rdb_last_bgsave_status") == "ok" if info.get("rdb_last_bgsave_status") else None,
+        "save_configured": bool(str(save).strip()) if save is not None else None,
+        "changes_since_save": number(info.get("rdb_changes_since_last_save")),
+        "fsync": settings.get("appendfsync"),
+        "deletes_data_at_start": bool(start_deletion_of(raw, options)),
+        "dump_bytes": raw.get("dump_bytes"),
+        "dir": raw.get("data_dir") or settings.get("dir") or "",
+    }
+    keys = keys_of(info)
+    return dict(facts, **(_loss_unseen(raw, facts) if keys is None else _loss(facts, keys)))
+
+
+def start_deletion_of(raw: Raw, options: Raw) -> str:
+    """Return the part of the start command that deletes what the next start would load, "" where none does."""
+    settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
+    seen = raw["info"].get("aof_enabled")
+    if seen is not None and (str(seen) == "1") != (settings.get("appendonly") == "yes"):
+        # Switched at run time: what the next start loads is not certain.
+        settings.pop("appendonly", None)
+    command = str(raw.get("start_text") or options.get("start_command") or "")
+    return redact(deletion_in(command, str(raw.get("data_dir") or settings.get("dir") or ""), data_names(settings)))
+
+
+def _flag(seen: t.Any, configured: t.Any) -> t.Optional[bool]:
+    return str(seen) == "1" if seen is not None else str(configured) == "yes" if configured is not None else None
+
+
+def _loss_unseen(raw: Raw, facts: Raw) -> dict[str, t.Any]:
+    """Return what a kill would lose of a server without INFO: told only where its append-only file is seen to be written."""
+    disk, lines = raw.get("disk") or {}, (raw.get("log") or {}).get("lines") or {}
+    room = disk.get("free_bytes") and disk.get("writable_by_redis") is not False
+    # Switched off at run time, whatever its file says: then it holds no append-only file open.
+    stays = facts["aof_enabled"] and not facts["deletes_data_at_start"]
+    written = stays and raw.get("aof_open") is not False and room and not UNWRITTEN & set(lines)
+    loss = {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"] or "everysec"), "unknown")
+    return {"loss_if_killed": loss if written and raw.get("process") else "unknown", "loss_count": None}
+
+
+def _loss(facts: Raw, keys: int) -> dict[str, t.Any]:
+    if facts["aof_enabled"] is None:
+        return {"loss_if_killed": "unknown", "loss_count": None}
+    if facts["deletes_data_at_start"]:
+        return {"loss_if_killed": "count" if keys else "none", "loss_count": keys}
+    if facts["aof_enabled"]:
+        if not facts["aof_ok"]:
+            return {"loss_if_killed": "unknown", "loss_count": None}
+        return {"loss_if_killed": {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"]), "unknown"), "loss_count": None}
+    changes = facts["changes_since_save"]
+    if changes is None or (keys and not facts["dump_bytes"] and facts["dump_bytes"] is not None):
+        return {"loss_if_killed": "count" if keys else "none", "loss_count": keys}
+    return {"loss_if_killed": "count" if changes else "none", "loss_count": changes}
+
+
+def memory_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
+    """Return used and allowed bytes, the policy, whether writes are refused for want of memory, and the room to raise the limit."""
+    info = raw["info"]
+    used, limit = number(info.get("used_memory")), number(info.get("maxmemory"))
+    if limit is None:
+        limit = number(raw.get("config", {}).get("maxmemory"))
+    policy = str(info.get("maxmemory_policy") or raw.get("config", {}).get("maxmemory-policy") or "")
+    counted = (used or 0) - (number(info.get("mem_not_counted_for_evict")) or 0)
+    total = number(info.get("total_system_memory"))
+    ceiling = int(options.get("maxmemory_limit") or 0)
+    if total:
+        ceiling = min(ceiling, int(total * SYSTEM_SHARE))
+    evicts = policy.startswith("allkeys") or (policy.startswith("volatile") and "expires=0" not in str(info.get("db0", "expires=0")))
+    # Refusals free nothing, and a server that refuses hovers just below its limit.
+    refused_before = bool(info.get("errorstat_OOM"))
+    full = bool(limit) and not evicts and (counted > (limit or 0) or (refused_before and counted >= 0.98 * (limit or 0)))
+    return {
+        "used_memory": used, "maxmemory": limit, "maxmemory_policy": policy, "total_system_memory": total, "full": full,
+        "maxmemory_ceiling": ceiling, "room_bytes": max(0, ceiling - (limit or 0)) if limit else 0,
+    }  # fmt: skip
+
+
+def replication_of(raw: Raw) -> dict[str, t.Any]:
+    """Return the role's side of replication: the link of a replica, the replicas of a master."""
+    info, role = raw["info"], role_of(raw)
+    replicas = []
+    for index in range(min(number(info.get("connected_slaves")) or 0, REPLICAS)):
+        fields = dict(part.partition("=")[::2] for part in str(info.get("slave%d" % index, "")).split(","))
+        replicas.append({name: fields.get(name, "") for name in ("ip", "port", "state", "offset", "lag")})
+    facts: dict[str, t.Any] = {"role": role, "replicas": replicas}
+    if role == "replica":
+        facts["master"] = "%s:%s" % (info.get("master_host", "?"), info.get("master_port", "?"))
+        facts["link"] = info.get("master_link_status", "")
+        facts["syncing"] = info.get("master_sync_in_progress") == "1"
+    return facts
+
+
+def settings_of(raw: Raw) -> dict[str, str]:
+    """Return the settings that say which files hold the data, as Redis or its configuration file tells them."""
+    settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
+    return {name: str(settings[name]) for name in FILE_SETTINGS if settings.get(name) is not None}
+
+
+def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
+    """Return the facts of a look, with nothing in them that is a key's name or value."""
+    info = raw["info"]
+    facts: dict[str, t.Any] = {
+        "ping": raw["ping"], "ping_ms": round(raw["ping_seconds"] * 1000, 3) if raw["ping_seconds"] is not None else None,
+        "error": raw["error"], "stands_on": raw["stands_on"], "version": info.get("redis_version", ""), "keys": keys_of(info),
+        "writes": raw["write"], "process": raw.get("process") or {}, "persistence": persistence_of(raw, options),
+        "disk": raw.get("disk") or {}, "files": raw.get("files"), "log": raw.get("log") or {},
+        "restarts": (raw.get("service") or {}).get("restarts"), "settings": settings_of(raw),
+        "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
+    }  # fmt: skip
+    facts.update(memory_of(raw, options))
+    facts.update(replication_of(raw))
+    if info.get("loading") == "1":
+        facts["loading_eta_seconds"] = number(info.get("loading_eta_seconds"))
+        facts["loaded_perc"] = share(info.get("loading_loaded_perc")) or 0.0
+    return facts

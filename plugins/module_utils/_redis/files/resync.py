@@ -1,0 +1,277 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the damaged places of an append-only file: which commands are sound, where they begin again, how many a region held.
+
+A word that says its length and ends where it says is stepped over, so that text in a value is not taken for commands.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.effects import KNOWN
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import (
+    CHUNK,
+    NEXT_COMMAND,
+    SMALL,
+    OutOfTime,
+    commands_of,
+    scan_resp,
+)
+
+Command = t.Tuple[int, int, bytes, t.Optional[float]]
+
+# The shortest command that changes anything, in bytes: DEL of a key of no letters.
+SHORTEST = 19
+# So many commands around a region are needed before their lengths tell how many were in it.
+ALIKE = 8
+# SELECT of a database of one digit, in bytes.
+SELECT_BYTES = 23
+# What is spent at most on finding which commands fill a region, in bytes of it times lengths.
+_MOST_WORK = 1_000_000
+# How every mark begins: looked for first, which is ten times faster than looking for any mark.
+_BEGIN = re.compile(rb"[*$#][0-9T]")
+# A word's length; a note of the time; a command without data or the name of one; the head of any other command.
+_MARK = re.compile(
+    rb"(?P<note>#TS:\d{1,13}\r\n)"
+    rb"|(?P<bare>\*1\r\n(?:\$4\r\n.{4}|\$5\r\n.{5})\r\n|(?:\*[12]\r\n)?\$(?:4\r\n(?i:exec)|5\r\n(?i:multi)|6\r\n(?i:select))\r\n)"
+    rb"|\*(?P<head>[1-9]\d{0,6})\r\n"
+    rb"|\$(?P<word>\d{1,10})\r\n",
+    re.DOTALL,
+)
+_HEAD = re.compile(rb"\*([1-9]\d{0,6})\r\n")
+_WORD = re.compile(rb"\$(\d{1,10})\r\n")
+_MARK_BYTES = 64  # no mark is longer
+
+
+class _Mark(t.NamedTuple):
+    """What can be read at a place: note, bare (a command without data), head or word, and the words that a head announces."""
+
+    kind: str
+    at: int
+    length: int
+    words: int = 0
+
+
+@functools.lru_cache(maxsize=256)
+def misspelt(name: bytes) -> bool:
+    """Tell whether *name* is a Redis command with one wrong letter, which Redis would refuse to load."""
+    if name in KNOWN:
+        return False
+    return any(len(known) == len(name) and sum(a != b for a, b in zip(known, name)) == 1 for known in KNOWN)
+
+
+def sound_commands(source: t.BinaryIO, size: int, end: float, start: int) -> t.Iterator[Command]:
+    """Yield the commands from *start* to the first damage; the last one only if the damage is not its own. Raises OutOfTime.
+
+    A command with too small a number of words ends well, and then a word follows that belongs to no command. A star that became
+    a number sign makes a note of a command's head.
+    """
+    held: t.Optional[Command] = None
+    for one in commands_of(source, size, end, start):
+        if held:
+            yield held
+        held = None if misspelt(one[2]) else one
+        if not held:
+            return
+    if not held:
+        return
+    source.seek(held[0] + held[1])
+    after = source.read(1)
+    if not after or not (after == b"$" or (held[2] == b"#" and held[3] is None)):
+        yield held
+
+
+def next_command(source: t.BinaryIO, size: int, start: int, end: float) -> int:
+    """Return where a whole command begins at or after *start* outside of any word, *size* for nowhere. Raises OutOfTime."""
+    for mark in _marks(source, start, size, end):
+        if mark.kind in ("head", "bare") and _begins_here(source, mark.at, size, end):
+            return mark.at
+    return size
+
+
+def ends_a_value(source: t.BinaryIO, at: int) -> bool:
+    """Tell whether a value ends at *at*: what stood before it was text in the value and no command."""
+    source.seek(at)
+    after = source.read(3)
+    return after[:2] == b"\r\n" and after[2:] in (b"*", b"$", b"#", b"")
+
+
+def commands_in(
+    source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequence[int], end: float, many_databases: bool = False
+) -> tuple[int, bool]:
+    """Return (how many data commands the region from *at* to *until* held, whether that is certain; else it is the most it may be).
+
+    *near* are the lengths of commands before and after it: they tell the number where only one number of them fills the region.
+    Raises OutOfTime.
+    """
+    if until >= size and scan_resp(source, size, end, at, most=1).problem == "cut":
+        return _torn_end(source, at)
+    ends = announced_end(source, at, until)
+    if ends:
+        rest, exact = commands_in(source, ends, until, size, near, end, many_databases) if ends < until else (0, True)
+        return 1 + rest, exact
+    seen = _Region(at)
+    for mark in _marks(source, at, until, end):
+        seen.add(mark)
+    seen.span(until)
+    most, left = seen.most(), until - at - seen.bare
+    if most <= 1:
+        return most, not seen.doubts
+    if len(near) < ALIKE:
+        return most, False
+    counts = _filling(left, near, until >= size)
+    # A SELECT beside fewer of them may fill it, too.
+    may_select = many_databases and left > SELECT_BYTES and _filling(left - SELECT_BYTES, near, until >= size)
+    if seen.doubts or may_select or not counts or max(counts) > most:
+        return most, False
+    if len(counts) == 1:
+        return counts.pop(), True
+    return max(counts) if max(near) <= 1.2 * min(near) else most, False
+
+
+def announced_end(source: t.BinaryIO, at: int, until: int) -> int:
+    """Return where the command at *at* ends as the length of its last word says, which is all of it that is damaged; 0 where it is not."""
+    source.seek(at)
+    text = source.read(min(SMALL, until - at))
+    head = _HEAD.match(text)
+    if not head:
+        return 0
+    place, left = head.end(), int(head.group(1))
+    while left:
+        word = _WORD.match(text, place)
+        if not word:
+            return 0
+        place, left = word.end() + int(word.group(1)) + 2, left - 1
+        if text[place - 2 : place] != b"\r\n":
+            break
+    # A length that is wrong itself would step over commands.
+    inside = _HEAD.search(text, word.end(), place) if word else None
+    return at + place if not left and place <= len(text) and not inside else 0
+
+
+def _filling(room: int, near: t.Sequence[int], is_end: bool) -> set[int]:
+    """Return which numbers of commands as long as those *near* fill *room* bytes; at the file's end the last may be cut."""
+    shortest, longest = min(near), max(near)
+    if is_end:
+        return set(range(-(-room // longest), -(-room // shortest) + 1))
+    lengths = _lengths(near)
+    if room * len(lengths) > _MOST_WORK:
+        return set(range(-(-room // longest), room // shortest + 1))
+    # Bit n is set where so many commands may take n bytes.
+    counts, sums, mask = set(), 1, (1 << room + 1) - 1
+    for count in range(1, room // shortest + 1):
+        sums = functools.reduce(lambda found, length: found | (sums << length), lengths, 0) & mask  # noqa: B023
+        counts |= {count} if sums >> room & 1 else set()
+    return counts
+
+
+def _lengths(near: t.Sequence[int]) -> list[int]:
+    """Return the lengths that commands have, and all between two that are near each other."""
+    seen = sorted(set(near))
+    gaps = [range(one, other) for one, other in zip(seen, seen[1:]) if other - one <= max(2, one // 5)]
+    return sorted({*seen, *[length for gap in gaps for length in gap]})
+
+
+class _Region:
+    """What can be read in a damaged region, and the bytes between that."""
+
+    def __init__(self, at: int) -> None:
+        self.begin = self.seen_to = at
+        self.heads = self.hidden = self.spans = self.longest = self.words = self.bare = self.wanted = self.doubts = 0
+
+    def add(self, mark: _Mark) -> None:
+        """Take what was read next."""
+        hidden = self.span(mark.at)
+        self.seen_to = mark.at + mark.length
+        if mark.kind in ("bare", "note"):
+            self.bare += mark.length
+            # The nearest hidden head is that of this command, or the damage itself spells a name like that.
+            self.doubts += mark.kind == "bare" and hidden > 0
+        elif mark.kind == "head":
+            self.heads, self.wanted = self.heads + 1, mark.words
+        else:
+            self.words += 1
+
+    def span(self, until: int) -> int:
+        """Take the bytes up to *until* in which nothing can be read; return how many commands may begin there."""
+        length = until - self.seen_to
+        hidden = _hidden(length)
+        self.hidden, self.spans, self.longest = self.hidden + hidden, self.spans + (length > 0), max(self.longest, length)
+        return hidden
+
+    def most(self) -> int:
+        """Return the most data commands that fit into what was seen."""
+        one_word_is_damaged = self.heads == self.spans == 1 and self.words == self.wanted - 1
+        # No second command fits into so few bytes beside the word that is missing.
+        if one_word_is_damaged and self.longest < (25 if self.wanted < 4 else 16):
+            return 1
+        return self.heads + self.hidden
+
+
+def _torn_end(source: t.BinaryIO, at: int) -> tuple[int, bool]:
+    """Tell of a command that is whole as far as the file goes whether it bears data."""
+    source.seek(at)
+    text = source.read(18).lower()
+    if text[:7] in (b"*1\r\n$4\r", b"*1\r\n$5\r") or text == b"*2\r\n$6\r\nselect\r\n":
+        return 0, True
+    # Cut before its name can be told from the name of a command without data.
+    return 1, len(text) == 18 or text[:1] == b"*" and text[1:2] not in (b"", b"1", b"2")
+
+
+def _begins_here(source: t.BinaryIO, at: int, size: int, end: float) -> bool:
+    source.seek(at)
+    if not NEXT_COMMAND.match(source.read(512)):
+        return False
+    return next(sound_commands(source, size, end, at), None) is not None
+
+
+def _hidden(span: int) -> int:
+    """Return how many commands may begin in *span* bytes in which nothing can be read."""
+    return 0 if span < 4 else 1 + (span - 4) // SHORTEST
+
+
+def _marks(source: t.BinaryIO, start: int, stop: int, end: float) -> t.Iterator[_Mark]:
+    """Yield what can be read from *start* to *stop*, stepping over words. Raises OutOfTime."""
+    position = start
+    while position < stop:
+        if time.monotonic() > end:
+            raise OutOfTime
+        source.seek(position)
+        chunk = source.read(min(CHUNK, stop - position))
+        if not chunk:
+            return
+        is_last = len(chunk) < CHUNK or position + len(chunk) >= stop
+        position = yield from _marks_of(source, chunk, position, stop, is_last)
+
+
+def _marks_of(source: t.BinaryIO, chunk: bytes, base: int, stop: int, is_last: bool) -> t.Generator[_Mark, None, int]:
+    """Yield the marks of one chunk; return where the next one begins, which is past a word that reaches beyond this one."""
+    # A mark that lies across two chunks is read with the second.
+    limit, at = len(chunk) if is_last else len(chunk) - _MARK_BYTES, 0
+    while at < limit:
+        begin = _BEGIN.search(chunk, at)
+        if not begin or begin.start() >= limit:
+            break
+        match = _MARK.match(chunk, begin.start())
+        mark = _mark(source, match, base, stop) if match else None
+        at = begin.start() + (mark.length if mark else 1)
+        if mark:
+            yield mark
+    return base + max(at, limit)
+
+
+def _mark(source: t.BinaryIO, match: t.Match[bytes], base: int, stop: int) -> t.Optional[_Mark]:
+    kind, at, length = str(match.lastgroup), base + match.start(), len(match.group(0))
+    if kind == "head":
+        return _Mark(kind, at, length, int(match.group("head")))
+    if kind != "word":
+        return _Mark(kind, at, length)
+    length += int(match.group("word")) + 2
+    # What follows the word tells that it ends here; nothing does at the file's end.
+    closes = at + length <= stop and ends_a_value(source, at + length - 2)
+    return _Mark(kind, at, length) if closes else None

@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads one Redis data file in place: RESP framing of an append-only file, checksum and structure of an RDB.
+
+Bounded in memory, bounded in time, never writes. An append-only file bears no checksum, so framing is all that it can prove.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.crc64 import Crc64
+
+CHUNK = 1024 * 1024
+SMALL = 64 * 1024
+RDB_EOF_BYTES = 9  # the opcode and eight bytes of checksum
+# How a command looks at its beginning: a few words, the first of them a name.
+NEXT_COMMAND = re.compile(rb"\*[1-9]\d{0,6}\r\n\$[1-9]\d{0,2}\r\n[A-Za-z.|_-]+\r\n")
+_KEYS = re.compile(rb"\[info\] (\d+) keys read")
+
+
+class OutOfTime(Exception):
+    """The deadline is over before the file was judged."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """How far a file is good. ``problem`` is "", ``cut`` (it just ends too early) or ``bad``; offsets are bytes from its start."""
+
+    good_to: int
+    commands: int
+    problem: str = ""
+    failed_at: int = 0
+    detail: str = ""
+
+
+class _Cut(Exception):
+    pass
+
+
+class _Bad(Exception):
+    pass
+
+
+def scan_resp(file: t.BinaryIO, size: int, end: float, start: int = 0, most: t.Optional[int] = None) -> Scan:
+    """Follow the commands of an append-only file from *start*; stop after *most* of them. *end* is a monotonic time. Raises OutOfTime."""
+    position = good = start
+    commands, open_transaction = 0, False
+    walk = _walked(file, size, end, start)
+    try:
+        while most is None or commands < most:
+            at, length, name, dummy = next(walk)
+            position = at + length
+            commands += 1
+            open_transaction = name == b"multi" or (open_transaction and name != b"exec")
+            if not open_transaction:
+                good = position
+    except StopIteration:
+        pass
+    except _Cut:
+        return Scan(good, commands, "cut", position, "ends in the middle of a command")
+    except _Bad as error:
+        return Scan(good, commands, "bad", position, str(error))
+    if open_transaction and most is None:
+        return Scan(good, commands, "cut", position, "ends inside a transaction")
+    return Scan(good, commands, "", position)
+
+
+def commands_of(file: t.BinaryIO, size: int, end: float, start: int = 0) -> t.Iterator[tuple[int, int, bytes, t.Optional[float]]]:
+    """Yield (offset, length in bytes, lower-case name, time of a timestamp note) of each whole command from *start* to the first bad one.
+
+    A timestamp note bears the name ``#``. *end* is a monotonic time. Raises OutOfTime.
+    """
+    try:
+        yield from _walked(file, size, end, start)
+    except (_Cut, _Bad):
+        return
+
+
+def _walked(file: t.BinaryIO, size: int, end: float, start: int) -> t.Iterator[tuple[int, int, bytes, t.Optional[float]]]:
+    position = start
+    file.seek(position)
+    for count in itertools.count():
+        if position >= size:
+            return
+        if count % 4096 == 0 and time.monotonic() > end:
+            raise OutOfTime
+        name, length, note = _command(file, size - position)
+        yield position, length, name, note
+        position += length
+
+
+def _command(file: t.BinaryIO, left: int) -> tuple[bytes, int, t.Optional[float]]:
+    """Read one command (or timestamp note); return its lower-case name when short, its length in bytes, the note's time."""
+    line = file.readline(SMALL)
+    if line[:1] == b"#" and line.endswith(b"\n"):
+        note = line[4:-2] if line[:4] == b"#TS:" else b""
+        return b"#", len(line), float(note) if note.isdigit() and len(note) < 14 else None
+    count = _number(line, b"*", left)
+    length, name = len(line), b""
+    if count < 1:
+        raise _Bad("a command without words")
+    for index in range(count):
+        head = file.readline(SMALL)
+        wanted = _number(head, b"$", left - length)
+        length += len(head) + wanted + 2
+        if length > left:
+            raise _Cut
+        if wanted > SMALL:
+            file.seek(wanted, os.SEEK_CUR)
+            word = file.read(2)
+        else:
+            word = file.read(wanted + 2)
+        if word[-2:] != b"\r\n":
+            raise _Bad("a word does not end where it should")
+        if index == 0:
+            name = word[:-2].lower()
+    if not name or name.translate(None, b"abcdefghijklmnopqrstuvwxyz0123456789._-|"):
+        raise _Bad("a command's name is no word")
+    return name, length, None
+
+
+def _number(line: bytes, mark: bytes, left: int) -> int:
+    if not line.endswith(b"\r\n"):
+        # Only the very end of the file may stop within a line.
+        if len(line) >= left and (not line or line[:1] == mark) and line[1:].rstrip(b"\r").isdigit() | (len(line) < 2):
+            raise _Cut
+        raise _Bad("a length is missing")
+    if line[:1] != mark or not line[1:-2].isdigit() or len(line) > 14:
+        raise _Bad("a length is no number" if line[:1] == mark else "found %r where %r belongs" % (line[:1], mark))
+    return int(line[1:-2])
+
+
+def goes_on_after(file: t.BinaryIO, size: int, failed_at: int, end: float) -> bool:
+    """Tell whether good commands follow the one that begins at *failed_at*: then it is damage in the middle, not a cut tail.
+
+    A damaged length that swallows the rest of the file looks like a cut otherwise. Values that contain RESP
+    are told as damage: the safe side.
+    """
+    position = failed_at + 1
+    while position < size:
+        if time.monotonic() > end:
+            raise OutOfTime
+        file.seek(position)
+        chunk = file.read(CHUNK)
+        for match in NEXT_COMMAND.finditer(chunk):
+            if scan_resp(file, size, end, position + match.start(), most=1).problem == "":
+                return True
+        # The overlap keeps a command's head that lies across two chunks.
+        position += len(chunk) if len(chunk) < CHUNK else CHUNK - 256
+    return False
+
+
+def tool(name: str) -> str:
+    """Return the path of one of Redis' own checkers, "" where it is not installed."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin:/opt/redis/bin") or ""
+
+
+def run_tool(argv: t.Sequence[str], descriptor: int, end: float) -> tuple[int, bytes]:
+    """Run a checker on an open file; return its exit code and the end of its output. Raises OutOfTime.
+
+    The file goes by descriptor, so that what is checked is what was opened, whatever happens to its name.
+    """
+    path = "/dev/fd/%d" % descriptor
+    try:
+        done = subprocess.run(
+            [*argv, path],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=max(0.1, end - time.monotonic()),
+            pass_fds=(descriptor,),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise OutOfTime from None
+    except OSError:
+        return 127, b""
+    return done.returncode, done.stdout[-SMALL:]
+
+
+def scan_rdb(file: t.BinaryIO, size: int, end: float) -> dict[str, t.Any]:
+    """Return {verdict, proof, detail, keys} of one RDB. Proof is redis-check-rdb, checksum, or framing. Raises OutOfTime."""
+    file.seek(0)
+    head = file.read(9)
+    if size == 0:
+        return _rdb("damaged", "framing", "zero bytes")
+    if head[:5] != b"REDIS" or not head[5:].isdigit() or len(head) < 9:
+        return _rdb("damaged", "framing", "does not begin as an RDB does")
+    checker = tool("redis-check-rdb")
+    if checker:
+        code, output = run_tool([checker], file.fileno(), end)
+        if code != 127:
+            return _by_checker(code, output)
+    return _by_checksum(file, size, end)
+
+
+def _by_checker(code: int, output: bytes) -> dict[str, t.Any]:
+    keys = _KEYS.search(output)
+    if code == 0 and keys:
+        return _rdb("valid", "redis-check-rdb", "", int(keys.group(1)))
+    if b"Can't handle RDB format version" in output:
+        return _rdb("unjudged", "redis-check-rdb", "written by a newer Redis than redis-check-rdb here")
+    why = re.search(rb"\[offset \d+\] (?!Checking)(?!AUX)[^\n]{1,120}(?=\n\[additional|\n\[info|\Z)", output)
+    return _rdb("damaged", "redis-check-rdb", why.group(0).decode("utf-8", "replace") if why else "redis-check-rdb exits %d" % code)
+
+
+def _by_checksum(file: t.BinaryIO, size: int, end: float) -> dict[str, t.Any]:
+    file.seek(max(0, size - RDB_EOF_BYTES))
+    tail = file.read(RDB_EOF_BYTES)
+    if tail[:1] != b"\xff" or size < 9 + RDB_EOF_BYTES:
+        return _rdb("damaged", "framing", "has no end mark")
+    stored = int.from_bytes(tail[1:], "little")
+    if not stored:
+        return _rdb("unjudged", "framing", "was written without a checksum and redis-check-rdb is not installed")
+    file.seek(0)
+    if crc64_of(file, size - 8, end) != stored:
+        return _rdb("damaged", "checksum", "checksum does not match")
+    return _rdb("valid", "checksum", "")
+
+
+def _rdb(verdict: str, proof: str, detail: str, keys: t.Optional[int] = None) -> dict[str, t.Any]:
+    return {"verdict": verdict, "proof": proof, "detail": detail, "keys": keys}
+
+
+def crc64_of(file: t.BinaryIO, count: int, end: float) -> int:
+    """Return the checksum of the next *count* bytes of *file*. *end* is a monotonic time. Raises OutOfTime."""
+    crc = Crc64()
+    while count > 0:
+        if time.monotonic() > end:
+            raise OutOfTime
+        chunk = file.read(min(CHUNK, count))
+        if not chunk:
+            break
+        count -= len(chunk)
+        crc.add(chunk)
+    return crc.value()

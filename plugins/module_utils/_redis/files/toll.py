@@ -1,0 +1,308 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counts the keys that differ for what damage took from an append-only file: missing, of another value, or there again.
+
+It follows the sound commands and the lost ones in their order. A lost write whose key is set anew or removed later is no loss; one that
+others build upon stays one. The number is never too small, as far as lost commands are of the kinds that the file has elsewhere.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.effects import (
+    FRAME,
+    KNOWN,
+    Effect,
+    effect_of,
+    most_keys,
+    surely_changes,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import Remains
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.maybe import Maybe
+
+Key = t.Tuple[bytes, bytes]
+Kind = t.Tuple[bytes, int]
+
+# So many lost keys are followed by their names, and so many damaged places by what they read; beyond they are only counted.
+MOST_NAMES = 10_000
+MOST_PLACES = 200
+# Bytes that a key takes at least in a command, where none is known, and the share of what it takes elsewhere that it may take.
+KEY_BYTES, SLACK = 6.0, 0.75
+# One of so many writes that meets a key which is there already leaves it open whether a nameless lost one was met, too.
+RARE = 1000
+_MOST_KINDS = 1000
+
+
+class _Lost:
+    """One lost key that is known by its name: whether it is lost for sure, and whether it was never there before."""
+
+    def __init__(self, sure: bool, fresh: bool) -> None:
+        self.sure, self.fresh = sure, fresh
+
+
+class _Place:
+    """Commands without a name that one damaged place held, the bytes that they had, and what can be read there."""
+
+    def __init__(self, count: int, size: int, text: bytes, keys: bool, since: int, exact: bool = True) -> None:
+        self.count, self.size, self.text, self.keys, self.since, self.exact = count, size, text, keys, since, exact
+
+
+class Toll:
+    """What is lost. Give it sound and lost commands in their order, then ask for the ``total``."""
+
+    def __init__(self, many_databases: bool = False) -> None:
+        self.many_databases = many_databases
+        self._was = Maybe()
+        self._names: dict[Key, _Lost] = {}
+        self._places: list[_Place] = []
+        self._counted = 0
+        self._sure, self._unknown, self._astray = True, False, False
+        # Where there was no time to follow all commands, nothing is told.
+        self.given_up = False
+        self._writes = self._met = 0
+        self._widest, self._bytes = 1, 0.0
+        self._strange = self._removals = False
+        self._kinds: set[Kind] = set()
+
+    def total(self) -> tuple[t.Optional[int], bool]:
+        """Return (the number of keys, None for an unknown one; whether it is exact, else it is the most it may be)."""
+        if self._unknown or (self._strange and any(not place.keys and place.count for place in self._places)):
+            return None, False
+        nameless = sum(self._most_in(place) for place in self._places)
+        wide = self._widest > 1 and any(not place.keys and place.count for place in self._places)
+        # What may have been set anew since, or by another lost command, under a name that is not known.
+        again = nameless > 1 or any(place.count and place.since < self._writes for place in self._places)
+        # Of several lost commands, a nameless one may have removed what another had made.
+        undone = self._removals and any(not place.keys and place.count for place in self._places) and nameless + len(self._names) > 1
+        sure = self._sure and not wide and not undone and all(lost.sure for lost in self._names.values())
+        count = len(self._names) + nameless + self._counted
+        return count, not count or (sure and not (again and self._met * RARE > self._writes))
+
+    def _most_in(self, place: _Place) -> int:
+        """Return how many keys a place may have met: hidden commands hardly take fewer bytes a key than any other one here."""
+        if place.keys or not place.count:
+            return place.count
+        least = place.count if place.exact else 1
+        return min(place.count * self._widest, max(least, int(place.size / (self._bytes * SLACK or KEY_BYTES))))
+
+    @property
+    def _any(self) -> bool:
+        return bool(self._names or self._counted or self._unknown or any(place.count for place in self._places))
+
+    def there(self, db: bytes, key: bytes) -> None:
+        """Take in a key that is there before any command."""
+        self._was.add((db, key))
+
+    def sound(self, words: t.Sequence[bytes], db: bytes) -> None:
+        """Take in a command that is kept."""
+        effect = self._noted(words)
+        if effect.emptied:
+            self._emptied(effect.emptied, db)
+        elif self._astray:
+            # Of each key one is missing in one database, and one too many in the other.
+            self._nameless(2 * len(set(effect.touched)))
+            self._unknown = self._unknown or effect.wild
+        elif effect.wild:
+            self._unknown = self._unknown or self._any
+        else:
+            self._kept(effect, db)
+
+    def _noted(self, words: t.Sequence[bytes]) -> Effect:
+        effect, kind = effect_of(words), (words[0].lower(), len(words))
+        if len(self._kinds) < _MOST_KINDS:
+            self._kinds.add(kind)
+        self._widest = max(self._widest, len(effect.touched))
+        if effect.touched:
+            took = (4 + sum(len(word) + len(str(len(word))) + 5 for word in words)) / len(effect.touched)
+            self._bytes = min(self._bytes or took, took)
+        self._strange = self._strange or effect.wild or bool(effect.emptied)
+        self._removals = self._removals or bool(effect.removes)
+        return effect
+
+    def _emptied(self, what: str, db: bytes) -> None:
+        if what == "all" or (what == "db" and not self.many_databases):
+            # Whatever was wrong is gone.
+            self._names.clear()
+            self._places.clear()
+            self._counted, self._sure, self._unknown = 0, True, False
+            return
+        for name in [name for name in self._names if name[0] == db]:
+            del self._names[name]
+        self._sure = self._sure and not self._any and not self._astray
+
+    def _kept(self, effect: Effect, db: bytes) -> None:
+        mixed = any((db, key) in self._names for key in effect.sources)
+        for key in effect.removes:
+            self._removed((db, key), len(effect.removes) == 1)
+        for key in effect.sets:
+            self._write((db, key))
+            self._names.pop((db, key), None)
+        for key in [*effect.changes, *effect.stores]:
+            self._built((db, key), mixed, key in effect.stores)
+        if effect.sources and (self._places or self._counted):
+            self._nameless(len(effect.changes) + len(effect.stores))
+
+    def _built(self, name: Key, mixed: bool, whole: bool) -> None:
+        self._write(name)
+        if name in self._names:
+            self._names[name].sure = False
+        if mixed:
+            self._name(name, False)
+        elif whole:
+            self._names.pop(name, None)
+
+    def _write(self, name: Key) -> None:
+        self._writes += 1
+        self._met += self._was.add(name)
+
+    def _removed(self, name: Key, alone: bool) -> None:
+        if name in self._names:
+            del self._names[name]
+        elif not self._was.has(name) and (self._places or self._counted):
+            # Redis writes a removal only where the key was there: it was a lost command that made it.
+            self._recognised(name[1], alone)
+
+    def _recognised(self, key: bytes, alone: bool) -> None:
+        """Take *key* from the nameless where a damaged place still reads its name, though not as that of a key."""
+        for place in self._places:
+            if alone and place.count and key in place.text:
+                place.count -= 1
+                return
+        self._sure = False
+
+    def lost(self, words: t.Sequence[bytes], db: bytes) -> None:
+        """Take in a command that is lost and whose words are all known."""
+        effect = effect_of(words)
+        if effect.emptied or effect.wild:
+            self._unknown = True
+            return
+        if not effect.touched:
+            self._nameless(1)
+        mixed = bool(effect.sources) and self._any
+        for key in effect.removes:
+            self._lost_removal((db, key))
+        for key in [*effect.sets, *effect.changes, *effect.stores]:
+            self._lost_write((db, key), surely_changes(words[0].lower()) and not mixed)
+
+    def _lost_write(self, name: Key, sure: bool) -> None:
+        fresh = not self._was.has(name)
+        self._name(name, (fresh or sure) and name not in self._names, fresh)
+
+    def _lost_removal(self, name: Key) -> None:
+        known = self._names.get(name)
+        if known and known.fresh:
+            del self._names[name]
+        elif known or self._was.has(name):
+            self._name(name, True)
+        else:
+            # What was removed was made by another lost command: nothing of it is missing.
+            self._sure = self._sure and not (self._places or self._counted)
+
+    def _name(self, name: Key, sure: bool, fresh: bool = False) -> None:
+        if name in self._names or len(self._names) < MOST_NAMES:
+            known = self._names.get(name)
+            self._names[name] = _Lost(sure, fresh and (known.fresh if known else True))
+        else:
+            self._nameless(1)
+
+    def _nameless(self, count: int) -> None:
+        if count:
+            self._counted, self._sure = self._counted + count, False
+
+    def keys(self, count: int, exact: bool, text: bytes) -> None:
+        """Take in that *count* keys are lost of which only what *text* reads is known."""
+        self._sure = self._sure and exact
+        self._place(_Place(count, 0, text, True, self._writes))
+
+    def _place(self, place: _Place) -> None:
+        if len(self._places) >= MOST_PLACES:
+            place.text = b""
+            same = next((one for one in self._places if one.keys == place.keys and not one.text), None)
+            if same:
+                same.count, same.size, same.exact = same.count + place.count, same.size + place.size, same.exact and place.exact
+                return
+        self._places.append(place)
+
+    def region(self, left: Remains, count: int, exact: bool, size: int, db: bytes) -> bool:
+        """Take in a damaged region of *size* bytes that held *count* commands, at most so many where that is not *exact*.
+
+        Return whether it is known what each of them was.
+        """
+        if left.first and left.first[0].lower() in KNOWN:
+            most = 1 if left.first[0].lower() in FRAME else most_keys(left.first[0].lower(), left.announced)
+            self._unknown, self._widest = self._unknown or most is None, max(self._widest, most or 1)
+        if exact and count == left.announced == 1 and not self._strange:
+            # Of one word are only MULTI and EXEC, and what empties databases.
+            return True
+        known = self._known(left, count, exact)
+        for words in known:
+            self.lost(words, db)
+        self._sure = self._sure and exact
+        if count > len(known):
+            self._place(_Place(count - len(known), size, left.text, False, self._writes, exact))
+        return exact and count == len(known)
+
+    def astray(self, is_so: bool) -> None:
+        """Tell whether from here on commands may have been carried out in another database than they were written for."""
+        self._astray = is_so
+
+    def _known(self, left: Remains, count: int, exact: bool) -> list[list[bytes]]:
+        """Return the words of the lost commands whose keys are known."""
+        if not count or (left.first and left.first[0].lower() in FRAME):
+            return []
+        if not exact:
+            return [words for words in [self._begun(left)] if words]
+        found = [self._only(left)] if count == 1 else [self._begun(left), self._ended(left)]
+        return [words for words in found if words]
+
+    def _only(self, left: Remains) -> list[bytes]:
+        if not left.announced:
+            return self._named(left.last) if left.named else self._ended(left)
+        hidden = left.announced - len(left.first) - len(left.last)
+        if hidden < 0:
+            return []
+        words = [*left.first, *[b""] * hidden, *left.last]
+        where = range(len(left.first), len(left.first) + hidden)
+        if words[0].lower() not in KNOWN:
+            words[0] = self._guessed(words, 0 in where)
+        return words if words[0] and not any(place in where for place in _places_of_keys(words)) else []
+
+    def _guessed(self, words: t.Sequence[bytes], hidden: bool) -> bytes:
+        """Return the only name that commands of so many words have here, b"" where there are others."""
+        names = {name for name, count in self._kinds if count == len(words) and (hidden or len(name) == len(words[0]))}
+        return names.pop() if len(names) == 1 else b""
+
+    def _named(self, words: list[bytes]) -> list[bytes]:
+        return words if words and words[0].lower() in KNOWN and words[0].lower() not in FRAME else []
+
+    def _begun(self, left: Remains) -> list[bytes]:
+        """Return the words of a command of which the first are left."""
+        if len(left.first) < 2 or left.first[0].lower() not in KNOWN:
+            return []
+        words = [*left.first, *[b""] * (left.announced - len(left.first))]
+        return words if all(place < len(left.first) for place in _places_of_keys(words)) else []
+
+    def _ended(self, left: Remains) -> list[bytes]:
+        """Return the words of a command of which the last are left, where all kinds of commands here agree on its key."""
+        found: set[t.Tuple[bytes, ...]] = set()
+        for name, count in self._kinds:
+            hidden = count - len(left.last)
+            if hidden < 0 or (hidden == 0 and left.last[0].lower() != name):
+                continue
+            words = [name, *[b""] * (hidden - 1), *(left.last if hidden else left.last[1:])]
+            if any(0 < place < hidden for place in _places_of_keys(words)):
+                return []
+            found.add(tuple(words))
+        keys = {tuple(effect_of(words).touched) for words in found}
+        return list(found.pop()) if len(keys) == 1 else []
+
+
+def _places_of_keys(words: t.Sequence[bytes]) -> list[int]:
+    """Return which words of a command are keys that it touches."""
+    marked = [words[0], *[word if word.isdigit() and index == 2 else b"\0%d" % index for index, word in enumerate(words[1:], 1)]]
+    effect = effect_of(marked)
+    if effect.wild or effect.emptied:
+        return [len(words)]
+    return [index for index, word in enumerate(marked) if word in effect.touched]

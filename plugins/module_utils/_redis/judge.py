@@ -1,0 +1,380 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges a look at Redis: one state of ``STATES`` ("" where none can be told), its health, and the acts that it allows.
+
+- up: well. With a failing rewrite, an unwritable directory or a missing replica it is sick, and only that is acted on.
+- auth: unknown, no act. It is we who are locked out; a restart cures no password.
+- loading: unknown, wait. Its data are neither there nor lost, and a restart would begin again.
+- busy_script: sick, kill the script (a script that has written cannot be killed: wait).
+- misconf_rdb, misconf_aof: sick, rescue first, then the cause, then a save. A restart would lose what was never saved.
+- oom: sick, raise the limit where the operator left room, else the big keys are named by a person. Never flush, never evict.
+- readonly_replica: well where that is its place and its link is up; never promoted from here, never written to.
+- hung: sick, SIGCONT first, then restart (it cannot serve a rescue copy); waits while the kernel holds it (D).
+- down_clean: sick, start; only when all that it would load was judged good. Where its start command deletes its data, they are
+  kept before (rescue_dump) and loaded again after it (reload), like with every other start or restart of it.
+- down_crash_loop: sick, the cause first where the log names one of the disk, reset the start limit once, start.
+- down_bad_file: sick, hold, then mend: nothing starts on its files before whole ones are chosen and installed. A Redis that its
+  manager starts again and again on such files is the same, whether a look meets it dead, loading, or between the two.
+- up_but_empty: sick, isolate (its next save overwrites the good file, its next sync empties the replicas), then mend.
+- up_but_wrong: sick, no act.
+- failing_over: unknown, wait. Sentinel decides at this moment who serves.
+- failed_over: sick, no act. Sentinel has another master; this one would serve old data beside it.
+
+Silence seen from the controller is unknown: the network may be what is down.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import (
+    facts_of,
+    identity_of,
+    mismatches,
+    number,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
+
+Raw = t.Mapping[str, t.Any]
+Facts = t.Mapping[str, t.Any]
+
+STATES = (
+    "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
+    "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
+    "failing_over", "failed_over",
+)  # fmt: skip
+# What a start would not load whole, and how often a start on it has to have failed to be called a storm.
+NOT_WHOLE = ("damaged", "missing", "tail_cut")
+STORM = 2
+# An RDB of no keys is smaller than this, whatever its notes.
+EMPTY_DUMP_BYTES = 256
+TLS = "it speaks TLS, which is not spoken here: give host and port of a plain port, or socket the path of its unix socket"
+# A Redis that starts writes a little at once.
+LITTLE_ROOM = 64 * 1024
+CAUSES = {
+    "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not write or read a path",
+    "port_in_use": "its port is taken", "configuration": "its configuration is wrong", "out_of_memory": "it gets no memory",
+}  # fmt: skip
+
+
+class Verdict(t.NamedTuple):
+    """The main judgement: state, health, one sentence, the acts allowed."""
+
+    state: str
+    health: State
+    text: str
+    actions: tuple[str, ...] = ()
+
+
+def judge_redis(raw: Raw, options: Raw) -> Health:
+    """Return the Health of what ``load_redis`` saw. Pure; *options* are its expectations."""
+    options = with_defaults(options)
+    facts, identity = facts_of(raw, options), identity_of(raw)
+    verdict = _answering(raw, options, facts) if raw["ping"] else _silent(raw, options, facts)
+    verdict = _kept_over_a_start(verdict, options, facts)
+    verdict, facts["sentinel"] = _watched(raw, options, facts, verdict)
+    findings = [Finding("state", verdict.health, verdict.text)]
+    if verdict.text == "it is down":
+        # For who starts it; who only stands on it names no files, and needs none.
+        findings.append(Finding("files", verdict.health, "its files were not judged: set data_dir, or config_file"))
+    extra: tuple[str, ...] = ()
+    if raw["info"]:
+        findings += _replication(options, facts) + _keys(raw, options, facts) + _latency(options, facts) + _restarts(options, facts)
+        saving, extra = _saving(facts, verdict.state)
+        findings += saving
+        if facts["start_deletes_data"]:
+            findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + deletion_text(facts)))
+    wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
+    if wrong:
+        findings.append(Finding("identity", State.SICK, "another Redis answers than the one expected: %s differs" % ", ".join(wrong)))
+    actions = () if wrong else verdict.actions + tuple(act for act in extra if act not in verdict.actions)
+    return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong)))
+
+
+def _kept_over_a_start(verdict: Verdict, options: Raw, facts: Facts) -> Verdict:
+    """Return the verdict with its data kept before a start that would delete them, and loaded after it."""
+    at = next((index for index, act in enumerate(verdict.actions) if act in ("start", "restart")), None)
+    if at is None:
+        return verdict
+    files = facts["files"] or {}
+    nothing = "mend" not in verdict.actions and (files.get("verdict") == "empty" or files.get("expected_keys") == 0)
+    keeps = facts["start_deletes_data"] and not nothing
+    if not keeps and not options["reload_from"]:
+        return verdict
+    actions = verdict.actions[:at] + (("rescue_dump",) if keeps else ()) + verdict.actions[at:] + ("reload",)
+    text = "%s; %s" % (verdict.text, deletion_text(facts) if keeps else "keys that were kept before its last start are not loaded yet")
+    return verdict._replace(text=text, actions=actions)
+
+
+def deletion_text(facts: Facts) -> str:
+    """Return what a start would do to the data."""
+    return "its start command deletes its data: %s" % facts["start_deletion"]
+
+
+def _watched(raw: Raw, options: Raw, facts: Facts, verdict: Verdict) -> tuple[Verdict, dict[str, t.Any]]:
+    """Return the verdict as the Sentinels leave it, and what they say; with no Sentinels named the verdict as it is, and {}."""
+    view, settings = raw.get("sentinel") or {}, raw.get("settings") or {}
+    if not view.get("asked"):
+        return verdict, {}
+    port = number(raw["info"].get("tcp_port")) or number(settings.get("port")) or number(options["port"])
+    opinion = judge_sentinels(view, str(raw["info"].get("run_id") or ""), port, str(options["sentinel_known_as"]))
+    told = facts_of_sentinels(view, opinion)
+    rule = ruling(opinion, facts["role"] == "replica" or bool(settings.get("replicaof") or settings.get("slaveof")))
+    # What is only waited for, or not let in to, takes no act that could be in Sentinel's way.
+    if rule is None or (verdict.health is State.UNKNOWN and set(verdict.actions) <= {"wait"}):
+        return verdict, told
+    state, health, actions = rule
+    return Verdict(state, health, "%s; %s" % (opinion.text, verdict.text), actions), told
+
+
+def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    reply, code = str(raw["ping"]), str(raw["ping"]).partition(" ")[0].lstrip("-")
+    if code in ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED"):
+        return Verdict("auth", State.UNKNOWN, "it lets us not in (%s): check password_file and username, a restart cures nothing" % code)
+    if (code == "LOADING" or raw["info"].get("loading") == "1") and is_storm(raw):
+        return _bad_files(raw, facts)
+    if code == "LOADING" or raw["info"].get("loading") == "1":
+        return Verdict("loading", State.UNKNOWN, _loading_text(facts), ("wait",))
+    if code == "BUSY":
+        return Verdict("busy_script", State.SICK, "a script keeps it busy", ("kill_script",))
+    if raw["error"]:
+        return Verdict("", State.UNKNOWN, "it answered PING and then fell silent (%s)" % raw["error"])
+    if facts["role"] == "replica" or code == "MASTERDOWN":
+        return _replica(code, facts)
+    if "max number of clients" in reply:
+        return Verdict("up", State.SICK, "it takes no more clients")
+    if code in ("PONG", "MISCONF"):
+        return _master(raw, options, facts)
+    return Verdict("", State.UNKNOWN, "it answers PING with: %s" % one_line(reply, 80))
+
+
+def _loading_text(facts: Facts) -> str:
+    if (facts.get("loading_eta_seconds") or -1) < 0:
+        return "it is loading its data"
+    return "it is loading its data: %.0f %%, about %d s left" % (facts["loaded_perc"], facts["loading_eta_seconds"])
+
+
+def _replica(code: str, facts: Facts) -> Verdict:
+    if facts.get("syncing"):
+        return Verdict("readonly_replica", State.UNKNOWN, "it is a replica and takes its data from %s" % facts.get("master"), ("wait",))
+    if code == "MASTERDOWN" or facts.get("link") != "up":
+        return Verdict("readonly_replica", State.SICK, "it is a replica and its master %s is out of reach" % facts.get("master", ""))
+    return Verdict("readonly_replica", State.WELL, "it is a replica of %s and its link is up" % facts.get("master"))
+
+
+def _master(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    if options["reload_from"] and raw["ping"] == "PONG" and raw["write"] in ("accepted", ""):
+        return Verdict("up_but_empty", State.SICK, "keys that were kept before its last start are not loaded yet", ("reload",))
+    # Emptiness comes first: the save that cures MISCONF would write the empty set over the good file.
+    flushed = _flushed(raw["info"])
+    empty = _emptiness(options, facts, flushed)
+    if empty:
+        return Verdict("up_but_empty", State.SICK, empty + flushed, ("isolate", "mend", "start"))
+    refused = raw["ping"] if raw["ping"] != "PONG" else raw["write"]
+    if refused == "unanswered":
+        return Verdict("up", State.UNKNOWN, "it answers everything but writes: are its writers paused (CLIENT PAUSE)?")
+    misconf = _misconf(str(refused), facts["persistence"])
+    if misconf:
+        return misconf
+    if str(refused).startswith("OOM") or facts["full"]:
+        room = "%d bytes may be added" % facts["room_bytes"] if facts["room_bytes"] else "maxmemory_limit leaves no room: name the big keys"
+        actions = ("raise_maxmemory",) if facts["room_bytes"] else ()
+        text = "it refuses writes at %s of %s bytes; %s" % (facts["used_memory"], facts["maxmemory"], room)
+        return Verdict("oom", State.SICK, text, actions)
+    wrong = wrong_answers(raw, options)
+    if wrong:
+        return Verdict("up_but_wrong", State.SICK, "%d of %d known answers are wrong" % (wrong, len(options["known_keys"])))
+    if str(refused).startswith("NOREPLICAS"):
+        return Verdict("up", State.SICK, "it refuses writes for want of replicas")
+    if not raw["info"]:
+        return Verdict("up", State.UNKNOWN, "it answers PING but not INFO: %s" % (raw.get("info_error") or "nothing in it"))
+    return Verdict("up", State.WELL, "up, %s keys, PING in %.1f ms" % (facts["keys"], facts["ping_ms"] or 0))
+
+
+def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
+    keys, last, saved = facts["keys"], int(options["last_known_keys"]), facts["persistence"]
+    if keys is None or last == 0:
+        return ""
+    if last > 0:
+        # What writers add after a flush hides it, and brings nothing back: until as many are there again it is still missing.
+        share = 1.0 if flushed else float(options["empty_below_share"])
+        return "%d keys where %d were known" % (keys, last) if keys < last * share else ""
+    # An append-only Redis ignores the dump beside it: empty next to a full one means that its own files were gone.
+    ignored = saved["aof_enabled"] or not saved["changes_since_save"]
+    if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
+        return "no keys, next to a dump of %d bytes" % saved["dump_bytes"]
+    return ""
+
+
+def _flushed(info: Raw) -> str:
+    """Return what INFO tells of commands that empty a Redis, "" where none ran."""
+    ran = sorted(name[len("cmdstat_") :] for name in info if name.startswith("cmdstat_flush"))
+    return "; since its start it was told to %s" % " and ".join(ran) if ran else ""
+
+
+def _misconf(refused: str, saved: Facts) -> t.Optional[Verdict]:
+    refuses = refused.startswith("MISCONF")
+    writes = "refuses writes" if refuses else "still takes writes"
+    if (refuses and "AOF" in refused) or (saved["aof_enabled"] and saved["aof_ok"] is False):
+        return Verdict("misconf_aof", State.SICK, "it cannot write its append-only file and %s" % writes, ("rescue", "fix_cause"))
+    if refuses or (saved["rdb_ok"] is False and saved["save_configured"]):
+        return Verdict("misconf_rdb", State.SICK, "it cannot save and %s" % writes, ("rescue", "fix_cause", "save"))
+    return None
+
+
+def wrong_answers(raw: Raw, options: Raw) -> int:
+    """Return how many known answers are contradicted; an answer that could not be read contradicts nothing."""
+    wrong = 0
+    for wanted, seen in zip(options["known_keys"] or [], raw["known"]):
+        if seen["exists"] is None:
+            continue
+        there = bool(wanted.get("sha256")) or wanted.get("exists") is not False
+        wrong += seen["exists"] != there or bool(wanted.get("sha256") and seen["sha256"] != str(wanted["sha256"]).lower())
+    return wrong
+
+
+def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    error, here, process = raw["error"], raw["stands_on"] == "target", facts["process"]
+    runs = bool(process) or raw["service"].get("state") == "running"
+    if error == "timeout" and here and raw["connected"] and not runs:
+        return Verdict("", State.UNKNOWN, "something there accepts connections and is mute; no process of a Redis is seen: set service")
+    if error == "timeout" and here and raw.get("listens") is False:
+        text = "something there is mute, and it is not its process %s that listens there: correct host and port" % process["pid"]
+        return Verdict("", State.UNKNOWN, text)
+    if error == "timeout" and (raw["connected"] or (here and runs)):
+        return _hung(process, "accepts connections and does not answer" if raw["connected"] else "takes no more connections")
+    if error not in ("refused", "no_socket"):
+        words = {"closed": "closes the connection unanswered", "timeout": "cannot be reached in time", "tls": TLS}
+        return Verdict("", State.UNKNOWN, words.get(error, str(raw["text"] or error)))
+    if not here:
+        return Verdict("", State.UNKNOWN, "connection refused as seen from the controller: look from the target")
+    if process.get("process_state") in ("T", "t"):
+        return _hung(process, "does not listen")
+    if is_storm(raw):
+        return _bad_files(raw, facts)
+    if process or raw["service"].get("state") in ("starting", "running", "stopping"):
+        return Verdict("", State.UNKNOWN, "its process is there and does not listen (yet, or not here)", ("wait",))
+    return _down(raw, options, facts)
+
+
+def _hung(process: Facts, how: str) -> Verdict:
+    state = process.get("process_state", "")
+    what = {"T": "is stopped", "t": "is being traced", "D": "waits for its disk", "R": "is computing"}.get(state, "")
+    text = "it %s%s" % (how, "; its process %s %s" % (process.get("pid"), what) if what else "")
+    # A process that the kernel holds cannot be restarted either.
+    allowed = {"D": ("wait",), "R": ("wait", "restart")}
+    return Verdict("hung", State.SICK, text, allowed.get(state, ("continue", "restart")))
+
+
+def is_storm(raw: Raw) -> bool:
+    """Tell whether it is being started again and again on data that it refuses: as its log says, and its files are still not whole."""
+    log, files = raw.get("log") or {}, raw.get("files") or {}
+    return bool(int(log.get("failed_starts") or 0) >= STORM and not log.get("ready") and files.get("verdict") in NOT_WHOLE)
+
+
+def _bad_files(raw: Raw, facts: Facts, why: str = "") -> Verdict:
+    text = why or "it is started again and again on data that are not whole: %s" % bad_file_text(facts["files"] or {})
+    limit = ("reset_failed",) if raw["service"].get("start_limit_hit") and raw["service"].get("manager") == "systemd" else ()
+    return Verdict("down_bad_file", State.SICK, text, ("hold", "mend", *limit, "start"))
+
+
+def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    files, lines = facts["files"] or {}, facts["log"].get("lines") or {}
+    verdict = files.get("verdict", "unjudged")
+    if verdict in NOT_WHOLE:
+        return _bad_files(raw, facts, "it is down and its data are not whole: %s" % bad_file_text(files))
+    # What an earlier run has kept is loaded after the start; there is nothing to mend.
+    if verdict == "empty" and int(options["last_known_keys"]) > 0 and not options["reload_from"]:
+        return _bad_files(raw, facts, "it is down without any data file; %d keys were known" % options["last_known_keys"])
+    # What was put there after that start has not been refused yet.
+    changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
+    if lines.get("bad_file") and not (verdict == "valid" and changed_since):
+        return _bad_files(raw, facts, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
+    if verdict == "unjudged" and not files:
+        return Verdict("down_clean", State.SICK, "it is down")
+    if verdict == "unjudged":
+        return Verdict("down_clean", State.SICK, "it is down, and its files were not judged: %s" % bad_file_text(files))
+    return _startable(raw["service"], facts, lines)
+
+
+def bad_file_text(files: Facts) -> str:
+    """Return what is wrong with the first file that is not valid, or with the look at all of them."""
+    bad = next((one for one in files.get("files") or [] if one["verdict"] != "valid"), None)
+    if bad:
+        return one_line("%s (%s): %s" % (bad["name"], bad["verdict"], bad["detail"]), 200)
+    return str(files.get("detail") or "set data_dir, or config_file")
+
+
+def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
+    limit = bool(service.get("start_limit_hit"))
+    # supervisor calls an exited program failed too; only FATAL means that it gave up on starting it.
+    gave_up = service.get("state") == "backoff" or service.get("result") == "fatal"
+    causes = [kind for kind in CAUSES if kind in lines]
+    died_starting = facts["log"].get("ready") is False
+    last = ("reset_failed", "start") if limit else ("start",)
+    mend = ("fix_cause",) if _to_mend(lines, facts["disk"]) else ()
+    if not (limit or gave_up or died_starting):
+        killed = " (killed for want of memory)" if service.get("oom_killed") else ""
+        written = ", but it could not write" if mend else ""
+        return Verdict("down_clean", State.SICK, "it is down%s and its data files are good%s" % (killed, written), mend + last)
+    why = "; ".join(CAUSES[kind] for kind in causes) or "its log names no cause"
+    return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % why, mend + last)
+
+
+def _to_mend(lines: Raw, disk: Facts) -> bool:
+    """Tell whether a cause in the log still stands and is one of the disk; a port may be free again since, so starting tells."""
+    full = int(disk.get("free_bytes", 0 if "no_space" in lines else LITTLE_ROOM)) < LITTLE_ROOM
+    closed = "permission" in lines and disk.get("writable_by_redis") is not True
+    return bool(full or closed or ("read_only" in lines and disk.get("read_only") is not False))
+
+
+def _replication(options: Raw, facts: Facts) -> list[Finding]:
+    found: list[Finding] = []
+    wanted = options["expected_role"]
+    if wanted != "any" and facts["role"] != wanted:
+        found.append(Finding("role", State.SICK, "it is a %s, expected is a %s" % (facts["role"] or "?", wanted)))
+    online = [one for one in facts["replicas"] if one["state"] == "online"]
+    if len(online) < int(options["expected_replicas"]):
+        found.append(Finding("replicas", State.SICK, "%d of %d replicas are online" % (len(online), options["expected_replicas"])))
+    return found
+
+
+def _keys(raw: Raw, options: Raw, facts: Facts) -> list[Finding]:
+    unread = sum(1 for seen in raw["known"] if seen["exists"] is None)
+    found = [Finding("known_answers", State.UNKNOWN, "%d known answers could not be read" % unread)] if unread else []
+    if facts["role"] == "replica" and _emptiness(options, facts, ""):
+        found.append(Finding("keys", State.SICK, _emptiness(options, facts, "")))
+    if facts["role"] == "replica" and wrong_answers(raw, options):
+        found.append(Finding("known_answers", State.SICK, "%d known answers are wrong" % wrong_answers(raw, options)))
+    return found
+
+
+def _latency(options: Raw, facts: Facts) -> list[Finding]:
+    limit, took = float(options["max_latency_ms"]), facts["ping_ms"]
+    if not limit or took is None or took <= limit:
+        return []
+    return [Finding("latency", State.SICK, "PING took %.0f ms, %.0f are allowed" % (took, limit))]
+
+
+def _restarts(options: Raw, facts: Facts) -> list[Finding]:
+    before, now = options["expected_identity"].get("restarts"), facts["restarts"]
+    if before is None or now is None or int(now) <= int(before):
+        return []
+    return [Finding("restarts", State.SICK, "restarted %d times since %s" % (int(now) - int(before), "the last look"))]
+
+
+def _saving(facts: Facts, state: str) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return what threatens the next save of a Redis that still works, and the acts against it."""
+    saved, disk = facts["persistence"], facts["disk"]
+    if state != "up":
+        return [], ()
+    if saved["aof_enabled"] and saved["aof_rewrite_ok"] is False:
+        return [Finding("rewrite", State.SICK, "the last rewrite of its append-only file failed")], ("fix_cause", "rewrite_aof")
+    cannot = disk.get("writable_by_redis") is False or disk.get("free_bytes") == 0
+    if cannot and (saved["aof_enabled"] or saved["save_configured"]):
+        return [Finding("disk", State.SICK, "its data directory is full or not writable: the next save will fail")], ("fix_cause",)
+    return [], ()

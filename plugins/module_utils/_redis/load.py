@@ -1,0 +1,218 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads everything about one Redis that can be read without changing it; judges nothing.
+
+What it says over its socket, and, where the probe stands on the target, what process, files, disk and log say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    Word,
+    address_of,
+    log_in,
+    password_of,
+    speaks_tls,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import changed_at, fingerprint, judge_files
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import (
+    as_seen_by,
+    belongs_to,
+    holds_aof,
+    listens,
+    load_config_file,
+    load_disk,
+    load_log,
+    load_process,
+    load_start,
+    size_of,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.ask import load_service
+
+Raw = t.Dict[str, t.Any]
+
+CONFIG = (
+    "dir", "dbfilename", "appendonly", "appendfsync", "appendfilename", "appenddirname", "maxmemory", "maxmemory-policy", "save", "logfile",
+    "stop-writes-on-bgsave-error", "repl-diskless-sync", "aof-load-truncated", "busy-reply-threshold",
+)  # fmt: skip
+LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
+# A Redis of a hundred databases with statistics of every command says less.
+INFO_LINES = 10_000
+# While its writers are paused (CLIENT PAUSE), Redis answers everything but writes.
+UNANSWERED = "unanswered"
+# A value may be large; a known answer is a small one.
+KNOWN_BYTES = 16 * 1024 * 1024
+_JUDGED: dict[str, tuple[list[t.Any], Raw]] = {}
+
+
+def load_redis(options: t.Mapping[str, t.Any], deadline: float, total: float) -> Raw:
+    """Return what can be seen of the Redis that *options* name.
+
+    The conversation takes at most *deadline* seconds; judging files (when it is down, or when asked) what is left of *total*.
+
+    Keys: error ("" or the kind of RespError), text, connected, auth, ping, ping_seconds, info, role, config, write, known; sentinel;
+    and from the target itself process, settings, disk, log, files; stands_on. Raises StepError for an unreadable password file only.
+    """
+    options, begun = with_defaults(options), time.monotonic()
+    raw: Raw = {"stands_on": options.get("stands_on") or "target", "service": dict(options.get("service") or {})}
+    watched = _watch(options, deadline, raw["stands_on"] == "target")
+    raw.update(_conversation(options, deadline))
+    raw["sentinel"] = watched(begun + deadline + 0.2)
+    if "state" not in raw["service"]:
+        raw["service"] = load_service(raw["service"], deadline) if raw["stands_on"] == "target" else {}
+    if raw["stands_on"] == "target":
+        raw.update(_surroundings(options, raw, begun + total))
+    return raw
+
+
+def _watch(options: t.Mapping[str, t.Any], deadline: float, here: bool) -> t.Callable[[float], Raw]:
+    """Ask the Sentinels, where any are named, beside the conversation with Redis; what they said is had by its end (a monotonic time)."""
+    if not options["sentinels"]:
+        return lambda end: {}
+    seen: Raw = {"asked": len(options["sentinels"]), "answers": [], "own": []}
+    thread = threading.Thread(target=lambda: seen.update(load_sentinel_view(options, deadline, here)), daemon=True)
+    thread.start()
+
+    def watched(end: float) -> Raw:
+        thread.join(max(0.0, end - time.monotonic()))
+        return dict(seen)
+
+    return watched
+
+
+def _conversation(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
+    raw: Raw = {
+        "error": "", "text": "", "connected": False, "auth": "", "ping": "", "ping_seconds": None,
+        "info": {}, "role": [], "config": {}, "write": "", "known": [],
+    }  # fmt: skip
+    password, end = password_of(options), time.monotonic() + deadline
+    try:
+        with Connection(address_of(options), deadline) as redis:
+            raw["connected"] = True
+            refused = log_in(redis, str(options["username"]), password)
+            raw["auth"] = one_line(refused) if refused else ""
+            begun = time.monotonic()
+            raw["ping"] = _said(redis.ask("PING"))
+            raw["ping_seconds"] = round(time.monotonic() - begun, 6)
+            # A password that nobody asked for is refused as well, and all else works.
+            if raw["ping"].partition(" ")[0] not in LOCKED_OUT:
+                _ask_all(redis, raw, options)
+    except RespError as error:
+        raw.update(error=error.kind, text=str(error), connected=error.connected or raw["connected"])
+    # A Redis with TLS closes a plain connection without a word.
+    if raw["error"] == "closed" and not raw["ping"] and speaks_tls(address_of(options), end - time.monotonic()):
+        raw.update(error="tls", text="it speaks TLS")
+    return raw
+
+
+def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> None:
+    commands: list[tuple[Word, ...]] = [("INFO", "all"), ("ROLE",)]
+    commands += [("CONFIG", "GET", name) for name in CONFIG]
+    replies = redis.ask_all(commands)
+    raw["info"] = parse_info(replies[0]) if isinstance(replies[0], str) and not isinstance(replies[0], ErrorReply) else {}
+    raw["info_error"] = _refusal(replies[0])
+    raw["role"] = replies[1] if isinstance(replies[1], list) else []
+    for name, reply in zip(CONFIG, replies[2:]):
+        if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], str):
+            raw["config"][name] = reply[1]
+    if raw["ping"] == "PONG":
+        raw["known"] = [known_answer(redis, one) for one in options["known_keys"] or []]
+    if options["write_probe"]:
+        raw["write"] = _write_probe(redis)
+
+
+def _write_probe(redis: Connection) -> str:
+    """Return accepted, the refusal, or UNANSWERED where all but a write was answered."""
+    try:
+        # XX on a name that cannot be there: refused exactly when a write would be, and never a write.
+        return _refusal(redis.ask("SET", "somabrain:probe:" + secrets.token_hex(16), "", "XX")) or "accepted"
+    except RespError as error:
+        if error.kind != "timeout":
+            raise
+        return UNANSWERED
+
+
+def _said(reply: t.Any) -> str:
+    return one_line(reply) if isinstance(reply, str) else one_line(repr(reply))
+
+
+def _refusal(reply: t.Any) -> str:
+    return one_line(reply) if isinstance(reply, ErrorReply) else ""
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """Return INFO's lines as a dict; a repeated name keeps its first value, a long one its beginning, in characters fit to be shown."""
+    found: dict[str, str] = {}
+    for line in text.splitlines()[:INFO_LINES]:
+        name, colon, value = line.partition(":")
+        if colon and not line.startswith("#"):
+            found.setdefault(one_line(name, 100), one_line(value, 400))
+    return found
+
+
+def known_answer(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
+    """Return {key, type, exists, sha256} of a known answer: of the value of a string, of DUMP without its trailer for others."""
+    key = str(wanted["key"])
+    redis.max_bytes = KNOWN_BYTES
+    selected, kind = redis.ask_all([("SELECT", int(wanted.get("db") or 0)), ("TYPE", key)])
+    if isinstance(selected, ErrorReply) or isinstance(kind, ErrorReply):
+        return {"key": key, "exists": None, "sha256": "", "error": _refusal(selected) or _refusal(kind)}
+    digest = ""
+    if wanted.get("sha256") and kind != "none":
+        value = redis.ask("GET", key) if kind == "string" else redis.ask("DUMP", key)
+        if isinstance(value, (str, bytes)) and not isinstance(value, ErrorReply):
+            data = value if isinstance(value, bytes) else value.encode("utf-8")
+            # The last ten bytes of DUMP are a version and a checksum, which change with the version of Redis.
+            digest = hashlib.sha256(data if kind == "string" else data[:-10]).hexdigest()
+    return {"key": key, "exists": kind != "none", "sha256": digest, "error": ""}
+
+
+def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
+    settings = dict(load_config_file(str(options["config_file"]))) if options["config_file"] else {}
+    process = load_process(raw["service"], str(options["pid_file"]), options, raw["info"])
+    # What Redis tells are paths of its own mount namespace; what the operator gives are paths of ours.
+    told = {"dir": as_seen_by(process, raw["config"].get("dir")), "logfile": as_seen_by(process, raw["config"].get("logfile"))}
+    data_dir = str(options["data_dir"] or told["dir"] or settings.get("dir") or "")
+    log_file = str(options["log_file"] or told["logfile"] or settings.get("logfile") or "")
+    settings.update(raw["config"])
+    shown = str(options["data_dir"] or settings.get("dir") or "")
+    around: Raw = {"settings": settings, "process": process, "data_dir": shown, "files": None}
+    around["disk"] = dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}
+    around["owned"] = belongs_to(process, raw["service"])
+    around["start_text"] = load_start(str(options["start_command"] or raw["service"].get("start_command") or ""))
+    around["aof_open"] = holds_aof(process, settings) if process and not raw["info"] else None
+    around["listens"] = listens(process, options) if process and not raw["ping"] else None
+    around["dump_bytes"] = size_of(data_dir, str(settings.get("dbfilename") or "dump.rdb")) if data_dir else None
+    healthy = raw["ping"] == "PONG" and raw["write"] in ("accepted", "")
+    around["log"] = load_log(log_file) if log_file and not healthy else {}
+    down = not raw["ping"] and raw["error"] in ("refused", "no_socket") and not process
+    # What died on its data at start after start is judged whether it is dead at this moment or not.
+    fails = not healthy and int(around["log"].get("failed_starts") or 0) > 1 and not around["log"]["ready"]
+    if data_dir and (options["judge_files"] == "always" or (options["judge_files"] == "auto" and (down or fails))):
+        files = _judged(data_dir, settings, end - time.monotonic())
+        around["files"] = dict(files, changed_at=changed_at(data_dir, settings))
+    return around
+
+
+def _judged(data_dir: str, settings: Raw, deadline: float) -> Raw:
+    # A wait looks many times; files that did not change keep their verdict.
+    now = [fingerprint(data_dir, settings), sorted((key, str(value)) for key, value in settings.items())]
+    before = _JUDGED.get(data_dir)
+    if before and before[0] == now and before[1]["verdict"] != "unjudged":
+        return before[1]
+    verdict = judge_files(data_dir, settings, deadline)
+    _JUDGED[data_dir] = (now, verdict)
+    return verdict

@@ -1,0 +1,286 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the target itself tells about a Redis: its process, its configuration file, its data directory, its log.
+
+Loaders only: they return plain data, {} or None where nothing can be read, and never raise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+
+Options = t.Mapping[str, t.Any]
+
+LOG_BYTES = 256 * 1024
+# So many scripts of one start command are read.
+SCRIPTS = 3
+STARTED, READY = "Redis is starting", "eady to accept connections"
+# Kind -> what Redis writes; the kinds of BAD_FILE mean that it refuses its own data.
+LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("bad_file", re.compile(r"Bad file format reading the append only file|Unexpected end of file reading the append only")),
+    ("bad_file", re.compile(r"Short read or OOM loading DB|Wrong signature trying to load DB|Can't handle RDB format|Wrong RDB checksum")),
+    ("bad_file", re.compile(r"Fatal error loading the DB|Internal error in RDB|Invalid AOF manifest")),
+    ("bad_file", re.compile(r"AOF file .* doesn't exist|AOF loading aborted")),
+    ("bad_file", re.compile(r"Error reading the append only file|Unknown command .* reading the append only file|RDB CRC error")),
+    ("no_space", re.compile(r"No space left on device")),
+    ("read_only", re.compile(r"Read-only file system")),
+    ("permission", re.compile(r"Permission denied")),
+    ("fork", re.compile(r"fork: Cannot allocate memory")),
+    ("out_of_memory", re.compile(r"Out Of Memory allocating")),
+    ("port_in_use", re.compile(r"Address already in use|Could not create server TCP listening socket|Failed listening on port")),
+    ("configuration", re.compile(r"FATAL CONFIG FILE ERROR|Bad directive|Can't chdir")),
+    ("save_failed", re.compile(r"Background saving error|Error trying to save the DB, can't exit")),
+    ("crashed", re.compile(r"REDIS BUG REPORT START|Redis \S+ crashed by signal")),
+)
+CONFIG_WORDS = {
+    "dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "appendfsync", "port", "unixsocket", "logfile", "pidfile",
+    "replicaof", "slaveof",
+}  # fmt: skip
+
+
+def read_start(path: str, limit: int = 65536) -> bytes:
+    """Return the first *limit* bytes of a regular file, b"" where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError):
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return file.read(limit) or b"" if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        except OSError:
+            return b""
+
+
+def load_process(service: Options, pid_file: str, options: Options, info: Options) -> dict[str, t.Any]:
+    """Return {pid, process_state, start_time_ticks, name, uid, found_by} of this Redis' process, {} where none is found."""
+    written = read_start(pid_file, 32).strip().decode("ascii", "replace")
+    for found_by, pid in [("info", info.get("process_id")), ("service", service.get("pid")), ("pid_file", written)]:
+        facts = process_facts(pid)
+        # A pid of another pid namespace, or a reused one, is a stranger here.
+        if "redis" in facts.get("name", "") or "valkey" in facts.get("name", ""):
+            return dict(facts, found_by=found_by)
+    return _process_by_title(options)
+
+
+def load_start(command: str) -> str:
+    """Return a start command, and below it the text of the scripts that it runs."""
+    texts = [command]
+    for word in dict.fromkeys(re.findall(r"/[^\s;&|<>'\"]+", command)):
+        if len(texts) <= SCRIPTS and read_start(word, 2) == b"#!":
+            texts.append(read_start(word).decode("utf-8", "replace"))
+    return "\n".join(texts)
+
+
+def process_facts(pid: t.Any) -> dict[str, t.Any]:
+    """Return what /proc says of *pid*, {} when there is no such process or only a zombie."""
+    if not str(pid or "").isdigit() or int(pid) <= 0:
+        return {}
+    head, dummy, tail = _proc(int(pid), "stat").rpartition(b")")
+    fields = tail.split()
+    if len(fields) < 20 or fields[0] == b"Z":
+        return {}
+    name = head.partition(b"(")[2].decode("utf-8", "replace")
+    owner = re.search(rb"^Uid:\s+\d+\s+(\d+)", _proc(int(pid), "status"), re.M)
+    uid = int(owner.group(1)) if owner else None
+    return {"pid": int(pid), "process_state": fields[0].decode(), "start_time_ticks": int(fields[19]), "name": name, "uid": uid}
+
+
+def _proc(pid: int, name: str, limit: int = 65536) -> bytes:
+    try:
+        with open("/proc/%d/%s" % (pid, name), "rb") as file:
+            return file.read(limit)
+    except OSError:
+        return b""
+
+
+def belongs_to(process: Options, service: Options) -> t.Optional[bool]:
+    """Tell whether the Redis that answers is the service's process or below it; None where either cannot be seen."""
+    if process.get("found_by") != "info" or not service.get("exists") or not service.get("reachable"):
+        return None
+    # Not to be taken for another's: between two of its processes a service has none for a moment.
+    if not service.get("pid"):
+        return False if service.get("state") in ("stopped", "failed") else None
+    pid = int(process["pid"])
+    while pid > 1 and pid != service["pid"]:
+        parent = _proc(pid, "stat").rpartition(b")")[2].split()[1:2]
+        pid = int(parent[0]) if parent else 0
+    return bool(pid == service["pid"])
+
+
+def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
+    """Tell whether *process* has its append-only file open, which it has exactly while it appends; None where we may not look."""
+    name = str(settings.get("appendfilename") or "appendonly.aof")
+    folder = "/proc/%d/fd" % process["pid"] if process else ""
+    try:
+        links = [os.path.basename(os.readlink(os.path.join(folder, number))) for number in os.listdir(folder)]
+    except OSError:
+        return None
+    return any(link == name or re.fullmatch(re.escape(name) + r"\.\d+\.incr\.aof", link) for link in links)
+
+
+def listens(process: Options, options: Options) -> t.Optional[bool]:
+    """Tell whether *process* is what listens at the address of *options*; None where nothing is seen to listen or we may not look."""
+    if not process:
+        return None
+    folder = "/proc/%d/fd" % process["pid"]
+    try:
+        own = {os.readlink(os.path.join(folder, number)) for number in os.listdir(folder)}
+    except OSError:
+        return None
+    there = {"socket:[%s]" % inode for inode in _listeners(int(process["pid"]), options)}
+    return bool(there & own) if there else None
+
+
+def _listeners(pid: int, options: Options) -> t.Iterator[str]:
+    """Yield the inodes of what listens there, as the network namespace of *pid* has them."""
+    if options.get("socket"):
+        lines = [line.split() for line in _proc(pid, "net/unix", 1024 * 1024).decode("utf-8", "replace").splitlines()[1:]]
+        # Flags 00010000: it accepts connections.
+        yield from (words[6] for words in lines if len(words) > 7 and words[3] == "00010000" and words[7] == str(options["socket"]))
+        return
+    mark = ":%04X" % int(options.get("port") or 0)
+    for table in ("net/tcp", "net/tcp6"):
+        lines = [line.split() for line in _proc(pid, table, 1024 * 1024).decode("ascii", "replace").splitlines()[1:]]
+        yield from (words[9] for words in lines if len(words) > 9 and words[3] == "0A" and words[1].endswith(mark))
+
+
+def as_seen_by(process: Options, path: t.Any) -> str:
+    """Return a path by which we see what *process* calls *path* (containers and sandboxed units have roots of their own), "" for none."""
+    if not process or not str(path or "").startswith("/"):
+        return ""
+    inside = "/proc/%d/root%s" % (process["pid"], path)
+    # Without the right to look into another user's process, its own pid must do as evidence that it lives among our files.
+    return inside if os.path.exists(inside) else str(path) if process["found_by"] == "info" else ""
+
+
+def _process_by_title(options: Options) -> dict[str, t.Any]:
+    # Redis writes its address into its process title: "redis-server 127.0.0.1:6379".
+    mark = (":%d" % int(options.get("port") or 0)).encode()
+    if options.get("socket"):
+        mark = b"unixsocket:" + str(options["socket"]).encode("utf-8", "surrogateescape")
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return {}
+    for pid in pids:
+        words = _proc(pid, "cmdline").replace(b"\0", b" ").split()
+        if len(words) > 1 and words[0].endswith((b"redis-server", b"valkey-server")) and any(word.endswith(mark) for word in words[1:3]):
+            facts = process_facts(pid)
+            if facts:
+                return dict(facts, found_by="title")
+    return {}
+
+
+def load_config_file(path: str) -> dict[str, t.Any]:
+    """Return the settings of a redis.conf that say where data are: first words of CONFIG_WORDS, and the ``save`` lines joined."""
+    settings: dict[str, t.Any] = {}
+    saves: list[str] = []
+    for line in read_start(path, 1024 * 1024).decode("utf-8", "replace").splitlines():
+        words = _words(line)
+        if len(words) > 1 and words[0].lower() in CONFIG_WORDS:
+            settings[words[0].lower()] = words[1]
+        elif len(words) > 1 and words[0].lower() == "save":
+            # save "" takes back every save line before it.
+            saves = saves + [" ".join(words[1:])] if words[1] else [""]
+    if saves:
+        settings["save"] = " ".join(one for one in saves if one)
+    return settings
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return [] if line.lstrip().startswith("#") else shlex.split(line)
+    except ValueError:
+        return []
+
+
+def load_disk(path: str, uid: t.Optional[int]) -> dict[str, t.Any]:
+    """Return space, inodes and writability (for user *uid*) of the data directory, {} where it cannot be seen."""
+    try:
+        space, facts = os.statvfs(path), os.stat(path)
+    except (OSError, ValueError):
+        return {}
+    read_only = bool(space.f_flag & os.ST_RDONLY)
+    return {
+        "path": path,
+        "free_bytes": space.f_bavail * space.f_frsize,
+        "total_bytes": space.f_blocks * space.f_frsize,
+        "free_inodes": space.f_favail if space.f_files else None,
+        "read_only": read_only,
+        "mode": "%04o" % stat.S_IMODE(facts.st_mode),
+        "owner": facts.st_uid,
+        "writable_by_redis": False if read_only else _may_write(facts, uid),
+    }
+
+
+def size_of(folder: str, name: str) -> t.Optional[int]:
+    """Return the bytes of a regular file, None where there is none."""
+    try:
+        facts = os.lstat(os.path.join(folder, name))
+    except (OSError, ValueError):
+        return None
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+
+
+def _may_write(facts: os.stat_result, uid: t.Optional[int]) -> t.Optional[bool]:
+    # Groups and ACLs of another process are not read: only the plain cases are told.
+    if uid is None:
+        return None
+    if uid == 0 or facts.st_mode & 0o003 == 0o003:
+        return True
+    if uid == facts.st_uid:
+        return facts.st_mode & 0o300 == 0o300
+    return None if facts.st_mode & 0o030 == 0o030 else False
+
+
+def load_log(path: str) -> dict[str, t.Any]:
+    """Return {lines: {kind: last line}, starts, ready, failed_starts, written_at} of the log's tail.
+
+    Lines only from the last start on where one is seen; failed_starts are the last starts in a row that ended on refused data.
+    """
+    tail, written_at = _tail(path)
+    text = tail.decode("utf-8", "replace")
+    if not text:
+        return {}
+    starts = text.count(STARTED)
+    last = text[text.rfind(STARTED) :] if starts else text
+    found: dict[str, str] = {}
+    for line in last.splitlines():
+        for kind, pattern in LOG_LINES:
+            if pattern.search(line):
+                found[kind] = one_line(redact(line[:400]), 200)
+    ready = READY in last if starts else None
+    return {"lines": found, "starts": starts, "ready": ready, "failed_starts": _failed_starts(text), "written_at": written_at}
+
+
+def _failed_starts(text: str) -> int:
+    refusals = [pattern for kind, pattern in LOG_LINES if kind == "bad_file"]
+    failed = [READY not in one and any(pattern.search(one) for pattern in refusals) for one in text.split(STARTED)[1:]]
+    if failed and not failed[-1] and READY not in text.rpartition(STARTED)[2]:
+        # It has not come to its end yet.
+        failed.pop()
+    return next((index for index, one in enumerate(reversed(failed)) if not one), len(failed))
+
+
+def _tail(path: str) -> tuple[bytes, float]:
+    """Return the last bytes of a regular file and when it was written, (b"", 0) where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError):
+        return b"", 0.0
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                return b"", 0.0
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
+            return file.read(LOG_BYTES), facts.st_mtime
+        except OSError:
+            return b"", 0.0

@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds where the entries of a damaged RDB go on. An RDB says nowhere that an entry begins, so many places look like one.
+
+A place is believed where several entries follow it, or the file's end does. What begins wrong soon falls into step with what is right:
+of two readings the one that steps over many entries of the other is wrong, and else only that is taken on which all readings agree.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, RDB_EOF_BYTES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Broken, Cursor, Item
+
+# Entries that must follow a place before it is believed that entries go on there.
+BELIEVED = 8
+# Only in longer entries are others looked for, in bytes.
+LONG = 64
+# So many of their borders are compared with those of another reading.
+_BORDERS = 4 * BELIEVED
+# Better readings are looked for so often.
+_TURNS = 50
+_DATABASES = 1 << 16
+# What an entry can begin with: a type or a mark, but no row of zeros, which would read as keys without name and value.
+_BEGIN = re.compile(rb"(?!\0\0\0)[\0-\x05\x07\x09-\x19\xf4-\xfe]")
+_Borders = t.List[int]
+
+
+class Ends(Broken):
+    """An end mark stands before the file's end."""
+
+
+def next_item(cursor: Cursor) -> Item:
+    """Return the next thing of the file. Raises Broken for one that cannot stand there."""
+    item = cursor.item()
+    if item.kind == "eof" and item.at not in (cursor.size - RDB_EOF_BYTES, cursor.size - 1):
+        raise Ends("ends before the file does")
+    if item.kind == "select" and item.value >= _DATABASES:
+        raise Broken("selects a database that there cannot be")
+    return item
+
+
+class Search:
+    """Looks for places in one file where entries go on. Methods raise OutOfTime."""
+
+    def __init__(self, source: t.BinaryIO, size: int, end: float) -> None:
+        self.source, self.size = source, size
+        self.trial = Cursor(source, size, end)
+        self.last = 0
+
+    def place(self, start: int, failed: int, read: t.Sequence[Item]) -> int:
+        """Return the first place from *start* on where entries begin that go on beyond *failed*, the file's size for none.
+
+        *read* is what was read last before *failed*. Many entries in the bytes of one of these are believed where they do not go on.
+        """
+        known = {item.at for item in read}
+        self.last = read[-1].at if read else failed
+        for at in self._beginnings(start, self.size):
+            borders = None if at in known else self._borders(at, failed)
+            if borders:
+                return self._agreed(borders, failed)
+            if at not in known and any(self._hidden_in(item, at) for item in read):
+                return at
+        tail = self.size - RDB_EOF_BYTES
+        self.source.seek(max(0, tail))
+        return tail if tail >= start and self.source.read(1) == b"\xff" else self.size
+
+    def hides_entries(self, item: Item) -> bool:
+        """Tell whether the bytes of one entry read as many: then its length is what is damaged."""
+        stop = min(item.at + item.length, item.at + CHUNK)
+        return any(self._hidden_in(item, at) for at in self._beginnings(item.at + 1, stop))
+
+    def _hidden_in(self, item: Item, at: int) -> bool:
+        stop = item.at + item.length
+        if item.length <= LONG or not item.at < at < stop:
+            return False
+        borders = self._borders(at, at)
+        return bool(borders) and bisect.bisect_left(borders or [], stop) >= BELIEVED
+
+    def _beginnings(self, start: int, stop: int) -> t.Iterator[int]:
+        position = start
+        while position < stop:
+            self.trial.tick(0)
+            self.source.seek(position)
+            chunk = self.source.read(min(CHUNK, stop - position))
+            if not chunk:
+                return
+            for turn, match in enumerate(_BEGIN.finditer(chunk), 1):
+                self.trial.tick(turn << 4)
+                yield position + match.start()
+            position += len(chunk)
+
+    def _borders(self, at: int, failed: int) -> t.Optional[_Borders]:
+        """Return where the entries from *at* on begin, None where they are not believed or do not go on beyond *failed*."""
+        trial, keys, borders, believed = self.trial, set(), [at], False  # type: Cursor, set[bytes], _Borders, bool
+        trial.go(at)
+        try:
+            while not believed or len(borders) <= _BORDERS:
+                item = next_item(trial)
+                if item.kind == "eof":
+                    return borders if keys and item.at > failed else None
+                if item.kind == "key":
+                    # A row of the same bytes reads as the same key again and again.
+                    if item.value in keys:
+                        break
+                    keys.add(item.value)
+                borders.append(trial.at)
+                believed = len(keys) >= BELIEVED and trial.at > failed
+        except Broken:
+            pass
+        return borders if believed else None
+
+    def _agreed(self, borders: _Borders, failed: int) -> int:
+        """Return the first border from which on no other reading that may be right differs."""
+        agreed = borders[0]
+        for _turn in range(_TURNS):
+            better, agreed = self._compared(borders, failed)
+            if better is None:
+                break
+            borders = better
+        return agreed
+
+    def _compared(self, borders: _Borders, failed: int) -> tuple[t.Optional[_Borders], int]:
+        """Return (a reading that is better than *borders*, where all that may be right agree)."""
+        agreed, own = borders[0], set(borders)
+        stop = min(borders[min(BELIEVED, len(borders) - 1)], agreed + CHUNK)
+        for at in self._beginnings(agreed + 1, stop):
+            # What begins in or behind the last that was read need not go on beyond the place where reading failed.
+            other = None if at in own else self._borders(at, at if at > self.last else failed)
+            if not other or _steps_over(other, borders):
+                continue
+            if _steps_over(borders, other):
+                return other, agreed
+            agreed = max(agreed, next((place for place in other if place in own), agreed))
+        return None, agreed
+
+
+def _steps_over(one: _Borders, other: _Borders) -> bool:
+    """Tell whether an entry of *one* holds so many borders of *other* that they would be believed."""
+    return any(
+        bisect.bisect_left(other, stop) - bisect.bisect_right(other, start) >= BELIEVED
+        for start, stop in zip(one[:BELIEVED], one[1 : BELIEVED + 1])
+    )

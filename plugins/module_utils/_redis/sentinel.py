@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the Sentinels say of the master that a Redis belongs to, and what follows for that Redis.
+
+Where Sentinels watch over it, they decide who serves: nothing is started or served here while they fail over, or once they have moved
+the master elsewhere. The majority of all that are named has to answer and to agree; else nothing is known.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import socket
+import threading
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    address_of,
+    log_in,
+    password_of,
+)
+
+Raw = t.Mapping[str, t.Any]
+
+# What one Sentinel may say of one master is a page of text.
+MAX_BYTES = 64 * 1024
+FIELDS = ("ip", "port", "runid", "flags", "num-slaves", "num-other-sentinels", "quorum", "config-epoch")
+IN_FAILOVER = "failover_in_progress"
+DOWN = frozenset(["s_down", "o_down"])
+OURS, MOVED, FAILING_OVER, UNTOLD = "ours", "moved", "failing_over", "untold"
+
+
+class Opinion(t.NamedTuple):
+    """What the Sentinels together say: ours, moved, failing_over or untold; who is master to them; one sentence."""
+
+    word: str
+    master: str
+    text: str
+
+
+def load_sentinels(options: Raw, deadline: float) -> list[dict[str, t.Any]]:
+    """Ask all Sentinels at once, *deadline* seconds in total; return {sentinel, error, master} of each, in their order. Never raises."""
+    asked = list(options.get("sentinels") or [])
+    found: dict[int, dict[str, t.Any]] = {}
+    end = time.monotonic() + deadline
+
+    def ask(index: int, one: Raw) -> None:
+        found[index] = _asked(one, str(options.get("sentinel_master") or "mymaster"), deadline)
+
+    threads = [threading.Thread(target=ask, args=each, daemon=True) for each in enumerate(asked)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = {"error": "timeout", "master": {}}
+    return [found.get(index) or dict(late, sentinel=str(address_of(_filled(one)))) for index, one in enumerate(asked)]
+
+
+def _filled(one: Raw) -> dict[str, t.Any]:
+    return {"host": one.get("host") or "127.0.0.1", "port": one.get("port") or 26379, "password_file": one.get("password_file") or ""}
+
+
+def _asked(one: Raw, name: str, deadline: float) -> dict[str, t.Any]:
+    options = _filled(one)
+    seen: dict[str, t.Any] = {"sentinel": str(address_of(options)), "error": "", "master": {}}
+    try:
+        with Connection(address_of(options), deadline, MAX_BYTES) as sentinel:
+            reply = log_in(sentinel, str(one.get("username") or ""), password_of(options)) or sentinel.ask("SENTINEL", "MASTER", name)
+    except RespError as error:
+        return dict(seen, error=error.kind)
+    except StepError as error:
+        return dict(seen, error=one_line(error, 120))
+    if isinstance(reply, ErrorReply) or not isinstance(reply, list):
+        return dict(seen, error=one_line(reply, 80) if isinstance(reply, str) else "garbage")
+    words = [one_line(word, 100) if isinstance(word, (str, bytes)) else "" for word in reply]
+    told = dict(zip(words[::2], words[1::2]))
+    return dict(seen, master={field: told.get(field, "") for field in FIELDS})
+
+
+def is_local(address: str) -> t.Optional[bool]:
+    """Tell whether *address* (numeric) is one of this machine; None where it is no numeric address."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, address)
+        except (OSError, ValueError):
+            continue
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                # Only an address of our own can be bound to; nothing is sent.
+                probe.bind((address, 0))
+            return True
+        except OSError:
+            return False
+    return None
+
+
+def addresses_of(host: str, deadline: float) -> list[str]:
+    """Return *host* and the numeric addresses that its name has, as far as they are found within *deadline* seconds."""
+    found = [host]
+
+    def look_up() -> None:
+        with contextlib.suppress(OSError, UnicodeError):
+            found.extend(str(one[4][0]) for one in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+
+    # Looking a name up cannot be interrupted, so it may outlive us in a thread of its own.
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline))
+    return list(found)
+
+
+def load_sentinel_view(options: Raw, deadline: float, here: bool) -> dict[str, t.Any]:
+    """Return {asked, answers, own}: what all Sentinels say, and which of the addresses that they name are this Redis' machine."""
+    end = time.monotonic() + deadline
+    answers = load_sentinels(options, deadline)
+    named = {str(one["master"].get("ip")) for one in answers if one["master"]}
+    own = set(addresses_of(str(options.get("host") or ""), end - time.monotonic())) if named else set()
+    return {"asked": len(answers), "answers": answers, "own": sorted(ip for ip in named if ip in own or (here and is_local(ip)))}
+
+
+def judge_sentinels(view: Raw, run_id: str, port: t.Optional[int], known_as: str = "") -> Opinion:
+    """Return what the Sentinels of *view* say of the Redis with *run_id* ("" while it is down) that listens at *port*. Pure."""
+    answers = [one for one in view["answers"] if one["master"].get("ip")]
+    needed = view["asked"] // 2 + 1
+    if len(answers) < needed:
+        errors = "; ".join("%s: %s" % (one["sentinel"], one["error"] or "names no master") for one in view["answers"] if one not in answers)
+        return Opinion(
+            UNTOLD, "", one_line("%d of %d Sentinels answer, %d have to: %s" % (len(answers), view["asked"], needed, errors), 300)
+        )
+    where = collections.Counter(_address(one["master"]) for one in answers)
+    master, votes = where.most_common(1)[0]
+    if votes < needed:
+        return Opinion(UNTOLD, "", one_line("the Sentinels do not agree on the master: %s" % ", ".join(sorted(where)), 300))
+    agreed = [one["master"] for one in answers if _address(one["master"]) == master]
+    moving = sum(1 for one in agreed if IN_FAILOVER in one["flags"].split(","))
+    if moving:
+        return Opinion(FAILING_OVER, master, "Sentinel fails over from %s at this moment" % master)
+    if not _is_ours(agreed, view["own"], run_id, port, known_as):
+        return Opinion(MOVED, master, "for Sentinel the master is %s, and that is not this Redis" % master)
+    given_up = sum(1 for one in agreed if DOWN & set(one["flags"].split(",")) and one["num-slaves"] not in ("", "0"))
+    if given_up >= needed:
+        return Opinion(FAILING_OVER, master, "Sentinel has given up %s and is about to fail over" % master)
+    return Opinion(OURS, master, "%d of %d Sentinels agree that it is the master" % (len(agreed), view["asked"]))
+
+
+def _address(master: Raw) -> str:
+    return "%s:%s" % (master["ip"], master["port"])
+
+
+def _is_ours(agreed: t.Sequence[Raw], own: t.Collection[str], run_id: str, port: t.Optional[int], known_as: str) -> bool:
+    """A run id tells for certain; a Redis that is down, or was restarted a moment ago, is told by its address."""
+    if run_id and any(one["runid"] == run_id for one in agreed):
+        return True
+    if known_as:
+        return _address(agreed[0]) == known_as
+    return bool(port) and agreed[0]["port"] == str(port) and agreed[0]["ip"] in own
+
+
+def facts_of_sentinels(view: Raw, opinion: Opinion) -> dict[str, t.Any]:
+    """Return {verdict, master, text, answers: [{sentinel, error, master, flags}]}: what a probe shows of it."""
+    answers = [
+        {
+            "sentinel": one["sentinel"],
+            "error": one["error"],
+            "master": _address(one["master"]) if one["master"].get("ip") else "",
+            "flags": one["master"].get("flags", ""),
+        }
+        for one in view["answers"]
+    ]
+    return {"verdict": opinion.word, "master": opinion.master, "text": opinion.text, "answers": answers}
+
+
+def ruling(opinion: Opinion, follows: bool) -> t.Optional[tuple[str, State, tuple[str, ...]]]:
+    """Return the state, health and acts that the Sentinels leave to a Redis, None where they change nothing of its own. Pure.
+
+    *follows* tells that it is, or would start as, a replica: then it has its place beside another master.
+    """
+    if opinion.word == OURS or (follows and opinion.word == MOVED):
+        return None
+    if opinion.word == MOVED:
+        return "failed_over", State.SICK, ()
+    if opinion.word == FAILING_OVER:
+        return "failing_over", State.UNKNOWN, ("wait",)
+    return "", State.UNKNOWN, ()

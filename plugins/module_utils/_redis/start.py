@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads a start command for what it would do to the data before Redis loads them: remove them, move them away, write over them.
+
+Pure functions. Where a path cannot be told for certain, a data file's own name is enough: that asks for a person, and loses nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shlex
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+
+REMOVERS = frozenset(["rm", "unlink", "shred", "truncate", "rmdir", "srm", "wipe"])
+REPLACERS = frozenset(["mv", "cp", "install", "ln", "dd", "tee"])
+SHELLS = frozenset(["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"])
+ELSEWHERE = ("/tmp/", "/var/tmp/", "/dev/")  # noqa: S108 - places where no data lie
+MOST_BYTES = 64 * 1024
+_ACTS = re.compile(r"\b(%s|find)\b|>" % "|".join(sorted(REMOVERS | REPLACERS)))
+_GLOB = re.compile(r"[*?\[]")
+_VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}|\([^)]*\))|`[^`]*`|%\([^)]*\)s|%[a-zA-Z]")
+
+
+def deletion_in(command: str, data_dir: str, names: t.Sequence[str]) -> str:
+    """Return the part of *command* that removes or overwrites one of the data files *names* of *data_dir*, "" where none does."""
+    if not _ACTS.search(command):
+        # Most commands start Redis and nothing else; reading words is slow.
+        return ""
+    for words in _commands(command[:MOST_BYTES], 0):
+        if _deletes(words, data_dir.rstrip("/"), names):
+            return one_line(" ".join(words), 120)
+    return ""
+
+
+def data_names(settings: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the names, in the data directory, of what a start with *settings* loads; of all kinds where they do not tell."""
+    aof = [str(settings.get("appenddirname") or "appendonlydir"), str(settings.get("appendfilename") or "appendonly.aof")]
+    dump = [str(settings.get("dbfilename") or "dump.rdb")]
+    return {"yes": aof, "no": dump}.get(str(settings.get("appendonly") or "").lower(), dump + aof)
+
+
+def _commands(text: str, depth: int) -> t.Iterator[list[str]]:
+    """Yield the simple commands of a shell text, those inside of its quoted words included; ``cd`` is taken into account."""
+    folder = ""
+    for words in _split(text):
+        if len(words) > 1 and words[0] == "cd":
+            folder = os.path.join(folder, words[1])
+        yield [_under(folder, word) if index else word for index, word in enumerate(words)]
+        # Quoted words of a shell are commands themselves.
+        for word in words:
+            if depth < 3 and re.search(r"\s", word):
+                yield from _commands(word, depth + 1)
+
+
+def _under(folder: str, word: str) -> str:
+    return os.path.join(folder, word) if folder and not word.startswith(("/", "-", "$", "<", ">", "~")) else word
+
+
+def _split(text: str) -> t.Iterator[list[str]]:
+    words: list[str] = []
+    for token in _tokens(text):
+        if token and not token.strip(";&|(){}\n"):
+            if words:
+                yield words
+            words = []
+        else:
+            words.append(token)
+    if words:
+        yield words
+
+
+def _tokens(text: str) -> list[str]:
+    """Return words and operators; a line that no shell would read is taken word by word."""
+    found: list[str] = []
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        try:
+            found += [*lexer, "\n"]
+        except ValueError:
+            found += [*re.findall(r"[;&|<>]+|[^\s;&|<>]+", line.replace("'", " ").replace('"', " ")), "\n"]
+    return found
+
+
+def _deletes(words: list[str], data_dir: str, names: t.Sequence[str]) -> bool:
+    if any(word in (">", ">|", "&>") and _is_data(words[index + 1 : index + 2], data_dir, names) for index, word in enumerate(words)):
+        return True
+    for index, word in enumerate(words):
+        verb, rest = os.path.basename(word), [one for one in words[index + 1 :] if not one.startswith("-")]
+        if verb in REMOVERS and (_is_data(rest, data_dir, names) or _holds_data(rest, data_dir, names)):
+            return True
+        if verb in REPLACERS and _is_data([one.partition("of=")[2] or one for one in rest], data_dir, names):
+            return True
+        if verb == "find" and _finds_data(words[index + 1 :], data_dir, names):
+            return True
+    return False
+
+
+def _is_data(paths: t.Iterable[str], data_dir: str, names: t.Sequence[str]) -> bool:
+    """Tell whether one of *paths* is, or may be, a data file: its folder may be a variable, or bear another name inside a container."""
+    return any(_is_one(path, data_dir, names) for path in paths)
+
+
+def _is_one(path: str, data_dir: str, names: t.Sequence[str]) -> bool:
+    folder, name = os.path.split(os.path.normpath(_plain(path)))
+    if not any(_same(part, wanted) for wanted in names for part in (name, os.path.basename(folder))):
+        return False
+    # A bare star hits a data file only where data may lie.
+    if _GLOB.match(name) and "." not in name:
+        return _may_be(folder, data_dir) or os.path.basename(folder) in names
+    return not (folder + "/").startswith(ELSEWHERE) or _may_be(folder, data_dir)
+
+
+def _same(name: str, wanted: str) -> bool:
+    return name == wanted or (bool(_GLOB.search(name)) and fnmatch.fnmatchcase(wanted, name))
+
+
+def _holds_data(paths: t.Iterable[str], data_dir: str, names: t.Sequence[str]) -> bool:
+    """Tell whether one of *paths* is the data directory, or one above it."""
+    plain = [os.path.normpath(_plain(path)) for path in paths]
+    return bool(data_dir) and any(path == data_dir or data_dir.startswith(path.rstrip("/") + "/") for path in plain if path.startswith("/"))
+
+
+def _finds_data(words: list[str], data_dir: str, names: t.Sequence[str]) -> bool:
+    acts = "-delete" in words or any(word in ("-exec", "-execdir", "-ok") for word in words) and bool(REMOVERS & set(words))
+    wanted = [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("-name", "-iname")]
+    endings = (".rdb", ".aof", ".manifest")
+    hits = not wanted or any(_same(pattern, name) or pattern.endswith(endings) for pattern in wanted for name in names)
+    folders = [word for word in words[:1] if not word.startswith("-")] or ["."]
+    return acts and hits and any(_may_be(os.path.normpath(_plain(folder)), data_dir) for folder in folders)
+
+
+def _may_be(folder: str, data_dir: str) -> bool:
+    """Tell whether *folder* is, or may be, the data directory or one above it; a container gives it another name."""
+    if not data_dir or not folder.startswith("/"):
+        return True
+    return (data_dir + "/").startswith(folder.rstrip("/") + "/") or os.path.basename(folder) == "data"
+
+
+def _plain(path: str) -> str:
+    return _VARIABLE.sub("", path) or path

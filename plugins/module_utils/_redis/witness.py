@@ -1,0 +1,157 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks others for the keys that fail an integrity check: a copy and backups in side instances, replicas where they are; and judges it.
+
+Corruption is confirmed only where the same check failed twice, fails on the copy too, and nobody has a value that passes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import stat
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    address_of,
+    log_in,
+    password_of,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.integrity import MOST_BYTES, Found, check_keys, rules_of
+
+Scope = t.Mapping[str, t.Any]
+
+# A set of keys takes about so many times the memory that its RDB takes on disk, where nothing better is known.
+MEMORY_PER_BYTE = 3
+# Why a file gives no data at all; everything else may be our own trouble.
+NO_DATA = "refused"
+
+
+class Witness(t.NamedTuple):
+    """What one other place says of the failing keys: how many it has that fail, that pass, that it lacks, that could not be read.
+
+    ``error`` is "" where it was asked, ``damaged`` tells that it holds no data that load.
+    """
+
+    name: str
+    bad: int = 0
+    good: int = 0
+    gone: int = 0
+    unread: int = 0
+    error: str = ""
+    damaged: bool = False
+
+    def as_dict(self) -> dict[str, t.Any]:
+        return dict(self._asdict())
+
+
+def heard(name: str, found: t.Iterable[Found]) -> tuple[Witness, frozenset[bytes]]:
+    """Return what a place says, and the keys that fail there too. Pure."""
+    bad: set[bytes] = set()
+    good = gone = unread = 0
+    for one in found:
+        unread += not one.read
+        gone += one.read and not one.there
+        good += one.read and one.there and not one.why
+        if one.read and one.why:
+            bad.add(one.key)
+    return Witness(name, len(bad), good, gone, unread), frozenset(bad)
+
+
+def ask(redis: Connection, name: str, scope: Scope, keys: t.Sequence[bytes]) -> tuple[Witness, frozenset[bytes]]:
+    """Check *keys* on an open connection. Raises RespError."""
+    if isinstance(redis.ask("SELECT", int(scope["db"])), ErrorReply):
+        return Witness(name, gone=len(keys)), frozenset()
+    return heard(name, check_keys(redis, keys, rules_of(scope)))
+
+
+def ask_rdb(
+    name: str, path: str, scope: Scope, keys: t.Sequence[bytes], folder: str, server: str, owner: t.Optional[tuple[int, int]], end: float
+) -> tuple[Witness, frozenset[bytes]]:
+    """Check *keys* in a side instance on a copy of the RDB at *path*, made below *folder* and gone afterwards. Never raises."""
+    place = os.path.join(folder, "side-%d" % os.getpid())
+    try:
+        os.mkdir(place, 0o700)
+        size = _copied(path, os.path.join(place, "dump.rdb"), owner)
+        with SideInstance(server, place, end, owner, expects=size * MEMORY_PER_BYTE) as side, side.connect() as redis:
+            return ask(redis, name, scope, keys)
+    except SideFailed as error:
+        return Witness(name, error=one_line(error, 160), damaged=error.code == NO_DATA), frozenset()
+    except (OSError, RespError) as error:
+        return Witness(name, error=one_line(getattr(error, "strerror", None) or error, 160)), frozenset()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _copied(path: str, dest: str, owner: t.Optional[tuple[int, int]]) -> int:
+    """Copy a plain file; return its bytes. A link or a device is none. Raises OSError."""
+    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(source, "rb") as file:
+        facts = os.fstat(source)
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(0, "not a plain file")
+        with os.fdopen(os.open(dest, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as copy:
+            shutil.copyfileobj(file, copy, 1024 * 1024)
+    if owner and os.geteuid() == 0:
+        os.chown(dest, *owner)
+    return facts.st_size
+
+
+def ask_replica(one: t.Mapping[str, t.Any], scope: Scope, keys: t.Sequence[bytes], end: float) -> Witness:
+    """Check *keys* on a replica {host, port, username, password_file}. Never raises."""
+    where = address_of(one)
+    name = "replica %s" % where
+    try:
+        with Connection(where, max(0.1, end - time.monotonic()), MOST_BYTES) as redis:
+            refused = log_in(redis, str(one.get("username") or ""), password_of(dict(one, password="")))
+            # A replica that syncs answers LOADING, and one without its master MASTERDOWN: both say nothing.
+            said = refused or redis.ask("PING")
+            if isinstance(said, ErrorReply):
+                return Witness(name, error=one_line(said, 120))
+            return ask(redis, name, scope, keys)[0]
+    except (RespError, StepError) as error:
+        return Witness(name, error=one_line(error, 120))
+
+
+def backups_of(patterns: t.Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (paths that the patterns name, newest first; patterns that name none)."""
+    found: dict[str, float] = {}
+    empty = []
+    for pattern in patterns:
+        paths = [path for path in glob.glob(pattern) if os.path.isfile(path)]
+        empty += [] if paths else [pattern]
+        for path in paths:
+            with contextlib.suppress(OSError):
+                found[path] = os.lstat(path).st_mtime
+    return sorted(found, key=lambda path: -found[path]), empty
+
+
+def judge_confirmed(first: int, again: Witness, copy: Witness, others: t.Sequence[Witness]) -> tuple[str, str]:
+    """Return ("", "") where corruption is confirmed, else the code of ``_reasons`` and the sentence that says what is missing. Pure."""
+    if again.unread or again.error:
+        return "health_unknown", "%d of %d keys could not be read again: %s" % (again.unread, first, again.error or "no answer")
+    if not again.bad:
+        return "health_unknown", "%d keys failed and do not fail any more: not confirmed" % first
+    if copy.error or copy.unread:
+        return "health_unknown", "the rescue copy could not be asked: %s" % (copy.error or "%d keys could not be read there" % copy.unread)
+    if copy.bad < again.bad:
+        return "health_unknown", "%d of %d keys that fail do not fail in the rescue copy: not confirmed" % (again.bad - copy.bad, again.bad)
+    better = [one for one in others if one.good]
+    if better:
+        said = ", ".join("%s has %d" % (one.name, one.good) for one in better[:4])
+        return "state_not_handled", "good values of keys that fail are elsewhere (%s): that is a recovery, not a clear" % said
+    mute = [one for one in others if (one.error and not one.damaged) or one.unread]
+    if mute:
+        said = "; ".join("%s: %s" % (one.name, one.error or "%d keys could not be read" % one.unread) for one in mute[:4])
+        return "health_unknown", "who may have good values could not be asked: %s" % said
+    return "", ""

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases of a service that supervisor or systemd runs: directories named by their content, one of them selected by a link.
+
+What runs is told by the process: the directory that it works in or was started from. A link that was changed without a restart
+selects another one. Further links in the directory of the releases are names, as tags are of images.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release import identity, tree
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+
+ID = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Return the facts of ``_release.blank``; *options* has ``releases_dir``, ``current``, ``ids`` and ``words`` beside the service."""
+    clock = Clock(deadline)
+    base, link = str(options.get("releases_dir") or ""), str(options.get("current") or "")
+    if not (base and link):
+        return identity.blank(reachable=False, detail="releases_dir and current have to name where releases are and which link selects one")
+    base = os.path.realpath(base)
+    selected, why = selected_by(link, base)
+    running, doubt = _running(options, base, link, selected, clock) if selected else ("", "")
+    named = {word: meant_by(base, word) for word in options.get("words", [])}
+    # What is asked for by name comes first: reading takes time, and the deadline holds for all.
+    known = {one: look_at(base, one, clock) for one in dict.fromkeys([running, *named.values(), *options.get("ids", [])]) if one}
+    return identity.blank(
+        reachable=not (why or doubt), detail=why or doubt, running=running, selected=selected, names=names_of(base, running),
+        migrations=tree.migrations_of(os.path.join(base, running)) if running else "", known=known, pinned=True, named=named,
+    )  # fmt: skip
+
+
+def selected_by(link: str, base: str) -> tuple[str, str]:
+    """Return (the id of the release that the link selects, "") or ("", why there is none)."""
+    if not os.path.islink(link):
+        return "", "%s is no link that selects a release" % one_line(link, 80)
+    target = os.path.realpath(link)
+    name = os.path.basename(target)
+    if os.path.dirname(target) != base or not ID.match(name):
+        return "", "%s does not select a release of %s" % (one_line(link, 80), one_line(base, 80))
+    return name, ""
+
+
+def _running(options: t.Mapping[str, t.Any], base: str, link: str, selected: str, clock: Clock) -> tuple[str, str]:
+    """Return (the id of the release of the process, "") or ("", why that cannot be told); without a process what would be started."""
+    service = ask.load_service(dict(options, name=options["service"]), max(0.5, clock.left))
+    pid = int(service.get("pid") or 0)
+    if not pid:
+        return selected, ""
+    found = {one for one in (_inside(base, "/proc/%d/%s" % (pid, word)) for word in ("cwd", "exe")) if one}
+    if len(found) == 1:
+        return found.pop(), ""
+    try:
+        changed = os.lstat(link).st_mtime
+    except OSError:
+        changed = float("inf")
+    if not found and float(service.get("started_at") or 0) > changed:
+        return selected, ""
+    return "", "which release process %d runs cannot be told: let it work in %s" % (pid, one_line(link, 80))
+
+
+def _inside(base: str, place: str) -> str:
+    try:
+        path = os.readlink(place)
+    except OSError:
+        return ""
+    name = path[len(base) + 1 :].partition("/")[0].replace(" (deleted)", "") if path.startswith(base + "/") else ""
+    return name if ID.match(name) else ""
+
+
+def look_at(base: str, release: str, clock: Clock) -> dict[str, t.Any]:
+    """Return {there, intact, names, detail} of a release; ``intact`` is None where it could not be read whole in time."""
+    folder = os.path.join(base, release)
+    if not ID.match(release) or not os.path.isdir(folder) or os.path.islink(folder):
+        return {"there": False, "intact": None, "names": [], "detail": "there is no directory %s" % one_line(folder, 140)}
+    try:
+        intact = tree.content_id(folder, lambda: not clock.left) == release
+        detail = "" if intact else "what is in %s is not what it was named for" % one_line(folder, 140)
+    except tree.NotReadable as error:
+        intact, detail = None, one_line(error, 160)
+    return {"there": True, "intact": intact, "names": names_of(base, release), "detail": detail}
+
+
+def names_of(base: str, release: str) -> list[str]:
+    """Return the names (links beside the releases) that mean a release now."""
+    try:
+        links = [one.name for one in os.scandir(base) if one.is_symlink() and os.path.basename(os.path.realpath(one.path)) == release]
+    except OSError:
+        return []
+    return sorted(one_line(name, 120) for name in links) if release else []
+
+
+def meant_by(base: str, word: str) -> str:
+    """Return the id that a word means here: an id, its beginning, or a name; "" for nothing."""
+    try:
+        ids = [one.name for one in os.scandir(base) if ID.match(one.name) and one.is_dir(follow_symlinks=False)]
+    except OSError:
+        return ""
+    found = identity.meant_by(word, ids)
+    if found or "/" in word or not os.path.islink(os.path.join(base, word)):
+        return found
+    name = os.path.basename(os.path.realpath(os.path.join(base, word)))
+    return name if name in ids else ""

@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How releases are looked at, by the manager that runs them: one line here for a new one."""
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release import compose, directory, kubernetes
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.ask import SERVICE_SPEC
+
+RELEASES: dict[str, types.ModuleType] = {
+    "compose": compose,
+    "kubernetes": kubernetes,
+    "supervisor": directory,
+    "systemd": directory,
+}
+
+# The options by which the releases of a service are named, common to looking and pinning.
+RELEASE_SPEC: dict[str, t.Any] = {
+    **SERVICE_SPEC,
+    "releases_dir": {"type": "path", "default": ""},
+    "current": {"type": "path", "default": ""},
+    "pin_file": {"type": "path", "default": ""},
+    "project_src": {"type": "path", "default": ""},
+    "project_files": {"type": "list", "elements": "str", "default": []},
+    "env_files": {"type": "list", "elements": "str", "default": []},
+    "container": {"type": "str", "default": ""},
+}
+
+
+def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
+    """Return the facts of a service's release within *deadline* seconds. Raises StepError for a bad name only."""
+    known = RELEASES[str(options["manager"])]
+    found: dict[str, t.Any] = known.load_release(options, deadline)
+    return found

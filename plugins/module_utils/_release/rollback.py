@@ -1,0 +1,303 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a service is rolled back, and to what. Plain data in, a verdict out; the first rule that holds decides.
+
+A target is only what the ledger saw pass verification, is there, is what it was then, and runs with the schema that the database has.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import REVERSIBLE, image_of, meant_by, short
+
+Facts = t.Mapping[str, t.Any]
+PREFIX = "release:"
+# What the application's own look says where no other release can help, or nothing can be proven.
+NO_MATTER_OF_A_RELEASE = (
+    "manager_unreachable", "several", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "auth",
+)  # fmt: skip
+
+
+# How much of a service each state of an application is, for the one return; what a state with another name tells of a release is nothing.
+RANKS: t.Mapping[str, int] = {
+    "up": 3,
+    **dict.fromkeys(("slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking"), 2),
+    **dict.fromkeys(("starting", "unhealthy", "pods_not_ready", "rollout_stuck", "no_room", "paused"), 1),
+    **dict.fromkeys(("hung", "suspended", "unresponsive", "not_listening", "stuck_stopping"), 1),
+    **dict.fromkeys(("stopped", "crashed", "start_limit", "exit_loop", "oom", "bad_config", "scaled_to_nothing", "unknown_service"), 0),
+}
+
+
+class Verdict(t.NamedTuple):
+    """``word`` is the state that the guard reads; ``health`` well (nothing to do), sick (act, or a refusal by its word) or unknown."""
+
+    word: str
+    health: str
+    text: str
+    plan: dict[str, t.Any] = {}
+
+
+class Seen:
+    """What one look and the ledger told, with the names that the rules use."""
+
+    def __init__(self, checks: Facts, verified: Facts, wanted: Facts) -> None:
+        self.application, self.release = checks["application"], checks["release"]
+        self.configuration, self.migrations = checks.get("configuration"), checks.get("migrations")
+        self.records = sorted(records_of(verified), key=lambda one: float(one["at"]), reverse=True)
+        self.word, self.what = str(wanted.get("release") or ""), str(wanted.get("what") or "auto")
+        self.beside: t.Sequence[Facts] = wanted.get("beside") or []
+        self.facts: Facts = self.release["facts"]
+        self.running = str(self.facts.get("running") or "")
+        self.is_asked = bool(self.word) or self.what != "auto"
+        self.is_well = self.application["health"] == "well"
+
+    def record_of(self, release: str) -> dict[str, t.Any]:
+        return next((one for one in self.records if one["release"] == release), {})
+
+    @property
+    def offer(self) -> str:
+        """The releases that passed verification, newest first, for a person to choose."""
+        return "verified are: %s" % ", ".join(short(str(one["release"])) for one in self.records[:5])
+
+    @property
+    def wants_application(self) -> bool:
+        return self.what in ("auto", "application", "both")
+
+    def wants_configuration(self, record: Facts) -> bool:
+        is_known = bool(self.configuration) and bool(record.get("configuration"))
+        return self.what in ("configuration", "both") or (self.what == "auto" and is_known)
+
+
+def records_of(verified: Facts) -> list[dict[str, t.Any]]:
+    """Return the releases that the ledger saw pass verification, each with ``at`` and ``run_id``."""
+    return [dict(body) for kind, body in verified.items() if kind.startswith(PREFIX) and body.get("release")]
+
+
+def judge_rollback(checks: Facts, verified: Facts, wanted: Facts) -> Verdict:
+    """Return the verdict; see the role rollback for its words."""
+    seen = Seen(checks, verified, wanted)
+    refused = _not_to_be_seen(seen) or (None if seen.records else _no_record(seen))
+    if refused:
+        return refused
+    target, refused = _target(seen)
+    return refused or _weighed(seen, target)
+
+
+def _refuse(word: str, text: str, health: str = "sick") -> Verdict:
+    return Verdict(word, health, text)
+
+
+def _not_to_be_seen(seen: Seen) -> t.Optional[Verdict]:
+    state, text = str(seen.application["state"]), _text_of(seen.application)
+    if seen.what == "database":
+        return _refuse(
+            "database", "a database goes back to a time, by restore-database.yml and an approval of its own; a release never takes it along"
+        )
+    # A container that was removed is the doing of a release at times; a name that nobody knows never is.
+    if state in NO_MATTER_OF_A_RELEASE or (state == "unknown_service" and not seen.running):
+        return _refuse(state, text, str(seen.application["health"]))
+    facts = seen.application.get("facts") or {}
+    barred = str(facts.get("barred") or "")
+    # A container is made anew with all that it needs.
+    if barred and facts.get("manager") != "compose" and not (seen.is_well and not seen.is_asked):
+        return _refuse("not_startable", barred if barred in text else "%s; %s" % (text, barred))
+    if seen.application["health"] == "unknown" and state != "unknown_service" and not seen.is_asked:
+        return _refuse(state, text, "unknown")
+    if seen.release["health"] == "unknown":
+        return _refuse("release_unknown", _text_of(seen.release), "unknown")
+    return None
+
+
+def _no_record(seen: Seen) -> Verdict:
+    text = "the ledger has no release of it that passed verification; record one with record-release.yml while it is well"
+    return _refuse("no_verified_release", "%s, release %s runs" % (text, short(seen.running)))
+
+
+def _target(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
+    """Return (the record to go back to, None) or ({}, why there is none)."""
+    if seen.word:
+        return _named(seen)
+    current = seen.record_of(seen.running)
+    if current:
+        # What passed verification is left only for a release that a person names.
+        return current, None
+    others = [one for one in seen.records if one["release"] != seen.running]
+    if not others:
+        return {}, _refuse("no_other_release", "release %s runs, and no other one ever passed verification" % short(seen.running))
+    if seen.is_well and not seen.is_asked:
+        return {}, _refuse("not_asked", "it is well, with a release that was never recorded as verified (%s)" % short(seen.running))
+    return others[0], None
+
+
+def _named(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
+    """Return the record that the person's own word means, by what it meant when it was verified and what it means now."""
+    then = [one for one in seen.records if seen.word in one.get("names", [])]
+    now = str(seen.facts.get("named", {}).get(seen.word) or "")
+    by_id = meant_by(seen.word, [str(one["release"]) for one in seen.records])
+    if not by_id and then and now and now not in [one["release"] for one in then]:
+        text = "%s was release %s when that was verified, and means %s now; name the one that is meant by its id"
+        return {}, _refuse("tag_moved", text % (seen.word, short(str(then[0]["release"])), short(now)))
+    release = by_id or now or (str(then[0]["release"]) if then else "")
+    if not release:
+        return {}, _refuse("unknown_release", "%s names no release here and none in the ledger; %s" % (one_line(seen.word, 80), seen.offer))
+    record = seen.record_of(release)
+    if not record:
+        return {}, _refuse(
+            "never_verified", "release %s (%s) never passed verification here; %s" % (short(release), one_line(seen.word, 80), seen.offer)
+        )
+    return record, None
+
+
+def _weighed(seen: Seen, record: dict[str, t.Any]) -> Verdict:
+    release = str(record["release"])
+    application = seen.wants_application and release != seen.running
+    configuration, refused = _configuration(seen, record)
+    refused = refused or _nothing_differs(seen, record, application or bool(configuration))
+    if refused is None and application:
+        refused = _there(seen, release) or _schema(seen, record) or _selectable(seen)
+    if refused is None and any(one.get("component") == "postgresql" for one in seen.beside):
+        refused = _refuse("restore_pending", "the database of this host is being restored or repaired; let that end first")
+    if refused:
+        return refused
+    plan = _plan(seen, record, application, configuration)
+    return Verdict("to_roll_back", "sick", plan["text"], plan)
+
+
+def _configuration(seen: Seen, record: Facts) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
+    """Return (how the configuration differs from what was verified, None), ({}, None) for not at all, or ({}, why it cannot go back)."""
+    if not seen.wants_configuration(record):
+        return {}, None
+    if seen.configuration is None:
+        return {}, _refuse("no_configuration", "no repository of its configuration is known; set rollback_config_repository")
+    then, facts, state = record.get("configuration") or {}, seen.configuration["facts"], str(seen.configuration["state"])
+    if not then.get("commit"):
+        return {}, _refuse("no_configuration", "no configuration was recorded with release %s" % short(str(record["release"])))
+    if state in ("detached", "unfinished", "missing", "unknown"):
+        return {}, _refuse("configuration_" + state, _text_of(seen.configuration))
+    if facts.get("tree") == then.get("tree") and not facts.get("changed_count"):
+        return {}, None
+    drift = {key: facts.get(key) for key in ("changed", "changed_count", "drift_sha256")} if facts.get("changed_count") else {}
+    return {"commit": then["commit"], "head": facts["commit"], "drift": drift}, None
+
+
+def _nothing_differs(seen: Seen, record: Facts, differs: bool) -> t.Optional[Verdict]:
+    release = short(str(record["release"]))
+    if differs:
+        if seen.is_well and not seen.is_asked:
+            return _refuse("not_asked", "it is well; what differs is its configuration, from what was verified with release %s" % release)
+        return None
+    if seen.is_well:
+        return Verdict("verified", "well", "nothing differs from what passed verification with release %s" % release)
+    text = "%s; but release %s runs as it passed verification: a rollback would change nothing"
+    return _refuse("same_release", text % (_text_of(seen.application), release))
+
+
+def _there(seen: Seen, release: str) -> t.Optional[Verdict]:
+    known = (seen.facts.get("known") or {}).get(release) or {}
+    if known.get("there") is False:
+        return _refuse("release_missing", "release %s is not there any more: %s" % (short(release), known.get("detail")))
+    if known.get("intact") is False:
+        return _refuse("release_altered", str(known.get("detail")))
+    if known.get("there") and known.get("intact") is None:
+        return _refuse(
+            "release_unknown", str(known.get("detail") or "whether release %s is whole cannot be told" % short(release)), "unknown"
+        )
+    return None
+
+
+def _selectable(seen: Seen) -> t.Optional[Verdict]:
+    """A container that cannot be made anew, or only as another one than it was, is not stopped for it."""
+    problem = str((seen.facts.get("project") or {}).get("problem") or "")
+    return _refuse("not_selectable", problem) if problem else None
+
+
+def _schema(seen: Seen, record: Facts) -> t.Optional[Verdict]:
+    """A schema that went on since is one that the older code may not run with."""
+    then = record.get("migrations")
+    if seen.migrations is None:
+        return None
+    if seen.migrations["health"] == "unknown":
+        return _refuse("migrations_unknown", _text_of(seen.migrations), "unknown")
+    now = seen.migrations["facts"].get("heads") or {}
+    if then is None:
+        return _refuse("migrations_unknown", "which schema release %s ran with was not recorded" % short(str(record["release"])))
+    if now == then or seen.facts.get("migrations") == REVERSIBLE:
+        return None
+    text = "the schema was migrated since (%s, then %s), and release %s does not say that this can be gone back over"
+    return _refuse("irreversible_migration", text % (told_heads(now), told_heads(then), short(seen.running)))
+
+
+def told_heads(heads: Facts) -> str:
+    """Return the heads of a schema as a person reads them."""
+    alembic = ", ".join(str(one) for one in heads.get("alembic") or [])
+    django = ", ".join("%s %s" % pair for pair in sorted(((heads.get("django") or {}).get("last") or {}).items()))
+    return "; ".join(one for one in (alembic, django) if one) or "no migrations"
+
+
+def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str, t.Any]) -> dict[str, t.Any]:
+    release = str(record["release"]) if application else seen.running
+    parts = ["release %s goes back to %s" % (short(seen.running), short(release))] if application else []
+    project = seen.facts.get("project") or {}
+    differs = [str(one) for one in project.get("differs") or []] if application else []
+    if differs:
+        parts.append("its container gets what the files of its project say here and now, which is not what it has: %s" % ", ".join(differs))
+    if configuration:
+        parts.append("its configuration goes back to commit %s" % str(configuration["commit"])[:12])
+        if configuration["drift"]:
+            parts.append(
+                "changes to %s that nobody committed are kept as a patch and taken out"
+                % counted(configuration["drift"]["changed_count"], "files")
+            )
+    reference = str((record if application else seen.facts).get("reference") or "")
+    return {
+        "application": application, "release": release, "current": seen.running, "configuration": configuration,
+        "image": image_of(release, reference), "image_before": image_of(seen.running, str(seen.facts.get("reference") or "")),
+        "project_src": str(project.get("src") or ""), "differs": differs, "compose": str(project.get("command") or ""),
+        "verified_at": record["at"], "verified_by": record["run_id"], "text": "; ".join(parts),
+        "actions": (["configure"] if configuration else []) + ["switch"],
+    }  # fmt: skip
+
+
+def is_worse(before: str, after: str) -> bool:
+    """Tell whether an application is less of a service than it was: by the states before and after. In doubt it is not."""
+    return RANKS.get(before, 1) > RANKS.get(after, 3)
+
+
+def judge_record(checks: Facts) -> Verdict:
+    """Return whether what runs now can be recorded as verified: only what is well, whole, selected, and described by a commit."""
+    application, release, configuration = checks["application"], checks["release"], checks.get("configuration")
+    facts = release["facts"]
+    for one in (application, release, checks.get("migrations"), configuration):
+        if one and one["health"] != "well":
+            return _refuse("not_well", "only what is well is recorded: %s" % _text_of(one), str(one["health"]))
+    if facts["selected"] != facts["running"]:
+        text = "release %s runs, but the next start takes %s"
+        return _refuse("not_selected", text % (short(facts["running"]), short(str(facts["selected"]) or "none")))
+    if configuration and configuration["facts"].get("changed_count"):
+        text = "its configuration has changes to %s that nobody committed: commit them, or put them back"
+        return _refuse("configuration_drifted", text % counted(configuration["facts"]["changed_count"], "files"))
+    if configuration and configuration["state"] != "clean":
+        return _refuse("configuration_" + str(configuration["state"]), _text_of(configuration))
+    return Verdict("verified", "well", "release %s is well" % short(facts["running"]))
+
+
+def record_of(checks: Facts, manager: str) -> dict[str, t.Any]:
+    """Return what the ledger keeps of what runs now: the release, its names, its configuration, and the schema it ran with."""
+    facts = checks["release"]["facts"]
+    kept: dict[str, t.Any] = {key: facts[key] for key in ("names", "reference")}
+    kept.update(release=facts["running"], manager=manager)
+    if checks.get("configuration"):
+        kept["configuration"] = {key: checks["configuration"]["facts"].get(key) for key in ("commit", "tree", "branch")}
+    if checks.get("migrations"):
+        kept["migrations"] = checks["migrations"]["facts"].get("heads") or {}
+    return kept
+
+
+def _text_of(check: Facts) -> str:
+    texts = [str(one["text"]) for one in check.get("findings") or [] if one.get("state") != "well"] or [
+        str(one["text"]) for one in check.get("findings") or []
+    ]
+    return texts[0] if texts else "no finding"

@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A service by its manager and name, whichever manager that is."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.managers import MANAGERS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import WORKLOADS, Options, ServiceState
+
+
+class Manager(t.Protocol):
+    """What a service manager can do. Deadlines are seconds from now; acts raise StepError, ``load_state`` only for a bad name.
+
+    ``options`` has ``name`` and the options of ``SERVICE_SPEC``; ``hold`` and the like return a sentence on what they did.
+    """
+
+    MANAGER: str
+
+    def check_name(self, name: str) -> None: ...
+    def load_state(self, options: Options, deadline: float) -> ServiceState: ...
+    def start(self, options: Options, deadline: float) -> None: ...
+    def stop(self, options: Options, deadline: float) -> bool: ...
+    def kill(self, options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool: ...
+    def send_signal(self, options: Options, name: str, deadline: float) -> None: ...
+    def reset_failed(self, options: Options, deadline: float) -> str: ...
+    def hold(self, options: Options, deadline: float) -> str: ...
+    def release(self, options: Options, deadline: float) -> str: ...
+    def extend_start_timeout(self, options: Options, seconds: float, deadline: float) -> str: ...
+    def logs_tail(self, options: Options, lines: int, deadline: float) -> bytes: ...
+
+
+# The options by which a service is named, common to looking, acting and the check kind `service`.
+SERVICE_SPEC: t.Mapping[str, t.Any] = {
+    "manager": {"type": "str", "choices": sorted(MANAGERS), "required": True},
+    "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
+    "supervisor_url": {"type": "str", "default": "unix:///var/run/supervisor.sock"},
+    "supervisor_username": {"type": "str"},
+    "supervisor_password": {"type": "str", "no_log": True},
+    "project": {"type": "str"},
+    "replica": {"type": "int"},
+    "docker_socket": {"type": "str", "default": "unix:///var/run/docker.sock"},
+    "namespace": {"type": "str"},
+    "workload_kind": {"type": "str", "choices": sorted(WORKLOADS), "default": "Deployment"},
+    "context": {"type": "str"},
+    "kubeconfig": {"type": "path"},
+    "holds_dir": {"type": "str", "default": "/var/lib/somabrain/incident_response/holds"},
+}
+
+
+def manager_of(options: Options) -> Manager:
+    """Return the manager that *options* names; raises StepError for an unknown one or a name it would misread."""
+    known = MANAGERS.get(str(options.get("manager")))
+    if known is None:
+        raise StepError("manager must be one of %s, not %s" % (", ".join(sorted(MANAGERS)), one_line(options.get("manager"), 40)))
+    known.check_name(str(options.get("name") or ""))
+    return t.cast(Manager, known)
+
+
+def load_service(named: Options, deadline: float) -> dict[str, t.Any]:
+    """Return the state of the service that *named* means by manager and name, {} where it names none. Raises StepError for a bad name."""
+    if not named.get("manager"):
+        return {}
+    filled = _filled(named)
+    return dict(manager_of(filled).load_state(filled, deadline))
+
+
+def logs_of(named: Options, lines: int, deadline: float) -> bytes:
+    """Return the last lines that the manager kept of a service's output, b"" where there are none. Raises StepError for a bad name."""
+    filled = _filled(named)
+    return manager_of(filled).logs_tail(filled, lines, deadline) if named.get("manager") else b""
+
+
+def _filled(named: Options) -> dict[str, t.Any]:
+    return dict({name: rule.get("default") for name, rule in SERVICE_SPEC.items()}, **named)

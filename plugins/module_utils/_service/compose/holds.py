@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The note of a container's restart policy, kept while a hold is in force: Docker forgets what it was, and keeps the hold over a boot."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Options
+
+HOLDS = "/var/lib/somabrain/incident_response/holds"
+
+
+def path_of(options: Options) -> str:
+    """Return where the note of this service lives."""
+    parts = (options["project"], options["name"], options.get("replica") or 0)
+    return os.path.join(str(options.get("holds_dir") or HOLDS), "compose.%s.%s.%s.json" % parts)
+
+
+def read(options: Options, container: str) -> dict[str, t.Any]:
+    """Return the policy that was noted for this very container, {} where none was: one made anew has its own again."""
+    try:
+        with open(path_of(options), encoding="utf-8") as file:
+            note = json.loads(file.read(4096))
+        return dict(note["policy"]) if note["container"] == container else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def write(options: Options, container: str, policy: t.Mapping[str, t.Any]) -> None:
+    """Write the note down before anything is changed; raises StepError where that cannot be done."""
+    path = path_of(options)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            json.dump({"container": container, "policy": dict(policy)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path + ".new", path)
+    except OSError as error:
+        raise StepError("nothing was changed: cannot write %s: %s; set holds_dir or become: true" % (path, error.strerror)) from None
+
+
+def remove(options: Options) -> None:
+    """Forget the note."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path_of(options))

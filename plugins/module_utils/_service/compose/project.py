@@ -1,0 +1,170 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a container of a Compose project would be made of: the files that the present one was made of, read by Compose itself.
+
+A project is not what lies in its directory: whoever made the container may have named other files and environment files. Compose writes
+on each container which ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
+
+LABEL = "com.docker.compose."
+# In the order in which Compose takes the first one that is there; the second file does not have to be named like the first.
+BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
+MOST_NAMES = 8
+
+Labels = t.Mapping[str, t.Any]
+Named = t.Mapping[str, t.Any]
+
+
+class Project(t.NamedTuple):
+    """Directory, files and environment files of a project, as absolute paths; ``made_in`` is the directory that the container names."""
+
+    src: str
+    files: tuple[str, ...]
+    env_files: tuple[str, ...]
+    made_in: str
+
+
+class Unreadable(Exception):
+    """Compose could not make the container anew. The text is one line."""
+
+
+def default_files(folder: str) -> list[str]:
+    """Return the files that Compose finds by itself in the directory of a project, by their names, [] where it would find none."""
+    base, over = ([name for name in names if os.path.isfile(os.path.join(folder, name))][:1] for names in (BASES, OVERRIDES))
+    return base + over if base else []
+
+
+def project_of(given: Named, labels: Labels, pin: str) -> Project:
+    """Return the project that *given* (project_src, project_files, env_files) means, else the one that the container's *labels* name.
+
+    The file of pins, *pin*, is left out: what it says is what is to be changed.
+    """
+    made_in = str(labels.get(LABEL + "project.working_dir") or "")
+    src = str(given.get("project_src") or "") or made_in
+    is_same = bool(made_in) and os.path.realpath(src) == os.path.realpath(made_in)
+    files = _within(src, given.get("project_files") or ()) or (_listed(labels, "project.config_files", made_in) if is_same else ())
+    files = files or _within(src, default_files(src))
+    env_files = _within(src, given.get("env_files") or ()) or (_listed(labels, "project.environment_file", made_in) if is_same else ())
+    return Project(src, tuple(one for one in files if not _is_same(one, pin)), env_files, made_in)
+
+
+def _within(src: str, names: t.Sequence[str]) -> tuple[str, ...]:
+    return tuple(os.path.join(src, str(name)) for name in names)
+
+
+def _listed(labels: Labels, name: str, made_in: str) -> tuple[str, ...]:
+    return _within(made_in, [one for one in str(labels.get(LABEL + name) or "").split(",") if one])
+
+
+def _is_same(one: str, other: str) -> bool:
+    return bool(other) and os.path.realpath(one) == os.path.realpath(other)
+
+
+def prove(project: Project, socket: str, labels: Labels, pin: str, clock: Clock) -> dict[str, t.Any]:
+    """Return what Compose reads of the container's service, so that it could be made anew. Raises Unreadable where it could not."""
+    why = _lacking(project)
+    if why:
+        raise Unreadable(why)
+    name, service = str(labels.get(LABEL + "project") or ""), str(labels.get(LABEL + "service") or "")
+    files = project.files + ((pin,) if os.path.isfile(pin) else ())
+    told = _compose(project._replace(files=files), socket, name, ["config", "--format", "json", "--", service], clock)
+    try:
+        return dict(json.loads(told)["services"][service])
+    except (ValueError, KeyError, TypeError):
+        raise Unreadable("the files of the project have no service %s: %s" % (one_line(service, 60), _shown(project.files))) from None
+
+
+def _lacking(project: Project) -> str:
+    if not project.src or not os.path.isdir(project.src):
+        return "the directory of the Compose project is not known, or not there (%s): set project_src (rollback_project_src)" % (
+            project.src or "none"
+        )
+    if not project.files:
+        return "%s has no file that Compose finds by itself; name them in project_files" % one_line(project.src, 80)
+    gone = [one for one in project.files + project.env_files if not os.path.isfile(one)]
+    return "a file that the container was made of is not there any more: %s" % _shown(gone) if gone else ""
+
+
+def _shown(files: t.Sequence[str]) -> str:
+    return one_line(", ".join(files), 160)
+
+
+def ask(naming: t.Sequence[str], words: t.Sequence[str], *, socket: str, src: str, clock: Clock) -> str:
+    """Return what ``docker compose`` prints for *words* in the directory *src*; *naming* tells it the project. Raises Unreadable."""
+    # Variables of the environment are put into a project's files: these have to be read as an act would read them.
+    done = program.run(
+        ["docker", "--host", socket, "compose", *naming, *words], max(1.0, clock.left), env=dict(os.environ, LC_ALL="C"), cwd=src
+    )
+    if not done.ok:
+        lines = [line for line in done.err.splitlines() if line.strip() and "level=warning" not in line]
+        text = "no answer in time" if done.timed_out else redact(lines[-1] if lines else "exit code %d" % done.rc)
+        raise Unreadable("Compose cannot read the project: %s" % one_line(text, 160))
+    return done.out
+
+
+def named(files: t.Sequence[str], env_files: t.Sequence[str], name: str) -> list[str]:
+    """Return the words by which Compose is told the files, environment files and name of a project; what is not given is left out."""
+    words = [word for option, many in (("--file", files), ("--env-file", env_files)) for one in many for word in (option, one)]
+    return (["--project-name", name] if name else []) + words
+
+
+def _compose(project: Project, socket: str, name: str, words: t.Sequence[str], clock: Clock) -> str:
+    return ask(_naming(project, name), words, socket=socket, src=project.src, clock=clock)
+
+
+def _naming(project: Project, name: str) -> list[str]:
+    """Return the words by which Compose is told which project is meant, and what it is made of."""
+    return ["--project-directory", project.src, *named(project.files, project.env_files, name)]
+
+
+def command_of(project: Project, labels: Labels, pin: str) -> str:
+    """Return the command by which a person makes the container anew from the image that the file of pins names."""
+    service = str(labels.get(LABEL + "service") or "")
+    naming = _naming(project._replace(files=(*project.files, pin)), str(labels.get(LABEL + "project") or ""))
+    return shlex.join(["docker", "compose", *naming, "up", "--detach", "--no-deps", "--", service])
+
+
+def differences(project: Project, socket: str, seen: t.Mapping[str, t.Any], image: t.Any, read: Named, pin: str, clock: Clock) -> list[str]:
+    """Return in what a container made anew would differ from the one that was *seen*, beside its image: names, never values.
+
+    Raises Unreadable.
+    """
+    labels = seen["Config"].get("Labels") or {}
+    service = str(labels.get(LABEL + "service") or "")
+    was_pinned = any(_is_same(one, pin) for one in _listed(labels, "project.config_files", project.made_in))
+    files = project.files + ((pin,) if was_pinned and os.path.isfile(pin) else ())
+    words = ["--profile", "*", "config", "--hash", service]
+    new = _compose(project._replace(files=files), socket, str(labels.get(LABEL + "project") or ""), words, clock).split()
+    if not new or new[-1] == labels.get(LABEL + "config-hash"):
+        return []
+    inherited = ((image or {}).get("Config") or {}).get("Env") or []
+    changes = environment_changes(seen["Config"].get("Env") or [], inherited, read.get("environment") or {})
+    if changes or _compose(project, socket, "", ["version", "--short"], clock).strip() != labels.get(LABEL + "version"):
+        # Another version of Compose hashes the same settings otherwise.
+        return changes
+    return ["settings that are no environment"]
+
+
+def environment_changes(has: t.Sequence[str], inherited: t.Sequence[str], wanted: Named) -> list[str]:
+    """Return the names of environment variables that would come (+), go (-) or change (~)."""
+    now = dict(one.partition("=")[::2] for one in has)
+    base = dict(one.partition("=")[::2] for one in inherited)
+    then = {str(name): str(value) for name, value in wanted.items() if value is not None}
+    come = ["+" + name for name in then if name not in now]
+    go = ["-" + name for name, value in now.items() if name not in then and base.get(name) != value]
+    change = ["~" + name for name in then if name in now and now[name] != then[name]]
+    found = [one_line(name, 60) for name in sorted(come + go + change, key=lambda one: one[1:])]
+    return found[:MOST_NAMES] + (["and %d more" % (len(found) - MOST_NAMES)] if len(found) > MOST_NAMES else [])

@@ -1,0 +1,283 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services of a Docker Compose project, by the Docker Engine API: a container is found by the labels that Compose gives it.
+
+Docker's own stop sends SIGKILL after a grace period; so a graceful stop here is the container's stop signal and our own
+wait. Sent by the API, that signal also keeps the restart policy from bringing the container back (measured with 20.10).
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import typing as t
+import urllib.parse
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import holds
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import (
+    ANSWER_BYTES,
+    Docker,
+    Unreachable,
+    demultiplexed,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.replicas import parse_all
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.state import number_of, parse, process_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
+
+MANAGER = "compose"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}\Z")
+LABEL = "com.docker.compose."
+# Nothing runs when this is used, so Docker's own stop never gets as far as its SIGKILL.
+LONG = 3600
+HANDLER_SECONDS = 1.0
+
+
+class NotOne(Exception):
+    """The name does not mean exactly one container; ``exists`` is False for none, None for several."""
+
+    def __init__(self, text: str, exists: t.Optional[bool]) -> None:
+        super().__init__(text)
+        self.exists = exists
+
+
+def check_name(name: str) -> None:
+    """Raise StepError unless *name* can only mean one service."""
+    if not NAME.match(name):
+        raise StepError("'%s' is not the name of one service of a Compose project" % one_line(name, 60))
+
+
+def project_of(options: Options) -> str:
+    """Return the name of the project; without it a service could be that of a stranger."""
+    project = str(options.get("project") or "")
+    if not PROJECT.match(project):
+        raise StepError("manager=compose needs project, the name of the Compose project, not %s" % (one_line(project, 60) or "nothing"))
+    return project
+
+
+def load_state(options: Options, deadline: float) -> ServiceState:
+    """Ask Docker for everything it knows; an engine that cannot be asked gives state unknown, as do several replicas.
+
+    With ``wanted_replicas`` it is about all of them together.
+    """
+    check_name(options["name"])
+    project_of(options)
+    docker, clock = _docker(options), Clock(deadline)
+    try:
+        if options.get("wanted_replicas") is not None:
+            return parse_all(options["name"], project_of(options), find_all(docker, options, clock))
+        seen = find(docker, options, clock)
+        image = docker.read("/images/%s/json" % seen["Image"], clock.left)
+        state = parse(options["name"], seen, image or {}, holds.read(options, seen["Id"]))
+        return state if state["pid"] else dict(state, barred=_barred(docker, seen, clock))
+    except NotOne as error:
+        return service_state.blank(MANAGER, options["name"], exists=error.exists, detail=str(error))
+    except Unreachable as error:
+        return _unreachable(options, str(error))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _unreachable(options, "not the answer of a Docker Engine (%s)" % type(error).__name__)
+
+
+def _barred(docker: Docker, seen: t.Mapping[str, t.Any], clock: Clock) -> str:
+    """Return why Docker would not start a container that does not run, "" where nothing is in the way: a network of it is gone."""
+    attached = (seen.get("NetworkSettings") or {}).get("Networks") or {}
+    ids = {str(name): str(one.get("NetworkID") or "") for name, one in attached.items() if one}
+    gone = sorted(name for name, network in ids.items() if network and docker.read("/networks/" + network, clock.left) is None)
+    if not gone:
+        return ""
+    text = "its network %s is not there any more: docker compose up -d --no-deps %s makes both anew"
+    return text % (one_line(", ".join(gone), 80), seen["Config"]["Labels"].get(LABEL + "service"))
+
+
+def _unreachable(options: Options, why: str) -> ServiceState:
+    return service_state.blank(MANAGER, options["name"], reachable=False, detail="Docker cannot be asked: " + one_line(why, 160))
+
+
+def _docker(options: Options) -> Docker:
+    return Docker(str(options.get("docker_socket") or ""))
+
+
+def find_all(docker: Docker, options: Options, clock: Clock) -> list[dict[str, t.Any]]:
+    """Return what Docker tells of every container of the service; raises NotOne for none, or Unreachable."""
+    wanted = {"project": project_of(options), "service": options["name"], "oneoff": "False"}
+    listed = docker.containers(["%s%s=%s" % (LABEL, key, value) for key, value in wanted.items()], clock.left)
+    seen = [docker.read("/containers/%s/json" % one["Id"], clock.left) for one in listed]
+    there = [dict(one) for one in seen if one is not None]
+    if not there:
+        raise NotOne(_who_is_there(docker, options, clock), False)
+    return there
+
+
+def find(docker: Docker, options: Options, clock: Clock) -> dict[str, t.Any]:
+    """Return what Docker tells of the one container that is meant; raises NotOne, or Unreachable."""
+    wanted = {"project": project_of(options), "service": options["name"], "oneoff": "False"}
+    if options.get("replica"):
+        wanted["container-number"] = str(options["replica"])
+    listed = docker.containers(["%s%s=%s" % (LABEL, key, value) for key, value in wanted.items()], clock.left)
+    if not listed:
+        raise NotOne(_who_is_there(docker, options, clock), False)
+    if len(listed) > 1:
+        raise NotOne("it has %d containers (%s); set replica to the number of one" % (len(listed), _names(listed)), None)
+    seen = docker.read("/containers/%s/json" % listed[0]["Id"], clock.left)
+    if seen is None:
+        raise NotOne("its container went away meanwhile; look again", False)
+    return dict(seen)
+
+
+def _names(listed: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    names = sorted("%s is number %s" % (str(one["Names"][0]).lstrip("/"), one["Labels"].get(LABEL + "container-number")) for one in listed)
+    return one_line(", ".join(names), 120)
+
+
+def _who_is_there(docker: Docker, options: Options, clock: Clock) -> str:
+    """Return a sentence that names the services of the project, or the projects, that have containers here."""
+    there = [one["Labels"] for one in docker.containers([LABEL + "project"], clock.left)]
+    project = project_of(options)
+    services = sorted({str(one.get(LABEL + "service")) for one in there if one.get(LABEL + "project") == project})
+    if services:
+        return "project %s has no container of it; it has %s" % (project, one_line(", ".join(services), 120))
+    projects = sorted({str(one.get(LABEL + "project")) for one in there})
+    return "no container of a project %s is here; there are: %s" % (project, one_line(", ".join(projects), 120) or "none")
+
+
+def _must_find(options: Options, clock: Clock) -> tuple[Docker, dict[str, t.Any]]:
+    docker = _docker(options)
+    try:
+        return docker, find(docker, options, clock)
+    except NotOne as error:
+        raise StepError("%s: %s" % (one_line(options["name"], 60), error)) from None
+    except Unreachable as error:
+        raise StepError("Docker cannot be asked (%s); set docker_socket, or start Docker" % one_line(error, 140), reachable=False) from None
+
+
+def start(options: Options, deadline: float) -> None:
+    """Let Docker start the container, or let a paused one go on; does not wait."""
+    clock = Clock(deadline)
+    docker, seen = _must_find(options, clock)
+    verb = "unpause" if seen["State"]["Paused"] else "start"
+    docker.act("/containers/%s/%s" % (seen["Id"], verb), clock.left)
+
+
+def stop(options: Options, deadline: float) -> bool:
+    """Stop gracefully and tell within *deadline* seconds whether it has stopped. Never kills; a paused one goes on first."""
+    clock = Clock(deadline)
+    docker, seen = _must_find(options, clock)
+    place = "/containers/" + seen["Id"]
+    if seen["State"]["Restarting"]:
+        docker.act("%s/stop?t=%d" % (place, LONG), clock.left)
+    elif seen["State"]["Running"]:
+        name = str(seen["Config"].get("StopSignal") or "SIGTERM")
+        _await_handler(seen, number_of(name), clock)
+        docker.act("%s/kill?signal=%s" % (place, urllib.parse.quote(name)), clock.left)
+    return service_state.wait_for(lambda: not _runs(docker, place, clock), clock, 0.05)
+
+
+def _await_handler(seen: t.Mapping[str, t.Any], number: int, clock: Clock) -> None:
+    """Give a process that has just begun a moment to ask for its stop signal: process 1 of a container never gets one before."""
+    pid = int(seen["State"]["Pid"] or 0)
+    if number and process_of(pid, str(seen["Id"])):
+        service_state.wait_for(lambda: _listens(pid, number), Clock(min(HANDLER_SECONDS, clock.left / 4)))
+
+
+def _listens(pid: int, number: int) -> bool:
+    """Tell whether a process catches the signal, or blocks it to fetch it by itself as an init does; True when it is gone."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
+            masks = dict(line.split(":", 1) for line in file.read(65536).splitlines() if line.startswith(("SigCgt", "SigBlk")))
+        return any(int(mask, 16) >> (number - 1) & 1 for mask in masks.values())
+    except (OSError, ValueError):
+        return True
+
+
+def _runs(docker: Docker, place: str, clock: Clock) -> bool:
+    try:
+        seen = docker.read(place + "/json", max(clock.left, 0.5))
+    except Unreachable:
+        return True
+    return bool(seen and seen["State"]["Running"])
+
+
+def kill(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:
+    """SIGKILL by the API, after which no restart policy brings a successor; False when that very process is gone."""
+    clock = Clock(deadline)
+    docker, seen = _must_find(options, clock)
+    if seen["Id"][:12] != identity.get("container") or seen["State"]["Pid"] != identity.get("pid"):
+        return False
+    docker.act("/containers/%s/kill?signal=SIGKILL" % seen["Id"], clock.left)
+    return True
+
+
+def send_signal(options: Options, name: str, deadline: float) -> None:
+    """Send a signal (``HUP``, ``CONT``, ...) to process 1 of the container.
+
+    Directly where that is possible: Docker takes the stop signal, and any signal where an image names none, for a wish to stop.
+    """
+    clock = Clock(deadline)
+    docker, seen = _must_find(options, clock)
+    identity = service_state.identity_of(parse(options["name"], seen, {}, {}))
+    try:
+        if identity and identity["start_time_ticks"] is not None and service_state.send_to(identity, getattr(signal, "SIG" + name)):
+            return
+    except StepError:
+        pass
+    docker.act("/containers/%s/kill?signal=SIG%s" % (seen["Id"], name), clock.left)
+
+
+def reset_failed(options: Options, deadline: float) -> str:
+    """Docker starts a container however often it failed."""
+    return "Docker keeps no start limit that would have to be reset"
+
+
+def hold(options: Options, deadline: float) -> str:
+    """Take the restart policy away until ``release``; the old one is noted on disk first. A restart loop is ended."""
+    clock = Clock(deadline)
+    docker, seen = _must_find(options, clock)
+    place = "/containers/" + seen["Id"]
+    holds.write(options, seen["Id"], seen["HostConfig"]["RestartPolicy"])
+    docker.act(place + "/update", clock.left, {"RestartPolicy": {"Name": "no"}})
+    if seen["State"]["Restarting"]:
+        docker.act("%s/stop?t=%d" % (place, LONG), clock.left)
+    return "Docker will not start it by itself until it is released or made anew"
+
+
+def release(options: Options, deadline: float) -> str:
+    """Give the restart policy back that ``hold`` noted."""
+    clock = Clock(deadline)
+    docker, seen = _must_find(options, clock)
+    policy = holds.read(options, seen["Id"])
+    if policy:
+        docker.act("/containers/%s/update" % seen["Id"], clock.left, {"RestartPolicy": policy})
+        holds.remove(options)
+    return "restart policy %s is in force again" % policy["Name"] if policy else "nothing of ours was in force"
+
+
+def extend_start_timeout(options: Options, seconds: float, deadline: float) -> str:
+    """Docker never stops a container for starting slowly."""
+    return "Docker has no start timeout"
+
+
+def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
+    """Return the last lines that the container wrote, b"" where the log driver keeps none."""
+    clock = Clock(deadline)
+    docker = _docker(options)
+    try:
+        seen = find(docker, options, clock)
+        raw = _log(docker, seen["Id"], max(1, lines), clock)
+    except (NotOne, Unreachable):
+        return b""
+    text = raw if seen["Config"].get("Tty") else demultiplexed(raw)
+    return service_state.last_lines(text[-service_state.LOG_BYTES :], lines)
+
+
+def _log(docker: Docker, container: str, lines: int, clock: Clock) -> bytes:
+    """Return the raw tail of a log, of fewer lines where so many are too long."""
+    while True:
+        path = "/containers/%s/logs?stdout=true&stderr=true&tail=%d" % (container, lines)
+        answer = docker.ask("GET", path, clock.left, limit=ANSWER_BYTES)
+        if not answer.truncated or lines == 1:
+            return answer.body if answer.status == 200 else b""
+        lines //= 2

@@ -1,0 +1,382 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services under supervisor, by its XML-RPC interface over a unix socket or loopback HTTP (supervisorctl costs 740 ms a call).
+
+supervisor's own stop sends SIGKILL after ``stopwaitsecs``; so a graceful stop here is the stop signal
+and our own wait, and nothing is killed unless the caller does it.
+"""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import glob
+import os
+import re
+import socket
+import typing as t
+import urllib.parse
+import xmlrpc.client
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
+
+kill = service_state.kill_process
+
+MANAGER = "supervisor"
+# A name that could mean more than one program (group:*) is no name of a service.
+NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")
+WORDS = {0: "stopped", 10: "starting", 20: "running", 30: "backoff", 40: "stopping", 100: "stopped", 200: "failed"}
+BAD_NAME, ALREADY_STARTED, NOT_RUNNING = 10, 60, 70  # faults of its interface
+REPLY_BYTES = 4 * 1024 * 1024
+MAIN_LOG_BYTES = 64 * 1024
+
+
+class Unreachable(Exception):
+    """supervisord does not answer, or what answers is not supervisord."""
+
+
+class Supervisor:
+    """One supervisord. Every call has its own deadline in seconds; raises Unreachable, or xmlrpc.client.Fault."""
+
+    def __init__(self, options: Options) -> None:
+        self.url = str(options.get("supervisor_url") or "unix:///var/run/supervisor.sock")
+        secret = "%s:%s" % (options.get("supervisor_username") or "", options.get("supervisor_password") or "")
+        self.authorization = base64.b64encode(secret.encode()).decode() if secret != ":" else ""
+
+    def call(self, method: str, *args: t.Any, deadline: float = 3.0) -> t.Any:
+        body = xmlrpc.client.dumps(args, "supervisor." + method if "." not in method else method).encode()
+        try:
+            return xmlrpc.client.loads(self._post(body, Clock(deadline)))[0][0]
+        except (OSError, UnicodeError) as error:
+            raise Unreachable("%s: %s" % (self.url, one_line(error, 100))) from None
+        except (xmlrpc.client.Fault, StepError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the XML parser raises many kinds for an answer that is none
+            raise Unreachable("%s: not the answer of supervisord (%s)" % (self.url, type(error).__name__)) from None
+
+    def many(self, calls: t.Sequence[t.Tuple[str, t.Sequence[t.Any]]], deadline: float) -> list[t.Any]:
+        """Make *calls* in one request; the answer to a failed one is a xmlrpc.client.Fault."""
+        wanted = [{"methodName": "supervisor." + method, "params": list(args)} for method, args in calls]
+        answers = self.call("system.multicall", wanted, deadline=deadline)
+        return [
+            xmlrpc.client.Fault(one["faultCode"], one["faultString"]) if isinstance(one, dict) and "faultCode" in one else one
+            for one in answers
+        ]
+
+    def _post(self, body: bytes, clock: Clock) -> bytes:
+        head = "POST /RPC2 HTTP/1.0\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n" % len(body)
+        if self.authorization:
+            head += "Authorization: Basic %s\r\n" % self.authorization
+        with self._connect(clock) as connection:
+            connection.sendall(head.encode() + b"\r\n" + body)
+            status, dummy, answer = _read_all(connection, clock).partition(b"\r\n\r\n")
+        line = status.split(b"\r\n")[0]
+        if b" 200 " not in line + b" ":
+            raise Unreachable("%s answers %s" % (self.url, one_line(line, 60) or "nothing"))
+        return answer
+
+    def _connect(self, clock: Clock) -> socket.socket:
+        parts = urllib.parse.urlsplit(self.url)
+        family, address = self._address(parts)
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(max(clock.left, 0.01))
+            connection.connect(address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _address(self, parts: urllib.parse.SplitResult) -> tuple[int, t.Any]:
+        if parts.scheme == "unix" and parts.path.startswith("/"):
+            return socket.AF_UNIX, parts.path
+        if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"):
+            host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+            return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host, parts.port or 9001)
+        raise StepError("supervisor_url must be unix:///path or http://127.0.0.1:port, not %s" % one_line(self.url, 80))
+
+
+def _read_all(connection: socket.socket, clock: Clock) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while size <= REPLY_BYTES:
+        connection.settimeout(max(clock.left, 0.01))
+        if not clock.left:
+            raise socket.timeout("timed out")
+        piece = connection.recv(65536)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+        size += len(piece)
+    raise OSError("answer longer than %d bytes" % REPLY_BYTES)
+
+
+def check_name(name: str) -> None:
+    """Raise StepError unless *name* can only mean one program."""
+    if not NAME.match(name):
+        raise StepError("'%s' is not the name of one supervisor program (name or group:name)" % one_line(name, 60))
+
+
+def load_state(options: Options, deadline: float) -> ServiceState:
+    """Ask supervisord for everything it knows; an unreachable one gives state unknown."""
+    check_name(options["name"])
+    server = Supervisor(options)
+    calls: list[tuple[str, t.Sequence[t.Any]]] = [
+        ("getProcessInfo", [options["name"]]), ("getAllConfigInfo", []), ("getPID", []), ("readLog", [-MAIN_LOG_BYTES, 0]),
+    ]  # fmt: skip
+    try:
+        info, configs, daemon, log = server.many(calls, deadline)
+    except (Unreachable, xmlrpc.client.Fault, ValueError) as error:
+        return service_state.blank(MANAGER, options["name"], reachable=False, detail="supervisor: " + one_line(error, 160))
+    if isinstance(info, xmlrpc.client.Fault):
+        found = info.faultCode != BAD_NAME
+        detail = info.faultString if found else _who_is_there(configs)
+        return service_state.blank(MANAGER, options["name"], exists=found, detail=one_line(detail, 160))
+    config = _config_of(configs, info)
+    autorestart = _autorestart(daemon, info) if isinstance(daemon, int) else None
+    return _state(options["name"], info, config, autorestart, log if isinstance(log, str) else None)
+
+
+def _state(
+    name: str, info: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any], autorestart: t.Optional[str], log: t.Optional[str]
+) -> ServiceState:
+    facts = log_facts(log, str(info["name"])) if log is not None else {}
+    state = service_state.blank(
+        MANAGER, name, exists=True, state=WORDS.get(info["state"], "unknown"), pid=info["pid"], autorestart=autorestart,
+        held=autorestart == "false" or info["state"] in (0, 100, 200),
+        start_limit_hit=info["state"] == 200, stop_timeout=config.get("stopwaitsecs"), result=str(info["statename"]).lower(),
+        detail=one_line(info.get("description") or info.get("spawnerr") or "", 160), restarts=facts.get("restarts"),
+        start_command=service_state.command_text(config.get("command")),
+    )  # fmt: skip
+    state.update(service_state.process_facts(info["pid"]) if info["pid"] else _ending(info, facts))
+    if info["state"] == 100 and info["exitstatus"] not in (config.get("exitcodes") or [0]):
+        state["state"] = "failed"
+    return state
+
+
+def _ending(info: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """How the last process ended. supervisor says -1 for a signal and 0 for a crash at start, its log knows better."""
+    if not info["stop"]:
+        return {}
+    code: t.Optional[int] = facts.get("exit_code", info["exitstatus"] if info["state"] in (0, 100) else None)
+    return {"exit_code": None if facts.get("signal") or code == -1 else code, "signal": facts.get("signal", "")}
+
+
+def log_facts(log: str, process: str) -> dict[str, t.Any]:
+    """Return ``restarts``, ``exit_code`` and ``signal`` from the tail of supervisord's log.
+
+    Restarts are the spawns after the first one seen: at least so many.
+    """
+    name = re.escape(process)
+    spawns = len(re.findall(r"^[^\n]*? INFO spawned: '%s' with pid \d+$" % name, log, re.MULTILINE))
+    facts: dict[str, t.Any] = {"restarts": max(0, spawns - 1)}
+    ends = re.findall(r"^[^\n]*? (?:exited|stopped): %s \((?:exit status (\d+)|terminated by (\w+))" % name, log, re.MULTILINE)
+    if ends:
+        code, killer = ends[-1]
+        facts.update({"signal": killer} if killer else {"exit_code": int(code)})
+    return facts
+
+
+def _who_is_there(configs: t.Any) -> str:
+    """Return a sentence that names the programs, each as it has to be named: those of a group that has another name by both."""
+    told = [(str(one["group"]), str(one["name"])) for one in (configs if isinstance(configs, list) else [])]
+    names = sorted(name if group == name else "%s:%s" % (group, name) for group, name in told)
+    return "it has %s" % (", ".join(names) or "none at all")
+
+
+def _config_of(configs: t.Any, info: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    for config in configs if isinstance(configs, list) else []:
+        if config["name"] == info["name"] and config["group"] == info["group"]:
+            return t.cast(t.Mapping[str, t.Any], config)
+    return {}
+
+
+def _autorestart(daemon: int, info: t.Mapping[str, t.Any]) -> t.Optional[str]:
+    """Return true, false or unexpected from supervisord's configuration file, as its interface does not tell; None if unreadable."""
+    try:
+        words = _command_line(daemon).decode("utf-8", "replace").split("\0")
+        home = os.readlink("/proc/%d/cwd" % daemon)
+    except OSError:
+        return None
+    path = config_path(words)
+    parser = _parsed(os.path.join(home, path)) if path else None
+    for section in ("program:%s" % info["name"], "program:%s" % info["group"]):
+        if parser is not None and parser.has_section(section):
+            word = str(parser.get(section, "autorestart", fallback="unexpected")).partition(";")[0].strip().lower()
+            return {"true": "true", "yes": "true", "on": "true", "1": "true", "unexpected": "unexpected"}.get(word, "false")
+    return None
+
+
+def config_path(words: t.Sequence[str]) -> str:
+    """Return the configuration file that the command line *words* of supervisord names, its default otherwise."""
+    for at, word in enumerate(words):
+        if word in ("-c", "--configuration") and at + 1 < len(words):
+            return words[at + 1]
+        if word.startswith("--configuration="):
+            return word.partition("=")[2]
+        if word.startswith("-c") and len(word) > 2:
+            return word[2:]
+    return next((path for path in ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf") if os.path.exists(path)), "")
+
+
+def _parsed(path: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, inline_comment_prefixes=(" ;", "\t;"))
+    try:
+        parser.read(path)
+        patterns = str(parser.get("include", "files", fallback="") or "").replace("%(here)s", os.path.dirname(path)).split()
+        parser.read([name for pattern in patterns for name in sorted(glob.glob(os.path.join(os.path.dirname(path), pattern)))])
+    except (configparser.Error, UnicodeError):
+        pass
+    return parser
+
+
+def start(options: Options, deadline: float) -> None:
+    """Let supervisor spawn the program; does not wait. An already running one is left alone."""
+    try:
+        Supervisor(options).call("startProcess", options["name"], False, deadline=deadline)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode != ALREADY_STARTED:
+            raise _refused("start", options, fault) from None
+    except Unreachable as error:
+        raise _silent(error) from None
+
+
+def stop(options: Options, deadline: float) -> bool:
+    """Stop gracefully and tell within *deadline* seconds whether it has stopped. Never kills.
+
+    With autorestart, supervisor spawns a successor when the old process has ended; that one, which has served
+    nobody yet, gets supervisor's own stop.
+    """
+    clock = Clock(deadline)
+    server = Supervisor(options)
+    try:
+        config = _config_of(
+            server.call("getAllConfigInfo", deadline=clock.left), server.call("getProcessInfo", options["name"], deadline=clock.left)
+        )
+        return _ask_to_end(server, options, int(config.get("stopsignal") or 15), clock)
+    except xmlrpc.client.Fault as fault:
+        raise _refused("stop", options, fault) from None
+    except Unreachable as error:
+        raise _silent(error) from None
+
+
+def _ask_to_end(server: Supervisor, options: Options, number: int, clock: Clock) -> bool:
+    info = server.call("getProcessInfo", options["name"], deadline=clock.left)
+    if info["state"] == 30:
+        # Nothing runs between two attempts, so supervisor's own stop can kill nothing.
+        _stop_by_supervisor(server, options, clock)
+    pid = info["pid"]
+    identity = {"pid": pid, "start_time_ticks": service_state.process_facts(pid).get("start_time_ticks")} if pid else {}
+    if pid and info["state"] != 40 and service_state.wait_for(lambda: _has_begun(server, pid, clock), clock):
+        _quietly(NOT_RUNNING, server.call, "signalProcess", options["name"], str(number), deadline=clock.left)
+    if not service_state.wait_for(lambda: service_state.is_gone(identity), clock):
+        return False
+    return service_state.wait_for(lambda: _settled(server, options, clock), clock)
+
+
+def _settled(server: Supervisor, options: Options, clock: Clock) -> bool:
+    """Tell whether the program has ended and stays so. The old process is gone, so whatever lives is a successor: it is stopped."""
+    info = server.call("getProcessInfo", options["name"], deadline=max(clock.left, 0.5))
+    if info["state"] == 100:
+        # supervisor spawns again, where it is to, before it sends the answer to this; so the second answer is final.
+        info = server.call("getProcessInfo", options["name"], deadline=max(clock.left, 0.5))
+    alive = info["state"] in (10, 20) and service_state.process_facts(info["pid"]).get("process_state", "Z") != "Z"
+    if info["state"] == 30 or (alive and _has_begun(server, info["pid"], clock)):
+        _stop_by_supervisor(server, options, clock)
+    return info["state"] in (0, 100, 200)
+
+
+def _has_begun(server: Supervisor, pid: int, clock: Clock) -> bool:
+    """Tell whether a process is past its fork. Before that it still has supervisord's handlers, in which a signal is lost for ever."""
+    return _command_line(pid) != _command_line(server.call("getPID", deadline=max(clock.left, 0.5)))
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read(65536)
+    except OSError:
+        return b""
+
+
+def _stop_by_supervisor(server: Supervisor, options: Options, clock: Clock) -> None:
+    _quietly(NOT_RUNNING, server.call, "stopProcess", options["name"], False, deadline=max(clock.left, 0.5))
+
+
+def _quietly(code: int, call: t.Callable[..., t.Any], *args: t.Any, **named: t.Any) -> None:
+    """Call, and take the fault *code* for what was wanted."""
+    try:
+        call(*args, **named)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode != code:
+            raise
+
+
+def send_signal(options: Options, name: str, deadline: float) -> None:
+    """Send a signal (``HUP``, ``CONT``, ...) to the program's process."""
+    try:
+        Supervisor(options).call("signalProcess", options["name"], name, deadline=deadline)
+    except xmlrpc.client.Fault as fault:
+        raise _refused("signal", options, fault) from None
+    except Unreachable as error:
+        raise _silent(error) from None
+
+
+def reset_failed(options: Options, deadline: float) -> str:
+    """supervisor starts a FATAL program when asked to; there is no counter to reset."""
+    return "supervisor keeps no start limit that would have to be reset"
+
+
+def hold(options: Options, deadline: float) -> str:
+    """Keep supervisor from starting the program by itself, as far as it can be kept.
+
+    A program that is stopped or FATAL stays so; one in BACKOFF is taken out of its loop. ``autorestart`` itself cannot
+    be changed at run time, so a *running* program with autorestart cannot be held: StepError.
+    """
+    state = load_state(options, deadline)
+    if state["state"] == "backoff":
+        _stop_by_supervisor(Supervisor(options), options, Clock(deadline))
+        return "taken out of its restart loop"
+    if state["state"] in ("stopped", "failed") or state["autorestart"] == "false":
+        return "supervisor will not start it by itself"
+    raise StepError(
+        "supervisor cannot hold %s while it runs: autorestart is %s, fixed at run time; set autorestart=false in its configuration"
+        % (one_line(options["name"], 60), state["autorestart"] or "unknown"),
+        held=False,
+    )
+
+
+def release(options: Options, deadline: float) -> str:
+    """A start is all that supervisor needs; nothing was changed that would have to be put back."""
+    return "nothing to put back under supervisor: a start re-allows its restarts"
+
+
+def extend_start_timeout(options: Options, seconds: float, deadline: float) -> str:
+    """supervisor never stops a program for starting slowly."""
+    return "supervisor has no start timeout"
+
+
+def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
+    """Return the last lines that the program wrote, standard error after standard output; b"" where nothing is kept."""
+    try:
+        info = Supervisor(options).call("getProcessInfo", options["name"], deadline=deadline)
+    except (Unreachable, xmlrpc.client.Fault):
+        return b""
+    paths = dict.fromkeys(str(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info[key])
+    return b"".join(service_state.tail_of(path, lines) for path in paths)
+
+
+def _refused(act: str, options: Options, fault: xmlrpc.client.Fault) -> StepError:
+    return StepError(
+        "supervisor does not %s %s: %s; look at its log with service_info log_lines=20"
+        % (act, one_line(options["name"], 60), one_line(fault.faultString, 100)),
+        fault=fault.faultCode,
+    )
+
+
+def _silent(error: Unreachable) -> StepError:
+    return StepError("supervisord cannot be asked (%s); set supervisor_url, or start supervisord" % one_line(error, 140), reachable=False)

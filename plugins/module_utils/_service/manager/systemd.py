@@ -1,0 +1,285 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services under systemd, by ``systemctl`` with argument lists, each call bounded.
+
+Holds, longer start timeouts and patient stops are runtime drop-ins under /run: they end at the
+next boot by themselves and at ``release`` before that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
+
+kill = service_state.kill_process
+
+MANAGER = "systemd"
+NAME = re.compile(r"[A-Za-z0-9_.\\@:][A-Za-z0-9_.\\@:-]{0,200}\Z")
+PROPERTIES = (
+    "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "Restart", "Type",
+    "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "CanStart", "CanStop",
+    "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ExecStartPre", "ExecStart",
+)  # fmt: skip
+DROP_INS = {"hold": "90-somabrain-hold.conf", "start": "90-somabrain-start-timeout.conf", "stop": "90-somabrain-patient-stop.conf"}
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2629800.0, "y": 31557600.0}
+
+
+def _run(options: Options, words: t.Sequence[str], deadline: float, tool: str = "systemctl") -> tuple[int, bytes, str]:
+    """Run one command; a missing tool is 127 and a hanging one 124, as for a shell and timeout(1)."""
+    scope = ["--user"] if options.get("scope") == "user" else []
+    environment = dict(os.environ, LC_ALL="C", SYSTEMD_COLORS="0", SYSTEMD_PAGER="")
+    environment.setdefault("XDG_RUNTIME_DIR", "/run/user/%d" % os.getuid())
+    try:
+        done = subprocess.run(
+            [tool, *scope, "--no-pager", *words], stdin=subprocess.DEVNULL, capture_output=True,
+            env=environment, timeout=max(deadline, 0.05), check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return 124, b"", "%s did not answer within %.1f s" % (tool, deadline)
+    except OSError as error:
+        return 127, b"", "%s cannot be run: %s" % (tool, error.strerror)
+    return done.returncode, done.stdout, done.stderr.decode("utf-8", "replace").strip()
+
+
+def _must(options: Options, words: t.Sequence[str], deadline: float) -> None:
+    code, dummy, error = _run(options, words, deadline)
+    if code:
+        raise StepError("systemctl %s failed: %s" % (one_line(" ".join(words), 80), one_line(error or "exit code %d" % code, 160)), rc=code)
+
+
+def check_name(name: str) -> None:
+    """Raise StepError unless *name* can only mean one unit (no pattern, no path, no option, no template without its instance)."""
+    if re.search(r"@(\.[a-z]+)?\Z", name):
+        one = one_line(name.replace("@", "@NAME", 1), 64)
+        raise StepError("%s is a template of units; name one of them: %s" % (one_line(name, 60), one))
+    if not NAME.match(name):
+        raise StepError("'%s' is not the name of one systemd unit" % one_line(name, 60))
+
+
+def unit_of(options: Options) -> str:
+    """Return the full unit name; a bare name means a service."""
+    name = str(options["name"])
+    check_name(name)
+    return name if re.search(r"\.(service|socket|target|timer|mount|path|scope|slice)\Z", name) else name + ".service"
+
+
+def load_state(options: Options, deadline: float) -> ServiceState:
+    """Ask systemd for everything it knows; an unreachable one gives state unknown."""
+    unit = unit_of(options)
+    code, out, error = _run(options, ["show", "--property=" + ",".join(PROPERTIES), "--", unit], deadline)
+    text = out.decode("utf-8", "replace")
+    shown = dict(line.partition("=")[::2] for line in text.splitlines())
+    if code or "LoadState" not in shown:
+        return service_state.blank(MANAGER, unit, reachable=False, detail="systemd: " + one_line(error or "no answer", 160))
+    ours = [kind for kind in DROP_INS if os.path.exists(drop_in_path(options, unit, kind))]
+    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text))
+    state.update(service_state.process_facts(state["pid"]) if state["pid"] else {})
+    return state
+
+
+def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
+    """Turn the properties that ``systemctl show`` printed into a state."""
+    exists = shown.get("LoadState") != "not-found"
+    result = shown.get("Result", "")
+    word = state_word(shown) if exists else "unknown"
+    burst, restarts = number(shown.get("StartLimitBurst")), number(shown.get("NRestarts"))
+    limit = result == "start-limit-hit" or (word == "failed" and shown.get("Restart") != "no" and burst > 0 and restarts >= burst - 1 > 0)
+    return service_state.blank(
+        MANAGER, unit, exists=exists, state=word, pid=number(shown.get("MainPID")), restarts=restarts, oom_killed=_oom_killed(shown),
+        start_limit_hit=limit, autorestart=shown.get("Restart"),
+        start_timeout=seconds_of(shown.get("TimeoutStartUSec", "")), stop_timeout=seconds_of(shown.get("TimeoutStopUSec", "")),
+        result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists),
+        barred=barred(unit, shown) if exists else "", lived=_lived(shown), **ending(shown),
+    )  # fmt: skip
+
+
+def _lived(shown: t.Mapping[str, str]) -> t.Optional[float]:
+    began, ended = (number(shown.get("ExecMain%sTimestampMonotonic" % word)) for word in ("Start", "Exit"))
+    return round((ended - began) / 1e6, 2) if 0 < began < ended else None
+
+
+def barred(unit: str, shown: t.Mapping[str, str]) -> str:
+    """Return why systemd would not start the unit once more, or no process of it would stay; "" where nothing is in the way."""
+    load, name = shown.get("LoadState", "loaded"), one_line(unit, 60)
+    if load == "masked":
+        return "it is masked: systemctl unmask %s" % name
+    if load != "loaded":
+        return "systemd cannot load its unit file (%s): systemd-analyze verify %s" % (one_line(load, 20), name)
+    if shown.get("Type") == "oneshot":
+        return "it is of Type=oneshot: it does its work and ends, so there is no process to be kept up"
+    if "no" in (shown.get("CanStart"), shown.get("CanStop")):
+        return "its unit file refuses a start or a stop by hand (RefuseManualStart, RefuseManualStop)"
+    return ""
+
+
+def start_command(shown: str) -> str:
+    """Return what ExecStartPre and ExecStart run, as ``systemctl show`` prints them: one after the other, the words without quotes."""
+    # A word of a command may have several lines.
+    pattern = r"^%s=\{ path=.*? ; argv\[\]=(.*?) ; ignore_errors="
+    found = [text for kind in ("ExecStartPre", "ExecStart") for text in re.findall(pattern % kind, shown, re.M | re.S)]
+    return service_state.command_text("\n".join(found))
+
+
+def _oom_killed(shown: t.Mapping[str, str]) -> t.Optional[bool]:
+    """Tell whether the kernel ended it for lack of memory; None where systemd cannot know (control groups of version 1 do not tell it)."""
+    if shown.get("Result") == "oom-kill":
+        return True
+    told = os.path.exists("/sys/fs/cgroup/cgroup.controllers") or ending(shown)["signal"] != "SIGKILL"
+    return False if told else None
+
+
+def state_word(shown: t.Mapping[str, str]) -> str:
+    """Return our word for ActiveState and SubState."""
+    active, sub = shown.get("ActiveState", ""), shown.get("SubState", "")
+    if active == "activating":
+        return "backoff" if sub.startswith("auto-restart") else "starting"
+    if active in ("active", "reloading", "refreshing"):
+        # Debian's wrapper postgresql.service is active (exited) whatever its clusters do: that proves nothing.
+        return "unknown" if sub == "exited" else "running"
+    return {"inactive": "stopped", "failed": "failed", "deactivating": "stopping"}.get(active, "unknown")
+
+
+def ending(shown: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """How the last main process ended: {exit_code, signal}; CLD_EXITED is 1, CLD_KILLED 2, CLD_DUMPED 3."""
+    code, status = number(shown.get("ExecMainCode")), number(shown.get("ExecMainStatus"))
+    if code == 1:
+        return {"exit_code": status, "signal": ""}
+    return {"exit_code": None, "signal": signal_name(status) if code in (2, 3) else ""}
+
+
+def signal_name(value: int) -> str:
+    """Return SIGKILL for 9, and so on."""
+    try:
+        return signal.Signals(value).name
+    except ValueError:
+        return "signal %d" % value
+
+
+def number(text: t.Optional[str]) -> int:
+    """Return the leading whole number of *text*, 0 where there is none."""
+    found = re.match(r"\d{1,18}", text or "")
+    return int(found.group()) if found else 0
+
+
+def seconds_of(text: str) -> t.Optional[float]:
+    """Return a systemd time span (``1min 30s``) in seconds, infinity as None, as JSON knows no infinity."""
+    spans = re.findall(r"([0-9.]+)(us|ms|s|min|h|d|w|month|y)\b", text)
+    return sum(float(value) * UNITS[unit] for value, unit in spans) if spans else None
+
+
+def _detail(shown: t.Mapping[str, str], exists: bool) -> str:
+    if not exists:
+        return "systemd knows no such unit"
+    words = "%s (%s)" % (shown.get("ActiveState"), shown.get("SubState"))
+    if shown.get("SubState") == "exited":
+        words += ": it has no process; name the unit that has one"
+    return one_line(words + (" - " + shown["StatusText"] if shown.get("StatusText") else ""), 160)
+
+
+def drop_in_path(options: Options, unit: str, kind: str) -> str:
+    """Return where the runtime drop-in of *kind* (hold, start, stop) lives."""
+    base = "/run/systemd/system"
+    if options.get("scope") == "user":
+        base = os.path.join(os.environ.get("XDG_RUNTIME_DIR", "/run/user/%d" % os.getuid()), "systemd/user")
+    return os.path.join(base, unit + ".d", DROP_INS[kind])
+
+
+def _write_drop_in(options: Options, kind: str, line: str, deadline: float) -> None:
+    path = drop_in_path(options, unit_of(options), kind)
+    text = "# Made by somabrain.incident_response; `service_control action=release` takes it away.\n[Service]\n%s\n" % line
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path + ".new", 0o644)
+        os.replace(path + ".new", path)
+    except OSError as error:
+        raise StepError("cannot write %s: %s; set become: true for this task" % (path, error.strerror)) from None
+    _must(options, ["daemon-reload"], deadline)
+
+
+def _remove_drop_ins(options: Options, kinds: t.Iterable[str], deadline: float) -> bool:
+    removed = False
+    for kind in kinds:
+        path = drop_in_path(options, unit_of(options), kind)
+        if os.path.exists(path):
+            os.unlink(path)
+            removed = True
+            if not os.listdir(os.path.dirname(path)):
+                os.rmdir(os.path.dirname(path))
+    if removed:
+        _must(options, ["daemon-reload"], deadline)
+    return removed
+
+
+def start(options: Options, deadline: float) -> None:
+    """Queue a start; does not wait."""
+    _remove_drop_ins(options, ["stop"], deadline)
+    _must(options, ["start", "--no-block", "--", unit_of(options)], deadline)
+
+
+def stop(options: Options, deadline: float) -> bool:
+    """Stop gracefully and tell within *deadline* seconds whether it has stopped. Never kills.
+
+    systemd would send SIGKILL after TimeoutStopSec, be it after our deadline; a runtime drop-in takes that away until it has
+    stopped, unless the caller may kill anyway (``force``). ExecStop= runs as configured.
+    """
+    clock = Clock(deadline)
+    if not options.get("force") and load_state(options, clock.left)["stop_timeout"] is not None:
+        _write_drop_in(options, "stop", "TimeoutStopSec=infinity", clock.left)
+    _must(options, ["stop", "--no-block", "--", unit_of(options)], max(clock.left, 0.5))
+    stopped = service_state.wait_for(lambda: load_state(options, max(clock.left, 0.5))["state"] in ("stopped", "failed"), clock, 0.05)
+    if stopped:
+        _remove_drop_ins(options, ["stop"], max(clock.left, 0.9))
+    return stopped
+
+
+def send_signal(options: Options, name: str, deadline: float) -> None:
+    """Send a signal (``HUP``, ``CONT``, ...) to the main process of the unit."""
+    # --kill-who is the spelling that releases before and after 252 know.
+    _must(options, ["kill", "--kill-who=main", "--signal=SIG" + name, "--", unit_of(options)], deadline)
+
+
+def reset_failed(options: Options, deadline: float) -> str:
+    """Forget failures and the start limit, without which even a mended unit is refused."""
+    _must(options, ["reset-failed", "--", unit_of(options)], deadline)
+    return "failures and start limit forgotten"
+
+
+def hold(options: Options, deadline: float) -> str:
+    """Stop automatic restarts until ``release`` or the next boot; a restart that is scheduled already is called off."""
+    clock = Clock(deadline)
+    _write_drop_in(options, "hold", "Restart=no", clock.left)
+    if load_state(options, clock.left)["state"] == "backoff":
+        # Nothing runs between two attempts, so this stops only the timer.
+        _must(options, ["stop", "--no-block", "--", unit_of(options)], max(clock.left, 0.5))
+    return "systemd will not start it by itself until it is released"
+
+
+def release(options: Options, deadline: float) -> str:
+    """Take away every drop-in of ours."""
+    removed = _remove_drop_ins(options, DROP_INS, deadline)
+    return "its own settings are in force again" if removed else "nothing of ours was in force"
+
+
+def extend_start_timeout(options: Options, seconds: float, deadline: float) -> str:
+    """Give the unit *seconds* to become ready, a start that is under way included: a reload re-arms its timer."""
+    _write_drop_in(options, "start", "TimeoutStartSec=%d" % max(1, round(seconds)), deadline)
+    return "it has %d s to become ready" % max(1, round(seconds))
+
+
+def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
+    """Return the unit's last journal lines, b"" where there is no journal."""
+    _code, out, _error = _run(
+        options, ["--quiet", "--output=short-iso", "--lines=%d" % max(1, lines), "--unit=" + unit_of(options)], deadline, "journalctl"
+    )
+    return service_state.last_lines(out[-service_state.LOG_BYTES :], lines)

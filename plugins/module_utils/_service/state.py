@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all service managers share: the shape of a service's state, waiting by the manager's word, and signals that never hit a stranger.
+
+A state is a plain dict with the keys of ``blank``. Nothing here knows a technology.
+"""
+
+from __future__ import annotations
+
+import calendar
+import os
+import re
+import signal
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+
+Options = t.Mapping[str, t.Any]
+ServiceState = t.Dict[str, t.Any]
+
+LOG_BYTES = 256 * 1024
+POLL = 0.03
+# What a workload of a cluster may be, and what its API calls those.
+WORKLOADS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+COMMAND_BYTES = 16 * 1024
+
+
+class Clock:
+    """A total deadline in seconds from now; ``left`` never goes below zero."""
+
+    def __init__(self, seconds: float) -> None:
+        self.begun = time.monotonic()
+        self.end = self.begun + max(0.0, seconds)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.end - time.monotonic())
+
+    @property
+    def passed(self) -> float:
+        return time.monotonic() - self.begun
+
+
+def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
+    """Return a state in which nothing is known yet but what is given.
+
+    ``state`` is running, starting, unhealthy, paused, stopping, backoff, stopped, failed or unknown; times are epoch seconds,
+    timeouts seconds; None means that the manager does not tell, for ``exists`` that the name does not mean exactly one. ``barred`` says
+    why its manager would not start it again, "" where it would; ``lived`` how long the last process did, where none runs.
+    """
+    state: ServiceState = {
+        "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
+        "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
+        "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
+        "start_timeout": None, "stop_timeout": None, "start_command": "",
+        "result": "", "detail": "", "barred": "", "lived": None, "container": "", "image": {}, "workload": {},
+    }  # fmt: skip
+    state.update(known)
+    return state
+
+
+def command_text(command: t.Any) -> str:
+    """Return the command of a start without its secrets, bounded."""
+    return redact(str(command or "")[:COMMAND_BYTES])
+
+
+def process_facts(pid: int) -> dict[str, t.Any]:
+    """Return ``start_time_ticks``, ``started_at`` and ``process_state`` (R, S, D, T, Z, ...) of *pid*, {} when it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            fields = file.read(4096).rpartition(b")")[2].split()
+        ticks = int(fields[19])
+        return {
+            "start_time_ticks": ticks,
+            "started_at": round(_boot_time() + ticks / os.sysconf("SC_CLK_TCK"), 2),
+            "process_state": fields[0].decode(),
+        }
+    except (OSError, IndexError, ValueError):
+        return {}
+
+
+def _boot_time() -> float:
+    with open("/proc/stat", "rb") as file:
+        for line in file:
+            if line.startswith(b"btime "):
+                return float(line.split()[1])
+    return 0.0
+
+
+def epoch_of(text: str) -> t.Optional[float]:
+    """Return the seconds since the epoch of a time such as 2026-10-16T14:00:00.123456789Z, None for what is none."""
+    found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z\Z", text)
+    if not found or text.startswith("0001"):
+        return None
+    return round(calendar.timegm(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S")) + float(found[2] or 0), 2)
+
+
+def identity_of(state: ServiceState) -> dict[str, t.Any]:
+    """Return what tells this process from the next one that gets its pid; {} where no process runs."""
+    workload = state.get("workload")
+    if workload:
+        ready = {pod["name"]: [pod["uid"], pod["restarts"]] for pod in workload["pods"] if pod["ready"] and not pod["leaves"]}
+        return {"workload": workload["uid"], "pods": ready}
+    if not state["pid"]:
+        return {}
+    identity = {"pid": state["pid"], "start_time_ticks": state["start_time_ticks"]}
+    # Seen from another pid namespace than the manager's, a process has only the start time that the manager tells.
+    told = {"started_at": state["started_at"]} if identity["start_time_ticks"] is None else {}
+    return {**identity, **told, "container": state["container"]} if state.get("container") else identity
+
+
+def not_one(state: t.Mapping[str, t.Any]) -> str:
+    """Return why the name does not mean exactly one service, "" where it does."""
+    if state.get("exists"):
+        return ""
+    name = one_line(state["name"], 60)
+    if state.get("exists") is None or state["manager"] in ("compose", "kubernetes"):
+        return "%s: %s" % (name, state["detail"])
+    return "%s knows no service %s" % (state["manager"], name)
+
+
+def is_gone(identity: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether the process of *identity* has ended (a zombie has)."""
+    if not identity:
+        return True
+    facts = process_facts(int(identity["pid"]))
+    return not facts or facts["start_time_ticks"] != identity["start_time_ticks"] or facts["process_state"] == "Z"
+
+
+def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
+    """Send a signal to exactly the process of *identity*; False when that process is gone.
+
+    Raises StepError where the signal is not permitted.
+    """
+    pid = int(identity["pid"])
+    opener = getattr(os, "pidfd_open", None)
+    try:
+        # The descriptor pins the process between the check and the signal, so that a reused pid is never hit.
+        handle = -1 if opener is None else opener(pid)
+        try:
+            if is_gone(identity):
+                return False
+            if handle >= 0:
+                signal.pidfd_send_signal(handle, number)  # type: ignore[attr-defined,unused-ignore]  # novm - only where pidfd_open is
+            else:
+                os.kill(pid, number)
+        finally:
+            if handle >= 0:
+                os.close(handle)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        raise StepError("no permission to signal process %d; set become: true for this task" % pid) from None
+    return True
+
+
+def kill_process(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:
+    """SIGKILL to exactly the process of *identity*: the ``kill`` of a manager that has none of its own."""
+    return send_to(identity, signal.SIGKILL)
+
+
+def wait_for(done: t.Callable[[], bool], clock: Clock, pause: float = POLL) -> bool:
+    """Ask until *done* or the clock has run out; the last answer counts."""
+    while not done():
+        if not clock.left:
+            return False
+        time.sleep(min(pause, clock.left))
+    return True
+
+
+def tail_of(path: str, lines: int, limit: int = LOG_BYTES) -> bytes:
+    """Return the last *lines* lines of a file, at most *limit* bytes, b"" where there is no such regular file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            return last_lines(file.read(limit), lines)
+        except (OSError, ValueError):
+            return b""
+
+
+def last_lines(data: bytes, lines: int) -> bytes:
+    """Return the last *lines* lines of *data*."""
+    return b"".join(data.splitlines(keepends=True)[-lines:]) if lines > 0 else b""

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judgement of the guard: may this run act? Plain data in, verdict out."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+
+# What is made beside a service changes nothing of it, so it holds up no later run and is no attempt to mend it.
+BESIDE = frozenset(["restore_beside"])
+# Waiting changes nothing, so it may start on unknown (a server that is loading is neither well nor sick).
+PASSIVE = frozenset(["wait"]) | BESIDE
+Reasons = t.List[t.Dict[str, t.Any]]
+
+
+def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any]) -> tuple[bool, Reasons]:
+    """Return (there is something to do, reasons against doing it) for what `assess` saw.
+
+    *refusals* maps a state of the component to {code, text, unblock, next_command} of its remedy.
+    """
+    if not before:
+        return False, [reason("health_unknown", "nothing was seen: the probe did not run")]
+    if (before.get("facts") or {}).get("identity_mismatch"):
+        return False, [reason("wrong_identity", _sentence(before))]
+    if before.get("health") == "well":
+        return False, []
+    subject = _subject_health(before)
+    if subject == "well":
+        return False, [reason("not_this_component", "%s is well; what is not: %s" % (before.get("subject"), _sentence(before)))]
+    actions = list(before.get("actions") or [])
+    if actions and set(actions) <= PASSIVE:
+        return True, []
+    if before.get("state") in refusals:
+        return False, [_refusal(before, refusals[str(before["state"])])]
+    if subject != "sick":
+        return False, [reason("health_unknown", _sentence(before))]
+    if not actions:
+        return False, [reason("state_not_handled", "%s: %s" % (before.get("state") or "sick", _sentence(before)))]
+    return True, []
+
+
+def _subject_health(before: t.Mapping[str, t.Any]) -> str:
+    for check in before.get("checks") or []:
+        if check.get("name") == before.get("subject"):
+            return str(check.get("health"))
+    return str(before.get("health"))
+
+
+def _refusal(before: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    more = {key: given[key] for key in ("unblock", "next_command") if given.get(key)}
+    code, text = given.get("code", "state_not_handled"), given.get("text") or _sentence(before)
+    # Whoever shows a reason shows its code, too.
+    return reason(code, text if code == before["state"] else "%s: %s" % (before["state"], text), **more)
+
+
+def _sentence(before: t.Mapping[str, t.Any]) -> str:
+    """Return the findings that are not well as one sentence, those of single checks included."""
+    findings = list(before.get("findings") or [])
+    for check in before.get("checks") or []:
+        findings += check.get("findings") or []
+    # What was not looked at, for want of another, comes after what was seen; alone it still is the reason.
+    told = [one for one in findings if one.get("state") != "well"]
+    texts = [str(one.get("text")) for one in [one for one in told if one.get("name") != "needs"] or told]
+    return "; ".join(dict.fromkeys(texts)) or "no finding"
+
+
+def attempted_elsewhere(before: t.Mapping[str, t.Any], action: str) -> int:
+    """Return how often others tried *action* within the budget's time, as the probe saw it (facts.attempted_elsewhere)."""
+    count = ((before.get("facts") or {}).get("attempted_elsewhere") or {}).get(action)
+    return count if isinstance(count, int) and count > 0 else 0
+
+
+def judge_evidence(evidence: t.Mapping[str, t.Any], override: str) -> Reasons:
+    """Return the reason against acting when the evidence was not captured and nobody overrode that."""
+    if evidence.get("ok") or override:
+        return []
+    return [reason("evidence_missing", "the evidence could not be kept: %s" % (evidence.get("error") or "nothing was captured"))]

@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the spine's steps share: options, times, and refusing inside the ledger."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import store
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import judge_freeze, load_flags
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import PASSIVE
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import Ledger, spend_reserve
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import is_alive, machine, marked
+
+# How long after an act's own deadline its lease still stands.
+MARGIN = 30.0
+
+WHERE: dict[str, t.Any] = {
+    "state_dir": {"type": "path", "required": True},
+    "run": {"type": "dict", "default": {}},
+}
+LIMITS: dict[str, t.Any] = {
+    "budget": {
+        "type": "dict",
+        "default": {},
+        "options": {"attempts": {"type": "int", "default": 2}, "within_seconds": {"type": "float", "default": 900.0}},
+    },
+    "freeze_windows": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "start": {"type": "str", "required": True},
+            "end": {"type": "str", "required": True},
+            "reason": {"type": "str", "default": ""},
+        },
+    },
+    "freeze_override": {"type": "str", "default": ""},
+    "kill_files": {"type": "list", "elements": "path", "default": []},
+    "killed": {"type": "str", "default": ""},
+}
+
+
+def keep_evidence(state_dir: str, run_id: str, captured: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Store evidence of a run on its keeper, spending the reserve file on a full disk; see `_evidence.store`."""
+    return store(os.path.join(state_dir, "evidence", run_id), captured, lambda: spend_reserve(state_dir))
+
+
+def working(ledger: Ledger, held: t.Mapping[str, t.Any], now: float) -> list[int]:
+    """Return the living processes here of the run that holds a lease.
+
+    A run that only waits holds its lease no longer than any other; its controller, where it is here, then tells that it lives.
+    """
+    waits = [row for row in ledger.journal_of(held["run_id"]) if row["kind"] == "begin"][-1:]
+    waiting = waits and waits[0]["body"]["action"] in PASSIVE and now < waits[0]["at"] + waits[0]["body"]["deadline"]
+    controller = held["controller"]
+    return marked(held["run_id"]) + ([int(controller["pid"])] if waiting and is_alive(controller, machine()) else [])
+
+
+def budget_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the attempt budget with its defaults: attempts (a count) and within_seconds."""
+    given = params.get("budget") or {}
+    return {"attempts": given.get("attempts", 2), "within_seconds": given.get("within_seconds", 900.0)}
+
+
+def stops(ledger: Ledger, params: t.Mapping[str, t.Any], action: str, now: float, elsewhere: int = 0) -> list[dict[str, t.Any]]:
+    """Return the reasons that stop *action* now whoever asks: kill switch, freeze, spent budget.
+
+    elsewhere: how often the probe saw that others did the same within the budget's time, a service manager say.
+    """
+    flags = load_flags(params["state_dir"], params["kill_files"])
+    if params["killed"]:
+        flags["kill"] = params["killed"]
+    reasons = judge_freeze(flags, params["freeze_windows"], now=now, override=params["freeze_override"])
+    run, budget = params["run"], budget_of(params)
+    tried = ledger.attempts(run["host"], run["component"], now - budget["within_seconds"], action)
+    return reasons + judge_budget([one for one in tried if one["run_id"] != run["run_id"]], budget, action, elsewhere)
+
+
+def judge_budget(
+    tried: t.Sequence[t.Mapping[str, t.Any]], budget: t.Mapping[str, t.Any], action: str, elsewhere: int = 0
+) -> list[dict[str, t.Any]]:
+    """Return the reason when *action* was tried as often as the budget allows, by runs or *elsewhere*; [] otherwise."""
+    count = len(tried) + elsewhere
+    if count < budget["attempts"]:
+        return []
+    by = ["%s (%s)" % (one["run_id"], one["outcome"] or "unfinished") for one in tried]
+    by += ["%d by its own manager" % elsewhere] if elsewhere else []
+    words = (action, count, budget["within_seconds"], budget["attempts"], ", ".join(by))
+    text = "%s was tried %d times within %d s, %d allowed: %s" % words
+    return [reason("budget_spent", text, tried=[dict(one) for one in tried])]

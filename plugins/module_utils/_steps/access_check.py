@@ -1,0 +1,156 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``access_check``: can this host be worked on, and has the keeper's state directory its reserve?
+
+The one thing it changes is the state directory (0700) and the reserve file in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import shutil
+import stat
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "tools": {"type": "list", "elements": "str", "default": []},
+    "expect_root": {"type": "bool", "default": False},
+    "secret_files": {"type": "list", "elements": "path", "default": [], "no_log": False},
+    "state_dir": {"type": "path", "default": ""},
+    "reserve_bytes": {"type": "int", "default": 16777216},
+    "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},
+}
+RESERVE = "reserve"
+# Where daemons' tools live although they are not on an ordinary user's PATH.
+_MORE_PATHS = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+Item = t.Dict[str, t.Any]
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return ``items``: a list of ``{name, ok, text, fix}``. In check mode nothing is made and what lacks is told.
+
+    Raises StepError for a reserve of an impossible size.
+    """
+    if not 0 <= params["reserve_bytes"] <= 2**40:
+        raise StepError("reserve_bytes must be between 0 and 1 TiB: set access_check_reserve_bytes")
+    items, changed = [], False
+    if not params["state_dir"] and not params["expect_root"]:
+        items.append(item("python", True, f"reached as uid {os.geteuid()}, Python {platform.python_version()}"))
+    if params["expect_root"]:
+        items.append(item("become", os.geteuid() == 0, "root can be had", f"became uid {os.geteuid()}, not root: look after sudo rules"))
+    items += [_tool(str(name)) for name in params["tools"]]
+    items += [_secret_file(str(path)) for path in params["secret_files"]]
+    if params["state_dir"]:
+        more, changed = _state(str(params["state_dir"]), params["reserve_bytes"], check)
+        items += more
+    return {"changed": changed, "items": items, "stage": params["stage"]}
+
+
+def item(name: str, ok: bool, text: str, fix: str = "") -> Item:
+    """Return one line of the report; *fix* says what is wrong and what to do, and is shown when not *ok*."""
+    return {"name": one_line(name, 80), "ok": ok, "text": one_line(text if ok or not fix else fix, 240)}
+
+
+def _tool(name: str) -> Item:
+    """One tool, or several of which one is enough, written ``supervisorctl|systemctl``."""
+    search = os.environ.get("PATH", "") + ":" + _MORE_PATHS
+    found = next((path for path in (shutil.which(one, path=search) for one in name.split("|")) if path), "")
+    wanted = name.replace("|", " or ")
+    return item(f"tool {wanted}", bool(found), f"is {found}", f"{wanted} is not there: install it")
+
+
+def _secret_file(path: str) -> Item:
+    try:
+        found = os.stat(path)
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        return item(f"secret file {path}", False, "", f"cannot be read ({error.strerror}): put the secret there, mode 0600")
+    mode = stat.S_IMODE(found.st_mode)
+    fix = f"has mode {mode:04o}, others can read it: chmod 0600 {path}"
+    return item(f"secret file {path}", not mode & 0o077, f"is private, mode {mode:04o}", fix)
+
+
+def _state(path: str, reserve_bytes: int, check: bool) -> tuple[list[Item], bool]:
+    made = False
+    name = f"state directory {path}"
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        if check:
+            return [item(name, False, "", "is not there: run this playbook without check mode to make it")], True
+        try:
+            # Several hosts may share one keeper and make this at the same moment.
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        except OSError as error:
+            return [item(name, False, "", f"cannot be made ({error.strerror}): set remediation_state_dir, or become root")], False
+        found, made = os.lstat(path), True
+    except OSError as error:
+        return [item(name, False, "", f"cannot be looked at ({error.strerror}): set remediation_state_dir, or become root")], False
+    problem = _state_problem(path, found)
+    if problem:
+        return [item(name, False, "", problem)], made
+    reserve, reserved = _reserve(os.path.join(path, RESERVE), reserve_bytes, check)
+    return [item(name, True, "is private and writable"), _ledger(path), reserve], made or reserved
+
+
+def _ledger(path: str) -> Item:
+    try:
+        # Read as in check mode: what is there may not be changed by this look.
+        with open_ledger(path, True) as ledger:
+            ledger.leases()
+    except StepError as error:
+        return item("ledger", False, "", one_line(error, 300))
+    return item("ledger", True, "can be read")
+
+
+def _state_problem(path: str, found: os.stat_result) -> str:
+    if not stat.S_ISDIR(found.st_mode):
+        return "is not a directory: remove it, or set remediation_state_dir"
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        return f"has mode {stat.S_IMODE(found.st_mode):04o}: chmod 0700 {path}"
+    if found.st_uid != os.geteuid():
+        return f"belongs to uid {found.st_uid}, this run is uid {os.geteuid()}: use the same user for every run"
+    if not os.access(path, os.W_OK | os.X_OK):
+        return "cannot be written: look whether its file system is mounted read-only"
+    return ""
+
+
+def _reserve(path: str, wanted: int, check: bool) -> tuple[Item, bool]:
+    name = f"reserve {path}"
+    try:
+        found = os.lstat(path)
+        allocated = found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else -1
+    except OSError:
+        allocated = 0
+    if allocated < 0:
+        return item(name, False, "", "is not a plain file: remove it"), False
+    if allocated >= wanted:
+        return item(name, True, f"holds {allocated // 2**20} MiB free for a full disk"), False
+    if check:
+        return item(name, False, "", "is not there in full: run this playbook without check mode to make it"), True
+    return _allocate(path, wanted, name)
+
+
+def _allocate(path: str, wanted: int, name: str) -> tuple[Item, bool]:
+    existed = os.path.exists(path)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, wanted)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if not existed and os.path.exists(path):
+            os.unlink(path)
+        hint = "make room first" if error.errno == errno.ENOSPC else "look after its file system"
+        return item(name, False, "", f"cannot be allocated ({error.strerror}): {hint}"), False
+    return item(name, True, f"made: it holds {wanted // 2**20} MiB free for a full disk"), True

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``access_report``: one line an item over everything that ``access_check`` and ``health_info`` found on a host."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import why
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.access_check import Item, item
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "parts": {"type": "list", "elements": "dict", "required": True},
+    "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},
+}
+# What to do about a probe of a credential that did not end well, by the state word of its check.
+FIXES = {
+    "auth": "put the right secret into its file, or have it renewed",
+    "down": "start the service, then try again",
+    "rejecting": "wait until it accepts, then try again",
+    "unreachable": "look after name, route and firewall between here and there",
+    "hung": "it accepts and does not answer: recover it first",
+    "other_service": "look whether the address is the right one",
+    "garbage": "look whether the address is the right one",
+    "tls": "set ca_file, or renew the certificate",
+}
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return ``{ok, items, problems, say}``; a part without a result is a problem by itself, and no item at all is not ok."""
+    items = [one for part in params["parts"] for one in items_of(part)]
+    problems = [one for one in items if not one["ok"]]
+    # A screen may cut the end: what is missing comes first.
+    ordered = problems + [one for one in items if one["ok"]]
+    lines = [f"{'ok      ' if one['ok'] else 'PROBLEM '}{one['name']}: {one['text']}" for one in ordered]
+    summary = f"{len(items) - len(problems)} of {len(items)} items are ready"
+    return {
+        "changed": False,
+        "ok": bool(items) and not problems,
+        "items": items,
+        "problems": [f"{one['name']}: {one['text']}" for one in problems],
+        "stage": params["stage"],
+        "say": [summary, *lines],
+    }
+
+
+def items_of(part: t.Mapping[str, t.Any]) -> list[Item]:
+    """Return the items of one registered result; raises nothing, whatever a failed task left there."""
+    if part.get("skipped"):
+        return []
+    what = str(part.get("what") or "look")
+    if part.get("unreachable"):
+        return [item(what, False, "", f"the host cannot be reached: {_message(part)}")]
+    if part.get("failed"):
+        return [item(what, False, "", _message(part))]
+    if part.get("checks"):
+        return [_item_of_check(check) for check in part["checks"]]
+    return list(part.get("items") or [])
+
+
+def _message(part: t.Mapping[str, t.Any]) -> str:
+    return one_line(redact(str(part.get("msg") or part.get("module_stderr") or "the task left no answer")), 200)
+
+
+def _item_of_check(check: t.Mapping[str, t.Any]) -> Item:
+    told = [finding["text"] for finding in check["findings"]]
+    warned = next((finding["text"] for finding in check["findings"] if finding["name"] == "secret"), "")
+    if check["health"] != "well":
+        fix = FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], "see what verify-health says of it")
+        return item(check["name"], False, "", f"{why(check)}: {fix}")
+    # A secret that works and that others can read is a problem here, though not for health.
+    return item(check["name"], not warned, told[0] if told else "well", warned)

@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``backup_proof``: restores the newest backup to the end of its WAL beside everything, asks it, and removes it again.
+
+It answers as ``health_info`` does, so that one report serves both. The live database is neither needed nor touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as engine
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import wal as restore_wal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import known_answers, left
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import RESTORE_OPTIONS, load_restore
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import links_outside
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import refused
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import run as run_program
+
+_NOT_HERE = ("target", "label", "data_dir")
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    {name: rule for name, rule in RESTORE_OPTIONS.items() if name not in _NOT_HERE},
+    max_age={"type": "float", "default": 93600.0},
+    amcheck={"type": "bool", "default": True},
+    timeout={"type": "float", "default": 3600.0},
+)
+Checks = t.List[t.Dict[str, t.Any]]
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, health, checks, subject, proven, seconds, facts, say} with one check for each thing that a backup has to prove.
+
+    Raises StepError where it may not even be tried, as for want of room.
+    """
+    begun = time.monotonic()
+    end = begun + params["timeout"]
+    wanted = dict(params, target="", label="", data_dir="")
+    raw = load_restore(wanted, min(60.0, left(end)))
+    checks, backup = _seen(raw, params), raw["backup"]
+    if backup is not None and raw["wal"].get("whole") and not check:
+        _judge_room(raw, params)
+        try:
+            checks += _tried(wanted, raw, end)
+        except OSError as error:
+            raise refused("no_room" if error.errno in (28, 122) else "state_not_handled", one_line(error, 160)) from None
+    return _result(checks, raw, check, round(time.monotonic() - begun, 3))
+
+
+def _judge_room(raw: t.Mapping[str, t.Any], params: Params) -> None:
+    """Raise StepError where there is no room for what is restored."""
+    free, needed = raw["space"]["side_free"], raw["space"]["side_needed"]
+    if free is not None and free < needed:
+        raise refused("no_room", "side_dir %s has %d bytes free, and %d are needed" % (one_line(params["side_dir"], 80), free, needed))
+    if not raw["bin_dir"]:
+        raise refused("bad_input", "the programs of the PostgreSQL server are not found here: set bin_dir")
+
+
+def check_of(name: str, finding: Finding, seconds: float = 0.0, **facts: t.Any) -> dict[str, t.Any]:
+    """Return one check as ``health_info`` gives it."""
+    return dict(Health((finding,), facts=facts).as_dict(), name=name, kind="backup", seconds=round(seconds, 3))
+
+
+def _finding(name: str, good: t.Optional[bool], text: str) -> Finding:
+    state = State.UNKNOWN if good is None else State.WELL if good else State.SICK
+    return Finding(name, state, one_line(text, 240))
+
+
+def _seen(raw: t.Mapping[str, t.Any], params: Params) -> Checks:
+    """Return the checks of what can be seen without a restore: the repository, the age, the identity, the WAL."""
+    info, backup = raw["info"], raw["backup"]
+    if backup is None:
+        why = info["error"] or raw["chosen"][1] or info.get("message") or info["state"]
+        return [check_of("backup", _finding("backup", False, "there is nothing to restore from: %s" % why))]
+    age, wal = raw["now"] - backup["stop"], raw["wal"]
+    said = "%s is %.1f hours old, %.1f are allowed" % (backup["label"], age / 3600, params["max_age"] / 3600)
+    checks = [check_of("backup age", _finding("age", age <= params["max_age"], said), age_seconds=round(age, 1), label=backup["label"])]
+    missing = list(wal.get("missing") or [])
+    text = "%d segments from it on, none is missing" % wal["checked"] if wal["whole"] else "it lacks %s" % ", ".join(missing)
+    checks.append(check_of("backup wal", _finding("wal", bool(wal["whole"]), wal["error"] or text), missing=missing))
+    wanted = params["system_identifier"] or raw["live"].get("system_identifier")
+    if wanted and wanted != backup["system_identifier"]:
+        text = "it is of the system %s, wanted is %s" % (backup["system_identifier"], wanted)
+        checks.append(check_of("backup identity", _finding("identity", False, text)))
+    return checks
+
+
+def _tried(params: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any], end: float) -> Checks:
+    """Restore, start, ask, and remove what was made, whatever came of it. Raises OSError."""
+    engine.sweep(params["side_dir"], 0.0, time.time(), purpose="verify")
+    folder = engine.folder_of(params, raw, "verify-%d" % os.getpid())
+    with engine.held(folder):
+        try:
+            return _asked(params, raw, folder, end)
+        except (engine.Refused, SideFailed, SqlError) as error:
+            return [check_of("backup restore", _finding("restore", False, str(error)))]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _asked(params: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any], folder: str, end: float) -> Checks:
+    begun = time.monotonic()
+    done = engine.restore(params, raw, folder, "", end)
+    strange = links_outside(os.path.join(folder, engine.DATA), folder)
+    if strange:
+        raise engine.Refused("data_damaged", "links lead out of what was restored: %s" % "; ".join(strange[:3]))
+    data = os.path.join(folder, engine.DATA)
+    with SideInstance(raw["bin_dir"], data, params["os_user"], end, user=params["user"], pauses=False) as side:
+        checks = [_reached(side, raw, time.monotonic() - begun, done)]
+        answers = known_answers(side.where(params["database"]), params["known_answers"], left(end))
+        for one in answers:
+            checks.append(check_of("backup answer " + one["name"], _finding(one["name"], one["right"], one["text"] or "the known answer")))
+        if params["amcheck"]:
+            checks += _amchecked(side, params, end)
+    return checks
+
+
+def _reached(side: SideInstance, raw: t.Mapping[str, t.Any], seconds: float, done: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Judge whether it replayed all of the WAL: a recovery that meets a gap ends early and says nothing of it."""
+    size = int(raw["wal"].get("segment_bytes") or restore_wal.SEGMENT_BYTES)
+    last, at = restore_wal.parse_segment(raw["wal"]["last"], size)[1], restore_wal.segment_of(str(side.state["lsn"]), size)
+    # The end of the last segment is the beginning of the next one; a segment may end in nothing but zeros.
+    text = "restored in %.1f s, serving after %.1f s, up to %s" % (done["restore_seconds"], seconds, side.state["lsn"])
+    early = "it stopped at %s, before segment %s" % (side.state["lsn"], raw["wal"]["last"])
+    finding = _finding("restore", at >= last, text if at >= last else early)
+    return check_of("backup restore", finding, seconds, restore_seconds=done["restore_seconds"], bytes=raw["backup"]["bytes"])
+
+
+def _amchecked(side: SideInstance, params: t.Mapping[str, t.Any], end: float) -> Checks:
+    """Have pg_amcheck read every table and index of the side instance; 2 is its word for corruption."""
+    where, begun = side.where(params["database"]), time.monotonic()
+    words = [os.path.join(side.bin_dir, "pg_amcheck"), "--all", "--install-missing", "-h", str(where["host"]), "-p", str(where["port"])]
+    if not os.access(words[0], os.X_OK):
+        return []
+    ran = run_program([*words, "-U", str(where["user"])], left(end), user=str(params["os_user"]))
+    told = one_line((ran.out.strip() or ran.err.strip() or "no word").splitlines()[0], 160)
+    # Without the extension on this host nothing was checked, and nothing is wrong.
+    if ran.rc == 1 and "amcheck" in ran.err and "not available" in ran.err:
+        return []
+    good = True if ran.ok else False if ran.rc == 2 else None
+    return [check_of("backup amcheck", _finding("amcheck", good, "no corruption found" if good else told), time.monotonic() - begun)]
+
+
+def _result(checks: Checks, raw: t.Mapping[str, t.Any], check: bool, seconds: float) -> Result:
+    health = Health(tuple(Finding(one["name"], State(one["health"]), one["findings"][0]["text"]) for one in checks))
+    word, bad = health.health.value, [one for one in health.findings if one.state is not State.WELL]
+    say = ["the newest backup is %s%s" % (word, ": it restores and answers" if word == "well" and not check else "")]
+    if check:
+        say = ["would restore the newest backup beside everything; it looks %s" % word]
+    with contextlib.suppress(KeyError, TypeError):
+        say[0] += " (%s)" % raw["backup"]["label"]
+    return {
+        "changed": False, "health": word, "state": "", "checks": checks, "subject": "", "proven": word == "well", "passes": 1, "looks": 1,
+        "seconds": seconds, "facts": {"backup": raw["backup"] or {}, "wal": raw["wal"]}, "findings": [], "actions": [], "identity": {},
+        "stage": "verify", "say": say + ["%s: %s" % (one.name, one.text) for one in bad],
+    }  # fmt: skip

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``health_info``: any number of checks at once, until enough consecutive looks were well. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC, patience_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import wait_until_well
+
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    LOOK_SPEC,
+    checks={"type": "list", "elements": "dict", "required": True},
+    subject={"type": "str", "default": ""},
+    pack={"type": "bool", "default": False},
+    secrets={"type": "list", "elements": "str", "default": [], "no_log": True},
+)
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return what the checks found (see ``_checks.combine``). In check mode checks that would write are left out.
+
+    Raises StepError for a wrong option of a check.
+    """
+    begun = time.monotonic()
+    checks = look.validated(with_secrets(params["checks"], params["secrets"]), params["probe_timeout"])
+    looking, skipped = writers_left_out(checks) if check else (checks, [])
+    for one in looking:
+        one["begun"] = begun
+    if not looking:
+        raise StepError("every check would write a canary, and a rehearsal writes nothing: add a check that only looks")
+    proof = wait_until_well(
+        lambda: look.run_checks(looking, params["stands_on"]),
+        patience_of(params),
+        health_of=look.health_of,
+        identity_of=look.identities_of,
+        on_its_way=look.on_its_way,
+    )
+    result = look.combine(proof.last, params["subject"], proof, params["stage"])
+    result["say"] += [f"{name}: left out, a rehearsal writes no canary" for name in skipped]
+    return look.packed(result) if params.get("pack") else result
+
+
+def writers_left_out(checks: t.Sequence[look.Check]) -> tuple[list[look.Check], list[str]]:
+    """Return the checks that only look, and the names of those that are left out, whole or in their part that would write."""
+    looking = [_without_writing(one) for one in checks if one["kind"] != "round_trip"]
+    return looking, [one["name"] for one in checks if one["kind"] == "round_trip" or one.get("round_trip")]
+
+
+def _without_writing(check: look.Check) -> look.Check:
+    return dict(check, round_trip={}) if check.get("round_trip") else check
+
+
+def with_secrets(checks: t.Sequence[t.Any], secrets: t.Sequence[str]) -> list[t.Any]:
+    """Return *checks* with the secrets put back that the action plugin moved to the option that is never logged."""
+    return [_with_secrets(dict(check), secrets) if isinstance(check, dict) and "secret_at" in check else check for check in checks]
+
+
+def _with_secrets(check: dict[str, t.Any], secrets: t.Sequence[str]) -> dict[str, t.Any]:
+    places = check.pop("secret_at")
+    return dict(check, **{option: secrets[int(place)] for option, place in places.items()})

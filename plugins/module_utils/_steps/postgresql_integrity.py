@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``postgresql_integrity``: ask each table and index whether it is whole, or build damaged indexes anew."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import integrity
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import CONNECT_SPEC
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    CONNECT_SPEC,
+    action={"type": "str", "choices": ["check", "reindex"], "default": "check"},
+    databases={"type": "list", "elements": "str", "default": []},
+    damaged={"type": "list", "elements": "dict", "default": []},
+    bin_dir={"type": "str", "default": ""},
+    dest_dir={"type": "path", "default": ""},
+    timeout={"type": "float", "default": 900.0},
+    stage={"type": "str", "choices": ["assess", "act", "verify"], "default": "act"},
+)
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, verdict, damaged, text, kept, seconds, stage, say}. Raises StepError where an index is not built anew."""
+    clock = Clock(params["timeout"])
+    result = _reindex(params, check, clock) if params["action"] == "reindex" else _check(params, clock)
+    return dict(result, seconds=round(clock.passed, 3), stage=params["stage"])
+
+
+def _check(params: Params, clock: Clock) -> Result:
+    databases = [name for name in params["databases"] if name] or [params["database"]]
+    found = integrity.check(params, databases, clock)
+    return dict(found, changed=False, kept=[], say=[found["text"]])
+
+
+def _reindex(params: Params, check: bool, clock: Clock) -> Result:
+    if not params["dest_dir"]:
+        raise StepError("action=reindex needs dest_dir, a directory for the copies that come first")
+    what = counted(len(params["damaged"]), "damaged indexes")
+    if check:
+        return {
+            "changed": True,
+            "verdict": "index",
+            "damaged": params["damaged"],
+            "text": "",
+            "kept": [],
+            "say": ["would build %s anew" % what],
+        }
+    kept = integrity.reindex(params, params["damaged"], params["dest_dir"], clock)
+    after = integrity.check(params, [one["database"] for one in params["damaged"]], clock)
+    if after["verdict"] != "none":
+        raise StepError("the indexes were built anew, and it is still not whole: %s" % after["text"])
+    say = "%s built anew, after copies of their files in %s" % (what, params["dest_dir"])
+    return dict(after, changed=True, kept=kept, say=[say])

@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``postgresql_restore``: restores to a time beside the live database, looks what came of it, and plans what could be done.
+
+The live database is asked, has a commit written and its WAL archived; nothing else of it is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as engine
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import compare, known_answers, left
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.judge import CODES, obstacle
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import (
+    RESTORE_OPTIONS,
+    load_restore,
+    told_time,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import (
+    JOURNAL,
+    Unfit,
+    judge_places,
+    links_outside,
+    load_tablespaces,
+    plan_moves,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    RESTORE_OPTIONS,
+    state={"type": "str", "choices": ["restored", "promoted", "absent"], "default": "restored"},
+    mode={"type": "str", "choices": ["", "insert_missing", "swap"], "default": ""},
+    tables={"type": "list", "elements": "str", "default": []},
+    tolerance={"type": "float", "default": 0.0},
+    folder={"type": "path", "default": ""},
+    run_id={"type": "str", "default": ""},
+    keep_seconds={"type": "float", "default": 86400.0},
+    archive_timeout={"type": "float", "default": 60.0},
+    timeout={"type": "float", "default": 1800.0},
+    stage={"type": "str", "choices": ["act", "undo"], "default": "act"},
+)
+CODES_OF_SIDE = {"target_not_reached": "wal_gap", "no_server": "bad_input"}
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, folder, backup, stop, answers, tables, plans, removed, seconds, stage, say, table}. Raises StepError.
+
+    ``promoted`` ends the recovery of what was restored, so that it can take the place of live; ``absent`` removes it.
+    """
+    begun = time.monotonic()
+    act = {"restored": _restored, "promoted": _promoted, "absent": _absent}[params["state"]]
+    try:
+        done = act(params, check, begun + params["timeout"])
+    except (engine.Refused, Unfit) as error:
+        raise refused(error.code, str(error)) from None
+    except SideFailed as error:
+        raise refused(CODES_OF_SIDE.get(error.code, "data_damaged"), str(error)) from None
+    except SqlError as error:
+        raise StepError("PostgreSQL: %s" % error, sqlstate=error.sqlstate) from None
+    except OSError as error:
+        code = "no_room" if error.errno in (28, 122) else "state_not_handled"
+        raise refused(code, "%s: %s" % (one_line(error.filename or params["side_dir"], 80), error.strerror)) from None
+    return dict({"removed": [], "plans": [], "tables": []}, **done, seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
+
+
+def refused(code: str, text: str) -> StepError:
+    """Return the error of a step that may not go on, with its reason as data."""
+    return StepError("%s: %s" % (code, text), reasons=[reason(code, text)])
+
+
+def _restored(params: Params, check: bool, end: float) -> Result:
+    raw = dict(load_restore(params, min(60.0, left(end))), database=params["database"])
+    state, text = obstacle(raw, params)
+    if state:
+        raise refused(CODES[state], "%s: %s" % (state, text))
+    folder = engine.folder_of(params, raw, "restore")
+    if check:
+        say = "would restore %s to %s in %s" % (raw["backup"]["label"], told_time(raw["target"]), folder)
+        return {"changed": True, "folder": folder, "say": [one_line(say, 240)]}
+    removed = engine.sweep(params["side_dir"], params["keep_seconds"], time.time(), folder)
+    if not raw["live"]["error"]:
+        engine.hand_over_wal(params, raw, end)
+        raw = engine.reload_wal(params, raw, end)
+    engine.judge_wal(raw["wal"], raw["target"])
+    with engine.held(folder):
+        done, fresh = _made(params, raw, folder, end)
+        return dict(_looked_at(params, raw, folder, done, end), changed=fresh, removed=removed)
+
+
+def _made(params: Params, raw: t.Mapping[str, t.Any], folder: str, end: float) -> tuple[dict[str, t.Any], bool]:
+    """Return (the manifest of what is restored in *folder*, whether this run restored it)."""
+    known = engine.manifest_of(folder)
+    if known.get("state") in ("restored", "promoted"):
+        return known, False
+    return engine.restore(params, raw, folder, params["run_id"], end), True
+
+
+def _looked_at(params: Params, raw: t.Mapping[str, t.Any], folder: str, done: dict[str, t.Any], end: float) -> Result:
+    """Start a side instance on what was restored, ask it and compare it with live."""
+    strange = links_outside(os.path.join(folder, engine.DATA), folder)
+    if strange:
+        raise engine.Refused("data_damaged", "what was restored has links that lead out of it: %s" % "; ".join(strange[:3]))
+    with side_of(params, folder, raw["bin_dir"], raw["live"].get("least"), end) as side:
+        stop = dict(side.stop_point(), lsn=side.state["lsn"], last_commit=side.state["last_commit"], timeline=side.state["timeline"])
+        answers = known_answers(side.where(params["database"]), params["known_answers"], left(end))
+        tables = [] if raw["live"]["error"] else compare(side.where(params["database"]), params, params["tables"], end)[0]
+        counted_seconds = side.seconds
+    wrong = ["%s: %s" % (one["name"], one["text"]) for one in answers if not one["right"]]
+    if wrong:
+        raise engine.Refused("data_damaged", "the restored database is not as it was: %s" % "; ".join(wrong[:3]))
+    plans = engine.plans_of(raw, tables, params, _why_not_swap(raw, folder))
+    engine.write_manifest(folder, dict(done, stop=stop))
+    backup = {key: raw["backup"][key] for key in ("label", "type", "stop", "bytes", "system_identifier")}
+    say = "restored %s to %s beside the live database in %s; it stops %s" % (
+        backup["label"], told_time(raw["target"]), folder, _told_stop(stop),
+    )  # fmt: skip
+    return {
+        "folder": folder, "backup": backup, "stop": stop, "answers": answers, "tables": tables, "plans": plans,
+        "restore_seconds": done.get("restore_seconds", 0.0), "side_seconds": counted_seconds, "target": told_time(raw["target"]),
+        "say": [one_line(say, 240)], "table": engine.table_lines(tables) if tables else [],
+    }  # fmt: skip
+
+
+def _told_stop(stop: t.Mapping[str, t.Any]) -> str:
+    if stop.get("transaction"):
+        return "%s the transaction %s of %s" % (stop["where"], stop["transaction"], stop["time"])
+    return "at %s" % stop["lsn"]
+
+
+def side_of(params: Params, folder: str, bin_dir: str, least: t.Any, end: float) -> SideInstance:
+    """Return a side instance on what was restored in *folder*."""
+    paused = engine.manifest_of(folder).get("state") != "promoted"
+    return SideInstance(
+        bin_dir, os.path.join(folder, engine.DATA), params["os_user"], end, user=params["user"], pauses=paused,
+        least=least, keep_log=os.path.join(folder, "side.log"),
+    )  # fmt: skip
+
+
+def _why_not_swap(raw: t.Mapping[str, t.Any], folder: str) -> str:
+    data = os.path.join(folder, engine.DATA)
+    if raw["live"].get("may_promote") is False:
+        return "this log-in may not call pg_promote()"
+    try:
+        live = load_tablespaces(raw["data_dir"]) if os.path.isdir(raw["data_dir"]) else {}
+        judge_places(plan_moves(raw["data_dir"], data, tablespaces_of(live, load_tablespaces(data)), "x"))
+    except (Unfit, OSError) as error:
+        return str(error)
+    return ""
+
+
+def tablespaces_of(live: t.Mapping[str, str], side: t.Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return {live, side} by oid of the tablespaces that both have; one that live has no more stays where it was restored."""
+    return {oid: {"live": live[oid], "side": side[oid]} for oid in sorted(set(live) & set(side))}
+
+
+def _promoted(params: Params, check: bool, end: float) -> Result:
+    raw = load_restore(params, min(60.0, left(end)))
+    folder = params["folder"]
+    known = engine.manifest_of(folder)
+    if known.get("state") == "promoted":
+        return {"changed": False, "folder": folder, "say": ["what was restored is ready to take the place of live"]}
+    if known.get("state") != "restored":
+        raise engine.Refused("state_not_handled", "nothing whole is restored in %s" % one_line(folder, 80))
+    if check:
+        return {"changed": True, "folder": folder, "say": ["would end the recovery of what was restored"]}
+    with engine.held(folder):
+        with side_of(params, folder, raw["bin_dir"], raw["live"].get("least"), end) as side:
+            state = side.promote()
+        engine.write_manifest(folder, dict(known, state="promoted", new_timeline=state["timeline"]))
+    return {"changed": True, "folder": folder, "say": ["ended the recovery of what was restored: it can take the place of live"]}
+
+
+def _absent(params: Params, check: bool, end: float) -> Result:
+    folder = params["folder"]
+    if os.path.lexists(os.path.join(folder, JOURNAL)):
+        raise engine.Refused("state_not_handled", "%s belongs to a swap: it is needed to take that back" % one_line(folder, 80))
+    if not os.path.isdir(folder) or os.path.dirname(os.path.realpath(folder)) != os.path.realpath(params["side_dir"]):
+        return {"changed": False, "folder": folder, "say": ["there is nothing to remove"]}
+    if not check:
+        with engine.held(folder):
+            shutil.rmtree(folder)
+    return {"changed": True, "folder": folder, "say": [one_line("removed %s" % folder, 200)]}

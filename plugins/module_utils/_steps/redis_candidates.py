@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``redis_candidates``: every set of data that a damaged or emptied Redis could go on with, tried, counted and judged.
+
+The data directory is copied first, with digests, and only that copy is read from then on. A living server is only read.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates import sources
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.choice import (
+    choice_of,
+    current,
+    loss_of,
+    ordered,
+    plans_of,
+    table_of,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.make import (
+    Bench,
+    Facts,
+    compared,
+    related,
+    tried,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideFailed, find_server, version_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import judge_files
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.recipes import (
+    HEAD_BYTES,
+    Recipe,
+    open_plain,
+    recipes_of,
+    version_in,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree
+
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    REACH,
+    data_dir={"type": "str", "default": ""},
+    settings={"type": "dict", "default": {}},
+    work_dir={"type": "path", "required": True},
+    run_id={"type": "str", "required": True},
+    timeout={"type": "float", "default": 1800.0},
+    redis_server={"type": "str", "default": ""},
+    alive={"type": "bool", "default": False},
+    backups={"type": "list", "elements": "str", "default": []},
+    replicas={"type": "list", "elements": "dict", "default": [], "options": REACH},
+    accept_loss={
+        "type": "dict",
+        "default": {},
+        "options": {"tail_bytes": {"type": "int", "default": 0}, "share": {"type": "float", "default": 0.0}},
+    },
+    stage={"type": "str", "choices": ["assess", "act", "undo"], "default": "act"},
+    **{name: EXPECTATIONS[name] for name in ("known_keys", "last_known_keys", "empty_below_share")},
+)
+MOST_BACKUPS, MOST_REPLICAS, MOST_RESCUES = 8, 8, 3
+SHOWN = (
+    "name", "path", "sha256", "bytes", "keys", "expires", "last_write", "loss", "superset", "risk", "proof", "error", "seconds",
+    "lineage", "dropped", "dropped_bytes", "detail", "known_wrong",
+)  # fmt: skip
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, copy, candidates, choice, plans, table, verdict, seconds, say}.
+
+    Raises StepError with a ``code`` of _reasons: no_room, bad_input, data_damaged, data_missing, state_not_handled.
+    """
+    begun = time.monotonic()
+    end = begun + params["timeout"]
+    folder = _judge_places(params)
+    try:
+        program = find_server(params["redis_server"])
+        if check:
+            return _rehearsed(params, folder)
+        _make_private(params["work_dir"])
+        _make_private(folder)
+        found = _try_all(params, folder, program, end)
+    except SideFailed as error:
+        raise _refused("no_room" if error.code == "no_room" else "bad_input", str(error)) from None
+    except CopyRefused as error:
+        raise _refused(error.code, error.text) from None
+    except OSError as error:
+        raise _refused("no_room" if error.errno in (28, 122) else "bad_input", "%s: %s" % (one_line(folder, 80), error.strerror)) from None
+    except OutOfTime:
+        raise _refused("state_not_handled", "the time for looking at the data is over; set redis_recovery_deadlines") from None
+    return dict(found, changed=True, stage=params["stage"], seconds=round(time.monotonic() - begun, 3))
+
+
+def _refused(code: str, text: str, **more: t.Any) -> StepError:
+    return StepError(text, code=code, reasons=[reason(code, text)], **more)
+
+
+def _judge_places(params: Params) -> str:
+    """Return the run's directory. Raises StepError for places that cannot be meant."""
+    run_id = re.sub(r"[^\w.-]", "", params["run_id"]).strip(".")[:60]
+    if not run_id:
+        raise _refused("bad_input", "run_id has to be a name of letters and digits")
+    if not os.path.isabs(params["work_dir"]):
+        raise _refused("bad_input", "the work directory must be an absolute path: set redis_recovery_rescue_dir")
+    if not params["data_dir"] and not params["alive"]:
+        raise _refused("bad_input", "where the data lie is not known: set redis_recovery_data_dir")
+    if params["data_dir"]:
+        work, data = os.path.realpath(params["work_dir"]), os.path.realpath(params["data_dir"])
+        if os.path.commonpath([work, data]) in (work, data):
+            raise _refused("bad_input", "the work directory and the data directory lie in one another: set redis_recovery_rescue_dir")
+    return os.path.join(params["work_dir"], run_id)
+
+
+def _rehearsed(params: Params, folder: str) -> Result:
+    say = ["would copy %s to %s and try what can be made from it" % (one_line(params["data_dir"], 80), one_line(folder, 80))]
+    nobody = {"name": "", "superset": False, "certain": False, "by": "person", "loss": {}, "why": "nothing was tried"}
+    return {
+        "changed": True, "copy": {}, "verdict": "", "candidates": [], "choice": nobody, "plans": [], "table": [], "seconds": 0.0,
+        "stage": params["stage"], "say": say,
+    }  # fmt: skip
+
+
+def _make_private(path: str) -> None:
+    """Make a directory (0700), or make sure that the one there is ours and closed to others. Raises StepError."""
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        facts = os.lstat(path)
+    except OSError as error:
+        code = "no_room" if error.errno in (28, 122) else "bad_input"
+        raise _refused(code, "cannot make the work directory %s: %s" % (one_line(path, 80), error.strerror)) from None
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
+        raise _refused("bad_input", "the work directory %s must be a directory of our own with mode 0700" % one_line(path, 80))
+
+
+def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
+    copy, judged, recipes, notes = _from_files(params, folder, end)
+    notes = notes + _older_writer(copy, version_of(program))
+    owner = _owner(params["data_dir"]) or (os.geteuid(), os.getegid())
+    bench = Bench(program, folder, owner, end, params["known_keys"] or [], {})
+    candidates: list[Facts] = []
+    for recipe in recipes + _backups(params, end):
+        if not {one["name"] for one in candidates if not one["error"]} & set(recipe.unless):
+            candidates.append(tried(bench, recipe))
+    servers = _servers(params, bench)
+    candidates += servers["candidates"]
+    options = dict(params, verdict=judged.get("verdict", ""), emptied=_emptied(candidates, servers, params), crooked=_crooked(judged))
+    found = {"copy": _short(copy), "verdict": judged.get("verdict", ""), "judged": judged.get("files") or [], "notes": notes}
+    if all(one["error"] for one in candidates):
+        raise _none(candidates, found, judged)
+    _relate(bench, candidates, options)
+    for one in candidates:
+        # While the server serves, what its files hold and what any other one lacks grow with every write.
+        one["moves"] = bool(one["moves"] or params["alive"])
+    return dict(found, **_told(params, candidates, options, found))
+
+
+def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.Any], dict[str, t.Any], list[Recipe], list[str]]:
+    """Copy the data directory and judge the copy; return (copy, judgement, recipes, notes). Raises CopyRefused, OutOfTime."""
+    if not params["data_dir"]:
+        return {}, {}, [], []
+    copy = copy_tree(params["data_dir"], os.path.join(folder, "copy"), end, live=params["alive"])
+    judged = judge_files(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
+    recipes, notes = recipes_of(copy["path"], judged, params["settings"], end)
+    # While a server goes on writing, its files are no fixed thing that a plan could be bound to.
+    binds = {} if params["alive"] else {"files": copy["sha256"]}
+    return copy, judged, [one._replace(binds=binds) for one in recipes], notes
+
+
+def _older_writer(copy: t.Mapping[str, t.Any], ours: tuple[int, int]) -> list[str]:
+    """Return a note where the data were written by an older Redis than the side instances are: such a one cannot load what they save."""
+    for one in copy.get("files") or []:
+        if one["name"].endswith(".rdb") and one["bytes"]:
+            with open_plain(os.path.join(copy["path"], one["name"])) as file:
+                told = version_in(file.read(HEAD_BYTES))
+            if told.partition(".")[0].isdigit() and int(told.partition(".")[0]) < ours[0]:
+                text = "%s was written by Redis %s, candidates are saved by %d.%d: where the server is older, set redis_recovery_server"
+                return [one_line(text % (one_line(one["name"], 60), told, *ours), 240)]
+    return []
+
+
+def _owner(data_dir: str) -> t.Optional[tuple[int, int]]:
+    try:
+        facts = os.stat(data_dir) if data_dir else None
+    except OSError:
+        return None
+    return (facts.st_uid, facts.st_gid) if facts else None
+
+
+def _backups(params: Params, end: float) -> list[Recipe]:
+    """Return the recipes for the backups that are named (a * stands for many) and for earlier rescue copies, latest first."""
+    named = [path for pattern in params["backups"] or [] for path in sorted(glob.glob(pattern)) or [pattern]]
+    rescues = glob.glob(os.path.join(glob.escape(params["work_dir"]), "redis-*.rdb"))
+    made = []
+    for stem, paths, most in (("backup", list(dict.fromkeys(named)), MOST_BACKUPS), ("rescue", rescues, MOST_RESCUES)):
+        latest = sorted(paths, key=lambda path: (-_mtime(path), path))[:most]
+        made += [sources.from_file("%s_%d" % (stem, number), path, end) for number, path in enumerate(latest, 1)]
+    return made
+
+
+def _mtime(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _servers(params: Params, bench: Bench) -> dict[str, t.Any]:
+    """Return {candidates, emptied} of the living: this server itself where it lives, and its replicas."""
+    found: list[Facts] = []
+    emptied = False
+    if params["alive"]:
+        live, facts = sources.from_server("live", params, bench)
+        emptied = sources.was_emptied(facts)
+        found.append(live)
+    for number, replica in enumerate((params["replicas"] or [])[:MOST_REPLICAS], 1):
+        asked = {name: replica.get(name) or spec.get("default") for name, spec in REACH.items()}
+        if not asked["password"] and not asked["password_file"]:
+            asked.update({name: params[name] for name in ("username", "password", "password_file")})
+        found.append(sources.from_server("replica_%d" % number, dict(asked, timeout=params["timeout"]), bench)[0])
+    return {"candidates": found, "emptied": emptied}
+
+
+def _emptied(candidates: list[Facts], servers: dict[str, t.Any], params: Params) -> bool:
+    """Tell whether a command that empties a database was seen, in the server's counters or as what the files end with; drop a stale one."""
+    flush = next((one for one in candidates if one["name"] == "before_flush"), None)
+    if flush is None or flush["error"]:
+        return bool(servers["emptied"])
+    after = max((one["keys"] for one in candidates if one["lineage"] == "files" and one is not flush and not one["error"]), default=0)
+    usual = params["last_known_keys"] if params["last_known_keys"] > 0 else flush["keys"]
+    # A Redis that was found empty keeps serving: what writers added since then does not make its flush an old one.
+    if not params["alive"] and after >= usual * params["empty_below_share"]:
+        # Life went on after it: it is history, and no mistake of today.
+        candidates.remove(flush)
+        return bool(servers["emptied"])
+    return True
+
+
+def _crooked(judged: t.Mapping[str, t.Any]) -> str:
+    """Return what is wrong with a manifest that is there, "" for nothing."""
+    return next((str(one["detail"]) for one in judged.get("files") or [] if one["kind"] == "manifest" and one["verdict"] == "damaged"), "")
+
+
+def _relate(bench: Bench, candidates: list[Facts], options: t.Mapping[str, t.Any]) -> None:
+    """Fill in what the candidates are to one another, and what each would lose."""
+    related(candidates, bench.prints, {one["name"] for one in current(candidates, options)})
+    compared(candidates, bench.prints, ordered(candidates, options)[0]["name"])
+    for one in candidates:
+        one["loss"] = loss_of(one, candidates, options) if not one["error"] else {}
+
+
+def _told(params: Params, candidates: list[Facts], options: t.Mapping[str, t.Any], found: Result) -> Result:
+    choice = choice_of(candidates, options)
+    best = ordered(candidates, options)
+    rows = best + [one for one in candidates if one["error"]]
+    copied = found["copy"]
+    say = ["copied %d files, %d bytes, to %s" % (copied["count"], copied["bytes"], one_line(copied["path"], 80))] if copied else []
+    say += found["notes"] + ["%s: %s" % (one["name"], _sentence(one)) for one in rows]
+    who = "chosen by policy" if choice["by"] == "policy" else "a person has to choose; recommended"
+    say.append("%s: %s, %s" % (who, choice["name"], choice["why"]))
+    return {
+        "candidates": [{key: one[key] for key in SHOWN} for one in rows], "choice": choice, "plans": plans_of(candidates, options),
+        "table": table_of(candidates, options), "say": [one_line(line, 240) for line in say],
+    }  # fmt: skip
+
+
+def _sentence(one: t.Mapping[str, t.Any]) -> str:
+    if one["error"]:
+        return "does not load: %s" % one["error"]
+    detail = "; %s" % one["detail"] if one["detail"] else ""
+    return "%d keys in %.1f s%s" % (one["keys"], one["seconds"], detail)
+
+
+def _short(copy: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return a copy's facts without the list of its files, which its manifest holds."""
+    if not copy:
+        return {}
+    return dict({key: copy[key] for key in ("path", "bytes", "sha256", "consistent")}, count=len(copy["files"]))
+
+
+def _none(candidates: list[Facts], found: Result, judged: dict[str, t.Any]) -> StepError:
+    errors = ["%s does not load: %s" % (one["name"], one["error"]) for one in candidates]
+    if any("are free" in one["error"] for one in candidates):
+        return _refused("no_room", "no candidate could be tried: %s" % errors[0], **found)
+    code = "data_missing" if judged.get("verdict") == "empty" and not candidates else "data_damaged"
+    text = "no data that a Redis could load were found: set redis_recovery_backups or redis_recovery_replicas"
+    shown = [{key: one[key] for key in SHOWN} for one in candidates]
+    return _refused(code, text, candidates=shown, say=[one_line(line, 240) for line in found["notes"] + errors], **_without_notes(found))
+
+
+def _without_notes(found: Result) -> Result:
+    return {key: value for key, value in found.items() if key != "notes"}

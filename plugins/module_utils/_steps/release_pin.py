@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``release_pin``: what the next start of a service takes is this release, whatever its names come to mean. Starts nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release import compose as release_compose
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release import directory, releases
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import short
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import project as compose_project
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import Docker, Unreachable
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import compose as manager_compose
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import sync_directory, write_durably
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+
+# Seconds that Docker and Compose have to say what a container would be made of.
+PROVE_SECONDS = 20.0
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **releases.RELEASE_SPEC,
+    "name": {"type": "str", "required": True},
+    "release": {"type": "str", "required": True},
+    "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
+}
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, before, after, src, files, env_files, diff, stage, say}; ``before`` and ``after`` are ids, "" for none selected.
+
+    Raises StepError before anything is changed where the release is not there, is not what its id says, or cannot be selected.
+    """
+    try:
+        pin = {"compose": _pin_image, "supervisor": _pin_directory, "systemd": _pin_directory}.get(params["manager"])
+        if pin is None:
+            raise StepError("a %s is pinned by a change of its object, see the role service_manager" % params["workload_kind"])
+        found = pin(params, check)
+    except (OSError, ValueError, compose_project.Unreadable) as error:
+        raise _refused("release_not_pinned", str(error)) from None
+    told = "%s release %s" % (
+        ("would select" if check else "selected") if found["changed"] else "selected already:",
+        short(params["release"]),
+    )
+    blank: dict[str, t.Any] = {"src": "", "files": [], "env_files": []}
+    return {**blank, **found, "after": params["release"], "stage": params["stage"], "say": ["%s: %s" % (params["name"], told)]}
+
+
+def _refused(code: str, text: str) -> StepError:
+    return StepError("%s: %s" % (code, one_line(text, 300)), reasons=[reason(code, text)])
+
+
+def _pin_directory(params: Params, check: bool) -> dict[str, t.Any]:
+    base, link, release = os.path.realpath(params["releases_dir"]), params["current"], params["release"]
+    if not (params["releases_dir"] and link):
+        raise StepError("releases_dir and current have to name where releases are and which link selects one")
+    before = directory.selected_by(link, base)[0]
+    if os.path.lexists(link) and not os.path.islink(link):
+        raise ValueError("%s is no link; a release is selected by a link" % link)
+    _prove_directory(base, release)
+    if before == release:
+        return {"changed": False, "before": before}
+    if not check:
+        _replace_link(link, os.path.relpath(os.path.join(base, release), os.path.realpath(os.path.dirname(link))))
+    return {"changed": True, "before": before, "diff": {"before": before + "\n", "after": release + "\n"}}
+
+
+def _prove_directory(base: str, release: str) -> None:
+    found = directory.look_at(base, release, Clock(float("inf")))
+    if not found["intact"]:
+        raise _refused("release_altered" if found["there"] else "release_missing", found["detail"])
+
+
+def _replace_link(link: str, target: str) -> None:
+    """Let *link* point to *target* from one moment to the next, and survive a crash right after."""
+    folder = os.path.dirname(link)
+    half = os.path.join(folder, ".%s.%s" % (os.path.basename(link), secrets.token_hex(6)))
+    os.symlink(target, half)
+    try:
+        os.replace(half, link)
+    except BaseException:
+        os.unlink(half)
+        raise
+    sync_directory(folder)
+
+
+def _pin_image(params: Params, check: bool) -> dict[str, t.Any]:
+    release, clock = params["release"], Clock(PROVE_SECONDS)
+    project, labels, path = _project_of(params, clock)
+    before, text = release_compose.pinned(path, params["name"]), release_compose.pins_with(path, params["name"], release)
+    compose_project.prove(project, params["docker_socket"], labels, path, clock)
+    if before != release and not check:
+        write_durably(path, text.encode())
+        # Whoever runs Compose here reads it, as its other files.
+        os.chmod(path, 0o644)
+    # In a rehearsal the file may not be there yet, and Compose would not find it.
+    files = [*project.files] + ([] if check and not os.path.isfile(path) else [path])
+    made_of = {"src": project.src, "files": files, "env_files": [*project.env_files]}
+    return {"changed": before != release, "before": before, **made_of, "diff": {"before": before + "\n", "after": release + "\n"}}
+
+
+def _project_of(params: Params, clock: Clock) -> tuple[compose_project.Project, dict[str, t.Any], str]:
+    """Return (the project, the labels of the service's container, the path of the file of pins). Raises StepError for a missing image."""
+    docker, release = Docker(params["docker_socket"]), params["release"]
+    try:
+        image = docker.read("/images/%s/json" % release, clock.left)
+        labels = _labels(docker, params, clock)
+    except Unreachable as error:
+        raise StepError("Docker cannot be asked: %s" % one_line(error, 140)) from None
+    if (image or {}).get("Id") != release:
+        raise _refused("release_missing", "this engine has no image %s" % release)
+    path = release_compose.pin_file_of(params, labels)
+    return compose_project.project_of(params, labels, path), labels, path
+
+
+def _labels(docker: Docker, params: Params, clock: Clock) -> dict[str, t.Any]:
+    """Return the labels of a container of the service; where none is left, what names the service."""
+    try:
+        seen = manager_compose.find_all(docker, params, clock)[0]
+        return dict(seen["Config"].get("Labels") or {})
+    except manager_compose.NotOne:
+        return {compose_project.LABEL + key: value for key, value in (("project", params["project"]), ("service", params["name"]))}

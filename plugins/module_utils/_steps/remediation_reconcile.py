@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step reconcile: close what provably dead runs left open on a keeper, and list what still has to be put back."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import judge_freeze, load_flags
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.lease import judge_lease
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import Ledger, open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.shared import working
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "state_dir": {"type": "path", "required": True},
+    "host": {"type": "str", "required": True},
+    "run_id": {"type": "str", "default": ""},
+    "dead_runs": {"type": "list", "elements": "str", "default": []},
+    "settled": {"type": "list", "elements": "int", "default": []},
+    "prolonged": {"type": "list", "elements": "int", "default": []},
+    "prolong_seconds": {"type": "float", "default": 600.0},
+    "killed": {"type": "str", "default": ""},
+}
+# Kinds ROLE/WHAT are ended by the tasks `reconcile` of these roles; what a dead run left of them is due at once.
+BY_ROLE = ("traffic_scaling",)
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, abandoned, held, due, owed, stage, say}.
+
+    abandoned: leases taken from dead runs; held: leases that stand, with the reason; due: obligations whose end
+    has come, or whose run died, on components that no run holds; owed: those that go on. With `settled`, marks these obligations (ids)
+    as ended; with `prolonged`, gives them another `prolong_seconds`.
+    Raises StepError with data.reasons while a kill switch is on.
+    """
+    now = time.time()
+    _stop_at_kill_switch(params, now)
+    with open_ledger(params["state_dir"], check) as ledger:
+        if check:
+            result = _judge(ledger, params, now)
+        else:
+            with ledger.transaction():
+                result = _judge(ledger, params, now)
+                _write_down(ledger, params, result, now)
+    changed = bool(result["abandoned"] or params["settled"] or params["prolonged"])
+    return dict(result, changed=changed, stage="act", say=_say(params, result, check))
+
+
+def _stop_at_kill_switch(params: Params, now: float) -> None:
+    """Raise StepError where a kill switch is on. A freeze does not stop the end of what was begun, and what has ended is written down."""
+    flags = {"kill": params["killed"] or load_flags(params["state_dir"])["kill"]}
+    reasons = judge_freeze(flags, [], now=now, override="")
+    if reasons and not (params["settled"] or params["prolonged"]):
+        raise StepError("%s: %s" % (reasons[0]["code"], reasons[0]["text"]), reasons=reasons, stage="guard")
+
+
+def _judge(ledger: Ledger, params: Params, now: float) -> Result:
+    abandoned: list[Result] = []
+    held: list[Result] = []
+    for lease in ledger.leases():
+        if lease["host"] == params["host"]:
+            alive = working(ledger, lease, now)
+            verdict = judge_lease(lease, now=now, processes=alive, controller_dead=lease["run_id"] in params["dead_runs"])
+            (abandoned if verdict["take"] else held).append(dict(lease, proof=verdict["proof"], reason=verdict["reason"]))
+    # Nothing is ended under the hands of a run that holds the component now.
+    busy = {lease["component"] for lease in held}
+    dead = {str(lease["run_id"]) for lease in abandoned} | ledger.abandoned_runs()
+    owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"] + params["prolonged"]]
+    due = [row for row in owed if _is_due(row, now, dead) and row["component"] not in busy]
+    return {"abandoned": abandoned, "held": held, "due": due, "owed": [row for row in owed if row not in due]}
+
+
+def _is_due(row: t.Mapping[str, t.Any], now: float, dead: t.Container[str]) -> bool:
+    """Tell whether an obligation has to be ended now; what protects data never has to."""
+    return row["ends_at"] is not None and (row["ends_at"] <= now or (row["kind"].partition("/")[0] in BY_ROLE and row["run_id"] in dead))
+
+
+def _write_down(ledger: Ledger, params: Params, result: t.Mapping[str, t.Any], now: float) -> None:
+    for lease in result["abandoned"]:
+        ledger.abandon(lease, lease["proof"], params["run_id"] or "reconcile", now)
+    for settled in params["settled"]:
+        ledger.db.execute("update obligation set ended_at=? where id=? and ended_at is null", (now, settled))
+        ledger.append(params["run_id"] or "reconcile", "settled", {"obligation": settled}, now)
+    until = now + params["prolong_seconds"]
+    for prolonged in params["prolonged"]:
+        # From now on it is nobody's who is dead: the one who prolonged it answers for it.
+        ledger.db.execute("update obligation set ends_at=?, run_id='reconcile' where id=? and ended_at is null", (until, prolonged))
+        ledger.append(params["run_id"] or "reconcile", "prolonged", {"obligation": prolonged, "ends_at": until}, now)
+
+
+def _say(params: Params, result: t.Mapping[str, t.Any], check: bool) -> list[str]:
+    verb = "would close" if check else "closed"
+    lines = ["%s run %s of %s as abandoned: %s" % (verb, one["run_id"], one["owner"], one["proof"]) for one in result["abandoned"]]
+    lines += ["left alone: %s" % one["reason"]["text"] for one in result["held"]]
+    lines += ["its end has come: %s of %s" % (one["kind"], one["component"]) for one in result["due"]]
+    if params["prolonged"]:
+        lines.append("its end has come and it cannot be ended yet: it goes on for %.0f s" % params["prolong_seconds"])
+    if params["settled"]:
+        lines.append("it has ended")
+    ends = {True: "until its end", False: "a protection of data: a person ends it"}
+    lines += ["goes on: %s of %s (%s)" % (one["kind"], one["component"], ends[bool(one["ends_at"])]) for one in result["owed"]]
+    return lines or ["nothing was left behind"]

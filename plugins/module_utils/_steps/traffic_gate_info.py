@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``traffic_gate_info``: looks at what a share of the traffic does until a sample says that it may stay, or that it may not.
+
+One call is one slice of the wait; ``carry`` takes what was counted so far to the next one. Changes nothing; probes are requests like any.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import counts, pools
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import gates as traffic_gates
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.gates import Verdict
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **LOOK_SPEC,
+    "target": {"type": "dict", "required": True, "options": pools.BALANCER_SPEC},
+    "main": {"type": "list", "elements": "str", "required": True},
+    "spare": {"type": "list", "elements": "str", "default": []},
+    "overflow": {"type": "list", "elements": "str", "default": []},
+    "share": {"type": "float", "required": True},
+    # What the step set; another weight than this is no step of ours any more.
+    "servers": {"type": "dict", "default": {}},
+    "minimum": {"type": "int", "default": 50},
+    "sample_window": {"type": "float", "default": 30.0},
+    "settle": {"type": "float", "default": 0.0},
+    "gates": {"type": "dict", "default": {}},
+    "baseline": {"type": "dict", "default": {}},
+    "metrics": {"type": "dict", "default": {}, "options": counts.METRICS_SPEC},
+    "probes": {"type": "dict", "default": {}, "options": counts.PROBES_SPEC},
+    "control_dir": {"type": "path", "default": ""},
+    "carry": {"type": "dict", "default": {}},
+}
+PAUSE, ABORT = "traffic.pause", "traffic.abort"
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed: false, verdict, sample, rates, looks, seconds, proven, carry, stage, say}.
+
+    verdict: well, sick, unknown (so far), reverted (the balancer lost the weights), aborted. proven ends the wait.
+    """
+    wait = _Wait(params)
+    while True:
+        verdict = wait.look()
+        if verdict.health != "unknown" or time.monotonic() >= wait.end:
+            return wait.result(verdict)
+        time.sleep(max(0.05, params["interval"]))
+
+
+class _Wait:
+    """One slice of the wait at one share."""
+
+    def __init__(self, params: Params) -> None:
+        self.params, self.looks = params, 0
+        if not params["carry"]:
+            # What is still on its way from the share before is no sample of this one.
+            time.sleep(params["settle"])
+        self.end = time.monotonic() + params["timeout"]
+        self.asked = {**params["target"], **params["metrics"], **params["probes"], "main": params["main"]}
+        self.begin = params["carry"].get("begin") or counts.load_counts(self.asked, params["probe_timeout"])
+        self.sent: list[dict[str, t.Any]] = list(params["carry"].get("probes") or [])
+        self.sample: dict[str, t.Any] = {}
+        self.limits = traffic_gates.limits_of(params["gates"], params["baseline"]) if params["gates"] else {}
+
+    def look(self) -> Verdict:
+        """Take one more snapshot and judge all of it; a window that is not over passes nothing."""
+        params = self.params
+        if self.held(ABORT):
+            return Verdict("aborted", "stopped by %s" % self.path(ABORT))
+        now = counts.load_counts(self.asked, params["probe_timeout"])
+        self.looks += 1
+        if not now["pool"]["reachable"]:
+            return Verdict("unknown", now["why"])
+        anew = now["pool"]["identity"] != self.begin["pool"]["identity"]
+        if not self.begin["pool"]["reachable"] or anew or (now["scraped"] and not self.begin["scraped"]):
+            # What did not tell in the beginning, or was begun anew, has no beginning: it is counted from here on.
+            self.begin = now
+        self.sample = traffic_gates.sample_of(self.begin, now, params, self.sent)
+        verdict = self.changed_under_us(now["pool"]) or self.judged(now)
+        self.send_probes(now)
+        return verdict
+
+    def changed_under_us(self, pool: t.Mapping[str, t.Any]) -> t.Optional[Verdict]:
+        """Return a verdict where the pool is not any more what this step made of it."""
+        servers = traffic_pool.by_name(pool)
+        other = [name for name, one in self.params["servers"].items() if int(one["weight"]) != servers.get(name, {}).get("weight")]
+        if other:
+            return Verdict("reverted", "the balancer has other weights than were set: %s" % ", ".join(other))
+        there = [servers[name] for name in self.params["main"] if name in servers]
+        up = [one for one in there if one["up"] is not False and one["admin"] != traffic_pool.MAINT]
+        return None if up else Verdict("sick", "no server is up any more")
+
+    def judged(self, now: t.Mapping[str, t.Any]) -> Verdict:
+        verdict = traffic_gates.judge_sample(self.sample, self.limits, self.params["minimum"])
+        if verdict.health == "well" and self.sample["seconds"] < self.params["sample_window"]:
+            return Verdict("unknown", "well so far")
+        if verdict.health == "well" and self.held(PAUSE):
+            # Each window is judged by itself: what was good for long is not to hide what is bad now.
+            self.begin, self.sent = dict(now), []
+            return Verdict("unknown", "paused by %s" % self.path(PAUSE))
+        if verdict.health == "unknown" and now["why"]:
+            return Verdict("unknown", "%s (%s)" % (verdict.text, now["why"]))
+        paused = verdict.health == "unknown" and self.held(PAUSE)
+        return Verdict("unknown", "paused by %s; %s" % (self.path(PAUSE), verdict.text)) if paused else verdict
+
+    def held(self, name: str) -> bool:
+        return bool(self.params["control_dir"]) and os.path.exists(self.path(name))
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.params["control_dir"], name)
+
+    def send_probes(self, now: t.Mapping[str, t.Any]) -> None:
+        """Send what is missing of the minimum, no faster than allowed; the traffic itself comes first."""
+        params, sample = self.params, self.sample
+        if not self.asked.get("probe_path") or (sample["requests"] or 0) >= params["minimum"]:
+            return
+        allowed = int(self.asked["probes_per_second"] * max(sample["seconds"], 0.1)) + 1 - len(self.sent)
+        missing = params["minimum"] - (sample["requests"] or 0) - sum(not one.get("void") for one in self.sent)
+        self.sent += counts.probe(self.asked, now["pool"], min(allowed, missing), params["probe_timeout"])
+
+    def result(self, verdict: Verdict) -> Result:
+        proven = verdict.health != "unknown"
+        sample = self.sample or dict(traffic_gates.NOTHING)
+        line = traffic_gates.line_of(self.params["share"], sample, verdict)
+        return {
+            "changed": False, "verdict": verdict.health, "why": verdict.text, "sample": sample, "rates": traffic_gates.rates_of(sample),
+            "looks": self.looks, "seconds": sample["seconds"], "proven": proven, "health": verdict.health, "state": line,
+            "carry": {} if proven else {"begin": self.begin, "probes": self.sent}, "stage": self.params["stage"], "say": [line],
+        }  # fmt: skip

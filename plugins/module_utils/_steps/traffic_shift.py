@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Step of ``traffic_shift``: gives servers of a pool their weights, states and addresses, and turns maintenance on or off."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool, pools
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "target": {"type": "dict", "required": True, "options": pools.BALANCER_SPEC},
+    "servers": {"type": "dict", "default": {}},
+    "maintenance": {"type": "dict"},
+    "timeout": {"type": "float", "default": 10.0},
+    "until": {"type": "str", "choices": ["set", "up", "idle"], "default": "set"},
+    "wait": {"type": "float", "default": 30.0},
+    "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
+}
+# Seconds between two looks of a wait.
+PAUSE = 0.1
+
+
+def run(params: Params, check: bool) -> Result:
+    """Return {changed, before, after, doubts, diff, stage, say}; doubts are sentences on what a reload of the balancer would forget.
+
+    Raises StepError, with nothing changed or what was changed put back, where the balancer cannot be asked or does not do it.
+    """
+    state = pools.load_pool(params["target"], params["timeout"])
+    if not state["reachable"]:
+        raise _refused("balancer_refused", state["detail"])
+    if not state["pool"]:
+        raise _refused("unknown_pool", "there is no pool %s" % one_line(params["target"]["pool"], 60))
+    change = _change_of(params, state)
+    before = pool.without_counts(state)
+    after, warnings = _with(before, change), []
+    changed = after != before
+    if changed and not check:
+        warnings = pools.shift_pool(params["target"], change, params["timeout"])
+    if not check:
+        warnings += _waited(params, pool.back_of(state, change["servers"]))
+    diff = {"before": _shown(before), "after": _shown(after)}
+    say = ["%s: %s" % (state["pool"], one) for one in _told(before, after, check)] + ["warning: %s" % one for one in warnings]
+    return {"changed": changed, "before": before, "after": after, "doubts": warnings, "diff": diff, "stage": params["stage"], "say": say}
+
+
+def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:
+    """Wait until the servers that were named are up, or have no session left; returns warnings.
+
+    Raises StepError, with everything put back, where they do not come up. A session that does not end is told, and nothing more.
+    """
+    clock, late = service_state.Clock(params["wait"]), _late_of(params)
+    if params["until"] == "set" or service_state.wait_for(lambda: not late(), clock, PAUSE):
+        return []
+    left = late()
+    if not left:
+        return []
+    told = ", ".join(left)
+    if params["until"] == "idle":
+        return ["after %g s these still have sessions: %s" % (params["wait"], told)]
+    pools.shift_pool(params["target"], {"servers": back}, params["timeout"])
+    raise _refused("slot_down", "within %g s these did not come up, and were put back: %s" % (params["wait"], told))
+
+
+def _late_of(params: Params) -> t.Callable[[], list[str]]:
+    """Return a look that names the servers that are not yet as they are waited for."""
+
+    def late() -> list[str]:
+        servers = pool.by_name(pools.load_pool(params["target"], params["timeout"]))
+        return [
+            _lateness(name, servers.get(name), params["until"])
+            for name in params["servers"]
+            if not _done(servers.get(name), params["until"])
+        ]
+
+    return late
+
+
+def _done(one: t.Optional[t.Mapping[str, t.Any]], until: str) -> bool:
+    if one is None:
+        return False
+    if until == "idle":
+        return not one["sessions"]
+    return one["up"] is True and one["passed"] is not False
+
+
+def _lateness(name: str, one: t.Optional[t.Mapping[str, t.Any]], until: str) -> str:
+    if one is None:
+        return "%s cannot be seen" % name
+    if until == "idle":
+        return "%s (%s)" % (name, one["sessions"])
+    hasty = "; with fall 1 it is called up before it was asked" if one["fall"] == 1 else ""
+    return "%s at %s (%s%s)" % (name, one["address"], one["status"] or "no check", hasty)
+
+
+def _refused(code: str, text: str) -> StepError:
+    return StepError("%s: %s" % (code, text), reasons=[reason(code, text)])
+
+
+def _change_of(params: Params, state: pool.BalancerState) -> dict[str, t.Any]:
+    """Return the change with whole numbers in it; raises StepError for what the balancer would not take."""
+    servers, largest = pool.by_name(state), pools.max_weight(params["target"])
+    strange = sorted(set(params["servers"]) - set(servers))
+    if strange:
+        raise _refused("unknown_server", "pool %s has no server %s" % (state["pool"], ", ".join(one_line(name, 40) for name in strange)))
+    wanted = {}
+    for name, given in params["servers"].items():
+        wanted[str(name)] = _fit(str(name), given, servers[name], largest)
+        if "address" in wanted[str(name)] and not state["addresses"] and wanted[str(name)]["address"] != servers[name]["address"]:
+            raise _refused("address_fixed", "%s gives its servers no other address at run time" % state["balancer"])
+    switch = params["maintenance"]
+    if switch and switch.get("on") and not state["maintenance"]["prepared"]:
+        raise _refused("switch_missing", "pool %s cannot be put into maintenance: %s" % (state["pool"], state["maintenance"]["detail"]))
+    told = {"on": bool(switch["on"]), "retry_after": int(switch.get("retry_after") or 0), "reason": ""} if switch else None
+    # A switch that stands as it is wanted is left alone; without one in the configuration it cannot be on.
+    same = told is not None and told["on"] == state["maintenance"]["on"] and (not told["on"] or _same_end(told, state))
+    return {"servers": wanted, "maintenance": None if same else told}
+
+
+def _fit(name: str, given: t.Any, now: t.Mapping[str, t.Any], largest: int) -> dict[str, t.Any]:
+    """Return {weight, admin} of what is given for one server, and its address; raises StepError for what no balancer takes."""
+    if not isinstance(given, dict) or not re.fullmatch("-?[0-9]{1,9}", str(given.get("weight", now["weight"]))):
+        raise _refused("weight_out_of_range", "%s: %s is no {weight, admin, address}" % (name, one_line(given, 40)))
+    weight, admin = int(given.get("weight", now["weight"])), str(given.get("admin", now["admin"]))
+    if not 0 <= weight <= largest or admin not in (pool.READY, pool.DRAIN, pool.MAINT):
+        told = "%s: %d, %s; a weight is 0 to %d, a state ready, drain or maint" % (name, weight, one_line(admin, 20), largest)
+        raise _refused("weight_out_of_range", told)
+    if "address" not in given:
+        return {"weight": weight, "admin": admin}
+    address = pool.address_of(given["address"])
+    if not address:
+        raise _refused("weight_out_of_range", "%s: %s is no address IP:PORT" % (name, one_line(given["address"], 60)))
+    return {"weight": weight, "admin": admin, "address": address}
+
+
+def _same_end(told: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any]) -> bool:
+    return bool(told["retry_after"] == state["maintenance"]["retry_after"])
+
+
+def _with(before: t.Mapping[str, t.Any], change: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    servers = [dict(one, **change["servers"].get(one["name"], {})) for one in before["servers"]]
+    switch = change["maintenance"]
+    told = {"on": switch["on"], "retry_after": switch["retry_after"] if switch["on"] else None} if switch else before["maintenance"]
+    return dict(before, servers=servers, maintenance=told)
+
+
+def _shown(state: t.Mapping[str, t.Any]) -> str:
+    return json.dumps(state, indent=1, sort_keys=True) + "\n"
+
+
+def _told(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], check: bool) -> list[str]:
+    """Return sentences on what is (or would be) other than before."""
+    verb = "would set " if check else ""
+    lines = []
+    moved = [(one, two) for one, two in zip(before["servers"], after["servers"]) if one != two]
+    if moved:
+        told = ["%s %s" % (two["name"], _difference(one, two)) for one, two in moved]
+        lines.append(verb + ", ".join(told))
+    if before["maintenance"] != after["maintenance"]:
+        switch = after["maintenance"]
+        lines.append(verb + ("maintenance on, retry after %s s" % switch["retry_after"] if switch["on"] else "maintenance off"))
+    return lines
+
+
+def _difference(one: t.Mapping[str, t.Any], two: t.Mapping[str, t.Any]) -> str:
+    parts = ["weight %s -> %s" % (one["weight"], two["weight"])] if one["weight"] != two["weight"] else []
+    parts += ["at %s" % two["address"]] if one["address"] != two["address"] else []
+    return " ".join(parts + (["%s -> %s" % (one["admin"], two["admin"])] if one["admin"] != two["admin"] else []))

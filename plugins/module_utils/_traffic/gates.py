@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a share of the traffic may stay: a sample is measured against gates. Too few samples are unknown, never good. Pure."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+
+Sample = t.Dict[str, t.Any]
+LIMITS = ("error_rate", "p95", "recall_p95")
+UNITS = {"error_rate": "%", "p95": "ms", "recall_p95": "ms"}
+NAMES = {"error_rate": "errors", "p95": "p95", "recall_p95": "recall p95"}
+
+NOTHING: Sample = {
+    "seconds": 0.0, "requests": None, "errors": None, "spare": 0, "overflow": 0, "p95": None, "recall_p95": None,
+    "probes": 0, "failed_probes": 0, "void_probes": 0, "void_status": 0, "beyond": [],
+}  # fmt: skip
+
+
+class Verdict(t.NamedTuple):
+    """well, sick or unknown, and why in one sentence."""
+
+    health: str
+    text: str
+
+
+def sample_of(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], sides: t.Mapping[str, t.Any], probes: t.Sequence[t.Any]) -> Sample:
+    """Return what happened between two snapshots (see ``_traffic_counts``) to the main servers, and how much went elsewhere."""
+    deltas = _deltas(begin["pool"], end["pool"])
+    mine = [deltas[name] for name in sides["main"] if name in deltas]
+    told = [one for one in probes if not one.get("void")]
+    sample: Sample = {
+        "seconds": round(end["at"] - begin["at"], 3), "requests": _sum(mine, "requests"), "errors": _sum(mine, "errors"),
+        "spare": _sum([deltas[name] for name in sides["spare"] if name in deltas], "requests") or 0,
+        "overflow": _sum([deltas[name] for name in sides["overflow"] if name in deltas], "requests") or 0,
+        "p95": None, "recall_p95": None, "probes": len(told), "failed_probes": sum(not one["ok"] for one in told),
+        "void_probes": len(probes) - len(told), "void_status": next((one["status"] for one in probes if one.get("void")), 0), "beyond": [],
+    }  # fmt: skip
+    _add_scraped(sample, begin["scraped"], end["scraped"])
+    _add_queried(sample, end["queried"])
+    if sample["p95"] is None and told:
+        sample["p95"] = _quantile_of([one["seconds"] for one in told])
+    return sample
+
+
+def _deltas(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """Return by server what its counters grew by; a counter that fell was begun anew and counts from zero."""
+    before = {one["name"]: one for one in begin["servers"]}
+    found = {}
+    for one in end["servers"]:
+        was = before.get(one["name"], one)
+        more = {key: None if one[key] is None else one[key] - (was[key] or 0) for key in ("requests", "errors")}
+        fell = any(value is not None and value < 0 for value in more.values())
+        found[one["name"]] = {key: one[key] for key in more} if fell else more
+    return found
+
+
+def _sum(parts: t.Sequence[t.Mapping[str, t.Any]], key: str) -> t.Optional[int]:
+    known = [part[key] for part in parts if part[key] is not None]
+    return sum(known) if known else None
+
+
+def _add_scraped(sample: Sample, begin: t.Any, end: t.Any) -> None:
+    """Add what the servers' own counters grew by, of those that told at both moments; one that came meanwhile tells nothing yet."""
+    parts = [grown(begin[name], now) for name, now in (end or {}).items() if name in (begin or {})]
+    if not parts:
+        return
+    requests, errors = _sum(parts, "requests"), _sum(parts, "errors")
+    if sample["requests"] is None and requests is not None:
+        # Some servers count a request twice: the share of errors is right all the same.
+        sample["requests"], sample["errors"] = int(requests), int(errors or 0)
+    for name, kind in (("p95", "latency"), ("recall_p95", "recall")):
+        sample[name], open_ended = quantile(0.95, [part[kind] for part in parts])
+        sample["beyond"] += [name] if open_ended else []
+
+
+def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what one server's counters grew by; a server that was started anew counts from zero."""
+    anew = begin["requests"] is not None and end["requests"] is not None and end["requests"] < begin["requests"]
+    was: t.Mapping[str, t.Any] = {} if anew else begin
+    numbers = {key: None if end[key] is None else max(0, end[key] - (was.get(key) or 0)) for key in ("requests", "errors")}
+    buckets = {
+        key: None if not end[key] else {le: max(0.0, count - (was.get(key) or {}).get(le, 0.0)) for le, count in end[key].items()}
+        for key in ("latency", "recall")
+    }
+    return {**numbers, **buckets}
+
+
+def _add_queried(sample: Sample, queried: t.Any) -> None:
+    for name in ("p95", "recall_p95", "error_rate", "requests"):
+        if queried and queried.get(name) is not None and sample.get(name) is None:
+            sample[name] = int(queried[name]) if name == "requests" else queried[name]
+
+
+def quantile(part: float, histograms: t.Sequence[t.Optional[t.Mapping[str, float]]]) -> tuple[t.Optional[float], bool]:
+    """Return the *part* quantile in seconds of histograms together, as Prometheus reckons it; None where nothing was counted.
+
+    And whether it is longer than the largest bucket, so that no more is known than that.
+    """
+    together: dict[float, float] = {}
+    for histogram in histograms:
+        for le, count in (histogram or {}).items():
+            together[float(le)] = together.get(float(le), 0.0) + count
+    grown_by = sorted(together.items())
+    whole = grown_by[-1][1] if grown_by and math.isinf(grown_by[-1][0]) else 0.0
+    if whole <= 0:
+        return None, False
+    low, below = 0.0, 0.0
+    for high, count in grown_by:
+        if count >= part * whole:
+            exact = low if math.isinf(high) else low + (high - low) * (part * whole - below) / max(count - below, 1e-9)
+            return round(exact, 6), math.isinf(high)
+        low, below = high, count
+    return None, False
+
+
+def _quantile_of(seconds: t.Sequence[float]) -> float:
+    ranked = sorted(seconds)
+    return ranked[max(0, math.ceil(0.95 * len(ranked)) - 1)]
+
+
+def limits_of(gates: t.Mapping[str, t.Any], baseline: t.Mapping[str, t.Any]) -> dict[str, float]:
+    """Return the limit of each gate: the absolute one, or lower what the baseline, times its factor and with some room, allows.
+
+    Raises ValueError or TypeError for what is no number; ``unfit_gates`` finds it before.
+    """
+    limits = {}
+    for name in LIMITS:
+        if gates.get(name) is None:
+            continue
+        known = None if baseline.get(name) is None else float(baseline[name])
+        factor, spare = float(gates.get("factor") or 1.5), float((gates.get("room") or {}).get(name) or 0.0)
+        room = known * factor + spare if known is not None else math.inf
+        limits[name] = min(float(gates[name]), room)
+    return limits
+
+
+def unfit_gates(watch: t.Mapping[str, t.Any]) -> str:
+    """Return what of gates, baseline, minimum and times makes no sense, "" for nothing: a limit with a wrong name would guard nothing."""
+    gates, baseline = watch.get("gates") or {}, watch.get("baseline") or {}
+    for told, given, names in (("gates", gates, (*LIMITS, "factor", "room")), ("baseline", baseline, LIMITS)):
+        strange = sorted(set(map(str, given)) - set(names))
+        if strange:
+            return "traffic_scaling_%s has no %s; it has %s" % (told, one_line(", ".join(strange), 60), ", ".join(names))
+    room = gates.get("room") or {}
+    if not isinstance(room, dict) or set(map(str, room)) - set(LIMITS):
+        return "traffic_scaling_gates.room is %s; it has %s" % (one_line(room, 60), ", ".join(LIMITS))
+    numbers = {"gates." + name: gates.get(name) for name in (*LIMITS, "factor")}
+    numbers.update({"gates.room." + name: value for name, value in room.items()})
+    numbers.update({"baseline." + name: value for name, value in baseline.items()})
+    numbers.update({name: watch.get(name) for name in ("minimum", "sample_window", "hold_timeout")})
+    for name, value in numbers.items():
+        if value is not None and not _is_number(value):
+            return "traffic_scaling_%s is %s, which is no number of 0 or more" % (name, one_line(value, 40))
+    if None not in (watch.get("sample_window"), watch.get("hold_timeout")) and float(watch["sample_window"]) > float(watch["hold_timeout"]):
+        return "traffic_scaling_sample_window is longer than traffic_scaling_hold_timeout: no step could ever prove itself"
+    return ""
+
+
+def _is_number(value: t.Any) -> bool:
+    try:
+        return not isinstance(value, bool) and 0.0 <= float(value) < math.inf
+    except (TypeError, ValueError):
+        return False
+
+
+def rates_of(sample: Sample) -> dict[str, t.Optional[float]]:
+    """Return the measured figure of each gate, None for what nothing tells."""
+    asked, failed_probes = sample["probes"], sample["failed_probes"]
+    if sample["errors"] is not None or not sample["requests"]:
+        counted = (sample["requests"] or 0) + asked
+        rate = ((sample["errors"] or 0) + failed_probes) / counted if counted else sample.get("error_rate")
+    else:
+        # Who counts the requests does not count the errors: the share that somebody else tells, or nothing is known of it.
+        rate = sample.get("error_rate")
+        rate = max(rate, failed_probes / asked) if rate is not None and asked else rate
+    return {"error_rate": rate, "p95": sample["p95"], "recall_p95": sample["recall_p95"]}
+
+
+def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int) -> Verdict:
+    """Judge one sample. A gate whose figure nothing tells is unknown; of fewer than *minimum* requests all is unknown."""
+    counted = (sample["requests"] or 0) + sample["probes"]
+    if counted < minimum:
+        help_yourself = "" if counted else "; where no client asks, traffic_scaling_probes sends some"
+        if sample.get("void_probes"):
+            given = (sample["void_probes"], sample["void_status"])
+            help_yourself = "; %d probes were answered %d, which tells nothing: see traffic_scaling_probes" % given
+        return Verdict("unknown", "%d of at least %d requests so far%s" % (counted, minimum, help_yourself))
+    rates = rates_of(sample)
+    over = [name for name, limit in limits.items() if rates[name] is not None and t.cast(float, rates[name]) > limit]
+    if over:
+        return Verdict(
+            "sick", "; ".join("%s %s, at most %s" % (NAMES[one], _figure(one, rates[one]), _figure(one, limits[one])) for one in over)
+        )
+    # What is longer than the largest bucket may be longer than the limit, too.
+    blind = [name for name in limits if rates[name] is None or name in sample.get("beyond", ())]
+    if blind:
+        text = "nothing tells: %s; traffic_scaling_metrics says where to read it, null in traffic_scaling_gates does without"
+        return Verdict("unknown", text % ", ".join(NAMES[one] for one in blind))
+    return Verdict("well", "within all limits")
+
+
+def _figure(name: str, value: t.Any) -> str:
+    scale = 100.0 if UNITS[name] == "%" else 1000.0
+    return "%.4g %s" % (scale * value, UNITS[name])
+
+
+def line_of(share: float, sample: Sample, verdict: Verdict) -> str:
+    """Return the one line that a person reads of a step: weight, samples, errors, p95, and what went elsewhere."""
+    rates = rates_of(sample)
+    parts = ["%d requests" % (sample["requests"] or 0)] + (["%d probes" % sample["probes"]] if sample["probes"] else [])
+    failed = (sample["errors"] or 0) + sample["failed_probes"]
+    share_failed = _figure("error_rate", rates["error_rate"]) if rates["error_rate"] is not None else ""
+    if sample["errors"] is None and sample["requests"]:
+        parts.append("%s failed" % (share_failed or "nobody tells how many"))
+    else:
+        parts.append("%d failed%s" % (failed, " (%s)" % share_failed if share_failed else ""))
+    parts += ["%s %s" % (NAMES[name], _figure(name, rates[name])) for name in ("p95", "recall_p95") if rates[name] is not None]
+    parts += ["%d %s" % (sample[key], text) for key, text in (("spare", "to spare servers"), ("overflow", "answered 503")) if sample[key]]
+    return "%3g %%: %s: %s (%.0f s)" % (share, ", ".join(parts), verdict.text, sample["seconds"])

@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HAProxy by its runtime API: a socket that answers in text only, so every answer is read and each change is looked at again.
+
+Weights, drains and addresses are gone after a reload: what was set is kept in a file beside, told apart from what somebody else changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy.words import (
+    Refused,
+    commands_for,
+    parse_info,
+    parse_states,
+    parse_table,
+    read_switch,
+    refusal_in,
+    rights_of,
+    server_of,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import BalancerState, Change
+
+OPTIONS: dict[str, t.Any] = {
+    "haproxy_address": {"type": "str", "default": "/run/haproxy/admin.sock"},
+    "haproxy_maintenance_map": {"type": "path", "default": "/etc/haproxy/maintenance.map"},
+    "haproxy_state_dir": {"type": "path", "default": "/var/lib/somabrain/incident_response/traffic"},
+}
+MAX_WEIGHT = 256
+MAX_ANSWER = 16 << 20
+# What may stand in a command: nothing that ends one or begins another.
+_WORD = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
+
+
+def command(address: str, words: str, clock: Clock) -> str:
+    """Send one command and return the whole answer without its last empty line; raises OSError where HAProxy cannot be asked."""
+    family, where = _place(address)
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(clock.left())
+        sock.connect(where)
+        sock.sendall((words + "\n").encode())
+        received = b""
+        while len(received) <= MAX_ANSWER:
+            sock.settimeout(clock.left())
+            more = sock.recv(65536)
+            if not more:
+                return received.decode("utf-8", "replace").strip("\n")
+            received += more
+    raise OSError("its answer is longer than %d bytes" % MAX_ANSWER)
+
+
+def _place(address: str) -> tuple[socket.AddressFamily, t.Any]:
+    """Return the family and address of a path of a unix socket, or of HOST:PORT."""
+    if address.startswith("/"):
+        return socket.AF_UNIX, address
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536):
+        raise OSError("haproxy_address has to be the path of its socket, or HOST:PORT")
+    return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host.strip("[]"), int(port))
+
+
+def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
+    """Return the state of the pool within *deadline* seconds; never raises for a balancer that is away or sick."""
+    address, pool, clock = options["haproxy_address"], options["pool"], Clock(deadline)
+    try:
+        _fit(options)
+        info = parse_info(command(address, "show info", clock))
+        rows = parse_table(command(address, "show stat", clock), ",")
+        pools = sorted({row["pxname"] for row in rows if row["svname"] == "BACKEND"})
+        states = parse_states(command(address, "show servers state %s" % pool, clock)) if pool in pools else []
+        maintenance_map = options["haproxy_maintenance_map"]
+        switch = read_switch(command(address, "show map %s" % maintenance_map, clock), pool, maintenance_map)
+        rights = rights_of(command(address, "show cli level", clock))
+        counted = {row["svname"]: row for row in rows if row["pxname"] == pool}
+        servers = [server_of(row, counted.get(row["srv_name"], {})) for row in states]
+        identity = {"pid": int(info.get("Pid", 0)), "started_at": float(info.get("Start_time_sec", 0))}
+    except KeyError as error:
+        return _away(address, pool, "its tables have no column %s" % error)
+    except (OSError, Refused, ValueError, IndexError, OverflowError) as error:
+        return _away(address, pool, error)
+    return traffic_pool.blank(
+        "haproxy", pool, reachable=True, addresses=True, version=info.get("Version", ""), pools=pools, pool=pool if pool in pools else "",
+        identity=identity, servers=servers, maintenance=switch, kept=_kept(options), rights=rights,
+    )  # fmt: skip
+
+
+def _away(address: str, pool: str, why: object) -> BalancerState:
+    return traffic_pool.blank("haproxy", pool, detail="HAProxy at %s: %s" % (one_line(address, 60), one_line(why, 140)))
+
+
+def _fit(options: t.Mapping[str, t.Any]) -> None:
+    for name in ("pool", "haproxy_maintenance_map"):
+        if not _WORD.fullmatch(str(options[name])):
+            raise Refused("%s is no word that can stand in a command: %s" % (name, one_line(options[name], 60)))
+
+
+def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> list[str]:
+    """Do *change*, look that it is so, and keep what was set; returns warnings. Raises StepError after putting back what was changed."""
+    clock, pool = Clock(deadline), options["pool"]
+    state = load(options, clock.left())
+    if not state["pool"]:
+        raise _failed(state["detail"] or "HAProxy has no backend %s" % one_line(pool, 60))
+    begun: list[str] = []
+    try:
+        warnings = _do(options, state, change, clock, begun)
+        _prove(load(options, clock.left()), change)
+    except (OSError, Refused) as error:
+        raise _failed("%s; %s" % (one_line(error, 160), _put_back(options, state, change, begun))) from None
+    return warnings + _keep(options, load(options, clock.left()), change)
+
+
+def _do(options: t.Mapping[str, t.Any], state: BalancerState, change: Change, clock: Clock, begun: list[str]) -> list[str]:
+    """Take the steps of a change and note each in *begun*. Clients are kept out before weights change, and let in after that."""
+    switch = change.get("maintenance")
+    words: list[t.Any] = list(commands_for(options["pool"], traffic_pool.by_name(state), change))
+    if switch:
+        words = [switch, *words] if switch["on"] else [*words, switch]
+    warnings = []
+    for one in words:
+        if one is switch:
+            warnings += _switch(options, state["maintenance"], switch, clock)
+        else:
+            _must(options, one, clock)
+        begun.append("maintenance %s" % ("on" if switch["on"] else "off") if one is switch else one)
+    return warnings
+
+
+def _failed(text: str) -> StepError:
+    return StepError("balancer_refused: %s" % text, reasons=[reason("balancer_refused", text)])
+
+
+def _must(options: t.Mapping[str, t.Any], words: str, clock: Clock) -> None:
+    refusal = refusal_in(words, command(options["haproxy_address"], words, clock))
+    if refusal:
+        raise Refused("to '%s' HAProxy says: %s" % (words, one_line(refusal, 100)))
+
+
+def _prove(state: BalancerState, change: Change) -> None:
+    """Raise Refused where HAProxy took a command and did not do it."""
+    servers = traffic_pool.by_name(state)
+    for name, wanted in (change.get("servers") or {}).items():
+        wrong = [key for key in wanted if servers.get(name, {}).get(key) != wanted[key]]
+        if wrong:
+            raise Refused("HAProxy took it, but the %s of %s is %s" % (wrong[0], name, servers.get(name, {}).get(wrong[0])))
+    switch = change.get("maintenance")
+    if switch and bool(switch["on"]) != state["maintenance"]["on"]:
+        raise Refused("HAProxy took it, but maintenance is %s" % ("on" if state["maintenance"]["on"] else "off"))
+
+
+def _put_back(options: t.Mapping[str, t.Any], was: BalancerState, change: Change, begun: t.Sequence[str]) -> str:
+    """Undo what was *begun*, in a time of its own; returns a sentence on what is left."""
+    if not begun:
+        return "nothing was changed"
+    back: dict[str, t.Any] = {
+        "servers": traffic_pool.back_of(was, change.get("servers") or {}),
+        "maintenance": dict(was["maintenance"], retry_after=was["maintenance"]["retry_after"] or 0) if change.get("maintenance") else None,
+    }
+    clock = Clock(5.0)
+    try:
+        _do(options, load(options, clock.left()), back, clock, [])
+    except (OSError, Refused, KeyError) as error:
+        return "and what was done before could not be put back (%s): %s" % (one_line(error, 80), ", ".join(begun))
+    return "what was done before was put back"
+
+
+def _switch(
+    options: t.Mapping[str, t.Any], now: t.Mapping[str, t.Any], wanted: t.Optional[t.Mapping[str, t.Any]], clock: Clock
+) -> list[str]:
+    """Turn maintenance on or off: in the running HAProxy, and in its file, so that a reload does not forget it; returns warnings."""
+    if wanted is None:
+        return []
+    path, pool = options["haproxy_maintenance_map"], options["pool"]
+    if wanted["on"]:
+        words = ("set" if now["on"] else "add") + " map %s %s %d" % (path, pool, wanted["retry_after"])
+    else:
+        words = "del map %s %s" % (path, pool) if now["on"] else ""
+    if words:
+        _must(options, words, clock)
+    try:
+        _write_map(path, pool, wanted)
+    except OSError as error:
+        return [
+            "a reload of HAProxy would forget it: %s cannot be written (%s)" % (one_line(path, 80), one_line(error.strerror or error, 60))
+        ]
+    return []
+
+
+def _write_map(path: str, pool: str, wanted: t.Mapping[str, t.Any]) -> None:
+    """Write the file of the map anew with the line of *pool*, or without it; other lines stay as they are."""
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    mode = os.stat(path).st_mode & 0o777
+    kept = [line for line in lines if line.split()[:1] != [pool]] + (["%s %d" % (pool, wanted["retry_after"])] if wanted["on"] else [])
+    if kept != lines:
+        write_durably(path, "".join("%s\n" % line for line in kept).encode())
+        os.chmod(path, mode)
+
+
+def _state_file(options: t.Mapping[str, t.Any]) -> str:
+    return os.path.join(options["haproxy_state_dir"], "%s.json" % options["pool"])
+
+
+def _kept(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what was set last {identity, servers}, {} for nothing that can be read."""
+    try:
+        with open(_state_file(options), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    if not (isinstance(found, dict) and isinstance(found.get("servers"), dict) and isinstance(found.get("identity"), dict)):
+        return {}
+    return dict(found, servers={name: one for name, one in found["servers"].items() if isinstance(one, dict)})
+
+
+def _keep(options: t.Mapping[str, t.Any], state: BalancerState, change: Change) -> list[str]:
+    """Keep what is set now, to be set again after a reload; returns warnings."""
+    servers = {one["name"]: {"weight": one["weight"], "admin": one["admin"]} for one in state["servers"]}
+    for name, address in _given_addresses(state, change).items():
+        servers[name]["address"] = address
+    try:
+        os.makedirs(options["haproxy_state_dir"], mode=0o700, exist_ok=True)
+        write_durably(_state_file(options), json.dumps({"identity": state["identity"], "servers": servers}).encode())
+    except OSError as error:
+        return ["after a reload nothing could set it again: %s cannot be written (%s)" % (_state_file(options), one_line(error, 60))]
+    return []
+
+
+def _given_addresses(state: BalancerState, change: Change) -> dict[str, str]:
+    """Return the addresses that servers were given at run time: those of the configuration are that one's business."""
+    given = {name: was["address"] for name, was in (state["kept"].get("servers") or {}).items() if was.get("address")}
+    given.update({name: wanted["address"] for name, wanted in (change.get("servers") or {}).items() if wanted.get("address")})
+    servers = traffic_pool.by_name(state)
+    return {name: there for name, there in given.items() if name in servers and servers[name]["address"] == there}

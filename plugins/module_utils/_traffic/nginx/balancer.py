@@ -1,0 +1,241 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nginx (open source) by two files that it includes and that are ours: changed by a rename, tested, loaded anew without losing a request.
+
+It has no runtime API and counts nothing for a server, so sessions, requests and errors are None, and whether a server is up is looked at
+here, from where nginx stands. nginx has to run on the machine itself, with a master process; changing it needs the rights to signal that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import files as nginx_files
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.files import Server, Unreadable
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.process import (
+    Away,
+    Log,
+    Master,
+    ask_again,
+    loaded_at,
+    master_of,
+    reload,
+    workers_of,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import (
+    Loaded,
+    forget,
+    put,
+    put_back,
+    read_loaded,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import BalancerState, Change
+
+OPTIONS: dict[str, t.Any] = {
+    "nginx_command": {"type": "list", "elements": "str", "default": ["nginx"]},
+    "nginx_pid_file": {"type": "path", "default": "/run/nginx.pid"},
+    "nginx_error_log": {"type": "path", "default": "/var/log/nginx/error.log"},
+    "nginx_upstream_file": {"type": "path", "default": "/etc/nginx/somabrain/upstream.conf"},
+    "nginx_maintenance_file": {"type": "path", "default": "/etc/nginx/somabrain/maintenance.conf"},
+    "nginx_health_path": {"type": "str", "default": "/health"},
+}
+MAX_WEIGHT = nginx_files.MAX_WEIGHT
+# The longest that one server is asked for its health, in seconds.
+PATIENCE = 2.0
+# Errors of a request that was never sent to the server.
+_NOT_ASKED = ("resolve", "forbidden_address", "bad_url")
+_VERSIONS: dict[Master, str] = {}
+
+
+class Seen(t.NamedTuple):
+    """A running nginx and its files."""
+
+    master: Master
+    files: config.Files
+    upstreams: Loaded
+    lines: list[nginx_files.Line]
+    switch: t.Optional[Loaded]
+    maintenance: dict[str, t.Any]
+
+
+def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
+    """Return the state of the pool within *deadline* seconds; never raises for an nginx that is away or sick."""
+    pool, clock = options["pool"], http.Clock(deadline)
+    try:
+        seen = _see(options, clock)
+        version = _version(options, seen.master, clock)
+        healths = look_at(nginx_files.servers_of(seen.lines, pool), options["nginx_health_path"], min(PATIENCE, 0.9 * clock.left()))
+    except (Away, Unreadable, OSError, ValueError) as error:
+        return traffic_pool.blank("nginx", pool, detail="nginx: %s" % one_line(error, 200))
+    pools = nginx_files.pools_of(seen.lines)
+    return dict(
+        traffic_pool.blank("nginx", pool), reachable=True, version=version, identity=seen.master.identity(), pools=pools,
+        pool=pool if pool in pools else "", maintenance=seen.maintenance, detail=_left_behind(seen),
+        servers=[server_of(one, *healths[one.name]) for one in nginx_files.servers_of(seen.lines, pool)],
+    )  # fmt: skip
+
+
+def _left_behind(seen: Seen) -> str:
+    """Return a sentence where a file holds what a run left that died before its reload; the next change of that file takes it away."""
+    left = [was.path for was in (seen.upstreams, seen.switch) if was is not None and was.on_disk != was.text]
+    return "a run died before nginx loaded %s; nginx works by what was there before" % one_line(left[0], 80) if left else ""
+
+
+def _see(options: t.Mapping[str, t.Any], clock: http.Clock) -> Seen:
+    master = master_of(options["nginx_pid_file"])
+    workers, _leaving = workers_of(master)
+    if not workers:
+        raise Away("its master has no worker")
+    files, path = config.parse_dump(_tested(options, "-T", clock)), options["nginx_upstream_file"]
+    if path not in files:
+        raise Unreadable("its configuration does not include %s" % one_line(path, 80))
+    moment = loaded_at(workers)
+    upstreams = read_loaded(path, moment)
+    try:
+        lines = nginx_files.parse_upstreams(upstreams.text)
+    except Unreadable as error:
+        raise Unreadable("%s: %s" % (one_line(path, 80), error)) from None
+    switch, maintenance = _see_switch(options, files, moment)
+    return Seen(master, files, upstreams, lines, switch, maintenance)
+
+
+def _see_switch(options: t.Mapping[str, t.Any], files: config.Files, moment: float) -> tuple[t.Optional[Loaded], dict[str, t.Any]]:
+    """Return the file of the switch and what it says; a switch that does not work is not prepared, and that is no error."""
+    path = options["nginx_maintenance_file"]
+    off: dict[str, t.Any] = {"prepared": False, "on": False, "retry_after": None}
+    missing = config.switch_missing(files, options["pool"], path)
+    if missing:
+        return None, dict(off, detail=missing)
+    switch = read_loaded(path, moment)
+    try:
+        return switch, dict(off, **nginx_files.parse_switch(switch.text, options["pool"]), prepared=True, detail="")
+    except Unreadable as error:
+        return None, dict(off, detail="%s: %s" % (one_line(path, 80), error))
+
+
+def _tested(options: t.Mapping[str, t.Any], how: str, clock: http.Clock) -> str:
+    """Let nginx test its configuration, and return what it printed; raises Away with its own words."""
+    ran = program.run([*options["nginx_command"], how], clock.left(), cap=16 << 20)
+    if ran.timed_out:
+        raise Away("nginx %s did not end within the deadline" % how)
+    if not ran.ok:
+        told = [line for line in ran.err.splitlines() if "[emerg]" in line] or ran.err.splitlines() or ["exit code %d" % ran.rc]
+        raise Away("nginx %s says: %s" % (how, one_line(told[0], 200)))
+    return ran.out
+
+
+def _version(options: t.Mapping[str, t.Any], master: Master, clock: http.Clock) -> str:
+    """Return the version of nginx, asked once for each master."""
+    if master not in _VERSIONS:
+        told = program.run([*options["nginx_command"], "-v"], clock.left()).err
+        found = re.search(r"nginx/([0-9][0-9A-Za-z.-]{0,30})", told)
+        _VERSIONS[master] = found.group(1) if found else ""
+    return _VERSIONS[master]
+
+
+def look_at(servers: t.Sequence[Server], path: str, deadline: float) -> dict[str, tuple[t.Optional[bool], str]]:
+    """Return (up, status) of each server, asked at once for *path*; (None, "") where nobody asks. A thread that hangs is left behind."""
+    found: dict[str, tuple[t.Optional[bool], str]] = {one.name: (None, "") for one in servers}
+
+    def ask(one: Server) -> None:
+        found[one.name] = judge_answer(_ask(one.address, path, deadline))
+
+    threads = [threading.Thread(target=ask, args=(one,), daemon=True) for one in servers if path and one.checked]
+    for thread in threads:
+        thread.start()
+    clock = http.Clock(deadline + 0.1)
+    for thread in threads:
+        with contextlib.suppress(OSError):
+            thread.join(clock.left())
+    return dict(found)
+
+
+def _ask(address: str, path: str, deadline: float) -> http.Answer:
+    if address.startswith("unix:"):
+        return http.ask_at(address[len("unix:") :], "http://localhost" + path, deadline)
+    return http.ask("http://" + address + path, deadline)
+
+
+def judge_answer(answer: http.Answer) -> tuple[t.Optional[bool], str]:
+    """Return (up, status) by the answer of a server: up by 2xx and 3xx; what was not asked is not known."""
+    if answer.error:
+        return (None if answer.error in _NOT_ASKED else False), answer.error
+    return 200 <= answer.status < 400, str(answer.status)
+
+
+def server_of(server: Server, up: t.Optional[bool], status: str) -> dict[str, t.Any]:
+    """Return one server as all balancers tell it."""
+    return traffic_pool.server(
+        server.name, address=server.address, weight=server.weight, initial=server.initial, admin=server.admin, up=up, status=status,
+        backup=server.backup,
+    )  # fmt: skip
+
+
+def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> list[str]:
+    """Do *change* and see new workers work by it; returns warnings. Raises StepError after putting back the files that were changed."""
+    clock = http.Clock(deadline)
+    try:
+        seen = _see(options, clock)
+        wanted = [(was, text) for was, text in _wanted(options, seen, change) if not text == was.text == was.on_disk]
+    except (Away, Unreadable, OSError, ValueError) as error:
+        raise _failed("%s; nothing was changed" % one_line(error, 200)) from None
+    return _load_anew(options, seen.master, wanted, clock) if wanted else []
+
+
+def _wanted(options: t.Mapping[str, t.Any], seen: Seen, change: Change) -> list[tuple[Loaded, str]]:
+    """Return the files that a change is about, with the text that each is to have."""
+    found = []
+    servers, maintenance, pool = change.get("servers") or {}, change.get("maintenance"), options["pool"]
+    if servers:
+        found.append((seen.upstreams, nginx_files.changed_upstreams(seen.lines, pool, servers)))
+    if maintenance is not None:
+        if seen.switch is None:
+            raise Unreadable(str(seen.maintenance["detail"]))
+        retry_after = maintenance["retry_after"] if maintenance["on"] else 0
+        found.append((seen.switch, nginx_files.render_switch(pool, bool(maintenance["on"]), retry_after)))
+    return found
+
+
+def _load_anew(options: t.Mapping[str, t.Any], master: Master, wanted: t.Sequence[tuple[Loaded, str]], clock: http.Clock) -> list[str]:
+    """Write, test and load; whatever fails, the files are as they were."""
+    done: list[tuple[Loaded, str]] = []
+    told = False
+    try:
+        for was, text in wanted:
+            done.append((was, text))
+            put(was, text)
+        _tested(options, "-t", clock)
+        told = True
+        warnings = reload(master, Log(options["nginx_error_log"]), clock)
+    except (Away, OSError) as error:
+        raise _failed("%s; %s" % (one_line(error, 240), _taken_back(master, done, told))) from None
+    for was, _text in wanted:
+        forget(was)
+    return warnings
+
+
+def _taken_back(master: Master, done: t.Sequence[tuple[Loaded, str]], told: bool) -> str:
+    """Put the files back, and return a sentence on what is left."""
+    try:
+        for was, text in done:
+            put_back(was, text)
+    except OSError as error:
+        return "and its files could not be put back: %s" % one_line(error, 120)
+    if told:
+        ask_again(master)
+    return "its files are as they were"
+
+
+def _failed(text: str) -> StepError:
+    return StepError("balancer_refused: %s" % text, reasons=[reason("balancer_refused", text)])

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``nginx -T`` prints: the files of a configuration, its server blocks, what they include and where they pass requests to. Pure."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+
+_FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
+# A brace after a dollar, and any but the first closing one, belong to a word.
+_TOKEN = re.compile(
+    r"\s+|#[^\n]*|(?P<mark>[;{}])"
+    r"|\"(?P<double>(?:[^\"\\]|\\.)*)\"|'(?P<single>(?:[^'\\]|\\.)*)'"
+    r"|(?P<word>(?:\$\{|\\.|[^\s;{}\"'#\\])(?:\$\{|\\.|[^\s;{\\])*)",
+    re.DOTALL,
+)
+_PASSES = ("proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass")
+# Includes that lead to themselves end; nginx would have refused them.
+_DEEPEST = 20
+# No directive of nginx has this name.
+_UNREAD = ""
+
+
+class Directive(t.NamedTuple):
+    """A name with its arguments, and what is in its braces (None without)."""
+
+    name: str
+    words: t.Tuple[str, ...]
+    block: t.Optional[t.List[t.Any]]
+
+
+Files = t.Dict[str, t.List[Directive]]
+
+
+def parse_dump(text: str) -> Files:
+    """Return the directives of each file of the configuration by its path, the main one first; raises ValueError where there is none."""
+    parts = _FILE.split(text)
+    if len(parts) < 3:
+        raise ValueError("nginx -T names no file")
+    return {path: _directives_or_mark(content) for path, content in zip(parts[1::2], parts[2::2])}
+
+
+def _directives_or_mark(text: str) -> list[Directive]:
+    """Return the directives of a file; what only a module of nginx understands (blocks of Lua) is a mark, not the end of it all."""
+    try:
+        return parse_directives(text)
+    except ValueError:
+        return [Directive(_UNREAD, (), None)]
+
+
+def parse_directives(text: str) -> list[Directive]:
+    """Return the directives of one file; raises ValueError where braces, quotes or ends do not fit."""
+    stack: list[list[Directive]] = [[]]
+    words: list[str] = []
+    position = 0
+    while position < len(text):
+        found = _TOKEN.match(text, position)
+        if not found:
+            raise ValueError("a quote has no end")
+        position = found.end()
+        mark = found.group("mark")
+        if mark:
+            _end_words(stack, words, mark)
+            words = []
+        words += [found.group(kind) for kind in ("double", "single", "word") if found.group(kind) is not None]
+    if len(stack) != 1 or words:
+        raise ValueError("a block or directive has no end")
+    return stack[0]
+
+
+def _end_words(stack: list[list[Directive]], words: list[str], mark: str) -> None:
+    """Take the *words* before a ``;``, ``{`` or ``}`` for a directive."""
+    if mark == "}":
+        if words or len(stack) == 1:
+            raise ValueError("a brace closes nothing")
+        stack.pop()
+    elif not words:
+        raise ValueError("a %s without a name" % mark)
+    else:
+        block: t.Optional[list[t.Any]] = [] if mark == "{" else None
+        stack[-1].append(Directive(words[0], tuple(words[1:]), block))
+        if block is not None:
+            stack.append(block)
+
+
+def included(files: Files, pattern: str) -> list[str]:
+    """Return the paths of *files* that ``include PATTERN`` takes in; a relative one begins beside the main file."""
+    whole = os.path.join(os.path.dirname(next(iter(files))), pattern)
+    glob = "".join({"*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part)) for part in re.split(r"([*?])", whole))
+    return [path for path in files if re.fullmatch(glob, path)]
+
+
+def flat(files: Files, directives: t.Iterable[Directive], depth: int = 0) -> t.Iterator[Directive]:
+    """Yield *directives*, after each ``include`` also those of its files; blocks stay closed."""
+    for one in directives:
+        yield one
+        if one.name == "include" and one.words and depth < _DEEPEST:
+            for path in included(files, one.words[0]):
+                yield from flat(files, files[path], depth + 1)
+
+
+def deep(files: Files, directives: t.Iterable[Directive], depth: int = 0) -> t.Iterator[Directive]:
+    """Yield *directives* and all that is in their blocks."""
+    for one in flat(files, directives, depth):
+        yield one
+        if one.block and depth < _DEEPEST:
+            yield from deep(files, one.block, depth + 1)
+
+
+def servers(files: Files) -> list[Directive]:
+    """Return the server blocks of ``http``."""
+    main = flat(files, next(iter(files.values())))
+    return [one for http in main if http.name == "http" for one in flat(files, http.block or ()) if one.name == "server"]
+
+
+def passes_to(files: Files, server: Directive, pool: str) -> bool:
+    """Tell whether a server block passes requests to the upstream *pool* by its name."""
+    wanted = re.compile(r"(?:[a-z]+://)?%s(?:/.*)?" % re.escape(pool))
+    return any(one.name in _PASSES and one.words and wanted.fullmatch(one.words[0]) for one in deep(files, server.block or ()))
+
+
+def takes_in(files: Files, server: Directive, path: str) -> bool:
+    """Tell whether a server block itself, in no location of its own, includes the file *path*."""
+    return any(one.name == "include" and one.words and path in included(files, one.words[0]) for one in flat(files, server.block or ()))
+
+
+def switch_missing(files: Files, pool: str, path: str) -> str:
+    """Return why the switch at *path* does not close *pool*, "" where each server block that passes requests to it has the switch."""
+    unread = [name for name, directives in files.items() if any(one.name == _UNREAD for one in directives)]
+    if unread:
+        return "%s is not understood, so what it does is not known" % one_line(unread[0], 80)
+    every = servers(files)
+    if not any(takes_in(files, server, path) for server in every):
+        return "no server block includes %s" % one_line(path, 80)
+    open_ones = [server for server in every if passes_to(files, server, pool) and not takes_in(files, server, path)]
+    if open_ones:
+        return "the server block of %s passes requests to %s, but does not include %s" % (_title(open_ones[0]), pool, one_line(path, 80))
+    return ""
+
+
+def _title(server: Directive) -> str:
+    told = [word for name in ("server_name", "listen") for one in server.block or () if one.name == name for word in one.words[:1]]
+    return one_line(told[0], 60) if told else "no name"

@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two files of nginx that are ours: the upstreams with a name for each server, and the switch for maintenance. Text in, text out.
+
+What is read is read strictly: a line that is not understood is named, and nothing is written over it. The directive is the truth; the
+comment behind it tells only what a directive cannot: the name, the usual weight, and why a server is down.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import DRAIN, MAINT, READY
+
+MAX_WEIGHT = 256
+MAX_BYTES = 1 << 20
+MAX_RETRY_AFTER = 7 * 24 * 3600
+WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+ADDRESS = (
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+    r"|unix:/[A-Za-z0-9_./-]{1,100}"
+)
+_OPEN = re.compile(r"[ \t]*upstream[ \t]+(%s)[ \t]*\{[ \t]*" % WORD)
+_CLOSE = re.compile(r"[ \t]*\}[ \t]*")
+_NOTHING = re.compile(r"[ \t]*(?:#[^\x00-\x08\x0b-\x1f\x7f]*)?")
+_SETTING = re.compile(
+    r"[ \t]*(?:zone|keepalive|keepalive_requests|keepalive_time|keepalive_timeout)(?:[ \t]+[A-Za-z0-9_.-]{1,64}){1,2}[ \t]*;[ \t]*"
+)
+_SERVER = re.compile(
+    r"[ \t]*server[ \t]+(?P<address>%s)(?P<given>(?:[ \t]+[a-z_]+(?:=[0-9a-z]+)?)*)[ \t]*;"
+    r"[ \t]*#[ \t]*(?P<name>%s)(?P<told>(?:[ \t]+[a-z]+(?:=[0-9]+)?)*)[ \t]*" % (ADDRESS, WORD)
+)
+_KEPT = re.compile(r"(?:max_fails|max_conns)=[0-9]{1,6}|fail_timeout=[0-9]{1,6}(?:ms|s|m|h)?")
+# Words of the comment: weight 0 (which nginx does not know), drained, out by hand, and not asked for its health.
+ZERO, UNCHECKED = "zero", "unchecked"
+_TOLD = (ZERO, DRAIN, MAINT, UNCHECKED)
+
+
+class Unreadable(Exception):
+    """A file is not as it is written here; the text says where."""
+
+
+class Server(t.NamedTuple):
+    """One line ``server``; *kept* are the parameters that are no business of ours."""
+
+    name: str
+    address: str
+    weight: int
+    initial: int
+    admin: str
+    backup: bool
+    checked: bool
+    kept: tuple[str, ...]
+
+
+class Line(t.NamedTuple):
+    """A line of the file: in which upstream, and its server where it has one."""
+
+    text: str
+    pool: str
+    server: t.Optional[Server]
+
+
+def parse_upstreams(text: str) -> list[Line]:
+    """Return the lines of the file of upstreams; raises Unreadable for the first that is not understood."""
+    found: list[Line] = []
+    pool = ""
+    seen: set[str] = set()
+    for number, line in enumerate(text.split("\n"), 1):
+        opened = _OPEN.fullmatch(line)
+        server = _server_of(line, number) if pool else None
+        if opened and not pool:
+            pool = opened.group(1)
+            _once(pool, seen, number, "upstream")
+        elif server:
+            _once("%s/%s" % (pool, server.name), seen, number, "server")
+        elif not (_NOTHING.fullmatch(line) or (pool and (_CLOSE.fullmatch(line) or _SETTING.fullmatch(line)))):
+            raise Unreadable("line %d is not understood: %s" % (number, one_line(line.strip(), 80)))
+        found.append(Line(line, pool, server))
+        pool = "" if _CLOSE.fullmatch(line) else pool
+    if pool:
+        raise Unreadable("upstream %s has no end" % pool)
+    return found
+
+
+def _once(name: str, seen: set[str], number: int, what: str) -> None:
+    if name in seen:
+        raise Unreadable("line %d names %s %s a second time" % (number, what, name))
+    seen.add(name)
+
+
+def _server_of(line: str, number: int) -> t.Optional[Server]:
+    """Return the server of a line, None where it is another line or one that is not understood."""
+    found = _SERVER.fullmatch(line) if len(line) <= 1000 else None
+    if not found:
+        return None
+    given, told = found.group("given").split(), found.group("told").split()
+    down, backup, weight = "down" in given, "backup" in given, _number(given, "weight", 1)
+    initial = _number(told, "initial", weight)
+    kept = tuple(word for word in given if _KEPT.fullmatch(word))
+    strange = [word for word in given if word not in ("down", "backup", *kept) and not word.startswith("weight=")]
+    strange += [word for word in told if word not in _TOLD and not word.startswith("initial=")]
+    marks = [word for word in (ZERO, DRAIN, MAINT) if word in told]
+    if strange or len(set(given)) != len(given) or not 1 <= weight <= MAX_WEIGHT or not 0 <= initial <= MAX_WEIGHT:
+        raise Unreadable("line %d: %s" % (number, "what is %s?" % strange[0] if strange else "a weight is 1 to %d, once" % MAX_WEIGHT))
+    if marks and not down:
+        raise Unreadable("line %d says '%s', but the server is not down" % (number, marks[0]))
+    admin = DRAIN if DRAIN in marks else MAINT if MAINT in marks or (down and not marks) else READY
+    return Server(
+        found.group("name"), found.group("address"), 0 if ZERO in marks else weight, initial, admin, backup, UNCHECKED not in told, kept
+    )
+
+
+def _number(words: t.Sequence[str], name: str, missing: int) -> int:
+    """Return the number of ``name=N`` among *words*; one that is there twice, or is none, is out of every range."""
+    values = [word.partition("=")[2] for word in words if word.startswith(name + "=")]
+    if not values:
+        return missing
+    return int(values[0]) if len(values) == 1 and re.fullmatch(r"[0-9]{1,6}", values[0]) else -1
+
+
+def render_server(server: Server, indent: str = "    ") -> str:
+    """Return the line of a server: what is drained, out, or of weight 0, is ``down``."""
+    down = server.weight == 0 or server.admin != READY
+    given = ["weight=%d" % (server.weight or 1), *server.kept, *(["backup"] if server.backup else []), *(["down"] if down else [])]
+    told = [server.name, "initial=%d" % server.initial, *([ZERO] if server.weight == 0 else [])]
+    told += [server.admin] if server.admin != READY else []
+    told += [] if server.checked else [UNCHECKED]
+    return "%sserver %s %s; # %s" % (indent, server.address, " ".join(given), " ".join(told))
+
+
+def pools_of(lines: t.Iterable[Line]) -> list[str]:
+    return sorted({line.pool for line in lines if line.pool})
+
+
+def servers_of(lines: t.Iterable[Line], pool: str) -> list[Server]:
+    return [line.server for line in lines if line.server and line.pool == pool]
+
+
+def changed_upstreams(lines: t.Sequence[Line], pool: str, servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    """Return the file with what *servers* ({name: {weight, admin}}) want of *pool*; other lines stay as they are. Raises Unreadable."""
+    missing = sorted(set(servers) - {server.name for server in servers_of(lines, pool)})
+    if missing:
+        raise Unreadable("upstream %s has no server %s" % (pool, one_line(missing[0], 60)))
+    return "\n".join(
+        _changed(line.server, line.text, servers[line.server.name])
+        if line.server and line.pool == pool and line.server.name in servers
+        else line.text
+        for line in lines
+    )
+
+
+def _changed(server: Server, text: str, wanted: t.Mapping[str, t.Any]) -> str:
+    weight, admin = wanted.get("weight", server.weight), wanted.get("admin", server.admin)
+    if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight <= MAX_WEIGHT or admin not in (READY, DRAIN, MAINT):
+        told = (server.name, MAX_WEIGHT, one_line(wanted, 60))
+        raise Unreadable("server %s: a weight is 0 to %d, a state ready, drain or maint, not %s" % told)
+    return render_server(server._replace(weight=weight, admin=admin), text[: len(text) - len(text.lstrip())])
+
+
+_SWITCH = """\
+# Written by somabrain.incident_response; included in each server block that passes requests to the pool. Not to be edited.
+# pool={pool} maintenance={word} retry_after={retry_after}
+set $somabrain_maintenance "{word}:$somabrain_operator:$somabrain_let_through";
+if ($somabrain_maintenance = "on:0:0") {{
+    return 470;
+}}
+error_page 470 = @somabrain_maintenance;
+location @somabrain_maintenance {{
+    default_type application/json;
+    add_header Retry-After "{retry_after}" always;
+    add_header Cache-Control "no-store" always;
+    return 503 '{{"detail":"maintenance"}}';
+}}
+"""
+_TITLE = re.compile(r"# pool=(%s) maintenance=(on|off) retry_after=([0-9]{1,6})" % WORD)
+
+
+def render_switch(pool: str, on: bool, retry_after: int) -> str:
+    """Return the file of the switch: a 503 for all but operators and health paths while it is on. Raises Unreadable for a bad number."""
+    if not re.fullmatch(WORD, pool):
+        raise Unreadable("%s is no name of an upstream" % one_line(pool, 60))
+    if isinstance(retry_after, bool) or not isinstance(retry_after, int) or not 0 <= retry_after <= MAX_RETRY_AFTER:
+        raise Unreadable("retry_after is 0 to %d seconds, not %s" % (MAX_RETRY_AFTER, one_line(retry_after, 40)))
+    return _SWITCH.format(pool=pool, word="on" if on else "off", retry_after=retry_after)
+
+
+def parse_switch(text: str, pool: str) -> dict[str, t.Any]:
+    """Return {on, retry_after} of the file of the switch; raises Unreadable where it is not, to the byte, what is written here."""
+    lines = text.split("\n")
+    found = _TITLE.fullmatch(lines[1]) if len(lines) > 1 else None
+    if not found:
+        raise Unreadable("its second line does not tell pool, maintenance and retry_after")
+    on, seconds = found.group(2) == "on", int(found.group(3))
+    if text != render_switch(found.group(1), on, seconds):
+        raise Unreadable("it was changed by hand")
+    if found.group(1) != pool:
+        raise Unreadable("it is the one of pool %s" % found.group(1))
+    return {"on": on, "retry_after": seconds if on else None}

@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a load balancer is to this collection: plain data about one pool of servers, and a change of it, whichever balancer it is.
+
+A balancer is ``_balancer_<name>.py`` with ``OPTIONS``, ``MAX_WEIGHT``, ``load`` and ``shift`` (see ``_traffic/balancers.py``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+BalancerState = t.Dict[str, t.Any]
+# {"servers": {name: {"weight": int, "admin": "ready" | "drain" | "maint", "address": "IP:PORT"}},
+#  "maintenance": None or {"on", "retry_after", "reason"}}
+Change = t.Mapping[str, t.Any]
+READY, DRAIN, MAINT = "ready", "drain", "maint"
+# What of a server can be set.
+SETTABLE = ("weight", "admin", "address")
+ADDRESS = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]{2,45})\]):(\d{1,5})")
+
+# Why nothing can be changed; takes the name of the balancer.
+RIGHTS = "%s answers here, but lets nobody change its servers: its socket needs level admin"
+
+
+def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
+    """Return the state of a balancer of which nothing but *given* is known; see the roles' README for what each key means.
+
+    rights: what of it may be changed from here: "all", "maintenance", "none"; "" where the balancer does not tell.
+    """
+    state: BalancerState = {
+        "balancer": balancer, "reachable": False, "detail": "", "version": "", "identity": {}, "pools": [], "pool": "", "wanted": wanted,
+        "servers": [], "maintenance": {"prepared": False, "on": False, "retry_after": None, "detail": ""}, "kept": {},
+        "aborted": False, "addresses": False, "rights": "",
+    }  # fmt: skip
+    return dict(state, **given)
+
+
+def server(name: str, **given: t.Any) -> dict[str, t.Any]:
+    """Return one server of a pool; ``up`` None where nothing tells, numbers None where the balancer counts none.
+
+    checked: its health is asked at all; passed: an answer came since it was let in; fall: how many in a row have to fail until it
+    counts as down. None where the balancer does not tell.
+    """
+    blank_one: dict[str, t.Any] = {
+        "name": name, "address": "", "weight": 0, "initial": 0, "admin": READY, "up": None, "status": "", "backup": False,
+        "sessions": None, "requests": None, "errors": None, "checked": None, "passed": None, "fall": None,
+    }  # fmt: skip
+    return dict(blank_one, **given)
+
+
+def by_name(state: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """Return the servers of the pool by their names."""
+    return {one["name"]: one for one in state["servers"]}
+
+
+def back_of(state: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """Return what has to be set to have the servers of a change as they are in *state*; the address only where that changes."""
+    there = by_name(state)
+    return {name: {key: there[name][key] for key in SETTABLE if key != "address" or key in one} for name, one in servers.items()}
+
+
+def serving(one: t.Mapping[str, t.Any]) -> int:
+    """Return the weight with which a server takes new requests now; a server that is not ready takes none."""
+    return int(one["weight"]) if one["admin"] == READY else 0
+
+
+def takes_requests(one: t.Mapping[str, t.Any]) -> bool:
+    """Tell whether a server answers and is given new requests; one that nothing looks at is taken at its word."""
+    return one["up"] is not False and serving(one) > 0
+
+
+def share_of(state: t.Mapping[str, t.Any], names: t.Iterable[str]) -> float:
+    """Return the share of new requests, in percent, that the servers of *names* get, as far as servers are up.
+
+    A backup server gets none while any other takes them, whatever its weight.
+    """
+    taking = [one for one in state["servers"] if takes_requests(one)]
+    asked = [one for one in taking if not one["backup"]] or taking
+    whole, wanted = sum(serving(one) for one in asked), set(names)
+    return round(100.0 * sum(serving(one) for one in asked if one["name"] in wanted) / whole, 2) if whole else 0.0
+
+
+def without_counts(state: t.Mapping[str, t.Any]) -> BalancerState:
+    """Return what of a state tells whether it was changed: no counters, no identity, no moods of health checks."""
+    servers = [{key: one[key] for key in ("name", "address", "weight", "admin")} for one in state["servers"]]
+    return {"pool": state["pool"], "servers": servers, "maintenance": {key: state["maintenance"][key] for key in ("on", "retry_after")}}
+
+
+def address_of(text: t.Any) -> str:
+    """Return *text* as a balancer writes it, where it is IP:PORT or [IPv6]:PORT, as a server can be given at run time; else ""."""
+    found = ADDRESS.fullmatch(str(text))
+    if not found or not 0 < int(found[3]) < 65536:
+        return ""
+    try:
+        address = ipaddress.ip_address(found[1] or found[2])
+    except ValueError:
+        return ""
+    if (address.version == 6) != bool(found[2]):
+        return ""
+    return at(str(address), int(found[3]))
+
+
+def at(address: str, port: t.Any) -> str:
+    """Return an IP address and a port as one word, with the brackets that an address with colons needs."""
+    return ("[%s]:%s" if ":" in address else "%s:%s") % (address, port)

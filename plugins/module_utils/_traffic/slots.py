@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which container has which slot of a pool: plain data in and out. A word that refuses is the code of its reason.
+
+A slot is a server of the pool that stands for no machine: free in maintenance, and given the address of the container that gets it. What
+this collection takes out has weight 0 and is drained; a drain with a weight is a person's, and stays.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+
+State = t.Mapping[str, t.Any]
+Server = t.Mapping[str, t.Any]
+Servers = t.Dict[str, t.Dict[str, t.Any]]
+
+
+class Slots(t.NamedTuple):
+    """A word ("fit" where every container has its slot), its health, a sentence; and the changes of servers, in the order of their making.
+
+    join: an address, with weight 0, until it is up. open: the weight. leave: drained, before the container goes. free: nobody's any more.
+    """
+
+    word: str
+    health: str
+    text: str
+    join: Servers = {}
+    open: Servers = {}
+    leave: Servers = {}
+    free: Servers = {}
+    told: tuple[str, ...] = ()
+
+    def changes(self) -> Servers:
+        """Return every server that is touched, with all that is set on it."""
+        found: Servers = {}
+        for part in (self.join, self.open, self.leave, self.free):
+            for name, one in part.items():
+                found.setdefault(name, {}).update(one)
+        return found
+
+
+class _Scene(t.NamedTuple):
+    """The slots by their names; which has the address of which container that stays or goes; the others, free or stale; who has none."""
+
+    slots: t.Mapping[str, Server]
+    stays: t.Mapping[str, str]
+    goes: t.Mapping[str, str]
+    loose: t.Sequence[str]
+    lacking: t.Mapping[str, str]
+
+
+def judge_slots(pool: State, pods: t.Sequence[State], wanted: int, options: State) -> Slots:
+    """Judge the slots for *wanted* containers, of which the first of *pods* stay. *options*: slots, network, port, project, overflow."""
+    if not pool["reachable"]:
+        return Slots("unreachable", "unknown", str(pool["detail"]) or "the balancer cannot be asked")
+    if not pool["pool"]:
+        there = ", ".join(one_line(name, 40) for name in pool["pools"][:8]) or "none at all"
+        return Slots("unknown_pool", "unknown", "there is no pool %s; it has %s" % (one_line(pool["wanted"], 60), there))
+    slots, why = slots_of(pool, options)
+    if why:
+        return why
+    addresses, doubt = addresses_of(pods, options)
+    if doubt:
+        return Slots("no_network", "sick", doubt)
+    scene = _scene(slots, addresses, [pod["name"] for pod in pods[:wanted]])
+    found = _judged(pool, scene, wanted, options)
+    if pool["rights"] in ("none", "maintenance") and (found.changes() or wanted > len(scene.stays)):
+        return Slots("balancer_refused", "sick", traffic_pool.RIGHTS % pool["balancer"])
+    return found
+
+
+def slots_of(pool: State, options: State) -> tuple[t.Mapping[str, Server], t.Optional[Slots]]:
+    """Return the servers that are slots by what they are called, or a refusal of what cannot be one."""
+    named = {
+        name: one for name, one in traffic_pool.by_name(pool).items() if any(fnmatch.fnmatchcase(name, word) for word in options["slots"])
+    }
+    strange = [word for word in options["slots"] if not fnmatch.filter(named, word)]
+    if strange:
+        there = ", ".join(one["name"] for one in pool["servers"]) or "none"
+        told = ", ".join(one_line(word, 40) for word in strange)
+        return {}, Slots("unknown_server", "unknown", "pool %s has no server %s; it has %s" % (pool["pool"], told, there))
+    if not pool["addresses"]:
+        return {}, Slots("address_fixed", "sick", "%s gives its servers no other address at run time" % pool["balancer"])
+    others = {*options["spare"], options["overflow"]}
+    unfit = [name for name, one in named.items() if name in others or one["backup"] or not one["checked"]]
+    if unfit:
+        text = "%s cannot be a slot: it is the spare or overflow server, a backup, or nothing checks it" % ", ".join(unfit)
+        return {}, Slots("no_slot", "sick", text)
+    hasty = [name for name, one in named.items() if one["fall"] == 1]
+    if hasty:
+        return {}, Slots(
+            "no_slot", "sick", "with fall 1 the balancer calls %s up before it has asked; give it 2 or more" % ", ".join(hasty)
+        )
+    return named, None
+
+
+def addresses_of(pods: t.Sequence[State], options: State) -> tuple[dict[str, str], str]:
+    """Return the address of every container that has one, by its name; and why one that is ready has none, "" for no reason."""
+    found, doubts = {}, []
+    for pod in pods:
+        networks, wanted = pod.get("networks") or {}, options["network"]
+        fit = [name for name in networks if not wanted or name in (wanted, "%s_%s" % (options["project"], wanted))]
+        if len(fit) == 1 and networks[fit[0]]:
+            found[pod["name"]] = traffic_pool.at(networks[fit[0]], options["port"])
+        elif pod["ready"]:
+            told = one_line(", ".join(networks), 80) or "none"
+            doubts.append("%s: which address it has cannot be told; its networks are %s" % (pod["name"], told))
+    return found, doubts[0] if doubts else ""
+
+
+def _scene(slots: t.Mapping[str, Server], addresses: t.Mapping[str, str], staying: t.Sequence[str]) -> _Scene:
+    owners = {address: name for name, address in addresses.items()}
+    stays: dict[str, str] = {}
+    goes: dict[str, str] = {}
+    for name, one in slots.items():
+        owner = owners.pop(one["address"], "") if one["admin"] != traffic_pool.MAINT else ""
+        if owner:
+            (stays if owner in staying else goes)[name] = owner
+    loose = [name for name in slots if name not in stays and name not in goes]
+    have = set(stays.values())
+    return _Scene(slots, stays, goes, loose, {name: addresses[name] for name in staying if name in addresses and name not in have})
+
+
+def _judged(pool: State, scene: _Scene, wanted: int, options: State) -> Slots:
+    slots, places = scene.slots, _places(scene)
+    refused = _lacks(pool, scene, wanted - len(scene.stays), len(places))
+    if refused:
+        return refused
+    usual = _usual_weight(pool, scene, options)
+    taken = dict(zip(places, scene.lacking.values()))
+    join: Servers = {name: {"address": address, "weight": 0, "admin": traffic_pool.READY} for name, address in taken.items()}
+    join.update({name: {"weight": 0, "admin": traffic_pool.READY} for name in scene.stays if _out(slots[name])})
+    opened: Servers = {name: {"weight": usual} for name in _waiting(scene, join) if usual > 0}
+    leave: Servers = {name: {"weight": 0, "admin": traffic_pool.DRAIN} for name in scene.goes if not _out(slots[name])}
+    free = {name: _freed(slots[name]) for name in scene.loose if name not in taken and slots[name]["admin"] != traffic_pool.MAINT}
+    told = tuple("%s is drained by hand and stays so" % name for name in scene.stays if _by_hand(slots[name]))
+    if not join and not opened and _last(pool, {*leave, *free}, options):
+        return Slots("last_server", "sick", "pool %s would have no server left that takes requests" % pool["pool"])
+    word = "slots" if join or opened or free else "fit"
+    text = "pool %s: %s" % (pool["pool"], _sentence(scene, join, free))
+    return Slots(word, "well" if word == "fit" else "sick", text, join, opened, leave, free, told)
+
+
+def _lacks(pool: State, scene: _Scene, more: int, places: int) -> t.Optional[Slots]:
+    """Refuse *more* containers than there are places for, and those that the balancer does not reach."""
+    if more > places:
+        text = "%d more containers need a slot of pool %s, and %d of %d are free" % (more, pool["pool"], places, len(scene.slots))
+        return Slots("no_slot", "sick", text)
+    down = [scene.slots[name] for name in scene.stays if scene.slots[name]["up"] is False]
+    if not down:
+        return None
+    told = tuple(down[0][key] for key in ("name", "status", "address"))
+    return Slots("slot_down", "sick", "the container of slot %s is ready, and the balancer finds it down (%s): %s" % told)
+
+
+def _places(scene: _Scene) -> list[str]:
+    """Return the slots that a container may get, best first: free ones; then stale ones that answer nobody."""
+    free = [name for name in scene.loose if scene.slots[name]["admin"] == traffic_pool.MAINT]
+    return free + [name for name in scene.loose if name not in free and not traffic_pool.takes_requests(scene.slots[name])]
+
+
+def _usual_weight(pool: State, scene: _Scene, options: State) -> int:
+    """Return the weight of a container that comes: that of the others, which a restoration may have lowered, or put to nothing."""
+    others = [int(scene.slots[name]["weight"]) for name in scene.stays if scene.slots[name]["admin"] == traffic_pool.READY]
+    spare = [one for one in pool["servers"] if one["name"] in options["spare"]]
+    if any(others) or (others and any(traffic_pool.takes_requests(one) for one in spare)):
+        return max(others)
+    return max(int(one["initial"]) for one in scene.slots.values())
+
+
+def _waiting(scene: _Scene, join: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the slots that are to get their weight: those that join, and those of which a dead run thought no more."""
+    late = [name for name in scene.stays if scene.slots[name]["admin"] == traffic_pool.READY and scene.slots[name]["weight"] == 0]
+    return [*join, *late]
+
+
+def _freed(one: Server) -> dict[str, t.Any]:
+    """Return a free slot: as the configuration has it, so that a reload loses nothing; one that may take requests gets no more of them."""
+    return {"admin": traffic_pool.MAINT, **({"weight": one["initial"]} if _out(one) else {})}
+
+
+def _out(one: Server) -> bool:
+    """Tell whether a slot was taken out by a run, which may have died since."""
+    return bool(one["admin"] == traffic_pool.DRAIN and one["weight"] == 0)
+
+
+def _by_hand(one: Server) -> bool:
+    return bool(one["admin"] == traffic_pool.DRAIN and one["weight"] > 0)
+
+
+def _last(pool: State, leaving: t.AbstractSet[str], options: State) -> bool:
+    """Tell whether nobody would be left who takes requests, where somebody does now."""
+    taking = {one["name"] for one in pool["servers"] if one["name"] != options["overflow"] and traffic_pool.takes_requests(one)}
+    return bool(taking) and taking <= leaving
+
+
+def _sentence(scene: _Scene, join: t.Mapping[str, t.Any], free: t.Mapping[str, t.Any]) -> str:
+    parts = ["%s has %s" % (slot, owner) for slot, owner in scene.stays.items()]
+    parts += ["%s is to be let in at %s" % (slot, one.get("address", scene.slots[slot]["address"])) for slot, one in join.items()]
+    parts += ["%s is nobody's any more" % slot for slot in free]
+    return one_line(", ".join(parts), 240) or "no container has a slot"

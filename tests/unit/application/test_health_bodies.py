@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A 200 proves nothing: what the bodies of both generations mean, false greens and false reds included."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import somabrain as application_somabrain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http as kind_http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import validated
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
+
+V1: dict[str, t.Any] = {
+    "ok": True,
+    "components": {"memory": {"http": True}, "wm_items": "tenant-scoped", "api_version": 1},
+    "namespace": "somabrain_ns:public",
+    "ready": True,
+    "predictor_ok": True,
+    "memory_ok": True,
+    "embedder_ok": True,
+}
+V1Z = dict(V1, memory_circuit_open=False, opa_ok=True, opa_required=False)
+V2: dict[str, t.Any] = {
+    "status": "healthy",
+    "infrastructure": {
+        "postgresql": {"status": "healthy"},
+        "redis": {"status": "healthy", "details": {"connected": True}},
+        "kafka": {"status": "healthy", "details": {"connected": True}},
+    },
+    "ok": True,
+    "ready": True,
+    "postgres_ok": True,
+    "kafka_ok": True,
+    "memory_ok": True,
+    "memory_circuit_open": False,
+    "memory_degraded": False,
+    "opa_ok": False,
+    "opa_required": False,
+}
+READY = {"status": "ready", "checks": {"database": "healthy", "cache": "healthy"}, "timestamp": "2026-11-23T14:45:44+00:00"}
+DOCUMENTED = {"status": "healthy", "components": {"redis": {"status": "healthy", "latency_ms": 1.2}}}
+NO_KAFKA = dict(V2, infrastructure=dict(V2["infrastructure"], kafka={"status": "healthy", "details": {"connected": False}}))
+NOT_READY = {"status": "degraded", "checks": {"database": "unhealthy: OperationalError", "cache": "healthy"}}
+DEGRADED = {"status": "degraded", "components": {"redis": {"status": "unhealthy"}}}
+
+
+def judge(body: t.Any, profile: str, status: int = 200, **options: t.Any) -> dict[str, t.Any]:
+    """Judge an answer with *body*; bytes are sent as they are, all else as JSON."""
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    given = dict({"kind": "http", "url": "http://api:9696/health", "profile": profile}, **options)
+    [check] = validated([given], 5)
+    answer = Answer(status=status, body=sent, seconds=0.02, content_type="application/json")
+    return kind_http.judge({"answer": answer, "problem": ""}, dict(check, stands_on="controller")).as_dict()
+
+
+@pytest.mark.parametrize(
+    ("body", "profile", "status", "health", "state"),
+    [
+        (V1, "v1_health", 200, "well", "up"),
+        # As shipped it says so for ever although all works.
+        (dict(V1, ok=False, ready=False), "v1_health", 200, "well", "up"),
+        (dict(V1, ready=False, memory_ok=False, components={"memory": {"ok": False}}), "v1_health", 200, "sick", "degraded"),
+        (dict(V1, components={"memory": {"ok": False}}), "v1_health", 200, "sick", "degraded"),
+        ({k: v for k, v in V1.items() if k != "memory_ok"}, "v1_health", 200, "unknown", "degraded"),
+        (dict(V1, memory_ok="true"), "v1_health", 200, "unknown", "degraded"),
+        (dict(V1, memory_ok=1), "v1_health", 200, "unknown", "degraded"),
+        (dict(V1, memory_ok=None), "v1_health", 200, "unknown", "degraded"),
+        (V1Z, "v1_healthz", 200, "well", "up"),
+        (dict(V1Z, memory_circuit_open=True), "v1_healthz", 200, "sick", "degraded"),
+        (dict(V1Z, opa_ok=False), "v1_healthz", 200, "well", "up"),
+        (dict(V1Z, opa_ok=False, opa_required=True), "v1_healthz", 200, "sick", "degraded"),
+        (V2, "v2_health", 200, "well", "up"),
+        (dict(V2, status="degraded"), "v2_health", 200, "sick", "degraded"),
+        (dict(V2, status="critical", postgres_ok=False), "v2_health", 200, "sick", "degraded"),
+        (NO_KAFKA, "v2_health", 200, "sick", "degraded"),
+        (dict(V2, memory_degraded=True), "v2_health", 200, "sick", "degraded"),
+        ({"status": "healthy", "timestamp": "now"}, "v2_healthz", 200, "well", "up"),
+        (READY, "v2_readyz", 200, "well", "up"),
+        (NOT_READY, "v2_readyz", 503, "sick", "degraded"),
+        (NOT_READY, "v2_readyz", 200, "sick", "degraded"),
+        (DOCUMENTED, "documented", 200, "well", "up"),
+        (DEGRADED, "documented", 503, "sick", "degraded"),
+        (V1, "auto", 200, "well", "up"),
+        (dict(V1Z, memory_circuit_open=True), "auto", 200, "sick", "degraded"),
+        (NO_KAFKA, "auto", 200, "sick", "degraded"),
+        (DEGRADED, "auto", 503, "sick", "degraded"),
+        # Something else answers there.
+        (b"<html>Welcome to nginx!</html>", "v1_health", 200, "unknown", "other_service"),
+        (b"", "v1_health", 200, "unknown", "other_service"),
+        (b"\xff\xfe", "v1_health", 200, "unknown", "other_service"),
+        (b"[" * 100000, "v1_health", 200, "unknown", "other_service"),
+        ({"hello": "world"}, "v1_health", 200, "unknown", "other_service"),
+        ({"hello": "world"}, "auto", 200, "unknown", "other_service"),
+        ([V1], "v1_health", 200, "unknown", "other_service"),
+        (V2, "v1_health", 200, "unknown", "other_service"),
+        (V1, "v2_health", 200, "unknown", "other_service"),
+        # Statuses.
+        ({}, "none", 200, "well", "up"),
+        ({"detail": "boom"}, "v1_health", 500, "sick", "error"),
+        (b"<html>Bad gateway", "v2_readyz", 503, "sick", "error"),
+        ({}, "none", 404, "sick", "error"),
+        ({"detail": "missing bearer token"}, "none", 401, "unknown", "auth"),
+        ({"detail": "invalid token"}, "none", 403, "unknown", "auth"),
+        ({}, "none", 429, "unknown", "rate_limited"),
+    ],
+)
+def test_a_body_is_judged_by_its_shape_and_gates(body: t.Any, profile: str, status: int, health: str, state: str) -> None:
+    seen = judge(body, profile, status)
+    assert (seen["health"], seen["state"]) == (health, state), seen["findings"]
+
+
+def test_the_two_credential_problems_are_told_apart() -> None:
+    texts = {status: judge({}, "none", status)["findings"][0]["text"] for status in (401, 403)}
+    assert texts[401].startswith("401: it wants a token")
+    assert texts[403].startswith("403: it knows this token and refuses it")
+
+
+def test_a_503_names_the_part_that_is_unhealthy() -> None:
+    assert any("checks.database is unhealthy: OperationalError" in one["text"] for one in judge(NOT_READY, "v2_readyz", 503)["findings"])
+
+
+def test_a_degraded_status_tells_which_parts_it_blames() -> None:
+    body = dict(V2, status="critical", infrastructure=dict(V2["infrastructure"], milvus={"status": "degraded"}))
+    [text] = [one["text"] for one in judge(body, "v2_health")["findings"] if one["name"] == "status" and one["state"] == "sick"]
+    assert text == "status is critical, must be healthy; it blames milvus"
+
+
+def test_gates_are_configuration() -> None:
+    critical = dict(V2, status="critical")
+    assert judge(critical, "v2_health", ignore_gates=["status"])["health"] == "well"
+    assert judge(dict(V1, ok=False), "v1_health", gates=[{"path": "ok", "equals": True}])["health"] == "sick"
+    assert judge(dict(V1, memory_ok=False), "v1_health", gates=[{"path": "memory_ok", "one_of": [True, False]}])["health"] == "well"
+
+
+@pytest.mark.parametrize(
+    ("value", "gate", "health"),
+    [
+        (5, {"max": 10}, "well"),
+        (11, {"max": 10}, "sick"),
+        (5.5, {"min": 5, "max": 6}, "well"),
+        (4, {"min": 5}, "sick"),
+        ("5", {"max": 10}, "unknown"),
+        (True, {"max": 10}, "unknown"),
+        (1, {"equals": True}, "unknown"),
+        (1.0, {"equals": 1}, "well"),
+        ("b", {"one_of": ["a", "b"]}, "well"),
+        ("c", {"one_of": ["a", "b"]}, "sick"),
+    ],
+)
+def test_a_gate_knows_types_and_ranges(value: t.Any, gate: dict[str, t.Any], health: str) -> None:
+    seen = judge({"deep": [{"value": value}]}, "none", gates=[dict(gate, path="deep.0.value")])
+    assert seen["health"] == health
+
+
+def test_an_absent_optional_field_does_not_count_and_a_required_one_is_unknown() -> None:
+    gate = {"path": "outbox.pending", "max": 50}
+    assert judge({}, "none", gates=[gate])["health"] == "unknown"
+    assert judge({}, "none", gates=[dict(gate, required=False)])["health"] == "well"
+
+
+def test_an_answer_that_was_cut_is_never_well() -> None:
+    [check] = validated([{"kind": "http", "url": "http://api/", "max_bytes": 10}], 5)
+    answer = Answer(status=200, body=b"x" * 10, truncated=True)
+    seen = kind_http.judge({"answer": answer, "problem": ""}, dict(check, stands_on="target")).as_dict()
+    assert (seen["health"], seen["state"]) == ("unknown", "too_large")
+
+
+def test_a_slow_answer_is_sick_where_a_limit_is_set() -> None:
+    assert judge(V1, "v1_health", max_latency_ms=500)["health"] == "well"
+    slow = judge(V1, "v1_health", max_latency_ms=5)
+    assert (slow["health"], slow["state"]) == ("sick", "slow")
+
+
+def test_hostile_keys_and_values_are_shown_escaped_and_capped() -> None:
+    body = {"status": "x\x1b[2J" + "y" * 5000, "checks": {f"k\x1b{i}": "unhealthy" for i in range(5000)}}
+    seen = judge(body, "v2_readyz")
+    assert "\x1b" not in json.dumps(seen, ensure_ascii=False)
+    assert len(json.dumps(seen)) < 50_000
+
+
+def test_every_profile_has_a_shape_that_auto_finds() -> None:
+    bodies = {"v1_health": V1, "v1_healthz": V1Z, "v2_health": V2, "v2_readyz": READY, "documented": DOCUMENTED}
+    assert {name: application_somabrain.profile_of(body) for name, body in bodies.items()} == {name: name for name in bodies}

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Untrusted text cannot move a cursor or forge a line, and secrets do not survive."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import MARK, one_line, redact
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain words", "plain words"),
+        ("a\x1b[31mred", "a\\x1b[31mred"),
+        ("one\r\ntwo\tthree", "one\\r\\ntwo\\tthree"),
+        ("abc\u202ecba", "abc\\u202ecba"),
+        ("zero\u200bwidth", "zero\\u200bwidth"),
+        ("line\u2028break", "line\\u2028break"),
+        ("\x9bCSI", "\\x9bCSI"),
+        (b"\xff\x00", "\\xff\\x00"),
+        ("Größe ✓", "Größe ✓"),
+        (None, "None"),
+    ],
+)
+def test_hidden_characters_become_visible(text: object, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+def test_a_line_never_exceeds_its_limit_and_says_that_it_was_cut() -> None:
+    assert one_line("x" * 1000, 10) == "x" * 9 + "…"
+    assert len(one_line("\x1b" * 1000, 10)) == 10
+    assert one_line("x" * 10, 10) == "x" * 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer s3cr3t-value",
+        "authorization=s3cr3t-value",
+        "sent bearer s3cr3t-value to it",
+        "AUTH s3cr3t-value",
+        "AUTH default s3cr3t-value",
+        "AUTH one-secret\nrequirepass s3cr3t-value",
+        '"AUTH" "s3cr3t-value"',
+        "password=s3cr3t-value&next=1",
+        '{"password": "s3cr3t-value"}',
+        "DB_PASSWORD: 's3cr3t-value with spaces'",
+        "redis://:s3cr3t-value@host:6379/0",
+        "postgres://soma:s3cr3t-value@host/db",
+        "https://hooks.slack.com/services/T0/B0/s3cr3t-value",
+        "https://chat.example/api/webhooks/1/s3cr3t-value",
+        "requirepass s3cr3t-value",
+        "api_key = s3cr3t-value",
+        "--token s3cr3t-value-0123456789",
+        "-----BEGIN RSA PRIVATE KEY-----\ns3cr3t-value\n-----END RSA PRIVATE KEY-----",
+    ],
+)
+def test_a_secret_does_not_survive(text: str) -> None:
+    cleaned = redact(text)
+    assert "s3cr3t-value" not in cleaned
+    assert MARK in cleaned
+
+
+@pytest.mark.parametrize(
+    "text", ["missing bearer token", "NOAUTH Authentication required.", "auth failed for user soma", "max_tokens: 5", "http://host/a/b@c"]
+)
+def test_words_about_secrets_stay_readable(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize("word", ["a", "://", "https://", "auth ", "password=", "a.b-", "-----BEGIN PRIVATE KEY-----", "bearer "])
+def test_hostile_repetition_does_not_make_redaction_slow(word: str) -> None:
+    begun = time.process_time()
+    redact(word * (300_000 // len(word)))
+    assert time.process_time() - begun < 5

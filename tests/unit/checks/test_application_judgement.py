@@ -1,0 +1,367 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What state an application is in by what was seen of it, and which act that allows."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_HTTP, judge_application
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import NOT_BELOW
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import growth_of, minutes_left
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import stateful_kind
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
+
+NOW = 1_800_000_000.0
+MIB = 1024 * 1024
+URL = "http://127.0.0.1:9696/health"
+BODY = {
+    "ok": True,
+    "components": {"memory": {"http": True}},
+    "namespace": "n",
+    "memory_ok": True,
+    "predictor_ok": True,
+    "embedder_ok": True,
+}
+RESTART = ("restart", "force")
+DOWN = {"name": "redis", "kind": "redis", "health": "sick", "at": "", "findings": [{"state": "sick", "text": "Redis does not run"}]}
+UNCLEAR = {"name": "db", "kind": "postgresql", "health": "unknown", "at": "", "findings": [{"state": "unknown", "text": "no answer"}]}
+LTM = {"name": "memory_service", "kind": "http", "health": "sick", "at": "http://x", "findings": [{"state": "sick", "text": "refuses"}]}
+
+
+def options(**given: t.Any) -> dict[str, t.Any]:
+    check = {"kind": "application", "manager": "systemd", "service": "somabrain", "url": URL, "profile": "v1_health", **given}
+    return dict(checks_look.validated([check], 3.0)[0], stands_on="target")
+
+
+def answer(**given: t.Any) -> dict[str, t.Any]:
+    body = given.pop("body", BODY)
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return {"answer": Answer(**{"status": 200, "body": content, "seconds": 0.01, **given}), "problem": ""}
+
+
+def look(service: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
+    running = {
+        "manager": "systemd",
+        "name": "somabrain.service",
+        "exists": True,
+        "state": "running",
+        "pid": 7,
+        "start_time_ticks": 70,
+        "process_state": "S",
+        "started_at": NOW - 3600,
+        "restarts": 0,
+    }
+    raw: dict[str, t.Any] = {
+        "now": NOW, "service": service_state.blank(**{**running, **(service or {})}), "http": answer(),
+        "dependencies": [], "long_term_memory": [], "memory_since": None, "samples": [],
+        "process": {"program": "python3.11", "words": [], "listener": "own"}, "log": [], "oom_kills": 0, "round_trip": None,
+    }  # fmt: skip
+    return {**raw, **given}
+
+
+CLUSTER: dict[str, t.Any] = {
+    "manager": "kubernetes", "pid": 0, "start_time_ticks": None, "process_state": "", "started_at": None,
+    "workload": {"uid": "u", "pods": [], "blocked": [], "full": [], "remembered": None, "kind": "Deployment"},
+}  # fmt: skip
+
+
+def cluster(state: str, **workload: t.Any) -> dict[str, t.Any]:
+    return {**CLUSTER, "state": state, "workload": {**CLUSTER["workload"], **workload}}
+
+
+ENDED = {"state": "failed", "pid": 0, "start_time_ticks": None, "process_state": "", "exit_code": 1}
+SILENT = {"http": answer(status=0, error="timeout", body=b"")}
+REFUSED = {"http": answer(status=0, error="refused", body=b"")}
+SICK_BODY = {"http": answer(body={**BODY, "memory_ok": False})}
+CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, ...]]] = {
+    "well": ({}, {}, "up", "well", ()),
+    "no url, and it runs": ({"http": None}, {"url": ""}, "up", "well", ()),
+    "manager gone": ({"service": {"reachable": False, "exists": None, "detail": "no answer"}}, {}, "manager_unreachable", "unknown", ()),
+    "wrong name": ({"service": {"exists": False, "state": "unknown"}}, {}, "unknown_service", "unknown", ()),
+    "a name of several": ({"service": {"exists": None, "state": "unknown", "detail": "it has 2 containers"}}, {}, "several", "unknown", ()),
+    "stateful by its name": ({}, {"service": "sb_redis"}, "stateful", "unknown", ()),
+    "stateful by its program": ({"process": {"program": "postgres", "words": []}}, {}, "stateful", "unknown", ()),
+    "stateful by a person's word": ({}, {"stateful": ["somabrain"]}, "stateful", "unknown", ()),
+    "dependency down, it is well": ({"dependencies": [DOWN]}, {}, "dependency_down", "sick", ()),
+    "dependency down, it is hung": ({"dependencies": [DOWN], **SILENT}, {}, "dependency_down", "sick", ()),
+    "dependency down, it is stopped": ({"dependencies": [DOWN], "service": ENDED, **REFUSED}, {}, "dependency_down", "sick", ()),
+    "dependency in doubt": ({"dependencies": [UNCLEAR], **SILENT}, {}, "dependency_unknown", "unknown", ()),
+    "memory service down, it says degraded": ({"long_term_memory": [LTM], **SICK_BODY}, {}, "dependency_down", "sick", ()),
+    "memory service down, it is hung": ({"long_term_memory": [LTM], **SILENT}, {}, "hung", "sick", RESTART),
+    "suspended": ({"service": {"process_state": "T"}, **SILENT}, {}, "suspended", "sick", ("continue", *RESTART)),
+    "unhealthy, and nothing else is known": ({"service": {"manager": "compose", "state": "unhealthy"}, "http": None}, {"url": ""},
+                                             "unhealthy", "sick", RESTART),
+    "paused": ({"service": {"state": "paused"}, **SILENT}, {}, "paused", "sick", ("start", *RESTART)),
+    "hung": (SILENT, {}, "hung", "sick", RESTART),
+    "runs, and nobody listens": (REFUSED, {}, "not_listening", "sick", RESTART),
+    "closes without an answer": ({"http": answer(status=0, error="closed", body=b"")}, {}, "unresponsive", "sick", RESTART),
+    "5xx": ({"http": answer(status=500, body=b"")}, {}, "erroring", "sick", RESTART),
+    "degraded": (SICK_BODY, {}, "degraded", "sick", RESTART),
+    "wrong body from its own port": ({"http": answer(body=b"<html>")}, {}, "wrong_body", "sick", RESTART),
+    "wrong body, whose port is not known": (
+        {"http": answer(body=b"<html>"), "process": {"listener": ""}}, {}, "wrong_body", "unknown", ()),
+    "silent, and another's port": ({**SILENT, "process": {"listener": "other"}}, {}, "not_its_port", "unknown", ()),
+    "silent behind a proxy": ({**SILENT, "process": {"listener": "other"}}, {"behind_proxy": True}, "hung", "sick", RESTART),
+    "redirect": ({"http": answer(status=302, location="http://x")}, {}, "redirect", "sick", ()),
+    "wants a token": ({"http": answer(status=401)}, {}, "auth", "unknown", ()),
+    "limits our rate": ({"http": answer(status=429)}, {}, "rate_limited", "unknown", ()),
+    "slow alone": ({"http": answer(seconds=2.0)}, {"max_latency_ms": 500}, "slow", "sick", ()),
+    "young and not healthy": ({"service": {"started_at": NOW - 5}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "its manager starts it": ({"service": {"state": "starting", "started_at": NOW - 1}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "its container's own check has not begun, and it answers": (
+        {"service": {"manager": "compose", "state": "starting", "started_at": NOW - 1}}, {}, "up", "well", ()),
+    "its container's own check has not begun, and it does not answer": (
+        {"service": {"manager": "compose", "state": "starting"}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "systemd waits for its word, and it answers": ({"service": {"state": "starting"}}, {}, "starting", "unknown", ("wait",)),
+    "a rollout that is stuck while old pods answer": (
+        {"service": cluster("unhealthy", blocked=["pod a: ErrImagePull"])}, {}, "rollout_stuck", "sick", ()),
+    "no pod can be made": ({"service": cluster("failed", blocked=["no pod can be made"]), **REFUSED}, {}, "rollout_stuck", "sick", ()),
+    "a pod of several is not ready any more": ({"service": cluster("unhealthy")}, {}, "pods_not_ready", "sick", ("restart",)),
+    "hung, and the quota is used up": ({"service": cluster("running", full=["q: 2 of 2 pods"]), **SILENT}, {}, "no_room", "sick", ()),
+    "well, and the quota is used up": ({"service": cluster("running", full=["q: 2 of 2 pods"])}, {}, "up", "well", ()),
+    "scaled to nothing": ({"service": cluster("stopped"), **REFUSED}, {}, "scaled_to_nothing", "sick", ()),
+    "stopped by us": ({"service": cluster("stopped", remembered=2), **REFUSED}, {}, "stopped", "sick", ("start",)),
+    "stateful by its image": ({"service": {"image": {"name": "hub.example:5000/x/redis:7@sha256:0"}}}, {}, "stateful", "unknown", ()),
+    "stopped": ({"service": {**ENDED, "state": "stopped", "exit_code": 0}, **REFUSED}, {}, "stopped", "sick", ("start",)),
+    "crashed": ({"service": ENDED, **REFUSED}, {}, "crashed", "sick", ("start",)),
+    "ended by a signal": ({"service": {**ENDED, "exit_code": None, "signal": "SIGSEGV"}, **REFUSED}, {}, "crashed", "sick", ("start",)),
+    "start limit": ({"service": {**ENDED, "start_limit_hit": True}, **REFUSED}, {}, "start_limit", "sick", ("reset_failed", "start")),
+    "exit loop": ({"service": {**ENDED, "state": "backoff"}, **REFUSED}, {}, "exit_loop", "sick", ()),
+    "one end of a process that had come up, before its manager starts it again": (
+        {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 0}, **REFUSED}, {}, "crashed", "sick", ("start",)),
+    "one end of a process that had not come up": (
+        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 0}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
+    "two ends of processes that had not come up": (
+        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 1}, **REFUSED}, {}, "exit_loop", "sick", ()),
+    "one end too many": (
+        {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 3}, **REFUSED}, {}, "exit_loop", "sick", ()),
+    "one end, by its configuration": (
+        {"service": {**ENDED, "state": "backoff", "lived": 0.4, "restarts": 0}, **REFUSED, "log": ["invalid configuration"]}, {},
+        "bad_config", "sick", ()),
+    "one end, for want of memory": (
+        {"service": {**ENDED, "state": "backoff", "lived": 900.0, "restarts": 0, "oom_killed": True}, **REFUSED}, {}, "oom", "sick", ()),
+    "hung, and its manager would not start it again": ({"service": {"barred": "it is masked"}, **SILENT}, {}, "not_startable", "sick", ()),
+    "stopped, and its manager would not start it": (
+        {"service": {**ENDED, "state": "stopped", "exit_code": 0, "barred": "it is masked"}, **REFUSED}, {}, "not_startable", "sick", ()),
+    "suspended, and its manager would not start it again": (
+        {"service": {"process_state": "T", "barred": "it is masked"}, **SILENT}, {}, "suspended", "sick", ("continue",)),
+    "paused, and its manager would not start it again": (
+        {"service": {"state": "paused", "barred": "x"}, **SILENT}, {}, "paused", "sick", ("start",)),
+    "well, and its manager would not start it again": ({"service": {"barred": "it is masked"}}, {}, "up", "well", ()),
+    "asked to end": ({"service": {"state": "stopping"}, **SILENT}, {}, "stopping", "unknown", ("wait",)),
+    "asked to end, and waited for": (
+        {"service": {"state": "stopping"}, **SILENT}, {"known": {"waited": "stopping"}}, "stuck_stopping", "sick", RESTART),
+    "ended meanwhile": ({"service": ENDED, **REFUSED}, {"known": {"waited": "stopping"}}, "crashed", "sick", ("start",)),
+    "exit loop between two attempts": (
+        {"service": {"started_at": NOW - 2, "restarts": 6}, **REFUSED}, {"known": {"restarts": 1, "at": NOW - 60}},
+        "exit_loop", "sick", ()),
+    "exit loop that was ended just now": (
+        {"service": {**ENDED, "autorestart": "true", "restarts": 6}, **REFUSED}, {"known": {"restarts": 1, "at": NOW - 60}},
+        "exit_loop", "sick", ()),
+    "answers between two ends": (
+        {"service": {"started_at": NOW - 2, "restarts": 6}}, {"known": {"restarts": 1, "at": NOW - 60}}, "starting", "unknown", ("wait",)),
+    "ended, and nobody knows when its restarts were": ({"service": {**ENDED, "restarts": 6}, **REFUSED}, {}, "crashed", "sick", ("start",)),
+    "stopped by a person after many restarts": (
+        {"service": {**ENDED, "state": "stopped", "exit_code": None, "signal": "SIGTERM", "restarts": 6}, **REFUSED}, {},
+        "stopped", "sick", ("start",)),
+    "killed for want of memory": ({"service": {**ENDED, "oom_killed": True}, **REFUSED}, {}, "oom", "sick", ()),
+    "killed, and the kernel has killed somebody": (
+        {"service": {**ENDED, "exit_code": None, "signal": "SIGKILL"}, **REFUSED, "oom_kills": 4}, {"known": {"oom_kills": 3}},
+        "oom", "sick", ()),
+    "its log says MemoryError": ({"service": ENDED, **REFUSED, "log": ["x", "MemoryError"]}, {}, "oom", "sick", ()),
+    "bad configuration": (
+        {"service": {**ENDED, "start_limit_hit": True}, **REFUSED, "log": ["KeyError: 'SOMABRAIN_REDIS_URL'"]}, {},
+        "bad_config", "sick", ()),
+    "stopped cleanly, an old error in its log": (
+        {"service": {**ENDED, "state": "stopped", "exit_code": 0}, **REFUSED, "log": ["invalid configuration"]}, {},
+        "stopped", "sick", ("start",)),
+    "the old process is still there": ({}, {"old_identity": {"pid": 7, "start_time_ticks": 70}}, "not_restarted", "sick", ()),
+    "another process than before": ({}, {"old_identity": {"pid": 6, "start_time_ticks": 60}}, "up", "well", ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "given", "state", "health", "actions"), CASES.values(), ids=list(CASES))
+def test_each_look_has_one_state_and_its_acts(
+    raw: dict[str, t.Any], given: dict[str, t.Any], state: str, health: str, actions: tuple[str, ...]
+) -> None:
+    judged = judge_application(look(**raw), options(**given))
+    assert (judged.state, judged.health.value, judged.actions) == (state, health, actions)
+
+
+def test_only_what_is_sick_or_on_its_way_allows_an_act() -> None:
+    for raw, given, *_expected in CASES.values():
+        judged = judge_application(look(**raw), options(**given))
+        assert judged.health.value == "sick" or set(judged.actions) <= {"wait"}
+    assert all(health.value == "sick" for _word, health, actions in BY_HTTP.values() if actions)
+
+
+def samples(*mib: float, every: float = 1.0) -> list[dict[str, t.Any]]:
+    return [{"at": NOW + number * every, "rss": int(one * MIB), "pid": 7, "start_time_ticks": 70} for number, one in enumerate(mib)]
+
+
+@pytest.mark.parametrize(
+    ("seen", "steady"),
+    [
+        (samples(100, 110, 120, 130, 140), True),
+        (samples(100, 110, 109, 120, 131, 140), True),
+        (samples(100, 100, 140, 140, 140, 140), False),
+        (samples(100, 140, 139, 138, 137, 136), False),
+        (samples(100, 100.1, 100.2, 100.3, 100.4), False),
+        (samples(140, 130, 120, 110, 100), False),
+        (samples(100, 140), False),
+        ([], False),
+    ],
+    ids=["steady", "with a dip", "one step", "one step and back", "noise", "shrinks", "too few", "none"],
+)
+def test_a_leak_grows_from_sample_to_sample_and_a_one_off_grew_once(seen: list[dict[str, t.Any]], steady: bool) -> None:
+    assert growth_of(seen, MIB)["steady"] is steady
+
+
+def test_a_leak_is_sick_once_its_limit_is_near_and_a_warning_before() -> None:
+    growing = samples(100, 110, 120, 130, 140)
+    near = judge_application(look(samples=growing), options(memory_limit=500 * MIB))
+    assert (near.state, near.health.value, near.actions) == ("leaking", "sick", RESTART)
+    far = judge_application(look(samples=growing), options(memory_limit=500 * MIB, memory_horizon=10))
+    assert (far.state, far.health.value) == ("up", "well")
+    assert [finding.name for finding in far.findings] == ["application", "warning"]
+    slow = judge_application(look(samples=growing, http=answer(seconds=2.0)), options(memory_limit=500 * MIB, max_latency_ms=500))
+    assert slow.state == "leaking"
+
+
+def test_samples_of_an_earlier_process_prove_nothing_of_this_one() -> None:
+    others = [dict(one, pid=6) for one in samples(100, 110, 120, 130)]
+    for earlier, state in ((others, "up"), (samples(100, 110, 120, 130), "leaking")):
+        now = [{"at": NOW + 60, "rss": 140 * MIB}]
+        assert judge_application(look(samples=now), options(memory_limit=200 * MIB, known={"samples": earlier})).state == state
+
+
+def test_the_minutes_left_are_known_only_with_a_limit_and_a_rate() -> None:
+    assert (minutes_left(100, 200, 50), minutes_left(300, 200, 50), minutes_left(100, None, 50), minutes_left(100, 200, 0)) == (
+        2.0,
+        0.0,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("restarts", "known", "started", "count"),
+    [
+        (0, {}, NOW - 5, 0),
+        (2, {}, NOW - 5, 2),
+        (5, {"restarts": 3, "at": NOW - 100}, NOW - 5, 2),
+        (1, {"restarts": 3, "at": NOW - 100}, NOW - 5, 1),
+        (5, {"restarts": 3, "at": NOW - 100}, NOW - 1000, 0),
+        (13, {"restarts": 3, "at": NOW - 9000}, NOW - 5, 1),
+        (23, {"restarts": 3, "at": NOW - 9000}, NOW - 5, 2),
+        (3, {"restarts": 3, "at": NOW - 9000}, NOW - 5, 0),
+        (None, {}, NOW - 5, 0),
+    ],
+)
+def test_its_managers_own_restarts_count_as_far_as_they_were_within_the_time(
+    restarts: int | None, known: dict[str, t.Any], started: float, count: int
+) -> None:
+    judged = judge_application(look({"restarts": restarts, "started_at": started}), options(known=known))
+    assert judged.facts["attempted_elsewhere"]["restart"] == count
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "kind"),
+    [
+        ("redis", "", "redis"), ("redis-server.service", "", "redis"), ("sb_redis", "", "redis"),
+        ("somabrain_standalone_redis", "", "redis"),
+        ("postgresql@15-main", "", "postgresql"), ("kafka", "", "kafka"), ("etcd", "", "store"), ("valkey", "", "redis"),
+        ("api", "redis-server", "redis"), ("api", "postgres", "postgresql"),
+        ("somabrain", "python3.11", ""), ("api", "", ""), ("redis_exporter", "redis_exporter", ""), ("kafka-ui", "java", ""),
+        ("outbox_publisher", "python3", ""), ("postgrest", "postgrest", ""),
+    ],
+)  # fmt: skip
+def test_what_is_stateful_is_told_by_name_and_by_program(name: str, program: str, kind: str) -> None:
+    assert stateful_kind([name], program, [], "") == kind
+
+
+def test_a_stopped_stateful_service_is_told_by_its_start_command_and_java_by_its_class() -> None:
+    assert stateful_kind(["cache"], "", [], "/usr/bin/redis-server /etc/redis.conf") == "redis"
+    assert stateful_kind(["log"], "java", ["java", "-cp", "x", "kafka.Kafka"], "") == "kafka"
+    assert stateful_kind(["api"], "", [], "python -m api --redis redis-server") == ""
+
+
+def test_a_hand_over_names_who_is_to_mend_it() -> None:
+    given = [
+        (look(dependencies=[DOWN]), {}, ("redis", "recover-redis.yml", "")),
+        (look(dependencies=[dict(DOWN, kind="service", at="ltm")]), {}, ("service", "restart-service.yml", "ltm")),
+        (look(), {"service": "postgresql@15-main"}, ("postgresql", "recover-database.yml", "postgresql@15-main")),
+        (look(), {}, ("", "", "")),
+    ]
+    for raw, more, expected in given:
+        told = judge_application(raw, options(**more)).facts["hand_over"]
+        assert (told["kind"], told["playbook"], told["service"]) == expected
+
+
+def test_whose_a_listening_port_is_comes_from_the_kernel() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = "http://127.0.0.1:%d/health" % server.getsockname()[1]
+        assert process.listener_of(os.getpid(), url) == "own"
+        # Popen returns when the program runs: before, the child still has its parent's sockets.
+        with subprocess.Popen(["sleep", "30"]) as stranger:
+            assert process.listener_of(stranger.pid, url) == "other"
+            stranger.kill()
+    assert process.listener_of(os.getpid(), url) == "none"
+    assert process.listener_of(os.getpid(), "http://brain.example.com/health") == ""
+
+
+def test_the_memory_of_a_process_and_its_children_is_seen() -> None:
+    assert process.rss_of(os.getpid()) > MIB
+    assert process.rss_of(2**22 + 1) == 0
+
+
+def test_a_piped_look_takes_the_kinds_along_that_an_application_stands_on() -> None:
+    check = options(
+        dependencies=[{"kind": "redis"}, {"kind": "tcp", "host": "x", "port": 1}], long_term_memory={"kind": "http", "url": "http://x"}
+    )
+    assert kinds.kinds_of([check, {"kind": "disk"}]) == {"application", "redis", "tcp", "http", "disk"}
+
+
+def test_a_rehearsal_writes_no_memory_through_an_application() -> None:
+    looking, left_out = health_info.writers_left_out([options(name="api", round_trip={"profile": "v1"})])
+    assert [one["round_trip"] for one in looking] == [{}]
+    assert left_out == ["api"]
+
+
+@pytest.mark.parametrize("kind", NOT_BELOW)
+def test_what_writes_is_no_dependency(kind: str) -> None:
+    given = options(url="", manager="supervisor", supervisor_url="unix:///nowhere", dependencies=[{"kind": kind, "url": URL}])
+    result = checks_look.look_once(dict(given, timeout=3.0))
+    assert (result["health"], "only looks" in result["findings"][0]["text"]) == ("unknown", True)
+
+
+@pytest.mark.parametrize(
+    ("health", "since", "started", "told"),
+    [
+        ("well", NOW - 7200, NOW - 3600, "well"),
+        ("well", None, NOW - 3600, "well"),
+        ("well", NOW - 3595, NOW - 3600, "well"),
+        ("well", NOW - 60, NOW - 3600, "renewed"),
+        ("well", NOW - 60, None, "well"),
+        ("sick", NOW - 60, NOW - 3600, "sick"),
+        ("unknown", NOW - 60, NOW - 3600, "unknown"),
+    ],
+)
+def test_a_memory_service_that_began_after_the_application_was_away_while_that_ran(
+    health: str, since: float | None, started: float | None, told: str
+) -> None:
+    raw = look({"started_at": started}, long_term_memory=[{**LTM, "health": health}], memory_since=since)
+    assert judge_application(raw, options()).facts["long_term_memory"] == told

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A misspelt variable is refused with the command that was meant; what is the caller's own is left alone."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._given import slips
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+
+@pytest.mark.parametrize(
+    ("given", "better"),
+    [
+        ({"rollback_relase": "v1"}, ["rollback_release"]),
+        ({"service_restart_servise": "api"}, ["service_restart_service"]),
+        ({"remediation_aproval": "x"}, ["remediation_approval"]),
+        ({"_raw_params": "service_restart_service"}, ["service_restart_service=VALUE"]),
+        ({"rollback_release": "v1", "remediation_reason": "x", "restart_service_serial": 2}, []),
+        ({"rollback_ticket_of_ours": 7, "ansible_host": "h", "service_restart": 1}, []),
+        ({}, []),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(given: dict[str, t.Any], better: list[str]) -> None:
+    assert [one.better for one in slips(given)] == better
+
+
+def test_only_the_variables_of_a_command_are_corrected() -> None:
+    slip, command = slips({"_raw_params": "lab"})[0], "ansible-playbook x.yml -i inventories/lab -l lab -e lab"
+    assert slip.corrected(command) == command + "=VALUE"
+
+
+@pytest.mark.parametrize("path", sorted(ROLES.glob("*/meta/argument_specs.yml")), ids=lambda path: path.parts[-3])
+def test_every_variable_of_a_role_is_known(path: Path) -> None:
+    specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
+    assert slips({name: "" for spec in specs.values() for name in spec.get("options") or {}}) == []

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every input is described once and the same everywhere: a role's defaults and specs, a module's documentation and its step."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+PLUGINS = "ansible_collections.somabrain.incident_response.plugins"
+ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "defaults/main.yml").is_file())
+MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+STEPS = sorted(path.stem for path in (ROOT / "plugins/module_utils/_steps").glob("*.py"))
+ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py"))
+
+
+def defaults_of(role: Path) -> dict[str, t.Any]:
+    return dict(yaml.safe_load((role / "defaults/main.yml").read_text()) or {})
+
+
+def options_of(role: Path) -> dict[str, dict[str, t.Any]]:
+    """Return the options of the role's main entry point; fails where there is no spec."""
+    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())
+    return dict(specs["argument_specs"]["main"].get("options") or {})
+
+
+def comments_of(text: str) -> dict[str, str]:
+    """Return for each top-level variable of a defaults file the comment that stands right above it."""
+    found: dict[str, str] = {}
+    comment: list[str] = []
+    for line in text.splitlines():
+        variable = re.match(r"([A-Za-z_]\w*):", line)
+        if line.startswith("#"):
+            comment.append(line[1:].strip())
+            continue
+        if variable:
+            found[variable.group(1)] = " ".join(comment)
+        comment = []
+    return found
+
+
+def test_the_comment_reader_takes_the_lines_right_above() -> None:
+    assert comments_of("---\n# One.\n# Two.\na: 1\n\n# Lost.\n\nb: 2\n") == {"a": "One. Two.", "b": ""}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_default_has_a_sentence_above_it(role: Path) -> None:
+    comments = comments_of((role / "defaults/main.yml").read_text())
+    assert [name for name in defaults_of(role) if not re.match(r"[A-Z0-9`].*[.)]$", comments[name])] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_and_argument_specs_name_the_same_variables(role: Path) -> None:
+    comments = comments_of((role / "defaults/main.yml").read_text())
+    # A variable that is resolved only in the callee cannot be validated on entry; its comment says so.
+    defaults = {name for name in defaults_of(role) if "late-bound" not in comments[name].lower()}
+    options = options_of(role)
+    assert sorted(defaults - set(options)) == []
+    assert sorted(name for name in set(options) - defaults if not options[name].get("required") and name not in defaults_of(role)) == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_option_has_a_type_and_a_description_and_leaves_its_default_to_defaults(role: Path) -> None:
+    options = options_of(role)
+    assert [name for name, spec in options.items() if not spec.get("type") or not spec.get("description")] == []
+    assert [name for name, spec in options.items() if "default" in spec and spec["default"] != defaults_of(role).get(name)] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_variables_bear_the_name_of_their_role(role: Path) -> None:
+    assert [name for name in defaults_of(role) if not name.startswith((f"{role.name}_", f"__{role.name}_"))] == []
+
+
+def test_every_module_has_an_action_plugin_and_every_step_has_both() -> None:
+    assert MODULES == ACTIONS
+    assert sorted(set(STEPS) - set(MODULES)) == []
+
+
+def documentation_of(module: str) -> dict[str, t.Any]:
+    """Return the options that a module documents, read without running it."""
+    for node in ast.parse((ROOT / f"plugins/modules/{module}.py").read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DOCUMENTATION":
+            return dict(yaml.safe_load(ast.literal_eval(node.value)))
+    return {}
+
+
+def fragment_options(name: str) -> dict[str, t.Any]:
+    """Return the options that one of our documentation fragments adds ("a.b.name" or "a.b.name.attribute")."""
+    plugin, *attribute = name.split(".")[2:]
+    fragment = importlib.import_module(f"{PLUGINS}.doc_fragments.{plugin}").ModuleDocFragment
+    return dict(yaml.safe_load(getattr(fragment, (attribute or ["DOCUMENTATION"])[0].upper())).get("options") or {})
+
+
+def documented_options(module: str) -> dict[str, t.Any]:
+    documentation = documentation_of(module)
+    options = dict(documentation.get("options") or {})
+    for name in documentation.get("extends_documentation_fragment") or []:
+        options = {**fragment_options(name), **options}
+    return options
+
+
+@pytest.mark.parametrize("module", STEPS)
+def test_the_documentation_of_a_module_matches_its_step(module: str) -> None:
+    spec = importlib.import_module(f"{PLUGINS}.module_utils._steps.{module}").ARGUMENT_SPEC
+    options = documented_options(module)
+    assert sorted(options) == sorted(spec)
+    for key, missing in {"type": "str", "required": False, "elements": None}.items():
+        documented = {name: option.get(key, missing) for name, option in options.items()}
+        assert documented == {name: option.get(key, missing) for name, option in spec.items()}, key
+
+
+@pytest.mark.parametrize("module", STEPS)
+def test_an_action_plugin_runs_the_step_of_its_own_name(module: str) -> None:
+    plugin = importlib.import_module(f"{PLUGINS}.action.{module}").ActionModule
+    assert plugin.STEP.__name__ == f"{PLUGINS}.module_utils._steps.{module}"

@@ -1,0 +1,206 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of a drill as tables: what holds, what does not and why; and what a fault file may say."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.append(str(ROOT / "roles/drill/files"))
+
+from somabrain_drill import downtime, drill, families, faults, judge, runs, table, undo  # noqa: E402
+from somabrain_drill.errors import DrillError  # noqa: E402
+
+COUNTED = {"acknowledged": 1000, "missing": 0, "wrong": 0, "resurrected": 0}
+
+
+def outcome(word: str, code: str = "", acts: tuple[str, ...] = (), **loss: t.Any) -> dict[str, t.Any]:
+    reasons = [{"code": code}] if code else []
+    return {"outcome": word, "reasons": reasons, "acts": [{"action": act} for act in acts], "loss": loss}
+
+
+def ran(word: str, code: int = 0, reason: str = "", acts: tuple[str, ...] = (), **loss: t.Any) -> runs.Ran:
+    return runs.Ran(code, outcome(word, reason, acts, **loss) if word else {}, "")
+
+
+def fault(loss: str = "none", **turn: t.Any) -> faults.Fault:
+    given: dict[str, t.Any] = {"expect": frozenset({"recovered"}), **turn}
+    return faults.Fault("some_fault", "redis", "it holds", (faults.Turn(**given),), loss=loss)
+
+
+def seen(one: faults.Fault, *given: runs.Ran, same: bool = True, cost: float = 0.0, **more: t.Any) -> judge.Seen:
+    base: dict[str, t.Any] = {"losses": COUNTED, "begun": sum(len(run.acts) for run in given), **more}
+    return judge.Seen(one, [runs.Turned(one.runs[0], list(given), same, cost)] if given else [], **base)
+
+
+STARTED = ran("recovered", acts=("start",))
+LOSS = {**COUNTED, "missing": 3}
+TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True}
+LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
+UNKNOWN = fault("unknown", expect=frozenset({"recovered_with_loss"}))
+ONCE = ("switch", "return_release")
+REFUSED = fault("untouched", expect=frozenset({"refused"}), code="data_damaged")
+
+
+def mended(**loss: t.Any) -> runs.Ran:
+    return ran("recovered_with_loss", acts=("mend",), **loss)
+
+
+CASES: dict[str, tuple[judge.Seen, str]] = {
+    "held": (seen(fault(), STARTED), ""),
+    "lost and not told": (seen(fault(), STARTED, losses=LOSS), "declared 0, measured 3"),
+    "lost where a lossless way is": (
+        seen(fault(expect=frozenset({"recovered_with_loss"})), ran("recovered_with_loss", acts=("start",), **TOLD), losses=LOSS),
+        "a lossless way exists",
+    ),
+    "told to the key": (seen(LOSSY, mended(**TOLD), losses=LOSS), ""),
+    "told too little": (seen(LOSSY, mended(**{**TOLD, "count": 2}), losses=LOSS), "declared 2, measured 3"),
+    "told too much": (seen(LOSSY, mended(**{**TOLD, "count": 4}), losses=LOSS), "declared 4, measured 3"),
+    "an upper bound": (seen(LOSSY, mended(**{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
+    "told without a number": (seen(LOSSY, mended(text="some"), losses=LOSS), "without a number"),
+    "told as unknown where it is": (seen(UNKNOWN, mended(text="some"), losses=COUNTED), ""),
+    "a number where none can be known": (seen(UNKNOWN, mended(**TOLD), losses=LOSS), "nobody can know"),
+    "back again": (seen(fault(), STARTED, losses={**COUNTED, "resurrected": 1}), "1 resurrected"),
+    "another value": (seen(fault(), STARTED, losses={**COUNTED, "wrong": 1}), "1 wrong"),
+    "nothing to count": (seen(fault(), STARTED, losses=None), "could not be counted"),
+    "another outcome": (seen(fault(), ran("failed", 2)), "ended failed"),
+    "no outcome": (seen(fault(), ran("", 1)), "no explicit outcome"),
+    "one return": (seen(fault(acts=ONCE, expect=frozenset({"undone"})), ran("undone", 2, acts=ONCE)), ""),
+    "to and fro": (
+        seen(fault(acts=ONCE, expect=frozenset({"undone"})), ran("undone", 2, acts=(*ONCE, "switch"))),
+        "took the acts switch, return_release, switch, expected switch, return_release",
+    ),
+    "no return where one is due": (
+        seen(fault(acts=ONCE, expect=frozenset({"undone"})), ran("undone", 2, acts=ONCE[:1])),
+        "took the acts switch, expected",
+    ),
+    "green and red": (seen(fault(), ran("recovered", 2, acts=("start",))), "exit code 2"),
+    "red and green": (seen(REFUSED, ran("refused", 0, "data_damaged"), losses=None), "exit code 0"),
+    "a refusal": (seen(REFUSED, ran("refused", 2, "data_damaged"), losses=None), ""),
+    "another reason": (seen(REFUSED, ran("refused", 2, "no_room"), losses=None), "expected data_damaged"),
+    "a refusal that touched": (seen(REFUSED, ran("refused", 2, "data_damaged"), same=False, losses=None), "changed something"),
+    "a refusal that cost an answer": (seen(REFUSED, ran("refused", 2, "data_damaged"), cost=0.3, losses=None), "for 0.3 s nobody"),
+    "a recovery that cost answers": (seen(fault(), STARTED, cost=2.5), ""),
+    "a changed decoy": (seen(fault(), STARTED, decoy_same=False), "decoy"),
+    "a rehearsal that changed": (seen(fault(), STARTED, rehearsal=(ran("rehearsed"), False)), "check mode changed"),
+    "a rehearsal that acted": (seen(fault(), STARTED, rehearsal=(ran("recovered", acts=("start",)), True)), "check mode ended recovered"),
+    "acts again": (seen(fault(), STARTED, again=(STARTED, True)), "expected nothing_to_do"),
+    "another process afterwards": (seen(fault(), STARTED, again=(ran("nothing_to_do"), False)), "another process"),
+    "an act nobody told": (seen(fault(), STARTED, begun=2), "the journal has 2 acts"),
+    "one of two": (seen(fault(at_once=2), STARTED, ran("refused", 2, "lease_held")), ""),
+    "both of two": (seen(fault(at_once=2), STARTED, STARTED), "2 of 2 runs at once acted"),
+    "none of two": (seen(fault(at_once=2), ran("refused", 2, "lease_held"), ran("refused", 2, "lease_held")), "0 of 2 runs at once acted"),
+    "killed too late": (seen(fault(kill_at="begin"), STARTED), "before it could be killed"),
+    "undone": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(0)), ""),
+    "other bytes after the undo": (
+        seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(0, differ=("dump.rdb",))),
+        "1 files are not what they were: dump.rdb",
+    ),
+    "an undo that fails": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(2, "in use")), "exit code 2: in use"),
+    "no undo": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(None)), "no undo was printed"),
+    "a late copy": (seen(LOSSY, mended(**TOLD), losses=LOSS, undone=undo.Undone(0, copy="the copy is late")), "the copy is late"),
+    "held too late": (seen(fault(hold_at="open"), STARTED), "before it could be held"),
+    "kept too little": (seen(dataclasses.replace(LOSSY, kept_share=0.999), ran("recovered_with_loss", **TOLD), losses=LOSS), "kept 99.7"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_drill_is_judged(case: str) -> None:
+    given, why = CASES[case]
+    wrong = judge.judge(given)
+    assert bool(wrong) == bool(why), wrong
+    assert not why or any(why in text for text in wrong), wrong
+
+
+def put_aside(folder: Path, digest: str = "", copied_first: bool = True) -> str:
+    """Return what is wrong with a copy of one file, made before that file was put aside or after."""
+    copy, aside, content, manifest = folder / "run/copy", folder / "before-run", b"data", folder / "run/copy.manifest.json"
+    copy.mkdir(parents=True)
+    (copy / "dump.rdb").write_bytes(content)
+    told = digest or hashlib.sha256(content).hexdigest()
+    for first in (copied_first, not copied_first):
+        if first:
+            manifest.write_text(json.dumps({"files": [{"name": "dump.rdb", "sha256": told}]}))
+        else:
+            (aside / "old").mkdir(parents=True)
+    # Clocks of file systems are coarse.
+    os.utime(manifest, ns=(0, manifest.stat().st_mtime_ns + (-1 if copied_first else 1) * 10**9))
+    return undo.judged_copy(folder / "run", aside, {"dump.rdb": "100644 0 " + hashlib.sha256(content).hexdigest()})
+
+
+def test_a_copy_is_made_before_the_first_change_and_tells_what_there_was(tmp_path: Path) -> None:
+    assert put_aside(tmp_path / "good") == ""
+    assert "younger" in put_aside(tmp_path / "late", copied_first=False)
+    assert "does not tell the files" in put_aside(tmp_path / "other", digest="0" * 64)
+    assert "no copy" in undo.judged_copy(tmp_path / "none", tmp_path, {})
+    (tmp_path / "good/run/copy/dump.rdb").write_bytes(b"date")
+    assert "not what its manifest tells: dump.rdb" in undo.judged_copy(tmp_path / "good/run", tmp_path / "good/before-run", {})
+
+
+BAD = {
+    "unknown key": ("family: redis\nhypothesis: x\nexpect: recovered\nsurprise: 1\n", "surprise"),
+    "unknown outcome": ("family: redis\nhypothesis: x\nexpect: fine\n", "unknown word fine"),
+    "nothing expected": ("family: redis\nhypothesis: x\n", "expects"),
+    "unknown family": ("family: moon\nhypothesis: x\nexpect: recovered\n", "moon"),
+    "unknown need": ("family: redis\nhypothesis: x\nexpect: recovered\nneeds: [moon]\n", "moon"),
+    "unknown rule": ("family: redis\nhypothesis: x\nexpect: recovered\nloss: some\n", "loss has to be"),
+    "no mapping": ("- a\n", ""),
+    "two words in a step": ("family: redis\nhypothesis: x\nexpect: recovered\ninject: [{kill: 1, start: 1}]\n", "one word"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_fault_file_that_says_something_else_is_refused_by_name(case: str, tmp_path: Path) -> None:
+    text, why = BAD[case]
+    (tmp_path / "bad.yml").write_text(text)
+    with pytest.raises(DrillError, match="bad.yml") as refused:
+        faults.load_all(tmp_path)
+    assert why in str(refused.value)
+
+
+def test_a_fault_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "one.yml").write_text("family: redis\nhypothesis: x\nexpect: recovered\n")
+    with pytest.raises(DrillError, match="no such fault: two; there are: one"):
+        faults.load_all(tmp_path, ["two"])
+    with pytest.raises(DrillError, match=r"no such fault: onee \(one is meant\?\); there are: one"):
+        faults.load_all(tmp_path, ["onee"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "roles/drill/faults").glob("*.yml")), ids=lambda path: str(path.stem))
+def test_every_fault_file_can_be_read_and_knows_its_steps(path: Path) -> None:
+    one = faults.load(path)
+    assert one.name.startswith(one.family)
+    assert one.hypothesis.endswith(".")
+    taken = [*one.before, *one.inject, *(step for turn in one.runs for step in turn.inject)]
+    assert {word for step in taken for word in step} <= set(families.FAMILIES[one.family].words)
+
+
+def test_every_family_that_a_fault_may_name_has_its_scene() -> None:
+    assert set(families.FAMILIES) == faults.FAMILIES
+
+
+def test_a_client_counts_only_the_time_without_an_answer() -> None:
+    told = iter([True, True, False, False, False, True])
+    with downtime.Client(lambda: next(told, True)) as client:
+        time.sleep(0.6)
+    assert client.up_before
+    assert 0.1 <= client.seconds <= 0.4
+
+
+def test_no_line_of_the_table_is_wider_than_the_screen() -> None:
+    name, why = "redis_" + "x" * 40, ("why " * 60, "\x1b[31m")
+    result = drill.Result(name, "FAILED", "recovered_with_loss", 123456, 1234567, 123456, False, 1234.5, 123.4, why)
+    lines = [*table.header(), *table.row(result), *table.footer([result], 99)]
+    assert max(len(line) for line in lines) <= 100
+    assert "\x1b" not in "".join(lines)

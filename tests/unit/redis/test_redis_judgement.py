@@ -1,0 +1,302 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a look at Redis means: tables of what was seen, and the state, health and acts that follow."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import STATES, judge_redis
+
+MB = 2**20
+GOOD = {"verdict": "valid", "files": [], "detail": ""}
+CUT = {"verdict": "tail_cut", "files": [{"name": "a.incr.aof", "verdict": "tail_cut", "detail": "ends"}], "detail": ""}
+WAIT = ["wait"]
+MEND = ["hold", "mend", "start"]
+ISOLATE = ["isolate", "mend", "start"]
+STORM = {"lines": {}, "ready": False, "failed_starts": 3}
+
+
+def raw(**given: t.Any) -> dict[str, t.Any]:
+    """A look at a healthy append-only master of 100 keys, changed by what is given; ``info`` and ``config`` are added to."""
+    info = {
+        "run_id": "a" * 40, "role": "master", "process_id": "7", "tcp_port": "6379", "db0": "keys=100,expires=0,avg_ttl=0",
+        "aof_enabled": "1", "aof_last_write_status": "ok", "aof_last_bgrewrite_status": "ok",
+        "rdb_last_bgsave_status": "ok", "rdb_changes_since_last_save": "3",
+        "used_memory": str(50 * MB), "maxmemory": "0", "maxmemory_policy": "noeviction", "total_system_memory": str(1000 * MB),
+    }  # fmt: skip
+    config = {"save": "3600 1", "appendfsync": "everysec", "appendonly": "yes"}
+    look: dict[str, t.Any] = {
+        "error": "", "text": "", "connected": True, "auth": "", "ping": "PONG", "ping_seconds": 0.001, "role": ["master", 0, []],
+        "write": "accepted", "known": [], "stands_on": "target", "service": {}, "process": {"pid": 7, "process_state": "S"},
+        "settings": {}, "data_dir": "/data", "disk": {}, "dump_bytes": None, "log": {}, "files": None,
+    }  # fmt: skip
+    look["info"] = dict(info, **given.pop("info", {})) if given.get("info", {}) is not None else given.pop("info") or {}
+    look["config"] = dict(config, **given.pop("config", {}))
+    return dict(look, **given)
+
+
+def silent(error: str, **given: t.Any) -> dict[str, t.Any]:
+    return raw(**dict({"error": error, "ping": "", "ping_seconds": None, "info": None, "connected": False, "process": {}}, **given))
+
+
+def reply(text: str) -> dict[str, t.Any]:
+    return raw(ping=text, info=None, write="", role=[])
+
+
+def replica(**info: str) -> dict[str, t.Any]:
+    return raw(info=dict({"role": "slave", "master_link_status": "up", "master_host": "m", "master_port": "1"}, **info), write="READONLY x")
+
+
+def down(**given: t.Any) -> dict[str, t.Any]:
+    return silent("refused", **dict({"files": GOOD}, **given))
+
+
+def hung(**given: t.Any) -> dict[str, t.Any]:
+    """A stopped append-only Redis, of which only settings, disk, log and process can be seen."""
+    seen = {"settings": {"appendonly": "yes"}, "disk": {"free_bytes": 9, "writable_by_redis": True}, "log": {"lines": {}}, "aof_open": True}
+    look = silent("timeout", **dict({"connected": True, "process": {"pid": 7, "process_state": "T"}, **seen}, **given))
+    return dict(look, config={})
+
+
+DELETES = "sh -c 'rm -f /data/dump.rdb && redis-server'"
+CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]] = {
+    "healthy": (raw(), {}, "up", "well", []),
+    "password missing": (reply("NOAUTH Authentication required."), {}, "auth", "unknown", []),
+    "protected mode": (reply("DENIED Redis is running in protected mode"), {}, "auth", "unknown", []),
+    "no right to ping": (reply("NOPERM this user has no permissions"), {}, "auth", "unknown", []),
+    "loading": (raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}), {}, "loading", "unknown", WAIT),
+    "loading, INFO refused": (reply("LOADING Redis is loading the dataset in memory"), {}, "loading", "unknown", WAIT),
+    "busy": (reply("BUSY Redis is busy running a script."), {}, "busy_script", "sick", ["kill_script"]),
+    "strange reply": (reply("HELLO"), {}, "", "unknown", []),
+    "no more clients": (reply("ERR max number of clients reached"), {}, "up", "sick", []),
+    "INFO denied": (raw(info=None, info_error="NOPERM x"), {}, "up", "unknown", []),
+    "silent after PING": (raw(error="timeout"), {}, "", "unknown", []),
+    "MISCONF of RDB": (
+        raw(ping="MISCONF Redis is configured to save RDB snapshots"), {}, "misconf_rdb", "sick", ["rescue", "fix_cause", "save"]),
+    "save failed, writes still taken": (
+        raw(info={"rdb_last_bgsave_status": "err"}), {}, "misconf_rdb", "sick", ["rescue", "fix_cause", "save"]),
+    "save failed, none configured": (raw(info={"rdb_last_bgsave_status": "err"}, config={"save": ""}), {}, "up", "well", []),
+    "MISCONF of AOF": (raw(ping="MISCONF Errors writing to the AOF file: No space"), {}, "misconf_aof", "sick", ["rescue", "fix_cause"]),
+    "AOF write failed": (raw(info={"aof_last_write_status": "err"}), {}, "misconf_aof", "sick", ["rescue", "fix_cause"]),
+    "AOF rewrite failed": (raw(info={"aof_last_bgrewrite_status": "err"}), {}, "up", "sick", ["fix_cause", "rewrite_aof"]),
+    "directory not writable": (raw(disk={"writable_by_redis": False}), {}, "up", "sick", ["fix_cause"]),
+    "directory not writable, nothing kept": (
+        raw(disk={"writable_by_redis": False}, info={"aof_enabled": "0"}, config={"save": "", "appendonly": "no"}), {}, "up", "well", []),
+    "out of memory, no limit given": (raw(write="OOM x", info={"maxmemory": str(50 * MB)}), {}, "oom", "sick", []),
+    "out of memory, room": (
+        raw(write="OOM x", info={"maxmemory": str(50 * MB)}), {"maxmemory_limit": 90 * MB}, "oom", "sick", ["raise_maxmemory"]),
+    "out of memory, machine too small": (
+        raw(write="OOM x", info={"maxmemory": str(50 * MB), "total_system_memory": str(60 * MB)}),
+        {"maxmemory_limit": 90 * MB}, "oom", "sick", []),
+    "above the limit but evicting": (
+        raw(info={"maxmemory": str(40 * MB), "maxmemory_policy": "allkeys-lru"}), {}, "up", "well", []),
+    "hovering below the limit after refusals": (
+        raw(info={"maxmemory": str(51 * MB), "errorstat_OOM": "count=3"}), {}, "oom", "sick", []),
+    "just below the limit, never refused": (raw(info={"maxmemory": str(51 * MB)}), {}, "up", "well", []),
+    "replica in place": (replica(), {}, "readonly_replica", "well", []),
+    "replica where a master belongs": (replica(), {"expected_role": "master"}, "readonly_replica", "sick", []),
+    "replica without its master": (replica(master_link_status="down"), {}, "readonly_replica", "sick", []),
+    "replica that syncs": (
+        replica(master_link_status="down", master_sync_in_progress="1"), {}, "readonly_replica", "unknown", WAIT),
+    "replica emptied by its master": (replica(), {"last_known_keys": 1000}, "readonly_replica", "sick", []),
+    "master where a replica belongs": (raw(), {"expected_role": "replica"}, "up", "sick", []),
+    "replica missing": (raw(), {"expected_replicas": 1}, "up", "sick", []),
+    "far fewer keys": (raw(), {"last_known_keys": 201}, "up_but_empty", "sick", ISOLATE),
+    "some fewer keys": (raw(), {"last_known_keys": 200}, "up", "well", []),
+    "flushed, and half full again by its writers": (
+        raw(info={"cmdstat_flushall": "calls=1"}), {"last_known_keys": 101}, "up_but_empty", "sick", ISOLATE),
+    "flushed long ago, and full again": (raw(info={"cmdstat_flushall": "calls=1"}), {"last_known_keys": 100}, "up", "well", []),
+    "empty beside a full dump": (raw(info={"db0": ""}, dump_bytes=5000), {}, "up_but_empty", "sick", ISOLATE),
+    "empty beside an empty dump": (raw(info={"db0": ""}, dump_bytes=100), {}, "up", "well", []),
+    "empty as it should be": (raw(info={"db0": ""}, dump_bytes=5000), {"last_known_keys": 0}, "up", "well", []),
+    "empty and MISCONF: a save would destroy": (
+        raw(ping="MISCONF Redis is configured to save RDB", info={"db0": ""}), {"last_known_keys": 9}, "up_but_empty", "sick", ISOLATE),
+    "writers paused": (raw(write="unanswered"), {}, "up", "unknown", []),
+    "empty, writers paused": (raw(info={"db0": ""}, write="unanswered"), {"last_known_keys": 9}, "up_but_empty", "sick", ISOLATE),
+    "wrong answer": (
+        raw(known=[{"key": "k", "exists": False, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up_but_wrong", "sick", []),
+    "unread answer": (
+        raw(known=[{"key": "k", "exists": None, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up", "unknown", []),
+    "slow": (raw(ping_seconds=0.3), {"max_latency_ms": 100.0}, "up", "sick", []),
+    "another process": (raw(), {"expected_identity": {"run_id": "b"}}, "up", "sick", []),
+    "the same process": (raw(), {"expected_identity": {"run_id": "a" * 40}}, "up", "well", []),
+    "restarted since": (raw(service={"restarts": 4}), {"expected_identity": {"restarts": 3}}, "up", "sick", []),
+    "writes want replicas": (raw(write="NOREPLICAS Not enough good replicas to write."), {}, "up", "sick", []),
+    "stopped": (
+        silent("timeout", connected=True, process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "restart"]),
+    "mute stranger on its port": (silent("timeout", connected=True, process={"pid": 7}, listens=False), {}, "", "unknown", []),
+    "held by the kernel": (silent("timeout", connected=True, process={"pid": 7, "process_state": "D"}), {}, "hung", "sick", WAIT),
+    "computing": (
+        silent("timeout", connected=True, process={"pid": 7, "process_state": "R"}), {}, "hung", "sick", ["wait", "restart"]),
+    "mute, seen from the controller": (
+        silent("timeout", connected=True, stands_on="controller"), {}, "hung", "sick", ["continue", "restart"]),
+    "mute, and no Redis is there": (silent("timeout", connected=True), {}, "", "unknown", []),
+    "unreachable from the controller": (silent("timeout", stands_on="controller"), {}, "", "unknown", []),
+    "refused to the controller": (silent("refused", stands_on="controller"), {}, "", "unknown", []),
+    "garbage": (silent("garbage"), {}, "", "unknown", []),
+    "closes": (silent("closed", connected=True), {}, "", "unknown", []),
+    "process there, not listening": (silent("refused", process={"pid": 7, "process_state": "S"}), {}, "", "unknown", WAIT),
+    "process stopped before it listened": (
+        silent("refused", process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "restart"]),
+    "manager says starting": (silent("refused", service={"state": "starting"}), {}, "", "unknown", WAIT),
+    "down, files good": (down(), {}, "down_clean", "sick", ["start"]),
+    "down, socket gone": (dict(down(), error="no_socket"), {}, "down_clean", "sick", ["start"]),
+    "down, files not judged": (down(files=None), {}, "down_clean", "sick", []),
+    "down, tail cut": (down(files=CUT), {}, "down_bad_file", "sick", MEND),
+    "down, damaged, and systemd gave up": (
+        down(files=CUT, service={"manager": "systemd", "state": "failed", "start_limit_hit": True}),
+        {}, "down_bad_file", "sick", ["hold", "mend", "reset_failed", "start"]),
+    "between two starts on damaged files": (down(files=CUT, service={"state": "backoff"}), {}, "down_bad_file", "sick", MEND),
+    "met in the middle of such a start": (
+        silent("refused", files=CUT, log=STORM, service={"state": "starting"}, process={"pid": 7, "process_state": "R"}),
+        {}, "down_bad_file", "sick", MEND),
+    "met while it loads what it will refuse": (
+        raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}, log=STORM, files=CUT),
+        {}, "down_bad_file", "sick", MEND),
+    "loads what was put there after such starts": (
+        raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.5"}, log=STORM, files=GOOD), {}, "loading", "unknown", WAIT),
+    "starts on what was put there after such starts": (
+        silent("refused", files=GOOD, log=STORM, process={"pid": 7, "process_state": "R"}), {}, "", "unknown", WAIT),
+    "down, never had data": (down(files={"verdict": "empty", "files": []}), {}, "down_clean", "sick", ["start"]),
+    "down, data gone": (down(files={"verdict": "empty", "files": []}), {"last_known_keys": 5}, "down_bad_file", "sick", MEND),
+    "down, refused its data": (down(log={"lines": {"bad_file": "Bad file format"}}), {}, "down_bad_file", "sick", MEND),
+    "down, refused what lay there before": (
+        down(log={"lines": {"bad_file": "x"}, "written_at": 5.0}, files=dict(GOOD, changed_at=6.0)), {}, "down_clean", "sick", ["start"]),
+    "down, refused what still lies there": (
+        down(log={"lines": {"bad_file": "x"}, "written_at": 6.0}, files=dict(GOOD, changed_at=5.0)), {}, "down_bad_file", "sick", MEND),
+    "down, changed since, and still damaged": (
+        down(log={"lines": {"bad_file": "x"}, "written_at": 5.0}, files=dict(CUT, changed_at=6.0)), {}, "down_bad_file", "sick", MEND),
+    "down, its start deletes its dump": (
+        down(config={"appendonly": "no"}), {"start_command": DELETES}, "down_clean", "sick", ["rescue_dump", "start", "reload"]),
+    "down, its manager's start deletes its dump": (
+        down(config={"appendonly": "no"}, start_text=DELETES), {}, "down_clean", "sick", ["rescue_dump", "start", "reload"]),
+    "down, its start deletes its dump, its disk is full": (
+        down(config={"appendonly": "no"}, start_text=DELETES, log={"lines": {}}, disk={"free_bytes": 0}), {},
+        "down_clean", "sick", ["fix_cause", "rescue_dump", "start", "reload"]),
+    "down, its start deletes its dump, which holds no keys": (
+        down(config={"appendonly": "no"}, start_text=DELETES, files=dict(GOOD, expected_keys=0)), {}, "down_clean", "sick", ["start"]),
+    "down, its start deletes its dump, and there is none": (
+        down(config={"appendonly": "no"}, start_text=DELETES, files={"verdict": "empty", "files": []}), {},
+        "down_clean", "sick", ["start"]),
+    "down, its start deletes a dump that it does not load": (
+        down(settings={"appendonly": "yes"}, start_text=DELETES), {}, "down_clean", "sick", ["start"]),
+    "down, its start deletes its data, which are not whole": (
+        down(config={"appendonly": "no"}, start_text=DELETES, files=CUT), {},
+        "down_bad_file", "sick", ["hold", "mend", "rescue_dump", "start", "reload"]),
+    "down without data, which an earlier run has kept": (
+        down(files={"verdict": "empty", "files": []}), {"last_known_keys": 5, "reload_from": ["/kept"]},
+        "down_clean", "sick", ["start", "reload"]),
+    "hung, its start deletes its data": (
+        hung(start_text="rm -rf /data/*"), {}, "hung", "sick", ["continue", "rescue_dump", "restart", "reload"]),
+    "up, its start deletes its dump": (raw(info={"aof_enabled": "0"}, start_text=DELETES), {}, "up", "well", []),
+    "up, with keys kept that are not loaded": (raw(), {"reload_from": ["/kept"]}, "up_but_empty", "sick", ["reload"]),
+    "up without keys, with keys kept that are not loaded": (
+        raw(info={"db0": None}), {"last_known_keys": 100, "reload_from": ["/kept"]}, "up_but_empty", "sick", ["reload"]),
+    "out of memory, with keys kept that are not loaded": (
+        raw(write="OOM command not allowed"), {"reload_from": ["/kept"]}, "oom", "sick", []),
+    "killed once": (down(service={"state": "failed", "manager": "systemd", "signal": "KILL"}), {}, "down_clean", "sick", ["start"]),
+    "start limit": (
+        down(service={"state": "failed", "start_limit_hit": True}), {}, "down_crash_loop", "sick", ["reset_failed", "start"]),
+    "supervisor gave up": (down(service={"state": "failed", "result": "fatal"}), {}, "down_crash_loop", "sick", ["start"]),
+    "supervisor saw it end": (down(service={"state": "failed", "manager": "supervisor"}), {}, "down_clean", "sick", ["start"]),
+    "down, its disk is full": (down(log={"lines": {}}, disk={"free_bytes": 0}), {}, "down_clean", "sick", ["fix_cause", "start"]),
+    "answers, but is not of the service": (raw(owned=False), {}, "up", "sick", []),
+    "answers, and whose it is cannot be seen": (raw(owned=None), {}, "up", "well", []),
+    "died while starting, its port was taken then": (
+        down(log={"lines": {"port_in_use": "x"}, "ready": False}), {}, "down_crash_loop", "sick", ["start"]),
+    "died while starting, its disk is full": (
+        down(log={"lines": {"no_space": "x"}, "ready": False}, disk={"free_bytes": 0}),
+        {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
+    "died while starting, its disk was full": (
+        down(log={"lines": {"no_space": "x"}, "ready": False}, disk={"free_bytes": MB}), {}, "down_crash_loop", "sick", ["start"]),
+    "died while starting, its directory may still be closed": (
+        down(log={"lines": {"permission": "x"}, "ready": False}, disk={"free_bytes": MB, "writable_by_redis": None}),
+        {}, "down_crash_loop", "sick", ["fix_cause", "start"]),
+    "died while starting, on a file system that is writable again": (
+        down(log={"lines": {"read_only": "x"}, "ready": False}, disk={"free_bytes": MB, "read_only": False}),
+        {}, "down_crash_loop", "sick", ["start"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_seen_means(case: str) -> None:
+    look, options, state, health, actions = CASES[case]
+    found = judge_redis(look, options)
+    assert (found.state, found.health.value, list(found.actions)) == (state, health, actions), found.findings
+
+
+def test_who_only_stands_on_it_is_told_no_more_than_that_it_is_down() -> None:
+    told = [finding.text for finding in judge_redis(down(files=None), {}).findings if finding.state.value == "sick"]
+    assert told == ["it is down", "its files were not judged: set data_dir, or config_file"]
+
+
+def test_a_restart_that_would_lose_the_keys_is_told_of_a_redis_that_is_well() -> None:
+    found = judge_redis(raw(info={"aof_enabled": "0"}, start_text=DELETES), {})
+    assert [finding.text for finding in found.findings if finding.name == "warning"] == [
+        "a restart would lose its keys: its start command deletes its data: rm -f /data/dump.rdb"
+    ]
+    assert found.facts["start_deletes_data"] is True
+    assert judge_redis(raw(), {}).facts["start_deletes_data"] is False
+
+
+def test_every_state_is_in_the_table() -> None:
+    # What Sentinels rule has a table of its own.
+    assert {case[2] for case in CASES.values()} - {""} == set(STATES) - {"failing_over", "failed_over"}
+
+
+def test_no_state_that_is_not_sick_allows_more_than_waiting() -> None:
+    assert all(actions in ([], WAIT) for _look, _options, _state, health, actions in CASES.values() if health != "sick")
+
+
+LOSSES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, int | None]] = {
+    "append-only, every second": (raw(), {}, "up_to_1s", None),
+    "append-only, always": (raw(config={"appendfsync": "always"}), {}, "none", None),
+    "append-only that cannot write": (raw(info={"aof_last_write_status": "err"}), {}, "unknown", None),
+    "dump, changes since": (raw(info={"aof_enabled": "0"}, dump_bytes=500), {}, "count", 3),
+    "dump, none since": (raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500), {}, "none", 0),
+    "dump deleted at start": (
+        raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500),
+        {"start_command": "rm -f /data/dump.rdb"}, "count", 100),
+    "append-only file deleted at start": (raw(start_text="rm -rf /data/*; redis-server"), {}, "count", 100),
+    "append-only, dump deleted at start": (raw(start_text="rm -f /data/dump.rdb; redis-server"), {}, "up_to_1s", None),
+    "hung, append-only file deleted at start": (hung(start_text="rm -rf /data/*; redis-server"), {}, "unknown", None),
+    "not a word from INFO": (raw(info=None), {}, "unknown", None),
+    "hung, append-only": (hung(), {}, "up_to_1s", None),
+    "hung, append-only always": (hung(settings={"appendonly": "yes", "appendfsync": "always"}), {}, "none", None),
+    "hung, append-only by the kernel's leave": (hung(settings={"appendonly": "yes", "appendfsync": "no"}), {}, "unknown", None),
+    "hung, append-only was switched off at run time": (hung(aof_open=False), {}, "unknown", None),
+    "hung, its open files may not be seen": (hung(aof_open=None), {}, "up_to_1s", None),
+    "hung, only dumps": (hung(settings={"appendonly": "no", "save": "3600 1"}), {}, "unknown", None),
+    "hung, disk full": (hung(disk={"free_bytes": 0, "writable_by_redis": True}), {}, "unknown", None),
+    "hung, directory not writable": (hung(disk={"free_bytes": 9, "writable_by_redis": False}), {}, "unknown", None),
+    "hung, could not write before": (hung(log={"lines": {"no_space": "x"}}), {}, "unknown", None),
+    "hung, nobody saw its process": (hung(process={}), {}, "unknown", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LOSSES)
+def test_the_loss_of_a_kill_is_told(case: str) -> None:
+    look, options, loss, count = LOSSES[case]
+    saved = judge_redis(look, options).facts["persistence"]
+    assert (saved["loss_if_killed"], saved["loss_count"]) == (loss, count)
+
+
+def test_an_emptied_redis_tells_what_emptied_it() -> None:
+    text = judge_redis(raw(info={"db0": "", "cmdstat_flushall": "calls=1"}), {"last_known_keys": 100}).findings[0].text
+    assert "0 keys where 100 were known" in text
+    assert "flushall" in text
+
+
+def test_loading_carries_its_progress() -> None:
+    look = raw(ping="LOADING x", info={"loading": "1", "loading_loaded_perc": "42.50", "loading_eta_seconds": "34"})
+    facts = judge_redis(look, {}).facts
+    assert (facts["loaded_perc"], facts["loading_eta_seconds"]) == (42.5, 34)
+
+
+def test_names_and_values_of_known_keys_stay_out_of_the_result() -> None:
+    look = raw(known=[{"key": "tenant:secret", "exists": False, "sha256": ""}])
+    assert "tenant:secret" not in str(judge_redis(look, {"known_keys": [{"key": "tenant:secret"}]}).as_dict())

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading what Redis says and writes: its protocol, its append-only files, its manifest, configuration and log."""
+
+from __future__ import annotations
+
+import io
+import math
+import socket
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    address_of,
+    encode,
+    password_of,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import Refused, parse_manifest
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import load_config_file, load_log
+
+
+def conversation(answer: bytes, deadline: float = 1.0, pause: float = 0.0, max_bytes: int = 1000) -> t.Any:
+    """Send PING to a server that answers with *answer*, byte by byte where there is a pause."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer_once, args=(server, answer, pause), daemon=True).start()
+        with Connection(address_of({"port": server.getsockname()[1]}), deadline, max_bytes) as connection:
+            return connection.ask("PING")
+
+
+def answer_once(server: socket.socket, answer: bytes, pause: float) -> None:
+    peer, dummy = server.accept()
+    with peer:
+        peer.recv(1000)
+        for piece in [answer[i : i + 1] for i in range(len(answer))] if pause else [answer]:
+            try:
+                peer.sendall(piece)
+            except OSError:
+                return
+            time.sleep(pause)
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        (b"+PONG\r\n", "PONG"),
+        (b":-3\r\n", -3),
+        (b"$-1\r\n", None),
+        (b"$0\r\n\r\n", ""),
+        (b"$4\r\na\r\nb\r\n", "a\r\nb"),
+        (b"$2\r\n\xff\xfe\r\n", b"\xff\xfe"),
+        (b"*2\r\n$1\r\na\r\n*1\r\n:1\r\n", ["a", [1]]),
+        (b"-ERR no\r\n", "ERR no"),
+    ],
+)
+def test_replies_are_read(answer: bytes, value: t.Any) -> None:
+    assert conversation(answer) == value
+    assert isinstance(conversation(answer), ErrorReply) == answer.startswith(b"-")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"HTTP/1.0 200 OK\r\n", "garbage"),
+        (b"$x\r\n", "garbage"),
+        (b"", "closed"),
+        (b"$5\r\nab", "closed"),
+        (b"$5000\r\n", "too_large"),
+        (b"*200000\r\n", "too_large"),
+        (b"*1\r\n" * 20 + b":1\r\n", "too_large"),
+    ],
+)
+def test_what_is_no_reply_is_told_apart(answer: bytes, kind: str) -> None:
+    with pytest.raises(RespError) as caught:
+        conversation(answer)
+    assert (caught.value.kind, caught.value.connected) == (kind, True)
+
+
+def test_a_dripping_server_does_not_stretch_the_deadline() -> None:
+    begun = time.monotonic()
+    with pytest.raises(RespError) as caught:
+        conversation(b"+" + b"x" * 100, deadline=0.3, pause=0.02)
+    assert caught.value.kind == "timeout"
+    assert time.monotonic() - begun < 1
+
+
+def test_a_closed_port_and_a_missing_socket_are_told_apart(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for options, kind in (({"port": port}, "refused"), ({"socket": str(tmp_path / "none")}, "no_socket")):
+        with pytest.raises(RespError) as caught:
+            Connection(address_of(options), 1)
+        assert (caught.value.kind, caught.value.connected) == (kind, False)
+
+
+def test_a_password_file_loses_only_its_line_end(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(" se cret \n")
+    assert password_of({"password_file": str(tmp_path / "password")}) == " se cret "
+    with pytest.raises(StepError, match="password_file"):
+        password_of({"password_file": str(tmp_path / "none")})
+
+
+SET = encode(["SET", "key", "value"])
+FILES: dict[str, tuple[bytes, str, int]] = {
+    "whole": (SET * 3, "", 3 * len(SET)),
+    "empty": (b"", "", 0),
+    "with a timestamp": (b"#TS:1790000000\r\n" + SET, "", 16 + len(SET)),
+    "cut in a value": (SET + SET[:-4], "cut", len(SET)),
+    "cut in a length": (SET + b"*3\r\n$3\r\nSET\r\n$1", "cut", len(SET)),
+    "cut after a mark": (SET + b"*", "cut", len(SET)),
+    "cut in a transaction": (SET + encode(["MULTI"]) + SET, "cut", len(SET)),
+    "whole transaction": (encode(["MULTI"]) + SET + encode(["EXEC"]), "", len(encode(["MULTI"]) + SET + encode(["EXEC"]))),
+    "zeros at the end": (SET + b"\0" * 100, "bad", len(SET)),
+    "wrong mark": (SET + SET.replace(b"$5", b"%5"), "bad", len(SET)),
+    "wrong length": (SET + SET.replace(b"$3\r\nkey", b"$2\r\nkey") + SET, "bad", len(SET)),
+    "negative count": (b"*-1\r\n", "bad", 0),
+    "no words": (b"*0\r\n", "bad", 0),
+    "a name that is none": (encode(["S\x00T", "a"]), "bad", 0),
+    "huge count": (b"*99999999999999999999\r\n", "bad", 0),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_an_append_only_file_is_followed_to_where_it_is_good(case: str) -> None:
+    content, problem, good_to = FILES[case]
+    scan = scan_resp(io.BytesIO(content), len(content), math.inf)
+    assert (scan.problem, scan.good_to) == (problem, good_to)
+
+
+@pytest.mark.parametrize("cut", range(1, len(SET)))
+def test_a_cut_at_any_byte_is_a_cut(cut: int) -> None:
+    content = SET + SET[:cut]
+    scan = scan_resp(io.BytesIO(content), len(content), math.inf)
+    assert (scan.problem, scan.good_to) == ("cut", len(SET))
+    assert not goes_on_after(io.BytesIO(content), len(content), scan.failed_at, math.inf)
+
+
+def test_a_length_that_swallows_good_commands_is_no_cut() -> None:
+    content = SET + SET.replace(b"$5", b"$5555") + SET * 3
+    scan = scan_resp(io.BytesIO(content), len(content), math.inf)
+    assert scan.problem == "cut"
+    assert goes_on_after(io.BytesIO(content), len(content), scan.failed_at, math.inf)
+
+
+def test_the_manifest_is_read_in_loading_order() -> None:
+    text = 'file i1 seq 1 type i\nfile old seq 1 type h\nfile "b 1" seq 2 type b\n#note\nfile i2 seq 2 type i\n'
+    assert parse_manifest(text, "m") == [("b 1", "b"), ("i1", "i"), ("old", "h"), ("i2", "i")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "garbage\n",
+        "file ../../etc/passwd seq 1 type b\n",
+        "file /etc/passwd seq 1 type b\n",
+        "file .. seq 1 type b\n",
+        "file m seq 1 type b\n",
+        "file a seq 1 type x\n",
+        "file a seq x type b\n",
+        "file a seq 1 type b\nfile b seq 2 type b\n",
+        "file a seq 2 type i\nfile b seq 1 type i\n",
+        "file a seq 1 type i\nfile a seq 2 type i\n",
+        "file 'a seq 1 type b\n",
+    ],
+)
+def test_a_manifest_that_redis_would_not_write_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        parse_manifest(text, "m")
+
+
+def test_the_configuration_file_tells_where_the_data_are(tmp_path: Path) -> None:
+    lines = ["# dir /wrong", 'dir "/my data"', "APPENDONLY yes", "save 900 1", 'save ""', "save 60 5", "requirepass secret"]
+    (tmp_path / "redis.conf").write_text("\n".join(lines))
+    assert load_config_file(str(tmp_path / "redis.conf")) == {"dir": "/my data", "appendonly": "yes", "save": "60 5"}
+    assert load_config_file(str(tmp_path / "none")) == {}
+
+
+def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
+    start = "1:C oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n"
+    log = tmp_path / "redis.log"
+    log.write_text(start + "Bad file format reading the append only file\n" + start + "\x1b[31mNo space left on device\n")
+    found = load_log(str(log))
+    assert (found["starts"], found["ready"], list(found["lines"])) == (2, False, ["no_space"])
+    assert "\x1b" not in found["lines"]["no_space"]
+    log.write_text(start + "Ready to accept connections\n")
+    found = load_log(str(log))
+    assert found == {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "written_at": log.stat().st_mtime}
+
+
+BAD = "Bad file format reading the append only file\n"
+READY = "Ready to accept connections\n"
+STARTS: dict[str, tuple[list[str], int]] = {
+    "one that failed": ([BAD], 1),
+    "three in a row": ([READY, BAD, BAD, BAD], 3),
+    "one more that has not come to its end": ([BAD, BAD, ""], 2),
+    "one that came up since": ([BAD, BAD, READY], 0),
+    "another reason at the end": ([BAD, BAD, "No space left on device\n", BAD], 1),
+}
+
+
+@pytest.mark.parametrize("case", STARTS)
+def test_starts_in_a_row_that_refused_their_data_are_counted(tmp_path: Path, case: str) -> None:
+    ends, count = STARTS[case]
+    log = tmp_path / "redis.log"
+    log.write_text("".join("1:C oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n" + end for end in ends))
+    assert load_log(str(log))["failed_starts"] == count

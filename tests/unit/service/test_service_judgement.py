@@ -1,0 +1,272 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the words of service managers are read, and what health follows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import service
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask, managers
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import supervisor, systemd
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.service_control import _said, wanted
+
+UNIT = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "7", "Restart": "always", "StartLimitBurst": "5"}
+
+
+def state(**known: t.Any) -> dict[str, t.Any]:
+    return service_state.blank("systemd", "x.service", **{"exists": True, **known})
+
+
+@pytest.mark.parametrize(
+    ("seen", "health", "actions"),
+    [
+        ({"state": "running"}, "well", ()),
+        ({"state": "running", "process_state": "T"}, "sick", ()),
+        ({"state": "starting"}, "unknown", ("wait",)),
+        ({"state": "stopping"}, "unknown", ("wait",)),
+        ({"state": "stopped"}, "sick", ("start",)),
+        ({"state": "failed"}, "sick", ("start",)),
+        ({"state": "failed", "start_limit_hit": True}, "sick", ("reset_failed", "start")),
+        ({"state": "backoff"}, "sick", ("hold",)),
+        ({"state": "unknown"}, "unknown", ()),
+        ({"state": "stopped", "exists": False}, "unknown", ("start",)),
+        ({"state": "unknown", "reachable": False}, "unknown", ()),
+    ],
+)
+def test_each_state_has_one_health_and_its_acts(seen: dict[str, t.Any], health: str, actions: tuple[str, ...]) -> None:
+    judged = service.judge(state(**seen), {})
+    assert (judged.health.value, judged.actions) == (health, actions)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "health"), [(None, 9, "well"), (2, 2, "well"), (2, 3, "sick"), (2, None, "well"), (3, 0, "well")]
+)
+def test_restarts_since_an_earlier_look_make_a_running_service_sick(before: int | None, now: int | None, health: str) -> None:
+    assert service.judge(state(state="running", restarts=now), {"restarts_before": before}).health.value == health
+
+
+@pytest.mark.parametrize(
+    ("shown", "word"),
+    [
+        ({}, "running"),
+        ({"ActiveState": "reloading"}, "running"),
+        ({"SubState": "exited"}, "unknown"),
+        ({"ActiveState": "activating", "SubState": "start"}, "starting"),
+        ({"ActiveState": "activating", "SubState": "auto-restart"}, "backoff"),
+        ({"ActiveState": "activating", "SubState": "auto-restart-queued"}, "backoff"),
+        ({"ActiveState": "deactivating", "SubState": "stop-sigterm"}, "stopping"),
+        ({"ActiveState": "inactive", "SubState": "dead"}, "stopped"),
+        ({"ActiveState": "failed", "SubState": "failed"}, "failed"),
+        ({"ActiveState": "maintenance"}, "unknown"),
+        ({"LoadState": "not-found", "ActiveState": "inactive"}, "unknown"),
+    ],
+)
+def test_words_of_systemd(shown: dict[str, str], word: str) -> None:
+    assert systemd.parse("x.service", {**UNIT, **shown})["state"] == word
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ({"Result": "start-limit-hit", "ActiveState": "failed"}, True),
+        ({"Result": "exit-code", "ActiveState": "failed", "NRestarts": "5"}, True),
+        ({"Result": "exit-code", "ActiveState": "failed", "NRestarts": "1"}, False),
+        ({"Result": "exit-code", "ActiveState": "failed", "NRestarts": "5", "Restart": "no"}, False),
+        ({"NRestarts": "50"}, False),
+    ],
+)
+def test_a_start_limit_is_recognised_though_systemd_gives_the_last_failure_as_result(shown: dict[str, str], expected: bool) -> None:
+    assert systemd.parse("x.service", {**UNIT, **shown})["start_limit_hit"] is expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        ({}, ""),
+        ({"CanStart": "yes", "CanStop": "yes", "Type": "notify"}, ""),
+        ({"LoadState": "masked"}, "systemctl unmask x.service"),
+        ({"LoadState": "bad-setting"}, "cannot load its unit file (bad-setting)"),
+        ({"Type": "oneshot"}, "no process to be kept up"),
+        ({"CanStart": "no"}, "by hand"),
+        ({"CanStop": "no"}, "by hand"),
+        ({"LoadState": "not-found"}, ""),
+    ],
+)
+def test_what_systemd_would_not_start_again_is_told_before_it_is_stopped(shown: dict[str, str], told: str) -> None:
+    barred = systemd.parse("x.service", {**UNIT, **shown})["barred"]
+    assert told in barred
+    assert bool(told) == bool(barred)
+
+
+@pytest.mark.parametrize(("began", "ended", "lived"), [("1000000", "9500000", 8.5), ("9500000", "1000000", None), ("0", "5", None)])
+def test_how_long_the_last_process_of_a_unit_lived(began: str, ended: str, lived: float | None) -> None:
+    shown = {"ExecMainStartTimestampMonotonic": began, "ExecMainExitTimestampMonotonic": ended}
+    assert systemd.parse("x.service", {**UNIT, **shown})["lived"] == lived
+
+
+def test_a_program_that_supervisor_does_not_know_is_told_with_those_that_it_has() -> None:
+    told = supervisor._who_is_there([{"group": "web", "name": "web_1"}, {"group": "api", "name": "api"}])
+    assert told == "it has api, web:web_1"
+    assert supervisor._who_is_there([]) == "it has none at all"
+
+
+@pytest.mark.parametrize("name", ["api@", "api@.service"])
+def test_a_template_of_units_is_no_unit(name: str) -> None:
+    with pytest.raises(StepError, match="name one of them: api@NAME"):
+        systemd.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("1", "3", (3, "")),
+        ("2", "9", (None, "SIGKILL")),
+        ("3", "11", (None, "SIGSEGV")),
+        ("2", "99", (None, "signal 99")),
+        ("0", "0", (None, "")),
+    ],
+)
+def test_how_the_last_process_of_a_unit_ended(code: str, status: str, expected: tuple[int | None, str]) -> None:
+    ended = systemd.ending({"ExecMainCode": code, "ExecMainStatus": status})
+    assert (ended["exit_code"], ended["signal"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1min 30s", 90.0), ("infinity", None), ("500ms", 0.5), ("1h 2min 3.5s", 3723.5), ("0", None), ("", None), ("1month", 2629800.0)],
+)
+def test_time_spans_of_systemd(text: str, seconds: float | None) -> None:
+    assert systemd.seconds_of(text) == seconds
+
+
+LOG = """2026-10-16 14:00:00,1 INFO spawned: 'api' with pid 10
+2026-10-16 14:00:01,1 WARN exited: api (exit status 3; not expected)
+2026-10-16 14:00:02,1 INFO spawned: 'api' with pid 11
+2026-10-16 14:00:03,1 INFO spawned: 'api-two' with pid 12
+2026-10-16 14:00:04,1 WARN exited: api (terminated by SIGSEGV; not expected)
+2026-10-16 14:00:05,1 INFO spawned: 'api' with pid 13
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [("api", {"restarts": 2, "signal": "SIGSEGV"}), ("api-two", {"restarts": 0}), ("a.i", {"restarts": 0}), ("other", {"restarts": 0})],
+)
+def test_what_the_log_of_supervisord_tells(name: str, facts: dict[str, t.Any]) -> None:
+    assert supervisor.log_facts(LOG, name) == facts
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (["python3", "/usr/bin/supervisord", "-c", "/a.conf"], "/a.conf"),
+        (["supervisord", "--configuration=/b.conf", "-n"], "/b.conf"),
+        (["supervisord", "-c/c.conf"], "/c.conf"),
+        (["supervisord", "--configuration", "/d.conf"], "/d.conf"),
+    ],
+)
+def test_the_configuration_that_supervisord_was_started_with(words: list[str], path: str) -> None:
+    assert supervisor.config_path(words) == path
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1:9001", "https://127.0.0.1", "unix://relative", "ftp://x", "", "http://"])
+def test_an_address_elsewhere_is_refused(url: str) -> None:
+    server = supervisor.Supervisor({"supervisor_url": url or "nonsense"})
+    with pytest.raises(StepError, match="supervisor_url must be"):
+        server.call("getPID", deadline=0.2)
+
+
+@pytest.mark.parametrize("manager", ["", "docker", None, "\x1b[31m"])
+def test_an_unknown_manager_is_named(manager: str | None) -> None:
+    with pytest.raises(StepError, match="manager must be one of compose, kubernetes, supervisor, systemd"):
+        ask.manager_of({"manager": manager, "name": "x"})
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "expected"),
+    [
+        ("start", {"state": "running"}, False),
+        ("start", {"state": "starting"}, True),
+        ("stop", {"state": "failed"}, False),
+        ("stop", {"state": "backoff"}, True),
+        ("restart", {"state": "running"}, True),
+        ("hold", {"held": True}, False),
+        ("release", {"drop_ins": ["start"]}, True),
+        ("release", {}, False),
+        ("reset_failed", {"state": "running"}, False),
+        ("reset_failed", {"state": "failed"}, True),
+        ("extend_start_timeout", {"start_timeout": None}, False),
+        ("extend_start_timeout", {"start_timeout": 90.0}, True),
+        ("extend_start_timeout", {"start_timeout": 900.0}, False),
+    ],
+)
+def test_an_act_is_wanted_only_where_it_changes_something(action: str, before: dict[str, t.Any], expected: bool) -> None:
+    assert wanted(state(**before), {"action": action, "start_timeout": 600.0, "only": {}}) is expected
+
+
+def test_an_act_that_a_manager_needs_not_is_told_as_that() -> None:
+    before = service_state.blank("supervisor", "api", exists=True, state="failed")
+    act = types.SimpleNamespace(params={"action": "reset_failed"}, before=before, note="")
+    assert _said(t.cast(t.Any, act), before, False, False) == "api: nothing to reset under supervisor, where a start is enough"
+
+
+def test_a_signal_goes_to_the_process_that_was_meant_and_to_no_other() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        ticks = service_state.process_facts(child.pid)["start_time_ticks"]
+        assert service_state.send_to({"pid": child.pid, "start_time_ticks": ticks + 1}, signal.SIGKILL) is False
+        assert child.poll() is None
+        assert service_state.send_to({"pid": child.pid, "start_time_ticks": ticks}, signal.SIGKILL) is True
+        assert child.wait(5) == -signal.SIGKILL
+        assert service_state.is_gone({"pid": child.pid, "start_time_ticks": ticks})
+    finally:
+        child.kill()
+
+
+def test_the_tail_of_a_log_is_capped_and_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x" * 1_000_000 + b"\nlast\n")
+    assert service_state.tail_of(str(tmp_path / "log"), 1) == b"last\n"
+    assert len(service_state.tail_of(str(tmp_path / "log"), 2, limit=1000)) == 1000
+    os.mkfifo(tmp_path / "pipe")
+    begun = time.monotonic()
+    assert service_state.tail_of(str(tmp_path / "pipe"), 5) == b""
+    assert service_state.tail_of(str(tmp_path / "none"), 5) == b""
+    assert time.monotonic() - begun < 1.0
+
+
+def test_the_start_command_of_a_unit_is_read_with_what_runs_before_it_and_without_secrets() -> None:
+    lines = [
+        "Id=redis.service",
+        "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c rm -f /data/dump.rdb; redis-server --requirepass hunter2secret ; ignore_errors=no ;"
+        " start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }",
+        "ExecStartPre={ path=/bin/mkdir ; argv[]=/bin/mkdir -p /run/redis ; ignore_errors=yes ; start_time=[n/a] }",
+        "ExecStartPre={ path=/bin/true ; argv[]=/bin/true ; ignore_errors=no ; start_time=[n/a] }",
+    ]
+    text = systemd.start_command("\n".join(lines))
+    assert text.splitlines()[:2] == ["/bin/mkdir -p /run/redis", "/bin/true"]
+    assert "rm -f /data/dump.rdb; redis-server" in text
+    assert "hunter2secret" not in text
+    assert systemd.start_command("Id=x") == ""
+    several = (
+        "ExecStart={ path=/bin/sh ; argv[]=/bin/sh -c set -e\nrm -f /data/dump.rdb\nexec redis-server ; ignore_errors=no ; pid=0 }\nId=x\n"
+    )
+    assert systemd.start_command(several) == "/bin/sh -c set -e\nrm -f /data/dump.rdb\nexec redis-server"
+
+
+def test_every_manager_has_a_folder_of_task_files_with_the_same_names() -> None:
+    tasks = Path(__file__).resolve().parents[3] / "roles/service_manager/tasks"
+    names = {manager: sorted(path.name for path in (tasks / manager).glob("*.yml")) for manager in managers.MANAGERS}
+    assert len(names["systemd"]) == 13
+    assert {manager: found == names["systemd"] for manager, found in names.items()} == dict.fromkeys(managers.MANAGERS, True)

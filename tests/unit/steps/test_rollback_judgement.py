@@ -1,0 +1,294 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a service is rolled back, and to what, by what was seen and by what once passed verification."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import judge_record, judge_rollback
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import rollback_plan
+
+OLD, GOOD, BAD = ("a" * 64, "b" * 64, "c" * 64)
+HEADS = {"alembic": ["0009"]}
+CONFIG = {"commit": "1" * 40, "tree": "t1", "branch": "main"}
+
+
+def found(health: str, state: str, text: str = "what was seen", **facts: t.Any) -> dict[str, t.Any]:
+    return {"health": health, "state": state, "findings": [{"name": "x", "state": health, "text": text}], "facts": facts}
+
+
+def release(running: str = BAD, health: str = "well", **facts: t.Any) -> dict[str, t.Any]:
+    there = {"there": True, "intact": True, "names": [], "detail": ""}
+    known = dict.fromkeys((OLD, GOOD, BAD), there)
+    given = {"running": running, "selected": running, "names": [], "known": known, "named": {}, "migrations": "", "reference": "", **facts}
+    return found(health, "known", **given)
+
+
+def configuration(state: str = "clean", health: str = "well", **facts: t.Any) -> dict[str, t.Any]:
+    return found(health, state, **{"commit": "2" * 40, "tree": "t2", "changed_count": 0, "changed": [], "drift_sha256": "", **facts})
+
+
+def seen(application: dict[str, t.Any] | None = None, **checks: t.Any) -> dict[str, t.Any]:
+    return {"application": application or found("sick", "erroring"), "release": release(), **checks}
+
+
+def records(*releases: str, **more: t.Any) -> dict[str, t.Any]:
+    """Return what the ledger has: the first is the newest."""
+    return {
+        f"release:{one}": {
+            "release": one,
+            "names": [],
+            "at": 100.0 - place,
+            "run_id": "r",
+            "migrations": HEADS,
+            "configuration": CONFIG,
+            **more,
+        }
+        for place, one in enumerate(releases)
+    }
+
+
+def heads(now: dict[str, t.Any] | None = None, health: str = "well") -> dict[str, t.Any]:
+    return found(health, "known", heads=HEADS if now is None else now)
+
+
+WELL = found("well", "up")
+CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str]] = {
+    # name: (checks, verified, wanted, state)
+    "a bad release goes back to the newest verified one": (seen(), records(GOOD, OLD), {}, "to_roll_back"),
+    "what passed verification, and is well, stays": (seen(WELL, release=release(GOOD)), records(GOOD, OLD), {}, "verified"),
+    "what passed verification is left alone": (seen(release=release(GOOD)), records(GOOD, OLD), {}, "same_release"),
+    "even when that is asked for": (seen(release=release(GOOD)), records(GOOD, OLD), {"what": "application"}, "same_release"),
+    "a person may name another one": (seen(release=release(GOOD)), records(GOOD, OLD), {"release": OLD}, "to_roll_back"),
+    "by the beginning of its id": (seen(), records(GOOD, OLD), {"release": OLD[:8]}, "to_roll_back"),
+    "but not by fewer digits": (seen(), records(GOOD, OLD), {"release": OLD[:7]}, "unknown_release"),
+    "a well one that was never recorded is asked about": (seen(WELL), records(GOOD), {}, "not_asked"),
+    "and goes back when that is named": (seen(WELL), records(GOOD), {"release": GOOD}, "to_roll_back"),
+    "nothing was ever recorded": (seen(), {}, {}, "no_verified_release"),
+    "other things were recorded": (seen(), {"application": {"restarts": 1}}, {}, "no_verified_release"),
+    "never verified": (seen(), records(GOOD), {"release": OLD}, "unknown_release"),
+    "there, but never verified": (seen(release=release(named={OLD: OLD})), records(GOOD), {"release": OLD}, "never_verified"),
+    "a tag that means another one now": (
+        seen(release=release(named={"api:1": BAD})), records(GOOD, names=["api:1"]), {"release": "api:1"}, "tag_moved"
+    ),
+    "a tag that means the same": (
+        seen(release=release(named={"api:1": GOOD})), records(GOOD, names=["api:1"]), {"release": "api:1"}, "to_roll_back"
+    ),
+    "a tag that is gone, and was recorded": (
+        seen(release=release(named={"api:1": ""})), records(GOOD, names=["api:1"]), {"release": "api:1"}, "to_roll_back"
+    ),
+    "gone from the target": (
+        seen(release=release(known={GOOD: {"there": False, "intact": None, "detail": "gone"}})), records(GOOD), {}, "release_missing"
+    ),
+    "changed on the target": (
+        seen(release=release(known={GOOD: {"there": True, "intact": False, "detail": "changed"}})), records(GOOD), {}, "release_altered"
+    ),
+    "too large to be read in time": (
+        seen(release=release(known={GOOD: {"there": True, "intact": None, "detail": "slow"}})), records(GOOD), {}, "release_unknown"
+    ),
+    "in a cluster nobody can tell": (
+        seen(release=release(known={GOOD: {"there": None, "intact": None, "detail": ""}})), records(GOOD), {}, "to_roll_back"
+    ),
+    "which release runs is unknown": (seen(release=release("", health="unknown")), records(GOOD), {}, "release_unknown"),
+    "what it stands on comes first": (seen(found("sick", "dependency_down")), records(GOOD), {"release": GOOD}, "dependency_down"),
+    "a store has no releases here": (seen(found("unknown", "stateful")), records(GOOD), {"release": GOOD}, "stateful"),
+    "nobody knows the name": (
+        seen(found("unknown", "unknown_service"), release=release("", health="unknown")), records(GOOD), {}, "unknown_service"
+    ),
+    "a removed container is brought back": (
+        seen(found("unknown", "unknown_service"), release=release(BAD)), records(GOOD), {}, "to_roll_back"
+    ),
+    "unknown is not acted on": (seen(found("unknown", "starting")), records(GOOD), {}, "starting"),
+    "unless a person names the release": (seen(found("unknown", "starting")), records(GOOD), {"release": GOOD}, "to_roll_back"),
+    "Compose could not make its container anew": (
+        seen(release=release(project={"problem": "it cannot read them"})), records(GOOD), {}, "not_selectable"),
+    "which is no matter of its configuration alone": (
+        seen(release=release(GOOD, project={"problem": "x"}), configuration=configuration()), records(GOOD), {"what": "both"},
+        "to_roll_back"),
+    "a container that would be configured otherwise is told": (
+        seen(release=release(project={"problem": "", "differs": ["+A"]})), records(GOOD), {}, "to_roll_back"),
+    "several containers are not one": (seen(found("unknown", "several"), release=release("")), records(GOOD), {}, "several"),
+    "its manager would not start it again": (seen(found("sick", "hung", barred="it is masked")), records(GOOD), {}, "not_startable"),
+    "not even a named release": (seen(found("well", "up", barred="it is masked")), records(GOOD), {"release": GOOD}, "not_startable"),
+    "which is no matter of what stays": (
+        seen(found("well", "up", barred="it is masked"), release=release(GOOD)), records(GOOD), {}, "verified"),
+    "a container gets its network anew": (
+        seen(found("sick", "not_startable", barred="no network", manager="compose")), records(GOOD), {}, "to_roll_back"),
+    "the database is another's": (seen(), records(GOOD), {"what": "database"}, "database"),
+    "the same schema": (seen(migrations=heads()), records(GOOD), {}, "to_roll_back"),
+    "a migration since": (seen(migrations=heads({"alembic": ["0010"]})), records(GOOD), {}, "irreversible_migration"),
+    "that its release calls reversible": (
+        seen(migrations=heads({"alembic": ["0010"]}), release=release(migrations="reversible")), records(GOOD), {}, "to_roll_back"
+    ),
+    "a word that is none": (
+        seen(migrations=heads({"alembic": ["0010"]}), release=release(migrations="yes")), records(GOOD), {}, "irreversible_migration"
+    ),
+    "a schema that cannot be read": (seen(migrations=heads(health="unknown")), records(GOOD), {}, "migrations_unknown"),
+    "a schema that was not recorded": (seen(migrations=heads()), records(GOOD, migrations=None), {}, "migrations_unknown"),
+    "a restore goes on": (seen(), records(GOOD), {"beside": [{"component": "postgresql"}]}, "restore_pending"),
+    "another component's run does not matter": (seen(), records(GOOD), {"beside": [{"component": "redis"}]}, "to_roll_back"),
+    "its configuration was changed since": (
+        seen(release=release(GOOD), configuration=configuration()), records(GOOD), {}, "to_roll_back"
+    ),
+    "the same content under another commit is no difference": (
+        seen(release=release(GOOD), configuration=configuration(tree="t1")), records(GOOD), {}, "same_release"
+    ),
+    "nobody committed it": (
+        seen(release=release(GOOD), configuration=configuration("drifted", tree="t1", changed_count=1)), records(GOOD), {}, "to_roll_back"
+    ),
+    "well all the same": (seen(WELL, release=release(GOOD), configuration=configuration()), records(GOOD), {}, "not_asked"),
+    "detached": (seen(configuration=configuration("detached", "unknown")), records(GOOD), {}, "configuration_detached"),
+    "in the middle of a merge": (seen(configuration=configuration("unfinished", "unknown")), records(GOOD), {}, "configuration_unfinished"),
+    "no configuration is known": (seen(), records(GOOD), {"what": "configuration"}, "no_configuration"),
+    "none was recorded": (seen(configuration=configuration()), records(GOOD, configuration=None), {"what": "both"}, "no_configuration"),
+    "where none was recorded the release goes back alone": (
+        seen(configuration=configuration()), records(GOOD, configuration=None), {}, "to_roll_back"
+    ),
+    "the only verified one runs": (seen(release=release(GOOD)), records(GOOD), {"what": "both"}, "no_configuration"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("checks", "verified", "wanted", "state"), CASES.values(), ids=list(CASES))
+def test_the_first_rule_that_holds_decides(checks: t.Any, verified: t.Any, wanted: t.Any, state: str) -> None:
+    verdict = judge_rollback(checks, verified, wanted)
+    assert verdict.word == state, verdict.text
+    assert bool(verdict.plan) is (state == "to_roll_back")
+    assert (verdict.health == "well") is (state == "verified")
+    assert verdict.text
+
+
+def test_a_cluster_is_told_the_digest_in_the_repository_that_it_came_from() -> None:
+    good, bad = (f"sha256:{letter * 64}" for letter in "bc")
+    checks = seen(release=release(bad, reference="other/api:2"))
+    plan = judge_rollback(checks, records(good, reference="shop/api:1"), {"release": good}).plan
+    assert (plan["image"], plan["image_before"]) == (f"shop/api@{good}", f"other/api@{bad}")
+    never = judge_rollback(seen(release=release("shop/bad:2", reference="shop/bad:2")), records(good, reference="shop/api:1"), {}).plan
+    assert never["image_before"] == "shop/bad:2"
+
+
+def test_a_container_that_would_be_configured_otherwise_is_told_and_asked_about() -> None:
+    checks = seen(release=release(project={"src": "/srv/shop", "problem": "", "differs": ["+A", "~B"]}))
+    plan = judge_rollback(checks, records(GOOD), {}).plan
+    assert (plan["differs"], plan["project_src"], "not what it has: +A, ~B" in plan["text"]) == (["+A", "~B"], "/srv/shop", True)
+    assert judge_rollback(seen(), records(GOOD), {}).plan["differs"] == []
+
+
+def test_the_plan_says_what_goes_where() -> None:
+    drifted = configuration("drifted", changed_count=2, drift_sha256="d")
+    plan = judge_rollback(seen(configuration=drifted), records(GOOD), {}).plan
+    assert (plan["application"], plan["release"], plan["current"], plan["actions"]) == (True, GOOD, BAD, ["configure", "switch"])
+    assert plan["configuration"]["commit"] == "1" * 40
+    assert plan["configuration"]["drift"]["drift_sha256"] == "d"
+    assert "changes to 2 files that nobody committed" in plan["text"]
+    only = judge_rollback(seen(configuration=configuration()), records(GOOD), {"what": "configuration"}).plan
+    # The configuration alone: the same release is started on it.
+    assert (only["application"], only["release"], only["actions"]) == (False, BAD, ["configure", "switch"])
+    alone = judge_rollback(seen(configuration=drifted), records(GOOD), {"what": "application"}).plan
+    assert (alone["configuration"], alone["actions"]) == ({}, ["switch"])
+
+
+RECORDS: dict[str, tuple[dict[str, t.Any], str]] = {
+    "all is well": (seen(WELL, release=release(GOOD), configuration=configuration(), migrations=heads()), "verified"),
+    "it is sick": (seen(release=release(GOOD)), "not_well"),
+    "it may be well": (seen(found("unknown", "starting"), release=release(GOOD)), "not_well"),
+    "the next start takes another": (seen(WELL, release=release(GOOD, selected=BAD)), "not_selected"),
+    "nobody committed its configuration": (seen(WELL, release=release(GOOD), configuration=configuration("drifted", changed_count=1)),
+                                           "configuration_drifted"),
+    "on no branch": (seen(WELL, release=release(GOOD), configuration=configuration("detached")), "configuration_detached"),
+    "its schema cannot be read": (seen(WELL, release=release(GOOD), migrations=heads(health="unknown")), "not_well"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("checks", "state"), RECORDS.values(), ids=list(RECORDS))
+def test_only_what_is_well_from_all_sides_is_recorded(checks: t.Any, state: str) -> None:
+    assert judge_record(checks).word == state
+
+
+def looked(health: str, checks: dict[str, t.Any]) -> dict[str, t.Any]:
+    listed = [dict(check, name=name, kind=name) for name, check in seen(**checks).items()]
+    return {
+        "health": health,
+        "state": "up",
+        "subject": "application",
+        "checks": listed,
+        "say": ["seen"],
+        "passes": 3,
+        "proven": True,
+        "looks": 3,
+    }
+
+
+def planned(looks: dict[str, t.Any], check: bool = False, **given: t.Any) -> dict[str, t.Any]:
+    ready = {name: rule.get("default") for name, rule in rollback_plan.ARGUMENT_SPEC.items()}
+    return rollback_plan.run({**ready, "seen": looks, "manager": "systemd", **given}, check)
+
+
+def test_what_is_kept_as_verified_is_only_what_was_well() -> None:
+    checks = {"application": WELL, "release": release(GOOD, names=["1.2"]), "configuration": configuration(), "migrations": heads()}
+    record = planned(looked("well", checks), purpose="prove")["facts"]["record"]
+    assert (record["release"], record["names"], record["migrations"]) == (GOOD, ["1.2"], HEADS)
+    assert record["configuration"] == {"commit": "2" * 40, "tree": "t2", "branch": None}
+    assert planned(looked("unknown", checks), purpose="prove")["facts"]["record"] == {}
+
+
+def test_a_rehearsal_says_that_it_would_record() -> None:
+    looks = looked("well", {"application": WELL, "release": release(GOOD)})
+    said = [planned(looks, check, purpose="record")["say"] for check in (False, True)]
+    assert said == [[f"release {GOOD[:12]} is well; it {word} recorded as verified"] for word in ("is", "would be")]
+
+
+def test_after_an_act_the_look_is_handed_on_as_it_was() -> None:
+    result = planned(looked("well", {"application": WELL, "release": release(GOOD)}), purpose="prove")
+    assert (result["health"], result["state"], result["subject"], result["passes"], result["actions"]) == (
+        "well",
+        "up",
+        "application",
+        3,
+        [],
+    )
+    decided = planned(looked("sick", {}), verified=records(GOOD))
+    assert (decided["health"], decided["state"], decided["subject"], decided["actions"]) == ("sick", "to_roll_back", "rollback", ["switch"])
+    assert decided["checks"][-1]["name"] == "rollback"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "worse"),
+    [
+        ("erroring", "exit_loop", True), ("degraded", "hung", True), ("hung", "crashed", True), ("rollout_stuck", "unknown_service", True),
+        ("exit_loop", "erroring", False), ("erroring", "degraded", False), ("hung", "hung", False), ("stopped", "stopped", False),
+        # Something else is down, or nobody can tell: that says nothing of the release.
+        ("erroring", "dependency_down", False), ("up", "manager_unreachable", False), ("", "crashed", False),
+    ],
+)  # fmt: skip
+def test_one_return_leads_only_to_what_was_better(before: str, after: str, worse: bool) -> None:
+    looks = looked("sick", {"application": found("sick", after), "release": release()})
+    assert planned(looks, purpose="prove", before=before)["facts"]["worse"] is worse
+
+
+def test_a_look_that_lacks_a_side_is_refused() -> None:
+    with pytest.raises(StepError, match="application and release"):
+        planned({"checks": [], "health": "well"})
+
+
+def test_every_refusal_of_the_role_has_a_code() -> None:
+    import yaml
+
+    for role in ("rollback", "release_record"):
+        text = (_root() / f"roles/{role}/vars/main.yml").read_text()
+        told = yaml.safe_load(text)[f"__{role}_refusals"]
+        assert {one["code"] for one in told.values()} <= set(REASONS)
+        # What is refused for what was seen of the application itself, or unknown, has its own words.
+    words = {case[3] for case in CASES.values()} - {"to_roll_back", "verified", "release_unknown", "migrations_unknown", "starting"}
+    assert words <= set(yaml.safe_load((_root() / "roles/rollback/vars/main.yml").read_text())["__rollback_refusals"])
+
+
+def _root() -> t.Any:
+    from pathlib import Path
+
+    return Path(__file__).resolve().parents[3]

@@ -1,0 +1,307 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the two files of nginx and the output of nginx -T are read and written: tables, and garbage that must never get through."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, files
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.balancer import judge_answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import forget, put, put_back, read_loaded
+
+PAGE = Path(__file__).resolve().parents[3] / "docs/nginx.md"
+SERVER = files.Server("api1", "127.0.0.1:8001", 100, 100, "ready", False, True, ())
+TEXT = """\
+# by hand
+upstream api {
+    zone api 64k;
+    server 10.0.0.1:80 weight=100 max_fails=3 fail_timeout=10s; # api1 initial=100
+\tserver [::1]:8080 weight=50 backup down; # api2 initial=20 drain
+    server unix:/run/api.sock down;# api3
+    keepalive 16;
+}
+
+upstream other {
+    server a.example; # api1
+}
+"""
+
+
+def lines_of(line: str) -> list[files.Server]:
+    return files.servers_of(files.parse_upstreams("upstream p {\n%s\n}\n" % line), "p")
+
+
+@pytest.mark.parametrize(
+    ("line", "server"),
+    [
+        ("server 127.0.0.1:8001 weight=100; # api1", SERVER),
+        ("server 127.0.0.1:8001 weight=100; # api1 initial=7", SERVER._replace(initial=7)),
+        ("server 127.0.0.1:8001; # api1", SERVER._replace(weight=1, initial=1)),
+        ("server 127.0.0.1:8001 weight=100 down; # api1", SERVER._replace(admin="maint")),
+        ("server 127.0.0.1:8001 weight=100 down; # api1 drain", SERVER._replace(admin="drain")),
+        ("server 127.0.0.1:8001 weight=1 down; # api1 initial=100 zero", SERVER._replace(weight=0)),
+        ("server 127.0.0.1:8001 weight=1 down; # api1 initial=100 zero drain", SERVER._replace(weight=0, admin="drain")),
+        ("server 127.0.0.1:8001 weight=100 backup; # api1 unchecked", SERVER._replace(backup=True, checked=False)),
+        ("server 127.0.0.1:8001 max_conns=9 weight=100 fail_timeout=5s; # api1", SERVER._replace(kept=("max_conns=9", "fail_timeout=5s"))),
+        ("  server\tunix:/run/a.sock  weight=100 ;  #  api1 ", SERVER._replace(address="unix:/run/a.sock")),
+    ],
+)
+def test_a_line_of_a_server_says_what_nginx_and_its_comment_say(line: str, server: files.Server) -> None:
+    assert lines_of(line) == [server]
+    assert lines_of(files.render_server(server)) == [server]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("server 127.0.0.1:8001 weight=100;", "line 2 is not understood"),
+        ("server 127.0.0.1:8001 weight=100; # api1 and more", "what is and"),
+        ("server 127.0.0.1:8001 weight=100 slow_start=3s; # api1", "line 2"),
+        ("server 127.0.0.1:8001 weight=100 resolve; # api1", "what is resolve?"),
+        ("server 127.0.0.1:8001 weight=0; # api1", "a weight is 1 to 256"),
+        ("server 127.0.0.1:8001 weight=257; # api1", "a weight is 1 to 256"),
+        ("server 127.0.0.1:8001 weight=1 weight=2; # api1", "a weight is 1 to 256, once"),
+        ("server 127.0.0.1:8001 weight=x; # api1", "a weight is 1 to 256"),
+        ("server 127.0.0.1:8001 weight=1; # api1 initial=999", "a weight is 1 to 256"),
+        ("server 127.0.0.1:8001 weight=100; # api1 drain", "says 'drain', but the server is not down"),
+        ("server 127.0.0.1:8001 weight=100; # api1 zero", "says 'zero', but the server is not down"),
+        ("server 127.0.0.1:8001; # a\n  server 127.0.0.1:8002; # a", "line 3 names server p/a a second time"),
+        ("server 127.0.0.1:8001; server evil; # api1", "not understood"),
+        ("server 127.0.0.1:8001; # api1\r", "not understood: server 127.0.0.1:8001; # api1"),
+        ("server $host; # api1", "not understood"),
+        ("least_conn;", "line 2 is not understood: least_conn;"),
+        ("} server { listen 80;", "not understood"),
+        ("include other.conf;", "not understood"),
+        ("server 127.0.0.1:8001; # " + "x" * 2000, "not understood"),
+        ("\x1b[2J", "line 2 is not understood: \\x1b[2J"),
+        ("upstream q {", "not understood"),
+    ],
+)
+def test_a_line_that_is_not_understood_is_named(line: str, told: str) -> None:
+    with pytest.raises(files.Unreadable) as error:
+        lines_of(line)
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("upstream a {\nserver b; # c\n", "upstream a has no end"),
+        ("upstream a {\n}\nupstream a {\n}\n", "line 3 names upstream a a second time"),
+        ("}\n", "line 1 is not understood"),
+        ("server a; # b\n", "line 1 is not understood"),
+        ("upstream a;b {\n}\n", "line 1 is not understood"),
+    ],
+)
+def test_a_file_whose_blocks_do_not_fit_is_refused(text: str, told: str) -> None:
+    with pytest.raises(files.Unreadable, match=told):
+        files.parse_upstreams(text)
+
+
+def test_a_change_touches_its_own_line_in_its_own_pool_only() -> None:
+    lines = files.parse_upstreams(TEXT)
+    assert files.pools_of(lines) == ["api", "other"]
+    changed = files.changed_upstreams(lines, "api", {"api1": {"weight": 0}, "api2": {"admin": "ready"}})
+    assert [pair for pair in zip(TEXT.split("\n"), changed.split("\n")) if pair[0] != pair[1]] == [
+        (
+            "    server 10.0.0.1:80 weight=100 max_fails=3 fail_timeout=10s; # api1 initial=100",
+            "    server 10.0.0.1:80 weight=1 max_fails=3 fail_timeout=10s down; # api1 initial=100 zero",
+        ),
+        ("\tserver [::1]:8080 weight=50 backup down; # api2 initial=20 drain", "\tserver [::1]:8080 weight=50 backup; # api2 initial=20"),
+    ]
+    assert files.changed_upstreams(lines, "api", {}) == TEXT
+    with pytest.raises(files.Unreadable, match="upstream other has no server api2"):
+        files.changed_upstreams(lines, "other", {"api2": {"weight": 1}})
+
+
+NAMES = st.from_regex(files.WORD, fullmatch=True)
+SERVERS = st.builds(
+    files.Server,
+    name=NAMES, address=st.from_regex(files.ADDRESS, fullmatch=True), weight=st.integers(0, 256), initial=st.integers(0, 256),
+    admin=st.sampled_from(["ready", "drain", "maint"]), backup=st.booleans(), checked=st.booleans(),
+    kept=st.sampled_from([(), ("max_fails=0",), ("fail_timeout=10ms", "max_conns=3")]),
+)  # fmt: skip
+
+
+@given(SERVERS)
+def test_every_server_that_can_be_written_is_read_as_it_was(server: files.Server) -> None:
+    assert lines_of(files.render_server(server)) == [server]
+
+
+def read_or_refused(read: t.Callable[[], t.Any], error: type[Exception]) -> t.Any:
+    """Return what *read* finds, None where it refuses by *error*, whose text is fit for a terminal."""
+    try:
+        return read()
+    except error as refused:
+        if not str(refused).isprintable():
+            pytest.fail(repr(refused))
+        return None
+
+
+PIECES = [*TEXT.split("\n"), "upstream p {", "}", "\x00", "a" * 50, "server 1.1.1.1; # b zero"]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=60)))
+def test_what_is_read_is_whole_or_refused(found: list[str]) -> None:
+    text = "\n".join(found)
+    lines = read_or_refused(lambda: files.parse_upstreams(text), files.Unreadable)
+    assert lines is None or "\n".join(line.text for line in lines) == text
+
+
+@given(NAMES, st.booleans(), st.integers(0, files.MAX_RETRY_AFTER))
+def test_a_switch_that_was_written_is_read_as_it_was(pool: str, on: bool, seconds: int) -> None:
+    text = files.render_switch(pool, on, seconds)
+    assert files.parse_switch(text, pool) == {"on": on, "retry_after": seconds if on else None}
+    with pytest.raises(files.Unreadable, match="it is the one of pool"):
+        files.parse_switch(text, pool + "x")
+
+
+@given(st.integers(0, 10**4), st.characters())
+def test_a_switch_with_one_other_character_is_no_switch_of_ours(place: int, character: str) -> None:
+    text = files.render_switch("api", True, 30)
+    place %= len(text)
+    changed = text[:place] + character + text[place + 1 :]
+    if changed != text:
+        assert read_or_refused(lambda: files.parse_switch(changed, "api"), files.Unreadable) is None
+
+
+BAD_SWITCHES = [("a b", 1), ("", 1), ("a;", 1), ("$x", 1), ("a\n", 1), ("api", -1), ("api", 10**6), ("api", True)]
+
+
+@pytest.mark.parametrize(("pool", "seconds"), BAD_SWITCHES)
+def test_nothing_but_names_and_numbers_gets_into_the_switch(pool: str, seconds: int) -> None:
+    with pytest.raises(files.Unreadable):
+        files.render_switch(pool, True, seconds)
+
+
+def dump(main: str, **more: str) -> config.Files:
+    """Return the files of a configuration as nginx -T prints them."""
+    parts = {"/etc/nginx/nginx.conf": main, **{"/etc/nginx/%s.conf" % name.replace("__", "/"): text for name, text in more.items()}}
+    return config.parse_dump("".join("# configuration file %s:\n%s\n" % pair for pair in parts.items()))
+
+
+SWITCH = "/etc/nginx/switch.conf"
+PLAIN = "http { server { listen 80; include switch.conf; location / { proxy_pass http://api; } } }"
+
+
+@pytest.mark.parametrize(
+    ("main", "more", "missing"),
+    [
+        (PLAIN, {}, ""),
+        (PLAIN.replace("switch.conf", "/etc/nginx/switch.conf"), {}, ""),
+        (PLAIN.replace("switch.conf", "swi*.conf"), {}, ""),
+        (PLAIN.replace("http://api", "https://api/v1"), {}, ""),
+        (PLAIN.replace("include switch.conf;", ""), {}, "no server block includes"),
+        (PLAIN.replace("include switch.conf;", "# include switch.conf;\n"), {}, "no server block includes"),
+        (PLAIN.replace("include switch.conf;", 'add_header X "include switch.conf;";'), {}, "no server block includes"),
+        (PLAIN.replace("include switch.conf; location / {", "location / { include switch.conf;"), {}, "no server block includes"),
+        ("http { include sites/*.conf; }", {"sites__a": PLAIN[7:-1]}, ""),
+        ("http { include sites/*; }", {"sites__a": PLAIN[7:-1], "sites__b": "server { listen 443; include loc.conf; }",
+         "loc": "location / { grpc_pass grpc://api; }"}, "the server block of 443 passes requests to api"),
+        (PLAIN[:-1] + "server { server_name b; location / { proxy_pass http://api2; } location /x { proxy_pass $y; } } }", {}, ""),
+        (PLAIN[:-1] + "server { server_name 'b c'; location / { if ($a) { proxy_pass http://api/x; } } } }", {}, "of b c passes"),
+        ("events { } " + PLAIN + " stream { server { listen 1; proxy_pass api; } }", {}, ""),
+        ("include nginx.conf; " + PLAIN, {}, ""),
+        (PLAIN, {"lua": "content_by_lua_block { -- it's\n }"}, "/etc/nginx/lua.conf is not understood"),
+    ],
+)  # fmt: skip
+def test_the_switch_closes_a_pool_when_each_server_block_that_leads_there_has_it(main: str, more: dict[str, str], missing: str) -> None:
+    found = config.switch_missing(dump(main, switch=files.render_switch("api", False, 0), **more), "api", SWITCH)
+    assert (found == "") if missing == "" else (missing in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a b;c{d e;}", [("a", ("b",)), ("c", ())]),
+        ('log_format x \'{"a": "$b"}\' "q;\\"";', [("log_format", ("x", '{"a": "$b"}', 'q;\\"'))]),
+        ("set $a ${b}c; if (-f x) {}", [("set", ("$a", "${b}c")), ("if", ("(-f", "x)"))]),
+        ("a b#c; # d;\n", [("a", ("b#c",))]),
+        ("location ~ \\.php$ {}", [("location", ("~", "\\.php$"))]),
+    ],
+)
+def test_directives_are_read_as_nginx_reads_them(text: str, words: list[t.Any]) -> None:
+    assert [(one.name, one.words) for one in config.parse_directives(text)] == words
+
+
+@pytest.mark.parametrize("text", ["a", "a {", "}", "a; }", '"a', "{ }", "; ", "'a' {", "a 'b"])
+def test_what_is_no_configuration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        config.parse_directives(text)
+
+
+@given(st.text(alphabet=" \n;{}\"'#\\$ab/*:.", max_size=200))
+def test_garbage_for_a_configuration_never_passes_for_a_switch(text: str) -> None:
+    assert config.switch_missing(config.parse_dump("# configuration file /a:\n" + text), "a", "/b")
+
+
+@pytest.mark.parametrize(
+    ("answer", "up"),
+    [
+        (Answer(status=200), (True, "200")), (Answer(status=204), (True, "204")), (Answer(status=302), (True, "302")),
+        (Answer(status=404), (False, "404")), (Answer(status=503), (False, "503")), (Answer(status=101), (False, "101")),
+        (Answer(error="refused"), (False, "refused")), (Answer(error="timeout"), (False, "timeout")),
+        (Answer(error="garbage"), (False, "garbage")), (Answer(error="resolve"), (None, "resolve")),
+        (Answer(error="forbidden_address"), (None, "forbidden_address")),
+    ],
+)  # fmt: skip
+def test_a_server_is_up_by_its_answer_and_unknown_where_it_was_not_asked(answer: Answer, up: tuple[t.Optional[bool], str]) -> None:
+    assert judge_answer(answer) == up
+
+
+def test_the_page_shows_what_is_read_and_written_here() -> None:
+    _front, upstreams, switch = re.findall(r"^```nginx\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert switch == files.render_switch("somabrain", False, 0)
+    found = files.servers_of(files.parse_upstreams(upstreams), "somabrain")
+    assert {one.name: (one.weight, one.initial, one.checked) for one in found} == {
+        "api1": (100, 100, True), "api2": (100, 100, True), "spare": (0, 0, True), "overflow": (0, 0, False),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "upstream.conf"
+    path.write_text("old")
+    os.utime(path, (1000, 1000))
+    return path
+
+
+def test_a_file_that_was_changed_is_put_back_with_its_time(file: Path) -> None:
+    was = read_loaded(str(file), 2000.0)
+    put(was, "new")
+    assert file.read_text() == "new"
+    put_back(was, "new")
+    assert (file.read_text(), file.stat().st_mtime, len(list(file.parent.iterdir()))) == ("old", 1000, 1)
+
+
+def test_what_is_loaded_is_known_until_somebody_else_changes_the_file(file: Path) -> None:
+    put(read_loaded(str(file), 2000.0), "new")
+    died = read_loaded(str(file), 2000.0)
+    assert (died.text, died.on_disk) == ("old", "new")
+    put(died, "newer")
+    again = read_loaded(str(file), 2000.0)
+    assert (again.text, again.on_disk) == ("old", "newer")
+    file.write_text("by hand")
+    with pytest.raises(files.Unreadable, match="was changed after nginx loaded it"):
+        read_loaded(str(file), 2000.0)
+    forget(again)
+    assert [path.name for path in file.parent.iterdir()] == ["upstream.conf"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"\xff\xfe", "can't decode"), (b"x" * (files.MAX_BYTES + 1), "longer than")], ids=["no text", "too long"]
+)
+def test_a_file_that_is_no_text_of_ours_is_told(file: Path, content: bytes, told: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(files.Unreadable, match=told):
+        read_loaded(str(file), 1e12)

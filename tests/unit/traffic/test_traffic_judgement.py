@@ -1,0 +1,389 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a pool's state means for what is wanted of it; which weights give which share; when a share of the traffic may stay."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import balancer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_shift
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import counts as traffic_counts
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import gates as traffic_gates
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import Verdict, judge_traffic
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.weights import weights_for
+
+ROLE = Path(__file__).resolve().parents[3] / "roles/traffic_scaling"
+OFF = {"prepared": True, "on": False, "retry_after": None, "detail": ""}
+ON = dict(OFF, on=True, retry_after=120)
+
+
+def server(name: str, weight: int = 100, **given: t.Any) -> dict[str, t.Any]:
+    return traffic_pool.server(name, **{"weight": weight, "initial": 0 if name in ("spare", "overflow") else 100, "up": True, **given})
+
+
+def state(*servers: dict[str, t.Any], **given: t.Any) -> dict[str, t.Any]:
+    usual = servers or (server("api1"), server("api2"), server("spare", 0), server("overflow", 0, up=None))
+    return traffic_pool.blank("haproxy", "brain", **{
+        "reachable": True, "pools": ["brain"], "pool": "brain", "servers": list(usual), "maintenance": OFF,
+        "identity": {"pid": 7, "started_at": 1.0}, **given,
+    })  # fmt: skip
+
+
+def options(goal: str, **given: t.Any) -> dict[str, t.Any]:
+    usual = {name: rule.get("default") for name, rule in balancer.OPTIONS.items()}
+    return dict(usual, goal=goal, spare=["spare"], overflow="overflow", reason="why", **given)
+
+
+def judged(goal: str, seen: dict[str, t.Any] | None = None, **given: t.Any) -> Verdict:
+    return judge_traffic(seen or state(), {**options(goal), **given}, 256)
+
+
+LOW = (server("api1", 1), server("api2", 1), server("spare", 18), server("overflow", 0, up=None))
+DOWN = (server("api1", up=False), server("api2", up=False), server("spare", 0), server("overflow", 0, up=None))
+ALONE = (server("api1"), server("api2", up=False))
+UNPREPARED = dict(OFF, prepared=False, detail="no map")
+
+
+@pytest.mark.parametrize(
+    ("goal", "seen", "given", "word", "health"),
+    [
+        ("look", state(), {}, "open", "well"),
+        ("look", state(maintenance=ON), {}, "maintenance", "well"),
+        ("look", state(*DOWN), {}, "no_server_up", "sick"),
+        ("look", state(reachable=False, detail="refused"), {}, "unreachable", "unknown"),
+        ("restore", state(pool="", pools=["other"]), {}, "unknown_pool", "unknown"),
+        ("set", state(), {"wanted": {"api9": {"weight": 1}}}, "unknown_server", "unknown"),
+        ("restore", state(), {"spare": ["nobody"]}, "unknown_server", "unknown"),
+        ("restore", state(), {"overflow": "nobody"}, "unknown_server", "unknown"),
+        ("maintenance_on", state(), {}, "open", "sick"),
+        ("maintenance_on", state(), {"reason": ""}, "reason_missing", "sick"),
+        ("maintenance_on", state(maintenance=UNPREPARED), {}, "switch_missing", "unknown"),
+        ("maintenance_on", state(maintenance=ON), {"reason": ""}, "maintenance", "well"),
+        ("maintenance_off", state(), {}, "open", "well"),
+        ("maintenance_off", state(maintenance=ON), {}, "maintenance", "sick"),
+        ("maintenance_off", state(maintenance=ON), {"cold": "Redis began empty"}, "cold_cache", "sick"),
+        ("maintenance_off", state(maintenance=ON), {"cold": "Redis began empty", "skip_warm_up": "small"}, "maintenance", "sick"),
+        ("maintenance_off", state(*ALONE[1:], maintenance=ON), {"spare": [], "overflow": ""}, "no_server_up", "sick"),
+        ("set", state(), {}, "set", "well"),
+        ("set", state(), {"wanted": {"api1": {"weight": 100}}}, "set", "well"),
+        ("set", state(), {"wanted": {"api1": {"weight": 50}}}, "other", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": 257}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": -1}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": True}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": "50"}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"admin": "away"}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"wait": 1}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": 5}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"admin": "drain"}}}, "other", "sick"),
+        ("set", state(), {"wanted": {"api1": {"admin": "drain"}, "api2": {"admin": "maint"}}}, "last_server", "sick"),
+        ("set", state(*ALONE), {"wanted": {"api1": {"admin": "drain"}}, "spare": [], "overflow": ""}, "last_server", "sick"),
+        ("set", state(*ALONE), {"wanted": {"api1": {"weight": 0}}, "spare": [], "overflow": ""}, "last_server", "sick"),
+        ("restore", state(), {}, "restored", "well"),
+        ("restore", state(*LOW), {}, "short", "sick"),
+        ("restore", state(maintenance=ON), {}, "short", "sick"),
+        ("restore", state(*DOWN), {}, "no_server_up", "sick"),
+        ("restore", state(*LOW), {"steps": [10, 50, 25]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": [10, 10]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": [0, 100]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": [50, 101]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": []}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"held": "too few requests"}, "held", "unknown"),
+        ("restore", state(*LOW, aborted=True), {}, "aborted", "sick"),
+        ("restore", state(aborted=True), {}, "restored", "well"),
+        ("restore", state(*ALONE, maintenance=ON), {"spare": [], "overflow": ""}, "no_place_for_the_rest", "sick"),
+        ("restore", state(*ALONE, maintenance=ON), {"spare": [], "overflow": "", "steps": [100]}, "short", "sick"),
+        ("restore", state(*LOW), {"steps": "10,100"}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": [10, 50.5, 100]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": [True, 100]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": ["a"]}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": 10}, "steps_not_rising", "sick"),
+        ("restore", state(*LOW), {"steps": ["50", "100"]}, "short", "sick"),
+        ("restore", state(*LOW), {"watch": {"gates": {"error_rates": 0.01}}}, "bad_input", "sick"),
+        ("restore", state(*LOW), {"warm_up_share": 0}, "bad_input", "sick"),
+        ("set", state(), {"wanted": "api1"}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": ["api1"]}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": 1.5}}}, "weight_out_of_range", "sick"),
+        ("set", state(), {"wanted": {"api1": {"weight": 50}}, "lasts": -1}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"lasts": 0}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"lasts": -5}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"lasts": 1e12}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"retry_after": 0}, "bad_input", "sick"),
+        ("maintenance_on", state(), {"reason": " \n"}, "reason_missing", "sick"),
+        # A socket of a lower level is found before anything is begun.
+        ("set", state(rights="maintenance"), {"wanted": {"api1": {"weight": 50}}}, "balancer_refused", "sick"),
+        ("restore", state(*LOW, rights="none"), {}, "balancer_refused", "sick"),
+        ("maintenance_on", state(rights="maintenance"), {}, "open", "sick"),
+        ("maintenance_on", state(rights="none"), {}, "balancer_refused", "sick"),
+        # A backup gets nothing while another is up: it is no place for the rest, takes no share, and takes over from the last.
+        ("restore", state(*ALONE[:1], server("spare", 1, backup=True), maintenance=ON), {"overflow": ""}, "no_place_for_the_rest", "sick"),
+        ("restore", state(*ALONE[:1], server("spare", 1, backup=True)), {"overflow": ""}, "restored", "well"),
+        (
+            "set",
+            state(*ALONE[:1], server("spare", 1, backup=True)),
+            {"wanted": {"api1": {"admin": "drain"}}, "overflow": ""},
+            "other",
+            "sick",
+        ),
+        ("restore", state(), {"main": [], "spare": ["api1", "api2", "spare"]}, "no_server_up", "sick"),
+    ],
+)
+def test_a_pool_is_judged_by_what_is_wanted_of_it(goal: str, seen: t.Any, given: t.Any, word: str, health: str) -> None:
+    verdict = judged(goal, seen, **given)
+    assert (verdict.word, verdict.health) == (word, health), verdict.text
+    # Only what is sick and has a plan is acted on.
+    assert (
+        bool(verdict.actions)
+        == bool(verdict.plan)
+        == (word in ("short", "other") or (word, health) in (("open", "sick"), ("maintenance", "sick")))
+    )
+
+
+def test_every_word_that_refuses_has_a_refusal_in_the_role_with_a_code_that_is_known() -> None:
+    source = (ROLE.parents[1] / "plugins/module_utils/_traffic/judge.py").read_text()
+    no_refusals = {"open", "maintenance", "other", "short", "reverted", "unreachable", "held"}
+    words = set(re.findall(r'Verdict\(\s*"([a-z_]+)", "(?:sick|unknown)"', source)) - no_refusals
+    replicas = (ROLE.parents[1] / "plugins/module_utils/_service/replicas.py").read_text()
+    # Without an act, a state is not handled: the guard knows that by itself.
+    words |= set(re.findall(r'_refuse\("([a-z_]+)"', replicas)) - {"state_not_handled"}
+    refusals = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__traffic_scaling_refusals"]
+    slots = (ROLE.parents[1] / "plugins/module_utils/_traffic/slots.py").read_text()
+    words |= set(re.findall(r'Slots\("([a-z_]+)", "sick"', slots))
+    assert words == set(refusals)
+    assert {one["code"] for one in refusals.values()} <= set(REASONS)
+
+
+def plan_of(*servers: dict[str, t.Any], **given: t.Any) -> t.Any:
+    return judged("restore", state(*servers, maintenance=ON), **given).plan
+
+
+def shares(plan: t.Any, name: str) -> list[float]:
+    return [
+        round(100 * step["servers"][name]["weight"] / sum(one["weight"] for one in step["servers"].values()), 1) for step in plan["steps"]
+    ]
+
+
+def test_a_restoration_gives_what_main_servers_are_not_given_to_the_spare_server() -> None:
+    plan = plan_of()
+    assert [step["share"] for step in plan["steps"]] == [10, 25, 50, 100]
+    assert (shares(plan, "api1"), shares(plan, "spare"), shares(plan, "overflow")) == ([5, 12.5, 25, 50], [90, 75, 50, 0], [0] * 4)
+    assert plan["steps"][-1]["servers"]["api1"] == {"weight": 100, "admin": "ready"}
+    assert plan["back"]["maintenance"]["on"] is True
+
+
+def test_without_a_healthy_spare_server_the_rest_is_answered_by_the_overflow() -> None:
+    plan = plan_of(server("api1"), server("spare", 0, up=False), server("overflow", 0, up=None))
+    assert (shares(plan, "api1"), shares(plan, "overflow")) == ([10, 25, 50, 100], [90, 75, 50, 0])
+
+
+def test_a_main_server_that_is_down_gets_nothing_before_the_last_step_and_one_taken_out_by_hand_is_left_alone() -> None:
+    plan = plan_of(server("api1"), server("api2", up=False), server("api3", up=None, admin="maint"), server("spare", 0))
+    plan = judged(
+        "restore",
+        state(server("api1"), server("api2", up=False), server("api3", up=None, admin="maint"), server("spare", 0), maintenance=ON),
+        overflow="",
+    ).plan
+    assert [step["servers"]["api2"]["weight"] for step in plan["steps"]] == [0, 0, 0, 100]
+    assert all("api3" not in step["servers"] for step in plan["steps"])
+
+
+def test_a_server_that_usually_takes_nothing_is_no_main_server_by_itself() -> None:
+    plan = plan_of(server("api1"), server("idle", 0, initial=0), server("spare", 0), overflow="")
+    assert all("idle" not in step["servers"] for step in plan["steps"])
+
+
+@pytest.mark.parametrize(
+    ("now", "given", "expected"),
+    [
+        (LOW, {}, [25, 50, 100]),
+        ((), {"cold": "Redis began empty", "steps": [50, 100]}, [10, 50, 100]),
+        ((), {"cold": "Redis began empty", "steps": [50, 100], "skip_warm_up": "a small one"}, [50, 100]),
+        ((), {"steps": [50]}, [50]),
+    ],
+    ids=["it goes on from where it is", "cold caches begin low", "unless somebody said why not", "and it may end before all are in"],
+)
+def test_the_way_of_a_restoration(now: t.Any, given: t.Any, expected: list[float]) -> None:
+    verdict = judged("restore", state(*now, maintenance=OFF if now else ON), **given)
+    assert [step["share"] for step in verdict.plan["steps"]] == expected
+
+
+def test_what_a_reload_lost_is_set_again_and_what_a_person_changed_is_not() -> None:
+    kept = {
+        "identity": {"pid": 6, "started_at": 0.5},
+        "servers": {"api1": {"weight": 10, "admin": "ready"}, "gone": {"weight": 1, "admin": "ready"}},
+    }
+    verdict = judged("set", state(kept=kept))
+    assert (verdict.actions, verdict.plan["servers"]) == (("shift",), {"api1": {"weight": 10}})
+    assert judged("look", state(kept=kept)).word == "reverted"
+    assert judged("set", state(kept=dict(kept, identity={"pid": 7, "started_at": 1.0}))).word == "set"
+
+
+@pytest.mark.parametrize("share", [1, 2, 5, 10, 25, 33, 50, 75, 90, 99])
+@pytest.mark.parametrize(
+    "main", [{"a": 100}, {"a": 100, "b": 100}, {"a": 2, "b": 1}, {"a": 97, "b": 31}, {"a": 0}, {f"s{i}": 1 for i in range(20)}]
+)
+@pytest.mark.parametrize("rest", [["r"], ["r1", "r2", "r3"]])
+def test_weights_hit_a_share_within_half_a_percent_point(share: float, main: dict[str, int], rest: list[str]) -> None:
+    weights = weights_for(share, main, rest, 256)
+    assert all(0 <= weight <= 256 for weight in weights.values())
+    hit = 100 * sum(weights[name] for name in main) / sum(weights.values())
+    assert abs(hit - share) <= 0.5
+
+
+def test_a_share_that_needs_somebody_else_is_no_share_without_one() -> None:
+    for share, main, rest in ((50, {"a": 1}, []), (50, {}, ["r"]), (0, {"a": 1}, [])):
+        with pytest.raises(ValueError, match="both sides"):
+            weights_for(share, main, rest, 256)
+
+
+@pytest.mark.parametrize(
+    "given", [{"weight": weight} for weight in (257, -1, "x", None, 1.5, True, "50%", float("inf"))] + [{"admin": "away"}, 5, None]
+)
+def test_a_weight_or_state_that_no_balancer_takes_is_refused(given: t.Any) -> None:
+    with pytest.raises(StepError, match="weight_out_of_range"):
+        traffic_shift._fit("api1", given, server("api1"), 256)
+
+
+SIDES = {"main": ["api1"], "spare": ["spare"], "overflow": ["overflow"]}
+
+
+def counts(requests: int | None, errors: int | None, at: float, **given: t.Any) -> dict[str, t.Any]:
+    servers = [
+        server("api1", requests=requests, errors=errors),
+        server("spare", requests=5 * int(at), errors=0),
+        server("overflow", requests=int(at)),
+    ]
+    return {"at": at, "pool": {"servers": servers}, "scraped": None, "queried": None, "why": "", **given}
+
+
+def sample(requests: int | None = 100, errors: int | None = 0, probes: t.Sequence[t.Any] = (), **given: t.Any) -> dict[str, t.Any]:
+    begin = counts(None if requests is None else 1000, None if errors is None else 10, 0.0, **{key: given[key][0] for key in given})
+    end = counts(
+        None if requests is None else 1000 + requests,
+        None if errors is None else 10 + errors,
+        10.0,
+        **{key: given[key][1] for key in given},
+    )
+    return traffic_gates.sample_of(begin, end, SIDES, probes)
+
+
+def scraped(*buckets: float) -> dict[str, t.Any]:
+    latency = dict(zip(("0.1", "0.5", "+Inf"), itertools.accumulate(buckets)))
+    return {"api1": {"requests": sum(buckets), "errors": 0.0, "latency": latency, "recall": None}}
+
+
+@pytest.mark.parametrize(
+    ("made", "limits", "health", "text"),
+    [
+        (sample(), {"error_rate": 0.05}, "well", "within"),
+        (sample(errors=6), {"error_rate": 0.05}, "sick", "errors 6 %, at most 5 %"),
+        (sample(errors=5), {"error_rate": 0.05}, "well", "within"),
+        (sample(49, 49), {"error_rate": 0.05}, "unknown", "49 of at least 50"),
+        (sample(0, 0), {"error_rate": 0.05}, "unknown", "0 of at least 50"),
+        (sample(None, None), {}, "unknown", "0 of at least 50"),
+        (sample(), {"error_rate": 0.05, "p95": 0.5}, "unknown", "nothing tells: p95"),
+        (sample(errors=50), {"error_rate": 0.05, "p95": 0.5}, "sick", "errors"),
+        (sample(scraped=(scraped(0, 0, 0), scraped(100, 0, 0))), {"p95": 0.2, "error_rate": 0.1}, "well", "within"),
+        (sample(scraped=(scraped(0, 0, 0), scraped(50, 50, 0))), {"p95": 0.2}, "sick", "p95"),
+        (sample(scraped=(scraped(50, 50, 0), scraped(150, 50, 0))), {"p95": 0.2}, "well", "within"),
+        (sample(scraped=(scraped(900, 0, 0), scraped(0, 60, 0))), {"p95": 0.2}, "sick", "p95"),
+        (sample(scraped=({}, scraped(0, 60, 0))), {"p95": 0.2}, "unknown", "nothing tells"),
+        (sample(None, None, scraped=(scraped(0, 0, 0), scraped(60, 0, 0))), {"p95": 0.2, "error_rate": 0.1}, "well", "within"),
+        (sample(None, None, scraped=({}, scraped(60, 0, 0))), {}, "unknown", "0 of at least 50"),
+        (sample(queried=({}, {"p95": 0.9})), {"p95": 0.5}, "sick", "p95 900 ms, at most 500 ms"),
+        (sample(queried=({}, {"p95": None})), {"p95": 0.5}, "unknown", "nothing tells"),
+        (sample(20, 0, [{"ok": True, "seconds": 0.01}] * 30), {"error_rate": 0.05, "p95": 0.5}, "well", "within"),
+        (sample(20, 0, [{"ok": False, "seconds": 0.01}] * 30), {"error_rate": 0.05}, "sick", "errors 60 %"),
+        (sample(0, 0, [{"ok": True, "seconds": 0.9}] * 50), {"p95": 0.5}, "sick", "p95 900 ms"),
+        # Who tells of requests and of no errors does not tell that there are none.
+        (sample(None, None, queried=({}, {"requests": 80.4, "error_rate": 0.5})), {"error_rate": 0.05}, "sick", "errors 50 %"),
+        (sample(None, None, queried=({}, {"requests": 80.4, "error_rate": 0.01})), {"error_rate": 0.05}, "well", "within"),
+        (sample(None, None, queried=({}, {"requests": 80.4})), {"error_rate": 0.05}, "unknown", "nothing tells: errors"),
+        # What is slower than the largest bucket may be slower than the limit.
+        (sample(scraped=(scraped(0, 0, 0), scraped(50, 0, 50))), {"p95": 0.6}, "unknown", "nothing tells: p95"),
+        (sample(scraped=(scraped(0, 0, 0), scraped(50, 0, 50))), {"p95": 0.4}, "sick", "p95 500 ms"),
+        # A probe that the server never took (no such path, no right) proves nothing about it.
+        (sample(0, 0, [{"ok": False, "seconds": 0.01, "status": 404, "void": True}] * 60), {}, "unknown", "60 probes were answered 404"),
+    ],
+)
+def test_a_sample_is_judged_and_too_few_are_unknown(made: t.Any, limits: t.Any, health: str, text: str) -> None:
+    verdict = traffic_gates.judge_sample(made, limits, 50)
+    assert verdict.health == health, verdict
+    assert text in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("watch", "text"),
+    [
+        ({"gates": {"error_rate": 0.05, "factor": 1.5, "room": {"p95": 0.1}}, "baseline": {"p95": None}, "minimum": 50}, ""),
+        ({"gates": {"error_rates": 0.05}}, "traffic_scaling_gates has no error_rates"),
+        ({"gates": {"p95": "a lot"}}, "traffic_scaling_gates.p95 is a lot"),
+        ({"gates": {"p95": -1}}, "traffic_scaling_gates.p95 is -1"),
+        ({"gates": {"p95": True}}, "traffic_scaling_gates.p95 is True"),
+        ({"gates": {"room": {"p99": 1}}}, "traffic_scaling_gates.room"),
+        ({"baseline": {"p95": "nan"}}, "traffic_scaling_baseline.p95 is nan"),
+        ({"baseline": {"p99": 0.1}}, "traffic_scaling_baseline has no p99"),
+        ({"sample_window": 60, "hold_timeout": 30}, "no step could ever prove itself"),
+    ],
+)
+def test_limits_that_would_guard_nothing_are_bad_input(watch: dict[str, t.Any], text: str) -> None:
+    found = traffic_gates.unfit_gates(watch)
+    assert found == "" if not text else text in found
+
+
+def test_counters_that_begin_anew_count_from_zero() -> None:
+    made = traffic_gates.sample_of(counts(1000, 10, 0.0), counts(30, 1, 5.0), SIDES, [])
+    assert (made["requests"], made["errors"]) == (30, 1)
+
+
+def test_a_limit_is_the_lower_of_the_absolute_one_and_that_of_the_baseline() -> None:
+    gates = {"error_rate": 0.05, "p95": 0.5, "recall_p95": None, "factor": 1.5, "room": {"error_rate": 0.01, "p95": 0.05}}
+    assert traffic_gates.limits_of(gates, {}) == {"error_rate": 0.05, "p95": 0.5}
+    assert traffic_gates.limits_of(gates, {"error_rate": 0.0, "p95": 0.1}) == {"error_rate": 0.01, "p95": pytest.approx(0.2)}
+    assert traffic_gates.limits_of(gates, {"p95": 9.0})["p95"] == 0.5
+    assert traffic_gates.limits_of({"p95": 0.5}, {"p95": 0.1}) == {"p95": pytest.approx(0.15)}
+
+
+METRICS = """# HELP x
+somabrain_http_requests_total{method="GET",path="/a",status="200"} 90
+somabrain_http_requests_total{method="GET",path="/a",status="503"} 10 1700000000
+somabrain_http_requests_total{method="GET",path="/health",status="200"} 5000
+somabrain_http_latency_seconds_bucket{path="/health",le="0.1"} 5000
+somabrain_http_latency_seconds_bucket{le="0.1"} 50
+somabrain_http_latency_seconds_bucket{le="+Inf"} 100
+garbage {{{ not a line
+somabrain_http_latency_seconds_bucket{le="garbage"} 100
+somabrain_http_requests_total{status="200"} NaN
+other_total 7
+"""
+
+
+def test_metrics_are_read_and_what_is_no_metric_is_left_out() -> None:
+    names = {name: rule.get("default") for name, rule in traffic_counts.METRICS_SPEC.items()}
+    found = traffic_counts.parse_metrics(METRICS, names)
+    assert (found["requests"], found["errors"], found["latency"], found["recall"]) == (100, 10, {"0.1": 50, "+Inf": 100}, None)
+    assert traffic_counts.parse_metrics("<html>\x00" * 1000, names) == {"requests": None, "errors": None, "latency": None, "recall": None}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"data":{"result":[]}}', b'{"data":{"result":[{"value":[1,"NaN"]}]}}', b'{"data":{"result":[{},{}]}}']
+)
+def test_an_answer_of_prometheus_without_one_number_is_no_figure(body: bytes) -> None:
+    assert traffic_counts.value_of(body) is None
+    assert traffic_counts.value_of(b'{"data":{"result":[{"metric":{},"value":[1,"0.25"]}]}}') == 0.25
+
+
+def test_the_line_of_a_step_has_share_samples_errors_latency_and_where_the_rest_went() -> None:
+    made = sample(errors=2, scraped=(scraped(0, 0, 0), scraped(100, 0, 0)))
+    line = traffic_gates.line_of(25, made, traffic_gates.Verdict("well", "within all limits"))
+    assert line == " 25 %: 100 requests, 2 failed (2 %), p95 95 ms, 50 to spare servers, 10 answered 503: within all limits (10 s)"
