@@ -95,7 +95,7 @@ class ActionModule(SpineAction):
 
 
 def dies_within(patience: float, holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether the holder is dead, after at most *patience* seconds for a worker that outlived its controller."""
+    """Return whether the holder is dead, after at most *patience* seconds for a worker that outlived its controller."""
     deadline = time.monotonic() + patience
     told = False
     while not provably_dead(holder["controller"], here):
@@ -110,5 +110,5 @@ def dies_within(patience: float, holder: t.Mapping[str, t.Any], here: t.Mapping[
 
 
 def ephemeral() -> bool:
-    """Tell whether this controller is a container of AWX or ansible-runner: a ledger there is thrown away with the run."""
+    """Return whether this controller is a container of AWX or ansible-runner: a ledger there is thrown away with the run."""
     return "AWX_PRIVATE_DATA_DIR" in os.environ and any(map(os.path.exists, CONTAINER_MARKS))

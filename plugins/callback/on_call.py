@@ -79,7 +79,7 @@ def host_of(result: t.Any) -> str:
 
 
 def is_rescued(task: t.Any) -> bool:
-    """Tell whether a failure of *task* leads into a rescue: it stands in the block part of a block that has one."""
+    """Return whether a failure of *task* leads into a rescue: it stands in the block part of a block that has one."""
     node, parent = task, getattr(task, "_parent", None)
     while parent is not None:
         if isinstance(parent, Block) and parent.rescue and any(getattr(one, "_uuid", None) == node._uuid for one in parent.block):
@@ -291,7 +291,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._line(result, stage, text, view.YELLOW if rescued else view.RED)
 
     def _told(self, host: str) -> bool:
-        """Tell whether an outcome that is not green was seen for *host*: it says all, with reasons and next command."""
+        """Return whether an outcome that is not green was seen for *host*: it says all, with reasons and next command."""
         return any(str(one.get("host") or "") == host and not one.get("green") for one in self._outcomes.values())
 
     def _line(self, result: t.Any, stage: str, text: str, colour: str) -> None:

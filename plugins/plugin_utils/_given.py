@@ -48,7 +48,7 @@ def slips(given: t.Mapping[str, t.Any]) -> list[Slip]:
 
 
 def _is_strange(name: str) -> bool:
-    """Tell whether a name begins like a role, and is not among its described inputs."""
+    """Return whether a name begins like a role, and is not among its described inputs."""
     own = [role for role in (ROOT / "roles").iterdir() if name.startswith(role.name + "_")]
     return bool(own) and name not in _names_in(role / "meta/argument_specs.yml" for role in own)
 

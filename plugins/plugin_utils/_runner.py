@@ -99,7 +99,7 @@ def _imported(source: str) -> list[str]:
 
 @functools.cache
 def _is_module(place: str) -> bool:
-    """Tell whether *place* (".redis.load") is a file; what is imported of a folder are modules themselves."""
+    """Return whether *place* (".redis.load") is a file; what is imported of a folder are modules themselves."""
     return os.path.isfile(FOLDER + place.replace(".", os.sep) + ".py")
 
 
@@ -187,7 +187,7 @@ class StepAction(ActionBase):  # type: ignore[misc]
         return self.finish(result, own, task_vars)
 
     def answers_when_lost(self, task_vars: t.Mapping[str, t.Any]) -> bool:
-        """Tell whether a lost connection is this task's failure rather than the end of the host's play."""
+        """Return whether a lost connection is this task's failure rather than the end of the host's play."""
         return run_id_of(task_vars) != "none" and not (task_vars.get("__remediation_closed") or {}).get("outcome")
 
     def options(self) -> dict[str, t.Any]:

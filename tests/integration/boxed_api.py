@@ -26,7 +26,7 @@ Body = t.Dict[str, t.Any]
 
 
 def said(name: str) -> bool:
-    """Tell whether the file *name* is meant for this process."""
+    """Return whether the file *name* is meant for this process."""
     file = STATE / name
     return file.exists() and file.read_text(encoding="utf-8").strip() in ("", ME)
 

@@ -77,7 +77,7 @@ class Boxed:
             return dict(json.loads(told.read()))
 
     def remembers(self, task: str) -> bool:
-        """Tell whether a memory that was acknowledged is recalled."""
+        """Return whether a memory that was acknowledged is recalled."""
         return any(one["task"] == task for one in self.post("/recall", query=task)["results"])
 
     def look(self) -> dict[str, t.Any]:

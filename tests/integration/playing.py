@@ -21,7 +21,7 @@ Results = t.Dict[str, t.Dict[str, t.Any]]
 
 
 def borrowed(name: str) -> bool:
-    """Tell whether a collection of others (``community/docker``) is there."""
+    """Return whether a collection of others (``community/docker``) is there."""
     return (BORROWED / "ansible_collections" / name).is_dir()
 
 

@@ -284,7 +284,7 @@ def end_process(pid: int) -> None:
 
 
 def has_written(persistence: str) -> bool:
-    """Tell whether nothing waits in the buffer of the append-only file, or never will leave it."""
+    """Return whether nothing waits in the buffer of the append-only file, or never will leave it."""
     return not re.search(r"aof_buffer_length:[1-9]", persistence) or "aof_last_write_status:err" in persistence
 
 

@@ -173,7 +173,7 @@ _CONVERT: dict[str, t.Callable[[t.Any], t.Any]] = {
 
 
 def belongs_on_target(check: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether only the target can run *check*: it looks at the machine itself, a socket, or a loopback address."""
+    """Return whether only the target can run *check*: it looks at the machine itself, a socket, or a loopback address."""
     if check.get("manager") == "kubernetes":
         return False
     if check["kind"] in HOST_KINDS or check.get("socket") or str(check.get("host") or "").startswith("/"):
@@ -308,7 +308,7 @@ def health_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> State:
 
 
 def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
-    """Tell whether nothing is sick and what is unknown says itself that it only has to be waited for."""
+    """Return whether nothing is sick and what is unknown says itself that it only has to be waited for."""
     unknown = [result for result in results if result["health"] == "unknown" and not result["facts"].get("left_out")]
     waiting = bool(unknown) and all(result["state"] and result["actions"] == ["wait"] for result in unknown)
     return waiting and health_of(results) is not State.SICK

@@ -40,7 +40,7 @@ def patience_of(params: t.Mapping[str, t.Any]) -> Patience:
 
 
 def is_loopback(host: object) -> bool:
-    """Tell whether *host* (a name, an address, or nothing at all) can only mean the machine that asks. Resolves nothing."""
+    """Return whether *host* (a name, an address, or nothing at all) can only mean the machine that asks. Resolves nothing."""
     name = str(host or "").strip().strip("[]").rstrip(".").lower()
     if name in ("", "localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback") or name.endswith(".localhost"):
         return True

@@ -200,7 +200,7 @@ def resolve(host: str, port: int) -> list[t.Any]:
 
 @functools.lru_cache(maxsize=1024)
 def is_forbidden(address: str) -> bool:
-    """Tell whether the numeric *address* is link-local or a metadata service, also inside an IPv4-in-IPv6 notation."""
+    """Return whether the numeric *address* is link-local or a metadata service, also inside an IPv4-in-IPv6 notation."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     inner: t.Any = ip
     if isinstance(ip, ipaddress.IPv6Address):

@@ -52,7 +52,7 @@ _numeric = functools.lru_cache(maxsize=1024)(lambda host, port: resolve(host, po
 
 
 def fits(url: str) -> bool:
-    """Tell whether *url* is plain HTTP to a numeric address, or one that is refused before anything is sent."""
+    """Return whether *url* is plain HTTP to a numeric address, or one that is refused before anything is sent."""
     try:
         parts = parse_url(url)
         ipaddress.ip_address(str(parts.hostname).partition("%")[0])
@@ -144,7 +144,7 @@ class _Exchange:
         self.clock.left()
 
     def _is_whole(self) -> bool:
-        """Tell whether enough was read to know the answer; a server that keeps the connection open is not waited for."""
+        """Return whether enough was read to know the answer; a server that keeps the connection open is not waited for."""
         end = self.got.find(b"\r\n\r\n")
         most = self.request.max_bytes + 1
         if end < 0 or self.got.startswith((b"HTTP/1.1 100", b"HTTP/1.0 100")):

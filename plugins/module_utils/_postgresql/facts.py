@@ -240,7 +240,7 @@ def _known(raw: Raw, index: int, wanted: Raw) -> Facts:
 
 
 def page_fault(facts: Raw) -> bool:
-    """Tell whether a known answer failed since the server could not read what it holds (data_corrupted, index_corrupted)."""
+    """Return whether a known answer failed since the server could not read what it holds (data_corrupted, index_corrupted)."""
     states = {str(one.get("sqlstate") or "") for one in facts.get("known_answers") or []}
     texts = facts["not_seen"].values()
     return bool(states & {"XX001", "XX002"}) or any(re.search("invalid page|could not read block", text) for text in texts)

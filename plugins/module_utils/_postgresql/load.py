@@ -136,7 +136,7 @@ def lines_of(path: str) -> list[str]:
 
 
 def _owned(postmaster: Options, service: Options) -> t.Optional[bool]:
-    """Tell whether the postmaster is the service's process or below it; None where either cannot be seen."""
+    """Return whether the postmaster is the service's process or below it; None where either cannot be seen."""
     if not postmaster or not service.get("exists") or not service.get("reachable"):
         return None
     # Between two of its processes a service has none for a moment.

@@ -73,7 +73,7 @@ def _of_cluster(data_dir: str) -> tuple[dict[int, Raw], bool]:
 
 
 def works_in(pid: int, folder: str) -> t.Optional[bool]:
-    """Tell whether *folder* is the working directory of a process; None where we may not see that."""
+    """Return whether *folder* is the working directory of a process; None where we may not see that."""
     try:
         there = os.stat("/proc/%d/cwd" % pid)
     except PermissionError:
@@ -232,7 +232,7 @@ def _places(names: t.Iterable[str], size: int) -> dict[str, tuple[int, int]]:
 
 
 def _written(folder: str, name: str, begin: int) -> bool:
-    """Tell whether a segment that begins at *begin* holds WAL of its own: the address of its first page is its own."""
+    """Return whether a segment that begins at *begin* holds WAL of its own: the address of its first page is its own."""
     try:
         with open(os.path.join(folder, name), "rb") as file:
             head = file.read(16)

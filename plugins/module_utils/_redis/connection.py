@@ -257,7 +257,7 @@ def log_in(connection: Connection, username: str, password: str) -> t.Optional[E
 
 
 def speaks_tls(address: Address, deadline: float) -> bool:
-    """Tell whether what listens at *address* answers a TLS greeting within *deadline* seconds; nothing is said to it but that."""
+    """Return whether what listens at *address* answers a TLS greeting within *deadline* seconds; nothing is said to it but that."""
     import ssl  # rarely needed, and slow to import
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

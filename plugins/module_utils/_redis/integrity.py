@@ -231,7 +231,7 @@ def judge_text(value: bytes, rules: Rules) -> t.Optional[str]:
 
 
 def _is_json(value: bytes) -> t.Optional[bool]:
-    """Tell whether a text is JSON, None where it is nested too deep to be told."""
+    """Return whether a text is JSON, None where it is nested too deep to be told."""
     try:
         # Numbers stay text: one of a million digits is JSON too.
         json.loads(value.decode("utf-8"), parse_int=str, parse_float=str)

@@ -271,7 +271,7 @@ def _hung(process: Facts, how: str) -> Verdict:
 
 
 def is_storm(raw: Raw) -> bool:
-    """Tell whether it is being started again and again on data that it refuses: as its log says, and its files are still not whole."""
+    """Return whether it is being started again and again on data that it refuses: as its log says, and its files are still not whole."""
     log, files = raw.get("log") or {}, raw.get("files") or {}
     return bool(int(log.get("failed_starts") or 0) >= STORM and not log.get("ready") and files.get("verdict") in NOT_WHOLE)
 
@@ -326,7 +326,7 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
 
 
 def _to_mend(lines: Raw, disk: Facts) -> bool:
-    """Tell whether a cause in the log still stands and is one of the disk; a port may be free again since, so starting tells."""
+    """Return whether a cause in the log still stands and is one of the disk; a port may be free again since, so starting tells."""
     full = int(disk.get("free_bytes", 0 if "no_space" in lines else LITTLE_ROOM)) < LITTLE_ROOM
     closed = "permission" in lines and disk.get("writable_by_redis") is not True
     return bool(full or closed or ("read_only" in lines and disk.get("read_only") is not False))

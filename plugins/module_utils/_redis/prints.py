@@ -45,7 +45,7 @@ class Prints:
 
 
 def contains(mine: Prints, other: Prints) -> bool:
-    """Tell whether every lasting key of *other* is in *mine* with the same value; False where either is not complete."""
+    """Return whether every lasting key of *other* is in *mine* with the same value; False where either is not complete."""
     if not (mine.complete and other.complete):
         return False
     return all(set(theirs) <= set(ours) for ours, theirs in zip(mine.pairs, other.pairs))

@@ -101,7 +101,7 @@ def _proc(pid: int, name: str, limit: int = 65536) -> bytes:
 
 
 def belongs_to(process: Options, service: Options) -> t.Optional[bool]:
-    """Tell whether the Redis that answers is the service's process or below it; None where either cannot be seen."""
+    """Return whether the Redis that answers is the service's process or below it; None where either cannot be seen."""
     if process.get("found_by") != "info" or not service.get("exists") or not service.get("reachable"):
         return None
     # Not to be taken for another's: between two of its processes a service has none for a moment.
@@ -115,7 +115,7 @@ def belongs_to(process: Options, service: Options) -> t.Optional[bool]:
 
 
 def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
-    """Tell whether *process* has its append-only file open, which it has exactly while it appends; None where we may not look."""
+    """Return whether *process* has its append-only file open, which it has exactly while it appends; None where we may not look."""
     name = str(settings.get("appendfilename") or "appendonly.aof")
     folder = "/proc/%d/fd" % process["pid"] if process else ""
     try:
@@ -126,7 +126,7 @@ def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
 
 
 def listens(process: Options, options: Options) -> t.Optional[bool]:
-    """Tell whether *process* is what listens at the address of *options*; None where nothing is seen to listen or we may not look."""
+    """Return whether *process* is what listens at the address of *options*; None where nothing is seen to listen or we may not look."""
     if not process:
         return None
     folder = "/proc/%d/fd" % process["pid"]

@@ -86,7 +86,7 @@ def _asked(one: Raw, name: str, deadline: float) -> dict[str, t.Any]:
 
 
 def is_local(address: str) -> t.Optional[bool]:
-    """Tell whether *address* (numeric) is one of this machine; None where it is no numeric address."""
+    """Return whether *address* (numeric) is one of this machine; None where it is no numeric address."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, address)

@@ -102,7 +102,7 @@ def _deletes(words: list[str], data_dir: str, names: t.Sequence[str]) -> bool:
 
 
 def _is_data(paths: t.Iterable[str], data_dir: str, names: t.Sequence[str]) -> bool:
-    """Tell whether one of *paths* is, or may be, a data file: its folder may be a variable, or bear another name inside a container."""
+    """Return whether one of *paths* is, or may be, a data file: its folder may be a variable, or bear another name inside a container."""
     return any(_is_one(path, data_dir, names) for path in paths)
 
 
@@ -121,7 +121,7 @@ def _same(name: str, wanted: str) -> bool:
 
 
 def _holds_data(paths: t.Iterable[str], data_dir: str, names: t.Sequence[str]) -> bool:
-    """Tell whether one of *paths* is the data directory, or one above it."""
+    """Return whether one of *paths* is the data directory, or one above it."""
     plain = [os.path.normpath(_plain(path)) for path in paths]
     return bool(data_dir) and any(path == data_dir or data_dir.startswith(path.rstrip("/") + "/") for path in plain if path.startswith("/"))
 
@@ -136,7 +136,7 @@ def _finds_data(words: list[str], data_dir: str, names: t.Sequence[str]) -> bool
 
 
 def _may_be(folder: str, data_dir: str) -> bool:
-    """Tell whether *folder* is, or may be, the data directory or one above it; a container gives it another name."""
+    """Return whether *folder* is, or may be, the data directory or one above it; a container gives it another name."""
     if not data_dir or not folder.startswith("/"):
         return True
     return (data_dir + "/").startswith(folder.rstrip("/") + "/") or os.path.basename(folder) == "data"

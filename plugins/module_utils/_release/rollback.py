@@ -262,7 +262,7 @@ def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str,
 
 
 def is_worse(before: str, after: str) -> bool:
-    """Tell whether an application is less of a service than it was: by the states before and after. In doubt it is not."""
+    """Return whether an application is less of a service than it was: by the states before and after. In doubt it is not."""
     return RANKS.get(before, 1) > RANKS.get(after, 3)
 
 

@@ -186,7 +186,7 @@ def _beside(wanted: int, fresh: Facts) -> t.Optional[Verdict]:
 
 
 def _counts(quota: Facts, workload: Facts) -> t.Optional[bool]:
-    """Tell whether a quota counts this workload's pods, None where only the API server could tell."""
+    """Return whether a quota counts this workload's pods, None where only the API server could tell."""
     fits = [_fits(scope, workload) for scope in quota.get("scopes") or ()]
     if False in fits:
         return False
@@ -201,7 +201,7 @@ def _fits(scope: Facts, workload: Facts) -> t.Optional[bool]:
 
 
 def _is_of(scope: Facts, name: t.Optional[str]) -> t.Optional[bool]:
-    """Tell whether pods of a PriorityClass ("" for none) fit a scope, as the API server weighs it."""
+    """Return whether pods of a PriorityClass ("" for none) fit a scope, as the API server weighs it."""
     if name is None:
         return None
     return {

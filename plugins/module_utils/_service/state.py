@@ -123,7 +123,7 @@ def not_one(state: t.Mapping[str, t.Any]) -> str:
 
 
 def is_gone(identity: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether the process of *identity* has ended (a zombie has)."""
+    """Return whether the process of *identity* has ended (a zombie has)."""
     if not identity:
         return True
     facts = process_facts(int(identity["pid"]))

@@ -70,7 +70,7 @@ def _slack(count: int, tolerance: float) -> float:
 
 
 def exceeds(count: int, loss: t.Mapping[str, t.Any], tolerance: float) -> bool:
-    """Tell whether a loss of *count* is more than the exact *loss* ({count, exact}) that was approved."""
+    """Return whether a loss of *count* is more than the exact *loss* ({count, exact}) that was approved."""
     if loss.get("count") is None or not loss.get("exact"):
         return False
     return bool(count > loss["count"] + _slack(loss["count"], tolerance))

@@ -272,7 +272,7 @@ def _to_read(state_dir: str) -> t.Iterator[sqlite3.Connection]:
 
 
 def _is_readable(db: sqlite3.Connection) -> bool:
-    """Tell whether reading needs no writing: False where a dead process left a journal that has to be rolled back first."""
+    """Return whether reading needs no writing: False where a dead process left a journal that has to be rolled back first."""
     try:
         db.execute("select count(*) from sqlite_master")
     except sqlite3.OperationalError as error:

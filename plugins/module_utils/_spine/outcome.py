@@ -105,12 +105,12 @@ def _flag(value: t.Any) -> bool:
 
 
 def is_lossy(loss: Facts) -> bool:
-    """Tell whether a declared loss is one: something, or nothing that was counted exactly."""
+    """Return whether a declared loss is one: something, or nothing that was counted exactly."""
     return bool(loss) and (loss.get("count") != 0 or not loss.get("exact"))
 
 
 def is_green(outcome: str, loss: Facts) -> bool:
-    """Tell whether the job is green: well, or lost only what was approved."""
+    """Return whether the job is green: well, or lost only what was approved."""
     return outcome in GREEN or (outcome == "recovered_with_loss" and bool(loss.get("approved")))
 
 

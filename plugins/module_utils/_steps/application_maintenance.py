@@ -54,7 +54,7 @@ def _ask(params: Params, token: str) -> http.Answer:
 
 
 def _is_page(answer: http.Answer) -> bool:
-    """Tell whether it is a page for people: what answers everything with one was not told of anything."""
+    """Return whether it is a page for people: what answers everything with one was not told of anything."""
     return answer.content_type.partition(";")[0].strip().lower() in PAGES or answer.body.lstrip()[:1] == b"<"
 
 

@@ -35,7 +35,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def on_its_way(seen: Health) -> bool:
-    """Tell whether only time is needed: it starts, stops or replays its WAL."""
+    """Return whether only time is needed: it starts, stops or replays its WAL."""
     return seen.health is State.UNKNOWN and bool(seen.state) and seen.actions == ("wait",)
 
 

@@ -229,7 +229,7 @@ def _servers(params: Params, bench: Bench) -> dict[str, t.Any]:
 
 
 def _emptied(candidates: list[Facts], servers: dict[str, t.Any], params: Params) -> bool:
-    """Tell whether a command that empties a database was seen, in the server's counters or as what the files end with; drop a stale one."""
+    """Return whether a command that empties a database was seen, in the server's counters or at the end of the files; drop stale ones."""
     flush = next((one for one in candidates if one["name"] == "before_flush"), None)
     if flush is None or flush["error"]:
         return bool(servers["emptied"])

@@ -74,7 +74,7 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
 
 
 def _is_due(row: t.Mapping[str, t.Any], now: float, dead: t.Container[str]) -> bool:
-    """Tell whether an obligation has to be ended now; what protects data never has to."""
+    """Return whether an obligation has to be ended now; what protects data never has to."""
     return row["ends_at"] is not None and (row["ends_at"] <= now or (row["kind"].partition("/")[0] in BY_ROLE and row["run_id"] in dead))
 
 

@@ -103,7 +103,7 @@ def _judge_before(before: ServiceState, stage: str) -> None:
 
 
 def wanted(before: ServiceState, params: Params) -> bool:
-    """Tell whether the act would change anything, and is meant for the process that is there."""
+    """Return whether the act would change anything, and is meant for the process that is there."""
     if before["pid"] and not _is_meant(before, params["only"]):
         return False
     by_state = {

@@ -47,7 +47,7 @@ def fingerprint(pid: int) -> dict[str, t.Any]:
 
 
 def is_orphan() -> bool:
-    """Tell whether the controller of this worker is gone: a worker has its controller's command line."""
+    """Return whether the controller of this worker is gone: a worker has its controller's command line."""
     return _command_of(os.getppid()) != _command_of(os.getpid())
 
 
@@ -70,7 +70,7 @@ def marked(run_id: str) -> list[int]:
 
 
 def provably_dead(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether the controller *holder* ran on this machine (*here*: `fingerprint`) and is gone with all of its workers.
+    """Return whether the controller *holder* ran on this machine (*here*: `fingerprint`) and is gone with all of its workers.
 
     False also when nothing can be told.
     """
@@ -78,12 +78,12 @@ def provably_dead(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) ->
 
 
 def controller_gone(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether the controller *holder* ran on this machine and is gone; a worker of it may live on."""
+    """Return whether the controller *holder* ran on this machine and is gone; a worker of it may live on."""
     return _was_here(holder, here) and (holder.get("start_ticks") is None or start_ticks(int(holder["pid"])) != holder["start_ticks"])
 
 
 def is_alive(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether the controller *holder* runs on this machine (*here*: `machine`) and is alive; False when nothing can be told."""
+    """Return whether the controller *holder* runs on this machine (*here*: `machine`) and is alive; False when nothing can be told."""
     ticks = holder.get("start_ticks")
     return _was_here(holder, here) and ticks is not None and start_ticks(int(holder["pid"])) == ticks
 
@@ -97,7 +97,7 @@ def _command_of(pid: int) -> str:
 
 
 def _may_be_orphan(pid: int, holder: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether *pid* looks like a worker that outlived the controller *holder*.
+    """Return whether *pid* looks like a worker that outlived the controller *holder*.
 
     Killing ansible-playbook leaves its worker alive and acting, with the same command line. From ansible-core 2.19 on it
     writes to /dev/null, before that it is in the process group of the dead controller; workers of a living

@@ -229,7 +229,7 @@ def _judge_set(state: State, options: Options, largest: int) -> Verdict:
 
 
 def _fits(one: t.Any, largest: int) -> bool:
-    """Tell whether *one* is {weight, admin, address}, or some of them, in the balancer's range."""
+    """Return whether *one* is {weight, admin, address}, or some of them, in the balancer's range."""
     if (
         not isinstance(one, dict)
         or not one

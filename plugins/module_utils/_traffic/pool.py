@@ -68,7 +68,7 @@ def serving(one: t.Mapping[str, t.Any]) -> int:
 
 
 def takes_requests(one: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether a server answers and is given new requests; one that nothing looks at is taken at its word."""
+    """Return whether a server answers and is given new requests; one that nothing looks at is taken at its word."""
     return one["up"] is not False and serving(one) > 0
 
 

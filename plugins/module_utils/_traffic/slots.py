@@ -185,7 +185,7 @@ def _freed(one: Server) -> dict[str, t.Any]:
 
 
 def _out(one: Server) -> bool:
-    """Tell whether a slot was taken out by a run, which may have died since."""
+    """Return whether a slot was taken out by a run, which may have died since."""
     return bool(one["admin"] == traffic_pool.DRAIN and one["weight"] == 0)
 
 
@@ -194,7 +194,7 @@ def _by_hand(one: Server) -> bool:
 
 
 def _last(pool: State, leaving: t.AbstractSet[str], options: State) -> bool:
-    """Tell whether nobody would be left who takes requests, where somebody does now."""
+    """Return whether nobody would be left who takes requests, where somebody does now."""
     taking = {one["name"] for one in pool["servers"] if one["name"] != options["overflow"] and traffic_pool.takes_requests(one)}
     return bool(taking) and taking <= leaving
 

@@ -298,7 +298,7 @@ def keys_around(command: bytes, contents: list[bytes], spoilt: list[bytes]) -> s
 
 
 def selects_altered(contents: list[bytes], spoilt: list[bytes]) -> bool:
-    """Tell whether the number in a SELECT is another one now, which nobody can see."""
+    """Return whether the number in a SELECT is another one now, which nobody can see."""
     for content, now in zip(contents, spoilt):
         at = content.find(b"SELECT\r\n$1\r\n")
         while at >= 0:

@@ -134,7 +134,7 @@ def _ended(seen: Seen) -> t.Optional[Found]:
 
 
 def _is_between(seen: Seen) -> bool:
-    """Tell whether it is between two of its manager's attempts; one that answers has to live on before that is over."""
+    """Return whether it is between two of its manager's attempts; one that answers has to live on before that is over."""
     if seen.service_word in ("running", "starting"):
         return seen.is_young and not seen.answers
     given_up = seen.service.get("start_limit_hit") or seen.service.get("autorestart") in ("false", "no")

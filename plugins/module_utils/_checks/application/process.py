@@ -133,7 +133,7 @@ def port_of(url: str) -> int:
 
 
 def _same_network(pid: int) -> bool:
-    """Tell whether a process sees the network that we see; one in a container has ports of its own."""
+    """Return whether a process sees the network that we see; one in a container has ports of its own."""
     try:
         return os.readlink("/proc/%d/ns/net" % pid) == os.readlink("/proc/self/ns/net")
     except OSError:

@@ -56,7 +56,7 @@ _ABSENT = object()
 
 
 def has_shape(body: t.Any, profile: str) -> bool:
-    """Tell whether *body* (parsed JSON) is recognisably an answer of *profile*."""
+    """Return whether *body* (parsed JSON) is recognisably an answer of *profile*."""
     if not isinstance(body, dict):
         return False
     status, components = isinstance(body.get("status"), str), body.get("components")

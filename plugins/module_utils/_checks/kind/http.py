@@ -69,7 +69,7 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 
 
 def fits_together(options: t.Mapping[str, t.Any]) -> bool:
-    """Tell whether the check can be made in one thread with others: nothing in it waits but a socket."""
+    """Return whether the check can be made in one thread with others: nothing in it waits but a socket."""
     return not options["token_file"] and together.fits(str(options["url"]))
 
 

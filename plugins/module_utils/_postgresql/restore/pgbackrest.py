@@ -37,12 +37,12 @@ _ERROR = re.compile(r"^(?:[\d :.-]+P\d+\s+)?ERROR: (.*)$", re.M)
 
 
 def is_name(stanza: str) -> bool:
-    """Tell whether *stanza* may be the name of one."""
+    """Return whether *stanza* may be the name of one."""
     return bool(_NAME.match(stanza))
 
 
 def is_label(label: str) -> bool:
-    """Tell whether *label* may be that of a backup."""
+    """Return whether *label* may be that of a backup."""
     return bool(_LABEL.match(label))
 
 

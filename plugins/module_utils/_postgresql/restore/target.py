@@ -105,7 +105,7 @@ def sweep(side_dir: str, keep_seconds: float, now: float, besides: str = "", pur
 
 
 def _belongs_to_a_swap(folder: str) -> bool:
-    """Tell whether a swap out of *folder* may still have to be ended or taken back."""
+    """Return whether a swap out of *folder* may still have to be ended or taken back."""
     try:
         journal = load_journal(folder)
     except Unfit:

@@ -53,7 +53,7 @@ def kind_of(name: str) -> str:
 
 
 def is_earlier(one: str, other: str) -> bool:
-    """Tell whether the candidate *one* is an earlier state of what the candidate *other* is, both by name."""
+    """Return whether the candidate *one* is an earlier state of what the candidate *other* is, both by name."""
     return kind_of(one) in EARLIER.get(kind_of(other), ())
 
 
@@ -63,7 +63,7 @@ def loadable(candidates: t.Sequence[Candidate]) -> list[Candidate]:
 
 
 def hollow(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> bool:
-    """Tell whether a candidate holds so little, against what was known or another of today holds, that it is the incident and no cure."""
+    """Return whether a candidate holds so little, against what was known or another of today holds, that it is the incident and no cure."""
     known, there = int(options["last_known_keys"]), loadable(candidates)
     most = known if known > 0 else max((other["keys"] for other in there if other["lineage"] != "older"), default=0)
     return bool(one["keys"] < most * float(options["empty_below_share"])) or (not one["keys"] and any(other["keys"] for other in there))
@@ -92,7 +92,7 @@ def ordered(candidates: t.Sequence[Candidate], options: Options) -> list[Candida
 
 
 def trusted(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> bool:
-    """Tell whether a replica is proven to be no older than the files: it holds all that they do, or as many keys as were known."""
+    """Return whether a replica is proven to be no older than the files: it holds all that they do, or as many keys as were known."""
     if kind_of(one["name"]) != "replica" or not one["in_step"] or not one["contains_all"]:
         return False
     known = int(options["last_known_keys"])
@@ -123,7 +123,7 @@ def _spoilt(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
 
 
 def _unsure(one: Candidate, options: Options) -> bool:
-    """Tell whether more of a candidate may be missing or wrong than can be told."""
+    """Return whether more of a candidate may be missing or wrong than can be told."""
     if one["doubt"] == "databases":
         # There was no other database where as many keys were known as there are here and were.
         return not 0 < int(options["last_known_keys"]) <= one["keys"] + one["dropped"]

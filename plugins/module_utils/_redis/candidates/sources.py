@@ -123,7 +123,7 @@ def _linked(info: t.Mapping[str, str]) -> bool:
 
 
 def _in_step(info: t.Mapping[str, str]) -> bool:
-    """Tell whether a replica holds a whole state of its master, and not the first half of a new one."""
+    """Return whether a replica holds a whole state of its master, and not the first half of a new one."""
     return info.get("loading", "0") == "0" and info.get("master_sync_in_progress", "0") == "0"
 
 
@@ -140,7 +140,7 @@ def _where(info: t.Mapping[str, str]) -> str:
 
 
 def was_emptied(info: t.Mapping[str, str]) -> bool:
-    """Tell whether a server has run a command that empties a database since it started."""
+    """Return whether a server has run a command that empties a database since it started."""
     return any(info.get(name, "").startswith("calls=") for name in EMPTYING)
 
 

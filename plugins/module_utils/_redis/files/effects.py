@@ -99,7 +99,7 @@ def _on_others(name: bytes, words: Words) -> Effect:
 
 
 def surely_changes(name: bytes) -> bool:
-    """Tell whether a command of that name, where it is in an append-only file, did change its key."""
+    """Return whether a command of that name, where it is in an append-only file, did change its key."""
     return name in _CHANGE
 
 

@@ -59,7 +59,7 @@ class _Mark(t.NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def misspelt(name: bytes) -> bool:
-    """Tell whether *name* is a Redis command with one wrong letter, which Redis would refuse to load."""
+    """Return whether *name* is a Redis command with one wrong letter, which Redis would refuse to load."""
     if name in KNOWN:
         return False
     return any(len(known) == len(name) and sum(a != b for a, b in zip(known, name)) == 1 for known in KNOWN)
@@ -95,7 +95,7 @@ def next_command(source: t.BinaryIO, size: int, start: int, end: float) -> int:
 
 
 def ends_a_value(source: t.BinaryIO, at: int) -> bool:
-    """Tell whether a value ends at *at*: what stood before it was text in the value and no command."""
+    """Return whether a value ends at *at*: what stood before it was text in the value and no command."""
     source.seek(at)
     after = source.read(3)
     return after[:2] == b"\r\n" and after[2:] in (b"*", b"$", b"#", b"")

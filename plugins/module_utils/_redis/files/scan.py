@@ -140,7 +140,7 @@ def _number(line: bytes, mark: bytes, left: int) -> int:
 
 
 def goes_on_after(file: t.BinaryIO, size: int, failed_at: int, end: float) -> bool:
-    """Tell whether good commands follow the one that begins at *failed_at*: then it is damage in the middle, not a cut tail.
+    """Return whether good commands follow the one that begins at *failed_at*: then it is damage in the middle, not a cut tail.
 
     A damaged length that swallows the rest of the file looks like a cut otherwise. Values that contain RESP
     are told as damage: the safe side.

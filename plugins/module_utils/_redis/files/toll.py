@@ -245,7 +245,7 @@ class Toll:
         return exact and count == len(known)
 
     def astray(self, is_so: bool) -> None:
-        """Tell whether from here on commands may have been carried out in another database than they were written for."""
+        """Return whether from here on commands may have been carried out in another database than they were written for."""
         self._astray = is_so
 
     def _known(self, left: Remains, count: int, exact: bool) -> list[list[bytes]]:

@@ -26,7 +26,7 @@ class Maybe:
         return bool(before)
 
     def has(self, what: t.Hashable) -> bool:
-        """Tell whether it may have been taken."""
+        """Return whether it may have been taken."""
         return all(self._bits[bit >> 3] >> (bit & 7) & 1 for bit in self._places(what))
 
     @staticmethod

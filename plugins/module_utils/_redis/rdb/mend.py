@@ -222,7 +222,7 @@ def _doubt(plan: Plan, source: t.BinaryIO, size: int, end: float, lost: tuple[in
 
 
 def _scattered(plan: Plan, source: t.BinaryIO, size: int, end: float) -> bool:
-    """Tell whether a few strings that are kept are no text where all others are: then damage is in them, too."""
+    """Return whether a few strings that are kept are no text where all others are: then damage is in them, too."""
     cursor, text, other = Cursor(source, size, end), 0, 0
     for start, stop, _database, _resumed in plan.runs:
         cursor.go(start)

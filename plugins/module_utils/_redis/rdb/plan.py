@@ -43,7 +43,7 @@ class Plan:
         self.ended = self.unsure = False
 
     def missing(self) -> bool:
-        """Tell whether more keys are neither kept nor left out than the regions had room for, by the usual length of an entry."""
+        """Return whether more keys are neither kept nor left out than the regions had room for, by the usual length of an entry."""
         regions = sum(region["bytes"] for region in self.regions)
         room = 2 * len(self.regions) + 5 * regions * self.kept // max(1, 4 * self.kept_bytes)
         return self.ended and sum(self.sizes.values()) - self.kept - self.faulty > room

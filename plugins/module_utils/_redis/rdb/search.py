@@ -70,7 +70,7 @@ class Search:
         return tail if tail >= start and self.source.read(1) == b"\xff" else self.size
 
     def hides_entries(self, item: Item) -> bool:
-        """Tell whether the bytes of one entry read as many: then its length is what is damaged."""
+        """Return whether the bytes of one entry read as many: then its length is what is damaged."""
         stop = min(item.at + item.length, item.at + CHUNK)
         return any(self._hidden_in(item, at) for at in self._beginnings(item.at + 1, stop))
 
@@ -140,7 +140,7 @@ class Search:
 
 
 def _steps_over(one: _Borders, other: _Borders) -> bool:
-    """Tell whether an entry of *one* holds so many borders of *other* that they would be believed."""
+    """Return whether an entry of *one* holds so many borders of *other* that they would be believed."""
     return any(
         bisect.bisect_left(other, stop) - bisect.bisect_right(other, start) >= BELIEVED
         for start, stop in zip(one[:BELIEVED], one[1 : BELIEVED + 1])

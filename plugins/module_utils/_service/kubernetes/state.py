@@ -229,7 +229,7 @@ def _guarding(workload: Told, budgets: t.Optional[t.Sequence[Told]]) -> t.Option
 
 
 def _may_select(selector: t.Optional[Told], labels: Told) -> bool:
-    """Tell whether a selector may mean pods with these labels: an empty one means all, none at all none; expressions are not weighed."""
+    """Return whether a selector may mean pods with these labels: an empty one means all, none at all none; expressions are not weighed."""
     return selector is not None and (selector.get("matchLabels") or {}).items() <= labels.items()
 
 

@@ -184,7 +184,7 @@ def _await_handler(seen: t.Mapping[str, t.Any], number: int, clock: Clock) -> No
 
 
 def _listens(pid: int, number: int) -> bool:
-    """Tell whether a process catches the signal, or blocks it to fetch it by itself as an init does; True when it is gone."""
+    """Return whether a process catches the signal, or blocks it to fetch it by itself as an init does; True when it is gone."""
     try:
         with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
             masks = dict(line.split(":", 1) for line in file.read(65536).splitlines() if line.startswith(("SigCgt", "SigBlk")))

@@ -279,7 +279,7 @@ def _ask_to_end(server: Supervisor, options: Options, number: int, clock: Clock)
 
 
 def _settled(server: Supervisor, options: Options, clock: Clock) -> bool:
-    """Tell whether the program has ended and stays so. The old process is gone, so whatever lives is a successor: it is stopped."""
+    """Return whether the program has ended and stays so. The old process is gone, so whatever lives is a successor: it is stopped."""
     info = server.call("getProcessInfo", options["name"], deadline=max(clock.left, 0.5))
     if info["state"] == 100:
         # supervisor spawns again, where it is to, before it sends the answer to this; so the second answer is final.
@@ -291,7 +291,7 @@ def _settled(server: Supervisor, options: Options, clock: Clock) -> bool:
 
 
 def _has_begun(server: Supervisor, pid: int, clock: Clock) -> bool:
-    """Tell whether a process is past its fork. Before that it still has supervisord's handlers, in which a signal is lost for ever."""
+    """Return whether a process is past its fork. Before that it still has supervisord's handlers, in which a signal is lost for ever."""
     return _command_line(pid) != _command_line(server.call("getPID", deadline=max(clock.left, 0.5)))
 
 

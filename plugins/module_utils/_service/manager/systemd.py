@@ -130,7 +130,7 @@ def start_command(shown: str) -> str:
 
 
 def _oom_killed(shown: t.Mapping[str, str]) -> t.Optional[bool]:
-    """Tell whether the kernel ended it for lack of memory; None where systemd cannot know (control groups of version 1 do not tell it)."""
+    """Return whether the kernel ended it for lack of memory; None where systemd cannot know (cgroup v1 does not say)."""
     if shown.get("Result") == "oom-kill":
         return True
     told = os.path.exists("/sys/fs/cgroup/cgroup.controllers") or ending(shown)["signal"] != "SIGKILL"

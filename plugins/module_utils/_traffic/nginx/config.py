@@ -119,13 +119,13 @@ def servers(files: Files) -> list[Directive]:
 
 
 def passes_to(files: Files, server: Directive, pool: str) -> bool:
-    """Tell whether a server block passes requests to the upstream *pool* by its name."""
+    """Return whether a server block passes requests to the upstream *pool* by its name."""
     wanted = re.compile(r"(?:[a-z]+://)?%s(?:/.*)?" % re.escape(pool))
     return any(one.name in _PASSES and one.words and wanted.fullmatch(one.words[0]) for one in deep(files, server.block or ()))
 
 
 def takes_in(files: Files, server: Directive, path: str) -> bool:
-    """Tell whether a server block itself, in no location of its own, includes the file *path*."""
+    """Return whether a server block itself, in no location of its own, includes the file *path*."""
     return any(one.name == "include" and one.words and path in included(files, one.words[0]) for one in flat(files, server.block or ()))
 
 

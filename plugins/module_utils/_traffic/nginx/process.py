@@ -74,7 +74,7 @@ def loaded_at(workers: t.Iterable[int]) -> float:
 
 
 def is_newer(path: str, moment: float) -> bool:
-    """Tell whether the file was changed after *moment*. Raises OSError."""
+    """Return whether the file was changed after *moment*. Raises OSError."""
     return os.stat(path).st_mtime > moment + _BLUR
 
 

@@ -147,7 +147,7 @@ def _loss(seen: Seen) -> list[str]:
 
 
 def mended(ran: Ran) -> bool:
-    """Tell whether a run has put other data in place, so that its undo is a promise about bytes."""
+    """Return whether a run has put other data in place, so that its undo is a promise about bytes."""
     return ran.word in WELL and "mend" in ran.acts
 
 

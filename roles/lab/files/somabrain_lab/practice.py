@@ -30,7 +30,7 @@ LEAKED: list[bytes] = []
 
 
 def holds(rule: Rule) -> bool:
-    """Tell whether *rule* is for this process, now."""
+    """Return whether *rule* is for this process, now."""
     return rule.get("pid", os.getpid()) == os.getpid() and time.monotonic() - BEGUN <= float(rule.get("young", float("inf")))
 
 

@@ -59,7 +59,7 @@ class Target(target.Target):
             return cursor.fetchall() if cursor.description else []
 
     def answers(self) -> bool:
-        """Tell whether an application gets an answer within two seconds."""
+        """Return whether an application gets an answer within two seconds."""
         with contextlib.suppress(psycopg.Error), contextlib.closing(self.connect(self.client, 2)) as link:
             return link.execute("SELECT 1").fetchone() == (1,)
         return False

@@ -53,7 +53,7 @@ class Target(target.Target):
             return connection.ask(*words)
 
     def answers(self) -> bool:
-        """Tell whether it answers PING with PONG within a second."""
+        """Return whether it answers PING with PONG within a second."""
         with contextlib.suppress(RespError):
             return bool(self.ask("PING", seconds=1) == "PONG")
         return False

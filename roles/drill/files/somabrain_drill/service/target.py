@@ -44,7 +44,7 @@ class Target(target.Target):
         return dict(json.loads(text))
 
     def answers(self) -> bool:
-        """Tell whether its health endpoint answers with a body of its own within two seconds."""
+        """Return whether its health endpoint answers with a body of its own within two seconds."""
         with contextlib.suppress(*AWAY), contextlib.closing(self.link(2)) as link:
             link.request("GET", "/health")
             answer = link.getresponse()

@@ -121,7 +121,7 @@ class Bed:
         return self
 
     def is_up(self) -> bool:
-        """Tell whether HAProxy answers and finds every server up."""
+        """Return whether HAProxy answers and finds every server up."""
         with contextlib.suppress(OSError):
             return all(self.status(name) == "UP" for name in self.ports)
         return False

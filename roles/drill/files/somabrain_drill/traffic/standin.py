@@ -46,7 +46,7 @@ class Faults:
         return found if isinstance(found, dict) else {}
 
     def hits(self, share: float) -> bool:
-        """Tell whether the next request is one of that share: an even one, with no chance in it."""
+        """Return whether the next request is one of that share: an even one, with no chance in it."""
         with self._lock:
             self._due += share
             hit = self._due >= 1.0 - 1e-9

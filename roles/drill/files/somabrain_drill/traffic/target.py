@@ -23,7 +23,7 @@ class Target(target.Target):
     bed: Bed | None = None
 
     def answers(self) -> bool:
-        """Tell whether a health probe gets through to a server within two seconds."""
+        """Return whether a health probe gets through to a server within two seconds."""
         link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(link):
             link.request("GET", "/health")
