@@ -18,7 +18,7 @@ from measure import Job, Row, interleaved, timed
 from world import HERE, PLAYBOOK, Skipped, SlowFarm, Ssh, World, control_words, pyinfra, run
 
 if t.TYPE_CHECKING:
-    from redis_farm import Farm
+    from farms.redis import Farm
 
 # What the role ships.
 PATIENCE: dict[str, t.Any] = {"passes": 3, "window": 1.0, "timeout": 30, "interval": 0.1}

@@ -11,12 +11,9 @@ import subprocess
 import time
 import typing as t
 
-import compose_farm
-import playing
-import release_farm
-import systemd_farm
+from farms import compose, playing, release, systemd
+from farms.waiting import until
 from measure import Row, interleaved, timed
-from waiting import until
 from world import ROOT, World
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import tree
@@ -39,12 +36,12 @@ class Compose:
     def __init__(self, world: World) -> None:
         home = world.folder / "released"
         home.mkdir()
-        self.shop = release_farm.Shop(home)
+        self.shop = release.Shop(home)
         world.stack.callback(self.shop.end)
         self.shop.begin()
 
     def bad(self) -> float:
-        self.shop.deploy(release_farm.BAD["unhealthy"])
+        self.shop.deploy(release.BAD["unhealthy"])
         until(lambda: self.shop.project.look("api")["state"] == "unhealthy", 30)
         return timed(lambda: recovered(self.shop.run("rollback")))
 
@@ -55,7 +52,7 @@ class Systemd:
     def __init__(self, world: World) -> None:
         home = world.folder / "released-machine"
         home.mkdir()
-        self.machine = world.stack.enter_context(systemd_farm.a_machine(home))
+        self.machine = world.stack.enter_context(systemd.a_machine(home))
         good = (ROOT / "molecule/shared/files/toy_api.py").read_text().replace("9696", "9797")
         self.good, self.worse = (
             self.add(home / "good", good),
@@ -77,7 +74,7 @@ class Systemd:
         self.machine.must("ln", "-sfn", f"{PLACE}/releases/{release}", f"{PLACE}/current")
         for words in (("daemon-reload",), ("restart", "toy-api")):
             self.machine.systemctl(*words)
-        time.sleep(systemd_farm.START_SECONDS + 0.5)
+        time.sleep(systemd.START_SECONDS + 0.5)
 
     def run(self, playbook: str, wanted: str = "") -> None:
         given: dict[str, t.Any] = {
@@ -107,12 +104,12 @@ class Systemd:
 
 def why_no_compose() -> str:
     """Return why no container can be made anew here, "" where it can."""
-    return compose_farm.why_not() or ("" if playing.borrowed("community/docker") else "community.docker is not there")
+    return compose.why_not() or ("" if playing.borrowed("community/docker") else "community.docker is not there")
 
 
 PLACES: dict[str, tuple[t.Callable[[], str], t.Callable[[World], Compose | Systemd]]] = {
     "Compose": (why_no_compose, Compose),
-    "systemd over ssh": (systemd_farm.why_not, Systemd),
+    "systemd over ssh": (systemd.why_not, Systemd),
 }
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
-import boxed_farm
-import compose_farm
-import systemd_farm
+from farms import boxed, compose, systemd
 from measure import Row, interleaved, timed
 from world import World
 
@@ -33,7 +31,7 @@ class Compose:
     def __init__(self, world: World) -> None:
         home = world.folder / "boxed"
         home.mkdir()
-        self.boxed = boxed_farm.Boxed(home)
+        self.boxed = boxed.Boxed(home)
         world.stack.callback(self.boxed.project.end)
         done = self.boxed.project.compose("up", "--detach", "--wait")
         if done.returncode:
@@ -53,7 +51,7 @@ class Systemd:
     def __init__(self, world: World) -> None:
         home = world.folder / "machine"
         home.mkdir()
-        self.machine = world.stack.enter_context(systemd_farm.a_machine(home))
+        self.machine = world.stack.enter_context(systemd.a_machine(home))
 
     def hung(self, stubborn: bool) -> float:
         self.machine.settle()
@@ -63,8 +61,8 @@ class Systemd:
 
 
 PLACES: dict[str, tuple[t.Callable[[], str], t.Callable[[World], Compose | Systemd]]] = {
-    "Compose": (compose_farm.why_not, Compose),
-    "systemd over ssh": (systemd_farm.why_not, Systemd),
+    "Compose": (compose.why_not, Compose),
+    "systemd over ssh": (systemd.why_not, Systemd),
 }
 
 

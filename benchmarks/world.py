@@ -25,8 +25,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests/integration", "roles/drill/files", "playbooks/collections")]
 
+from farms.redis import BIN, Farm, Redis  # noqa: E402
 from measure import say  # noqa: E402
-from redis_farm import BIN, Farm, Redis  # noqa: E402
 from somabrain_drill.ports import free_port  # noqa: E402
 
 PLAYBOOK = str(BIN / "ansible-playbook")

@@ -8,7 +8,7 @@ WHY_NO_KUBERNETES=""
 KUBERNETES_BUILD=""
 
 kubernetes_program() {
-  local recipe="$ROOT/tests/integration/kube"
+  local recipe="$ROOT/tests/integration/farms/kube"
   echo "$ROOT/.cache/kube-$(cat "$recipe/main.go" "$recipe/go.mod" "$recipe/go.sum" | sha256sum | cut -c1-12)"
 }
 
@@ -18,7 +18,7 @@ begin_kubernetes() {
   program=$(kubernetes_program)
   [ ! -x "$program" ] && [ -z "$KUBERNETES_BUILD" ] && have go || return 0
   say "   building a Kubernetes API server in the background (some minutes, once)"
-  nice -n 15 env -C "$ROOT/tests/integration/kube" GOFLAGS=-buildvcs=false \
+  nice -n 15 env -C "$ROOT/tests/integration/farms/kube" GOFLAGS=-buildvcs=false \
     go build -trimpath -ldflags="-s -w" -o "$program.new" . >"$RUN_DIR/log/kubernetes.log" 2>&1 </dev/null &
   KUBERNETES_BUILD=$!
 }

@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import SERVER, SUPERVISORD, Farm, Redis, Run, snapshot, start_ticks
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run, snapshot, start_ticks
 
 pytestmark = [
     pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed"),

@@ -13,8 +13,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from nginx_farm import NGINX, OPERATOR, POOL, Farm, Load, children, running, title
-from waiting import until
+from farms.nginx import NGINX, OPERATOR, POOL, Farm, Load, children, running, title
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool

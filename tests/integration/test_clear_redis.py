@@ -19,7 +19,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import BIN, PATIENCE, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, snapshot
+from farms.redis import BIN, PATIENCE, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, snapshot
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.clear import write_list

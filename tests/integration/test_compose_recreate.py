@@ -10,10 +10,10 @@ import sys
 import typing as t
 from pathlib import Path
 
-import playing
 import pytest
-from compose_farm import Project, docker, inspected, services, why_not
-from waiting import until
+from farms import playing
+from farms.compose import Project, docker, inspected, services, why_not
+from farms.waiting import until
 
 
 @pytest.fixture

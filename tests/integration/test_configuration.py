@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from git_farm import OWNER, Copy, open_to_all
+from farms.git import OWNER, Copy, open_to_all
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 

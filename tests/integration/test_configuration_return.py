@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from git_farm import Copy, open_to_all
+from farms.git import Copy, open_to_all
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git import look, put

@@ -17,8 +17,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from pg_farm import BINARIES, PASSWORD, Cluster
-from waiting import until
+from farms.postgresql import BINARIES, PASSWORD, Cluster
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import startup_packet

@@ -12,9 +12,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from practice import PLAYBOOK, Practice, practising
-from redis_farm import has_written
-from waiting import until
+from farms.practice import PLAYBOOK, Practice, practising
+from farms.redis import has_written
+from farms.waiting import until
 
 pytestmark = [
     pytest.mark.smoke,

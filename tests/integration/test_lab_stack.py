@@ -19,8 +19,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN_REFUSALS = [({}, 401), ({"Authorization": "Bearer wrong"}, 403)]

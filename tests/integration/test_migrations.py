@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from pg_farm import BINARIES, Cluster
+from farms.postgresql import BINARIES, Cluster
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import execute

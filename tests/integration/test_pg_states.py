@@ -18,8 +18,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from pg_farm import BINARIES, PASSWORD, Cluster, seen
-from waiting import until
+from farms.postgresql import BINARIES, PASSWORD, Cluster, seen
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look

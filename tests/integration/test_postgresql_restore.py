@@ -13,8 +13,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from pg_backed import BackedCluster, backed, missing
-from waiting import until
+from farms.postgresql_backed import BackedCluster, backed, missing
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import (

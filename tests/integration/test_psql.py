@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from pg_farm import BINARIES, PASSWORD, USER, Cluster
+from farms.postgresql import BINARIES, PASSWORD, USER, Cluster
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import (
     CONNECT_SPEC,

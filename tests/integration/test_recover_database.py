@@ -18,9 +18,9 @@ import xmlrpc.client
 from pathlib import Path
 
 import pytest
-from pg_farm import BINARIES, USER, Cluster
-from redis_farm import BIN, PATIENCE, SUPERVISORD, Farm, Run, snapshot, start_ticks
-from waiting import until
+from farms.postgresql import BINARIES, USER, Cluster
+from farms.redis import BIN, PATIENCE, SUPERVISORD, Farm, Run, snapshot, start_ticks
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
 

@@ -18,8 +18,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import NOBODY, SERVER, SUPERVISORD, Farm, Redis, refusal, snapshot, start_ticks
-from waiting import until
+from farms.redis import NOBODY, SERVER, SUPERVISORD, Farm, Redis, refusal, snapshot, start_ticks
+from farms.waiting import until
 
 pytestmark = [
     pytest.mark.skipif(SERVER is None, reason="redis-server is not installed"),

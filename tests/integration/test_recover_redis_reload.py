@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import SERVER, SUPERVISORD, Farm, Redis, Run
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run
 
 pytestmark = pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed")
 DUMP = 'appendonly no\nsave ""\n'
@@ -205,7 +205,7 @@ def test_damaged_data_are_mended_first_and_then_kept_over_the_start(farm: Farm) 
 @pytest.mark.slow
 def test_a_controller_killed_at_any_task_loses_no_key(farm: Farm) -> None:
     """BOUNDARIES: every how many-th task is one to be killed at."""
-    plugins = Path(__file__).parent / "spine_plugins/callback"
+    plugins = Path(__file__).parent / "farms/spine_plugins/callback"
     env = {"ANSIBLE_CALLBACKS_ENABLED": "signal_at", "ANSIBLE_CALLBACK_PLUGINS": str(plugins), "SIGNAL_AT_TASK": "9", "SIGNAL_GROUP": "1"}
     seen: dict[int, tuple[str, ...]] = {}
     for task in range(1, 200, int(os.environ.get("BOUNDARIES", "8"))):

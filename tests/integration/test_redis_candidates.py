@@ -17,7 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import snapshot
+from farms.redis import snapshot
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideInstance, find_server

@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import SERVER, SUPERVISORD, Farm, Redis
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import copy_keys

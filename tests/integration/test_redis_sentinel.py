@@ -13,9 +13,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import SERVER, SUPERVISORD, Farm, Redis
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
 

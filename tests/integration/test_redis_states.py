@@ -19,8 +19,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import redis as kind_redis

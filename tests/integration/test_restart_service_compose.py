@@ -13,10 +13,10 @@ import typing as t
 import urllib.request
 
 import pytest
-from boxed_farm import Boxed
-from compose_farm import docker, why_not
+from farms.boxed import Boxed
+from farms.compose import docker, why_not
+from farms.waiting import until
 from somabrain_drill.downtime import Client
-from waiting import until
 
 # So many restarts of Docker's own, whose pauses double, are a loop beside all that came before in the same ledger.
 ENOUGH = 6

@@ -16,11 +16,11 @@ import subprocess
 import threading
 import typing as t
 
-import playing
 import pytest
-from kube_farm import Cluster, a_cluster, status_of, why_not
-from practice import PLAYBOOK, ROOT
-from waiting import until
+from farms import playing
+from farms.kubernetes import Cluster, a_cluster, status_of, why_not
+from farms.practice import PLAYBOOK, ROOT
+from farms.waiting import until
 
 NUMBERS = itertools.count(1)
 PLENTY = {"remediation_budget": {"attempts": 50, "within_seconds": 900}}

@@ -11,10 +11,10 @@ import typing as t
 import urllib.request
 
 import pytest
-from compose_farm import docker
-from practice import ROOT
-from systemd_farm import Machine, a_machine, why_not
-from waiting import until
+from farms.compose import docker
+from farms.practice import ROOT
+from farms.systemd import Machine, a_machine, why_not
+from farms.waiting import until
 
 # The next run waits until an act of the dead one is surely over.
 SHORT = {"restart": 25, "force": 25, "start": 25, "wait": 25, "other": 10}

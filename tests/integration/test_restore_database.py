@@ -16,9 +16,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from pg_backed import STANZA, USER, BackedCluster, backed, missing, owner
-from redis_farm import BIN, PATIENCE, ROOT, SUPERVISORD, Farm, Run, end_process
-from waiting import until
+from farms.postgresql_backed import STANZA, USER, BackedCluster, backed, missing, owner
+from farms.redis import BIN, PATIENCE, ROOT, SUPERVISORD, Farm, Run, end_process
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import swap
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_cutover, postgresql_restore

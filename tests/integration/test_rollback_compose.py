@@ -9,11 +9,11 @@ import json
 import typing as t
 from pathlib import Path
 
-import playing
 import pytest
-from compose_farm import docker, inspected, why_not
-from release_farm import BAD, Shop
-from waiting import until
+from farms import playing
+from farms.compose import docker, inspected, why_not
+from farms.release import BAD, Shop
+from farms.waiting import until
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-import playing
 import pytest
-from kube_farm import Cluster, image_id
+from farms import playing
+from farms.kubernetes import Cluster, image_id
+from farms.waiting import until
 from test_service_kubernetes import GOOD, as_state, autoscaler, cluster, deployment, look, space
-from waiting import until
 
 __all__ = ["cluster", "space"]
 BUDGET = {"minAvailable": 1, "selector": {"matchLabels": {"app": "api"}}}

@@ -10,10 +10,10 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-import playing
 import pytest
-from compose_farm import Project, docker, services, why_not
-from waiting import until
+from farms import playing
+from farms.compose import Project, docker, services, why_not
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.replicas import judge_replicas
 

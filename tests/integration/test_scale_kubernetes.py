@@ -9,11 +9,11 @@ import threading
 import typing as t
 from pathlib import Path
 
-import playing
 import pytest
-from kube_farm import Cluster
+from farms import playing
+from farms.kubernetes import Cluster
+from farms.waiting import until
 from test_service_kubernetes import GOOD, as_state, autoscaler, cluster, deployment, look, play, space
-from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.replicas import Verdict, judge_replicas
 

@@ -12,9 +12,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from answering import answering
-from compose_farm import Project, docker, inspected, services, why_not
-from waiting import until
+from farms.answering import answering
+from farms.compose import Project, docker, inspected, services, why_not
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 

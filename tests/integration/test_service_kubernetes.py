@@ -10,10 +10,10 @@ import subprocess
 import sys
 import typing as t
 
-import playing
 import pytest
-from kube_farm import Cluster, a_cluster, image_id, why_not
-from waiting import until
+from farms import playing
+from farms.kubernetes import Cluster, a_cluster, image_id, why_not
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_info

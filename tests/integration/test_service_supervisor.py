@@ -16,9 +16,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from answering import answering
-from redis_farm import end_process
-from waiting import has_ignored, until
+from farms.answering import answering
+from farms.redis import end_process
+from farms.waiting import has_ignored, until
 
 import ansible_collections.somabrain.incident_response as collection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError

@@ -13,7 +13,7 @@ import typing as t
 import uuid
 
 import pytest
-from waiting import ignores_term, until
+from farms.waiting import ignores_term, until
 
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import piped_script, result_between_marks
 

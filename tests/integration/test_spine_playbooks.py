@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from waiting import until
+from farms.waiting import until
 
 import ansible_collections.somabrain.incident_response as collection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger

@@ -22,7 +22,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from redis_farm import SERVER, SUPERVISORD, Farm, Redis, Run
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
@@ -34,7 +34,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._steps
 RACES = int(os.environ.get("RACES", "100"))
 PLAYBOOK_RACES = int(os.environ.get("PLAYBOOK_RACES", "3"))
 BOUNDARIES = int(os.environ.get("BOUNDARIES", "8"))
-PLUGINS = Path(__file__).parent / "spine_plugins"
+PLUGINS = Path(__file__).parent / "farms/spine_plugins"
 real_redis = pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed")
 
 

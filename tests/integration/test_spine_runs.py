@@ -16,14 +16,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from waiting import until
+from farms.waiting import until
 
 import ansible_collections.somabrain.incident_response as collection
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = os.environ.get("SOMABRAIN_ANSIBLE_PLAYBOOK") or os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
 COLLECTIONS = next(iter(collection.__path__)).split("/ansible_collections/")[0]
-PLUGINS = Path(__file__).parent / "spine_plugins"
+PLUGINS = Path(__file__).parent / "farms/spine_plugins"
 OUTCOMES = {
     "nothing_to_do", "recovered", "recovered_with_loss", "rehearsed", "refused", "unproven", "undone", "failed", "abandoned",
 }  # fmt: skip

@@ -10,12 +10,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from farms.traffic import HAPROXY, PROMETHEUS, Balanced
+from farms.waiting import until
 from somabrain_drill.errors import DrillError
 from somabrain_drill.traffic.bed import OPERATOR
 from somabrain_drill.traffic.load import Load
 from somabrain_drill.traffic.writers import Ledger
-from traffic_farm import HAPROXY, PROMETHEUS, Balanced
-from waiting import until
 
 pytestmark = pytest.mark.skipif(not HAPROXY, reason="no haproxy is installed here")
 

@@ -17,11 +17,11 @@ import time
 import typing as t
 
 import pytest
-from playing import BORROWED, OURS, ROOT, run_playbook
+from farms.playing import BORROWED, OURS, ROOT, run_playbook
+from farms.traffic import HAPROXY, PROMETHEUS, Balanced
+from farms.waiting import until
 from somabrain_drill.traffic.bed import OPERATOR, POOL
 from somabrain_drill.traffic.load import PATHS, Load
-from traffic_farm import HAPROXY, PROMETHEUS, Balanced
-from waiting import until
 
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 WHY = {"remediation_reason": "a test"}

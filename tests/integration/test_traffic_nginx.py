@@ -12,8 +12,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from nginx_farm import NGINX, OPERATOR, POOL, Farm, Load, running
-from playing import run_playbook
+from farms.nginx import NGINX, OPERATOR, POOL, Farm, Load, running
+from farms.playing import run_playbook
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.balancer import load
 

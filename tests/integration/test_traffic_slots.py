@@ -15,14 +15,14 @@ import tempfile
 import typing as t
 from pathlib import Path
 
-import playing
 import pytest
-from compose_farm import Project, docker, inspected, why_not
+from farms import playing
+from farms.compose import Project, docker, inspected, why_not
+from farms.traffic import HAPROXY
+from farms.waiting import until
 from somabrain_drill.ports import free_port
 from somabrain_drill.traffic.bed import DEFAULTS
 from somabrain_drill.traffic.load import Load
-from traffic_farm import HAPROXY
-from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy import balancer

@@ -15,9 +15,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from pg_backed import STANZA, BackedCluster, backed, missing
-from redis_farm import BIN, ROOT
-from waiting import until
+from farms.postgresql_backed import STANZA, BackedCluster, backed, missing
+from farms.redis import BIN, ROOT
+from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of

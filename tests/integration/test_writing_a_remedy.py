@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from waiting import until
+from farms.waiting import until
 
 import ansible_collections.somabrain.incident_response as collection
 

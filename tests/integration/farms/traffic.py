@@ -14,9 +14,9 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from farms.waiting import until
 from somabrain_drill.ports import free_port
 from somabrain_drill.traffic.bed import Bed, program
-from waiting import until
 
 HAPROXY, PROMETHEUS = program("haproxy"), program("prometheus")
 

@@ -10,8 +10,8 @@ import typing as t
 import uuid
 from pathlib import Path
 
-import playing
-from compose_farm import IMAGE, POLITE, REDIS, SOCKET, Project, docker, inspected
+from farms import playing
+from farms.compose import IMAGE, POLITE, REDIS, SOCKET, Project, docker, inspected
 
 TENANT = {"redis": {"command": REDIS, "restart": "unless-stopped"}}
 CHECK = ["CMD", "test", "-e", "/tmp/well"]

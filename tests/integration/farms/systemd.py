@@ -17,10 +17,10 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from compose_farm import IMAGE, docker
-from practice import PLAYBOOK, ROOT
+from farms.compose import IMAGE, docker
+from farms.practice import PLAYBOOK, ROOT
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 HERE = Path(__file__).parent
 FLAGS = (

@@ -18,14 +18,14 @@ import time
 import typing as t
 from pathlib import Path
 
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 POOL = "somabrain"
 OPERATOR = "127.0.0.2"
 OVERFLOW = '{"detail":"maintenance"}'
-PAGE = Path(__file__).resolve().parents[2] / "docs/nginx.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs/nginx.md"
 _MAIN = """\
 {user}worker_processes 2;
 pid {root}/nginx.pid;

@@ -18,8 +18,8 @@ import time
 import typing as t
 from pathlib import Path
 
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import startup_packet
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_health_info

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from somabrain_drill.ports import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 
 

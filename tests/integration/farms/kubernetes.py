@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
-from waiting import until
+from farms.waiting import until
 
 PROGRAM = os.environ.get("SOMABRAIN_KUBE", "")
 TOKEN = "token-of-the-test"  # noqa: S105 - a cluster on loopback that lives as long as its tests

@@ -24,8 +24,8 @@ import typing as t
 import xmlrpc.client
 from pathlib import Path
 
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
     Connection,
@@ -34,7 +34,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     address_of,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 SERVER = shutil.which("redis-server")
 SUPERVISORD = shutil.which("supervisord", path=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")

@@ -15,7 +15,7 @@ from pathlib import Path
 import ansible_collections.somabrain.incident_response as collection
 
 OURS = next(iter(collection.__path__)).split("/ansible_collections/")[0]
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BORROWED = ROOT / ".cache/collections"
 Results = t.Dict[str, t.Dict[str, t.Any]]
 

@@ -15,10 +15,10 @@ import typing as t
 import urllib.request
 from pathlib import Path
 
-from compose_farm import Project, docker, inspected
-from practice import PLAYBOOK, ROOT
+from farms.compose import Project, docker, inspected
+from farms.practice import PLAYBOOK, ROOT
+from farms.waiting import until
 from somabrain_drill.ports import free_port
-from waiting import until
 
 HERE = Path(__file__).parent
 TENANT = "test"
