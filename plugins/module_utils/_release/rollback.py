@@ -79,7 +79,7 @@ def records_of(verified: Facts) -> list[dict[str, t.Any]]:
 def judge_rollback(checks: Facts, verified: Facts, wanted: Facts) -> Verdict:
     """Return the verdict; see the role rollback for its words."""
     seen = Seen(checks, verified, wanted)
-    refused = _not_to_be_seen(seen) or (None if seen.records else _no_record(seen))
+    refused = _beyond_a_release(seen) or (None if seen.records else _no_record(seen))
     if refused:
         return refused
     target, refused = _target(seen)
@@ -90,25 +90,32 @@ def _refuse(word: str, text: str, health: str = "sick") -> Verdict:
     return Verdict(word, health, text)
 
 
-def _not_to_be_seen(seen: Seen) -> t.Optional[Verdict]:
-    state, text = str(seen.application["state"]), _text_of(seen.application)
+def _beyond_a_release(seen: Seen) -> t.Optional[Verdict]:
+    """Return the refusal of what no release can change or nobody can see."""
+    state, health = str(seen.application["state"]), str(seen.application["health"])
     if seen.what == "database":
-        return _refuse(
-            "database", "a database goes back to a time, by restore-database.yml and an approval of its own; a release never takes it along"
-        )
-    # A container that was removed is the doing of a release at times; a name that nobody knows never is.
+        return _refuse("database", "a release never takes the database with it; restore-database.yml does that, with its own approval")
+    # A bad release can remove a container; it cannot make a name unknown.
     if state in NO_MATTER_OF_A_RELEASE or (state == "unknown_service" and not seen.running):
-        return _refuse(state, text, str(seen.application["health"]))
-    facts = seen.application.get("facts") or {}
-    barred = str(facts.get("barred") or "")
-    # A container is made anew with all that it needs.
-    if barred and facts.get("manager") != "compose" and not (seen.is_well and not seen.is_asked):
-        return _refuse("not_startable", barred if barred in text else "%s; %s" % (text, barred))
-    if seen.application["health"] == "unknown" and state != "unknown_service" and not seen.is_asked:
-        return _refuse(state, text, "unknown")
+        return _refuse(state, _text_of(seen.application), health)
+    refused = _barred(seen)
+    if refused:
+        return refused
+    if health == "unknown" and state != "unknown_service" and not seen.is_asked:
+        return _refuse(state, _text_of(seen.application), "unknown")
     if seen.release["health"] == "unknown":
         return _refuse("release_unknown", _text_of(seen.release), "unknown")
     return None
+
+
+def _barred(seen: Seen) -> t.Optional[Verdict]:
+    """Return the refusal of a service that its manager would not start again."""
+    facts, text = seen.application.get("facts") or {}, _text_of(seen.application)
+    barred = str(facts.get("barred") or "")
+    # A container is recreated with all that it needs.
+    if not barred or facts.get("manager") == "compose" or (seen.is_well and not seen.is_asked):
+        return None
+    return _refuse("not_startable", barred if barred in text else "%s; %s" % (text, barred))
 
 
 def _no_record(seen: Seen) -> Verdict:
@@ -239,26 +246,31 @@ def told_heads(heads: Facts) -> str:
 
 def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str, t.Any]) -> dict[str, t.Any]:
     release = str(record["release"]) if application else seen.running
-    parts = ["release %s goes back to %s" % (short(seen.running), short(release))] if application else []
     project = seen.facts.get("project") or {}
     differs = [str(one) for one in project.get("differs") or []] if application else []
-    if differs:
-        parts.append("its container gets what the files of its project say here and now, which is not what it has: %s" % ", ".join(differs))
-    if configuration:
-        parts.append("its configuration goes back to commit %s" % str(configuration["commit"])[:12])
-        if configuration["drift"]:
-            parts.append(
-                "changes to %s that nobody committed are kept as a patch and taken out"
-                % counted(configuration["drift"]["changed_count"], "files")
-            )
     reference = str((record if application else seen.facts).get("reference") or "")
+    parts = ["release %s goes back to %s" % (short(seen.running), short(release))] if application else []
     return {
         "application": application, "release": release, "current": seen.running, "configuration": configuration,
         "image": image_of(release, reference), "image_before": image_of(seen.running, str(seen.facts.get("reference") or "")),
         "project_src": str(project.get("src") or ""), "differs": differs, "compose": str(project.get("command") or ""),
-        "verified_at": record["at"], "verified_by": record["run_id"], "text": "; ".join(parts),
+        "verified_at": record["at"], "verified_by": record["run_id"],
+        "text": "; ".join(parts + _side_effects(differs, configuration)),
         "actions": (["configure"] if configuration else []) + ["switch"],
     }  # fmt: skip
+
+
+def _side_effects(differs: t.Sequence[str], configuration: Facts) -> list[str]:
+    """Return what a plan changes beside the release, a sentence each."""
+    parts = []
+    if differs:
+        parts.append("the project files now give its container other settings than it has: %s" % ", ".join(differs))
+    if configuration:
+        parts.append("its configuration goes back to commit %s" % str(configuration["commit"])[:12])
+        drift = configuration["drift"]
+        if drift:
+            parts.append("uncommitted changes to %s are kept as a patch and taken out" % counted(drift["changed_count"], "files"))
+    return parts
 
 
 def is_worse(before: str, after: str) -> bool:

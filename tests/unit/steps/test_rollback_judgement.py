@@ -175,7 +175,7 @@ def test_a_cluster_is_told_the_digest_in_the_repository_that_it_came_from() -> N
 def test_a_container_that_would_be_configured_otherwise_is_told_and_asked_about() -> None:
     checks = seen(release=release(project={"src": "/srv/shop", "problem": "", "differs": ["+A", "~B"]}))
     plan = judge_rollback(checks, records(GOOD), {}).plan
-    assert (plan["differs"], plan["project_src"], "not what it has: +A, ~B" in plan["text"]) == (["+A", "~B"], "/srv/shop", True)
+    assert (plan["differs"], plan["project_src"], "other settings than it has: +A, ~B" in plan["text"]) == (["+A", "~B"], "/srv/shop", True)
     assert judge_rollback(seen(), records(GOOD), {}).plan["differs"] == []
 
 
@@ -185,7 +185,7 @@ def test_the_plan_says_what_goes_where() -> None:
     assert (plan["application"], plan["release"], plan["current"], plan["actions"]) == (True, GOOD, BAD, ["configure", "switch"])
     assert plan["configuration"]["commit"] == "1" * 40
     assert plan["configuration"]["drift"]["drift_sha256"] == "d"
-    assert "changes to 2 files that nobody committed" in plan["text"]
+    assert "uncommitted changes to 2 files are kept as a patch" in plan["text"]
     only = judge_rollback(seen(configuration=configuration()), records(GOOD), {"what": "configuration"}).plan
     # The configuration alone: the same release is started on it.
     assert (only["application"], only["release"], only["actions"]) == (False, BAD, ["configure", "switch"])

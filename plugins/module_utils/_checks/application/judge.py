@@ -113,24 +113,36 @@ def _not_replaced(seen: Seen) -> t.Optional[Found]:
 
 def _ended(seen: Seen) -> t.Optional[Found]:
     """It does not run, or ends again and again."""
-    word, ended_once = seen.service_word, seen.is_to_be_started_again
-    looping = (word == "backoff" and not ended_once) or (seen.is_looping and _is_between(seen))
-    if word not in ("stopped", "failed", "backoff") and not looping:
+    ended_once, looping = seen.is_to_be_started_again, _is_looping(seen)
+    if seen.service_word not in ("stopped", "failed", "backoff") and not looping:
         return None
-    told = seen.ended_text() if ended_once else sentence(seen.service)
-    if seen.was_killed_for_memory or seen.line_of(OOM_LINE):
-        return Found("oom", SICK, "%s: it needs more memory than it is allowed (%s)" % (told, seen.limit_text()))
-    line = seen.line_of(*seen.bad_config) if word == "backoff" or looping or not seen.ended_cleanly else ""
-    if line:
-        return Found("bad_config", SICK, "%s: its log says: %s" % (told, one_line(redact(line), 160)))
+    text = seen.ended_text() if ended_once else sentence(seen.service)
+    found = _no_cure(seen, text, looping)
+    if found:
+        return found
     if ended_once:
-        # One end of a process that had come up is no loop. One that had not may be the first of many: what comes next tells.
-        return Found("crashed", SICK, told, ("start",)) if seen.had_come_up else Found("starting", UNKNOWN, told, ("wait",))
+        # A single exit of a process that had come up is no loop. If it had not come up, this may be the first of many: wait and see.
+        return Found("crashed", SICK, text, ("start",)) if seen.had_come_up else Found("starting", UNKNOWN, text, ("wait",))
     if looping:
-        return Found("exit_loop", SICK, "%s; it ends as soon as it starts%s" % (told, seen.restarts_text()))
+        return Found("exit_loop", SICK, "%s; it exits right after start%s" % (text, seen.restarts_text()))
     if seen.service.get("start_limit_hit"):
-        return Found("start_limit", SICK, told, ("reset_failed", "start"))
-    return Found("stopped" if seen.ended_cleanly else "crashed", SICK, told, ("start",))
+        return Found("start_limit", SICK, text, ("reset_failed", "start"))
+    return Found("stopped" if seen.ended_cleanly else "crashed", SICK, text, ("start",))
+
+
+def _no_cure(seen: Seen, text: str, looping: bool) -> t.Optional[Found]:
+    """Return why it ended where another start would end the same way."""
+    if seen.was_killed_for_memory or seen.line_of(OOM_LINE):
+        return Found("oom", SICK, "%s: it needs more memory than it is allowed (%s)" % (text, seen.limit_text()))
+    if seen.ended_cleanly and not looping:
+        return None
+    line = seen.line_of(*seen.bad_config)
+    return Found("bad_config", SICK, "%s: its log says: %s" % (text, one_line(redact(line), 160))) if line else None
+
+
+def _is_looping(seen: Seen) -> bool:
+    in_backoff = seen.service_word == "backoff" and not seen.is_to_be_started_again
+    return in_backoff or (seen.is_looping and _is_between(seen))
 
 
 def _is_between(seen: Seen) -> bool:
@@ -141,24 +153,35 @@ def _is_between(seen: Seen) -> bool:
     return seen.service_word == "failed" and not given_up
 
 
+# What the manager's word alone decides: health and acts. A paused container resumes as the same process, so nothing is lost.
+BY_MANAGER: t.Mapping[str, tuple[State, tuple[str, ...]]] = {
+    "starting": (UNKNOWN, ("wait",)),
+    "stopping": (UNKNOWN, ("wait",)),
+    "paused": (SICK, ("start", *RESTART)),
+    # Nothing but its manager checks it.
+    "unhealthy": (SICK, RESTART),
+}
+
+
 def _on_its_way(seen: Seen) -> t.Optional[Found]:
-    if seen.service_word == "stopping" and seen.known.get("waited") == "stopping" and not seen.service.get("workload"):
-        return Found("stuck_stopping", SICK, "%s; it was waited for, and does not end" % sentence(seen.service), RESTART)
-    if seen.service_word in ("starting", "stopping"):
-        return Found(seen.service_word, UNKNOWN, sentence(seen.service), ("wait",))
-    if seen.service_word == "paused":
-        # It goes on as the same process: nothing is lost.
-        return Found("paused", SICK, sentence(seen.service), ("start", *RESTART))
-    if seen.service_word == "unhealthy":
-        # Its manager's eyes are the only ones that there are.
-        return Found("unhealthy", SICK, sentence(seen.service), RESTART)
-    if seen.service_word != "running":
+    word = seen.service_word
+    if word == "stopping" and seen.known.get("waited") == "stopping" and not seen.service.get("workload"):
+        return Found("stuck_stopping", SICK, "%s; it was given time and did not stop" % sentence(seen.service), RESTART)
+    if word in BY_MANAGER:
+        health, actions = BY_MANAGER[word]
+        return Found(word, health, sentence(seen.service), actions)
+    if word != "running":
         return Found("unknown", UNKNOWN, sentence(seen.service))
-    if seen.is_young and seen.is_looping:
-        return Found("starting", UNKNOWN, "%s answers, and has to live on%s" % (seen.name, seen.restarts_text()), ("wait",))
-    if seen.http and seen.is_young and not seen.answers and not seen.is_suspended and seen.http_word not in NOT_UNDERSTOOD:
-        return Found("starting", UNKNOWN, "%s runs for %.0f s and is not healthy yet" % (seen.name, seen.age or 0), ("wait",))
-    return None
+    return _not_up_yet(seen) if seen.is_young else None
+
+
+def _not_up_yet(seen: Seen) -> t.Optional[Found]:
+    """Judge a young process that runs."""
+    if seen.is_looping:
+        return Found("starting", UNKNOWN, "%s answers, and has to stay up%s" % (seen.name, seen.restarts_text()), ("wait",))
+    if not seen.http or seen.answers or seen.is_suspended or seen.http_word in NOT_UNDERSTOOD:
+        return None
+    return Found("starting", UNKNOWN, "%s has been running for %.0f s and is not healthy yet" % (seen.name, seen.age or 0), ("wait",))
 
 
 def _suspended(seen: Seen) -> t.Optional[Found]:

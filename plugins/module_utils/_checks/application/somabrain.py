@@ -55,20 +55,26 @@ MAX_FINDINGS = 40
 _ABSENT = object()
 
 
+# The fields by which an answer of each profile is recognised, and their types.
+_V1_SHAPE: t.Mapping[str, type] = {"ok": bool, "components": dict, "namespace": str}
+_SHAPES: t.Mapping[str, t.Mapping[str, type]] = {
+    "v1_health": _V1_SHAPE,
+    "v1_healthz": _V1_SHAPE,
+    "v2_health": {"status": str, "infrastructure": dict},
+    "v2_healthz": {"status": str, "timestamp": object},
+    "v2_readyz": {"status": str, "checks": dict},
+    "documented": {"status": str, "components": dict},
+}
+
+
 def has_shape(body: t.Any, profile: str) -> bool:
     """Return whether *body* (parsed JSON) is recognisably an answer of *profile*."""
-    if not isinstance(body, dict):
+    shape = _SHAPES.get(profile)
+    if shape is None or not isinstance(body, dict):
         return False
-    status, components = isinstance(body.get("status"), str), body.get("components")
-    if profile in ("v1_health", "v1_healthz"):
-        return isinstance(body.get("ok"), bool) and isinstance(components, dict) and isinstance(body.get("namespace"), str)
-    if profile == "v2_health":
-        return status and isinstance(body.get("infrastructure"), dict)
-    if profile == "v2_readyz":
-        return status and isinstance(body.get("checks"), dict)
-    if profile == "documented":
-        return status and isinstance(components, dict) and all(isinstance(one, dict) and "status" in one for one in components.values())
-    return profile == "v2_healthz" and status and "timestamp" in body
+    if not all(name in body and isinstance(body[name], kind) for name, kind in shape.items()):
+        return False
+    return profile != "documented" or all(isinstance(one, dict) and "status" in one for one in body["components"].values())
 
 
 def profile_of(body: t.Any) -> str:

@@ -138,24 +138,29 @@ def command_of(project: Project, labels: Labels, pin: str) -> str:
 
 
 def differences(project: Project, socket: str, seen: t.Mapping[str, t.Any], image: t.Any, read: Named, pin: str, clock: Clock) -> list[str]:
-    """Return in what a container made anew would differ from the one that was *seen*, beside its image: names, never values.
+    """Return in what a recreated container would differ from the one that was *seen*, beside its image: names, never values.
 
     Raises Unreadable.
     """
-    labels = seen["Config"].get("Labels") or {}
-    service = str(labels.get(LABEL + "service") or "")
-    was_pinned = any(_is_same(one, pin) for one in _listed(labels, "project.config_files", project.made_in))
-    files = project.files + ((pin,) if was_pinned and os.path.isfile(pin) else ())
-    words = ["--profile", "*", "config", "--hash", service]
-    new = _compose(project._replace(files=files), socket, str(labels.get(LABEL + "project") or ""), words, clock).split()
-    if not new or new[-1] == labels.get(LABEL + "config-hash"):
+    config = seen["Config"]
+    labels = config.get("Labels") or {}
+    if _hash_of(project, socket, labels, pin, clock) in ("", labels.get(LABEL + "config-hash")):
         return []
     inherited = ((image or {}).get("Config") or {}).get("Env") or []
-    changes = environment_changes(seen["Config"].get("Env") or [], inherited, read.get("environment") or {})
+    changes = environment_changes(config.get("Env") or [], inherited, read.get("environment") or {})
     if changes or _compose(project, socket, "", ["version", "--short"], clock).strip() != labels.get(LABEL + "version"):
-        # Another version of Compose hashes the same settings otherwise.
+        # Another version of Compose hashes the same settings differently.
         return changes
-    return ["settings that are no environment"]
+    return ["settings other than environment variables"]
+
+
+def _hash_of(project: Project, socket: str, labels: Labels, pin: str, clock: Clock) -> str:
+    """Return Compose's hash of the service's settings, "" for none; the file of pins counts if the container was made with it."""
+    service, name = (str(labels.get(LABEL + key) or "") for key in ("service", "project"))
+    was_pinned = any(_is_same(one, pin) for one in _listed(labels, "project.config_files", project.made_in))
+    files = project.files + ((pin,) if was_pinned and os.path.isfile(pin) else ())
+    words = _compose(project._replace(files=files), socket, name, ["--profile", "*", "config", "--hash", service], clock).split()
+    return words[-1] if words else ""
 
 
 def environment_changes(has: t.Sequence[str], inherited: t.Sequence[str], wanted: Named) -> list[str]:

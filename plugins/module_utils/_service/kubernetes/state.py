@@ -92,33 +92,45 @@ def facts_of(pod: Told) -> dict[str, t.Any]:
     status, metadata = pod.get("status") or {}, pod["metadata"]
     containers = status.get("containerStatuses") or []
     ready: Told = next((one for one in status.get("conditions") or [] if one.get("type") == "Ready"), {})
-    last = [(one.get("lastState") or {}).get("terminated") or (one.get("state") or {}).get("terminated") for one in containers]
     return {
         "name": metadata["name"], "uid": metadata["uid"], "leaves": bool(metadata.get("deletionTimestamp")),
         "ready": ready.get("status") == "True", "restarts": sum(int(one.get("restartCount") or 0) for one in containers),
-        "started_at": max((one for one in map(_began, containers) if one), default=None),
-        "ended": next((one for one in last if one), None), "images": [str(one["imageID"]) for one in containers if one.get("imageID")],
+        "started_at": max(filter(None, map(_began, containers)), default=None),
+        "ended": next(filter(None, map(_end_of, containers)), None),
+        "images": [str(one["imageID"]) for one in containers if one.get("imageID")],
         "trouble": _trouble(str(metadata["name"]), status, ready),
     }  # fmt: skip
 
 
+def _in_state(container: Told, word: str, key: str = "state") -> Told:
+    """Return the details of a container in the state *word* (running, waiting, terminated), {} where it is in another one."""
+    return (container.get(key) or {}).get(word) or {}
+
+
 def _began(container: Told) -> t.Optional[float]:
-    return service_state.epoch_of(str(((container.get("state") or {}).get("running") or {}).get("startedAt") or ""))
+    return service_state.epoch_of(str(_in_state(container, "running").get("startedAt") or ""))
+
+
+def _end_of(container: Told) -> Told:
+    return _in_state(container, "terminated", "lastState") or _in_state(container, "terminated")
 
 
 def _trouble(name: str, status: Told, ready: Told) -> str:
-    initial = status.get("initContainerStatuses") or []
-    waits = [(one.get("state") or {}).get("waiting") or {} for one in [*initial, *(status.get("containerStatuses") or [])]]
-    reasons = [str(one.get("reason")) for one in waits if one.get("reason") in BROKEN]
-    if reasons:
-        return "pod %s: %s" % (name, reasons[0])
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    reasons = [str(_in_state(one, "waiting").get("reason")) for one in containers]
+    broken = [reason for reason in reasons if reason in BROKEN]
+    if broken:
+        return "pod %s: %s" % (name, broken[0])
     if status.get("phase") == "Failed":
         return "pod %s has failed (%s)" % (name, one_line(status.get("reason") or "no reason given", 60))
+    return "pod %s %s" % (name, NOT_ANY_MORE) if _was_ready(status, ready) else ""
+
+
+def _was_ready(status: Told, ready: Told) -> bool:
+    """Return whether a pod that is not ready was ready before."""
     began = service_state.epoch_of(str(status.get("startTime") or ""))
     changed = service_state.epoch_of(str(ready.get("lastTransitionTime") or ""))
-    if ready.get("status") == "False" and began and changed and changed - began > FIRST_WORD_SECONDS:
-        return "pod %s %s" % (name, NOT_ANY_MORE)
-    return ""
+    return ready.get("status") == "False" and bool(began and changed and changed - began > FIRST_WORD_SECONDS)
 
 
 def state_word(counts: Told, pods: t.Sequence[Told], stuck: t.Sequence[str]) -> str:
