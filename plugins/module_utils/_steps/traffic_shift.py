@@ -106,22 +106,31 @@ def _refused(code: str, text: str) -> StepError:
 
 def _change_of(params: Params, state: pool.BalancerState) -> dict[str, t.Any]:
     """Return the change with whole numbers in it; raises StepError for what the balancer would not take."""
+    return {"servers": _servers_of(params, state), "maintenance": _switch_of(params["maintenance"], state)}
+
+
+def _servers_of(params: Params, state: pool.BalancerState) -> dict[str, dict[str, t.Any]]:
     servers, largest = pool.by_name(state), pools.max_weight(params["target"])
     strange = sorted(set(params["servers"]) - set(servers))
     if strange:
         raise _refused("unknown_server", "pool %s has no server %s" % (state["pool"], ", ".join(one_line(name, 40) for name in strange)))
-    wanted = {}
-    for name, given in params["servers"].items():
-        wanted[str(name)] = _fit(str(name), given, servers[name], largest)
-        if "address" in wanted[str(name)] and not state["addresses"] and wanted[str(name)]["address"] != servers[name]["address"]:
-            raise _refused("address_fixed", "%s gives its servers no other address at run time" % state["balancer"])
-    switch = params["maintenance"]
-    if switch and switch.get("on") and not state["maintenance"]["prepared"]:
-        raise _refused("switch_missing", "pool %s cannot be put into maintenance: %s" % (state["pool"], state["maintenance"]["detail"]))
-    told = {"on": bool(switch["on"]), "retry_after": int(switch.get("retry_after") or 0), "reason": ""} if switch else None
-    # A switch that stands as it is wanted is left alone; without one in the configuration it cannot be on.
-    same = told is not None and told["on"] == state["maintenance"]["on"] and (not told["on"] or _same_end(told, state))
-    return {"servers": wanted, "maintenance": None if same else told}
+    wanted = {str(name): _fit(str(name), given, servers[name], largest) for name, given in params["servers"].items()}
+    moved = [name for name, one in wanted.items() if one.get("address", servers[name]["address"]) != servers[name]["address"]]
+    if moved and not state["addresses"]:
+        raise _refused("address_fixed", pool.FIXED % state["balancer"])
+    return wanted
+
+
+def _switch_of(given: t.Optional[t.Mapping[str, t.Any]], state: pool.BalancerState) -> t.Optional[dict[str, t.Any]]:
+    """Return what maintenance is to become, None where it stays; without a switch in the configuration it cannot be on."""
+    if not given:
+        return None
+    now = state["maintenance"]
+    if given.get("on") and not now["prepared"]:
+        raise _refused("switch_missing", "pool %s cannot be put into maintenance: %s" % (state["pool"], now["detail"]))
+    wanted = {"on": bool(given["on"]), "retry_after": int(given.get("retry_after") or 0), "reason": ""}
+    same = wanted["on"] == now["on"] and (not wanted["on"] or wanted["retry_after"] == now["retry_after"])
+    return None if same else wanted
 
 
 def _fit(name: str, given: t.Any, now: t.Mapping[str, t.Any], largest: int) -> dict[str, t.Any]:
@@ -138,10 +147,6 @@ def _fit(name: str, given: t.Any, now: t.Mapping[str, t.Any], largest: int) -> d
     if not address:
         raise _refused("weight_out_of_range", "%s: %s is no address IP:PORT" % (name, one_line(given["address"], 60)))
     return {"weight": weight, "admin": admin, "address": address}
-
-
-def _same_end(told: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any]) -> bool:
-    return bool(told["retry_after"] == state["maintenance"]["retry_after"])
 
 
 def _with(before: t.Mapping[str, t.Any], change: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

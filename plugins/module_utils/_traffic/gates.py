@@ -29,22 +29,30 @@ class Verdict(t.NamedTuple):
 
 
 def sample_of(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], sides: t.Mapping[str, t.Any], probes: t.Sequence[t.Any]) -> Sample:
-    """Return what happened between two snapshots (see ``_traffic_counts``) to the main servers, and how much went elsewhere."""
+    """Return what happened between two snapshots (see ``counts``) to the main servers, and how much went elsewhere."""
     deltas = _deltas(begin["pool"], end["pool"])
-    mine = [deltas[name] for name in sides["main"] if name in deltas]
-    told = [one for one in probes if not one.get("void")]
     sample: Sample = {
-        "seconds": round(end["at"] - begin["at"], 3), "requests": _sum(mine, "requests"), "errors": _sum(mine, "errors"),
-        "spare": _sum([deltas[name] for name in sides["spare"] if name in deltas], "requests") or 0,
-        "overflow": _sum([deltas[name] for name in sides["overflow"] if name in deltas], "requests") or 0,
-        "p95": None, "recall_p95": None, "probes": len(told), "failed_probes": sum(not one["ok"] for one in told),
-        "void_probes": len(probes) - len(told), "void_status": next((one["status"] for one in probes if one.get("void")), 0), "beyond": [],
+        **NOTHING, **_probed(probes), "seconds": round(end["at"] - begin["at"], 3), "beyond": [],
+        "requests": _grown(deltas, sides["main"], "requests"), "errors": _grown(deltas, sides["main"], "errors"),
+        "spare": _grown(deltas, sides["spare"], "requests") or 0, "overflow": _grown(deltas, sides["overflow"], "requests") or 0,
     }  # fmt: skip
     _add_scraped(sample, begin["scraped"], end["scraped"])
     _add_queried(sample, end["queried"])
-    if sample["p95"] is None and told:
-        sample["p95"] = _quantile_of([one["seconds"] for one in told])
+    if sample["p95"] is None and sample["probes"]:
+        sample["p95"] = _quantile_of([one["seconds"] for one in probes if not one.get("void")])
     return sample
+
+
+def _probed(probes: t.Sequence[t.Any]) -> dict[str, int]:
+    """Return the figures of the synthetic requests; a void one says nothing about the servers."""
+    void = [one for one in probes if one.get("void")]
+    failed = sum(not one["ok"] for one in probes if not one.get("void"))
+    status = void[0]["status"] if void else 0
+    return {"probes": len(probes) - len(void), "failed_probes": failed, "void_probes": len(void), "void_status": status}
+
+
+def _grown(deltas: t.Mapping[str, t.Any], names: t.Sequence[str], key: str) -> t.Optional[int]:
+    return _sum([deltas[name] for name in names if name in deltas], key)
 
 
 def _deltas(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
@@ -141,6 +149,10 @@ def limits_of(gates: t.Mapping[str, t.Any], baseline: t.Mapping[str, t.Any]) -> 
 
 def unfit_gates(watch: t.Mapping[str, t.Any]) -> str:
     """Return what of gates, baseline, minimum and times makes no sense, "" for nothing: a limit with a wrong name would guard nothing."""
+    return _unknown_name(watch) or _bad_number(watch) or _bad_times(watch)
+
+
+def _unknown_name(watch: t.Mapping[str, t.Any]) -> str:
     gates, baseline = watch.get("gates") or {}, watch.get("baseline") or {}
     for told, given, names in (("gates", gates, (*LIMITS, "factor", "room")), ("baseline", baseline, LIMITS)):
         strange = sorted(set(map(str, given)) - set(names))
@@ -149,16 +161,29 @@ def unfit_gates(watch: t.Mapping[str, t.Any]) -> str:
     room = gates.get("room") or {}
     if not isinstance(room, dict) or set(map(str, room)) - set(LIMITS):
         return "traffic_scaling_gates.room is %s; it has %s" % (one_line(room, 60), ", ".join(LIMITS))
-    numbers = {"gates." + name: gates.get(name) for name in (*LIMITS, "factor")}
-    numbers.update({"gates.room." + name: value for name, value in room.items()})
-    numbers.update({"baseline." + name: value for name, value in baseline.items()})
-    numbers.update({name: watch.get(name) for name in ("minimum", "sample_window", "hold_timeout")})
-    for name, value in numbers.items():
-        if value is not None and not _is_number(value):
-            return "traffic_scaling_%s is %s, which is no number of 0 or more" % (name, one_line(value, 40))
-    if None not in (watch.get("sample_window"), watch.get("hold_timeout")) and float(watch["sample_window"]) > float(watch["hold_timeout"]):
-        return "traffic_scaling_sample_window is longer than traffic_scaling_hold_timeout: no step could ever prove itself"
     return ""
+
+
+def _bad_number(watch: t.Mapping[str, t.Any]) -> str:
+    gates = watch.get("gates") or {}
+    parts: tuple[tuple[str, t.Mapping[str, t.Any]], ...] = (
+        ("gates.", {name: gates.get(name) for name in (*LIMITS, "factor")}),
+        ("gates.room.", gates.get("room") or {}),
+        ("baseline.", watch.get("baseline") or {}),
+        ("", {name: watch.get(name) for name in ("minimum", "sample_window", "hold_timeout")}),
+    )
+    for prefix, numbers in parts:
+        for name, value in numbers.items():
+            if value is not None and not _is_number(value):
+                return "traffic_scaling_%s%s is %s, not a number of 0 or more" % (prefix, name, one_line(value, 40))
+    return ""
+
+
+def _bad_times(watch: t.Mapping[str, t.Any]) -> str:
+    window, timeout = watch.get("sample_window"), watch.get("hold_timeout")
+    if window is None or timeout is None or float(window) <= float(timeout):
+        return ""
+    return "traffic_scaling_sample_window is longer than traffic_scaling_hold_timeout: no step could ever pass"
 
 
 def _is_number(value: t.Any) -> bool:

@@ -202,40 +202,51 @@ def _judge_set(state: State, options: Options, largest: int) -> Verdict:
     if not isinstance(options["wanted"], dict):
         text = "traffic_scaling_servers is %s; it is {SERVER: {weight, admin}}" % one_line(options["wanted"], 60)
         return Verdict("weight_out_of_range", "sick", text)
-    servers, wanted = pool.by_name(state), dict(options["wanted"]) or reverted(state)
-    bad = [name for name, one in wanted.items() if not _fits(one, largest)]
-    if bad:
-        given = ", ".join("%s (%s)" % (one_line(name, 40), one_line(wanted[name], 60)) for name in bad)
-        told = "%s: a weight is a whole number of 0 to %d, a state ready, drain or maint, an address IP:PORT" % (given, largest)
-        return Verdict("weight_out_of_range", "sick", told)
-    if not state["addresses"] and any("address" in one for one in wanted.values()):
-        return Verdict("address_fixed", "sick", "%s gives its servers no other address at run time" % state["balancer"])
-    wanted = {name: dict(one, address=pool.address_of(one["address"])) if "address" in one else one for name, one in wanted.items()}
-    change = {
-        name: {key: one[key] for key in pool.SETTABLE if key in one and one[key] != servers[name][key]} for name, one in wanted.items()
-    }
-    change = {name: one for name, one in change.items() if one}
+    wanted = dict(options["wanted"]) or reverted(state)
+    refused = _unfit_servers(wanted, state, largest)
+    if refused:
+        return refused
+    change = _difference(wanted, pool.by_name(state))
     if not change:
         return Verdict("set", "well", seen(state))
-    overflow = options["overflow"]
-    before = [one for one in state["servers"] if one["name"] != overflow and pool.takes_requests(one)]
-    after = [dict(one, **change.get(one["name"], {})) for one in state["servers"] if one["name"] != overflow]
-    if before and not any(pool.takes_requests(one) for one in after):
-        return Verdict(
-            "last_server", "sick", "%s would leave pool %s without a server that takes requests" % (_told(change), state["pool"])
-        )
+    if _takes_the_last(change, state, options["overflow"]):
+        text = "%s would leave pool %s without a server that takes requests" % (_told(change), state["pool"])
+        return Verdict("last_server", "sick", text)
     back = pool.back_of(state, change)
     return Verdict("other", "sick", "to be set: %s" % _told(change), ("shift",), {"servers": change, "back": {"servers": back}})
 
 
+def _unfit_servers(wanted: t.Mapping[str, t.Any], state: State, largest: int) -> t.Optional[Verdict]:
+    """Return the refusal of what the balancer cannot set, None for nothing."""
+    bad = ["%s (%s)" % (one_line(name, 40), one_line(one, 60)) for name, one in wanted.items() if not _fits(one, largest)]
+    if bad:
+        rule = "a weight is a whole number from 0 to %d, a state ready, drain or maint, an address IP:PORT" % largest
+        return Verdict("weight_out_of_range", "sick", "%s: %s" % (", ".join(bad), rule))
+    if not state["addresses"] and any("address" in one for one in wanted.values()):
+        return Verdict("address_fixed", "sick", pool.FIXED % state["balancer"])
+    return None
+
+
+def _difference(wanted: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """Return {server: what of it is not yet as wanted}, without the servers that are."""
+    asked = {name: dict(one, address=pool.address_of(one["address"])) if "address" in one else one for name, one in wanted.items()}
+    change = {
+        name: {key: one[key] for key in pool.SETTABLE if one.get(key, servers[name][key]) != servers[name][key]}
+        for name, one in asked.items()
+    }
+    return {name: one for name, one in change.items() if one}
+
+
+def _takes_the_last(change: t.Mapping[str, t.Any], state: State, overflow: str) -> bool:
+    """Return whether a server besides the overflow takes requests now, and none would after the change."""
+    before = [one for one in state["servers"] if one["name"] != overflow]
+    after = [dict(one, **change.get(one["name"], {})) for one in before]
+    return any(map(pool.takes_requests, before)) and not any(map(pool.takes_requests, after))
+
+
 def _fits(one: t.Any, largest: int) -> bool:
     """Return whether *one* is {weight, admin, address}, or some of them, in the balancer's range."""
-    if (
-        not isinstance(one, dict)
-        or not one
-        or not set(one) <= set(pool.SETTABLE)
-        or not pool.address_of(one.get("address", "127.0.0.1:1"))
-    ):
+    if not isinstance(one, dict) or not one or not set(one) <= set(pool.SETTABLE) or not pool.address_of(one.get("address", "127.0.0.1:1")):
         return False
     weight = one.get("weight", 0)
     whole = isinstance(weight, int) and not isinstance(weight, bool) and 0 <= weight <= largest

@@ -21,8 +21,9 @@ READY, DRAIN, MAINT = "ready", "drain", "maint"
 SETTABLE = ("weight", "admin", "address")
 ADDRESS = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]{2,45})\]):(\d{1,5})")
 
-# Why nothing can be changed; takes the name of the balancer.
-RIGHTS = "%s answers here, but lets nobody change its servers: its socket needs level admin"
+# Why nothing, or no address, can be changed; both take the name of the balancer.
+RIGHTS = "%s answers, but does not allow changes to its servers: its socket needs level admin"
+FIXED = "%s cannot give a server another address at run time"
 
 
 def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:

@@ -75,28 +75,26 @@ def judge_slots(pool: State, pods: t.Sequence[State], wanted: int, options: Stat
 
 
 def slots_of(pool: State, options: State) -> tuple[t.Mapping[str, Server], t.Optional[Slots]]:
-    """Return the servers that are slots by what they are called, or a refusal of what cannot be one."""
-    named = {
-        name: one for name, one in traffic_pool.by_name(pool).items() if any(fnmatch.fnmatchcase(name, word) for word in options["slots"])
-    }
-    strange = [word for word in options["slots"] if not fnmatch.filter(named, word)]
+    """Return the servers that are slots by their names, or a refusal of what cannot be a slot."""
+    servers = traffic_pool.by_name(pool)
+    named = {name: one for name, one in servers.items() if any(fnmatch.fnmatchcase(name, word) for word in options["slots"])}
+    strange = [one_line(word, 40) for word in options["slots"] if not fnmatch.filter(named, word)]
     if strange:
-        there = ", ".join(one["name"] for one in pool["servers"]) or "none"
-        told = ", ".join(one_line(word, 40) for word in strange)
-        return {}, Slots("unknown_server", "unknown", "pool %s has no server %s; it has %s" % (pool["pool"], told, there))
+        there = ", ".join(servers) or "none"
+        return {}, Slots("unknown_server", "unknown", "pool %s has no server %s; it has %s" % (pool["pool"], ", ".join(strange), there))
     if not pool["addresses"]:
-        return {}, Slots("address_fixed", "sick", "%s gives its servers no other address at run time" % pool["balancer"])
-    others = {*options["spare"], options["overflow"]}
+        return {}, Slots("address_fixed", "sick", traffic_pool.FIXED % pool["balancer"])
+    unfit = _unfit_slots(named, {*options["spare"], options["overflow"]})
+    return ({}, Slots("no_slot", "sick", unfit)) if unfit else (named, None)
+
+
+def _unfit_slots(named: t.Mapping[str, Server], others: t.AbstractSet[str]) -> str:
+    """Return why some of the named servers cannot be slots, "" for no reason."""
     unfit = [name for name, one in named.items() if name in others or one["backup"] or not one["checked"]]
     if unfit:
-        text = "%s cannot be a slot: it is the spare or overflow server, a backup, or nothing checks it" % ", ".join(unfit)
-        return {}, Slots("no_slot", "sick", text)
+        return "%s cannot be a slot: it is a spare or overflow server, a backup, or has no health check" % ", ".join(unfit)
     hasty = [name for name, one in named.items() if one["fall"] == 1]
-    if hasty:
-        return {}, Slots(
-            "no_slot", "sick", "with fall 1 the balancer calls %s up before it has asked; give it 2 or more" % ", ".join(hasty)
-        )
-    return named, None
+    return "with fall 1 the balancer reports %s up before its first check; set fall to 2 or more" % ", ".join(hasty) if hasty else ""
 
 
 def addresses_of(pods: t.Sequence[State], options: State) -> tuple[dict[str, str], str]:
@@ -127,23 +125,35 @@ def _scene(slots: t.Mapping[str, Server], addresses: t.Mapping[str, str], stayin
 
 
 def _judged(pool: State, scene: _Scene, wanted: int, options: State) -> Slots:
-    slots, places = scene.slots, _places(scene)
+    places = _places(scene)
     refused = _lacks(pool, scene, wanted - len(scene.stays), len(places))
     if refused:
         return refused
-    usual = _usual_weight(pool, scene, options)
     taken = dict(zip(places, scene.lacking.values()))
-    join: Servers = {name: {"address": address, "weight": 0, "admin": traffic_pool.READY} for name, address in taken.items()}
-    join.update({name: {"weight": 0, "admin": traffic_pool.READY} for name in scene.stays if _out(slots[name])})
+    join = _joining(scene, taken)
+    usual = _usual_weight(pool, scene, options)
     opened: Servers = {name: {"weight": usual} for name in _waiting(scene, join) if usual > 0}
-    leave: Servers = {name: {"weight": 0, "admin": traffic_pool.DRAIN} for name in scene.goes if not _out(slots[name])}
-    free = {name: _freed(slots[name]) for name in scene.loose if name not in taken and slots[name]["admin"] != traffic_pool.MAINT}
-    told = tuple("%s is drained by hand and stays so" % name for name in scene.stays if _by_hand(slots[name]))
+    leave: Servers = {name: {"weight": 0, "admin": traffic_pool.DRAIN} for name in scene.goes if not _out(scene.slots[name])}
+    free = _freed(scene, taken)
     if not join and not opened and _last(pool, {*leave, *free}, options):
         return Slots("last_server", "sick", "pool %s would have no server left that takes requests" % pool["pool"])
     word = "slots" if join or opened or free else "fit"
     text = "pool %s: %s" % (pool["pool"], _sentence(scene, join, free))
+    told = tuple("%s was drained by a person and stays drained" % name for name in scene.stays if _by_hand(scene.slots[name]))
     return Slots(word, "well" if word == "fit" else "sick", text, join, opened, leave, free, told)
+
+
+def _joining(scene: _Scene, taken: t.Mapping[str, str]) -> Servers:
+    """Return the slots that get the address of a container, and those that a run drained although their container stays."""
+    join: Servers = {name: {"address": address, "weight": 0, "admin": traffic_pool.READY} for name, address in taken.items()}
+    back: Servers = {name: {"weight": 0, "admin": traffic_pool.READY} for name in scene.stays if _out(scene.slots[name])}
+    return {**join, **back}
+
+
+def _freed(scene: _Scene, taken: t.Mapping[str, str]) -> Servers:
+    """Return the slots without a container that are not yet free."""
+    left = {name: scene.slots[name] for name in scene.loose if name not in taken}
+    return {name: _as_free(one) for name, one in left.items() if one["admin"] != traffic_pool.MAINT}
 
 
 def _lacks(pool: State, scene: _Scene, more: int, places: int) -> t.Optional[Slots]:
@@ -179,7 +189,7 @@ def _waiting(scene: _Scene, join: t.Mapping[str, t.Any]) -> list[str]:
     return [*join, *late]
 
 
-def _freed(one: Server) -> dict[str, t.Any]:
+def _as_free(one: Server) -> dict[str, t.Any]:
     """Return a free slot: as the configuration has it, so that a reload loses nothing; one that may take requests gets no more of them."""
     return {"admin": traffic_pool.MAINT, **({"weight": one["initial"]} if _out(one) else {})}
 

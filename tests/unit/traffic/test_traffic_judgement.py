@@ -333,7 +333,7 @@ def test_a_sample_is_judged_and_too_few_are_unknown(made: t.Any, limits: t.Any, 
         ({"gates": {"room": {"p99": 1}}}, "traffic_scaling_gates.room"),
         ({"baseline": {"p95": "nan"}}, "traffic_scaling_baseline.p95 is nan"),
         ({"baseline": {"p99": 0.1}}, "traffic_scaling_baseline has no p99"),
-        ({"sample_window": 60, "hold_timeout": 30}, "no step could ever prove itself"),
+        ({"sample_window": 60, "hold_timeout": 30}, "no step could ever pass"),
     ],
 )
 def test_limits_that_would_guard_nothing_are_bad_input(watch: dict[str, t.Any], text: str) -> None:

@@ -36,7 +36,8 @@ _SERVER = re.compile(
 _KEPT = re.compile(r"(?:max_fails|max_conns)=[0-9]{1,6}|fail_timeout=[0-9]{1,6}(?:ms|s|m|h)?")
 # Words of the comment: weight 0 (which nginx does not know), drained, out by hand, and not asked for its health.
 ZERO, UNCHECKED = "zero", "unchecked"
-_TOLD = (ZERO, DRAIN, MAINT, UNCHECKED)
+_MARKS = (ZERO, DRAIN, MAINT)
+_TOLD = (*_MARKS, UNCHECKED)
 
 
 class Unreadable(Exception):
@@ -93,25 +94,45 @@ def _once(name: str, seen: set[str], number: int, what: str) -> None:
 
 
 def _server_of(line: str, number: int) -> t.Optional[Server]:
-    """Return the server of a line, None where it is another line or one that is not understood."""
+    """Return the server of a line; None for any other line, and for a line that this parser does not understand."""
     found = _SERVER.fullmatch(line) if len(line) <= 1000 else None
     if not found:
         return None
     given, told = found.group("given").split(), found.group("told").split()
-    down, backup, weight = "down" in given, "backup" in given, _number(given, "weight", 1)
+    weight = _number(given, "weight", 1)
     initial = _number(told, "initial", weight)
+    problem = _problem(given, told, weight, initial)
+    if problem:
+        raise Unreadable("line %d: %s" % (number, problem))
     kept = tuple(word for word in given if _KEPT.fullmatch(word))
-    strange = [word for word in given if word not in ("down", "backup", *kept) and not word.startswith("weight=")]
-    strange += [word for word in told if word not in _TOLD and not word.startswith("initial=")]
-    marks = [word for word in (ZERO, DRAIN, MAINT) if word in told]
-    if strange or len(set(given)) != len(given) or not 1 <= weight <= MAX_WEIGHT or not 0 <= initial <= MAX_WEIGHT:
-        raise Unreadable("line %d: %s" % (number, "what is %s?" % strange[0] if strange else "a weight is 1 to %d, once" % MAX_WEIGHT))
-    if marks and not down:
-        raise Unreadable("line %d says '%s', but the server is not down" % (number, marks[0]))
-    admin = DRAIN if DRAIN in marks else MAINT if MAINT in marks or (down and not marks) else READY
     return Server(
-        found.group("name"), found.group("address"), 0 if ZERO in marks else weight, initial, admin, backup, UNCHECKED not in told, kept
-    )
+        found.group("name"), found.group("address"), 0 if ZERO in told else weight, initial, _admin_of(given, told), "backup" in given,
+        UNCHECKED not in told, kept,
+    )  # fmt: skip
+
+
+def _problem(given: t.Sequence[str], told: t.Sequence[str], weight: int, initial: int) -> str:
+    """Return what is wrong with the parameters and the comment of a server, "" for nothing."""
+    known = [*_TOLD, *(word for word in told if word.startswith("initial="))]
+    strange = [word for word in given if not _is_parameter(word)] + [word for word in told if word not in known]
+    if strange:
+        return "unknown word %s" % strange[0]
+    if len(set(given)) != len(given) or not 1 <= weight <= MAX_WEIGHT or not 0 <= initial <= MAX_WEIGHT:
+        return "a weight is 1 to %d, and a parameter appears once" % MAX_WEIGHT
+    marks = [word for word in _MARKS if word in told]
+    return "marked '%s', but the server is not down" % marks[0] if marks and "down" not in given else ""
+
+
+def _is_parameter(word: str) -> bool:
+    return word in ("down", "backup") or word.startswith("weight=") or bool(_KEPT.fullmatch(word))
+
+
+def _admin_of(given: t.Sequence[str], told: t.Sequence[str]) -> str:
+    """Return the state of a server: one that is down without a mark was taken out by a person."""
+    if DRAIN in told:
+        return DRAIN
+    by_hand = "down" in given and not any(word in told for word in _MARKS)
+    return MAINT if MAINT in told or by_hand else READY
 
 
 def _number(words: t.Sequence[str], name: str, missing: int) -> int:
