@@ -282,7 +282,7 @@ def test_backups_and_rescues_stand_in_for_a_deleted_dump(data: Path, tmp_path: P
     assert name.startswith("backup_")
     assert (by, count) == ("person", "~100")
     errors = [one["error"] for one in result["candidates"] if one["error"]]
-    assert sorted("is no RDB" in error or "cannot be read" in error for error in errors) == [True, True]
+    assert sorted("is not an RDB" in error or "cannot be read" in error for error in errors) == [True, True]
 
 
 def flip(path: Path, *places: int) -> None:

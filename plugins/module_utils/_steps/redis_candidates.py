@@ -95,7 +95,7 @@ def run(params: Params, check: bool) -> Result:
     except OSError as error:
         raise _refused("no_room" if error.errno in (28, 122) else "bad_input", "%s: %s" % (one_line(folder, 80), error.strerror)) from None
     except OutOfTime:
-        raise _refused("state_not_handled", "the time for looking at the data is over; set redis_recovery_deadlines") from None
+        raise _refused("state_not_handled", "ran out of time examining the data; raise redis_recovery_deadlines") from None
     return dict(found, changed=True, stage=params["stage"], seconds=round(time.monotonic() - begun, 3))
 
 
@@ -107,20 +107,20 @@ def _judge_places(params: Params) -> str:
     """Return the run's directory. Raises StepError for places that cannot be meant."""
     run_id = re.sub(r"[^\w.-]", "", params["run_id"]).strip(".")[:60]
     if not run_id:
-        raise _refused("bad_input", "run_id has to be a name of letters and digits")
+        raise _refused("bad_input", "run_id must contain letters or digits")
     if not os.path.isabs(params["work_dir"]):
         raise _refused("bad_input", "the work directory must be an absolute path: set redis_recovery_rescue_dir")
     if not params["data_dir"] and not params["alive"]:
-        raise _refused("bad_input", "where the data lie is not known: set redis_recovery_data_dir")
+        raise _refused("bad_input", "the data directory is not known: set redis_recovery_data_dir")
     if params["data_dir"]:
         work, data = os.path.realpath(params["work_dir"]), os.path.realpath(params["data_dir"])
         if os.path.commonpath([work, data]) in (work, data):
-            raise _refused("bad_input", "the work directory and the data directory lie in one another: set redis_recovery_rescue_dir")
+            raise _refused("bad_input", "the work directory and the data directory must not overlap: set redis_recovery_rescue_dir")
     return os.path.join(params["work_dir"], run_id)
 
 
 def _rehearsed(params: Params, folder: str) -> Result:
-    say = ["would copy %s to %s and try what can be made from it" % (one_line(params["data_dir"], 80), one_line(folder, 80))]
+    say = ["would copy %s to %s and try every candidate made from it" % (one_line(params["data_dir"], 80), one_line(folder, 80))]
     nobody = {"name": "", "superset": False, "certain": False, "by": "person", "loss": {}, "why": "nothing was tried"}
     return {
         "changed": True, "copy": {}, "verdict": "", "candidates": [], "choice": nobody, "plans": [], "table": [], "seconds": 0.0,
@@ -135,9 +135,9 @@ def _make_private(path: str) -> None:
         facts = os.lstat(path)
     except OSError as error:
         code = "no_room" if error.errno in (28, 122) else "bad_input"
-        raise _refused(code, "cannot make the work directory %s: %s" % (one_line(path, 80), error.strerror)) from None
+        raise _refused(code, "cannot create the work directory %s: %s" % (one_line(path, 80), error.strerror)) from None
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-        raise _refused("bad_input", "the work directory %s must be a directory of our own with mode 0700" % one_line(path, 80))
+        raise _refused("bad_input", "the work directory %s must be a directory with mode 0700 that belongs to us" % one_line(path, 80))
 
 
 def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
@@ -181,7 +181,7 @@ def _older_writer(copy: t.Mapping[str, t.Any], ours: tuple[int, int]) -> list[st
             with open_plain(os.path.join(copy["path"], one["name"])) as file:
                 told = version_in(file.read(HEAD_BYTES))
             if told.partition(".")[0].isdigit() and int(told.partition(".")[0]) < ours[0]:
-                text = "%s was written by Redis %s, candidates are saved by %d.%d: where the server is older, set redis_recovery_server"
+                text = "%s was written by Redis %s, candidates are saved by %d.%d: if the server is older, set redis_recovery_server"
                 return [one_line(text % (one_line(one["name"], 60), told, *ours), 240)]
     return []
 
@@ -263,7 +263,7 @@ def _told(params: Params, candidates: list[Facts], options: t.Mapping[str, t.Any
     copied = found["copy"]
     say = ["copied %d files, %d bytes, to %s" % (copied["count"], copied["bytes"], one_line(copied["path"], 80))] if copied else []
     say += found["notes"] + ["%s: %s" % (one["name"], _sentence(one)) for one in rows]
-    who = "chosen by policy" if choice["by"] == "policy" else "a person has to choose; recommended"
+    who = "chosen by policy" if choice["by"] == "policy" else "a person must choose; recommended"
     say.append("%s: %s, %s" % (who, choice["name"], choice["why"]))
     return {
         "candidates": [{key: one[key] for key in SHOWN} for one in rows], "choice": choice, "plans": plans_of(candidates, options),
@@ -290,7 +290,7 @@ def _none(candidates: list[Facts], found: Result, judged: dict[str, t.Any]) -> S
     if any("are free" in one["error"] for one in candidates):
         return _refused("no_room", "no candidate could be tried: %s" % errors[0], **found)
     code = "data_missing" if judged.get("verdict") == "empty" and not candidates else "data_damaged"
-    text = "no data that a Redis could load were found: set redis_recovery_backups or redis_recovery_replicas"
+    text = "found no data that Redis could load: set redis_recovery_backups or redis_recovery_replicas"
     shown = [{key: one[key] for key in SHOWN} for one in candidates]
     return _refused(code, text, candidates=shown, say=[one_line(line, 240) for line in found["notes"] + errors], **_without_notes(found))
 

@@ -36,5 +36,5 @@ def run(params: Params, check: bool) -> Result:
         raise StepError("%s: %s" % (error.code, error.text), reasons=[reason(error.code, error.text)]) from None
     facts: Result = {key: made[key] for key in ("path", "bytes", "sha256", "consistent", "skipped")}
     facts.update(changed=not there, files=len(made["files"]), seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
-    say = "%d files (%d bytes) of %s are kept in %s" % (facts["files"], facts["bytes"], one_line(params["data_dir"], 60), facts["path"])
+    say = "kept %d files (%d bytes) of %s in %s" % (facts["files"], facts["bytes"], one_line(params["data_dir"], 60), facts["path"])
     return dict(facts, say=[one_line(say, 240)])

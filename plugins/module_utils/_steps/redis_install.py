@@ -50,7 +50,7 @@ def run(params: Params, check: bool) -> Result:
         raise _refused(error.code, str(error)) from None
     except OSError as error:
         code = "no_room" if error.errno in (28, 122) else "state_not_handled"
-        text = "%s: %s; the same call again, or state put_back, ends what was begun" % (one_line(params["data_dir"], 60), error.strerror)
+        text = "%s: %s; run the same call again to finish, or state put_back to undo" % (one_line(params["data_dir"], 60), error.strerror)
         raise _refused(code, text) from None
 
 
@@ -58,9 +58,9 @@ def _judge_params(params: Params) -> str:
     """Return the run id as part of a file name. Raises StepError."""
     run_id = re.sub(r"[^\w-]", "", params["run_id"])[:64]
     if not run_id:
-        raise _refused("bad_input", "run_id names no run")
+        raise _refused("bad_input", "run_id must contain letters or digits")
     if params["state"] == "installed" and not (params["rdb"] and re.match(r"[0-9a-f]{64}\Z", params["sha256"])):
-        raise _refused("bad_input", "give the file in rdb, and the sha256 with which it was checked")
+        raise _refused("bad_input", "set rdb to the file and sha256 to the digest it was checked with")
     return run_id
 
 
@@ -68,21 +68,21 @@ def _installed(data: int, name: str, params: Params, check: bool) -> Result:
     with _before(data, name, make=False) as before:
         plan = engine.load_plan(before) if before is not None else None
     if plan and plan["state"] in ("staged", "installed") and plan["sha256"] != params["sha256"]:
-        raise _refused("state_not_handled", "this run has begun to install another file: put that back first")
+        raise _refused("state_not_handled", "this run began to install another file: put that back first")
     if plan and plan["state"] == "installed":
-        return _told(plan, False, ["the chosen file is in place already"])
+        return _told(plan, False, ["the chosen file is already in place"])
     seen = engine.load_seen(data, params["settings"])
     _judge_holders(seen, params["data_dir"])
     fresh = _fresh_plan(seen, params)
     if check:
-        return _told(fresh, True, ["would put %s in place as %s" % (_short(params), fresh["data"])])
+        return _told(fresh, True, ["would install %s as %s" % (_short(params), fresh["data"])])
     with _before(data, name, make=True) as before:
         if before is None:
-            raise _refused("data_damaged", "the folder for the old files is gone; run it again")
+            raise _refused("data_damaged", "the directory for the old files is gone; run again")
         plan = _ready(data, before, plan, fresh, params)
         engine.install(data, before, plan)
         engine.save_plan(before, dict(plan, state="installed"))
-    say = "put %s in place as %s; the old files are in %s" % (_short(params), plan["data"], name)
+    say = "installed %s as %s; the old files are in %s" % (_short(params), plan["data"], name)
     return _told(plan, True, [one_line(say, 240)])
 
 
@@ -111,14 +111,14 @@ def _put_back(data: int, name: str, params: Params, check: bool) -> Result:
     with _before(data, name, make=False) as before:
         plan = engine.load_plan(before) if before is not None else None
         if before is None or plan is None or plan["state"] == "put_back":
-            return _told(plan or {}, False, ["nothing to put back: this run has nothing in place"])
+            return _told(plan or {}, False, ["nothing to put back: this run installed nothing"])
         _judge_holders(engine.load_seen(data, params["settings"]), params["data_dir"])
         if check:
             return _told(plan, True, ["would put the old files back"], back=True)
         engine.save_plan(before, dict(plan, state="putting_back"))
         engine.put_back(data, before, plan)
         engine.save_plan(before, dict(plan, state="put_back"))
-    return _told(plan, True, ["put %d old files back; what had come is in %s/undone" % (len(plan["old"]), name)], back=True)
+    return _told(plan, True, ["put %d old files back; the files they replaced are in %s/undone" % (len(plan["old"]), name)], back=True)
 
 
 @contextlib.contextmanager
@@ -137,9 +137,9 @@ def _judge_holders(seen: engine.Seen, data_dir: str) -> None:
     if not holders:
         return
     texts = {
-        "works_in": "works in it",
+        "works_in": "runs in it",
         "has_open": "has one of its files open",
-        "hidden": "may work in it; set become",
+        "hidden": "may run in it (set become to find out)",
     }
     one = holders[0]
     text = "%s is in use: process %d (%s) %s" % (one_line(data_dir, 60), one["pid"], one_line(one["name"], 30), texts[one["why"]])
@@ -156,7 +156,7 @@ def _stage(data: int, before: int, plan: engine.Plan, params: Params) -> None:
         size = os.fstat(reader).st_size
         space = os.fstatvfs(data)
         if space.f_bavail * space.f_frsize < size + MARGIN_BYTES:
-            text = "the chosen file takes %d bytes, and %s has %d free" % (size, params["data_dir"], space.f_bavail * space.f_frsize)
+            text = "the chosen file needs %d bytes, and %s has %d free" % (size, params["data_dir"], space.f_bavail * space.f_frsize)
             raise _refused("no_room", text)
         _stage_data(reader, before, "new/" + plan["data"], size, owner, params["sha256"], end)
     if plan["layout"] == "multi_part":
@@ -175,7 +175,7 @@ def _open_rdb(path: str) -> t.Iterator[int]:
         raise _refused("bad_input", "the chosen file %s cannot be opened: %s" % (one_line(path, 80), error.strerror)) from None
     try:
         if not stat.S_ISREG(os.fstat(reader).st_mode) or os.read(reader, 5) != b"REDIS":
-            raise _refused("bad_input", "the chosen file %s is no RDB" % one_line(path, 80))
+            raise _refused("bad_input", "the chosen file %s is not an RDB" % one_line(path, 80))
         os.lseek(reader, 0, os.SEEK_SET)
         yield reader
     finally:
@@ -194,7 +194,7 @@ def _stage_data(reader: int, before: int, path: str, size: int, owner: t.Any, sh
             os.posix_fadvise(writer, 0, 0, os.POSIX_FADV_DONTNEED)
             os.lseek(writer, 0, os.SEEK_SET)
             if _hashed(writer, end) != sha256 or os.fstat(writer).st_size != size:
-                raise _refused("data_damaged", "what was written is not what is read again: the disk of the data is not to be trusted")
+                raise _refused("data_damaged", "reading the file back returned different bytes: do not trust this disk")
         finally:
             os.close(writer)
         os.fsync(folder)
@@ -205,7 +205,7 @@ def _hashed(reader: int, end: float, writer: t.Optional[int] = None) -> str:
     digest = hashlib.sha256()
     for chunk in iter(lambda: os.read(reader, CHUNK), b""):
         if time.monotonic() > end:
-            raise _refused("state_not_handled", "the time for putting the file in place is over; set timeout")
+            raise _refused("state_not_handled", "ran out of time installing the file; raise timeout")
         digest.update(chunk)
         view = memoryview(chunk)
         while writer is not None and view:

@@ -53,9 +53,9 @@ def run(params: Params, check: bool) -> Result:
     done = [_reloaded(copy, params, begun + params["timeout"]) for copy in params["copies"]]
     keys, moved = sum(count for count, _moved in done), _sum([moved for _count, moved in done])
     facts: Result = {"keys": keys, "copied": moved.copied, "there": moved.there, "gone": moved.gone, "failed": moved.failed}
-    told = "%d of %d kept keys loaded; %d were there already, %d had expired" % (moved.copied, keys, moved.there, moved.gone)
+    told = "loaded %d of %d kept keys; %d were already there, %d had expired" % (moved.copied, keys, moved.there, moved.gone)
     if moved.failed or moved.copied + moved.there + moved.gone < keys:
-        why = "%d refused (%s)" % (moved.failed, moved.refused or "no word why")
+        why = "%d refused (%s)" % (moved.failed, moved.refused or "no reason given")
         raise _failed("state_not_handled", "%s, %s: run again" % (told, why), **facts)
     return dict(facts, changed=moved.copied > 0, seconds=round(time.monotonic() - begun, 3), stage=params["stage"], say=[told])
 
@@ -70,7 +70,7 @@ def _reloaded(copy: str, params: Params, end: float) -> tuple[int, Moved]:
     try:
         wrong = verify_copy(copy, end)
         if wrong:
-            raise _failed("data_missing", "the kept copy %s is not what it was: %s" % (one_line(copy, 80), wrong[0]))
+            raise _failed("data_missing", "the kept copy %s has changed: %s" % (one_line(copy, 80), wrong[0]))
         wait_for_answer(params, end)
         return _by_side_instance(copy, params, end)
     except CopyRefused as error:
@@ -80,7 +80,7 @@ def _reloaded(copy: str, params: Params, end: float) -> tuple[int, Moved]:
     except OutOfTime:
         raise _failed("state_not_handled", "not all keys were loaded in time; run again") from None
     except RespError as error:
-        raise _failed("state_not_handled", "the talk broke off while keys were loaded: %s; run again" % one_line(error, 100)) from None
+        raise _failed("state_not_handled", "lost the connection while loading keys: %s; run again" % one_line(error, 100)) from None
 
 
 def _by_side_instance(copy: str, params: Params, end: float) -> tuple[int, Moved]:

@@ -73,7 +73,7 @@ def run(params: Params, check: bool) -> Result:
         about.update(_copied(params, path, end), settings_changed=settings)
     seconds = round(time.monotonic() - begun, 3)
     say = "rescued %s keys (%d bytes, checked by %s) to %s" % (about["keys"], about["bytes"], about["proof"], path)
-    where = [] if differs else ["the rescue copy lies on the same file system as Redis' own data"]
+    where = [] if differs else ["the rescue copy is on the same file system as the data of Redis"]
     return dict(about, proven=True, seconds=seconds, say=[one_line(say, 240), *where])
 
 
@@ -86,10 +86,10 @@ def _judge_place(dest_dir: str, data_dir: str, needed: int) -> bool:
         space = os.statvfs(parent)
         differs = not data_dir or not os.path.isdir(data_dir) or os.stat(parent).st_dev != os.stat(data_dir).st_dev
     except OSError as error:
-        raise StepError("cannot see the rescue directory %s: %s" % (one_line(dest_dir, 80), error.strerror)) from None
+        raise StepError("cannot access the rescue directory %s: %s" % (one_line(dest_dir, 80), error.strerror)) from None
     free = space.f_bavail * space.f_frsize
     if free < needed:
-        full = "" if differs else ", and it is the one that Redis itself writes to"
+        full = "" if differs else ", and Redis itself writes to it"
         raise StepError(
             "the file system of %s has %d bytes free, the rescue copy may take %d%s: set redis_recovery_rescue_dir to another one"
             % (one_line(dest_dir, 80), free, needed, full),
@@ -151,9 +151,9 @@ def _verified(part: str, end: float) -> Result:
         try:
             seen = scan_rdb(file, size, end)
         except OutOfTime:
-            raise StepError("the rescue copy was made but not checked in time; set timeout", error="timeout") from None
+            raise StepError("the rescue copy was made but not checked in time; raise timeout", error="timeout") from None
         if seen["verdict"] != "valid":
-            raise StepError("the rescue copy is not whole (%s); it was removed" % one_line(seen["detail"], 100), error="copy")
+            raise StepError("the rescue copy was damaged (%s) and was removed" % one_line(seen["detail"], 100), error="copy")
         file.seek(0)
         digest = hashlib.sha256()
         for chunk in iter(lambda: file.read(1024 * 1024), b""):

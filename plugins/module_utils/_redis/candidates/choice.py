@@ -30,9 +30,9 @@ RISKS = {
     "salvage": "without the damaged regions",
     "rebuilt_manifest": "files in order of their numbers",
     "dump": "older than the append-only file",
-    "repaired_dump": "one place in it corrected",
-    "salvaged_dump": "values bear no checksum",
-    "before_flush": "what was emptied comes back",
+    "repaired_dump": "one spot corrected",
+    "salvaged_dump": "values have no checksum",
+    "before_flush": "brings back what was emptied",
     "backup": "nothing written after it",
     "rescue": "nothing written after it",
     "replica": "may be behind its master",
@@ -167,7 +167,7 @@ def choice_of(candidates: t.Sequence[Candidate], options: Options) -> dict[str, 
     against = _against(best, candidates, options)
     accepted = "" if lossless else _accepted(best, options)
     by = "policy" if (lossless or accepted) and not against else "person"
-    why = against or accepted or ("it holds all that any candidate holds, and nothing was dropped" if lossless else _doubt(best))
+    why = against or accepted or ("it holds everything any candidate holds, and nothing was dropped" if lossless else _doubt(best))
     return {
         "name": best["name"], "superset": best["contains_all"], "certain": by == "policy" and bool(lossless), "by": by,
         "loss": best["loss"], "why": why,
@@ -177,15 +177,15 @@ def choice_of(candidates: t.Sequence[Candidate], options: Options) -> dict[str, 
 def _against(best: Candidate, candidates: t.Sequence[Candidate], options: Options) -> str:
     """Return what forbids to choose without a person, however good *best* looks, "" for nothing."""
     if kind_of(best["name"]) == "before_flush" or options.get("emptied"):
-        return "somebody emptied it: whether that was wanted only a person knows"
+        return "someone emptied it, and only a person knows whether on purpose"
     if options.get("crooked"):
-        return "somebody else than Redis wrote its manifest: %s" % options["crooked"]
+        return "its manifest was not written by Redis: %s" % options["crooked"]
     if kind_of(best["name"]) == "salvaged_dump":
-        return "whether what could be read of it is right no checksum can tell"
+        return "no checksum proves that the values read from it are right"
     if best["known_wrong"]:
         return "%d known answers are wrong in the best candidate" % best["known_wrong"]
     if hollow(best, candidates, options):
-        return "even the best candidate holds far fewer keys than were known"
+        return "even the best candidate holds far fewer keys than Redis was known to have"
     return ""
 
 
@@ -195,10 +195,10 @@ def _accepted(best: Candidate, options: Options) -> str:
         return ""
     tail = int(accept.get("tail_bytes") or 0)
     if options["verdict"] == "tail_cut" and best["name"] == "cut" and best["dropped_bytes"] <= tail and loss["count"] <= best["dropped"]:
-        return "only the last %d bytes are cut off, %d are accepted" % (best["dropped_bytes"], tail)
+        return "only the last %d bytes are cut off; up to %d are accepted" % (best["dropped_bytes"], tail)
     share = float(accept.get("share") or 0.0)
     if loss["exact"] and loss["count"] <= share * (best["keys"] + loss["count"]):
-        return "%d of %d are lost, a share of %s is accepted" % (loss["count"], best["keys"] + loss["count"], share)
+        return "%d of %d are lost; a share of %s is accepted" % (loss["count"], best["keys"] + loss["count"], share)
     return ""
 
 
@@ -207,8 +207,8 @@ def _doubt(best: Candidate) -> str:
     if loss["count"]:
         return "%s%s would be lost" % ("" if loss["exact"] else "about ", counted(loss["count"], loss["unit"]))
     if not loss["exact"]:
-        return "what was written last cannot be proven to be in it"
-    return "another candidate holds keys or values that it does not"
+        return "nothing proves that it holds the last writes"
+    return "another candidate holds keys or values that it lacks"
 
 
 def _counts(one: Candidate) -> dict[str, int]:
@@ -229,7 +229,7 @@ def plans_of(candidates: t.Sequence[Candidate], options: Options) -> list[dict[s
 
 
 def _plan_text(one: Candidate) -> str:
-    return one_line("put in %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"]), 160)
+    return one_line("install %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"]), 160)
 
 
 def clock(at: t.Optional[float]) -> str:

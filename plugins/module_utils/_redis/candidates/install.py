@@ -58,9 +58,9 @@ def names_of(settings: t.Mapping[str, t.Any]) -> tuple[str, str, str]:
     folder, aof, rdb = (str(settings.get(key) or usual) for key, usual in _USUAL.items())
     for name in (folder, aof, rdb):
         if not _NAME.match(name) or name in (".", "..") or name.startswith("before-"):
-            raise Unfit("bad_input", "the settings of Redis name a file that it may not: %s" % one_line(name, 60))
+            raise Unfit("bad_input", "the Redis settings name a forbidden file: %s" % one_line(name, 60))
     if len({folder, aof, rdb}) < 3:
-        raise Unfit("bad_input", "the settings of Redis give one name to two of its files")
+        raise Unfit("bad_input", "the Redis settings give two files the same name")
     return folder, aof, rdb
 
 
@@ -99,9 +99,9 @@ def _judge_seen(seen: Seen, folder: str) -> None:
     if seen.folder is not None and not stat.S_ISDIR(seen.folder.st_mode):
         odd.append(folder)
     if odd:
-        raise Unfit("data_damaged", "the data directory holds what is no plain file: %s" % one_line(", ".join(odd[:3]), 120))
+        raise Unfit("data_damaged", "the data directory holds something that is not a regular file: %s" % one_line(", ".join(odd[:3]), 120))
     if seen.folder is not None and seen.folder.st_dev != seen.top.st_dev:
-        raise Unfit("state_not_handled", "%s is a file system of its own, and nothing can be renamed out of it" % one_line(folder, 60))
+        raise Unfit("state_not_handled", "%s is a mount point, so files cannot be renamed out of it" % one_line(folder, 60))
 
 
 def _is_multi_part(settings: t.Mapping[str, t.Any], seen: Seen) -> bool:

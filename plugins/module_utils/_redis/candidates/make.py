@@ -79,7 +79,7 @@ def tried(bench: Bench, recipe: Recipe, fill: t.Optional[Fill] = None) -> Facts:
     try:
         facts.update(_made(bench, recipe, folder, fill))
     except OutOfTime:
-        facts["error"] = "the time for trying candidates is over"
+        facts["error"] = "ran out of time trying candidates"
     except OSError as error:
         facts["error"] = one_line(error.strerror or error, 160)
     except (SideFailed, Unbuildable, RespError, StepError) as error:
@@ -114,7 +114,7 @@ def _check_room(folder: str, needed: int) -> None:
     space = os.statvfs(folder)
     free = space.f_bavail * space.f_frsize
     if free < needed + MARGIN_BYTES:
-        raise SideFailed("no_room", "it takes %d bytes of %s, %d are free" % (needed + MARGIN_BYTES, one_line(folder, 60), free))
+        raise SideFailed("no_room", "needs %d bytes in %s, %d are free" % (needed + MARGIN_BYTES, one_line(folder, 60), free))
 
 
 def _written(bench: Bench, recipe: Recipe, path: str) -> Salvaged:
@@ -149,7 +149,7 @@ def _kept(saved: str, path: str, end: float) -> Facts:
         size = os.fstat(file.fileno()).st_size
         seen = scan_rdb(file, size, end)
         if seen["verdict"] not in ("valid", "unjudged"):
-            raise SideFailed("io", "what the side instance saved is not whole: %s" % one_line(seen["detail"], 100))
+            raise SideFailed("io", "the side instance saved a damaged file: %s" % one_line(seen["detail"], 100))
         digest = sha256_of(file, end)
     proof = "side instance" + (", " + seen["proof"] if seen["verdict"] == "valid" else "")
     return {"path": path, "bytes": size, "sha256": digest, "proof": proof}

@@ -120,7 +120,7 @@ class SideInstance:
     def _start(self) -> None:
         self._private = tempfile.mkdtemp(prefix="redis-side-")
         if len(self._private) > SOCKET_PATH:
-            raise SideFailed("io", "%s is too long a place for a socket: set TMPDIR to a shorter one" % one_line(self._private, 120))
+            raise SideFailed("io", "%s is too long for a socket path: set TMPDIR to a shorter directory" % one_line(self._private, 120))
         config = os.path.join(self._private, "redis.conf")
         with open(config, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(self._configuration())
@@ -162,7 +162,7 @@ class SideInstance:
         pause = 0.005
         while True:
             if self._process is None or self._process.poll() is not None:
-                raise SideFailed("refused", self._last_words() or "the side instance ended without a word")
+                raise SideFailed("refused", self._last_words() or "the side instance exited without a message")
             if time.monotonic() > self.end:
                 raise SideFailed("timeout", "the side instance did not load its data in time")
             with contextlib.suppress(RespError), Connection(self.address, 1.0) as redis:
@@ -245,7 +245,7 @@ def version_of(program: str) -> tuple[int, int]:
         raise SideFailed("no_server", "cannot run %s: %s; set redis_recovery_server" % (one_line(program, 80), one_line(why, 60))) from None
     found = _VERSION.search(done.stdout[:4096].decode("utf-8", "replace"))
     if not found:
-        raise SideFailed("no_server", "%s is no redis-server; set redis_recovery_server" % one_line(program, 80))
+        raise SideFailed("no_server", "%s is not a redis-server; set redis_recovery_server" % one_line(program, 80))
     return int(found.group(1)), int(found.group(2))
 
 
@@ -254,7 +254,7 @@ def find_server(wanted: str, pid: t.Any = 0) -> str:
     if wanted:
         found = shutil.which(wanted)
         if not found:
-            raise SideFailed("no_server", "%s is no program here; set redis_recovery_server" % one_line(wanted, 80))
+            raise SideFailed("no_server", "there is no program %s on this host; set redis_recovery_server" % one_line(wanted, 80))
         return found
     folders = os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin:/opt/redis/bin"
     for name in ("redis-server", "valkey-server"):

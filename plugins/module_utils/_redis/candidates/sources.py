@@ -60,7 +60,7 @@ def from_file(name: str, path: str, end: float) -> Recipe:
         why = "%s cannot be read: %s" % (one_line(path, 80), error.strerror)
         return Recipe(name, "rdb", "older", lambda out, until: _no(why), 0, 0)
     if head[:5] != MAGIC:
-        return Recipe(name, "rdb", "older", lambda out, until: _no("%s is no RDB" % one_line(path, 80)), 0, 0)
+        return Recipe(name, "rdb", "older", lambda out, until: _no("%s is not an RDB" % one_line(path, 80)), 0, 0)
     last = ctime_of(head) or facts.st_mtime
     binds = {"file": digest}
     return Recipe(name, "rdb", "older", lambda out, until: _read(path, out), facts.st_size, memory_of(head, facts.st_size), last, binds)
@@ -112,7 +112,7 @@ def _check_version(info: t.Mapping[str, str], program: str) -> None:
     theirs = tuple(int(word) for word in words[:2] if word.isdigit())
     ours = version_of(program)
     if len(theirs) == 2 and theirs[0] < ours[0]:
-        text = "it is Redis %s, and the side instance %d.%d would save what it cannot load; set redis_recovery_server" % (
+        text = "it runs Redis %s, which cannot load what a side instance of %d.%d saves; set redis_recovery_server" % (
             one_line(info["redis_version"], 20), *ours,
         )  # fmt: skip
         raise StepError(text)
@@ -161,4 +161,4 @@ def _carried(params: Params, target: Connection, end: float) -> Salvaged:
         raise Unbuildable("%d keys could not be copied: %s" % (moved.failed, moved.refused))
     still = before.get(CHANGES) == after.get(CHANGES)
     detail = "%d of %s keys copied one by one" % (moved.copied, keys_of(before))
-    return WHOLE._replace(kept=moved.copied, exact=still, detail=detail if still else detail + " while it was written to")
+    return WHOLE._replace(kept=moved.copied, exact=still, detail=detail if still else detail + " while clients kept writing")

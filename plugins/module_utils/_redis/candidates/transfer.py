@@ -55,10 +55,10 @@ def fetch_rdb(params: Params, path: str, end: float) -> None:
             timeout=max(0.1, end - time.monotonic()), env=dict(os.environ, **secret),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise StepError("the rescue copy did not end within %d s; set timeout" % params["timeout"], error="timeout") from None
+        raise StepError("the rescue copy did not finish within %d s; raise timeout" % params["timeout"], error="timeout") from None
     if done.returncode != 0:
         lines = [line for line in done.stdout[-2000:].decode("utf-8", "replace").splitlines() if line.strip()]
-        raise StepError("redis-cli --rdb failed: %s" % one_line(redact(lines[-1] if lines else "no word why"), 160), error="copy")
+        raise StepError("redis-cli --rdb failed: %s" % one_line(redact(lines[-1] if lines else "no reason given"), 160), error="copy")
 
 
 def copy_keys(source: Connection, target: Connection, end: float) -> Moved:

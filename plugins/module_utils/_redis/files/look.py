@@ -126,7 +126,7 @@ def _judge(directory: int, settings: Settings, end: float) -> tuple[str, list[Fi
     if aof in there:
         return "aof", [_one(directory, aof, "aof", end, last=True)], ""
     if rdb in there and os.stat(rdb, dir_fd=directory, follow_symlinks=False).st_size > 0:
-        text = "the append-only directory is missing: a start would ignore %s and begin empty" % one_line(rdb, 60)
+        text = "the append-only directory is missing: on start Redis would ignore %s and come up empty" % one_line(rdb, 60)
         return "aof", [_file(folder, "directory", 0, "missing", text)], text
     return "aof", [], "no data file at all"
 
@@ -135,14 +135,14 @@ def _multi_part(directory: int, folder: str, aof: str, has_rdb: bool, end: float
     try:
         inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
-        return [_file(folder, "directory", 0, "unjudged", "the append-only directory is a link or cannot be opened")]
+        return [_file(folder, "directory", 0, "unjudged", "the append-only directory is a symlink or cannot be opened")]
     try:
         names = set(os.listdir(inner))
         manifest = aof + ".manifest"
         if manifest in names:
             return _by_manifest(inner, manifest, end)
         if names or has_rdb:
-            return [_file(manifest, "manifest", 0, "missing", "the manifest is missing: a start would begin empty and write over the base")]
+            return [_file(manifest, "manifest", 0, "missing", "no manifest: on start Redis would come up empty and overwrite the base")]
         return []
     finally:
         os.close(inner)
@@ -173,9 +173,9 @@ def parse_manifest(text: str, own_name: str) -> list[tuple[str, str]]:
         fields = dict(zip(words[::2], words[1::2]))
         name, kind, seq = fields.get("file", ""), fields.get("type", ""), fields.get("seq", "")
         if len(words) % 2 or kind not in ("b", "h", "i") or not seq.isdigit():
-            raise Refused("damaged", "the manifest has a line that means nothing: %s" % one_line(line, 80))
+            raise Refused("damaged", "the manifest has an invalid line: %s" % one_line(line, 80))
         if not name or "/" in name or name in (".", "..", own_name) or name in [part[0] for part in parts]:
-            raise Refused("damaged", "the manifest names a file that it may not: %s" % one_line(name, 80))
+            raise Refused("damaged", "the manifest names a forbidden file: %s" % one_line(name, 80))
         parts.append((name, kind, int(seq)))
     bases = [part for part in parts if part[1] == "b"]
     increments = [part[2] for part in parts if part[1] == "i"]
@@ -196,13 +196,13 @@ def _open(directory: int, name: str) -> tuple[int, int]:
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=directory)
     except FileNotFoundError:
-        raise Refused("missing", "is not there") from None
+        raise Refused("missing", "is missing") from None
     except OSError as error:
-        raise Refused("unjudged", "is a link or cannot be opened: %s" % one_line(error.strerror or error, 60)) from None
+        raise Refused("unjudged", "is a symlink or cannot be opened: %s" % one_line(error.strerror or error, 60)) from None
     facts = os.fstat(descriptor)
     if not stat.S_ISREG(facts.st_mode):
         os.close(descriptor)
-        raise Refused("unjudged", "is no regular file")
+        raise Refused("unjudged", "is not a regular file")
     return descriptor, facts.st_size
 
 
@@ -223,7 +223,7 @@ def _one(directory: int, name: str, kind: str, end: float, last: bool = False) -
     except Refused as error:
         return _file(name, kind, size, error.verdict, str(error))
     except OutOfTime:
-        return _file(name, kind, size, "unjudged", "the time for judging files is over; give the look more time")
+        return _file(name, kind, size, "unjudged", "ran out of time checking the files; allow more time")
     except OSError as error:
         return _file(name, kind, size, "damaged", "cannot be read: %s" % one_line(error.strerror or error, 60))
 
@@ -232,7 +232,7 @@ def _mixed(file: t.BinaryIO, name: str, size: int, end: float, last: bool) -> Fi
     """An old single file: an RDB and then commands. Only Redis' own checker finds where one ends."""
     good_to = _by_checker(file, end)
     if good_to is None:
-        found = "the RDB part is not readable" if tool("redis-check-aof") else "redis-check-aof is not installed"
+        found = "its RDB part cannot be read" if tool("redis-check-aof") else "redis-check-aof is not installed"
         return _file(name, "aof", size, "damaged" if tool("redis-check-aof") else "unjudged", found)
     return _framed(file, name, "aof", size, end, last, good_to)
 

@@ -90,7 +90,7 @@ def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end
     try:
         parts, rebuilt = _parts(copy, judged, settings)
     except Refused as error:
-        return rdb_recipes(dump, "dump", "older", end), [one_line("the append-only file cannot be put together: %s" % error, 200)]
+        return rdb_recipes(dump, "dump", "older", end), [one_line("the append-only file cannot be assembled: %s" % error, 200)]
     made = _aof_recipes(parts, rebuilt, judged["verdict"], end) if parts else []
     return made + rdb_recipes(dump, "dump", "older", end), []
 
@@ -127,7 +127,7 @@ def open_plain(path: str) -> t.BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError("it is no regular file")
+        raise OSError("not a regular file")
     return os.fdopen(descriptor, "rb", buffering=256 * 1024)
 
 
@@ -196,7 +196,7 @@ def joined(parts: t.Sequence[Part], out: t.BinaryIO, end: float, one_part: t.Cal
 
 def _refuse_nothing(out: t.BinaryIO, parts: t.Sequence[Part]) -> None:
     if out.tell() <= (len(parts) - 1) * len(SELECT_0) and any(part.size or not part.mtime for part in parts):
-        raise Unbuildable("nothing in it is whole")
+        raise Unbuildable("nothing in it is intact")
 
 
 def copy_part(part: Part, out: t.BinaryIO, end: float) -> Salvaged:
@@ -373,7 +373,7 @@ def _repaired(path: str, out: t.BinaryIO, end: float) -> Salvaged:
     with open_plain(path) as file:
         done = mended_rdb(file, os.fstat(file.fileno()).st_size, out, end)
     if done is None:
-        raise Unbuildable("no single correction makes its checksum fit")
+        raise Unbuildable("no single correction makes its checksum match")
     return done
 
 
@@ -391,7 +391,7 @@ def mended_rdb(file: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> t.Op
         out.flush()
         if scan_rdb(out, size, end)["verdict"] == "valid":
             out.seek(0, os.SEEK_END)
-            return WHOLE._replace(detail="its first nine bytes are put right: the checksum matches again")
+            return WHOLE._replace(detail="repaired its first nine bytes: the checksum matches again")
     _empty(out)
     return None
 
@@ -406,7 +406,7 @@ def _salvaged(path: str, out: t.BinaryIO, end: float) -> Salvaged:
         size = os.fstat(file.fileno()).st_size
         done = salvage_rdb(file, size, out, end)
     if not done.kept:
-        raise Unbuildable("no whole entry is left in it")
+        raise Unbuildable("no intact entry is left in it")
     return done
 
 

@@ -241,7 +241,7 @@ class _Walk:
     def said(self, detail: str) -> Salvaged:
         """Return the counts with *detail*."""
         if self.holes and len(self.databases) > 1:
-            detail += "; a SELECT may be lost, then what follows the region would be in another database"
+            detail += "; a SELECT may be lost: then the commands after the damage belong to another database"
         return Salvaged(self.kept, self.dropped, self.exact, self.dropped_bytes, self.regions, self.last_write, detail)
 
 
@@ -295,7 +295,7 @@ def without_flush(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, st
     """
     found = flushes(source, size, end, start)
     if not found:
-        return Salvaged(0, 0, True, 0, [], None, "no command in it empties a database")
+        return Salvaged(0, 0, True, 0, [], None, "no command in the file empties a database")
     walk = _Walk(source, size, end, out)
     walk.left_out = found[-1:]
     walk.copy(0, start)
@@ -323,21 +323,21 @@ def rebuilt_manifest(names: t.Collection[str], aof_name: str) -> str:
 
 def _refuse_doubts(bases: t.Sequence[int], increments: t.Sequence[int]) -> None:
     if not bases:
-        raise Refused("missing", "the base is missing: what it held is in no other file")
+        raise Refused("missing", "the base is missing: no other file holds its data")
     if len(bases) > 1:
-        raise Refused("damaged", "there is more than one base: which one counts only the manifest knew")
+        raise Refused("damaged", "there is more than one base, and only the manifest said which one counts")
     if not increments:
-        raise Refused("missing", "no incremental file is there: what was written after the base is lost")
+        raise Refused("missing", "there is no incremental file: writes after the base are lost")
     if increments[0] < bases[0]:
-        raise Refused("damaged", "an incremental file is older than the base: it may be in the base already")
+        raise Refused("damaged", "an incremental file is older than the base: the base may already include it")
     if list(increments) != list(range(increments[0], increments[-1] + 1)):
-        raise Refused("missing", "an incremental file is missing between others")
+        raise Refused("missing", "an incremental file is missing in the sequence")
 
 
 def _quoted(name: str) -> str:
     """Return *name* as Redis writes it into a manifest. Raises Refused for a name that it would not write."""
     if not name.isprintable():
-        raise Refused("damaged", "a file has a name that no manifest can hold")
+        raise Refused("damaged", "a file has a name that cannot be written in a manifest")
     if not re.search(r"[\s\"'\\]", name):
         return name
     return '"%s"' % name.replace("\\", "\\\\").replace('"', '\\"')

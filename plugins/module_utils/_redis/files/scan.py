@@ -107,7 +107,7 @@ def _command(file: t.BinaryIO, left: int) -> tuple[bytes, int, t.Optional[float]
     count = _number(line, b"*", left)
     length, name = len(line), b""
     if count < 1:
-        raise _Bad("a command without words")
+        raise _Bad("a command without arguments")
     for index in range(count):
         head = file.readline(SMALL)
         wanted = _number(head, b"$", left - length)
@@ -120,11 +120,11 @@ def _command(file: t.BinaryIO, left: int) -> tuple[bytes, int, t.Optional[float]
         else:
             word = file.read(wanted + 2)
         if word[-2:] != b"\r\n":
-            raise _Bad("a word does not end where it should")
+            raise _Bad("an argument does not end where its length says")
         if index == 0:
             name = word[:-2].lower()
     if not name or name.translate(None, b"abcdefghijklmnopqrstuvwxyz0123456789._-|"):
-        raise _Bad("a command's name is no word")
+        raise _Bad("an invalid command name")
     return name, length, None
 
 
@@ -135,7 +135,7 @@ def _number(line: bytes, mark: bytes, left: int) -> int:
             raise _Cut
         raise _Bad("a length is missing")
     if line[:1] != mark or not line[1:-2].isdigit() or len(line) > 14:
-        raise _Bad("a length is no number" if line[:1] == mark else "found %r where %r belongs" % (line[:1], mark))
+        raise _Bad("a length is not a number" if line[:1] == mark else "found %r instead of %r" % (line[:1], mark))
     return int(line[1:-2])
 
 
@@ -194,7 +194,7 @@ def scan_rdb(file: t.BinaryIO, size: int, end: float) -> dict[str, t.Any]:
     if size == 0:
         return _rdb("damaged", "framing", "zero bytes")
     if head[:5] != b"REDIS" or not head[5:].isdigit() or len(head) < 9:
-        return _rdb("damaged", "framing", "does not begin as an RDB does")
+        return _rdb("damaged", "framing", "does not start with an RDB header")
     checker = tool("redis-check-rdb")
     if checker:
         code, output = run_tool([checker], file.fileno(), end)
@@ -208,16 +208,16 @@ def _by_checker(code: int, output: bytes) -> dict[str, t.Any]:
     if code == 0 and keys:
         return _rdb("valid", "redis-check-rdb", "", int(keys.group(1)))
     if b"Can't handle RDB format version" in output:
-        return _rdb("unjudged", "redis-check-rdb", "written by a newer Redis than redis-check-rdb here")
+        return _rdb("unjudged", "redis-check-rdb", "written by a newer Redis than this redis-check-rdb")
     why = re.search(rb"\[offset \d+\] (?!Checking)(?!AUX)[^\n]{1,120}(?=\n\[additional|\n\[info|\Z)", output)
-    return _rdb("damaged", "redis-check-rdb", why.group(0).decode("utf-8", "replace") if why else "redis-check-rdb exits %d" % code)
+    return _rdb("damaged", "redis-check-rdb", why.group(0).decode("utf-8", "replace") if why else "redis-check-rdb exited with %d" % code)
 
 
 def _by_checksum(file: t.BinaryIO, size: int, end: float) -> dict[str, t.Any]:
     file.seek(max(0, size - RDB_EOF_BYTES))
     tail = file.read(RDB_EOF_BYTES)
     if tail[:1] != b"\xff" or size < 9 + RDB_EOF_BYTES:
-        return _rdb("damaged", "framing", "has no end mark")
+        return _rdb("damaged", "framing", "has no end marker")
     stored = int.from_bytes(tail[1:], "little")
     if not stored:
         return _rdb("unjudged", "framing", "was written without a checksum and redis-check-rdb is not installed")

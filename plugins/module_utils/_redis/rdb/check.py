@@ -55,13 +55,13 @@ def unpack(data: bytes, length: int) -> bytes:
         if len(out) > length:
             break
     if len(out) != length or index != len(data):
-        raise _Wrong("a packed string does not unpack to its length")
+        raise _Wrong("a compressed string does not decompress to its length")
     return bytes(out)
 
 
 def _repeat(out: bytearray, start: int, count: int) -> None:
     if start < 0:
-        raise _Wrong("a packed string points before its beginning")
+        raise _Wrong("a compressed string refers to bytes before its start")
     piece = out[start : start + count]
     out += (piece * (count // len(piece) + 1))[:count]
 
@@ -74,7 +74,7 @@ def _container(kind: int, data: bytes) -> None:
     else:
         count = _ziplist(data) if kind in _ZIPLISTS else _listpack(data)
         each = 2 if kind in _IN_PAIRS else 3 if kind in _IN_THREES else 1
-        _need(count % each == 0 and count > 0, "a container has not the number of elements that its type needs")
+        _need(count % each == 0 and count > 0, "a container has the wrong number of elements for its type")
 
 
 def _need(holds: bool, text: str) -> None:
@@ -88,9 +88,9 @@ def _u32(data: bytes, at: int) -> int:
 
 def _intset(data: bytes) -> None:
     width, count = _u32(data, 0), _u32(data, 4)
-    _need(width in (2, 4, 8) and count > 0 and len(data) == 8 + width * count, "a set of numbers has the wrong size")
+    _need(width in (2, 4, 8) and count > 0 and len(data) == 8 + width * count, "an intset has the wrong size")
     numbers = [int.from_bytes(data[at : at + width], "little", signed=True) for at in range(8, len(data), width)]
-    _need(all(one < other for one, other in zip(numbers, numbers[1:])), "a set of numbers is out of order")
+    _need(all(one < other for one, other in zip(numbers, numbers[1:])), "an intset is out of order")
 
 
 def _listpack(data: bytes) -> int:
@@ -99,10 +99,10 @@ def _listpack(data: bytes) -> int:
     while at < len(data) - 1:
         length = _listpack_entry(data, at)
         back = _back_length(length)
-        _need(data[at + length : at + length + len(back)] == back, "an element of a listpack does not lead back to the one before")
+        _need(data[at + length : at + length + len(back)] == back, "a listpack element has a wrong back length")
         at += length + len(back)
         count += 1
-    _need(at == len(data) - 1 and told in (count, 65535), "a listpack has another number of elements than it says")
+    _need(at == len(data) - 1 and told in (count, 65535), "a listpack has a wrong element count")
     return count
 
 
@@ -119,7 +119,7 @@ def _listpack_entry(data: bytes, at: int) -> int:
         return 2 + ((first & 15) << 8 | data[at + 1])
     if first == 0xF0:
         return 5 + _u32(data, at + 1)
-    _need(first <= 0xF4, "found no element of a listpack")
+    _need(first <= 0xF4, "found an invalid listpack element")
     return {0xF1: 3, 0xF2: 4, 0xF3: 5, 0xF4: 9}[first]
 
 
@@ -136,11 +136,11 @@ def _ziplist(data: bytes) -> int:
     at, count, before, last, told = 10, 0, 0, 10, int.from_bytes(data[8:10], "little")
     while at < len(data) - 1:
         head = 1 if data[at] < 254 else 5
-        _need((data[at] if head == 1 else _u32(data, at + 1)) == before, "an element of a ziplist does not lead back to the one before")
+        _need((data[at] if head == 1 else _u32(data, at + 1)) == before, "a ziplist element has a wrong length of the previous one")
         last, before = at, head + _ziplist_entry(data, at + head)
         at += before
         count += 1
-    _need(at == len(data) - 1 and told in (count, 65535) and _u32(data, 4) == last, "a ziplist does not hold together")
+    _need(at == len(data) - 1 and told in (count, 65535) and _u32(data, 4) == last, "a ziplist is inconsistent")
     return count
 
 
@@ -155,5 +155,5 @@ def _ziplist_entry(data: bytes, at: int) -> int:
         return 5 + int.from_bytes(data[at + 1 : at + 5], "big")
     if 0xF1 <= first <= 0xFD:
         return 1
-    _need(first in (0xC0, 0xD0, 0xE0, 0xF0, 0xFE), "found no element of a ziplist")
+    _need(first in (0xC0, 0xD0, 0xE0, 0xF0, 0xFE), "found an invalid ziplist element")
     return {0xC0: 3, 0xD0: 5, 0xE0: 9, 0xF0: 4, 0xFE: 2}[first]

@@ -36,8 +36,8 @@ _FEW = 3
 _FEW_OTHERS = 10
 _NO_TEXT = re.compile(rb"[^ -~]+")
 _LAST_ROW = re.compile(rb"[^ -~]*\Z")
-_MORE = "what is damaged there is not all: values may be wrong, too, and which cannot be told"
-_UNSEEN = "the checksum does not match: some value is wrong, and which cannot be told"
+_MORE = "there may be more damage: some values may be wrong too, and nothing shows which"
+_UNSEEN = "the checksum does not match: some value is wrong, and nothing shows which"
 
 
 class _Writer:
@@ -105,7 +105,7 @@ def repaired_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> 
     mended.seek(0)
     for chunk in iter(lambda: mended.read(CHUNK), b""):
         out.write(chunk)
-    text = "%d wrong bytes at byte %d are put right: the checksum matches again" % (len(wrong), at)
+    text = "repaired %d wrong bytes at byte %d: the checksum matches again" % (len(wrong), at)
     return Salvaged(plan.kept, 0, True, 0, [], plan.last_write, text)
 
 
@@ -272,7 +272,7 @@ def _detail(plan: Plan, size: int) -> str:
     if plan.regions:
         parts.append("skipped %s, %d bytes of %d" % (counted(len(plan.regions), "damaged regions"), plan.dropped_bytes, size))
     if not plan.ended:
-        parts.append("the end is missing: databases that came after it are not counted")
+        parts.append("the end is missing: databases after that point are not counted")
     if plan.unsure:
-        parts.append("too many keys to look for all that are there twice")
+        parts.append("too many keys to find every duplicate")
     return "; ".join(parts) or "nothing had to be skipped"

@@ -220,7 +220,7 @@ class _Planner:
         for found in places.values():
             found = [one for one in found if one[:2] not in left_out]
             for at, length, database in found if len(found) > 1 else ():
-                self._leave_out(at, length, "a key is there twice")
+                self._leave_out(at, length, "a key appears twice")
                 self.plan.kept -= 1
                 self.plan.kept_in[database] -= 1
         self.plan.left_out.sort()

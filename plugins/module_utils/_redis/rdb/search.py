@@ -40,7 +40,7 @@ def next_item(cursor: Cursor) -> Item:
     if item.kind == "eof" and item.at not in (cursor.size - RDB_EOF_BYTES, cursor.size - 1):
         raise Ends("ends before the file does")
     if item.kind == "select" and item.value >= _DATABASES:
-        raise Broken("selects a database that there cannot be")
+        raise Broken("selects an impossible database")
     return item
 
 

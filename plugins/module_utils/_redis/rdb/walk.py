@@ -111,13 +111,13 @@ class Cursor:
             return (first & 63) << 8 | self.byte()
         if first in (0x80, 0x81):
             return int.from_bytes(self.take(4 if first == 0x80 else 8), "big")
-        raise Broken("found no length where one belongs")
+        raise Broken("expected a length")
 
     def count(self, each: int = 1) -> int:
         """Return the next number, which counts elements of at least *each* bytes."""
         found = self.number()
         if found * each > self.size - self.base - self.index:
-            raise Broken("says that it has more elements than the file has bytes", cut=True)
+            raise Broken("claims more elements than the file has bytes", cut=True)
         return found
 
     def skip_text(self, kind: int = -1) -> None:
@@ -140,10 +140,10 @@ class Cursor:
         if how < 3:
             self.skip(1 << how)
             if kind > 0:
-                self.fault = self.fault or "a number stands where a container belongs"
+                self.fault = self.fault or "found a number instead of a container"
             return
         if how > 3:
-            raise Broken("a string is packed in an unknown way")
+            raise Broken("a string has an unknown encoding")
         packed, length = self.number(), self.number()
         if self.check and length <= _LARGEST_LOOKED_AT and packed <= length:
             self.skip(packed)
@@ -153,7 +153,7 @@ class Cursor:
             return
         # Packing that makes more of it is nothing that Redis writes.
         if packed > length:
-            raise Broken("a packed string is longer than what is in it")
+            raise Broken("a compressed string is longer than its content")
         self.skip(packed)
 
     def text(self, most: int = SMALL) -> bytes:
@@ -189,7 +189,7 @@ class Cursor:
             if kind not in (_FREQ, _IDLE, _EXPIRE, _EXPIRE_MS) and kind > 0xF0:
                 raise Broken("an expiry without a key")
             if self.at - begin > 32:
-                raise Broken("an entry has too many marks before it")
+                raise Broken("an entry has too many opcodes before it")
         if kind > 0xF0:
             return self._mark(kind, begin)
         key = self.text()
@@ -213,7 +213,7 @@ class Cursor:
         elif kind == _MODULE_AUX:
             _skip_module(self)
         else:
-            raise Broken("found no type of an entry")
+            raise Broken("expected the type of an entry")
         return Item(name, begin, self.at - begin, value)
 
     def tick(self, turn: int) -> None:
@@ -246,7 +246,7 @@ def _skip_module(cursor: Cursor) -> None:
         elif what == 5:
             cursor.skip_text()
         else:
-            raise Broken("found no part of a module's value")
+            raise Broken("expected a part of a module's value")
 
 
 def _skip_strings(cursor: Cursor, each: int) -> None:
@@ -271,7 +271,7 @@ def _skip_quicklist(cursor: Cursor) -> None:
         cursor.tick(turn)
         container = cursor.number()
         if container not in (1, 2):
-            raise Broken("found no node of a list")
+            raise Broken("expected a list node")
         cursor.skip_text(18 if container == 2 else 0)
 
 
@@ -313,7 +313,7 @@ def _skip_stream(cursor: Cursor, version: int) -> None:
 def _skip_value(cursor: Cursor, kind: int) -> None:
     skip = _SKIPS.get(kind)
     if not skip:
-        raise Broken("found no type of an entry")
+        raise Broken("expected the type of an entry")
     skip(cursor)
 
 
