@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, StepError, guarded
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds, traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, Proof, State
@@ -58,7 +58,7 @@ class ActionModule(LookAction):
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """A look at a disk needs nothing of Redis, PostgreSQL or HTTP on the target."""
-        return {**super().sources(params), **part_of(kinds, kinds.kinds_of(params["checks"]))}
+        return {**super().sources(params), **part_of(kinds, traits.kinds_of(params["checks"]))}
 
     def _place_of(self, check: t.Mapping[str, t.Any], params: Params) -> str:
         """A check's own look_from comes first, then the task's, then what the check looks at."""

@@ -10,7 +10,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_gate_info
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import balancers
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import balancers
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_shift
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import balancers
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import balancers
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction, part_of
 
 

@@ -225,7 +225,7 @@ class StepAction(ActionBase):  # type: ignore[misc]
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         """Return sources that are piped in the place of the collection's own, since *params* needs no more. Default: its managers alone."""
         # Imported late: most tasks pipe nothing, and each has a process of its own that would import all managers.
-        from ansible_collections.somabrain.incident_response.plugins.module_utils._service import managers
+        from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import managers
 
         return part_of(managers, managers.named_in(params))
 

@@ -18,7 +18,7 @@ from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.balancer import PATIENCE, load, shift
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.nginx import PATIENCE, load, shift
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.process import loaded_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import put, read_loaded
 

@@ -20,8 +20,8 @@ import pytest
 from farms.redis import snapshot
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideInstance, find_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideInstance, find_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import redis_candidates
 
 SERVER = shutil.which("redis-server")

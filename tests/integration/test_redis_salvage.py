@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import (
     Salvaged,
     cut_aof,
@@ -26,7 +27,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     salvage_aof,
     without_flush,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.crc64 import Crc64
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.mend import preamble_length, repaired_rdb, salvage_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Cursor, Item
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import (
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import (
     SideFailed,
     SideInstance,
     find_server,
@@ -87,7 +87,7 @@ def test_it_dies_with_the_one_who_started_it(folder: Path) -> None:
     script = (
         "import sys, time\n"
         "from ansible_collections.somabrain.incident_response.plugins.module_utils"
-        "._redis.candidates.side import SideInstance, find_server\n"
+        "._redis.side import SideInstance, find_server\n"
         "with SideInstance(find_server(''), sys.argv[1], time.monotonic() + 30) as one:\n"
         "    print(one.pid, one.address.path, flush=True)\n"
         "    time.sleep(30)\n"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideInstance, find_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import copy_keys
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import changed, contains, missing, prints_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideInstance, find_server
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 Pair = t.Tuple[Connection, Connection]

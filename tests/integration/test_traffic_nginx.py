@@ -15,7 +15,7 @@ import pytest
 from farms.nginx import NGINX, OPERATOR, POOL, Farm, Load, running
 from farms.playing import run_playbook
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.balancer import load
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.nginx import load
 
 pytestmark = pytest.mark.skipif(not NGINX, reason="nginx is not installed; scripts/test integration installs nginx-light")
 FIRST = {"api1": (100, "ready"), "api2": (100, "ready"), "spare": (0, "ready"), "overflow": (0, "ready")}

@@ -25,7 +25,7 @@ from somabrain_drill.traffic.bed import DEFAULTS
 from somabrain_drill.traffic.load import Load
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Clock
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy import balancer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import haproxy
 
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 PORT, POOL = 8080, "brain"
@@ -100,7 +100,7 @@ class Scene:
         self.project.end()
 
     def ask(self, words: str) -> str:
-        return balancer.command(str(self.folder / "admin.sock"), words, Clock(5.0))
+        return haproxy.command(str(self.folder / "admin.sock"), words, Clock(5.0))
 
     def slots(self) -> dict[str, tuple[str, int, bool]]:
         """Return address, weight and whether it is in, of each server, by HAProxy's own word."""

@@ -1,12 +1,11 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kinds of checks by name; a piped step gets this file with no more than the kinds that it is asked for."""
+"""The kinds of checks by name, and nothing else: a piped step gets this file rewritten with only the kinds that it is asked for."""
 
 from __future__ import annotations
 
 import types
-import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import (
     application,
@@ -51,12 +50,3 @@ KINDS: dict[str, types.ModuleType] = {
     "slots": slots,
     "tcp": tcp,
 }
-
-
-def kinds_of(checks: t.Iterable[t.Mapping[str, t.Any]]) -> set[str]:
-    """Return the kinds that *checks* need, those of what an application stands on included."""
-    found: set[str] = set()
-    for check in checks:
-        below = [*(check.get("dependencies") or []), check.get("long_term_memory") or {}] if check["kind"] == "application" else []
-        found |= {str(check["kind"]), *(str(one["kind"]) for one in below if one.get("kind") in KINDS)}
-    return found

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs any number of health checks at once, each with its own total deadline.
 
-A kind of check is one file ``_check_<kind>.py`` (``OPTIONS``, ``load``, ``judge``) and a line in ``_checks/kinds.py``.
+A kind of check is one file ``_checks/kind/<kind>.py`` (``OPTIONS``, ``load``, ``judge``) and a line in ``_checks/kinds.py``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kinds import KINDS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, Proof, State, worst
 
@@ -269,7 +270,17 @@ def _await(slot: _Slot, waiting: collections.deque[_Slot]) -> dict[str, t.Any]:
 
 def look_once(check: Check) -> dict[str, t.Any]:
     """Look once, judge, and return the result of one check. A fault of our own is unknown, never a traceback."""
-    return _looked(check, lambda: KINDS[check["kind"]].load(check, check["timeout"]), None)
+    kind = KINDS[check["kind"]]
+    given = (check, check["timeout"], look_below) if trait(check["kind"], "BELOW") else (check, check["timeout"])
+    return _looked(check, lambda: kind.load(*given), None)
+
+
+def look_below(checks: t.Sequence[t.Any], seconds: float, stands_on: str) -> list[dict[str, t.Any]]:
+    """Make the checks that another check holds; raises StepError for one that writes, or holds checks itself."""
+    for kind in (str(check.get("kind")) for check in checks):
+        if trait(kind, "WRITES") or trait(kind, "BELOW"):
+            raise StepError(f"a dependency of kind {one_line(kind, 40)} is not looked at: choose a kind that only looks")
+    return run_checks(validated(checks, seconds), stands_on)
 
 
 def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) -> dict[str, t.Any]:

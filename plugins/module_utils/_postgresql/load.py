@@ -27,7 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
     top_statements,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import knock, place_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.ask import load_service, logs_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service, logs_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import LOG_BYTES, Clock, tail_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import find, run

@@ -18,7 +18,7 @@ import struct
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.wal import parse_segment, segment_name
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wal import parse_segment, segment_name
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of, pids
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import run

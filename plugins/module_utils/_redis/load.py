@@ -40,7 +40,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     size_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.ask import load_service
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
 
 Raw = t.Dict[str, t.Any]
 

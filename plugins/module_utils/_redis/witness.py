@@ -18,7 +18,6 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideFailed, SideInstance
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
     Connection,
     ErrorReply,
@@ -28,6 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     password_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.integrity import MOST_BYTES, Found, check_keys, rules_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, SideInstance
 
 Scope = t.Mapping[str, t.Any]
 

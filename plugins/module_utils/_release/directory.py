@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import identity, tree
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
 ID = re.compile(r"[0-9a-f]{64}\Z")

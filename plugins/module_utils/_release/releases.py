@@ -9,7 +9,7 @@ import types
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import compose, directory, kubernetes
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.ask import SERVICE_SPEC
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import SERVICE_SPEC
 
 RELEASES: dict[str, types.ModuleType] = {
     "compose": compose,

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.kubernetes.state import number_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.quantity import number_of
 
 Facts = t.Mapping[str, t.Any]
 # Sums of quantities such as 0.1 are no exact numbers.

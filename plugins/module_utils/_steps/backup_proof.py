@@ -17,9 +17,9 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import wal as restore_wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as engine
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import wal as restore_wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import known_answers, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import RESTORE_OPTIONS, load_restore
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideFailed, SideInstance

@@ -10,8 +10,8 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import wal as restore_wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import pgbackrest
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import wal as restore_wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import left
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(

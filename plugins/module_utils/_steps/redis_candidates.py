@@ -33,17 +33,17 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     related,
     tried,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideFailed, find_server, version_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import judge_files
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.recipes import (
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.recipes import (
     HEAD_BYTES,
     Recipe,
     open_plain,
     recipes_of,
     version_in,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import judge_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree
 

@@ -15,7 +15,6 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.act import connected, info_of, make_private, tell
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideFailed, find_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.clear import write_list
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import RespError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import replication_of
@@ -27,6 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     rules_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, find_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.witness import (
     Witness,
     ask,

@@ -17,16 +17,16 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.act import connected
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import (
-    SideFailed,
-    SideInstance,
-    find_server,
-)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import Moved, copy_functions, copy_keys
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import sizes_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import (
+    SideFailed,
+    SideInstance,
+    find_server,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree, verify_copy
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(

@@ -12,9 +12,9 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.service import sentence
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import (
     Clock,
     ServiceState,

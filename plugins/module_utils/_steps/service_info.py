@@ -12,7 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import service as kind_service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC, patience_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State, wait_until_well
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **LOOK_SPEC,

@@ -14,9 +14,9 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import counts, pools
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import gates as traffic_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import counts, pools
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.gates import Verdict
 
 ARGUMENT_SPEC: dict[str, t.Any] = {

@@ -13,7 +13,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool, pools
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "target": {"type": "dict", "required": True, "options": pools.BALANCER_SPEC},

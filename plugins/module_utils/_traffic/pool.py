@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a load balancer is to this collection: plain data about one pool of servers, and a change of it, whichever balancer it is.
 
-A balancer is ``_balancer_<name>.py`` with ``OPTIONS``, ``MAX_WEIGHT``, ``load`` and ``shift`` (see ``_traffic/balancers.py``).
+``_traffic/balancer/balancers.py`` says what a balancer is made of.
 """
 
 from __future__ import annotations

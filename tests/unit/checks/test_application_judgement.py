@@ -13,13 +13,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_HTTP, judge_application
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import NOT_BELOW
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_HTTP
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import growth_of, minutes_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import stateful_kind
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import application as kind_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
@@ -197,13 +197,13 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
 def test_each_look_has_one_state_and_its_acts(
     raw: dict[str, t.Any], given: dict[str, t.Any], state: str, health: str, actions: tuple[str, ...]
 ) -> None:
-    judged = judge_application(look(**raw), options(**given))
+    judged = kind_application.judge(look(**raw), options(**given))
     assert (judged.state, judged.health.value, judged.actions) == (state, health, actions)
 
 
 def test_only_what_is_sick_or_on_its_way_allows_an_act() -> None:
     for raw, given, *_expected in CASES.values():
-        judged = judge_application(look(**raw), options(**given))
+        judged = kind_application.judge(look(**raw), options(**given))
         assert judged.health.value == "sick" or set(judged.actions) <= {"wait"}
     assert all(health.value == "sick" for _word, health, actions in BY_HTTP.values() if actions)
 
@@ -232,12 +232,12 @@ def test_a_leak_grows_from_sample_to_sample_and_a_one_off_grew_once(seen: list[d
 
 def test_a_leak_is_sick_once_its_limit_is_near_and_a_warning_before() -> None:
     growing = samples(100, 110, 120, 130, 140)
-    near = judge_application(look(samples=growing), options(memory_limit=500 * MIB))
+    near = kind_application.judge(look(samples=growing), options(memory_limit=500 * MIB))
     assert (near.state, near.health.value, near.actions) == ("leaking", "sick", RESTART)
-    far = judge_application(look(samples=growing), options(memory_limit=500 * MIB, memory_horizon=10))
+    far = kind_application.judge(look(samples=growing), options(memory_limit=500 * MIB, memory_horizon=10))
     assert (far.state, far.health.value) == ("up", "well")
     assert [finding.name for finding in far.findings] == ["application", "warning"]
-    slow = judge_application(look(samples=growing, http=answer(seconds=2.0)), options(memory_limit=500 * MIB, max_latency_ms=500))
+    slow = kind_application.judge(look(samples=growing, http=answer(seconds=2.0)), options(memory_limit=500 * MIB, max_latency_ms=500))
     assert slow.state == "leaking"
 
 
@@ -245,7 +245,7 @@ def test_samples_of_an_earlier_process_prove_nothing_of_this_one() -> None:
     others = [dict(one, pid=6) for one in samples(100, 110, 120, 130)]
     for earlier, state in ((others, "up"), (samples(100, 110, 120, 130), "leaking")):
         now = [{"at": NOW + 60, "rss": 140 * MIB}]
-        assert judge_application(look(samples=now), options(memory_limit=200 * MIB, known={"samples": earlier})).state == state
+        assert kind_application.judge(look(samples=now), options(memory_limit=200 * MIB, known={"samples": earlier})).state == state
 
 
 def test_the_minutes_left_are_known_only_with_a_limit_and_a_rate() -> None:
@@ -274,7 +274,7 @@ def test_the_minutes_left_are_known_only_with_a_limit_and_a_rate() -> None:
 def test_its_managers_own_restarts_count_as_far_as_they_were_within_the_time(
     restarts: int | None, known: dict[str, t.Any], started: float, count: int
 ) -> None:
-    judged = judge_application(look({"restarts": restarts, "started_at": started}), options(known=known))
+    judged = kind_application.judge(look({"restarts": restarts, "started_at": started}), options(known=known))
     assert judged.facts["attempted_elsewhere"]["restart"] == count
 
 
@@ -307,7 +307,7 @@ def test_a_hand_over_names_who_is_to_mend_it() -> None:
         (look(), {}, ("", "", "")),
     ]
     for raw, more, expected in given:
-        told = judge_application(raw, options(**more)).facts["hand_over"]
+        told = kind_application.judge(raw, options(**more)).facts["hand_over"]
         assert (told["kind"], told["playbook"], told["service"]) == expected
 
 
@@ -332,7 +332,7 @@ def test_a_piped_look_takes_the_kinds_along_that_an_application_stands_on() -> N
     check = options(
         dependencies=[{"kind": "redis"}, {"kind": "tcp", "host": "x", "port": 1}], long_term_memory={"kind": "http", "url": "http://x"}
     )
-    assert kinds.kinds_of([check, {"kind": "disk"}]) == {"application", "redis", "tcp", "http", "disk"}
+    assert traits.kinds_of([check, {"kind": "disk"}]) == {"application", "redis", "tcp", "http", "disk"}
 
 
 def test_a_rehearsal_writes_no_memory_through_an_application() -> None:
@@ -341,7 +341,7 @@ def test_a_rehearsal_writes_no_memory_through_an_application() -> None:
     assert left_out == ["api"]
 
 
-@pytest.mark.parametrize("kind", NOT_BELOW)
+@pytest.mark.parametrize("kind", ["round_trip", "application"])
 def test_what_writes_is_no_dependency(kind: str) -> None:
     given = options(url="", manager="supervisor", supervisor_url="unix:///nowhere", dependencies=[{"kind": kind, "url": URL}])
     result = checks_look.look_once(dict(given, timeout=3.0))
@@ -364,4 +364,4 @@ def test_a_memory_service_that_began_after_the_application_was_away_while_that_r
     health: str, since: float | None, started: float | None, told: str
 ) -> None:
     raw = look({"started_at": started}, long_term_memory=[{**LTM, "health": health}], memory_since=since)
-    assert judge_application(raw, options()).facts["long_term_memory"] == told
+    assert kind_application.judge(raw, options()).facts["long_term_memory"] == told

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import managers as service_managers
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import managers as service_managers
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _runner
 
@@ -73,7 +73,7 @@ def test_imports_are_read_in_every_form_at_the_top_and_not_below() -> None:
 def test_a_piped_step_has_only_the_managers_that_its_options_name(options: dict[str, t.Any], managers: set[str]) -> None:
     given = _runner.part_of(service_managers, service_managers.named_in(options))
     piped = {name[len(_runner.PACKAGE) + 1 :] for name in _runner.sources_of(f"{_runner.PACKAGE}._steps.service_control", given)}
-    assert {name.rpartition(".")[2] for name in piped if name.startswith("_service.manager.")} == managers
+    assert {name for name in service_managers.MANAGERS if f"_service.manager.{name}" in piped} == managers
     assert ("_service.compose.docker" in piped) == ("compose" in managers)
 
 

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import wal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import wal
 
 HASH = "-3c33e406d1135a8df589c9d565e6f55599590352"
 KIB64 = 64 * 1024 * 1024

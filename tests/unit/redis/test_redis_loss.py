@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.recipes import Part, salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import encode
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.recipes import Part, salvaged
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import commands_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import worded
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.crc64 import Crc64
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Cursor
 
 RUNS = int(os.environ.get("SOMABRAIN_FUZZ_RUNS", "20"))

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64, wrong_bytes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, crc64_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.check import check_string
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.crc64 import Crc64, wrong_bytes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.mend import preamble_length, repaired_rdb, salvage_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Cursor, Item
 

@@ -17,9 +17,8 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import service
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask, managers
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import supervisor, systemd
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask, managers, supervisor, systemd
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.service_control import _said, wanted
 
 UNIT = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "7", "Restart": "always", "StartLimitBurst": "5"}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy import balancer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import haproxy
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy.words import parse_table, rights_of
 
 # As HAProxy 2.6.12 says them, without the columns that nobody reads.
@@ -69,9 +69,9 @@ class Saying:
 
 def seen(said: t.Mapping[str, str | bytes], **given: t.Any) -> dict[str, t.Any]:
     with Saying({**SAID, **said}) as saying:
-        usual = {name: rule["default"] for name, rule in balancer.OPTIONS.items()}
+        usual = {name: rule["default"] for name, rule in haproxy.OPTIONS.items()}
         options = {**usual, "haproxy_address": saying.path, "haproxy_state_dir": str(saying.folder), "pool": "api", **given}
-        return balancer.load(options, 5.0)
+        return haproxy.load(options, 5.0)
 
 
 def test_what_it_says_is_one_pool() -> None:
@@ -138,7 +138,7 @@ def test_an_address_that_is_none_is_away_and_says_why(address: str) -> None:
 
 def test_a_file_of_what_was_set_that_somebody_spoiled_is_read_as_far_as_it_can_be() -> None:
     with Saying(SAID) as saying:
-        usual = {name: rule["default"] for name, rule in balancer.OPTIONS.items()}
+        usual = {name: rule["default"] for name, rule in haproxy.OPTIONS.items()}
         options = {**usual, "haproxy_address": saying.path, "haproxy_state_dir": str(saying.folder), "pool": "api"}
         Path(saying.folder, "api.json").write_text('{"identity": {}, "servers": {"api1": "gone", "api2": {"weight": 1}}}')
-        assert balancer.load(options, 5.0)["kept"]["servers"] == {"api2": {"weight": 1}}
+        assert haproxy.load(options, 5.0)["kept"]["servers"] == {"api2": {"weight": 1}}

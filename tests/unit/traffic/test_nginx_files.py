@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.nginx import judge_answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, files
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.balancer import judge_answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import forget, put, put_back, read_loaded
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/nginx.md"

@@ -17,9 +17,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import balancer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_shift
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import counts as traffic_counts
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import gates as traffic_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import counts as traffic_counts
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import Verdict, judge_traffic
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.weights import weights_for
 

@@ -11,8 +11,8 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import seen as seen_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.seen import Found, Seen
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.service import sentence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 
 SICK, UNKNOWN, WELL = State.SICK, State.UNKNOWN, State.WELL
 RESTART = ("restart", "force")
@@ -33,9 +33,14 @@ NOT_UNDERSTOOD = ("other_service", "too_large", "garbage")
 BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", "closed", "slow")
 
 
-def judge_application(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Return the Health of an application as it was seen; see the role service_restart for its states."""
-    seen = Seen(raw, options)
+def judge_application(
+    raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], http: t.Optional[Health], round_trip: t.Optional[Health]
+) -> Health:
+    """Return the Health of an application from its raw look and what was made of its answer and of its memory; None: not asked.
+
+    The README of the role service_restart lists its states.
+    """
+    seen = Seen(raw, options, http, round_trip)
     found = _unless_barred(seen, _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer)))
     findings = [Finding("application", found.health, found.text)]
     # What its own answer says beside the rule that decided; in doubt it would turn the doubt into a sickness.

@@ -6,25 +6,22 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import threading
 import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.options import http_options
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
 Options = t.Mapping[str, t.Any]
 Raw = t.Dict[str, t.Any]
-# Kinds that would write, or look at themselves.
-NOT_BELOW = ("round_trip", "application")
+# Makes checks within so many seconds each, seen from "target" or "controller", and returns their results in order.
+Look = t.Callable[[t.Sequence[Options], float, str], t.List[Raw]]
 
 
-def load_application(options: Options, deadline: float) -> Raw:
+def load_application(options: Options, deadline: float, ask_http: t.Callable[[float], t.Optional[Raw]], look: Look) -> Raw:
     """Return now, service, http, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills in *deadline* seconds.
 
     Raises StepError for a bad name or a wrong check of what it stands on.
@@ -36,9 +33,9 @@ def load_application(options: Options, deadline: float) -> Raw:
     raw = _together(
         {
             "service": functools.partial(ask.load_service, named, answer),
-            "http": functools.partial(_ask, options, answer),
-            "dependencies": functools.partial(_look_below, options, options["dependencies"], answer),
-            "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer),
+            "http": functools.partial(ask_http, answer),
+            "dependencies": functools.partial(_look_below, options, options["dependencies"], answer, look),
+            "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer, look),
         },
         clock,
     )
@@ -56,21 +53,12 @@ def load_application(options: Options, deadline: float) -> Raw:
     return raw
 
 
-def _ask(options: Options, seconds: float) -> t.Optional[Raw]:
-    return http.load(http_options(options), seconds) if options["url"] else None
-
-
-def _look_below(options: Options, checks: t.Sequence[Options], seconds: float) -> list[Raw]:
+def _look_below(options: Options, checks: t.Sequence[Options], seconds: float, look: Look) -> list[Raw]:
     """Return the results of the checks of what the application stands on, seen from where it runs."""
     given = [check for check in checks if check]
     if not given:
         return []
-    wrong = [str(check.get("kind")) for check in given if check.get("kind") in NOT_BELOW]
-    if wrong:
-        raise StepError("a dependency of kind %s is not looked at: choose a kind that only looks" % wrong[0])
-    # Imported late: the kinds of checks, which it needs, include this one.
-    checker = importlib.import_module(__name__.rpartition("._checks.")[0] + "._checks.look")
-    found: list[Raw] = checker.run_checks(checker.validated(given, seconds), str(options.get("stands_on") or "target"))
+    found = look(given, seconds, str(options.get("stands_on") or "target"))
     return [dict(result, at=_where(check)) for result, check in zip(found, given)]
 
 

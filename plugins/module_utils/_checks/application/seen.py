@@ -16,10 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
     minutes_left,
     of_same_process,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.options import http_options
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import REMEDIES, stateful_kind
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http as kind_http
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import round_trip as kind_round_trip
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of
 
@@ -44,8 +41,10 @@ class Found(t.NamedTuple):
 class Seen:
     """A raw look with its options; every property is judged once."""
 
-    def __init__(self, raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> None:
-        self.raw, self.options = raw, options
+    def __init__(
+        self, raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], http: t.Optional[Health], round_trip: t.Optional[Health]
+    ) -> None:
+        self.raw, self.options, self.http, self.round_trip = raw, options, http, round_trip
         self.service: t.Mapping[str, t.Any] = raw["service"]
         self.name = one_line(options["service"], 60)
         self.url = one_line(str(options["url"]).partition("?")[0], 100)
@@ -70,10 +69,6 @@ class Seen:
         one = identity_of(dict(self.service))
         return dict(one, restarts=self.service.get("restarts")) if one else {}
 
-    @functools.cached_property
-    def http(self) -> t.Optional[Health]:
-        return kind_http.judge(self.raw["http"], http_options(self.options)) if self.raw["http"] else None
-
     @property
     def http_word(self) -> str:
         return self.http.state if self.http else ""
@@ -91,11 +86,6 @@ class Seen:
     def http_text(self) -> str:
         findings = self.http.findings if self.http else ()
         return next((one.text for one in findings if one.state is not State.WELL), "%s is not well" % self.url)
-
-    @functools.cached_property
-    def round_trip(self) -> t.Optional[Health]:
-        made = self.raw["round_trip"]
-        return kind_round_trip.judge(made["raw"], dict(made["options"], stands_on=self.options.get("stands_on"))) if made else None
 
     @property
     def long_term_memory(self) -> str:

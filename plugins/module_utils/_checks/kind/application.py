@@ -9,27 +9,77 @@ answers, a memory is written and recalled. What is made of it is in ``_checks/ap
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import options as application_options
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import judge_application
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import load_application
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import round_trip
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import Look, load_application
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http, round_trip
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
-OPTIONS = application_options.OPTIONS
+# What a log says of a configuration that a service cannot start with.
+BAD_CONFIG = (
+    r"ImproperlyConfigured",
+    r"ValidationError.*[Ss]ettings|[Ss]ettings.*ValidationError",
+    r"(?i)(invalid|bad|broken|malformed|missing|unknown) (configuration|config|setting|environment variable)",
+    r"(?i)(configuration|environment variable|setting)s? .{0,80}(is |are )?(missing|invalid|required|not set|malformed)",
+    r"(yaml|toml|configparser)\S*\.\w*Error",
+    r"KeyError: '[A-Z][A-Z0-9_]+'",
+)
+# What the HTTP part takes over as it is.
+HTTP = ("url", "profile", "token_file", "tenant", "gates", "ignore_gates", "max_latency_ms", "ca_file", "validate_certs")
+OPTIONS: dict[str, t.Any] = {
+    **ask.SERVICE_SPEC,
+    "service": {"type": "str", "required": True},
+    "url": {"type": "str", "default": ""},
+    **{name: http.OPTIONS[name] for name in HTTP if name != "url"},
+    # A check of kind round_trip without its url; {} where nothing is to be written.
+    "round_trip": {"type": "dict", "default": {}},
+    # Checks of what it stands on, and of what keeps its memories for good.
+    "dependencies": {"type": "list", "elements": "dict", "default": []},
+    "long_term_memory": {"type": "dict", "default": {}},
+    "stateful": {"type": "list", "elements": "str", "default": []},
+    "behind_proxy": {"type": "bool", "default": False},
+    "answer_timeout": {"type": "float", "default": 3.0},
+    "start_seconds": {"type": "float", "default": 30.0},
+    "loop_restarts": {"type": "int", "default": 3},
+    "budget_seconds": {"type": "float", "default": 900.0},
+    "memory_seconds": {"type": "float", "default": 0.0},
+    "memory_samples": {"type": "int", "default": 6},
+    "memory_limit": {"type": "int", "default": 0},
+    "memory_horizon": {"type": "float", "default": 1800.0},
+    "min_growth_bytes": {"type": "int", "default": 16777216},
+    "log_lines": {"type": "int", "default": 20},
+    "bad_config": {"type": "list", "elements": "str", "default": list(BAD_CONFIG)},
+    # What was known when it was last well (restarts, oom_kills, samples, at), and the process before a restart.
+    "known": {"type": "dict", "default": {}},
+    "old_identity": {"type": "dict", "default": {}},
+}
+# Options that hold the checks of what an application stands on; ``load`` gets a function that makes them.
+BELOW = ("dependencies", "long_term_memory")
 
 
-def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Look at all of it within *deadline* seconds. Only what is well by all else gets a memory to keep."""
+def load(options: dict[str, t.Any], deadline: float, look: Look) -> dict[str, t.Any]:
+    """Look at all of it within *deadline* seconds. Only an application that is otherwise well gets a memory to keep."""
     clock = Clock(deadline)
-    raw = load_application(options, deadline)
-    if options["round_trip"] and raw["http"] and judge_application(raw, options).state == "up":
+    raw = load_application(options, deadline, functools.partial(_ask, options), look)
+    if options["round_trip"] and raw["http"] and judge(raw, options).state == "up":
         ready = {name: rule.get("default") for name, rule in round_trip.OPTIONS.items()}
         asked = dict(ready, url=_base_of(options["url"]), token_file=options["token_file"], **options["round_trip"])
         raw["round_trip"] = {"raw": round_trip.load(asked, max(0.5, clock.left)), "options": asked}
     return raw
+
+
+def _ask(options: t.Mapping[str, t.Any], seconds: float) -> t.Optional[dict[str, t.Any]]:
+    return http.load(_http_options(options), seconds) if options["url"] else None
+
+
+def _http_options(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the options of the check kind ``http`` that the options of an application mean."""
+    ready = {name: rule.get("default") for name, rule in http.OPTIONS.items()}
+    return dict(ready, stands_on=options.get("stands_on"), **{name: options[name] for name in HTTP})
 
 
 def _base_of(url: str) -> str:
@@ -38,5 +88,11 @@ def _base_of(url: str) -> str:
 
 
 def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
-    """Judge as ``judge_application`` does."""
-    return judge_application(raw, options)
+    """Judge the parts that are checks of their own, then the application as ``judge_application`` does."""
+    answer, trip = raw["http"], raw["round_trip"]
+    return judge_application(
+        raw,
+        options,
+        http.judge(answer, _http_options(options)) if answer else None,
+        round_trip.judge(trip["raw"], dict(trip["options"], stands_on=options.get("stands_on"))) if trip else None,
+    )

@@ -12,7 +12,7 @@ import os
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pools
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import judge_traffic, seen
 
 OPTIONS: dict[str, t.Any] = {

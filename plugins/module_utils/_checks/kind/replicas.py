@@ -14,8 +14,8 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import new
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.replicas import Verdict, judge_replicas
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, identity_of
 

@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import replicas
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pools
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.slots import Slots, judge_slots
 
 OPTIONS: dict[str, t.Any] = {

@@ -13,9 +13,9 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import programs
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import programs, wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import CONNECT_SPEC, Query, SqlError, ask
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import pgbackrest, side, wal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import pgbackrest, side
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import known_answers, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import Unfit, load_journal
 

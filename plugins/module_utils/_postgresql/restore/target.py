@@ -20,9 +20,9 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import wal as restore_wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import Query, SqlError, ask, rows
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import pgbackrest
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import wal as restore_wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import load_wal, told_time
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import (

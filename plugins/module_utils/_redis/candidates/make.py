@@ -23,9 +23,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     is_earlier,
     kind_of,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.recipes import (
+    WHOLE,
+    Recipe,
+    Unbuildable,
+    open_plain,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.recipes import WHOLE, Recipe, Unbuildable, open_plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, OutOfTime, scan_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import wrong_answers
@@ -38,6 +42,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     prints_of,
     sizes_of,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, SideInstance
 
 Facts = t.Dict[str, t.Any]
 Fill = t.Callable[[Connection, float], Salvaged]

@@ -20,15 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     sha256_of,
     tried,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.side import version_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import (
-    copy_functions,
-    copy_keys,
-    fetch_rdb,
-)
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.recipes import (
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.recipes import (
     HEAD_BYTES,
     MAGIC,
     WHOLE,
@@ -38,8 +30,16 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     ctime_of,
     memory_of,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import (
+    copy_functions,
+    copy_keys,
+    fetch_rdb,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import version_of
 
 TALK_SECONDS = 5.0
 # Of the memory of a server, what its keys may take in an RDB.

@@ -17,7 +17,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.crc64 import Crc64
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64
 
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024

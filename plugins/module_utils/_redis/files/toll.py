@@ -19,8 +19,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     most_keys,
     surely_changes,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.maybe import Maybe
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import Remains
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.maybe import Maybe
 
 Key = t.Tuple[bytes, bytes]
 Kind = t.Tuple[bytes, int]

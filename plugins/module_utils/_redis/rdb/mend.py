@@ -13,9 +13,9 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64, wrong_bytes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import LISTED, Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, RDB_EOF_BYTES, SMALL, crc64_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.crc64 import Crc64, wrong_bytes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.plan import SHORTEST, Plan, planned
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import (
     EOF,

@@ -11,9 +11,9 @@ from __future__ import annotations
 import collections
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.maybe import Maybe
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import RDB_EOF_BYTES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.check import check_string
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.maybe import Maybe
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.search import BELIEVED, LONG, Ends, Search, next_item
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import HEAD_BYTES, Broken, Cursor, Item
 

@@ -9,6 +9,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.quantity import number_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import ServiceState
 
 Told = t.Mapping[str, t.Any]
@@ -24,8 +25,6 @@ FIRST_WORD_SECONDS = 10.0
 NOT_ANY_MORE = "is not ready any more"
 # What a quota may limit that every new pod takes some of.
 PER_POD = ("pods", "count/pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
-UNITS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-UNITS.update({"%si" % name: 2.0 ** (10 * power) for power, name in enumerate("KMGTPE", 1)})
 
 
 def parse(name: str, raw: Told) -> ServiceState:
@@ -268,13 +267,6 @@ def _used_up(quota: Told) -> list[str]:
         for name in used
         if number_of(used[name]) >= number_of(room["hard"][name])
     ]
-
-
-def number_of(quantity: t.Any) -> float:
-    """Return a quantity as the API server writes it (``2``, ``100m``, ``64Mi``) as a number; raises ValueError for what is none."""
-    text = str(quantity)
-    unit = next((one for one in (text[-2:], text[-1:]) if one in UNITS), "")
-    return float(text[: len(text) - len(unit)]) * UNITS.get(unit, 1.0)
 
 
 def _room(quota: Told) -> dict[str, t.Any]:

@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 
 from .errors import DrillError
 

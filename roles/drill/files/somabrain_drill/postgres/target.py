@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask as service_ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask as service_ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import become
 
 from .. import target

@@ -11,7 +11,7 @@ import signal
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 
 from .. import steps
 from ..target import until

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The service managers by name; a piped step gets this file with no more than the managers that its options name.
 
-A new one is one ``_service_<manager>.py``, one line here, and one folder in roles/service_manager.
+A new one is one file beside this one, one line here, and one folder in roles/service_manager.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The load balancers by name; a piped step gets this file with no more than the balancer that its options name.
 
-A new one is one ``_balancer_<name>.py`` and one line here. It has ``OPTIONS`` (its own options, named ``<name>_...``), ``MAX_WEIGHT``,
+A new one is one file beside this one and one line here. It has ``OPTIONS`` (its own options, named ``<name>_...``), ``MAX_WEIGHT``,
 ``load(options, deadline) -> BalancerState``, which never raises for a sick world, and ``shift(options, change, deadline) -> warnings``,
 which believes no answer unseen and raises StepError with what the balancer said.
 """
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import types
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy import balancer
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import balancer as nginx_balancer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import haproxy, nginx
 
 BALANCERS: dict[str, types.ModuleType] = {
-    "haproxy": balancer,
-    "nginx": nginx_balancer,
+    "haproxy": haproxy,
+    "nginx": nginx,
 }

@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancers import BALANCERS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.balancers import BALANCERS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import BalancerState, Change
 
 # The options by which a pool is named, common to the check kind `balancer` and to the modules that change and measure.

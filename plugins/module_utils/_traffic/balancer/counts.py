@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pools
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 
 METRICS_SPEC: dict[str, t.Any] = {
     "metrics_scheme": {"type": "str", "choices": ["http", "https"], "default": "http"},

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import release as kind_release
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import compose, directory, identity, kubernetes, tree
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import release_add, release_pin
 
 DIGEST = "sha256:" + "a" * 64

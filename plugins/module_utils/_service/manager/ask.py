@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.managers import MANAGERS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.managers import MANAGERS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import WORKLOADS, Options, ServiceState
 
 
