@@ -22,7 +22,6 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine
     write_outcome_file,
 )
 
-NO_INVENTORY = {"unblock": "name an inventory with -i: one to practise with is inventories/lab, one to copy inventories/example"}
 SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}, "component": {"type": "str", "default": ""}}
 
 
@@ -41,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not matched:
             groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
             text = f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"
-            reasons.append(reason("no_host_matched", text, **({} if task_vars.get("groups", {}).get("all") else NO_INVENTORY)))
+            reasons.append(reason("no_host_matched", text, case="" if task_vars.get("groups", {}).get("all") else "no_inventory"))
         if not reasons and params["component"]:
             reasons += self._announce(str(params["component"]), matched, task_vars)
         if not reasons:

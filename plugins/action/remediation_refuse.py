@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, reason, refusal
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import refused
 
 SPEC: dict[str, t.Any] = {
-    "code": {"type": "str", "required": True, "choices": sorted(REASONS)},
-    "text": {"type": "str", "required": True},
+    "code": {"type": "str", "choices": sorted(REASONS)},
+    "case": {"type": "str", "default": ""},
+    "values": {"type": "dict", "default": {}},
+    "refusal": {"type": "raw"},
+    "text": {"type": "str", "default": ""},
     "unblock": {"type": "str", "default": ""},
     "next_command": {"type": "str", "default": ""},
     "details": {"type": "list", "elements": "str", "default": []},
@@ -29,9 +33,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> Result:
         super().run(tmp, task_vars)
-        _result, params = self.validate_argument_spec(SPEC)
-        params = plain(params)
-        text = "; ".join([params["text"], *params["details"]])
-        more = {key: params[key] for key in ("unblock", "next_command") if params[key]}
+        _result, params = self.validate_argument_spec(SPEC, required_one_of=[("code", "refusal")], mutually_exclusive=[("code", "refusal")])
         host = str((task_vars or {}).get("inventory_hostname") or "")
-        return refused([reason(params["code"], one_line(text, 600), **more)], task_vars or {}, host)
+        return refused([_reason(plain(params))], task_vars or {}, host)
+
+
+def _reason(params: dict[str, t.Any]) -> dict[str, t.Any]:
+    given = {key: value for key, value in params.items() if value not in (None, "", {}, [])}
+    details = given.pop("details", [])
+    more = {**(refusal(given.pop("refusal")) if "refusal" in given else {}), **given}
+    try:
+        made = reason(more.pop("code"), more.pop("text", ""), **more)
+    except KeyError as error:
+        raise AnsibleActionFail(f"the catalogue of refusals has no {error} (docs/reasons.md lists all)") from None
+    return dict(made, text=one_line("; ".join([made["text"] or REASONS[made["code"]].means, *details]), 600))

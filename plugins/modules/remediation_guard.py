@@ -38,7 +38,7 @@ options:
     elements: dict
     default: []
   refusals:
-    description: States that this remedy refuses by name (state to code, text, unblock, next_command).
+    description: States that this remedy refuses by name, each with a code of C(docs/reasons.md) or with C(code), C(case) and C(values).
     type: dict
     default: {}
   expected_loss:

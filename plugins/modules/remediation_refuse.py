@@ -26,19 +26,29 @@ attributes:
     description: Nothing of the target is changed, so there is no difference to show.
 options:
   code:
-    description: Stable code of the reason, one of those in C(docs/reasons.md).
+    description: Stable code of the reason, one of those in C(docs/reasons.md). Required unless O(refusal) is given.
     type: str
-    required: true
+  case:
+    description: A more exact wording of the code, one of the cases in C(docs/reasons.md).
+    type: str
+    default: ""
+  values:
+    description: What fills the placeholders of that wording.
+    type: dict
+    default: {}
+  refusal:
+    description: An entry of a remedy's refusals, a code or a mapping of C(code), C(case) and C(values), instead of O(code).
+    type: raw
   text:
-    description: What is the matter.
+    description: What is wrong, where neither the case nor the meaning of the code says it.
     type: str
-    required: true
+    default: ""
   unblock:
-    description: What would unblock it, where the general sentence of the code does not tell.
+    description: What would unblock it, for a remedy whose sentence is not in the catalogue.
     type: str
     default: ""
   next_command:
-    description: The next command, where the general one of the code does not fit.
+    description: The next command, where the one of the code does not fit.
     type: str
     default: ""
   details:
@@ -71,12 +81,17 @@ def main() -> None:
     """Fail: all of the work is the action plugin's, on the controller."""
     module = AnsibleModule(
         argument_spec={
-            "code": {"type": "str", "required": True},
-            "text": {"type": "str", "required": True},
+            "code": {"type": "str"},
+            "case": {"type": "str", "default": ""},
+            "values": {"type": "dict", "default": {}},
+            "refusal": {"type": "raw"},
+            "text": {"type": "str", "default": ""},
             "unblock": {"type": "str", "default": ""},
             "next_command": {"type": "str", "default": ""},
             "details": {"type": "list", "elements": "str", "default": []},
         },
+        required_one_of=[("code", "refusal")],
+        mutually_exclusive=[("code", "refusal")],
         supports_check_mode=True,
     )
     module.fail_json(msg="this module is an action plugin and cannot be shipped to a host")

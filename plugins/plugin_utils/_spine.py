@@ -37,7 +37,15 @@ FREE_TEXT = (
 )
 # Said for one run only: the next one says them anew, or not at all.
 ONCE = frozenset(["remediation_approval", "remediation_takeover"])
-PLAYBOOKS = {"history": "show_history", "check_access": "check_access", "verify": "verify_health"}
+# What reasons call a playbook, where that is not its name.
+SHORT = {"history": "show_history", "verify": "verify_health"}
+PLAYBOOKS = {
+    name: SHORT.get(name, name)
+    for name in (
+        "history", "check_access", "verify", "recover_redis", "recover_database", "restart_service", "rollback", "record_release",
+        "restore_database", "unblock_database", "clear_redis_corruption", "scale_traffic", "restore_traffic", "reconcile", "verify_backups",
+    )
+}  # fmt: skip
 Vars = t.Mapping[str, t.Any]
 
 

@@ -242,7 +242,7 @@ REFUSALS: list[tuple[dict[str, t.Any], str, str]] = [
     ({"database_restore_target": "2001-01-01T00:00:00Z"}, "backup_missing", "after the end of the first backup"),
     ({"database_restore_stanza": "nope"}, "backup_missing", "correct database_restore_stanza"),
     ({"database_restore_label": "20200101-000000F"}, "backup_missing", "correct database_restore_label"),
-    ({"database_restore_system_identifier": "1"}, "wrong_identity", "correct the address or the pin"),
+    ({"database_restore_system_identifier": "1"}, "wrong_identity", "correct the address or the pinned identity"),
     ({"database_restore_space_factor": 1e9}, "no_room", "make room"),
 ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, refusal, wording
 
 # What is made beside a service changes nothing of it, so it holds up no later run and is no attempt to mend it.
 BESIDE = frozenset(["restore_beside"])
@@ -19,7 +19,7 @@ Reasons = t.List[t.Dict[str, t.Any]]
 def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any]) -> tuple[bool, Reasons]:
     """Return (there is something to do, reasons against doing it) for what `assess` saw.
 
-    *refusals* maps a state of the component to {code, text, unblock, next_command} of its remedy.
+    *refusals* maps a state of the component to what its remedy refuses it with: a code, or {code, case, values, ...}.
     """
     if not before:
         return False, [reason("health_unknown", "nothing was seen: the probe did not run")]
@@ -49,11 +49,13 @@ def _subject_health(before: t.Mapping[str, t.Any]) -> str:
     return str(before.get("health"))
 
 
-def _refusal(before: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    more = {key: given[key] for key in ("unblock", "next_command") if given.get(key)}
-    code, text = given.get("code", "state_not_handled"), given.get("text") or _sentence(before)
-    # Whoever shows a reason shows its code, too.
-    return reason(code, text if code == before["state"] else "%s: %s" % (before["state"], text), **more)
+def _refusal(before: t.Mapping[str, t.Any], given: t.Any) -> dict[str, t.Any]:
+    more = refusal(given)
+    code = more.pop("code")
+    text = more.pop("text", "") or ("" if wording(code, more.get("case", "")).text else _sentence(before))
+    made = reason(code, text, **more)
+    # A view that shows a reason also shows its code.
+    return made if code == before["state"] else dict(made, text="%s: %s" % (before["state"], made["text"]))
 
 
 def _sentence(before: t.Mapping[str, t.Any]) -> str:

@@ -301,5 +301,5 @@ def _shown(params: Params) -> str:
 
 
 def _refused(code: str, text: str) -> StepError:
-    more = {"next_command": "{again}"} if code == "approval_stale" else {}
+    more: dict[str, t.Any] = {"next_command": "{again}"} if code == "approval_stale" else {}
     return StepError("%s: %s" % (code, text), reasons=[reason(code, text, **more)])

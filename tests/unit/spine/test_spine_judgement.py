@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from pathlib import Path
 
@@ -333,20 +332,6 @@ def test_a_flag_file_that_cannot_be_read_counts_as_set(tmp_path: Path) -> None:
     assert "freeze" in flags["freeze"]
     assert flags["kill"].endswith("stop\\x1b[31m it")
     assert freeze.load_flags(str(tmp_path / "none")) == {"freeze": None, "kill": None}
-
-
-@pytest.mark.parametrize("code", sorted(spine_reasons.REASONS))
-def test_every_reason_has_a_way_on_and_a_row_in_the_documents(code: str) -> None:
-    reason = spine_reasons.reason(code, "why")
-    assert reason["unblock"]
-    assert reason["next_command"]
-    rows = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/reasons.md").read_text(), re.MULTILINE)
-    assert rows.count(code) == 1
-
-
-def test_the_documents_name_no_reason_that_does_not_exist() -> None:
-    rows = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/reasons.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(spine_reasons.REASONS)
 
 
 def test_next_commands_are_filled_in_and_a_brace_in_a_name_stays() -> None:

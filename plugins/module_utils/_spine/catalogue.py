@@ -1,0 +1,579 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The wording of every refusal, in one place: code, meaning, what unblocks it, next command. Data only.
+
+Codes are an interface: AWX workflows and scripts branch on them, so they never change; the sentences may.
+A case is a more exact wording of its code, which roles name as {code: ..., case: ...}; {words} in braces are filled in
+from the role's `values`. Commands are those of plugin_utils/_spine.commands. `scripts/reasons` makes docs/reasons.md from this.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+
+class Case(t.NamedTuple):
+    """A more exact wording of a code; what is "" falls back to the general wording of the code."""
+
+    unblock: str = ""
+    command: str = ""
+    # What is wrong, where the findings of the look do not say it.
+    text: str = ""
+
+
+class Reason(t.NamedTuple):
+    """What one code means, what unblocks it, and what to type next."""
+
+    means: str
+    unblock: str
+    command: str
+    cases: t.Mapping[str, Case] = {}
+
+
+REASONS: dict[str, Reason] = {
+    "lease_held": Reason(
+        "another run holds the lease on this component of this host and is not provably dead; the text names it, its owner and its end",
+        "wait for that run to end; add -e remediation_takeover=true only if you know that it is dead",
+        "{history}",
+    ),
+    "dead_run_acting": Reason(
+        "the previous run died, and its last act may still be running",
+        "run again after the time shown; a run waits up to remediation_takeover_wait by itself",
+        "{again}",
+    ),
+    "budget_spent": Reason(
+        "the same act was already tried as often as remediation_budget allows, and did not help",
+        "read what was tried and decide; to try again anyway, raise remediation_budget",
+        "{history}",
+    ),
+    "frozen": Reason(
+        "a freeze window is open or the freeze file exists",
+        "wait for the freeze to end, or override it with a reason",
+        "{again} -e 'remediation_freeze_override=\"WHY\"'",
+    ),
+    "kill_switch": Reason(
+        "a kill switch file exists on the controller or the keeper",
+        "remove the kill switch file once the danger is over; nothing overrides it",
+        "{again}",
+    ),
+    "health_unknown": Reason(
+        "the probe could not determine the state, and this collection never acts on a guess",
+        "fix what keeps the probe from seeing the service (network, address, credentials, tools)",
+        "{check_access}",
+        {
+            "live_database": Case(
+                "correct database_restore_database and the address, or wait until the server has started; stop a server that hangs first"
+            ),
+        },
+    ),
+    "evidence_missing": Reason(
+        "evidence that must be saved before acting could not be saved",
+        "give the keeper disk space and permissions, or give a reason to go ahead without evidence",
+        "{again} -e 'remediation_without_evidence=\"WHY\"'",
+    ),
+    "wrong_identity": Reason(
+        "the instance that answers is not the one the inventory pins",
+        "correct the address or the pinned identity in the inventory",
+        "{check_access}",
+        {
+            "port": Case("correct service_restart_service or service_restart_url; behind a proxy, set service_restart_behind_proxy"),
+            "role": Case("correct database_recovery_expected_role, or find out who promoted or demoted this server; we never promote one"),
+            "live_database": Case("correct the address, or database_restore_system_identifier"),
+            "stanza": Case(
+                "correct database_restore_stanza; if the live database cannot report its own system identifier, set"
+                " database_restore_system_identifier to that of the backup"
+            ),
+        },
+    ),
+    "no_host_matched": Reason(
+        "inventory, group and limit leave no host",
+        "name a host that is in the inventory group this playbook works on",
+        "{graph}",
+        {
+            "no_inventory": Case("name an inventory with -i: inventories/lab is one to practise with, inventories/example one to copy"),
+        },
+    ),
+    "approval_needed": Reason(
+        "every remaining option may lose data; `plans` lists each with name, text, loss, token, expiry and command",
+        "read the plans, choose one, and approve exactly that one with its token",
+        "{again} -e remediation_approval={token}",
+    ),
+    "approval_stale": Reason(
+        "the approval expired, was already used, or the plan, state or counts have changed since",
+        "read the new plans and approve one of them",
+        "{again} -e remediation_approval={token}",
+    ),
+    "approval_other_target": Reason(
+        "the token belongs to another target, plan or keeper, or was altered",
+        "use the token of the plan shown here",
+        "{again} -e remediation_approval={token}",
+    ),
+    "core_too_old": Reason(
+        "ansible-core is older than 2.18, where text from logs could run as a template",
+        "install ansible-core 2.18 or newer",
+        "pip install 'ansible-core>=2.18'",
+    ),
+    "template_in_input": Reason(
+        "a free-text variable contains {{, {% or {#",
+        "use plain text without {{, {% or {# in that variable",
+        "{again}",
+    ),
+    "bad_input": Reason(
+        "a variable has the wrong type or an impossible value; the text names it",
+        "correct the variable named in the text",
+        "{again}",
+        {
+            "target_time": Case("set database_restore_target to a past time with a time zone, for example 2026-11-25T10:05:00Z"),
+            "data_dir": Case("set database_restore_data_dir, and a database_restore_side_dir outside it"),
+            "bin_dir": Case("set database_restore_bin_dir to the programs of that version, such as /usr/lib/postgresql/15/bin"),
+            "reason_missing": Case("say why in remediation_reason", "{again} -e 'remediation_reason=\"WHY\"'"),
+            "check_not_chosen": Case(text="redis_clearing_name must name one of redis_clearing_checks: {names}"),
+            "no_plain_files": Case(text="{variable} may only name regular files that hold no data of {store}"),
+        },
+    ),
+    "keeper_ephemeral": Reason(
+        "the ledger would be inside an execution environment, which is thrown away after the run",
+        "set remediation_keeper to a host that outlives this run",
+        "{again} -e remediation_keeper=HOST",
+    ),
+    "ledger_unusable": Reason(
+        "the keeper's ledger or its directory cannot be read or written",
+        "give the keeper a private directory with free space",
+        "{check_access}",
+    ),
+    "fenced": Reason(
+        "another run took over the lease, or the controller of this run is gone",
+        "look at what the other run did",
+        "{history}",
+    ),
+    "unreachable": Reason(
+        "the connection to the target or the keeper was lost",
+        "make the host reachable again; its ledger records what was begun there",
+        "{check_access}",
+    ),
+    "not_this_component": Reason(
+        "this component is well, but another one we looked at is sick",
+        "see the findings and run the remedy of the sick component",
+        "{verify}",
+        {
+            "failed_over": Case(
+                "nothing was started, because it would serve old data. If Redis runs, Sentinel makes it a replica by itself; if it is down,"
+                " point it at the new master (replicaof in its configuration), then run again"
+            ),
+            "replica": Case("recover the master first; we never promote a replica"),
+            "clear_on_master": Case("this is a replica; clear the keys on its master"),
+            "recover_redis_first": Case("run recover-redis first; keys are only checked on a healthy Redis", "{recover_redis}"),
+            "standby_lagging": Case("recover its primary or the connection to it first; we never promote a standby"),
+            "restore_on_primary": Case("run this on the primary of this standby"),
+        },
+    ),
+    "state_not_handled": Reason(
+        "it is sick in a way that no automatic act fixes safely",
+        "read the findings; this state needs a person",
+        "{history}",
+        {
+            # Redis
+            "clear_failing_many": Case(
+                "so many failing keys point to a wrong check or to something that still writes them; look at both before you raise"
+                " redis_clearing_max_failing"
+            ),
+            "script_has_written": Case(
+                "wait for the script, or find its client (CLIENT LIST); what it wrote is incomplete until it ends",
+                text="the script that keeps Redis busy has already written; only a shutdown without saving would end it, and that loses"
+                " what it wrote",
+            ),
+            "data_dir_not_ours": Case(
+                "set {variable} to true, or correct owner and mode yourself", text="{found}, and {variable} is false"
+            ),
+            "cause_unknown": Case(text="the reason why Redis cannot write is unknown or cannot be fixed from here: {found}"),
+            # PostgreSQL
+            "no_database": Case("correct database_recovery_database, or restore that database", "{restore_database}"),
+            "recovery_stuck": Case("we do not interrupt recovery; the log and the disk show what it is waiting for"),
+            "too_many_connections": Case(
+                "see who holds the connections (facts.connections, facts.sessions) and end or pool those clients; a restart would"
+                " disconnect everyone"
+            ),
+            "blocked": Case("end the session at the root of the waits", "{unblock_database}"),
+            "archiver_failing": Case("repair archive_command or its repository; until then WAL accumulates and fills the disk"),
+            "wraparound": Case(
+                "let VACUUM FREEZE run in the database named, and end what holds back its horizon (prepared transactions, old"
+                " transactions, slots)"
+            ),
+            "prepared": Case("its owner must end it (COMMIT PREPARED or ROLLBACK PREPARED); we never do that"),
+            "slow_database": Case("look at facts.top_queries and facts.sessions"),
+            "pid_in_doubt": Case("find out whose process the lock file names; the file stays where it is until it is proven stale"),
+            "down_restoring": Case("finish or abandon the restore in progress there (recovery.signal)"),
+            "down_start_fails": Case("fix the cause named in its log"),
+            "not_started": Case(text="PostgreSQL is not started: {found}"),
+            "swap_unreadable": Case("read swap.json, and finish or reverse its renames by hand"),
+            "nothing_to_cut_over": Case(
+                "name tables with primary keys in database_restore_tables, or a database_restore_side_dir on the filesystem of the data",
+                text="the restored data cannot be swapped in, because they are on another filesystem, and their rows cannot be compared"
+                " one by one",
+            ),
+            "queueing": Case(
+                "no single session blocks the others; see which statements take the same lock, and how many clients there are"
+            ),
+            "in_circle": Case("run again after the server's deadlock_timeout; if it lasts, see the roots of the waits"),
+            "more_roots": Case(
+                "so many at once usually have one cause; look for it (what do their statements have in common?), then run again",
+                text="other sessions block too, and one run ends no more than {most}",
+            ),
+            # Services
+            "rollout_stuck": Case(
+                "fix what is named (image, configuration, quota), or go back to a release that worked; the pods that serve requests were"
+                " left alone",
+                "{rollback}",
+            ),
+            "not_startable": Case("fix what keeps the manager from starting it (the text names it); nothing was stopped"),
+            "scaled_to_nothing": Case(
+                "it is scaled to zero pods; scale it up by hand, or with service_manager and service_manager_replicas"
+            ),
+            "redirect": Case("correct service_restart_url; redirects are not followed"),
+            "slow_service": Case(
+                "look at its dependencies, its load and its host; a restart does not fix load, and a memory leak would be reported"
+            ),
+        },
+    ),
+    "credentials_refused": Reason(
+        "the service answers but rejects our credentials",
+        "correct the credentials; a restart does not fix a password",
+        "{check_access}",
+        {
+            "variables": Case("correct {variables}; a restart does not fix a password"),
+            "restore": Case(
+                "correct database_restore_user and database_restore_password_file; that login must be a superuser, or (only to put rows"
+                " back) have pg_monitor, EXECUTE on pg_switch_wal(), SELECT and INSERT on database_restore_tables, and SELECT and UPDATE"
+                " on their sequences"
+            ),
+        },
+    ),
+    "blocker_off_limits": Reason(
+        "sessions wait for a lock held by one we never end (a superuser's, replication, a backup, a migration, autovacuum, a prepared"
+        " transaction); the text names each",
+        "the owner of each blocking session must end it; the findings name them and why we leave them alone",
+        "{again}",
+        {
+            "left": Case(text="other sessions wait behind sessions that we never end"),
+        },
+    ),
+    "data_damaged": Reason(
+        "data files failed a named check and no good copy is known that could replace them, or not plain files of one owner",
+        "name a backup or a replica to take the data from; nothing was started, because a start changes files",
+        "{history}",
+        {
+            "restore": Case(
+                "restore a backup beside the live database, or switch to a standby; nothing here was started or changed",
+                "{restore_database}",
+            ),
+            "no_rescue_dir": Case(
+                "restore a backup beside the live database, or switch to a standby; nothing here was started or changed. With"
+                " database_recovery_rescue_dir set, a run keeps a cold copy first",
+                "{restore_database}",
+            ),
+        },
+    ),
+    "config_broken": Reason(
+        "the configuration of the service has an error, and no proven copy exists to restore; the text names file and line",
+        "correct the line named in the text; the service was not started with it",
+        "{again}",
+        {
+            "no_copy": Case("correct that line", text="{file} line {line}: {found}; no proven copy of the file exists to put back"),
+        },
+    ),
+    "data_missing": Reason(
+        "the service is up with far less data than it had; saving would overwrite the good file",
+        "copy the data directory away first; nothing was changed, because saving would overwrite the good file",
+        "{history}",
+        {
+            "wrong_answers": Case("known answers are contradicted; nothing was changed, compare with a backup before anything else"),
+            "audit_gap": Case("the database works, but nothing writes its audit rows; look at the writer"),
+            "restore": Case(
+                "restore a backup beside the live database, or switch to a standby; nothing here was started or changed",
+                "{restore_database}",
+            ),
+        },
+    ),
+    "backup_missing": Reason(
+        "no backup leads to the target: no stanza, no complete backup, an unknown label, or a time before the end of the first backup",
+        "name a stanza, label or time that a backup covers; pgbackrest_info shows what exists",
+        "{check_access}",
+        {
+            "repository": Case("make the repository readable for the database's user; pgbackrest info shows the error"),
+            "stanza": Case("correct database_restore_stanza; pgbackrest info lists the stanzas"),
+            "no_backup": Case("there is nothing to restore from; look for a copy elsewhere"),
+            "label": Case("correct database_restore_label"),
+            "too_early": Case("choose a target after the end of the first backup"),
+        },
+    ),
+    "wal_gap": Reason(
+        "the archive lacks a WAL segment between the backup and the target, by our own count; the text names the segment",
+        "choose a target before the gap, or find the named segment (pg_wal, a standby, another copy)",
+        "{history}",
+    ),
+    "no_such_service": Reason(
+        "the service manager knows no service of that name, or not in that project or scope",
+        "name a service that its manager knows; check the project or scope as well",
+        "{check_access}",
+        {
+            "several": Case("choose one container by number with service_manager_replica; a run restarts only one"),
+        },
+    ),
+    "stateful_service": Reason(
+        "the named service holds data (a Redis, a PostgreSQL, a broker), judged by its name or by the program that runs",
+        "use the remedy made for that store; nothing was restarted",
+        "{verify}",
+    ),
+    "dependency_down": Reason(
+        "something this service depends on is sick, or the memory service behind it; the text names it and why",
+        "recover the dependency first; a restart here changes nothing",
+        "{verify}",
+    ),
+    "exit_loop": Reason(
+        "the service exits right after each start",
+        "go back to a release that worked, or fix what its log names; another start would end the same way",
+        "{history}",
+        {
+            "roll_back": Case(command="{rollback}"),
+        },
+    ),
+    "out_of_memory": Reason(
+        "the service was killed for lack of memory, or reports so itself",
+        "raise its memory limit or find what grew; after a restart it would be killed again",
+        "{history}",
+    ),
+    "database_rollback": Reason(
+        "a rollback was asked to include the database",
+        "restore the database with its own playbook and approval",
+        "{history}",
+        {
+            "roll_back": Case(command="{restore_database}"),
+        },
+    ),
+    "no_verified_release": Reason(
+        "the ledger holds no release that passed verification, or no other one",
+        "record a release while it is well: run record-release.yml after each deployment",
+        "{history}",
+        {
+            "record": Case(command="{record_release}"),
+        },
+    ),
+    "never_verified": Reason(
+        "the named release never passed verification here",
+        "name a release that passed verification; record-release.yml records one",
+        "{history}",
+    ),
+    "not_asked": Reason(
+        "the application is well, and you named nothing to roll back",
+        "name the release, or what to roll back; the application is well as it is",
+        "{again} -e rollback_release=ID",
+    ),
+    "same_release": Reason(
+        "the running release is the one that passed verification, and the service is sick anyway",
+        "look for another cause, or name another release",
+        "{again} -e rollback_release=ID",
+        {
+            "restart": Case(command="{restart_service}"),
+        },
+    ),
+    "release_missing": Reason(
+        "the release is not on the target, or the given name matches none",
+        "copy the release to the target, by its id or digest, or name another one; nothing was stopped",
+        "{again} -e rollback_release=ID",
+    ),
+    "release_altered": Reason(
+        "the contents of a release directory do not match its name",
+        "copy the release to the target again, or name another one",
+        "{again} -e rollback_release=ID",
+    ),
+    "release_not_pinned": Reason(
+        "the release could not be selected: the link is not a link, the pin file belongs to someone else or is not writable, or Compose"
+        " cannot recreate the container",
+        "fix what keeps the release from being selected; the text names it",
+        "{again}",
+        {
+            "several": Case("scale it to one container first (scale-traffic.yml); otherwise all of them would be recreated at once"),
+        },
+    ),
+    "tag_moved": Reason(
+        "the name now points to another release than when it passed verification",
+        "name the release by its id; its name now points to another release",
+        "{again} -e rollback_release=ID",
+    ),
+    "irreversible_migration": Reason(
+        "the schema was migrated since that release, and the running release does not declare its migrations reversible",
+        "fix forward, or restore the database, which loses everything written since",
+        "{history}",
+    ),
+    "restore_pending": Reason(
+        "another run is working on the database of this host, or left something there to finish",
+        "let that run on the database finish first, or run reconcile",
+        "{history}",
+    ),
+    "configuration_unfit": Reason(
+        "the working copy of the configuration is detached, in the middle of an operation, missing, or has uncommitted changes",
+        "clean up the working copy: on a branch, with nothing half done and nothing uncommitted",
+        "{again}",
+    ),
+    "unknown_pool": Reason(
+        "the load balancer has no pool of that name",
+        "name a pool that the load balancer has; the text lists them",
+        "{again} -e traffic_scaling_pool=NAME",
+    ),
+    "unknown_server": Reason(
+        "the pool has no server of that name",
+        "name servers that the pool has; the text lists them",
+        "{again}",
+    ),
+    "weight_out_of_range": Reason(
+        "the load balancer does not accept that weight or state",
+        "give a weight within the range named in the text",
+        "{again}",
+    ),
+    "last_server": Reason(
+        "this would leave the pool without a server that takes requests: every client would get an error at once",
+        "let another server take requests first",
+        "{again}",
+    ),
+    "no_server_up": Reason(
+        "no server of the pool is up, so no traffic can be admitted",
+        "recover the service behind the load balancer first",
+        "{verify}",
+    ),
+    "steps_not_rising": Reason(
+        "the shares of a restoration decrease, or are not between 1 and 100",
+        "give shares between 1 and 100, each larger than the one before",
+        "{again} -e '{\"traffic_scaling_steps\": [10, 25, 50, 100]}'",
+    ),
+    "no_place_for_the_rest": Reason(
+        "a share cannot be admitted by itself: no spare server is up, and no server answers 503",
+        "name spare servers, or a server that answers 503, for the traffic not yet admitted",
+        "{again}",
+    ),
+    "switch_missing": Reason(
+        "the load balancer's configuration has no maintenance switch",
+        "add the maintenance lines to the load balancer's configuration; the role's README has them",
+        "{again}",
+    ),
+    "cold_cache": Reason(
+        "a cache was lost recently, and all clients at once would overload what is behind it",
+        "admit clients step by step with restore-traffic.yml, or give a reason to skip the warm-up",
+        "{again} -e 'traffic_scaling_skip_warm_up=\"WHY\"'",
+        {
+            "step_by_step": Case(command="{restore_traffic}"),
+        },
+    ),
+    "balancer_refused": Reason(
+        "the load balancer did not do what it was asked, in its own words; or its socket does not allow changes (level below admin), which"
+        " is found before anything is begun",
+        "read the load balancer's answer; nothing is left half done unless the text says so",
+        "{again}",
+    ),
+    "autoscaled": Reason(
+        "an autoscaler sets the number of pods and would reverse any other number",
+        "change the limits of the autoscaler instead (minReplicas, maxReplicas)",
+        "{again}",
+    ),
+    "beyond_quota": Reason(
+        "a ResourceQuota has no room for the additional pods; the text says what is used and what they need",
+        "ask for fewer, or have the quota raised",
+        "{again} -e traffic_scaling_replicas=N",
+    ),
+    "budget_guards": Reason(
+        "more serving pods would go than a PodDisruptionBudget allows; the text names the budget",
+        "keep more pods, or change the disruption budget first",
+        "{again} -e traffic_scaling_replicas=N",
+    ),
+    "not_alike": Reason(
+        "a new container of a Compose service would differ in image or configuration from the running ones, or its image is not here;"
+        " nothing was created",
+        "recreate the service or pin its release first, so that all containers are alike, or bring the image here; the text says what"
+        " differs",
+        "{again}",
+    ),
+    "no_slot": Reason(
+        "the pool has fewer free slots than containers that need one, or a server named as a slot cannot be one",
+        "give the pool more slots (server-template) and reload the load balancer, or ask for fewer; the text says what is free",
+        "{again} -e traffic_scaling_replicas=N",
+    ),
+    "no_network": Reason(
+        "the network through which the load balancer reaches a container is not set, or the container is not attached to it",
+        "name the network through which the load balancer reaches the containers",
+        "{again} -e traffic_scaling_slots_network=NAME",
+    ),
+    "slot_down": Reason(
+        "Docker calls a container ready, but the load balancer's check of its slot fails",
+        "from the load balancer's machine, check network and port, what its health check requests, and that its fall is 2 or more",
+        "{verify}",
+    ),
+    "address_fixed": Reason(
+        "the load balancer cannot change server addresses at run time (nginx)",
+        "use a load balancer that sets addresses at run time (HAProxy), or write the server into its configuration",
+        "{again}",
+    ),
+    "rollout_stuck": Reason(
+        "a rollout is paused or never completes, so more pods would not come up either",
+        "finish, resume or undo its rollout first; rollback.yml goes back to a release that worked",
+        "{verify}",
+    ),
+    "replicas_out_of_range": Reason(
+        "the number of replicas is outside the limits, or too many for a volume, fixed name or published port; the text says which",
+        "give a number within the limits, or change the limits; the text names them",
+        "{again} -e traffic_scaling_replicas=N",
+    ),
+    "regressed": Reason(
+        "a share of the traffic exceeded a limit, or no server was up any more; the step was rolled back (`undone`)",
+        "find what the new share breaks before you try again; the step was rolled back",
+        "{verify}",
+    ),
+    "aborted": Reason(
+        "a person stopped it (`traffic_scaling_control=abort`, or the file `traffic.abort`); the step was rolled back (`undone`)",
+        "let it continue once the reason for stopping is gone",
+        "{again} -e traffic_scaling_control=go_on",
+    ),
+    "not_well": Reason(
+        "the release to record is not well, or the next start would not use it",
+        "fix what the text names; only a release that is well in every respect is recorded",
+        "{verify}",
+    ),
+    "no_room": Reason(
+        "the disk lacks space for a copy that must come first, or a cluster quota has no room for new pods",
+        "free space (or raise the quota), or name files that may be deleted",
+        "{again}",
+        {
+            "keep_before_start": Case(
+                "set redis_recovery_rescue_dir to a directory with room for two copies of the data",
+                text="the start command of Redis deletes its data, and redis_recovery_rescue_dir names no directory for the copy that comes"
+                " first",
+            ),
+            "keep_before_save": Case(
+                "set redis_recovery_rescue_dir to a directory on another filesystem",
+                text="Redis cannot save, and redis_recovery_rescue_dir names no directory for the rescue copy that comes first",
+            ),
+            "keep_before_repair": Case(
+                "set redis_recovery_rescue_dir to a directory with room for two copies of the data",
+                text="the data of Redis are damaged or missing, and redis_recovery_rescue_dir names no directory for the copies that come"
+                " before any repair",
+            ),
+            "keep_before_clearing": Case(
+                "set redis_clearing_rescue_dir (or redis_recovery_rescue_dir) to a directory on another filesystem",
+                text="redis_clearing_rescue_dir names no directory for the rescue copy that comes first",
+            ),
+            "keep_lock_file": Case(
+                "set database_recovery_rescue_dir",
+                text="the lock file names a process that is not PostgreSQL, and database_recovery_rescue_dir names no directory for the"
+                " copy that comes first",
+            ),
+            "restore": Case("free space at the place named; the side directory, database_restore_side_dir, may be on a larger filesystem"),
+            "wal_filling": Case("give that disk space; repair the archiver or drop the slot named, and never delete anything in pg_wal"),
+            "quota": Case("raise the quota named, or remove pods by hand; nothing was changed"),
+            "no_files_given_up": Case(text="{found}; {variable} names no file that may be deleted"),
+        },
+    ),
+    "storm_brake": Reason(
+        "so many hosts are sick at once that a common cause is likely",
+        "look for the common cause first; verify-health shows all hosts",
+        "{verify}",
+    ),
+}
