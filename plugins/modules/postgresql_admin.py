@@ -83,6 +83,10 @@ action:
   description: The act.
   type: str
   returned: always
+run_id:
+  description: O(run_id) as it was given.
+  type: str
+  returned: always
 seconds:
   description: How long it took.
   type: float

@@ -148,6 +148,10 @@ kept_file:
   description: The file with the hashes.
   type: str
   returned: success
+run_id:
+  description: O(run_id) as it was given.
+  type: str
+  returned: success
 seconds:
   description: How long it took.
   type: float

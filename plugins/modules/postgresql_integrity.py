@@ -83,6 +83,14 @@ text:
   description: The same as a sentence.
   type: str
   returned: always
+code:
+  description: The reason to refuse with where no index explains the damage, V(data_missing) or V(data_damaged).
+  type: str
+  returned: always
+plan:
+  description: What an approval allows, as M(somabrain.incident_response.remediation_guard) takes it; empty unless only indexes are damaged.
+  type: dict
+  returned: always
 kept:
   description: The copies that were made, each with path, copy and sha256.
   type: list

@@ -129,6 +129,10 @@ removed:
   type: list
   elements: str
   returned: success
+run_id:
+  description: O(run_id) as it was given.
+  type: str
+  returned: success
 seconds:
   description: How long it took.
   type: float

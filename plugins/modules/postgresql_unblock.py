@@ -50,6 +50,10 @@ options:
         description: When its statement began.
         type: str
         required: true
+  run_id:
+    description: Id of the run that this belongs to.
+    type: str
+    default: ""
   most:
     description: End at most so many, those first behind which somebody waits longest.
     type: int
@@ -110,6 +114,10 @@ sqlstate:
   description: What kept it from looking or acting.
   type: str
   returned: on failure
+run_id:
+  description: O(run_id) as it was given.
+  type: str
+  returned: success
 seconds:
   description: How long it took.
   type: float

@@ -42,21 +42,17 @@ WHERE current_database() || '.' || n.nspname || '.' || c.relname = :'name' AND n
 
 
 def check(where: Where, databases: t.Sequence[str], clock: Clock) -> Damage:
-    """Return {verdict, damaged: [{kind, name, database, blocks}], text}; the verdict is none, index, heap or unknown."""
+    """Return what ``verdict_of`` gives for what pg_amcheck finds in *databases*."""
     damaged: list[Damage] = []
     for database in dict.fromkeys(databases):
         done = _amcheck(where, database, clock)
         absent = _ABSENT.search(done.err + done.out)
         if done.timed_out or done.rc not in (0, 2) or absent:
             why = "amcheck is not installed in it (CREATE EXTENSION amcheck)" if absent else one_line(done.err or "no answer in time", 120)
-            return {
-                "verdict": "unknown",
-                "damaged": damaged,
-                "text": "database %s could not be checked: %s" % (one_line(database, 60), why),
-            }
+            return verdict_of("unknown", damaged, "database %s could not be checked: %s" % (one_line(database, 60), why))
         found = read(done.out, database)
         if done.rc == 2 and not found:
-            return {"verdict": "unknown", "damaged": damaged, "text": "pg_amcheck found damage and did not name it"}
+            return verdict_of("unknown", damaged, "pg_amcheck found damage and did not name it")
         damaged += found
     return judge(damaged)
 
@@ -84,9 +80,27 @@ def judge(damaged: t.Sequence[Damage]) -> Damage:
     """Return the verdict on what is damaged. Pure."""
     names = ", ".join("%s %s" % (one["kind"], one_line(one["name"], 80)) for one in damaged[:5])
     if not damaged:
-        return {"verdict": "none", "damaged": [], "text": "no table and no index of it is damaged (pg_amcheck)"}
+        return verdict_of("none", [], "pg_amcheck found no damaged table and no damaged index")
     verdict = "heap" if any(one["kind"] == "heap" for one in damaged) else "index"
-    return {"verdict": verdict, "damaged": list(damaged), "text": "%s damaged: %s" % (counted(len(damaged), "relations"), names)}
+    return verdict_of(verdict, damaged, "%s damaged: %s" % (counted(len(damaged), "relations"), names))
+
+
+def verdict_of(verdict: str, damaged: t.Sequence[Damage], text: str) -> Damage:
+    """Return {verdict, damaged: [{kind, name, database, blocks}], text, code, plan}; the verdict is none, index, heap or unknown.
+
+    ``code`` is the reason for a refusal; ``plan`` is what an approval allows, {} unless only indexes are damaged.
+    """
+    code = "data_missing" if verdict == "none" else "data_damaged"
+    plan = _reindex_plan(damaged, text) if verdict == "index" else {}
+    return {"verdict": verdict, "damaged": list(damaged), "text": text, "code": code, "plan": plan}
+
+
+def _reindex_plan(damaged: t.Sequence[Damage], text: str) -> Damage:
+    """Nothing is lost: an index holds nothing that its table does not hold."""
+    return {
+        "name": "reindex", "text": "%s; each is copied and rebuilt from its table, which is locked against writes meanwhile" % text,
+        "loss": {"count": 0, "unit": "rows", "exact": True}, "binds": {"damaged": sorted(one["name"] for one in damaged)},
+    }  # fmt: skip
 
 
 def reindex(where: Where, damaged: t.Sequence[Damage], folder: str, clock: Clock) -> list[dict[str, t.Any]]:

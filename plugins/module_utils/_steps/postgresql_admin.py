@@ -38,7 +38,7 @@ PROVEN = "proven-configuration"
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, seconds, stage, say, ...}. Raises StepError when the act is refused or does not end in time."""
+    """Return {changed, run_id, seconds, stage, say, ...}. Raises StepError when the act is refused or does not end in time."""
     begun = time.monotonic()
     missing = [name for name in NEEDS[params["action"]] if not params[name]]
     if missing:
@@ -46,7 +46,7 @@ def run(params: Params, check: bool) -> Result:
     if "/" in params["run_id"]:
         raise StepError("run_id is no path: %s" % one_line(params["run_id"], 60))
     result = ACTS[params["action"]](params, check)
-    return dict(result, action=params["action"], seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
+    return dict(result, action=params["action"], run_id=params["run_id"], seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
 
 
 def _proven(params: Params) -> str:

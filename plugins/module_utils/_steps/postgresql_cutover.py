@@ -50,14 +50,14 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, inserted, removed, left, tables, moved, before_dir, since, loss, kept_file, seconds, stage, say}.
+    """Return {changed, inserted, removed, left, tables, moved, before_dir, since, loss, kept_file, run_id, seconds, stage, say}.
 
     Raises StepError; rows then are all as they were, and directories are on a way that the same call, or ``put_back``, ends.
     """
     begun = time.monotonic()
     acts = {"insert_missing": {"done": _insert, "put_back": _take_out}, "swap": {"done": _swap, "put_back": _back}}
     nothing: Result = {"inserted": 0, "removed": 0, "left": 0, "tables": [], "moved": 0, "before_dir": "", "since": 0.0, "loss": {}}
-    nothing["kept_file"] = params["kept_file"]
+    nothing.update(kept_file=params["kept_file"], run_id=params["run_id"])
     try:
         done = acts[params["mode"]][params["state"]](params, check, begun + params["timeout"])
     except (engine.Refused, swap.Unfit) as error:

@@ -26,7 +26,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, verdict, damaged, text, kept, seconds, stage, say}. Raises StepError where an index is not built anew."""
+    """Return {changed, verdict, damaged, text, code, plan, kept, seconds, stage, say}. Raises StepError."""
     clock = Clock(params["timeout"])
     result = _reindex(params, check, clock) if params["action"] == "reindex" else _check(params, clock)
     return dict(result, seconds=round(clock.passed, 3), stage=params["stage"])
@@ -43,17 +43,11 @@ def _reindex(params: Params, check: bool, clock: Clock) -> Result:
         raise StepError("action=reindex needs dest_dir, a directory for the copies that come first")
     what = counted(len(params["damaged"]), "damaged indexes")
     if check:
-        return {
-            "changed": True,
-            "verdict": "index",
-            "damaged": params["damaged"],
-            "text": "",
-            "kept": [],
-            "say": ["would build %s anew" % what],
-        }
+        found = integrity.verdict_of("index", params["damaged"], "")
+        return dict(found, changed=True, kept=[], say=["would rebuild %s" % what])
     kept = integrity.reindex(params, params["damaged"], params["dest_dir"], clock)
     after = integrity.check(params, [one["database"] for one in params["damaged"]], clock)
     if after["verdict"] != "none":
-        raise StepError("the indexes were built anew, and it is still not whole: %s" % after["text"])
-    say = "%s built anew, after copies of their files in %s" % (what, params["dest_dir"])
+        raise StepError("the indexes were rebuilt, but damage remains: %s" % after["text"])
+    say = "rebuilt %s; copies of the old files are in %s" % (what, params["dest_dir"])
     return dict(after, changed=True, kept=kept, say=[say])

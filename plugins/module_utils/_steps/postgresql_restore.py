@@ -52,9 +52,9 @@ CODES_OF_SIDE = {"target_not_reached": "wal_gap", "no_server": "bad_input"}
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, folder, backup, stop, answers, tables, plans, removed, seconds, stage, say, table}. Raises StepError.
+    """Return {changed, folder, backup, stop, answers, tables, plans, removed, run_id, seconds, stage, say, table}.
 
-    ``promoted`` ends the recovery of what was restored, so that it can take the place of live; ``absent`` removes it.
+    ``promoted`` ends the recovery of the restored data, so that they can replace the live ones; ``absent`` removes them. Raises StepError.
     """
     begun = time.monotonic()
     act = {"restored": _restored, "promoted": _promoted, "absent": _absent}[params["state"]]
@@ -69,7 +69,8 @@ def run(params: Params, check: bool) -> Result:
     except OSError as error:
         code = "no_room" if error.errno in (28, 122) else "state_not_handled"
         raise refused(code, "%s: %s" % (one_line(error.filename or params["side_dir"], 80), error.strerror)) from None
-    return dict({"removed": [], "plans": [], "tables": []}, **done, seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
+    nothing: Result = {"removed": [], "plans": [], "tables": [], "run_id": params["run_id"]}
+    return dict(nothing, **done, seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
 
 
 def refused(code: str, text: str) -> StepError:

@@ -35,6 +35,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
             "query_start": {"type": "str", "required": True},
         },
     },
+    run_id={"type": "str", "default": ""},
     most={"type": "int", "default": 3},
     grace={"type": "float", "default": 5.0},
     timeout={"type": "float", "default": 60.0},
@@ -81,7 +82,7 @@ _SIGNALS = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, sessions, left, before, after, seconds, stage, say, diff}. Raises StepError where nothing can be seen."""
+    """Return {changed, sessions, off_limits, before, after, run_id, seconds, stage, say, diff}. Raises StepError."""
     begun = time.monotonic()
     end = begun + params["timeout"]
     before = _roots(params, end)
@@ -101,6 +102,7 @@ def run(params: Params, check: bool) -> Result:
         "off_limits": off_limits if check else parted(after, params["limit_seconds"])[1],
         "diff": {when: "".join("%s\n" % line for line in lines) for when, lines in roots.items()},
         "seconds": round(time.monotonic() - begun, 3),
+        "run_id": params["run_id"],
         "stage": params["stage"],
         "say": [_sentence(one, params) for one in told] + _nothing(told),
     }
@@ -111,7 +113,7 @@ def _roots(params: Params, end: float, told: t.Sequence[Root] = ()) -> list[Root
     raw = load_locks(params, _left(end))
     if raw["error"]:
         text = "; ".join([_sentence(one, params) for one in told] + ["the locks cannot be looked at: %s" % raw["error"]])
-        raise StepError(one_line(text, 600), sqlstate=raw["sqlstate"], sessions=list(told))
+        raise StepError(one_line(text, 600), sqlstate=raw["sqlstate"], sessions=list(told), run_id=params["run_id"])
     return list(judge(raw, params)["roots"])
 
 

@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run on a database reports about itself: what it proved, what it lost, and the command that takes it back. Pure functions.
+
+A play may run a role twice for one host, and what the first run registered is still there in the second. So each result carries the
+``run_id`` of the run that made it, and only the results of this run count.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import typing as t
+
+Raw = t.Mapping[str, t.Any]
+
+NOTHING = "nothing to put back"
+CUTOVER = "somabrain.incident_response.postgresql_cutover"
+# Directories of the cluster, wherever they are; and no path that climbs.
+_CLUSTER = re.compile(r"[.][.]/|/pg_|/base/|/global/")
+
+
+def of_run(result: t.Any, run_id: str) -> Raw:
+    """Return *result* where the run *run_id* registered it, {} otherwise."""
+    return result if isinstance(result, dict) and run_id and result.get("run_id") == run_id else {}
+
+
+# Recovery ----------------------------------------------------------------------------------------
+
+
+def seen(probe: Raw) -> dict[str, t.Any]:
+    """Return {is_well, text, start_is_blocked, verified} of the last look; ``is_well`` is about PostgreSQL alone, not what uses it."""
+    checks = [check for check in probe.get("checks") or [] if check.get("name") == "postgresql"]
+    findings = checks[0].get("findings") if checks else []
+    return {
+        "is_well": any(check.get("health") == "well" for check in checks),
+        "text": findings[0]["text"] if findings else "the state of PostgreSQL is unknown",
+        "start_is_blocked": _start_is_blocked(probe),
+        "verified": _verified(probe),
+    }
+
+
+def _start_is_blocked(probe: Raw) -> bool:
+    """Return whether the cause that keeps PostgreSQL from starting is still there."""
+    actions = set(probe.get("actions") or [])
+    only_starts = "start" in actions and actions <= {"reset_failed", "start"}
+    is_down = str(probe.get("state") or "").startswith(("down_", "pid_"))
+    return probe.get("health") == "sick" and is_down and not only_starts
+
+
+def _verified(probe: Raw) -> dict[str, t.Any]:
+    if probe.get("health") != "well" or probe.get("facts") is None:
+        return {}
+    identity = probe.get("identity") or {}
+    return {"postgresql": {"system_identifier": identity.get("system_identifier"), "timeline": probe["facts"].get("timeline")}}
+
+
+def recovery_outcome(acts: Raw, run_id: str, data_dir: str) -> dict[str, t.Any]:
+    """Return {put_back, undo}: the acts of this run that left something to put back, and the commands that do it.
+
+    *acts*: ``restore_config`` and ``move_pid_aside`` as the step returned them, ``fix_permission`` with ``files`` as they were before.
+    """
+    config, aside, access = (of_run(acts.get(name), run_id) for name in ("restore_config", "move_pid_aside", "fix_permission"))
+    undo: dict[str, list[str]] = {}
+    if config.get("changed"):
+        undo["restore_config"] = [_moved(config["broken"], config["file"])]
+    if aside.get("changed"):
+        undo["move_pid_aside"] = ["while PostgreSQL is down: " + _moved(aside["aside"], data_dir + "/postmaster.pid")]
+    if access.get("files"):
+        undo["fix_permission"] = [_access_of(file) for file in access["files"]]
+    return {"put_back": list(undo), "undo": "; ".join(text for texts in undo.values() for text in texts) or NOTHING}
+
+
+def _moved(source: str, target: str) -> str:
+    return "mv %s %s" % (shlex.quote(source), shlex.quote(target))
+
+
+def _access_of(file: Raw) -> str:
+    path = shlex.quote(str(file["path"]))
+    return "chown %s:%s %s && chmod %s %s" % (file["owner"], file["group"], path, file["mode"], path)
+
+
+def not_to_remove(files: t.Sequence[Raw], own: t.Sequence[str]) -> list[str]:
+    """Return which of *files* ({item, stat} as the stat module returns them) are no regular file or may be the cluster's, below *own*."""
+    inside = tuple(folder + "/" for folder in own)
+    wrong = [file["item"] for file in files if _is_special(file.get("stat") or {})]
+    wrong += [file["item"] for file in files if file["item"].startswith(inside) or _CLUSTER.search(file["item"])]
+    return list(dict.fromkeys(wrong))
+
+
+def _is_special(stat: Raw) -> bool:
+    return bool(stat.get("exists")) and not stat.get("isreg")
+
+
+# Restore -----------------------------------------------------------------------------------------
+
+
+def restore_outcome(acts: Raw, run_id: str, interrupted: Raw) -> dict[str, t.Any]:
+    """Return {done, plan, folder, put_back, loss} of a restore.
+
+    *acts*: done, restored, approved, inserted, swapped and back, as registered; *interrupted*: the swap of a dead run that
+    this one finishes.
+    ``put_back`` is the mode to take back ("" for none), ``plan`` what was approved, ``folder`` where the restored data are.
+    """
+    names = ("done", "restored", "inserted", "swapped", "back")
+    done, restored, inserted, swapped, back = (of_run(acts.get(name), run_id) for name in names)
+    put_back = _to_put_back(swapped, inserted, back)
+    return {
+        "done": dict(done),
+        "plan": _approved_plan(restored, acts.get("approved"), run_id),
+        "folder": restored.get("folder") or interrupted.get("folder") or "",
+        "put_back": put_back,
+        "loss": _loss_of_swap(swapped, interrupted) if put_back == "swap" else {},
+    }
+
+
+def _approved_plan(restored: Raw, approved: t.Any, run_id: str) -> Raw:
+    guard = approved if isinstance(approved, dict) and of_run(approved.get("run"), run_id) else {}
+    name = (guard.get("verdict") or {}).get("plan")
+    return next((plan for plan in restored.get("plans") or [] if plan["name"] == name), {})
+
+
+def _to_put_back(swapped: Raw, inserted: Raw, back: Raw) -> str:
+    if swapped.get("before_dir") and not back.get("moved"):
+        return "swap"
+    return "insert_missing" if (inserted.get("inserted") or 0) > 0 and not back.get("changed") else ""
+
+
+def _loss_of_swap(swapped: Raw, interrupted: Raw) -> dict[str, t.Any]:
+    """A swap that a dead run began has its loss in its own journal."""
+    written = (interrupted.get("about") or {}).get("loss")
+    return dict(swapped.get("loss") or {} if written is None else written)
+
+
+def restore_about(plan: Raw, compared: Raw, target: str) -> dict[str, t.Any]:
+    """Return what the journal of a swap keeps: the rows that only live had, counted right before its stop, else as the plan said.
+
+    Without a plan the count is unknown (None).
+    """
+    planned = plan.get("loss") or {}
+    is_compared = compared.get("extra") is not None
+    count = compared["extra"] + compared["differing"] if is_compared else planned.get("count")
+    exact = compared.get("exact") if is_compared else planned.get("exact")
+    text = "the database went back to %s; the rows written since then are only in the kept directory" % target
+    loss = {"count": count if plan else None, "unit": "rows", "exact": bool(plan and exact), "approved": True, "text": text}
+    return {"loss": loss}
+
+
+def restore_verified(probe: Raw, done: Raw, target: str, stanza: str) -> dict[str, t.Any]:
+    """Return what is remembered of a restore that was proven, {} for any other look."""
+    if probe.get("stage") != "verify" or probe.get("health") != "well":
+        return {}
+    return {"database_restore": {"target": target, "stanza": stanza, "mode": done.get("mode")}}
+
+
+def restore_undo(outcome: Raw, run_id: str, reach: Raw, kept: str, ansible: t.Sequence[str]) -> str:
+    """Return the sentence with the command that takes a restore back. *ansible*: the words that run a module on this host."""
+    folder = outcome["folder"]
+    if outcome["put_back"] == "swap":
+        command = _command(ansible, {"mode": "swap", "state": "put_back", "folder": folder, "run_id": run_id})
+        return "stop PostgreSQL, run %s, start PostgreSQL; the data written since the swap are then in %s" % (command, folder)
+    if outcome["put_back"] == "insert_missing":
+        more = {"mode": "insert_missing", "state": "put_back", "folder": folder, "kept_file": kept, "run_id": run_id}
+        return _command(ansible, dict(reach, **more))
+    return NOTHING
+
+
+def _command(ansible: t.Sequence[str], arguments: Raw) -> str:
+    return " ".join(shlex.quote(word) for word in [*ansible, "-m", CUTOVER, "-a", json.dumps(arguments)])
+
+
+# Unblock -----------------------------------------------------------------------------------------
+
+
+def unblock_outcome(done: t.Any, run_id: str) -> dict[str, t.Any]:
+    """Return {ended, loss, undo} of the sessions that this run ended, as the step returned them."""
+    sessions = of_run(done, run_id).get("sessions") or []
+    ended = sum(session.get("done") in ("cancelled", "terminated", "still_blocking") for session in sessions)
+    if not ended:
+        return {"ended": 0, "loss": {}, "undo": NOTHING}
+    text = "no committed work was lost; the uncommitted work of %d blocking transactions was rolled back, and their clients got an error"
+    loss = {"count": 0, "exact": True, "unit": "committed transactions", "text": text % ended}
+    undo = "a cancelled statement or a terminated session cannot be put back; its client got SQLSTATE 57014 or 57P01 and may retry"
+    return {"ended": ended, "loss": loss, "undo": undo}
