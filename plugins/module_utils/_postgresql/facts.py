@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the raw look at a PostgreSQL cluster means in plain facts. Pure functions; no literal of a query, no value of a row is in them."""
+"""What the raw look at a PostgreSQL cluster means in plain facts. Pure functions; they hold no literal of a query and no value of a row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Facts = t.Dict[str, t.Any]
 
 FILES = ("config_file", "hba_file", "ident_file")
 PINS = ("system_identifier", "role", "port", "pid", "data_dir")
-# A cache that has been asked less than this says nothing by its share of hits.
+# With fewer reads than this, the share of cache hits means nothing.
 FEW_READS = 10_000
 SERVICE = (
     "manager", "name", "state", "pid", "exists", "reachable", "start_limit_hit", "restarts", "oom_killed", "exit_code", "signal", "detail",
@@ -38,7 +38,7 @@ def one(raw: Raw, name: str) -> dict[str, t.Any]:
 
 
 def number(value: t.Any) -> t.Optional[int]:
-    """Return *value* as an int, None where it is none."""
+    """Return *value* as an int, None where it is not a number."""
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
@@ -46,7 +46,7 @@ def number(value: t.Any) -> t.Optional[int]:
 
 
 def role_of(raw: Raw) -> str:
-    """Return primary, standby, or "" for what cannot be told."""
+    """Return primary, standby, or "" where neither is known."""
     recovering = one(raw, "server").get("in_recovery")
     if recovering is not None:
         return "standby" if recovering else "primary"
@@ -57,7 +57,7 @@ def role_of(raw: Raw) -> str:
 
 
 def identity_of(raw: Raw, options: Raw) -> Facts:
-    """Return {system_identifier, pid, start_time, role, port, data_dir}: what tells this cluster and process from others."""
+    """Return {system_identifier, pid, start_time, role, port, data_dir}: what distinguishes this cluster and process from others."""
     server, control = one(raw, "server"), raw.get("control") or {}
     process = (raw.get("processes") or {}).get("postmaster") or {}
     return {
@@ -71,35 +71,65 @@ def identity_of(raw: Raw, options: Raw) -> Facts:
 
 
 def mismatches(identity: Raw, expected: Raw) -> list[str]:
-    """Return the names of what is pinned in *expected* and seen otherwise; what is not seen does not mismatch."""
+    """Return the names that *expected* pins to another value than the one seen; a value not seen is no mismatch."""
     pinned = [name for name in PINS if expected.get(name) not in (None, "")]
     return [name for name in pinned if identity.get(name) not in (None, "") and str(identity[name]) != str(expected[name])]
 
 
 def facts_of(raw: Raw, options: Raw) -> Facts:
     """Return everything that was seen, in the shape that RETURN of the module describes."""
-    server, process = one(raw, "server"), raw.get("processes") or {}
-    settings = server.get("settings") or {}
     facts: Facts = {
-        "address": "", "role": role_of(raw), "sqlstate": raw["wire"]["sqlstate"] or raw["login"].get("sqlstate", ""),
+        "address": "",
+        "role": role_of(raw),
+        "sqlstate": raw["wire"]["sqlstate"] or raw["login"].get("sqlstate", ""),
         "message": raw["wire"]["message"] or raw["login"].get("message", ""),
-        "connection": connection_of(raw), "latency_ms": round(raw["wire"]["seconds"] * 1000, 1),
-        "server_version": one_line(server.get("version") or "", 40), "started_at": server.get("started_at"),
-        "in_recovery": server.get("in_recovery"), "timeline": server.get("timeline"), "data_dir": one_line(raw.get("data_dir") or "", 200),
-        "config_file": one_line((raw.get("settings") or {}).get("config_file") or options["config_file"], 200),
-        "config_files": sorted({str(settings[key]) for key in FILES if settings.get(key)} | set(server.get("config_files") or [])),
-        "bin_dir": raw.get("bin_dir", ""),
-        "process": process.get("postmaster") or {}, "backends": process.get("backends"), "orphans": process.get("orphans") or [],
-        "lock_file": raw.get("lock") or {},
-        "service": {key: raw["service"].get(key) for key in SERVICE} if raw.get("service") else {},
-        "owned": raw.get("owned"),
-        "disks": raw.get("disks") or [], "access": raw.get("access") or {}, "control": raw.get("control") or {},
-        "wal": dict(raw.get("wal") or {}, **_wal_told(raw)), "config": raw.get("config") or {}, "contents": raw.get("contents") or {},
-        "redo": raw.get("redo") or {}, "log": {key: (raw.get("log") or {}).get(key) for key in ("lines", "ready", "started")},
-        "signal_files": raw.get("standby") or [],
-    }  # fmt: skip
-    facts["not_seen"] = {name: answer["text"] for name, answer in raw["answers"].items() if isinstance(answer, dict)}
+        "connection": connection_of(raw),
+        "latency_ms": round(raw["wire"]["seconds"] * 1000, 1),
+        "not_seen": {name: answer["text"] for name, answer in raw["answers"].items() if isinstance(answer, dict)},
+        **_of_settings(raw, options),
+        **_of_processes(raw),
+        **_of_files(raw),
+    }
     return dict(facts, **_of_the_server(raw, options)) if raw["login"].get("ok") else facts
+
+
+def _of_settings(raw: Raw, options: Raw) -> Facts:
+    server = one(raw, "server")
+    settings, known = server.get("settings") or {}, raw.get("settings") or {}
+    files = {str(settings[key]) for key in FILES if settings.get(key)}
+    return {
+        "server_version": one_line(server.get("version") or "", 40),
+        "started_at": server.get("started_at"),
+        "in_recovery": server.get("in_recovery"),
+        "timeline": server.get("timeline"),
+        "data_dir": one_line(raw.get("data_dir") or "", 200),
+        "config_file": one_line(known.get("config_file") or options["config_file"], 200),
+        "config_files": sorted(files | set(server.get("config_files") or [])),
+        "bin_dir": raw.get("bin_dir", ""),
+    }
+
+
+def _of_processes(raw: Raw) -> Facts:
+    process, service = raw.get("processes") or {}, raw.get("service")
+    return {
+        "process": process.get("postmaster") or {},
+        "backends": process.get("backends"),
+        "orphans": process.get("orphans") or [],
+        "lock_file": raw.get("lock") or {},
+        "service": {key: service.get(key) for key in SERVICE} if service else {},
+        "owned": raw.get("owned"),
+    }
+
+
+def _of_files(raw: Raw) -> Facts:
+    log = raw.get("log") or {}
+    return {
+        **{name: raw.get(name) or {} for name in ("access", "config", "contents", "control", "redo")},
+        "disks": raw.get("disks") or [],
+        "log": {key: log.get(key) for key in ("lines", "ready", "started")},
+        "signal_files": raw.get("standby") or [],
+        "wal": dict(raw.get("wal") or {}, **_wal_in(raw)),
+    }
 
 
 def connection_of(raw: Raw) -> str:
@@ -107,9 +137,9 @@ def connection_of(raw: Raw) -> str:
     return "accepting" if raw["wire"]["accepting"] else "rejecting" if raw["wire"]["sqlstate"] else "silent"
 
 
-def _wal_told(raw: Raw) -> Facts:
-    told = one(raw, "wal")
-    return {"files": number(told["files"]), "bytes": number(told["bytes"])} if told else {}
+def _wal_in(raw: Raw) -> Facts:
+    row = one(raw, "wal")
+    return {"files": number(row["files"]), "bytes": number(row["bytes"])} if row else {}
 
 
 def _of_the_server(raw: Raw, options: Raw) -> Facts:
@@ -133,14 +163,14 @@ def _of_the_server(raw: Raw, options: Raw) -> Facts:
 
 
 def _lock_answers(raw: Raw) -> dict[str, t.Any]:
-    answers = {name: raw["answers"].get(name, {"sqlstate": "", "text": "it was not asked"}) for name in locks.QUERIES}
+    answers = {name: raw["answers"].get(name, {"sqlstate": "", "text": "the query did not run"}) for name in locks.QUERIES}
     return {name: SqlError(one["sqlstate"], one["text"]) if isinstance(one, dict) else one for name, one in answers.items()}
 
 
 def _connections(raw: Raw) -> Facts:
     counts, settings = one(raw, "sessions"), one(raw, "server").get("settings") or {}
     limit, reserved = number(settings.get("max_connections")), number(settings.get("superuser_reserved_connections"))
-    # Our own session is one of them.
+    # Our own session counts too.
     used = None if counts.get("clients") is None else int(counts["clients"]) + 1
     free = limit - (reserved or 0) if limit is not None else None
     counted = {key: number(counts.get(key)) for key in ("active", "idle_in_transaction", "waiting_for_locks")}
@@ -175,7 +205,7 @@ def _replication(raw: Raw) -> Facts:
     told = one(raw, "receiver")
     streams = told.get("receiver") == "streaming"
     lag = told.get("last_commit_seconds")
-    # A primary that writes nothing makes its last commit older and older: with all replayed that is no lag.
+    # While a primary writes nothing its last commit grows older: once all is replayed, that is not lag.
     if streams and (number(told.get("lag_bytes")) or 0) == 0:
         lag = 0.0
     senders = [dict(row, application=one_line(row["application"], 60)) for row in rows(raw, "senders")]
@@ -230,17 +260,19 @@ def _statement(row: Raw) -> Facts:
 
 
 def _known(raw: Raw, index: int, wanted: Raw) -> Facts:
-    """Return {index, database, right, error}: right is None where nothing was answered. The answer itself is never told."""
+    """Return {index, database, right, error}: right is None without an answer. The answer itself is never shown."""
     answer = raw["answers"].get("known_%d" % index)
     found: Facts = {"index": index, "database": wanted["database"], "right": None, "error": ""}
     if isinstance(answer, list) and answer:
         digest = str(wanted["sha256"]).lower() or digest_of(str(wanted["expect"]))
         return dict(found, right=answer[0].get("sha256") == digest)
-    return dict(found, error=one_line((answer or {}).get("text") or "it was not asked", 160), sqlstate=(answer or {}).get("sqlstate", ""))
+    return dict(
+        found, error=one_line((answer or {}).get("text") or "the query did not run", 160), sqlstate=(answer or {}).get("sqlstate", "")
+    )
 
 
 def page_fault(facts: Raw) -> bool:
-    """Return whether a known answer failed since the server could not read what it holds (data_corrupted, index_corrupted)."""
+    """Return whether a known answer failed because the server could not read its data (data_corrupted, index_corrupted)."""
     states = {str(one.get("sqlstate") or "") for one in facts.get("known_answers") or []}
     texts = facts["not_seen"].values()
     return bool(states & {"XX001", "XX002"}) or any(re.search("invalid page|could not read block", text) for text in texts)

@@ -3,23 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Judges a look at PostgreSQL: one state of ``STATES`` ("" where none can be told), its health, and the acts that it allows.
 
-- accepting, standby: well, each in its place. A standby is never promoted from here.
-- rejecting, crash_recovery: unknown, wait: it starts, stops, or replays its WAL, which passes by itself and is never interrupted.
-- recovery_stuck: sick, no act. A replay that stands still is looked into by a person; a restart would begin it again.
-- hung: sick, SIGCONT first, then a bounded restart through its manager; waits while the kernel holds it (D).
-- lock_file_gone: sick, restart: PostgreSQL ends by itself within a minute of it.
-- auth, no_database: unknown and sick, no act: a restart cures no credentials.
+- accepting, standby: well where that role is expected. A run never promotes a standby.
+- rejecting, crash_recovery: unknown, wait: it starts, stops, or replays its WAL. That ends without help; never interrupt it.
+- recovery_stuck: sick, no act. A person looks into a replay that has stalled; a restart would begin it again.
+- hung: sick, SIGCONT first, then a bounded restart through its manager; wait while the kernel blocks it (D).
+- lock_file_gone: sick, restart: without its lock file PostgreSQL exits within a minute.
+- auth, no_database: unknown and sick, no act: a restart does not fix credentials.
 - too_many_connections, blocked, archiver_failing, wal_filling, wraparound, prepared, audit_gap: sick, no act of this remedy.
 - standby_lagging, wrong_role: sick, no act.
 - up_corrupt: sick, scope: find out what is damaged before anything else.
 - down_clean, down_crashed: sick, start; after a crash PostgreSQL recovers by itself.
-- down_orphans: sick, end the backends that outlived their postmaster by TERM, then start.
-- pid_stale: sick, the lock file names a living stranger (or what its parent never collects), proven: it is moved aside, then start.
-  Of any other ended process PostgreSQL's own start takes care. pid_in_doubt: no act.
-- down_disk_full, down_permission, down_bad_config: sick, remove that cause, then start. Of several causes all are named.
-- down_no_wal, down_bad_control, down_panic: sick, keep_copy: a start would fail or destroy evidence; whoever goes on has a cold copy.
+- down_orphans: sick, end the backends that outlived their postmaster (SIGTERM), then start.
+- pid_stale: sick, the lock file names a process proven to be unrelated (or a zombie): move the file aside, then start.
+  PostgreSQL's own start handles a file that names any other ended process. pid_in_doubt: no act.
+- down_disk_full, down_permission, down_bad_config: sick, remove that cause, then start. Several causes are all named.
+- down_no_wal, down_bad_control, down_panic: sick, keep_copy: a start would fail or destroy evidence; a person continues from a cold copy.
 - down_data_missing, down_restoring: sick, no act.
-- down_start_fails: sick, no act: its last start ended for a reason that is not mended from here.
+- down_start_fails: sick, no act: its last start failed for a reason that no run repairs.
 
 Silence seen from the controller is unknown: the network may be what is down.
 """
@@ -46,17 +46,17 @@ STATES = (
     "down_permission", "down_bad_config", "down_no_wal", "down_bad_control", "down_panic", "down_data_missing", "down_restoring",
     "down_start_fails",
 )  # fmt: skip
-# SQLSTATE -> (state word, health, sentence). Starting up and shutting down pass by themselves: never interrupt them.
+# SQLSTATE -> (state word, health, sentence). Starting up and shutting down end without help: never interrupt them.
 SQLSTATES: dict[str, tuple[str, State, str]] = {
-    "57P03": ("rejecting", State.UNKNOWN, "is up and rejects connections for now"),
+    "57P03": ("rejecting", State.UNKNOWN, "is up but rejects connections for now"),
     "57P01": ("rejecting", State.UNKNOWN, "is being stopped by an administrator"),
     "57P02": ("rejecting", State.UNKNOWN, "is restarting after a crash of one of its processes"),
     "53300": ("too_many_connections", State.SICK, "has no connection left"),
-    "3D000": ("no_database", State.SICK, "lacks the database"),
+    "3D000": ("no_database", State.SICK, "does not have the database"),
     "57014": ("slow_query", State.SICK, "did not finish the query in time"),
 }
 SILENT = ("refused", "no_socket", "timeout", "connect_timeout", "closed")
-# What may be the last that is left of the data is copied before a person goes on with it.
+# This may be the last copy of the data, so it is copied before a person continues.
 COPIED = ("down_no_wal", "down_bad_control", "down_panic")
 # A start writes its lock file, and a little WAL at the end of a recovery.
 LITTLE_ROOM = 1 << 20
@@ -90,7 +90,7 @@ def judge_postgres(raw: Raw, options: Raw) -> Health:
     wrong = postgresql_facts.mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     findings = (Finding("state", verdict.health, verdict.text), *more)
     if wrong:
-        findings += (Finding("identity", State.SICK, "another cluster is there than the one expected: %s differs" % ", ".join(wrong)),)
+        findings += (Finding("identity", State.SICK, "this is not the expected cluster: %s differs" % ", ".join(wrong)),)
     return Health(findings, verdict.state, identity, () if wrong else verdict.actions, dict(facts, identity_mismatch=bool(wrong)))
 
 
@@ -106,7 +106,7 @@ def _running(raw: Raw, options: Raw, facts: Facts, what: str) -> tuple[Verdict, 
     state, findings = judge_running(facts, options)
     role = facts["role"] or "server"
     if raw.get("lock") and raw["lock"]["verdict"] == "none" and raw["processes"]["postmaster"]:
-        text = "%s serves, and its lock file is gone: it will end by itself within a minute" % what
+        text = "%s is serving, but its lock file is gone: it will exit within a minute" % what
         return Verdict("lock_file_gone", State.SICK, text, ("restart",)), findings
     well = "standby" if role == "standby" else "accepting"
     text = "%s accepts connections, %s of version %s" % (what, role, facts["server_version"] or "?")
@@ -117,10 +117,10 @@ def _running(raw: Raw, options: Raw, facts: Facts, what: str) -> tuple[Verdict, 
 
 
 def judge_refusal(sqlstate: str, message: str, what: str) -> Verdict:
-    """Return what it means that the server of *what* turned us away with *sqlstate*. What shuts us out (28xxx) is unknown."""
-    default = ("refusing", State.UNKNOWN, "refuses us")
+    """Return what it means that *what* rejected us with *sqlstate*. Rejected credentials (28xxx) are unknown."""
+    default = ("refusing", State.UNKNOWN, "rejected our connection")
     if sqlstate.startswith("28"):
-        default = ("auth", State.UNKNOWN, "answers and shuts us out: look after the credentials")
+        default = ("auth", State.UNKNOWN, "rejected our credentials: check user and password")
     word, state, sentence = SQLSTATES.get(sqlstate, default)
     text = "%s %s" % (what, sentence) + (": %s" % message if message else "")
     return Verdict(word, state, text, ("wait",) if word == "rejecting" else ())
@@ -128,9 +128,9 @@ def judge_refusal(sqlstate: str, message: str, what: str) -> Verdict:
 
 def _not_let_in(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
     if raw["wire"]["accepting"] and not raw["login"].get("sqlstate"):
-        return Verdict("", State.UNKNOWN, "%s accepts connections, but could not be asked: %s" % (what, raw["login"].get("message", "")))
+        return Verdict("", State.UNKNOWN, "%s accepts connections, but could not be queried: %s" % (what, raw["login"].get("message", "")))
     if raw["wire"]["accepting"] and raw["login"]["sqlstate"] == "57014":
-        return Verdict("", State.UNKNOWN, "%s accepts connections, but nothing was answered in time" % what)
+        return Verdict("", State.UNKNOWN, "%s accepts connections, but did not answer a query in time" % what)
     if facts["sqlstate"]:
         verdict = judge_refusal(facts["sqlstate"], facts["message"], what)
         return _recovering(verdict, facts, options, what) if verdict.state == "rejecting" else verdict
@@ -142,66 +142,96 @@ def _not_let_in(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
 
 
 def _recovering(verdict: Verdict, facts: Facts, options: Raw, what: str) -> Verdict:
-    """Return what a server that rejects does: does it replay, and does that go on."""
+    """Return whether a server that rejects connections is replaying WAL, and whether the replay advances."""
     redo = facts["redo"]
     if not redo.get("segment"):
         return verdict
-    where = "%s replays its WAL (%s)" % (what, redo["lsn"] or redo["segment"])
+    where = "%s is replaying its WAL (%s)" % (what, redo["lsn"] or redo["segment"])
     if redo["still_seconds"] > options["max_redo_still_seconds"]:
-        text = "%s and has not moved for %.0f s; it is not interrupted" % (where, redo["still_seconds"])
+        text = "%s and has not advanced for %.0f s; it is not interrupted" % (where, redo["still_seconds"])
         return Verdict("recovery_stuck", State.SICK, text)
-    moves = {True: ", and that goes on", False: ", not moved for %.0f s" % redo["still_seconds"], None: ""}[redo["advances"]]
+    moves = {True: " and advances", False: " and has not advanced for %.0f s" % redo["still_seconds"], None: ""}[redo["advances"]]
     return Verdict("crash_recovery", State.UNKNOWN, where + moves, ("wait",))
 
 
 def _without_data_dir(raw: Raw, what: str) -> Verdict:
     if raw["wire"]["error"] in ("timeout", "connect_timeout"):
         actions = ("continue",) if raw["service"].get("pid") else ()
-        return Verdict("hung", State.SICK, "%s accepts connections and does not answer" % what, actions)
-    return Verdict("", State.UNKNOWN, "%s does not answer, and where its data are is not known: set data_dir" % what)
+        return Verdict("hung", State.SICK, "%s accepts connections but does not answer" % what, actions)
+    return Verdict("", State.UNKNOWN, "%s does not answer, and its data directory is not known: set data_dir" % what)
 
 
 def _mute(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
-    """A postmaster is there and does not answer at the address asked."""
+    """Judge a postmaster that runs but does not answer at the address we asked."""
     process, pid = facts["process"], facts["process"]["pid"]
     if process["process_state"] == "D":
-        return Verdict("hung", State.UNKNOWN, "%s: the kernel holds its process %d (a disk, a mount?)" % (what, pid), ("wait",))
+        return Verdict("hung", State.UNKNOWN, "%s: the kernel blocks its process %d (a disk, a mount?)" % (what, pid), ("wait",))
     if process["process_state"] == "T":
         return Verdict("hung", State.SICK, "%s: its process %d is stopped by a signal" % (what, pid), ("continue", "restart"))
     if raw["wire"]["error"] in ("timeout", "connect_timeout", "closed"):
-        return Verdict("hung", State.SICK, "%s: its process %d lives and does not answer" % (what, pid), ("continue", "restart"))
+        return Verdict("hung", State.SICK, "%s: its process %d runs but does not answer" % (what, pid), ("continue", "restart"))
     if facts["lock_file"].get("status") in ("starting", "stopping"):
         rejecting = Verdict("rejecting", State.UNKNOWN, "%s is %s" % (what, facts["lock_file"]["status"]), ("wait",))
         return _recovering(rejecting, facts, options, what)
     seen = "port %s in %s" % (facts["lock_file"].get("port"), facts["lock_file"].get("socket_dir"))
-    text = "%s does not answer, but its process %d lives and listens elsewhere (%s): correct host and port" % (what, pid, seen)
+    text = "%s does not answer, but its process %d listens elsewhere (%s): correct host and port" % (what, pid, seen)
     return Verdict("", State.UNKNOWN, text)
 
 
 def _down(raw: Raw, facts: Facts, what: str) -> Verdict:
+    """No postmaster is there: say why, and what may be done. The first that applies counts."""
+    return (
+        _cannot_tell(raw, what)
+        or _orphaned(facts, what)
+        or _beyond_a_start(facts, what)
+        or _held_back(facts, what)
+        or _failing_start(facts, what)
+        or _startable(facts, what)
+    )
+
+
+def _cannot_tell(raw: Raw, what: str) -> t.Optional[Verdict]:
     service = raw["service"]
+    detail = str(service.get("detail"))
     if raw["processes"]["unseen"]:
-        return Verdict("", State.UNKNOWN, "%s does not answer; whose a postgres process here is may not be seen: set become: true" % what)
-    if service and not (service.get("reachable") and service.get("exists")):
-        text = "%s does not answer, and its service cannot be seen: %s" % (what, one_line(service.get("detail"), 100))
+        text = "%s does not answer, and we may not see which cluster a postgres process here belongs to: set become: true" % what
         return Verdict("", State.UNKNOWN, text)
-    if service and "has no process" in str(service.get("detail")):
-        return Verdict("", State.UNKNOWN, "%s does not answer; %s" % (what, one_line(service.get("detail"), 120)))
-    if facts["orphans"]:
-        text = "its postmaster is gone and %s of it live on" % counted(len(facts["orphans"]), "backends")
-        return Verdict("down_orphans", State.SICK, "%s is down: %s" % (what, text), ("end_orphans", *_start(facts)))
-    hopeless = _hopeless(facts)
-    if hopeless:
-        actions = ("keep_copy",) if hopeless[0] in COPIED else ()
-        return Verdict(hopeless[0], State.SICK, "%s is down: %s" % (what, hopeless[1]), actions)
+    if service and not (service.get("reachable") and service.get("exists")):
+        return Verdict("", State.UNKNOWN, "%s does not answer, and its service cannot be seen: %s" % (what, one_line(detail, 100)))
+    if "has no process" in detail:
+        return Verdict("", State.UNKNOWN, "%s does not answer; %s" % (what, one_line(detail, 120)))
+    return None
+
+
+def _orphaned(facts: Facts, what: str) -> t.Optional[Verdict]:
+    if not facts["orphans"]:
+        return None
+    text = "%s is down: its postmaster is gone, and %s still run" % (what, counted(len(facts["orphans"]), "backends"))
+    return Verdict("down_orphans", State.SICK, text, ("end_orphans", *_start(facts)))
+
+
+def _beyond_a_start(facts: Facts, what: str) -> t.Optional[Verdict]:
+    state, text = _hopeless(facts)
+    if not state:
+        return None
+    return Verdict(state, State.SICK, "%s is down: %s" % (what, text), ("keep_copy",) if state in COPIED else ())
+
+
+def _held_back(facts: Facts, what: str) -> t.Optional[Verdict]:
     causes = _causes(facts)
-    if causes:
-        text = "; ".join(text for _state, text, _act in causes)
-        acts = tuple(act for _state, _text, act in causes)
-        return Verdict(causes[0][0], State.SICK, "%s is down: %s" % (what, text), (*acts, *_start(facts)) if all(acts) else ())
+    if not causes:
+        return None
+    acts = tuple(act for _state, _text, act in causes)
+    text = "%s is down: %s" % (what, "; ".join(text for _state, text, _act in causes))
+    return Verdict(causes[0][0], State.SICK, text, (*acts, *_start(facts)) if all(acts) else ())
+
+
+def _failing_start(facts: Facts, what: str) -> t.Optional[Verdict]:
     failed = _failed_start(facts)
-    if failed:
-        return Verdict("down_start_fails", State.SICK, "%s is down: its last start failed: %s" % (what, failed))
+    return Verdict("down_start_fails", State.SICK, "%s is down: its last start failed: %s" % (what, failed)) if failed else None
+
+
+def _startable(facts: Facts, what: str) -> Verdict:
     clean = facts["control"].get("state") in ("shut down", "shut down in recovery")
     how = "it was shut down" if clean else "it ended without a shutdown and will recover by itself"
     return Verdict("down_clean" if clean else "down_crashed", State.SICK, "%s is down: %s" % (what, how), _start(facts))
@@ -211,33 +241,64 @@ def _start(facts: Facts) -> tuple[str, ...]:
     return ("reset_failed", "start") if facts["service"].get("start_limit_hit") else ("start",)
 
 
-def _hopeless(facts: Facts) -> t.Optional[tuple[str, str]]:
-    """Return (state, text) of what no start can cure, None where there is none."""
-    contents, control, wal, lines = facts["contents"], facts["control"], facts["wal"], _said(facts)
-    if not contents.get("exists") or contents.get("entries") == 0:
-        return "down_data_missing", "its data directory %s is %s" % (facts["data_dir"], "empty" if contents.get("exists") else "not there")
+def _hopeless(facts: Facts) -> tuple[str, str]:
+    """Return (state, text) of the first thing that no start can cure, ("", "") for none."""
+    found = ((state, judge(facts)) for state, judge in HOPELESS)
+    return next(((state, text) for state, text in found if text), ("", ""))
+
+
+def _no_data(facts: Facts) -> str:
+    contents = facts["contents"]
+    if not contents.get("exists"):
+        return "its data directory %s does not exist" % facts["data_dir"]
+    if contents.get("entries") == 0:
+        return "its data directory %s is empty" % facts["data_dir"]
     if contents.get("entries") and not (contents["version"] and contents["base"]):
-        return "down_data_missing", "%s is no data directory any more: PG_VERSION or base is missing" % facts["data_dir"]
-    if contents.get("entries") and (not contents["control"] or control.get("ok") is False or "bad_control" in lines):
-        why = control.get("error") or lines.get("bad_control") or "it is missing"
-        return "down_bad_control", "its control file is damaged (%s)" % why
-    if "recovery.signal" in facts["signal_files"]:
-        return "down_restoring", "a restore is under way there (recovery.signal): a start would go on with it"
-    if wal.get("missing") or "no_wal" in lines:
-        return "down_no_wal", "WAL that it needs is not there (%s)" % (wal.get("missing") or lines["no_wal"])
-    if "panic" in lines and "no_space" not in lines:
-        return "down_panic", "its last start ended in a panic: %s" % lines["panic"]
-    return None
+        return "%s is no longer a data directory: PG_VERSION or base is missing" % facts["data_dir"]
+    return ""
+
+
+def _bad_control(facts: Facts) -> str:
+    contents, control, said = facts["contents"], facts["control"], _said(facts).get("bad_control")
+    damaged = not contents.get("control") or control.get("ok") is False or said
+    if not contents.get("entries") or not damaged:
+        return ""
+    return "its control file is damaged (%s)" % (control.get("error") or said or "it is missing")
+
+
+def _restoring(facts: Facts) -> str:
+    return (
+        "a restore is in progress there (recovery.signal): a start would continue it" if "recovery.signal" in facts["signal_files"] else ""
+    )
+
+
+def _no_wal(facts: Facts) -> str:
+    missing = facts["wal"].get("missing") or _said(facts).get("no_wal")
+    return "it needs WAL that is missing (%s)" % missing if missing else ""
+
+
+def _panic(facts: Facts) -> str:
+    said = _said(facts)
+    return "its last start ended in a panic: %s" % said["panic"] if "panic" in said and "no_space" not in said else ""
+
+
+HOPELESS: tuple[tuple[str, t.Callable[[Facts], str]], ...] = (
+    ("down_data_missing", _no_data),
+    ("down_bad_control", _bad_control),
+    ("down_restoring", _restoring),
+    ("down_no_wal", _no_wal),
+    ("down_panic", _panic),
+)
 
 
 def _said(facts: Facts) -> dict[str, str]:
-    """Return what the log said of a last start that failed; what was said while it still served is over."""
+    """Return what the log said of the last start if that failed; older lines no longer count."""
     log = facts["log"]
     return dict(log.get("lines") or {}) if not log.get("ready") else {}
 
 
 def _causes(facts: Facts) -> list[tuple[str, str, str]]:
-    """Return (state, text, act) of everything that keeps it from starting and can be removed; an empty act where it cannot be from here."""
+    """Return (state, text, act) of every removable cause that keeps it from starting; an empty act where only a person can remove it."""
     found: list[tuple[str, str, str]] = []
     for disk in facts["disks"]:
         if _full(disk, facts):
@@ -265,13 +326,13 @@ def _lock_causes(facts: Facts) -> list[tuple[str, str, str]]:
     lock = facts["lock_file"]
     if lock.get("verdict") == "stranger":
         holder = lock["holder"]
-        text = "its lock file names process %d, which is %s and none of this cluster" % (holder["pid"], holder["program"])
+        text = "its lock file names process %d, which is %s and does not belong to this cluster" % (holder["pid"], holder["program"])
         return [("pid_stale", text, "move_pid_aside")]
     if lock.get("verdict") == "zombie":
-        text = "its lock file names process %d, which has ended and is not collected by its parent: a start would take it for alive"
+        text = "its lock file names process %d, a zombie that its parent never reaps: a start would take it for alive"
         return [("pid_stale", text % lock["pid"], "move_pid_aside")]
     if lock.get("verdict") in ("doubt", "live"):
-        return [("pid_in_doubt", "whose process %s in its lock file is cannot be proven" % lock.get("pid"), "")]
+        return [("pid_in_doubt", "nothing proves whose process %s, named in its lock file, is" % lock.get("pid"), "")]
     return []
 
 

@@ -127,8 +127,8 @@ def test_verify_is_read_and_not_believed(text: str, wrong: int) -> None:
         (Ran(0, "{}", ""), ""),
         (Ran(55, "", "ERROR: [055]: unable to open missing file\n"), "[055]: unable to open missing file"),
         (Ran(0, "", "ERROR: [028]: bad\n"), "[028]: bad"),
-        (Ran(-15, "", "", True), "pgBackRest did not end in time"),
-        (Ran(3, "", ""), "pgBackRest ended with 3"),
+        (Ran(-15, "", "", True), "pgBackRest did not finish in time"),
+        (Ran(3, "", ""), "pgBackRest failed with exit code 3"),
         (Ran(1, "", "ERROR: [1]: key password=hunter22 \x1b[2J\n"), "[1]: key password=[redacted] \\x1b[2J"),
     ],
 )

@@ -28,6 +28,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 MOST_TABLES = 500
 # Hashes of missing keys are held in memory up to here; beyond it only counted.
 MOST_KEYS = 2000000
+# The hash of a key and that of its row; every key sorts before that of the end.
+Pair = t.Tuple[str, str]
+END: Pair = ("\x7f", "")
 _TABLES = """SELECT n.nspname AS schema, c.relname AS name, c.relpersistence = 'p' AS logged,
  (SELECT jsonb_agg(a.attname ORDER BY k.ord) FROM pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(att, ord)
   JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.att WHERE i.indrelid = c.oid AND i.indisprimary) AS key,
@@ -120,28 +123,33 @@ def parents_first(tables: t.Sequence[Table]) -> list[Table]:
 
 def merge(first: t.Iterable[bytes], second: t.Iterable[bytes], most: int = MOST_KEYS) -> Difference:
     """Compare two sorted streams of lines ``hash of key <tab> hash of row``. Raises ValueError for what is not sorted."""
-    one, other = _pairs(first), _pairs(second)
-    a, b = next(one, None), next(other, None)
-    counts = {"first": 0, "second": 0, "missing": 0, "extra": 0, "changed": 0}
+    firsts, missing, extra, changed = 0, 0, 0, 0
     keys: dict[str, str] = {}
     digest = hashlib.sha256()
-    while a is not None or b is not None:
-        in_a = a is not None and (b is None or a[0] <= b[0])
-        in_b = b is not None and (a is None or b[0] <= a[0])
-        counts["first"] += in_a
-        counts["second"] += in_b
-        if a is not None and in_a and not in_b:
-            counts["missing"] += 1
-            digest.update(a[0].encode())
+    for key, ours, theirs in _side_by_side(_pairs(first), _pairs(second)):
+        firsts += ours is not None
+        if ours is None:
+            extra += 1
+        elif theirs is None:
+            missing += 1
+            digest.update(key.encode())
             if len(keys) < most:
-                keys[a[0]] = a[1]
-        counts["extra"] += in_b and not in_a
-        counts["changed"] += bool(in_a and in_b and a != b)
-        a, b = next(one, None) if in_a else a, next(other, None) if in_b else b
-    return Difference(keys=keys, digest=digest.hexdigest(), **counts)
+                keys[key] = ours
+        else:
+            changed += ours != theirs
+    return Difference(firsts, firsts - missing + extra, missing, extra, changed, keys, digest.hexdigest())
 
 
-def _pairs(lines: t.Iterable[bytes]) -> t.Iterator[tuple[str, str]]:
+def _side_by_side(first: t.Iterator[Pair], second: t.Iterator[Pair]) -> t.Iterator[tuple[str, t.Optional[str], t.Optional[str]]]:
+    """Yield (key, hash of the row in *first*, in *second*) in the order of keys; None where a side does not have the key."""
+    one, other = next(first, END), next(second, END)
+    while one is not END or other is not END:
+        key = min(one[0], other[0])
+        yield key, one[1] if one[0] == key else None, other[1] if other[0] == key else None
+        one, other = next(first, END) if one[0] == key else one, next(second, END) if other[0] == key else other
+
+
+def _pairs(lines: t.Iterable[bytes]) -> t.Iterator[Pair]:
     before = ""
     for line in lines:
         key, _tab, row = line.decode("ascii").rstrip("\n").partition("\t")

@@ -28,7 +28,7 @@ REPO_SPEC: dict[str, t.Any] = {
 }
 CONFIGS = ("/etc/pgbackrest/pgbackrest.conf", "/etc/pgbackrest.conf")
 REPO_PATH = "/var/lib/pgbackrest"
-# What the status of a stanza or a repository means; the texts are pgBackRest's own.
+# What the status codes of pgBackRest mean.
 STATES = {0: "ok", 1: "no_stanza", 2: "no_backup", 3: "no_stanza", 99: "repository_unusable"}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}\Z")
 _LABEL = re.compile(r"\d{8}-\d{6}F(?:_\d{8}-\d{6}[DI])?\Z")
@@ -37,12 +37,12 @@ _ERROR = re.compile(r"^(?:[\d :.-]+P\d+\s+)?ERROR: (.*)$", re.M)
 
 
 def is_name(stanza: str) -> bool:
-    """Return whether *stanza* may be the name of one."""
+    """Return whether *stanza* is a valid name."""
     return bool(_NAME.match(stanza))
 
 
 def is_label(label: str) -> bool:
-    """Return whether *label* may be that of a backup."""
+    """Return whether *label* is a valid label of a backup."""
     return bool(_LABEL.match(label))
 
 
@@ -57,24 +57,29 @@ def words_of(where: Where, *words: str) -> list[str]:
 
 
 def command(where: Where, words: t.Sequence[str], deadline: float, cap: int = 64 << 20) -> Ran:
-    """Run one command as the user of the database, who owns its backups too."""
+    """Run one command as the user of the database, who also owns its backups."""
     return run(words_of(where, *words), deadline, user=str(where.get("os_user") or ""), cap=cap)
 
 
 def error_of(done: Ran) -> str:
     """Return what went wrong as one line, "" for nothing."""
     if done.timed_out:
-        return "pgBackRest did not end in time"
+        return "pgBackRest did not finish in time"
     told = _ERROR.findall(done.err) + _ERROR.findall(done.out)
     if done.ok and not told:
         return ""
-    return one_line(redact(told[0] if told else done.err.strip() or "pgBackRest ended with %d" % done.rc), 200)
+    return one_line(redact(told[0] if told else done.err.strip() or "pgBackRest failed with exit code %d" % done.rc), 200)
 
 
 def load_info(where: Where, deadline: float) -> dict[str, t.Any]:
     """Return {error, state, message, locked, backups, databases} of the stanza."""
     if not is_name(str(where["stanza"])):
-        return {"error": "%s is no name of a stanza" % one_line(where["stanza"], 40), "state": "no_stanza", "backups": [], "databases": []}
+        return {
+            "error": "%s is not a valid stanza name" % one_line(where["stanza"], 40),
+            "state": "no_stanza",
+            "backups": [],
+            "databases": [],
+        }
     done = command(where, ["info", "--output=json"], deadline)
     problem = error_of(done)
     if problem:
@@ -83,14 +88,14 @@ def load_info(where: Where, deadline: float) -> dict[str, t.Any]:
 
 
 def read_info(text: str, stanza: str) -> dict[str, t.Any]:
-    """Return what ``info --output=json`` says of *stanza*; backups the oldest first."""
+    """Return what ``info --output=json`` says of *stanza*; the oldest backup first."""
     empty: dict[str, t.Any] = {"error": "", "locked": False, "backups": [], "databases": []}
     try:
         told = [one for one in json.loads(text or "[]") if one.get("name") == stanza]
     except (ValueError, AttributeError):
-        return dict(empty, error="its answer is no JSON", state="repository_unusable")
+        return dict(empty, error="pgbackrest info did not return JSON", state="repository_unusable")
     if not told:
-        return dict(empty, state="no_stanza", message="there is no stanza of that name")
+        return dict(empty, state="no_stanza", message="no stanza has that name")
     one = told[0]
     status = one.get("status") or {}
     return dict(
@@ -116,23 +121,27 @@ def _message_of(one: t.Mapping[str, t.Any]) -> str:
 
 
 def _backup(raw: t.Mapping[str, t.Any], stanza: t.Mapping[str, t.Any]) -> Backup:
-    archive, times, info = (raw.get(key) or {} for key in ("archive", "timestamp", "info"))
-    database = (raw.get("database") or {}).get("id")
-    owner: dict[str, t.Any] = next((one for one in stanza.get("db") or [] if one.get("id") == database), {})
+    archive, times, info, database = (raw.get(key) or {} for key in ("archive", "timestamp", "info", "database"))
+    owner: dict[str, t.Any] = next((one for one in stanza.get("db") or [] if one.get("id") == database.get("id")), {})
     return {
         "label": str(raw.get("label")),
         "type": str(raw.get("type")),
         "error": bool(raw.get("error")),
-        "start": int(times.get("start") or 0),
-        "stop": int(times.get("stop") or 0),
+        "start": _count(times, "start"),
+        "stop": _count(times, "stop"),
         "wal_start": str(archive.get("start") or ""),
         "wal_stop": str(archive.get("stop") or ""),
-        "bytes": int(info.get("size") or 0),
-        "repository_bytes": int((info.get("repository") or {}).get("size") or (info.get("repository") or {}).get("delta") or 0),
+        "bytes": _count(info, "size"),
+        "repository_bytes": _count(info.get("repository") or {}, "size", "delta"),
         "system_identifier": str(owner.get("system-id") or ""),
-        "archive_id": "%s-%s" % (owner.get("version"), database),
-        "repo": int((raw.get("database") or {}).get("repo-key") or 0),
+        "archive_id": "%s-%s" % (owner.get("version"), database.get("id")),
+        "repo": _count(database, "repo-key"),
     }
+
+
+def _count(raw: t.Mapping[str, t.Any], *names: str) -> int:
+    """Return the first number of *names* that is not 0, 0 where there is none."""
+    return next((int(raw[name]) for name in names if raw.get(name)), 0)
 
 
 def _database(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -140,48 +149,51 @@ def _database(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def load_archive(where: Where, archive_id: str, deadline: float) -> dict[str, t.Any]:
-    """Return {error, files}: all that the archive of one database holds, name to {type, size, time}."""
+    """Return {error, files}: the content of the archive of one database, name to {type, size, time}."""
     done = command(where, ["repo-ls", "--recurse", "--output=json", "archive/%s/%s" % (where["stanza"], archive_id)], deadline)
     problem = error_of(done)
     try:
         return {"error": problem, "files": {} if problem else json.loads(done.out or "{}")}
     except ValueError:
-        return {"error": "its list of the archive is no JSON", "files": {}}
+        return {"error": "pgbackrest repo-ls did not return JSON", "files": {}}
 
 
 def load_history(where: Where, archive_id: str, timeline: int, deadline: float) -> str:
-    """Return the text of a history file in the archive, "" where it is not there."""
+    """Return the text of a history file in the archive, "" where it is missing."""
     done = command(where, ["repo-get", "archive/%s/%s/%08X.history" % (where["stanza"], archive_id, timeline)], deadline, cap=1 << 20)
     return done.out if not error_of(done) else ""
 
 
 def choose_backup(backups: t.Sequence[Backup], target: float, label: str = "") -> tuple[t.Optional[Backup], str, str]:
-    """Return (the backup to begin with, state, text): the newest that was complete before *target* (0: the newest of all), or *label*.
+    """Return (backup, state, text): the newest that was complete before *target* (0: the newest of all), or *label*.
 
-    The state is "" where one is found, else ``no_backup``, ``label_missing`` or ``before_first_backup``.
+    The state is "" where there is one, else ``no_backup``, ``label_missing`` or ``before_first_backup``.
     """
-    good = [one for one in backups if not one["error"] and one["stop"]]
-    if label:
-        chosen = [one for one in good if one["label"] == label]
-        if not chosen:
-            known = ", ".join(str(one["label"]) for one in good[-3:]) or "none"
-            return None, "label_missing", "there is no whole backup %s; the newest are: %s" % (one_line(label, 40), known)
-        good = chosen
-    if not good:
-        return None, "no_backup", "the stanza has no backup that ended without an error"
-    # A backup is consistent from its end on; the seconds of its end are cut off.
-    early = [one for one in good if not target or one["stop"] < int(target)]
+    complete = [one for one in backups if not one["error"] and one["stop"]]
+    wanted = [one for one in complete if label in ("", one["label"])]
+    if not wanted:
+        return (None, *_none_of(complete, label))
+    # A backup is consistent from its end on; pgBackRest cuts the fraction of that second.
+    early = [one for one in wanted if not target or one["stop"] < int(target)]
     if not early:
-        text = "the target is before %s of %s, which ended at %s" % (
-            "the end" if label else "the first backup, the end", good[0]["label"],
-            time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(good[0]["stop"])),
-        )  # fmt: skip
-        return None, "before_first_backup", text
+        return None, "before_first_backup", _too_early(wanted[0], "the backup" if label else "the first backup")
     return max(early, key=lambda one: int(one["stop"])), "", ""
 
 
+def _none_of(complete: t.Sequence[Backup], label: str) -> tuple[str, str]:
+    if not label:
+        return "no_backup", "the stanza has no backup that ended without an error"
+    newest = ", ".join(str(one["label"]) for one in complete[-3:]) or "none"
+    return "label_missing", "there is no complete backup %s; the newest are: %s" % (one_line(label, 40), newest)
+
+
+def _too_early(backup: Backup, which: str) -> str:
+    ended = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(backup["stop"]))
+    return "the target is before the end of %s, %s, which ended at %s" % (which, backup["label"], ended)
+
+
 def judge_verify(done_rc: int, text: str) -> list[str]:
-    """Return what ``verify --output=text --verbose`` found wrong. Its exit code is 0 also with errors, so its text is read."""
+    """Return what ``verify --output=text --verbose`` found wrong. It exits with 0 in spite of errors, so its text counts."""
     found = [one_line(line, 160) for line in _ERROR.findall(text)]
     for line in text.splitlines():
         bad = ["%s %s" % (count, what) for what, count in _COUNTED.findall(line) if int(count)]
@@ -191,7 +203,7 @@ def judge_verify(done_rc: int, text: str) -> list[str]:
     if re.search(r"^status: (?!ok)", text, re.M) and not found:
         found.append("the stanza is not ok")
     if not re.search(r"^\s*(stanza|status):", text, re.M):
-        found.append("verify told nothing" if not done_rc else "verify ended with %d" % done_rc)
+        found.append("verify printed nothing" if not done_rc else "verify failed with exit code %d" % done_rc)
     return list(dict.fromkeys(found))
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Restores a backup to a time into a fresh directory beside the live one, and plans what could be done with it.
 
-A folder of the side directory is known by what was restored, so a later run goes on with what an earlier one made. ``restore.json`` in it
-says how far that was; a lock on it says that somebody is at it.
+The name of a folder in the side directory says what was restored, so a later run continues what an earlier one began. ``restore.json`` in
+it records the progress; a lock on it shows that another process works there.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Raw = t.Mapping[str, t.Any]
 
 
 class Refused(Exception):
-    """It cannot be restored; ``code`` is one of ``_reasons``."""
+    """The restore is refused; ``code`` is one of the catalogue of reasons."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ def folder_of(params: Params, raw: Raw, purpose: str) -> str:
     what = [params["stanza"], backup["label"], backup["system_identifier"], told_time(raw["target"]), raw["wal"].get("timeline")]
     mark = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
     folder, number = os.path.join(str(params["side_dir"]), "%s-%s" % (purpose, mark)), 1
-    # What a swap was made from holds its journal, and after a put-back data that were written to.
+    # The folder of a swap holds its journal, and after a put-back data that were written to.
     while os.path.lexists(os.path.join(folder, JOURNAL)):
         number += 1
         folder = folder.rpartition(mark)[0] + "%s-%d" % (mark, number)
@@ -60,7 +60,7 @@ def folder_of(params: Params, raw: Raw, purpose: str) -> str:
 
 @contextlib.contextmanager
 def held(folder: str) -> t.Iterator[None]:
-    """Hold *folder* for us, making it where it is not there. Raises Refused where somebody else is at it, OSError."""
+    """Lock *folder*, creating it where it is missing. Raises Refused where another process holds it, OSError."""
     os.makedirs(os.path.dirname(folder), mode=0o711, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o711)
@@ -69,13 +69,13 @@ def held(folder: str) -> t.Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise Refused("state_not_handled", "another process works in %s" % one_line(folder, 80)) from None
+        raise Refused("state_not_handled", "another process is working in %s" % one_line(folder, 80)) from None
     finally:
         os.close(descriptor)
 
 
 def manifest_of(folder: str) -> dict[str, t.Any]:
-    """Return what is written down of a restore, {} where nothing is."""
+    """Return the manifest of a restore, {} where there is none."""
     try:
         with open(os.path.join(folder, MANIFEST), encoding="utf-8") as file:
             return dict(json.load(file))
@@ -84,12 +84,12 @@ def manifest_of(folder: str) -> dict[str, t.Any]:
 
 
 def write_manifest(folder: str, content: t.Mapping[str, t.Any]) -> None:
-    """Write down how far a restore is. Raises OSError."""
+    """Record the progress of a restore. Raises OSError."""
     save_json(os.path.join(folder, MANIFEST), content)
 
 
 def sweep(side_dir: str, keep_seconds: float, now: float, besides: str = "", purpose: str = "restore") -> list[str]:
-    """Remove what earlier runs restored and nobody needs any more; return the names. What a swap has touched stays. Raises OSError."""
+    """Remove expired restores of earlier runs; return their names. Whatever a swap touched stays. Raises OSError."""
     gone = []
     for name in sorted(os.listdir(side_dir)) if os.path.isdir(side_dir) else []:
         folder = os.path.join(side_dir, name)
@@ -105,7 +105,7 @@ def sweep(side_dir: str, keep_seconds: float, now: float, besides: str = "", pur
 
 
 def _belongs_to_a_swap(folder: str) -> bool:
-    """Return whether a swap out of *folder* may still have to be ended or taken back."""
+    """Return whether a swap from *folder* may still have to be finished or undone."""
     try:
         journal = load_journal(folder)
     except Unfit:
@@ -114,9 +114,9 @@ def _belongs_to_a_swap(folder: str) -> bool:
 
 
 def hand_over_wal(params: Params, raw: Raw, end: float) -> str:
-    """Have the live server write a commit and archive all until then; return the segment's name. Raises Refused, SqlError.
+    """Have the live server write a commit and archive all WAL up to it; return the segment's name. Raises Refused, SqlError.
 
-    A recovery stops at the first commit after its target; without one it would run out of WAL before it knows that it is there.
+    A recovery stops at the first commit after its target; without one it runs out of WAL before it knows that it is there.
     """
     rows(params, "SELECT txid_current()::text AS xid", min(10.0, left(end)), writes=True)
     [switched] = rows(params, "SELECT pg_walfile_name(pg_switch_wal()) AS name", min(10.0, left(end)), writes=True)
@@ -127,14 +127,14 @@ def hand_over_wal(params: Params, raw: Raw, end: float) -> str:
         if name in done.out and done.ok:
             return name
         if time.monotonic() > limit:
-            why = archiver_trouble(params) or "its archive_command has not ended"
-            text = "the live server does not get %s into the archive: %s" % (name, why)
+            why = archiver_trouble(params) or "its archive_command has not finished"
+            text = "the live server cannot archive %s: %s" % (name, why)
             raise Refused("wal_gap", text)
         time.sleep(0.2)
 
 
 def archiver_trouble(params: Params) -> str:
-    """Return what the archiver says failed last, "" for nothing."""
+    """Return what the archiver failed at last, "" for nothing."""
     query = "SELECT last_failed_wal FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')"
     try:
         answer = ask(params, {"archiver": Query(query)}, 5.0)["archiver"]
@@ -144,7 +144,7 @@ def archiver_trouble(params: Params) -> str:
 
 
 def judge_wal(wal: Raw, target: float) -> None:
-    """Raise Refused unless the archive leads to *target* (0: to its end) without a gap. Looked at again after the hand-over."""
+    """Raise Refused unless the archive leads to *target* (0: to its end) without a gap."""
     if wal["error"]:
         raise Refused("backup_missing" if wal["whole"] is None else "wal_gap", str(wal["error"]))
     if not wal["whole"] and not (target and wal["last_at"] > target):
@@ -152,7 +152,7 @@ def judge_wal(wal: Raw, target: float) -> None:
 
 
 def restore_words(params: Params, raw: Raw, folder: str) -> list[str]:
-    """Return the words of the restore: always into a fresh directory of its own, never over what is there."""
+    """Return the words of the restore command: always into a fresh directory, never over existing data."""
     begun = restore_wal.parse_segment(str(raw["backup"]["wal_start"]), int(raw["wal"].get("segment_bytes") or restore_wal.SEGMENT_BYTES))[0]
     timeline = "current" if raw["wal"]["timeline"] == begun else str(raw["wal"]["timeline"])
     words = ["restore", "--set=" + str(raw["backup"]["label"]), "--target-timeline=" + timeline, "--archive-mode=off"]
@@ -163,7 +163,7 @@ def restore_words(params: Params, raw: Raw, folder: str) -> list[str]:
 
 
 def restore(params: Params, raw: Raw, folder: str, run_id: str, end: float) -> dict[str, t.Any]:
-    """Restore into *folder*, over nothing; return its manifest. What an attempt that was cut off left there is removed first.
+    """Restore into *folder*; return its manifest. Remove first what an interrupted attempt left there.
 
     Raises Refused, OSError.
     """
@@ -182,7 +182,7 @@ def restore(params: Params, raw: Raw, folder: str, run_id: str, end: float) -> d
     begun = time.monotonic()
     problem = pgbackrest.error_of(pgbackrest.command(params, restore_words(params, raw, folder), left(end)))
     if problem:
-        raise Refused("no_room" if "No space left" in problem else "data_damaged", "pgBackRest cannot restore: %s" % problem)
+        raise Refused("no_room" if "No space left" in problem else "data_damaged", "pgBackRest failed to restore: %s" % problem)
     done = dict(about, state="restored", made_at=time.time(), restore_seconds=round(time.monotonic() - begun, 3))
     write_manifest(folder, done)
     return done
@@ -195,12 +195,12 @@ def _give(path: str, user: str) -> None:
 
 
 def reload_wal(params: Params, raw: dict[str, t.Any], end: float) -> dict[str, t.Any]:
-    """Return *raw* with the WAL as it is in the archive now."""
+    """Return *raw* with the WAL that the archive has now."""
     return dict(raw, wal=load_wal(params, raw["backup"], raw, end))
 
 
 def plans_of(raw: Raw, tables: t.Sequence[Raw], params: Params, swappable: str) -> list[dict[str, t.Any]]:
-    """Return what could be done with the restored database, each with what it would lose. Pure.
+    """Return the plans that the restored database allows, each with its loss. Pure.
 
     *swappable* is why the directories cannot be swapped, "" where they can.
     """
@@ -216,13 +216,15 @@ def plans_of(raw: Raw, tables: t.Sequence[Raw], params: Params, swappable: str) 
 
 def _insert_plan(tables: t.Sequence[Raw], target: str, binds: Raw, tolerance: float) -> dict[str, t.Any]:
     missing = {str(one["table"]): int(one["missing"]) for one in tables}
-    named = ", ".join("%d of %s" % (count, name) for name, count in sorted(missing.items()) if count) or "none"
-    text = "put the rows back that were there at %s and are not now (%s); all that live has stays as it is" % (target, named)
+    text = "put back the rows that existed at %s and are missing now (%s); existing rows stay as they are" % (
+        target,
+        _listed(missing, "none"),
+    )
     changed = sum(int(one["changed"]) for one in tables)
-    text += "; %s that were changed since stay changed" % counted(changed, "rows") if changed else ""
+    text += "; %s changed since then stay changed" % counted(changed, "rows") if changed else ""
     if sum(missing.values()):
-        # No byte tells why a row is gone.
-        text += "; those among them that were deleted on purpose since then come back too: leave their tables out"
+        # Nothing shows why a row is gone.
+        text += "; rows deleted on purpose since then come back too: leave out their tables"
     return {
         "name": "insert_missing", "text": one_line(text, 600), "loss": {"count": 0, "unit": "rows", "exact": True},
         "binds": binds, "counts": missing, "tolerance": tolerance,
@@ -231,23 +233,25 @@ def _insert_plan(tables: t.Sequence[Raw], target: str, binds: Raw, tolerance: fl
 
 def _swap_plan(raw: Raw, tables: t.Sequence[Raw], target: str, binds: Raw, tolerance: float) -> dict[str, t.Any]:
     losses = {str(one["table"]): int(one["extra"]) + int(one["changed"] or 0) for one in tables if one["extra"] is not None}
-    lost = sum(losses.values())
+    known = bool(losses) and not raw["live"]["error"]
     others = [name for name in raw["live"].get("databases") or [] if name not in ("postgres", raw["database"])]
-    known, minutes = bool(losses) and not raw["live"]["error"], (raw["now"] - raw["target"]) / 60
-    what = ", ".join("%d of %s" % (count, name) for name, count in sorted(losses.items()) if count)
-    text = "the whole server goes back to %s (%.1f minutes); rows that were written or changed since are lost: %s" % (
-        target, minutes, what or ("none" if known else "not known"),
+    text = "the whole server goes back to %s (%.1f minutes); rows written or changed since then are lost: %s" % (
+        target, (raw["now"] - raw["target"]) / 60, _listed(losses, "none" if known else "not known"),
     )  # fmt: skip
     text += "; so are those of the databases %s" % ", ".join(others) if others else ""
-    exact = known and not others and all(one["exact"] for one in tables)
+    lost = sum(losses.values()) if known else None
     return {
-        "name": "swap", "text": one_line(text, 600), "loss": {"count": lost if known else None, "unit": "rows", "exact": exact},
-        "binds": binds, "counts": {"lost": lost} if known else {}, "tolerance": tolerance,
+        "name": "swap", "text": one_line(text, 600), "binds": binds, "tolerance": tolerance, "counts": {"lost": lost} if known else {},
+        "loss": {"count": lost, "unit": "rows", "exact": known and not others and all(one["exact"] for one in tables)},
     }  # fmt: skip
 
 
+def _listed(counts: t.Mapping[str, int], nothing: str) -> str:
+    return ", ".join("%d of %s" % (count, name) for name, count in sorted(counts.items()) if count) or nothing
+
+
 def table_lines(tables: t.Sequence[Raw]) -> list[str]:
-    """Return the comparison as lines for a person."""
+    """Return the comparison as lines of a table."""
     lines = ["%-36s %9s %9s %9s %9s %9s" % ("table", "restored", "live", "missing", "only live", "changed")]
     for one in tables[:40]:
         words = ["?" if one[key] is None else str(one[key]) for key in ("restored", "live", "missing", "extra", "changed")]
