@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, StepError, guarded
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds, traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, Proof, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
@@ -65,15 +65,16 @@ class ActionModule(LookAction):
         for wanted in (check["look_from"], params["look_from"]):
             if wanted != "auto":
                 return str(wanted)
-        return "target" if checks_look.belongs_on_target(check) else "controller"
+        return "target" if belongs_on_target(check) else "controller"
 
     def _part(self, place: str, params: Params, checks: t.Sequence[t.Any], places: list[str], task_vars: dict[str, t.Any]) -> Result:
         mine = [dict(check) for check, where in zip(checks, places) if where == place]
-        same = self._connection.transport == "local" and all(checks_look.belongs_on_target(check) for check in mine)
+        same = self._connection.transport == "local" and all(belongs_on_target(check) for check in mine)
         sent = time.time()
         for check in mine:
-            if check["kind"] == "clock" and check["reference"] is None:
-                check["reference"] = sent
+            option = traits.trait(check, "SENT_AT")
+            if option and check[option] is None:
+                check[option] = sent
         secrets = _take_secrets(mine)
         options = dict(params, checks=mine, secrets=secrets, subject="", stands_on="target" if place == "target" or same else "controller")
         result = self.on_target(options, task_vars) if place == "target" else self.on_controller(options)
@@ -91,8 +92,8 @@ class ActionModule(LookAction):
         queues = {place: iter(part["checks"]) for place, part in parts.items()}
         results = [dict(next(queues[place]), seen_from=place) for place in places]
         well = checks_look.health_of(results) is State.WELL
-        # Judging a clock again, with the way to the target known, may turn it either way.
-        settled = all(part["proven"] or any(found["kind"] == "clock" for found in part["checks"]) for part in parts.values())
+        # Judging again, with the way to the target known, may turn a check either way.
+        settled = all(part["proven"] or any(traits.trait(found, "judge_again") for found in part["checks"]) for part in parts.values())
         proof = Proof(
             results,
             well and settled,
@@ -120,8 +121,6 @@ def _take_secrets(checks: t.Sequence[dict[str, t.Any]]) -> list[str]:
 
 
 def _with_travel(found: dict[str, t.Any], check: t.Mapping[str, t.Any], travel: float) -> dict[str, t.Any]:
-    if found["kind"] != "clock" or travel <= 0 or found["facts"].get("reference") is None:
-        return found
-    raw = {key: found["facts"][key] for key in ("now", "reference", "synchronised")}
-    judged: Health = clock.judge(dict(raw, travel=travel), check)
-    return dict(found, **judged.as_dict())
+    judge_again = traits.trait(check, "judge_again") if travel > 0 else None
+    judged: t.Optional[Health] = judge_again(found["facts"], check, travel) if judge_again else None
+    return dict(found, **judged.as_dict()) if judged else found

@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import memory_round_trip
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
@@ -19,7 +19,7 @@ class ActionModule(LookAction):
     STEP = memory_round_trip
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
-        return checks_look.belongs_on_target(dict(params, kind="round_trip"))
+        return belongs_on_target(dict(params, kind="round_trip"))
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
         return {**super().sources(params), **part_of(kinds, ["round_trip"])}

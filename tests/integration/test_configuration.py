@@ -15,6 +15,7 @@ import pytest
 from farms.git import OWNER, Copy, open_to_all
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed, so there is no working copy to look at")
 
@@ -41,7 +42,7 @@ def copy(folder: Path) -> Copy:
 def look(copy: Copy, path: str = "etc", **given: t.Any) -> dict[str, t.Any]:
     options = {"kind": "configuration", "repository": str(copy.folder), "path": path, **given}
     [check] = checks_look.validated([options], 10)
-    assert checks_look.belongs_on_target(check)
+    assert belongs_on_target(check)
     return checks_look.look_once(check)
 
 

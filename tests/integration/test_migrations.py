@@ -15,6 +15,7 @@ import pytest
 from farms.postgresql import BINARIES, Cluster
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import execute
 
 pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not installed, so there is nobody to ask")
@@ -49,7 +50,7 @@ def database(cluster: Cluster, request: pytest.FixtureRequest) -> t.Iterator[dic
 
 def look(database: dict[str, t.Any], **given: t.Any) -> dict[str, t.Any]:
     [check] = checks_look.validated([dict(database, kind="migrations", **given)], 10)
-    assert checks_look.belongs_on_target(check)
+    assert belongs_on_target(check)
     return checks_look.look_once(check)
 
 

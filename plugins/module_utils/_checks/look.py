@@ -21,17 +21,12 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kinds import KINDS
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import trait
-from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, Proof, State, worst
 
 Check = t.Dict[str, t.Any]
 
-# These look at the machine itself, so they only make sense on the target.
-HOST_KINDS = frozenset(
-    ("application", "balancer", "clock", "configuration", "cpu", "disk", "memory", "release", "replicas", "service", "slots")
-)
 COMMON: dict[str, t.Any] = {
     "name": {"type": "str"},
     "kind": {"type": "str", "required": True},
@@ -173,20 +168,6 @@ _CONVERT: dict[str, t.Callable[[t.Any], t.Any]] = {
 }  # fmt: skip
 
 
-def belongs_on_target(check: t.Mapping[str, t.Any]) -> bool:
-    """Return whether only the target can run *check*: it looks at the machine itself, a socket, or a loopback address."""
-    if check.get("manager") == "kubernetes":
-        return False
-    if check["kind"] in HOST_KINDS or check.get("socket") or str(check.get("host") or "").startswith("/"):
-        return True
-    if check.get("url"):
-        try:
-            return is_loopback(KINDS["http"].host_of(str(check["url"])) or "unreadable")
-        except ValueError:
-            return False
-    return is_loopback(check.get("host"))
-
-
 class _Slot:
     """One check on its way: who runs it writes ``started`` and ``result``, then sets ``done``."""
 
@@ -222,20 +203,24 @@ def _left_out(check: Check, missing: t.Sequence[str]) -> dict[str, t.Any]:
 
 def _at_once(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]]:
     slots = [_Slot(dict(check, stands_on=stands_on)) for check in checks]
-    fits = [slot.check["kind"] == "http" and KINDS["http"].fits_together(slot.check) for slot in slots]
+    fits = [_fits_together(slot.check) for slot in slots]
     together = [slot for slot, fit in zip(slots, fits) if fit]
     waiting = collections.deque(slot for slot, fit in zip(slots, fits) if not fit)
     for _turn in range(min(len(waiting), WORKERS)):
         _start_worker(waiting)
-    if together:
-        _look_together(together)
+    for kind in {slot.check["kind"] for slot in together}:
+        _look_together(kind, [slot for slot in together if slot.check["kind"] == kind])
     return [_await(slot, waiting) for slot in slots]
 
 
-def _look_together(slots: t.Sequence[_Slot]) -> None:
-    """Look with all *slots* in this thread; each has a deadline of its own, and none can wait beyond it."""
-    kind = KINDS["http"]
-    for slot, raw in zip(slots, kind.load_together([slot.check for slot in slots])):
+def _fits_together(check: Check) -> bool:
+    fits = traits.trait(check, "fits_together")
+    return bool(fits and fits(check))
+
+
+def _look_together(kind: str, slots: t.Sequence[_Slot]) -> None:
+    """Make the checks of one *kind* in this thread; each has a deadline of its own, and none can wait beyond it."""
+    for slot, raw in zip(slots, KINDS[kind].load_together([slot.check for slot in slots])):
         slot.result = _looked(slot.check, functools.partial(dict, raw), raw["answer"].seconds)
         slot.done.set()
 
@@ -271,16 +256,25 @@ def _await(slot: _Slot, waiting: collections.deque[_Slot]) -> dict[str, t.Any]:
 def look_once(check: Check) -> dict[str, t.Any]:
     """Look once, judge, and return the result of one check. A fault of our own is unknown, never a traceback."""
     kind = KINDS[check["kind"]]
-    given = (check, check["timeout"], look_below) if trait(check["kind"], "BELOW") else (check, check["timeout"])
+    given = (check, check["timeout"], look_below) if traits.holds_checks(check) else (check, check["timeout"])
     return _looked(check, lambda: kind.load(*given), None)
 
 
 def look_below(checks: t.Sequence[t.Any], seconds: float, stands_on: str) -> list[dict[str, t.Any]]:
-    """Make the checks that another check holds; raises StepError for one that writes, or holds checks itself."""
-    for kind in (str(check.get("kind")) for check in checks):
-        if trait(kind, "WRITES") or trait(kind, "BELOW"):
-            raise StepError(f"a dependency of kind {one_line(kind, 40)} is not looked at: choose a kind that only looks")
-    return run_checks(validated(checks, seconds), stands_on)
+    """Make the checks that another check holds; raises StepError for one that writes, or holds checks itself.
+
+    Each result has the ``playbook`` that repairs what it looks at, and the ``service`` to name to it, "" where there is none.
+    """
+    for check in checks:
+        if not traits.only_looks(check):
+            raise StepError(f"a dependency of kind {one_line(check['kind'], 40)} is not looked at: choose a kind that only looks")
+    found = run_checks(validated(checks, seconds), stands_on)
+    return [dict(result, **_repair_of(check)) for result, check in zip(found, checks)]
+
+
+def _repair_of(check: t.Mapping[str, t.Any]) -> dict[str, str]:
+    playbook, service = str(traits.trait(check, "PLAYBOOK") or ""), check.get("service")
+    return {"playbook": playbook, "service": service if playbook and isinstance(service, str) else ""}
 
 
 def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) -> dict[str, t.Any]:

@@ -9,7 +9,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look, traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC, patience_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import wait_until_well
 
@@ -48,12 +48,8 @@ def run(params: Params, check: bool) -> Result:
 
 def writers_left_out(checks: t.Sequence[look.Check]) -> tuple[list[look.Check], list[str]]:
     """Return the checks that only look, and the names of those that are left out, whole or in their part that would write."""
-    looking = [_without_writing(one) for one in checks if one["kind"] != "round_trip"]
-    return looking, [one["name"] for one in checks if one["kind"] == "round_trip" or one.get("round_trip")]
-
-
-def _without_writing(check: look.Check) -> look.Check:
-    return dict(check, round_trip={}) if check.get("round_trip") else check
+    looking = [one for one in map(traits.without_writing, checks) if one is not None]
+    return looking, [one["name"] for one in checks if traits.writes(one)]
 
 
 def with_secrets(checks: t.Sequence[t.Any], secrets: t.Sequence[str]) -> list[t.Any]:

@@ -36,8 +36,14 @@ BODY = {
     "embedder_ok": True,
 }
 RESTART = ("restart", "force")
-DOWN = {"name": "redis", "kind": "redis", "health": "sick", "at": "", "findings": [{"state": "sick", "text": "Redis does not run"}]}
-UNCLEAR = {"name": "db", "kind": "postgresql", "health": "unknown", "at": "", "findings": [{"state": "unknown", "text": "no answer"}]}
+DOWN = {
+    "name": "redis", "kind": "redis", "health": "sick", "at": "", "playbook": "recover-redis.yml", "service": "",
+    "findings": [{"state": "sick", "text": "Redis does not run"}],
+}  # fmt: skip
+UNCLEAR = {
+    "name": "db", "kind": "postgresql", "health": "unknown", "at": "", "playbook": "recover-database.yml", "service": "",
+    "findings": [{"state": "unknown", "text": "no answer"}],
+}  # fmt: skip
 LTM = {"name": "memory_service", "kind": "http", "health": "sick", "at": "http://x", "findings": [{"state": "sick", "text": "refuses"}]}
 
 
@@ -299,10 +305,11 @@ def test_a_stopped_stateful_service_is_told_by_its_start_command_and_java_by_its
     assert stateful_kind(["api"], "", [], "python -m api --redis redis-server") == ""
 
 
-def test_a_hand_over_names_who_is_to_mend_it() -> None:
+def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:
+    unit = dict(DOWN, kind="service", playbook="restart-service.yml", service="ltm")
     given = [
         (look(dependencies=[DOWN]), {}, ("redis", "recover-redis.yml", "")),
-        (look(dependencies=[dict(DOWN, kind="service", at="ltm")]), {}, ("service", "restart-service.yml", "ltm")),
+        (look(dependencies=[unit]), {}, ("service", "restart-service.yml", "ltm")),
         (look(), {"service": "postgresql@15-main"}, ("postgresql", "recover-database.yml", "postgresql@15-main")),
         (look(), {}, ("", "", "")),
     ]

@@ -24,6 +24,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
     round_trip,
     tcp,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, Proof, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import psql
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
@@ -96,7 +97,7 @@ def test_unnamed_checks_get_readable_unique_names() -> None:
     ],
 )
 def test_what_only_the_target_can_see_is_looked_at_there(check: dict[str, t.Any], on_target: bool) -> None:
-    assert checks_look.belongs_on_target(check) is on_target
+    assert belongs_on_target(check) is on_target
 
 
 def kind_that(load: t.Callable[[t.Any, float], t.Any]) -> types.ModuleType:

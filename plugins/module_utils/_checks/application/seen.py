@@ -233,9 +233,7 @@ class Seen:
         ]
         if not down:
             return {"kind": "", "playbook": "", "service": ""}
-        kind = str(down[0]["kind"])
-        by_kind = {"service": "restart-service.yml", **REMEDIES}
-        return {"kind": kind, "playbook": by_kind.get(kind, ""), "service": str(down[0].get("at") or "") if kind == "service" else ""}
+        return {"kind": str(down[0]["kind"]), "playbook": down[0]["playbook"], "service": down[0]["service"]}
 
     def facts(self) -> dict[str, t.Any]:
         """Return what else a person and the run want to know."""

@@ -30,6 +30,7 @@ BAD_CONFIG = (
 )
 # What the HTTP part takes over as it is.
 HTTP = ("url", "profile", "token_file", "tenant", "gates", "ignore_gates", "max_latency_ms", "ca_file", "validate_certs")
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **ask.SERVICE_SPEC,
     "service": {"type": "str", "required": True},
@@ -57,8 +58,8 @@ OPTIONS: dict[str, t.Any] = {
     "known": {"type": "dict", "default": {}},
     "old_identity": {"type": "dict", "default": {}},
 }
-# Options that hold the checks of what an application stands on; ``load`` gets a function that makes them.
 BELOW = ("dependencies", "long_term_memory")
+WRITES_WITH = "round_trip"
 
 
 def load(options: dict[str, t.Any], deadline: float, look: Look) -> dict[str, t.Any]:

@@ -15,6 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import judge_traffic, seen
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **pools.BALANCER_SPEC,
     "goal": {"type": "str", "choices": ["look", "maintenance_on", "maintenance_off", "set", "restore"], "default": "look"},

@@ -11,12 +11,14 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     "max_skew": {"type": "float", "default": 2.0},
     "require_synchronised": {"type": "bool", "default": False},
-    # Set by the action plugin: the controller's time when it sent the look (seconds since the epoch).
+    # The controller's time when it sent the look (seconds since the epoch).
     "reference": {"type": "float"},
 }
+SENT_AT = "reference"
 _TIME_ERROR = 5
 
 
@@ -58,6 +60,13 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
         text = f"the way to the target took {raw['travel']:.1f} s, too long to tell a skew of {limit:g} s"
     facts = dict(facts, skew=round(shown, 3), travel=round(raw["travel"], 3))
     return Health((Finding("skew", state, text), *_judge_synchronised(raw, options)), facts=facts)
+
+
+def judge_again(facts: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], travel: float) -> t.Optional[Health]:
+    """Judge again with the ``travel`` known, which may turn the verdict either way; None where there is no time to compare with."""
+    if facts.get("reference") is None:
+        return None
+    return judge(dict({key: facts[key] for key in ("now", "reference", "synchronised")}, travel=travel), options)
 
 
 def _judge_synchronised(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> tuple[Finding, ...]:

@@ -14,6 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.look import load_facts
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     "repository": {"type": "path", "required": True},
     "path": {"type": "str", "default": "."},

@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     "max_load_per_core": {"type": "float", "default": 4.0},
     "max_pressure_share": {"type": "float", "default": 0},

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     "paths": {"type": "list", "elements": "path", "default": ["/"]},
     "max_used_share": {"type": "float", "default": 0.9},

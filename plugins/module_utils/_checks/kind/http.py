@@ -41,14 +41,6 @@ _STATUS: dict[int, tuple[str, State, str]] = {
 }
 
 
-def host_of(url: str) -> str:
-    """Return the host of *url*; raises ValueError where it cannot be read."""
-    try:
-        return str(http.parse_url(url).hostname)
-    except http.Failed as failed:
-        raise ValueError(failed.detail) from None
-
-
 def credentials(options: t.Mapping[str, t.Any]) -> tuple[dict[str, str], str]:
     """Return (headers, problem) for the token and tenant of *options*."""
     token, problem = str(options.get("token") or ""), ""

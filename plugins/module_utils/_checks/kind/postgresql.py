@@ -31,6 +31,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import known_answer, refuse_commands
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import address_of, knock
 
+PLAYBOOK = "recover-database.yml"
 OPTIONS: dict[str, t.Any] = {
     **CONNECT_SPEC,
     **PG_OPTIONS,

@@ -15,6 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import load_redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REDIS_OPTIONS
 
+PLAYBOOK = "recover-redis.yml"
 OPTIONS: dict[str, t.Any] = dict(REDIS_OPTIONS, answer_timeout={"type": "float", "default": 3.0})
 
 

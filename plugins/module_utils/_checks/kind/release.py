@@ -14,6 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import releases
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import short
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **releases.RELEASE_SPEC,
     "service": {"type": "str", "required": True},

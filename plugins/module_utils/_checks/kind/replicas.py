@@ -19,6 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.replicas import Verdict, judge_replicas
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, identity_of
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **ask.SERVICE_SPEC,
     **new.PROJECT_SPEC,

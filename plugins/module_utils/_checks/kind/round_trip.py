@@ -20,7 +20,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http as net_http
 
-# A rehearsal leaves such a check out, and nothing may stand on it.
 WRITES = True
 OPTIONS: dict[str, t.Any] = {
     "url": {"type": "str", "required": True},

@@ -17,6 +17,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of
 
+PLAYBOOK = "restart-service.yml"
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **ask.SERVICE_SPEC,
     "service": {"type": "str", "required": True},

@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.slots import Slots, judge_slots
 
+HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **replicas.OPTIONS,
     **pools.BALANCER_SPEC,

@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a check belongs: what only the target can see is looked at there. For the controller alone."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import is_host_only
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Failed, parse_url
+
+
+def belongs_on_target(check: t.Mapping[str, t.Any]) -> bool:
+    """Return whether only the target can make *check*: it looks at the machine itself, a socket, or a loopback address."""
+    if check.get("manager") == "kubernetes":
+        return False
+    if is_host_only(check) or check.get("socket") or str(check.get("host") or "").startswith("/"):
+        return True
+    return _is_own(str(check["url"])) if check.get("url") else is_loopback(check.get("host"))
+
+
+def _is_own(url: str) -> bool:
+    try:
+        return is_loopback(parse_url(url).hostname or "unreadable")
+    except Failed:
+        return False
