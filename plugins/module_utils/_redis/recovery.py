@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one recovery of Redis has done so far, and what follows from it: what the next look expects, what is lost, how to undo it.
+
+Pure and total functions over plain data: what is missing or not known stays unknown, and nothing here raises.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import LITTLE_ROOM
+
+Facts = t.Mapping[str, t.Any]
+
+# Writing, syncing and reading a file again: a few seconds for any, one more for each so many bytes.
+INSTALL_SECONDS, BYTES_A_SECOND = 20, 10_000_000
+MODULES = "somabrain.incident_response."
+
+
+def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float) -> t.Dict[str, t.Any]:
+    """Return what the acts of *run* gave ({} for those of an earlier run of the same play), with what follows for the acts to come.
+
+    kept: {run_id, approved, raised, mended, held, isolated, decided, stopped, installed, by, put_back, kept, reloaded, restarted,
+    unloaded}, each there once its act is done; run: the opened run; state_before: of the first look. Adds {replaced, may_be_held,
+    to_reload, known_keys, and what a look is to expect: last_known_keys, empty_below_share, reload_from}.
+    """
+    acts = dict(kept if kept.get("run_id") == run.get("run_id") else {}, run_id=run.get("run_id"))
+    owed = run.get("owed") or []
+    installed = acts.get("installed") or {}
+    replaced = bool(installed) and not acts.get("put_back")
+    copies = [acts["kept"]] if acts.get("kept") else []
+    copies += [one["body"]["path"] for one in reversed(owed) if one["kind"] == "redis_reload"]
+    # An emptied Redis is not full again because writers carried on: until its data is replaced, any smaller number than known is too few.
+    whole = replaced or state_before == "up_but_empty"
+    return dict(
+        acts,
+        replaced=replaced,
+        may_be_held=bool(acts.get("held")) or any(one["kind"] == "service_manager" for one in owed),
+        to_reload=copies,
+        known_keys=known_keys(run),
+        # Every lasting key of what was installed has to be there.
+        last_known_keys=lasting(installed) if replaced else known_keys(run),
+        empty_below_share=1.0 if whole else empty_below_share,
+        reload_from=[] if acts.get("reloaded") else copies,
+    )
+
+
+def lasting(candidate: Facts) -> int:
+    """Return how many keys of a candidate do not expire by themselves."""
+    return int(candidate.get("keys") or 0) - int(candidate.get("expires") or 0)
+
+
+def known_keys(run: Facts) -> int:
+    """Return how many keys there were when a run last ended well, -1 where none did."""
+    count = ((run.get("last_verified") or {}).get("redis") or {}).get("key_count")
+    return -1 if count is None else int(count)
+
+
+def turns(actions: t.Sequence[str], watched: bool, persistence: Facts) -> t.List[t.Dict[str, t.Any]]:
+    """Return {act, first, file} of each act in order; the file of tasks that takes it.
+
+    The first act goes straight to the gate, unless it may lose data or Sentinels watch (*watched*): then it is looked at again.
+    What was set apart is set back in the end.
+    """
+    found = []
+    for index, act in enumerate(actions):
+        asks = act == "rescue_dump" or (act == "restart" and bool(kill_loss(persistence)))
+        found.append({"act": act, "first": not index, "file": "step" if index or watched or asks else "gated"})
+    if "isolate" in actions:
+        found.append({"act": "set_back", "first": False, "file": "acts/set_back"})
+    return found
+
+
+def kill_loss(persistence: Facts) -> str:
+    """Return what killing Redis at this moment loses, "" where it loses at most what an append-only file had not written for a second."""
+    if persistence.get("loss_if_killed") in ("none", "up_to_1s"):
+        return ""
+    return "killing Redis loses what is not on disk: %s changes" % (persistence.get("loss_count") or "an unknown number of")
+
+
+def chosen(offer: Facts, decided: Facts, most_seconds: float) -> t.Dict[str, t.Any]:
+    """Return the candidate of *offer* that a person approved (*decided*, a verdict) or the policy chose, {} where none is.
+
+    Adds ``install_seconds``: how long putting it in place may take, *most_seconds* at most.
+    """
+    name = decided.get("plan") or (offer.get("choice") or {}).get("name")
+    for one in offer.get("candidates") or []:
+        if one["name"] == name:
+            seconds = INSTALL_SECONDS + int(one.get("bytes") or 0) // BYTES_A_SECOND
+            return dict(one, install_seconds=min(seconds, int(most_seconds)))
+    return {}
+
+
+def reload_plan(facts: Facts, actions: t.Sequence[str], done: Facts) -> t.Dict[str, t.Any]:
+    """Return the plan by which a start command that deletes the data is gone along with: a person has to know, though nothing is lost."""
+    persistence = facts.get("persistence") or {}
+    kills = kill_loss(persistence) if "restart" in actions else ""
+    deletion = facts.get("start_deletion") or ""
+    text = (
+        "the start command of Redis deletes its data (%s). The data is copied first, Redis starts without it, and every key is loaded "
+        "again from the copy; until then keys are missing. Keys written in the meantime stay as written" % deletion
+    )
+    return {
+        "name": "rescue_and_reload",
+        "text": "; ".join(part for part in (text, kills) if part),
+        "loss": {"count": (persistence.get("loss_count") or None) if kills else 0, "unit": "keys", "exact": not kills},
+        "binds": {"start": deletion, "data": _bound_data(facts.get("files") or {}, done)},
+    }
+
+
+def _bound_data(files: Facts, done: Facts) -> t.Dict[str, t.Any]:
+    # Each run rebuilds what it installs, a few bytes different each time.
+    if done.get("replaced"):
+        return {"candidate": done["installed"]["name"], "keys": done["installed"]["keys"]}
+    sizes = {one["name"]: one["bytes"] for one in files.get("files") or []}
+    return {"files": sizes, "changed_at": str(files.get("changed_at") or 0)}
+
+
+def cause_of(disk: Facts, log_lines: Facts) -> str:
+    """Return why Redis cannot write: permission, no_space or unknown. What is seen now comes before the log, which may be out of date."""
+    free = disk.get("free_bytes")
+    if disk.get("writable_by_redis") is False and disk.get("read_only") is False:
+        return "permission"
+    if free is not None and int(free) < LITTLE_ROOM:
+        return "no_space"
+    if "permission" in log_lines:
+        return "unknown" if disk.get("read_only", True) else "permission"
+    return "no_space" if "no_space" in log_lines else "unknown"
+
+
+def verified(probe: Facts) -> t.Dict[str, t.Any]:
+    """Return what is remembered of a run that ended well: the next one measures emptiness by it. {} where the last look was not well."""
+    facts = probe.get("facts")
+    if facts is None or probe.get("health") != "well":
+        return {}
+    return {"redis": {"key_count": facts.get("keys"), "persistence": facts.get("persistence") or {}}}
+
+
+def loss_of(done: Facts, present: t.Any) -> t.Dict[str, t.Any]:
+    """Return the declared loss of a run, {} for none; *present*: keys now, None where that is not known."""
+    if done.get("replaced"):
+        return _loss_installed(done, present)
+    restarted = done.get("restarted") or {}
+    # A graceful stop saves by itself, where Redis is configured to save at all.
+    if done.get("approved") and restarted and (restarted.get("killed") or not restarted.get("saves")):
+        return _loss_killed(done.get("last_known_keys"), present)
+    return {}
+
+
+def _loss_installed(done: Facts, present: t.Any) -> t.Dict[str, t.Any]:
+    """Return what the installed candidate lacks, as it was said before it was chosen."""
+    loss, name = done["installed"].get("loss") or {}, done["installed"].get("name")
+    if loss.get("count") == 0 and loss.get("exact"):
+        return {}
+    text = "the installed data (%s) lacks some keys or changes"
+    if loss.get("count") is None:
+        text = "nothing proves that the installed data (%s) is complete"
+    policy = {"approved": True} if done.get("by") == "policy" else {}
+    return dict(loss, text=text % name, known_before=done["known_keys"], present_after=present, **policy)
+
+
+def _loss_killed(known: t.Any, present: t.Any) -> t.Dict[str, t.Any]:
+    counted = isinstance(known, int) and isinstance(present, int)
+    return {
+        "text": "an approved kill lost what was not on disk",
+        "approved": True,
+        "unit": "keys",
+        "known_before": known,
+        "present_after": present,
+        "count": max(known - present, 0) if counted else None,
+    }
+
+
+class Target(t.NamedTuple):
+    """What a printed command needs: the host and its inventories, how to reach Redis, and its service."""
+
+    host: str
+    inventories: t.Sequence[str]
+    reach: Facts
+    service: Facts
+
+    def command(self, module: str, options: Facts) -> str:
+        """Return the command line that runs one module on the host."""
+        words = ["ansible", self.host]
+        for inventory in self.inventories:
+            words += ["-i", inventory]
+        words += ["-m", MODULES + module, "-a", json.dumps(options)]
+        return " ".join(shlex.quote(str(word)) for word in words)
+
+
+def undo_of(done: Facts, before: Facts, target: Target) -> str:
+    """Return how to undo what the run did; *before*: the facts of its first look."""
+    raised, disk = done.get("raised") or {}, before.get("disk") or {}
+    if done.get("unloaded"):
+        return str(done["unloaded"])
+    if raised.get("changed"):
+        return "set maxmemory back to %s (CONFIG SET maxmemory)" % (raised.get("before") or {}).get("maxmemory", "its old value")
+    if done.get("replaced"):
+        # The old files are beside the new ones.
+        options = {"state": "put_back", "run_id": done.get("run_id"), "data_dir": disk.get("path"), "settings": before.get("settings")}
+        return "stop Redis, then " + target.command("redis_install", options)
+    isolated = done.get("isolated") or {}
+    if isolated.get("changed") and not done.get("stopped"):
+        return "restart Redis, or " + target.command("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
+    if (done.get("held") or {}).get("changed"):
+        return "Redis is stopped and held: " + target.command("service_control", dict(target.service, action="release"))
+    if (done.get("mended") or {}).get("changed"):
+        return "mode and owner of %s were %s and %s" % (disk.get("path"), disk.get("mode"), disk.get("owner"))
+    return "nothing to put back"
