@@ -8,7 +8,6 @@ What it says over its socket, and, where the probe stands on the target, what it
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import time
@@ -28,7 +27,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import knock, place_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service, logs_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import LOG_BYTES, Clock, tail_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import find, run
 
@@ -132,7 +132,7 @@ def _setting(config_file: str, name: str) -> str:
 
 def lines_of(path: str) -> list[str]:
     """Return the lines of a text file, [] where it cannot be read."""
-    return tail_of(path, 100000, 1 << 20).decode("utf-8", "replace").splitlines() if path else []
+    return log_file.tail_of(path, 1 << 20).decode("utf-8", "replace").splitlines() if path else []
 
 
 def _owned(postmaster: Options, service: Options) -> t.Optional[bool]:
@@ -208,18 +208,11 @@ def _contents(data_dir: str) -> Raw:
 
 def _log(options: Options, clock: Clock) -> Raw:
     """Return what the newest log file, and what the service manager kept of its output, say of the last start."""
-    files = sorted(glob.glob(str(options["log_file"])), key=_written_at) if options["log_file"] else []
-    text = tail_of(files[-1], 100000, LOG_BYTES) if files else b""
+    path = log_file.newest(str(options["log_file"]))
+    text = log_file.tail_of(path)
     if not text and options["service"]:
         text = logs_of(options["service"], LOG_LINES, max(0.3, min(2.0, clock.left)))
-    return dict(read_log(text.decode("utf-8", "replace")), text_there=bool(text), written_at=_written_at(files[-1]) if files else 0.0)
-
-
-def _written_at(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
+    return dict(read_log(text.decode("utf-8", "replace")), text_there=bool(text), written_at=log_file.written_at(path))
 
 
 def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, clock: Clock) -> Raw:
@@ -234,7 +227,7 @@ def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, c
             return fault or {"file": one_line(file, 120), "line": 0, "text": "the configuration file is not there"}
     fault = log["fault"]
     # Who may log in is only read by a start: what the last one said counts until that file is written again.
-    return fault if fault and not log["ready"] and _written_at(fault["file"]) < log["written_at"] else {}
+    return fault if fault and not log["ready"] and log_file.written_at(fault["file"]) < log["written_at"] else {}
 
 
 def _redo(data_dir: str, processes: Raw, log: Raw) -> Raw:

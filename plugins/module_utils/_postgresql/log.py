@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import last_of_each, since_last
 
 STARTED, READY = "LOG:  starting PostgreSQL", "database system is ready to accept"
 # Kind -> what PostgreSQL writes, in English (lc_messages is C.UTF-8 or English where this is used; else only the other eyes see).
@@ -46,18 +47,16 @@ def read_log(text: str) -> dict[str, t.Any]:
 
     ``fault`` is the first fault of the configuration that a start that failed has told, as ``config_fault`` gives it.
     """
-    at = text.rfind(STARTED)
-    last = text[at:] if at >= 0 else text
-    lines: dict[str, str] = {}
-    for line in last.splitlines():
-        # What clients sent is quoted after these.
-        quoted = line.startswith("\t") or "STATEMENT:" in line
-        for kind, pattern in LINES:
-            if not quoted and pattern.search(line):
-                lines[kind] = one_line(redact(line[:400]), 200)
+    last = since_last(text, STARTED)
+    lines = last_of_each((line for line in last.splitlines() if not _is_quoted(line)), LINES)
     redo = [[float(found.group("seconds")), found.group("lsn")] for found in _REDO.finditer(last)]
     fault = config_fault(last, lambda path: []) if "configuration" in lines else {}
-    return {"lines": lines, "started": at >= 0, "ready": READY in last, "redo": redo[-2:], "fault": fault}
+    return {"lines": lines, "started": STARTED in text, "ready": READY in last, "redo": redo[-2:], "fault": fault}
+
+
+def _is_quoted(line: str) -> bool:
+    """Return whether a line holds what a client sent."""
+    return line.startswith("\t") or "STATEMENT:" in line
 
 
 def config_fault(text: str, lines_of: t.Callable[[str], t.Sequence[str]]) -> dict[str, t.Any]:

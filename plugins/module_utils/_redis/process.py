@@ -14,11 +14,10 @@ import shlex
 import stat
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
 
 Options = t.Mapping[str, t.Any]
 
-LOG_BYTES = 256 * 1024
 # So many scripts of one start command are read.
 SCRIPTS = 3
 STARTED, READY = "Redis is starting", "eady to accept connections"
@@ -245,19 +244,17 @@ def load_log(path: str) -> dict[str, t.Any]:
 
     Lines only from the last start on where one is seen; failed_starts are the last starts in a row that ended on refused data.
     """
-    tail, written_at = _tail(path)
-    text = tail.decode("utf-8", "replace")
+    text = log_file.tail_of(path).decode("utf-8", "replace")
     if not text:
         return {}
-    starts = text.count(STARTED)
-    last = text[text.rfind(STARTED) :] if starts else text
-    found: dict[str, str] = {}
-    for line in last.splitlines():
-        for kind, pattern in LOG_LINES:
-            if pattern.search(line):
-                found[kind] = one_line(redact(line[:400]), 200)
-    ready = READY in last if starts else None
-    return {"lines": found, "starts": starts, "ready": ready, "failed_starts": _failed_starts(text), "written_at": written_at}
+    starts, last = text.count(STARTED), log_file.since_last(text, STARTED)
+    return {
+        "lines": log_file.last_of_each(last.splitlines(), LOG_LINES),
+        "starts": starts,
+        "ready": READY in last if starts else None,
+        "failed_starts": _failed_starts(text),
+        "written_at": log_file.written_at(path),
+    }
 
 
 def _failed_starts(text: str) -> int:
@@ -267,20 +264,3 @@ def _failed_starts(text: str) -> int:
         # It has not come to its end yet.
         failed.pop()
     return next((index for index, one in enumerate(reversed(failed)) if not one), len(failed))
-
-
-def _tail(path: str) -> tuple[bytes, float]:
-    """Return the last bytes of a regular file and when it was written, (b"", 0) where there is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except (OSError, ValueError):
-        return b"", 0.0
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                return b"", 0.0
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
-            return file.read(LOG_BYTES), facts.st_mtime
-        except OSError:
-            return b"", 0.0

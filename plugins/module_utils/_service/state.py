@@ -21,7 +21,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 Options = t.Mapping[str, t.Any]
 ServiceState = t.Dict[str, t.Any]
 
-LOG_BYTES = 256 * 1024
 POLL = 0.03
 # What a workload of a cluster may be, and what its API calls those.
 WORKLOADS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
@@ -169,23 +168,3 @@ def wait_for(done: t.Callable[[], bool], clock: Clock, pause: float = POLL) -> b
             return False
         time.sleep(min(pause, clock.left))
     return True
-
-
-def tail_of(path: str, lines: int, limit: int = LOG_BYTES) -> bytes:
-    """Return the last *lines* lines of a file, at most *limit* bytes, b"" where there is no such regular file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        return b""
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
-            return last_lines(file.read(limit), lines)
-        except (OSError, ValueError):
-            return b""
-
-
-def last_lines(data: bytes, lines: int) -> bytes:
-    """Return the last *lines* lines of *data*."""
-    return b"".join(data.splitlines(keepends=True)[-lines:]) if lines > 0 else b""

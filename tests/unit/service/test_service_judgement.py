@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import time
 import types
 import typing as t
 from pathlib import Path
@@ -232,17 +230,6 @@ def test_a_signal_goes_to_the_process_that_was_meant_and_to_no_other() -> None:
         assert service_state.is_gone({"pid": child.pid, "start_time_ticks": ticks})
     finally:
         child.kill()
-
-
-def test_the_tail_of_a_log_is_capped_and_a_pipe_does_not_hang(tmp_path: Path) -> None:
-    (tmp_path / "log").write_bytes(b"x" * 1_000_000 + b"\nlast\n")
-    assert service_state.tail_of(str(tmp_path / "log"), 1) == b"last\n"
-    assert len(service_state.tail_of(str(tmp_path / "log"), 2, limit=1000)) == 1000
-    os.mkfifo(tmp_path / "pipe")
-    begun = time.monotonic()
-    assert service_state.tail_of(str(tmp_path / "pipe"), 5) == b""
-    assert service_state.tail_of(str(tmp_path / "none"), 5) == b""
-    assert time.monotonic() - begun < 1.0
 
 
 def test_the_start_command_of_a_unit_is_read_with_what_runs_before_it_and_without_secrets() -> None:

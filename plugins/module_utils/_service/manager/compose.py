@@ -27,6 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.replicas import parse_all
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.state import number_of, parse, process_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import LOG_BYTES, last_lines
 
 MANAGER = "compose"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
@@ -270,7 +271,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     except (NotOne, Unreachable):
         return b""
     text = raw if seen["Config"].get("Tty") else demultiplexed(raw)
-    return service_state.last_lines(text[-service_state.LOG_BYTES :], lines)
+    return last_lines(text[-LOG_BYTES:], lines)
 
 
 def _log(docker: Docker, container: str, lines: int, clock: Clock) -> bytes:

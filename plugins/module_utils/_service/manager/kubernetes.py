@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.kubernetes import state as kubernetes_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.kubernetes.client import Cluster, Forbidden, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Options, ServiceState
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import LOG_BYTES
 
 MANAGER = "kubernetes"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
@@ -150,7 +151,7 @@ def _log_of(cluster: Cluster, namespace: str, pod: t.Mapping[str, t.Any], lines:
     name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
     path = "/api/v1/namespaces/%s/pods/%s/log" % (namespace, name)
     for more in ({}, {"previous": "true"}):
-        status, body = cluster.ask(path, tailLines=lines, limitBytes=service_state.LOG_BYTES, container=container, **more)
+        status, body = cluster.ask(path, tailLines=lines, limitBytes=LOG_BYTES, container=container, **more)
         if status == 200 and body:
             break
     else:

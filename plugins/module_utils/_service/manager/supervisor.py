@@ -23,6 +23,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import last_lines, tail_of
 
 kill = service_state.kill_process
 
@@ -367,7 +368,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     except (Unreachable, xmlrpc.client.Fault):
         return b""
     paths = dict.fromkeys(str(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info[key])
-    return b"".join(service_state.tail_of(path, lines) for path in paths)
+    return b"".join(last_lines(tail_of(path), lines) for path in paths)
 
 
 def _refused(act: str, options: Options, fault: xmlrpc.client.Fault) -> StepError:

@@ -19,6 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import LOG_BYTES, last_lines
 
 kill = service_state.kill_process
 
@@ -282,4 +283,4 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     _code, out, _error = _run(
         options, ["--quiet", "--output=short-iso", "--lines=%d" % max(1, lines), "--unit=" + unit_of(options)], deadline, "journalctl"
     )
-    return service_state.last_lines(out[-service_state.LOG_BYTES :], lines)
+    return last_lines(out[-LOG_BYTES:], lines)
