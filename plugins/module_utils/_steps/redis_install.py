@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import re
-import stat
 import time
 import typing as t
 
@@ -18,7 +17,14 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates import install as engine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.holders import load_holders
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import FOLDER, below, give, opened_folder, write_new
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import (
+    FOLDER,
+    below,
+    give,
+    open_regular,
+    opened_folder,
+    write_new,
+)
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "data_dir": {"type": "path", "required": True},
@@ -170,11 +176,11 @@ def _stage(data: int, before: int, plan: engine.Plan, params: Params) -> None:
 @contextlib.contextmanager
 def _open_rdb(path: str) -> t.Iterator[int]:
     try:
-        reader = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        reader = open_regular(path)
     except OSError as error:
-        raise _refused("bad_input", "the chosen file %s cannot be opened: %s" % (one_line(path, 80), error.strerror)) from None
+        raise _refused("bad_input", "the chosen file %s cannot be opened: %s" % (one_line(path, 80), error.strerror or error)) from None
     try:
-        if not stat.S_ISREG(os.fstat(reader).st_mode) or os.read(reader, 5) != b"REDIS":
+        if os.read(reader, 5) != b"REDIS":
             raise _refused("bad_input", "the chosen file %s is not an RDB" % one_line(path, 80))
         os.lseek(reader, 0, os.SEEK_SET)
         yield reader

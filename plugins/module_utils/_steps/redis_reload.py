@@ -17,7 +17,12 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.act import connected
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import Moved, copy_functions, copy_keys
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import (
+    Moved,
+    copy_functions,
+    copy_keys,
+    summed,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
@@ -51,18 +56,13 @@ def run(params: Params, check: bool) -> Result:
     if check:
         return {"changed": True, "stage": params["stage"], "say": ["would load the keys of %s into Redis" % _shown(params["copies"])]}
     done = [_reloaded(copy, params, begun + params["timeout"]) for copy in params["copies"]]
-    keys, moved = sum(count for count, _moved in done), _sum([moved for _count, moved in done])
+    keys, moved = sum(count for count, _moved in done), summed([moved for _count, moved in done])
     facts: Result = {"keys": keys, "copied": moved.copied, "there": moved.there, "gone": moved.gone, "failed": moved.failed}
     told = "loaded %d of %d kept keys; %d were already there, %d had expired" % (moved.copied, keys, moved.there, moved.gone)
     if moved.failed or moved.copied + moved.there + moved.gone < keys:
         why = "%d refused (%s)" % (moved.failed, moved.refused or "no reason given")
         raise _failed("state_not_handled", "%s, %s: run again" % (told, why), **facts)
     return dict(facts, changed=moved.copied > 0, seconds=round(time.monotonic() - begun, 3), stage=params["stage"], say=[told])
-
-
-def _sum(all_moved: t.Sequence[Moved]) -> Moved:
-    copied, there, gone, failed = (sum(int(moved[index]) for moved in all_moved) for index in range(4))
-    return Moved(copied, there, gone, failed, next((moved.refused for moved in all_moved if moved.refused), ""))
 
 
 def _reloaded(copy: str, params: Params, end: float) -> tuple[int, Moved]:

@@ -9,7 +9,6 @@ Redis sends the copy straight from memory, so it works where Redis itself cannot
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import time
@@ -27,7 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import fetch_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, ErrorReply
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, scan_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, scan_rdb, sha256_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
 
@@ -149,16 +148,12 @@ def _verified(part: str, end: float) -> Result:
         os.fsync(file.fileno())
         size = os.fstat(file.fileno()).st_size
         try:
-            seen = scan_rdb(file, size, end)
+            seen, digest = scan_rdb(file, size, end), sha256_of(file, end)
         except OutOfTime:
             raise StepError("the rescue copy was made but not checked in time; raise timeout", error="timeout") from None
         if seen["verdict"] != "valid":
             raise StepError("the rescue copy was damaged (%s) and was removed" % one_line(seen["detail"], 100), error="copy")
-        file.seek(0)
-        digest = hashlib.sha256()
-        for chunk in iter(lambda: file.read(1024 * 1024), b""):
-            digest.update(chunk)
-    return {"bytes": size, "sha256": digest.hexdigest(), "keys": seen["keys"], "proof": seen["proof"]}
+    return {"bytes": size, "sha256": digest, "keys": seen["keys"], "proof": seen["proof"]}
 
 
 def _sync_directory(path: str) -> None:

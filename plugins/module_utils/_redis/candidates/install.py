@@ -20,19 +20,19 @@ import stat
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import (
     FOLDER,
     below,
     facts_of,
     make_folder,
+    open_regular,
     write_new,
 )
 
 PLAN = "plan.json"
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NAME = re.compile(r"[\w.@%+=:,-]{1,200}\Z")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
-_USUAL = {"appenddirname": "appendonlydir", "appendfilename": "appendonly.aof", "dbfilename": "dump.rdb"}
 
 Plan = t.Dict[str, t.Any]
 
@@ -55,7 +55,7 @@ class Seen(t.NamedTuple):
 
 def names_of(settings: t.Mapping[str, t.Any]) -> tuple[str, str, str]:
     """Return (appenddirname, appendfilename, dbfilename). Raises Unfit for names that are none."""
-    folder, aof, rdb = (str(settings.get(key) or usual) for key, usual in _USUAL.items())
+    folder, aof, rdb = (name_in(settings, key) for key in ("appenddirname", "appendfilename", "dbfilename"))
     for name in (folder, aof, rdb):
         if not _NAME.match(name) or name in (".", "..") or name.startswith("before-"):
             raise Unfit("bad_input", "the Redis settings name a forbidden file: %s" % one_line(name, 60))
@@ -155,7 +155,7 @@ def open_before(data: int, name: str, make: bool) -> t.Optional[int]:
 def load_plan(before: int) -> t.Optional[Plan]:
     """Return the plan of an installation that was begun, None where none was. Raises Unfit for one that cannot be read."""
     try:
-        with os.fdopen(os.open(PLAN, _FILE, dir_fd=before), "rb") as file:
+        with os.fdopen(open_regular(PLAN, before), "rb") as file:
             return t.cast(Plan, json.loads(file.read(1024 * 1024).decode("utf-8")))
     except FileNotFoundError:
         return None

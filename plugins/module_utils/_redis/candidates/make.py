@@ -9,7 +9,6 @@ Everything happens in a private directory of the run. Nothing is written where t
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import time
@@ -31,7 +30,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, OutOfTime, scan_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, scan_rdb, sha256_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import wrong_answers
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import known_answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import (
@@ -158,17 +157,6 @@ def _kept(saved: str, path: str, end: float) -> Facts:
         digest = sha256_of(file, end)
     proof = "side instance" + (", " + seen["proof"] if seen["verdict"] == "valid" else "")
     return {"path": path, "bytes": size, "sha256": digest, "proof": proof}
-
-
-def sha256_of(file: t.BinaryIO, end: float) -> str:
-    """Return the digest of an open file. Raises OutOfTime."""
-    file.seek(0)
-    digest = hashlib.sha256()
-    for chunk in iter(lambda: file.read(CHUNK), b""):
-        if time.monotonic() > end:
-            raise OutOfTime
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def related(candidates: t.Sequence[Facts], prints: t.Mapping[str, Prints], today: t.Collection[str]) -> None:

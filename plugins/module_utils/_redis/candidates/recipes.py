@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import MANIFEST_BYTES, Refused, parse_manifest
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import (
     TOLL_SHARE,
     Salvaged,
@@ -32,6 +32,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.mend import preamble_length, repaired_rdb, salvage_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import HEAD_BYTES as RDB_HEAD_BYTES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Broken, Cursor
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import open_regular
 
 Settings = t.Mapping[str, t.Any]
 Write = t.Callable[[t.BinaryIO, float], Salvaged]
@@ -84,7 +85,7 @@ class Part(t.NamedTuple):
 
 def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end: float) -> tuple[list[Recipe], list[str]]:
     """Return (the recipes for what lies in the directory *copy*, notes on what was ruled out). Raises OutOfTime."""
-    dump = os.path.join(copy, str(settings.get("dbfilename") or "dump.rdb"))
+    dump = os.path.join(copy, name_in(settings, "dbfilename"))
     if judged["source"] == "rdb":
         return rdb_recipes(dump, "as_is", "files", end), []
     try:
@@ -97,8 +98,8 @@ def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end
 
 def _parts(copy: str, judged: t.Mapping[str, t.Any], settings: Settings) -> tuple[list[Part], bool]:
     """Return (the parts in their order, whether that order was told by the names alone). Raises Refused."""
-    aof = str(settings.get("appendfilename") or "appendonly.aof")
-    folder = os.path.join(copy, str(settings.get("appenddirname") or "appendonlydir"))
+    aof = name_in(settings, "appendfilename")
+    folder = os.path.join(copy, name_in(settings, "appenddirname"))
     good = {one["name"] for one in judged["files"] if one["verdict"] == "valid"}
     if not os.path.isdir(folder):
         path = os.path.join(copy, aof)
@@ -124,11 +125,7 @@ def _part(path: str, good: bool) -> Part:
 
 def open_plain(path: str) -> t.BinaryIO:
     """Open a regular file that is no link. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("not a regular file")
-    return os.fdopen(descriptor, "rb", buffering=256 * 1024)
+    return os.fdopen(open_regular(path), "rb", buffering=256 * 1024)
 
 
 def _aof_recipes(parts: list[Part], rebuilt: bool, verdict: str, end: float) -> list[Recipe]:
@@ -164,12 +161,15 @@ def _flushed(parts: t.Sequence[Part], end: float) -> bool:
 def _mentions_flush(file: t.BinaryIO, start: int) -> bool:
     """Tell quickly whether the word is there at all; only then are the commands followed one by one."""
     file.seek(start)
+    return any(_FLUSH.search(chunk) for chunk in _overlapping(file, 16))
+
+
+def _overlapping(file: t.BinaryIO, overlap: int) -> t.Iterator[bytes]:
+    """Yield the rest of *file* in chunks that each begin with the last *overlap* bytes of the one before."""
     tail = b""
     for chunk in iter(lambda: file.read(CHUNK), b""):
-        if _FLUSH.search(tail + chunk):
-            return True
-        tail = chunk[-16:]
-    return False
+        yield tail + chunk
+        tail = chunk[-overlap:]
 
 
 def _preamble(part: Part, file: t.BinaryIO, end: float) -> int:
@@ -228,10 +228,8 @@ def _many_databases(parts: t.Sequence[Part]) -> bool:
     found: set[bytes] = set()
     for part in parts:
         with contextlib.suppress(OSError), open_plain(part.path) as file:
-            tail = b""
-            for chunk in iter(lambda: file.read(CHUNK), b""):
-                found.update(_SELECTED.findall(tail + chunk))
-                tail = chunk[-32:]
+            for chunk in _overlapping(file, 32):
+                found.update(_SELECTED.findall(chunk))
     return len(found) > 1
 
 

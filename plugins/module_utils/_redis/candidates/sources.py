@@ -13,13 +13,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.act import connected, setting_of, tell
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.make import (
-    Bench,
-    Facts,
-    blank,
-    sha256_of,
-    tried,
-)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.make import Bench, Facts, blank, tried
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.recipes import (
     HEAD_BYTES,
     MAGIC,
@@ -38,6 +32,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import sha256_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import version_of
 

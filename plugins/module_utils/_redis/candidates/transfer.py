@@ -75,7 +75,7 @@ def copy_keys(source: Connection, target: Connection, end: float) -> Moved:
             for index in range(0, len(keys), BATCH):
                 if time.monotonic() > end:
                     raise OutOfTime
-                total = _sum(total, _copy_some(source, target, keys[index : index + BATCH]))
+                total = summed([total, _copy_some(source, target, keys[index : index + BATCH])])
     return total
 
 
@@ -88,24 +88,35 @@ def copy_functions(source: Connection, target: Connection) -> None:
 
 def _copy_some(source: Connection, target: Connection, keys: t.Sequence[bytes]) -> Moved:
     replies = source.ask_all([command for key in keys for command in (("DUMP", key), ("PTTL", key))])
+    restores, unread = _restores(keys, replies)
+    answers = target.ask_all(restores) if restores else []
+    errors = [answer for answer in answers if isinstance(answer, ErrorReply)]
+    wrong = [error for error in errors if error.code != "BUSYKEY"]
+    written = Moved(len(answers) - len(errors), len(errors) - len(wrong), 0, len(wrong), _first(wrong))
+    return summed([unread, written])
+
+
+def _restores(keys: t.Sequence[bytes], replies: t.Sequence[t.Any]) -> tuple[list[tuple[t.Any, ...]], Moved]:
+    """Return (the commands that write *keys*, given the *replies* to DUMP and PTTL of each; the keys that could not be read)."""
     restores: list[tuple[t.Any, ...]] = []
-    gone = failed = 0
-    refused = ""
+    errors: list[ErrorReply] = []
+    gone = 0
     for key, dump, life in zip(keys, replies[::2], replies[1::2]):
-        if isinstance(dump, ErrorReply) or isinstance(life, ErrorReply):
-            failed, refused = failed + 1, refused or one_line(dump if isinstance(dump, ErrorReply) else life, 120)
+        wrong = [reply for reply in (dump, life) if isinstance(reply, ErrorReply)]
+        if wrong:
+            errors.append(wrong[0])
         elif dump is None or life == GONE:
             gone += 1
         else:
             restores.append(("RESTORE", key, 0 if life == LASTS else max(1, life), as_bytes(dump)))
-    answers = target.ask_all(restores) if restores else []
-    there = sum(1 for answer in answers if isinstance(answer, ErrorReply) and answer.code == "BUSYKEY")
-    wrong = [answer for answer in answers if isinstance(answer, ErrorReply) and answer.code != "BUSYKEY"]
-    refused = refused or (one_line(wrong[0], 120) if wrong else "")
-    return Moved(len(answers) - there - len(wrong), there, gone, failed + len(wrong), refused)
+    return restores, Moved(0, 0, gone, len(errors), _first(errors))
 
 
-def _sum(one: Moved, other: Moved) -> Moved:
-    return Moved(
-        one.copied + other.copied, one.there + other.there, one.gone + other.gone, one.failed + other.failed, one.refused or other.refused
-    )
+def _first(errors: t.Sequence[ErrorReply]) -> str:
+    return one_line(errors[0], 120) if errors else ""
+
+
+def summed(all_moved: t.Sequence[Moved]) -> Moved:
+    """Return the sum of *all_moved*, with the first refusal."""
+    copied, there, gone, failed = (sum(int(moved[index]) for moved in all_moved) for index in range(4))
+    return Moved(copied, there, gone, failed, next((moved.refused for moved in all_moved if moved.refused), ""))

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import stat
 import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import (
     OutOfTime,
     Scan,
@@ -26,6 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     scan_resp,
     tool,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import open_regular
 
 FileResult = t.Dict[str, t.Any]
 Settings = t.Mapping[str, t.Any]
@@ -43,6 +44,14 @@ class Refused(Exception):
     def __init__(self, verdict: str, detail: str) -> None:
         super().__init__(detail)
         self.verdict = verdict
+
+
+class _Part(t.NamedTuple):
+    """A line of a manifest: the file's name, its type (b, h or i) and its number."""
+
+    name: str
+    kind: str
+    number: int
 
 
 def judge_files(data_dir: str, settings: Settings, deadline: float) -> dict[str, t.Any]:
@@ -69,7 +78,7 @@ def judge_files(data_dir: str, settings: Settings, deadline: float) -> dict[str,
 def fingerprint(data_dir: str, settings: Settings) -> list[t.Any]:
     """Return names, sizes and times of what lies in the data directory; the same list means the same verdict."""
     seen: list[t.Any] = []
-    for path in (data_dir, os.path.join(data_dir, _name(settings, "appenddirname"))):
+    for path in (data_dir, os.path.join(data_dir, name_in(settings, "appenddirname"))):
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
@@ -83,7 +92,7 @@ def fingerprint(data_dir: str, settings: Settings) -> list[t.Any]:
 def changed_at(data_dir: str, settings: Settings) -> float:
     """Return when a data file was last put there or changed (ctime, seconds since the epoch), 0 where none is seen."""
     newest = 0.0
-    for path in (data_dir, os.path.join(data_dir, _name(settings, "appenddirname"))):
+    for path in (data_dir, os.path.join(data_dir, name_in(settings, "appenddirname"))):
         try:
             with os.scandir(path) as entries:
                 times = [entry.stat(follow_symlinks=False).st_ctime for entry in entries if entry.is_file(follow_symlinks=False)]
@@ -110,13 +119,8 @@ def _combined(files: t.Sequence[FileResult]) -> str:
     return next((verdict for verdict in WORST_FIRST if verdict in seen), "empty")
 
 
-def _name(settings: Settings, key: str) -> str:
-    usual = {"appenddirname": "appendonlydir", "appendfilename": "appendonly.aof", "dbfilename": "dump.rdb"}
-    return str(settings.get(key) or usual[key])
-
-
 def _judge(directory: int, settings: Settings, end: float) -> tuple[str, list[FileResult], str]:
-    aof, folder, rdb = (_name(settings, key) for key in ("appendfilename", "appenddirname", "dbfilename"))
+    aof, folder, rdb = (name_in(settings, key) for key in ("appendfilename", "appenddirname", "dbfilename"))
     there = set(os.listdir(directory))
     wanted = str(settings.get("appendonly") or "").lower()
     if wanted == "no" or (not wanted and folder not in there and aof not in there):
@@ -165,23 +169,26 @@ def _by_manifest(inner: int, manifest: str, end: float) -> list[FileResult]:
 
 def parse_manifest(text: str, own_name: str) -> list[tuple[str, str]]:
     """Return [(file name, type b|h|i)] in loading order. Raises Refused for anything that Redis would not have written."""
-    parts: list[tuple[str, str, int]] = []
+    parts: list[_Part] = []
     for line in text.splitlines():
-        if line.startswith("#"):
-            continue
-        words = _words(line)
-        fields = dict(zip(words[::2], words[1::2]))
-        name, kind, seq = fields.get("file", ""), fields.get("type", ""), fields.get("seq", "")
-        if len(words) % 2 or kind not in ("b", "h", "i") or not seq.isdigit():
-            raise Refused("damaged", "the manifest has an invalid line: %s" % one_line(line, 80))
-        if not name or "/" in name or name in (".", "..", own_name) or name in [part[0] for part in parts]:
-            raise Refused("damaged", "the manifest names a forbidden file: %s" % one_line(name, 80))
-        parts.append((name, kind, int(seq)))
-    bases = [part for part in parts if part[1] == "b"]
-    increments = [part[2] for part in parts if part[1] == "i"]
-    if len(bases) > 1 or not bases + increments or increments != sorted(set(increments)):
+        if not line.startswith("#"):
+            parts.append(_manifest_part(line, {own_name, *[part.name for part in parts]}))
+    bases = [part for part in parts if part.kind == "b"]
+    numbers = [part.number for part in parts if part.kind == "i"]
+    if len(bases) > 1 or not (bases or numbers) or numbers != sorted(set(numbers)):
         raise Refused("damaged", "the manifest is empty, has two bases, or its files are out of order")
-    return [(name, kind) for name, kind, _seq in bases + [part for part in parts if part[1] != "b"]]
+    return [(part.name, part.kind) for part in bases + [part for part in parts if part.kind != "b"]]
+
+
+def _manifest_part(line: str, taken: t.Collection[str]) -> _Part:
+    words = _words(line)
+    fields = dict(zip(words[::2], words[1::2]))
+    name, kind, number = fields.get("file", ""), fields.get("type", ""), fields.get("seq", "")
+    if len(words) % 2 or kind not in ("b", "h", "i") or not number.isdigit():
+        raise Refused("damaged", "the manifest has an invalid line: %s" % one_line(line, 80))
+    if name in ("", ".", "..") or "/" in name or name in taken:
+        raise Refused("damaged", "the manifest names a forbidden file: %s" % one_line(name, 80))
+    return _Part(name, kind, int(number))
 
 
 def _words(line: str) -> list[str]:
@@ -194,16 +201,12 @@ def _words(line: str) -> list[str]:
 def _open(directory: int, name: str) -> tuple[int, int]:
     """Open a regular file of *directory* itself, never through a link. Raises Refused."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=directory)
+        descriptor = open_regular(name, directory)
     except FileNotFoundError:
         raise Refused("missing", "is missing") from None
     except OSError as error:
         raise Refused("unjudged", "is a symlink or cannot be opened: %s" % one_line(error.strerror or error, 60)) from None
-    facts = os.fstat(descriptor)
-    if not stat.S_ISREG(facts.st_mode):
-        os.close(descriptor)
-        raise Refused("unjudged", "is not a regular file")
-    return descriptor, facts.st_size
+    return descriptor, os.fstat(descriptor).st_size
 
 
 def _one(directory: int, name: str, kind: str, end: float, last: bool = False) -> FileResult:

@@ -112,26 +112,31 @@ def commands_in(
     if until >= size and scan_resp(source, size, end, at, most=1).problem == "cut":
         return _torn_end(source, at)
     ends = announced_end(source, at, until)
+    if ends == until:
+        return 1, True
     if ends:
-        rest, exact = commands_in(source, ends, until, size, near, end, many_databases) if ends < until else (0, True)
+        rest, exact = commands_in(source, ends, until, size, near, end, many_databases)
         return 1 + rest, exact
-    seen = _Region(at)
-    for mark in _marks(source, at, until, end):
-        seen.add(mark)
-    seen.span(until)
-    most, left = seen.most(), until - at - seen.bare
+    seen = _region(source, at, until, end)
+    most = seen.most()
     if most <= 1:
         return most, not seen.doubts
-    if len(near) < ALIKE:
-        return most, False
-    counts = _filling(left, near, until >= size)
-    # A SELECT beside fewer of them may fill it, too.
-    may_select = many_databases and left > SELECT_BYTES and _filling(left - SELECT_BYTES, near, until >= size)
-    if seen.doubts or may_select or not counts or max(counts) > most:
+    counts = _possible(until - at - seen.bare, near, until >= size, many_databases)
+    if seen.doubts or not counts or max(counts) > most:
         return most, False
     if len(counts) == 1:
         return counts.pop(), True
     return max(counts) if max(near) <= 1.2 * min(near) else most, False
+
+
+def _possible(room: int, near: t.Sequence[int], is_end: bool, many_databases: bool) -> set[int]:
+    """Return which numbers of commands as long as those *near* fill *room* bytes; none where their lengths tell nothing."""
+    if len(near) < ALIKE:
+        return set()
+    # A SELECT and fewer commands may fill it as well.
+    if many_databases and room > SELECT_BYTES and _filling(room - SELECT_BYTES, near, is_end):
+        return set()
+    return _filling(room, near, is_end)
 
 
 def announced_end(source: t.BinaryIO, at: int, until: int) -> int:
@@ -181,7 +186,7 @@ class _Region:
     """What can be read in a damaged region, and the bytes between that."""
 
     def __init__(self, at: int) -> None:
-        self.begin = self.seen_to = at
+        self.seen_to = at
         self.heads = self.hidden = self.spans = self.longest = self.words = self.bare = self.wanted = self.doubts = 0
 
     def add(self, mark: _Mark) -> None:
@@ -211,6 +216,15 @@ class _Region:
         if one_word_is_damaged and self.longest < (25 if self.wanted < 4 else 16):
             return 1
         return self.heads + self.hidden
+
+
+def _region(source: t.BinaryIO, at: int, until: int, end: float) -> _Region:
+    """Read the region from *at* to *until*. Raises OutOfTime."""
+    seen = _Region(at)
+    for mark in _marks(source, at, until, end):
+        seen.add(mark)
+    seen.span(until)
+    return seen
 
 
 def _torn_end(source: t.BinaryIO, at: int) -> tuple[int, bool]:

@@ -25,7 +25,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     next_command,
     sound_commands,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, OutOfTime
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, chunks
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.toll import Toll
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import remains_of, worded
 
@@ -129,14 +129,8 @@ class _Walk:
         """Copy the bytes from *start* to *stop*."""
         if self.out is None:
             return
-        self.source.seek(start)
-        left = stop - start
-        while left > 0:
-            chunk = self.source.read(min(CHUNK, left))
-            if not chunk:
-                return
+        for chunk in chunks(self.source, start, stop):
             self.out.write(chunk)
-            left -= len(chunk)
 
     def run(self, start: int) -> None:
         """Take all sound commands from *start* to the end of the file. Raises OutOfTime."""

@@ -8,6 +8,7 @@ Bounded in memory, bounded in time, never writes. An append-only file bears no c
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -231,6 +232,17 @@ def _rdb(verdict: str, proof: str, detail: str, keys: t.Optional[int] = None) ->
     return {"verdict": verdict, "proof": proof, "detail": detail, "keys": keys}
 
 
+def chunks(file: t.BinaryIO, start: int, stop: int) -> t.Iterator[bytes]:
+    """Yield the bytes of *file* from *start* to *stop*, as far as it has them."""
+    file.seek(start)
+    while start < stop:
+        chunk = file.read(min(CHUNK, stop - start))
+        if not chunk:
+            return
+        yield chunk
+        start += len(chunk)
+
+
 def crc64_of(file: t.BinaryIO, count: int, end: float) -> int:
     """Return the checksum of the next *count* bytes of *file*. *end* is a monotonic time. Raises OutOfTime."""
     crc = Crc64()
@@ -243,3 +255,14 @@ def crc64_of(file: t.BinaryIO, count: int, end: float) -> int:
         count -= len(chunk)
         crc.add(chunk)
     return crc.value()
+
+
+def sha256_of(file: t.BinaryIO, end: float) -> str:
+    """Return the sha256 of all of *file*. *end* is a monotonic time. Raises OutOfTime."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    for chunk in iter(lambda: file.read(CHUNK), b""):
+        if time.monotonic() > end:
+            raise OutOfTime
+        digest.update(chunk)
+    return digest.hexdigest()

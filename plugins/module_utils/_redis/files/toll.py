@@ -68,17 +68,24 @@ class Toll:
 
     def total(self) -> tuple[t.Optional[int], bool]:
         """Return (the number of keys, None for an unknown one; whether it is exact, else it is the most it may be)."""
-        if self._unknown or (self._strange and any(not place.keys and place.count for place in self._places)):
+        hidden = any(place.count and not place.keys for place in self._places)
+        if self._unknown or (hidden and self._strange):
             return None, False
         nameless = sum(self._most_in(place) for place in self._places)
-        wide = self._widest > 1 and any(not place.keys and place.count for place in self._places)
-        # What may have been set anew since, or by another lost command, under a name that is not known.
-        again = nameless > 1 or any(place.count and place.since < self._writes for place in self._places)
-        # Of several lost commands, a nameless one may have removed what another had made.
-        undone = self._removals and any(not place.keys and place.count for place in self._places) and nameless + len(self._names) > 1
-        sure = self._sure and not wide and not undone and all(lost.sure for lost in self._names.values())
         count = len(self._names) + nameless + self._counted
-        return count, not count or (sure and not (again and self._met * RARE > self._writes))
+        if not count:
+            return 0, True
+        in_doubt = (hidden and self._may_be_of_several(nameless)) or self._may_be_written_again(nameless)
+        return count, self._sure and all(lost.sure for lost in self._names.values()) and not in_doubt
+
+    def _may_be_of_several(self, nameless: int) -> bool:
+        """Return whether a hidden command may have met several keys, or may have removed what another lost one had made."""
+        return self._widest > 1 or (self._removals and nameless + len(self._names) > 1)
+
+    def _may_be_written_again(self, nameless: int) -> bool:
+        """Return whether a key that is lost without its name may have been written later, or by another lost command."""
+        again = nameless > 1 or any(place.count and place.since < self._writes for place in self._places)
+        return again and self._met * RARE > self._writes
 
     def _most_in(self, place: _Place) -> int:
         """Return how many keys a place may have met: hidden commands hardly take fewer bytes a key than any other one here."""

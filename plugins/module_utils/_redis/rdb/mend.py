@@ -15,7 +15,13 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64, wrong_bytes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import LISTED, Salvaged
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, RDB_EOF_BYTES, SMALL, crc64_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import (
+    CHUNK,
+    RDB_EOF_BYTES,
+    SMALL,
+    chunks,
+    crc64_of,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.plan import SHORTEST, Plan, planned
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import (
     EOF,
@@ -51,13 +57,8 @@ class _Writer:
         self.crc.add(data)
 
     def copy(self, source: t.BinaryIO, start: int, stop: int) -> None:
-        source.seek(start)
-        while start < stop:
-            chunk = source.read(min(CHUNK, stop - start))
-            if not chunk:
-                return
+        for chunk in chunks(source, start, stop):
             self.write(chunk)
-            start += len(chunk)
 
     def close(self) -> None:
         self.write(bytes([EOF]))
@@ -242,12 +243,7 @@ def _scattered(plan: Plan, source: t.BinaryIO, size: int, end: float) -> bool:
 def _strange(source: t.BinaryIO, start: int, stop: int) -> int:
     """Return the length of the longest row of bytes from *start* to *stop* that are no text."""
     longest, carried = 0, b""
-    source.seek(start)
-    while start < stop:
-        chunk = source.read(min(CHUNK, stop - start))
-        if not chunk:
-            break
-        start += len(chunk)
+    for chunk in chunks(source, start, stop):
         rows = _NO_TEXT.findall(carried + chunk)
         longest = max([longest] + [len(row) for row in rows])
         carried = _LAST_ROW.search(chunk).group(0)[-SMALL:]  # type: ignore[union-attr]
