@@ -38,11 +38,11 @@ def walked(so_far: Given, step: Given, watched: Given) -> dict[str, t.Any]:
     return remedy.walked(plain(so_far), plain(step), plain(watched))
 
 
-def commands(asked: Given, so_far: Given, ansible: Given) -> dict[str, str]:
-    return remedy.commands(plain(asked), plain(so_far), plain(ansible))
+def undo(asked: Given, so_far: Given, ansible: Given) -> str:
+    return remedy.undo_of(plain(asked), plain(so_far), plain(ansible))
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        names = (looks, owed, seconds, due, way, walked, commands)
+        names = (looks, owed, seconds, due, way, walked, undo)
         return {f"traffic_scaling_{one.__name__}": one for one in names}

@@ -222,20 +222,19 @@ def walked(way: Given, step: Given, watched: Given) -> dict[str, t.Any]:
     return dict(kept, passed=passed, held=watched["why"] if watched["verdict"] == "unknown" else "", rates=watched["rates"])
 
 
-def commands(asked: Given, way: Given, ansible: Given) -> dict[str, str]:
-    """Return the commands to offer for the same hosts, *ansible* {sources, limit}: undo of what the goal did, and restore."""
+def undo_of(asked: Given, way: Given, ansible: Given) -> str:
+    """Return the command that takes back what the goal did, for the same hosts; *ansible* is {sources, limit}."""
     keep_out = _command("enable-maintenance.yml", ansible, 'remediation_reason="WHY"')
+    if asked["goal"] == "maintenance_on":
+        return _command("disable-maintenance.yml", ansible)
+    if asked["goal"] == "maintenance_off":
+        return keep_out
     before: dict[str, t.Any] = {"traffic_scaling_servers": way["was"]}
     if counts_replicas(asked):
         before = {"traffic_scaling_replicas": way["plan"].get("now", "N")}
     back = _command("scale-traffic.yml", ansible, json.dumps(before))
-    was_closed = bool((way["plan"].get("back") or {}).get("maintenance"))
-    undo = {
-        "maintenance_on": _command("disable-maintenance.yml", ansible),
-        "maintenance_off": keep_out,
-        "restore": "%s && %s" % (keep_out, back) if was_closed else back,
-    }
-    return {"undo": undo.get(asked["goal"], back), "restore": _command("restore-traffic.yml", ansible)}
+    was_closed = asked["goal"] == "restore" and (way["plan"].get("back") or {}).get("maintenance")
+    return "%s && %s" % (keep_out, back) if was_closed else back
 
 
 def _command(playbook: str, ansible: Given, extra: str = "") -> str:

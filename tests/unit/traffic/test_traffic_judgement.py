@@ -15,7 +15,7 @@ import yaml
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import balancer
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_shift
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import gates as traffic_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
@@ -160,7 +160,7 @@ def test_every_word_that_refuses_has_a_refusal_in_the_role_with_a_code_that_is_k
     slots = (ROLE.parents[1] / "plugins/module_utils/_traffic/slots.py").read_text()
     words |= set(re.findall(r'Slots\("([a-z_]+)", "sick"', slots))
     assert words == set(refusals)
-    assert {one["code"] for one in refusals.values()} <= set(REASONS)
+    assert {refusal(one)["code"] for one in refusals.values()} <= set(REASONS)
 
 
 def plan_of(*servers: dict[str, t.Any], **given: t.Any) -> t.Any:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role traffic_scaling checks, owes, waits for, remembers and offers, by tables."""
+"""What the role traffic_scaling checks, owes, waits for, remembers and undoes, by tables."""
 
 from __future__ import annotations
 
@@ -301,17 +301,16 @@ CLOSED = {"plan": {"back": {**BACK, "maintenance": {"on": True}}}}
     ],
 )
 def test_the_undo_is_a_command_for_the_same_hosts(given: dict[str, t.Any], known: dict[str, t.Any], undo: str) -> None:
-    assert remedy.commands(asked(**given), way(**known), HOSTS)["undo"] == undo
+    assert remedy.undo_of(asked(**given), way(**known), HOSTS) == undo
 
 
 @pytest.mark.parametrize("given", [SET, {"goal": "restore"}])
 def test_the_undo_of_weights_gives_those_from_before(given: dict[str, t.Any]) -> None:
-    words = shlex.split(remedy.commands(asked(**given), way(plan={"back": BACK}), {"sources": [], "limit": "lb1"})["undo"])
+    words = shlex.split(remedy.undo_of(asked(**given), way(plan={"back": BACK}), {"sources": [], "limit": "lb1"}))
     assert words[:5] == ["ansible-playbook", "playbooks/scale-traffic.yml", "--limit", "lb1", "-e"]
     assert json.loads(words[5]) == {"traffic_scaling_servers": BACK["servers"]}
 
 
 def test_the_undo_of_a_restoration_from_maintenance_closes_the_pool_first() -> None:
-    found = remedy.commands(asked(), way(**CLOSED), HOSTS)
-    assert found["undo"].startswith(f"ansible-playbook playbooks/enable-maintenance.yml{SAME} -e 'remediation_reason=\"WHY\"' && ")
-    assert found["restore"] == f"ansible-playbook playbooks/restore-traffic.yml{SAME}"
+    found = remedy.undo_of(asked(), way(**CLOSED), HOSTS)
+    assert found.startswith(f"ansible-playbook playbooks/enable-maintenance.yml{SAME} -e 'remediation_reason=\"WHY\"' && ")

@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import slots as kind_slots
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.replicas import parse_all
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy import words as haproxy_words
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import judge_traffic
@@ -170,7 +170,7 @@ def test_every_word_that_refuses_has_a_refusal_in_the_role_with_a_code_that_is_k
     words = set(re.findall(r'Slots\("([a-z_]+)", "(?:sick|unknown)"', source)) - {"unreachable"}
     refusals = yaml.safe_load((ROOT / "roles/traffic_scaling/vars/main.yml").read_text())["__traffic_scaling_refusals"]
     assert {"no_slot", "no_network"} < words <= set(refusals)
-    assert {refusals[word]["code"] for word in words} <= set(REASONS)
+    assert {refusal(refusals[word])["code"] for word in words} <= set(REASONS)
 
 
 def container(number: int, **more: t.Any) -> dict[str, t.Any]:
