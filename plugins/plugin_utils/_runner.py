@@ -200,8 +200,8 @@ class StepAction(ActionBase):  # type: ignore[misc]
         return params
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
-        """Run the step. Default: on the target of the task."""
-        return self.on_target(params, task_vars)
+        """Run the step. Default: on the target of the task, or in this process where the step says so by ON_CONTROLLER."""
+        return self.on_controller(params) if getattr(self.STEP, "ON_CONTROLLER", False) else self.on_target(params, task_vars)
 
     def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Last word on the result (statistics, display). Default: as it is."""
@@ -216,7 +216,8 @@ class StepAction(ActionBase):  # type: ignore[misc]
         if self._connection.transport == "local" and not self._connection.become:
             return self.on_controller(params)
         become = self._connection.become
-        if self._connection.has_pipelining and (not become or become.pipelining):
+        # ansible-core 2.18 knows of `su` alone that it cannot be piped through, and gives become plugins no such attribute.
+        if self._connection.has_pipelining and (not become or getattr(become, "pipelining", become.name != "su")):
             result = self._piped(params, task_vars)
             if result is not None:
                 return result

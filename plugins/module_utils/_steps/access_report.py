@@ -12,6 +12,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import why
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.access_check import Item, item
 
+# It judges what the controller knows and looks at no host.
+ON_CONTROLLER = True
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "parts": {"type": "list", "elements": "dict", "required": True},
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},

@@ -10,6 +10,8 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import rollback
 
+# It judges what the controller knows and looks at no host.
+ON_CONTROLLER = True
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "seen": {"type": "dict", "required": True},
     "verified": {"type": "dict", "default": {}},

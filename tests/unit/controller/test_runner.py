@@ -141,5 +141,6 @@ def test_every_action_knows_what_to_pipe(name: str) -> None:
     given = object.__new__(action).sources(params) if hasattr(action, "sources") else {}
     for module, source in given.items():
         compile(source, module, "exec")
+    # The door has no step of its own.
     step = getattr(action, "STEP", None)
     assert step is None or step.__name__ in _runner.sources_of(step.__name__, given)

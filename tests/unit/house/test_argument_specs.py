@@ -20,6 +20,8 @@ ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "defaults/
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 STEPS = sorted(path.stem for path in (ROOT / "plugins/module_utils/_steps").glob("*.py"))
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py"))
+ROUTED = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["plugin_routing"]["modules"]
+DOOR = "step"
 
 
 def defaults_of(role: Path) -> dict[str, t.Any]:
@@ -79,9 +81,11 @@ def test_variables_bear_the_name_of_their_role(role: Path) -> None:
     assert [name for name in defaults_of(role) if not name.startswith((f"{role.name}_", f"__{role.name}_"))] == []
 
 
-def test_every_module_has_an_action_plugin_and_every_step_has_both() -> None:
-    assert MODULES == ACTIONS
+def test_every_module_has_an_action_plugin_or_goes_through_the_door_and_every_step_has_a_module() -> None:
+    assert sorted([*MODULES, DOOR]) == sorted([*ACTIONS, *ROUTED])
+    assert {route["action_plugin"] for route in ROUTED.values()} == {f"somabrain.incident_response.{DOOR}"}
     assert sorted(set(STEPS) - set(MODULES)) == []
+    assert sorted(set(ROUTED) - set(STEPS)) == []
 
 
 def documentation_of(module: str) -> dict[str, t.Any]:
@@ -117,7 +121,7 @@ def test_the_documentation_of_a_module_matches_its_step(module: str) -> None:
         assert documented == {name: option.get(key, missing) for name, option in spec.items()}, key
 
 
-@pytest.mark.parametrize("module", STEPS)
+@pytest.mark.parametrize("module", sorted(set(STEPS) - set(ROUTED)))
 def test_an_action_plugin_runs_the_step_of_its_own_name(module: str) -> None:
     plugin = importlib.import_module(f"{PLUGINS}.action.{module}").ActionModule
     assert plugin.STEP.__name__ == f"{PLUGINS}.module_utils._steps.{module}"

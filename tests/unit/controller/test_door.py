@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The door of plain modules runs the step that a task names, and a step goes the cheapest way that its connection allows."""
+
+from __future__ import annotations
+
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.somabrain.incident_response.plugins.action.step import ActionModule
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import PACKAGE, StepAction
+
+ROUTED = sorted(yaml.safe_load((Path(__file__).resolve().parents[3] / "meta/runtime.yml").read_text())["plugin_routing"]["modules"])
+
+
+class Become:
+    """As on ansible-core 2.18: without the attribute `pipelining`."""
+
+    def __init__(self, name: str, **given: t.Any) -> None:
+        self.name = name
+        vars(self).update(given)
+
+
+def door(action: str, **connection: t.Any) -> t.Any:
+    task = types.SimpleNamespace(action=action, args={}, check_mode=False)
+    return ActionModule(
+        task=task, connection=types.SimpleNamespace(**connection), play_context=None, loader=None, templar=None, shared_loader_obj=None
+    )
+
+
+@pytest.mark.parametrize("name", ROUTED)
+@pytest.mark.parametrize("prefix", ["", "somabrain.incident_response."])
+def test_the_door_runs_the_step_that_the_task_names(name: str, prefix: str) -> None:
+    assert door(prefix + name).STEP.__name__ == f"{PACKAGE}._steps.{name}"
+
+
+def test_the_door_itself_is_not_a_module() -> None:
+    with pytest.raises(AnsibleActionFail, match="step is not a module"):
+        door("somabrain.incident_response.step")
+
+
+@pytest.mark.parametrize("name", ROUTED)
+def test_what_the_controller_alone_judges_goes_to_no_host(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = []
+    monkeypatch.setattr(StepAction, "on_controller", lambda *_: ways.append("controller") or {})
+    monkeypatch.setattr(StepAction, "on_target", lambda *_: ways.append("target") or {})
+    door(name).execute({}, {}, {})
+    assert ways == ["controller" if name in ("access_report", "rollback_plan") else "target"]
+
+
+@pytest.mark.parametrize(
+    ("become", "way"),
+    [
+        (None, "piped"),
+        (Become("sudo"), "piped"),
+        (Become("su"), "shipped"),
+        (Become("sudo", pipelining=True), "piped"),
+        (Become("x", pipelining=False), "shipped"),
+    ],
+    ids=["none", "sudo on 2.18", "su on 2.18", "sudo", "a plugin without pipelining"],
+)
+@pytest.mark.parametrize("piping", [True, False])
+def test_a_step_is_piped_where_connection_and_become_take_it(
+    become: t.Any, way: str, piping: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StepAction, "_piped", lambda *_: {"way": "piped"})
+    monkeypatch.setattr(StepAction, "_shipped", lambda *_: {"way": "shipped"})
+    action = door("redis_admin", transport="ssh", become=become, has_pipelining=piping)
+    assert action.on_target({}, {})["way"] == (way if piping else "shipped")
