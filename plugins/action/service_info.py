@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 
@@ -16,4 +17,4 @@ class ActionModule(LookAction):
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
         """A service manager can only be asked where it runs, a cluster wherever its kubeconfig is."""
-        return params.get("manager") != "kubernetes"
+        return not trait(params.get("manager"), "ANYWHERE")

@@ -10,11 +10,12 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import is_host_only
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Failed, parse_url
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 
 def belongs_on_target(check: t.Mapping[str, t.Any]) -> bool:
     """Return whether only the target can make *check*: it looks at the machine itself, a socket, or a loopback address."""
-    if check.get("manager") == "kubernetes":
+    if trait(check.get("manager"), "ANYWHERE"):
         return False
     if is_host_only(check) or check.get("socket") or str(check.get("host") or "").startswith("/"):
         return True

@@ -38,6 +38,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 Raw = t.Mapping[str, t.Any]
 Facts = t.Mapping[str, t.Any]
@@ -278,7 +279,7 @@ def is_storm(raw: Raw) -> bool:
 
 def _bad_files(raw: Raw, facts: Facts, why: str = "") -> Verdict:
     text = why or "it is started again and again on data that are not whole: %s" % bad_file_text(facts["files"] or {})
-    limit = ("reset_failed",) if raw["service"].get("start_limit_hit") and raw["service"].get("manager") == "systemd" else ()
+    limit = ("reset_failed",) if raw["service"].get("start_limit_hit") and trait(raw["service"].get("manager"), "RESETS_FAILED") else ()
     return Verdict("down_bad_file", State.SICK, text, ("hold", "mend", *limit, "start"))
 
 

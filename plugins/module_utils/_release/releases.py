@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How releases are looked at, by the manager that runs them: one line here for a new one."""
+"""How releases are looked at, by what they are: the manager that runs them says that (``RELEASED_AS``)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import types
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import compose, directory, kubernetes
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import SERVICE_SPEC
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import SERVICE_SPEC, trait
 
 RELEASES: dict[str, types.ModuleType] = {
-    "compose": compose,
-    "kubernetes": kubernetes,
-    "supervisor": directory,
-    "systemd": directory,
+    "directories": directory,
+    "images": compose,
+    "pods": kubernetes,
 }
 
 # The options by which the releases of a service are named, common to looking and pinning.
@@ -33,6 +32,6 @@ RELEASE_SPEC: dict[str, t.Any] = {
 
 def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the facts of a service's release within *deadline* seconds. Raises StepError for a bad name only."""
-    known = RELEASES[str(options["manager"])]
+    known = RELEASES[str(trait(options["manager"], "RELEASED_AS"))]
     found: dict[str, t.Any] = known.load_release(options, deadline)
     return found

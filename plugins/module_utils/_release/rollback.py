@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import REVERSIBLE, image_of, meant_by, short
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 Facts = t.Mapping[str, t.Any]
 PREFIX = "release:"
@@ -112,8 +113,7 @@ def _barred(seen: Seen) -> t.Optional[Verdict]:
     """Return the refusal of a service that its manager would not start again."""
     facts, text = seen.application.get("facts") or {}, _text_of(seen.application)
     barred = str(facts.get("barred") or "")
-    # A container is recreated with all that it needs.
-    if not barred or facts.get("manager") == "compose" or (seen.is_well and not seen.is_asked):
+    if not barred or trait(facts.get("manager"), "RECREATES") or (seen.is_well and not seen.is_asked):
         return None
     return _refuse("not_startable", barred if barred in text else "%s; %s" % (text, barred))
 

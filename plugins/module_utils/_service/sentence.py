@@ -19,7 +19,7 @@ def sentence(raw: t.Mapping[str, t.Any]) -> str:
         return not_one(raw)
     if raw["state"] == "running" and raw.get("process_state") == "T":
         return "%s is suspended (pid %s); SIGCONT lets it go on" % (name, raw["pid"])
-    if manager == "kubernetes" or raw.get("workload"):
+    if raw.get("workload"):
         word = {"backoff": "in a restart loop"}.get(raw["state"], raw["state"])
         return "%s is %s under %s: %s" % (name, word, manager, raw["detail"])
     if raw["state"] == "paused":

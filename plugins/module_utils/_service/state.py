@@ -116,9 +116,9 @@ def not_one(state: t.Mapping[str, t.Any]) -> str:
     if state.get("exists"):
         return ""
     name = one_line(state["name"], 60)
-    if state.get("exists") is None or state["manager"] in ("compose", "kubernetes"):
+    if state.get("exists") is None:
         return "%s: %s" % (name, state["detail"])
-    return "%s knows no service %s" % (state["manager"], name)
+    return "%s knows no service %s%s" % (state["manager"], name, "; " + one_line(state["detail"], 160) if state["detail"] else "")
 
 
 def is_gone(identity: t.Mapping[str, t.Any]) -> bool:

@@ -84,8 +84,9 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _judge_options(params: Params) -> None:
-    if params["manager"] == "kubernetes":
-        raise StepError("service_control does not act on a cluster; use the task files kubernetes/*.yml of the role service_manager")
+    acts_elsewhere = ask.trait(params["manager"], "ACTS_ELSEWHERE")
+    if acts_elsewhere:
+        raise StepError(acts_elsewhere)
     if params["action"] == "signal" and not params["signal"]:
         raise StepError("action=signal needs signal, one of %s" % ", ".join(SIGNALS))
     if params["action"] == "signal" and params["signal"] == "KILL" and not params["force"]:
@@ -109,7 +110,7 @@ def wanted(before: ServiceState, params: Params) -> bool:
     by_state = {
         "start": before["state"] != "running",
         "stop": before["state"] not in ("stopped", "failed"),
-        "reset_failed": before["manager"] == "systemd" and (before["state"] == "failed" or bool(before["start_limit_hit"])),
+        "reset_failed": ask.trait(before["manager"], "RESETS_FAILED") and (before["state"] == "failed" or bool(before["start_limit_hit"])),
         "hold": not before["held"],
         "release": bool(before["drop_ins"]),
         "extend_start_timeout": before["start_timeout"] is not None and before["start_timeout"] < float(params["start_timeout"] or 0),

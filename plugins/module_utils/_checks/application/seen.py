@@ -18,6 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import REMEDIES, stateful_kind
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of
 
 FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager", "barred")
@@ -59,7 +60,7 @@ class Seen:
     def service_word(self) -> str:
         word = str(self.service.get("state"))
         # Whether it is well inside is judged here by its answers, not by its container's own check, which may begin half a minute late.
-        if self.service.get("manager") != "compose" or not self.raw["http"]:
+        if not trait(self.service.get("manager"), "OWN_CHECKS") or not self.raw["http"]:
             return word
         return "running" if word == "unhealthy" or (word == "starting" and self.is_answered) else word
 

@@ -42,7 +42,7 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the state of the service with the counts of all its pods or containers; raises StepError only for a bad name."""
     wanted, clock = whole(options["wanted_replicas"]), Clock(deadline)
     raw = service.load(dict(options, wanted_replicas=wanted or 1), deadline)
-    if options["manager"] == "compose" and raw.get("workload") and wanted and wanted != raw["workload"]["desired"]:
+    if ask.trait(options["manager"], "HAS_PROJECT") and raw.get("workload") and wanted and wanted != raw["workload"]["desired"]:
         raw["fresh"] = new.load(options, max(1.0, clock.left))
     return raw
 

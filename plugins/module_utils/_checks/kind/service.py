@@ -37,8 +37,6 @@ ACTIONS: t.Mapping[str, tuple[str, ...]] = {
     "starting": ("wait",),
     "stopping": ("wait",),
 }
-# A cluster starts by itself whatever it can start.
-IN_CLUSTER: t.Mapping[str, tuple[str, ...]] = {"stopped": ("start",), "starting": ("wait",), "stopping": ("wait",)}
 FACTS = (
     "restarts",
     "exit_code",
@@ -74,7 +72,7 @@ def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
         state = State.SICK if grown > 0 else State.WELL
         findings.append(Finding("restarts", state, "restarted %d times by its manager meanwhile" % max(0, grown), {"grown": max(0, grown)}))
     findings += _counted(raw, options.get("wanted_replicas"))
-    allowed = IN_CLUSTER if raw["manager"] == "kubernetes" else ACTIONS
+    allowed = ask.trait(raw["manager"], "ALLOWED") or ACTIONS
     actions = ("reset_failed", "start") if word == "failed" and raw.get("start_limit_hit") else allowed.get(word, ())
     return Health(tuple(findings), word, identity_of(raw), actions, {key: raw.get(key) for key in FACTS})
 

@@ -17,9 +17,21 @@ class Manager(t.Protocol):
     """What a service manager can do. Deadlines are seconds from now; acts raise StepError, ``load_state`` only for a bad name.
 
     ``options`` has ``name`` and the options of ``SERVICE_SPEC``; ``hold`` and the like return a sentence on what they did.
+
+    ``RELEASED_AS``: what its releases are: directories, images or pods. A manager may have further attributes, which ``trait`` reads,
+    so that no other file decides by a manager's name:
+
+    - ``ANYWHERE``: it can be asked from anywhere, not only where the service runs.
+    - ``ACTS_ELSEWHERE``: why ``service_control`` does not act on it.
+    - ``ALLOWED``: the acts that each state of a service allows, where they are not the usual ones.
+    - ``OWN_CHECKS``: it checks the health of its services itself, which delays the word "running".
+    - ``RECREATES``: it makes a service anew with all that it needs, so what bars a start does not bar that.
+    - ``HAS_PROJECT``: a project's files say what a new replica would be made of.
+    - ``RESETS_FAILED``: a failed service has to be reset before it starts again.
     """
 
     MANAGER: str
+    RELEASED_AS: str
 
     def check_name(self, name: str) -> None: ...
     def load_state(self, options: Options, deadline: float) -> ServiceState: ...
@@ -59,6 +71,11 @@ def manager_of(options: Options) -> Manager:
         raise StepError("manager must be one of %s, not %s" % (", ".join(sorted(MANAGERS)), one_line(options.get("manager"), 40)))
     known.check_name(str(options.get("name") or ""))
     return t.cast(Manager, known)
+
+
+def trait(manager: t.Any, name: str) -> t.Any:
+    """Return what a manager says of itself by the attribute *name*; None where it says nothing, or is not known."""
+    return getattr(MANAGERS.get(str(manager)), name, None)
 
 
 def load_service(named: Options, deadline: float) -> dict[str, t.Any]:

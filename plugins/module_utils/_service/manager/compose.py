@@ -30,6 +30,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import LOG_BYTES, last_lines
 
 MANAGER = "compose"
+OWN_CHECKS = True
+RECREATES = True
+HAS_PROJECT = True
+RELEASED_AS = "images"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}\Z")
 LABEL = "com.docker.compose."

@@ -20,6 +20,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import LOG_BYTES
 
 MANAGER = "kubernetes"
+ANYWHERE = True
+ACTS_ELSEWHERE = "service_control does not act on a cluster; use the task files kubernetes/*.yml of the role service_manager"
+RELEASED_AS = "pods"
+# A cluster starts by itself whatever it can start.
+ALLOWED: t.Mapping[str, tuple[str, ...]] = {"stopped": ("start",), "starting": ("wait",), "stopping": ("wait",)}
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z")
 LOGGED_PODS = 5
 

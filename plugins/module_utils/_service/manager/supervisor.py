@@ -28,6 +28,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 kill = service_state.kill_process
 
 MANAGER = "supervisor"
+RELEASED_AS = "directories"
 # A name that could mean more than one program (group:*) is no name of a service.
 NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")
 WORDS = {0: "stopped", 10: "starting", 20: "running", 30: "backoff", 40: "stopping", 100: "stopped", 200: "failed"}

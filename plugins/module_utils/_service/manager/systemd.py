@@ -24,6 +24,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 kill = service_state.kill_process
 
 MANAGER = "systemd"
+RESETS_FAILED = True
+RELEASED_AS = "directories"
 NAME = re.compile(r"[A-Za-z0-9_.\\@:][A-Za-z0-9_.\\@:-]{0,200}\Z")
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "Restart", "Type",
@@ -179,7 +181,7 @@ def seconds_of(text: str) -> t.Optional[float]:
 
 def _detail(shown: t.Mapping[str, str], exists: bool) -> str:
     if not exists:
-        return "systemd knows no such unit"
+        return "no unit of that name is installed"
     words = "%s (%s)" % (shown.get("ActiveState"), shown.get("SubState"))
     if shown.get("SubState") == "exited":
         words += ": it has no process; name the unit that has one"
