@@ -129,3 +129,9 @@ def pins_with(path: str, service: str, release: str) -> str:
     """Return the text of the pin file that also names this image for this service. Raises ValueError as ``read_pins`` does."""
     services = dict(read_pins(path).get("services", {}), **{service: {"image": release, "pull_policy": "never"}})
     return HEAD + json.dumps({"services": services}, indent=2, sort_keys=True) + "\n"
+
+
+def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return how a person selects the image from before the plan and starts it."""
+    pins = named["pin_file"] or "%s/%s" % (plan["project_src"], PIN_FILE)
+    return "name image %s in %s, then %s" % (plan["current"], pins, plan["compose"])

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import identity, tree
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.managers import MANAGERS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
 ID = re.compile(r"[0-9a-f]{64}\Z")
@@ -110,3 +111,9 @@ def meant_by(base: str, word: str) -> str:
         return found
     name = os.path.basename(os.path.realpath(os.path.join(base, word)))
     return name if name in ids else ""
+
+
+def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return how a person selects the release from before the plan and starts it."""
+    start = MANAGERS[str(named["manager"])].restart_command(named)
+    return "ln -sfn %s/%s %s && %s" % (named["releases_dir"], plan["current"], named["current"], start)

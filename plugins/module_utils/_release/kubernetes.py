@@ -81,3 +81,8 @@ def _digest_in(pod: t.Mapping[str, t.Any], name: str, reference: str) -> str:
     told = [str(one.get("imageID") or "") for one in (pod.get("status") or {}).get("containerStatuses") or [] if one["name"] == name]
     found = DIGEST.search(told[0]) if told else None
     return found[1] if found else ""
+
+
+def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return how a person takes the workload back to the version from before the plan."""
+    return "kubectl rollout undo %s/%s" % (str(named["workload_kind"]).lower(), named["name"])

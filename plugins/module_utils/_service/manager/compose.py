@@ -286,3 +286,10 @@ def _log(docker: Docker, container: str, lines: int, clock: Clock) -> bytes:
         if not answer.truncated or lines == 1:
             return answer.body if answer.status == 200 else b""
         lines //= 2
+
+
+def evidence_of(options: Options) -> list[dict[str, t.Any]]:
+    """Return what a run keeps of the container before it acts: its log, which goes with a container that is recreated."""
+    compose = ["docker", "--host", str(options["docker_socket"]), "compose", "--project-name", str(options["project"])]
+    argv = [*compose, "logs", "--no-color", "--timestamps", "--tail=5000", "--", str(options["name"])]
+    return [{"name": "service.log", "kind": "command", "argv": argv}]

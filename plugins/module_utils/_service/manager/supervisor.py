@@ -382,3 +382,13 @@ def _refused(act: str, options: Options, fault: xmlrpc.client.Fault) -> StepErro
 
 def _silent(error: Unreachable) -> StepError:
     return StepError("supervisord cannot be asked (%s); set supervisor_url, or start supervisord" % one_line(error, 140), reachable=False)
+
+
+def evidence_of(options: Options) -> list[dict[str, t.Any]]:
+    """Return what a run keeps of the program before it acts: nothing, since the caller names its log file."""
+    return []
+
+
+def restart_command(options: Options) -> str:
+    """Return the command by which a person restarts the program."""
+    return "supervisorctl -s %s restart %s" % (options["supervisor_url"], options["name"])

@@ -286,3 +286,18 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
         options, ["--quiet", "--output=short-iso", "--lines=%d" % max(1, lines), "--unit=" + unit_of(options)], deadline, "journalctl"
     )
     return last_lines(out[-LOG_BYTES:], lines)
+
+
+def evidence_of(options: Options) -> list[dict[str, t.Any]]:
+    """Return what a run keeps of the unit before it acts: its journal and its properties."""
+    unit = str(options["name"])
+    journal = ["journalctl", "--no-pager", "--output=short-iso", "--lines=5000", "--unit=" + unit]
+    return [
+        {"name": "service.log", "kind": "command", "argv": journal},
+        {"name": "service.txt", "kind": "command", "argv": ["systemctl", "show", "--no-pager", "--", unit]},
+    ]
+
+
+def restart_command(options: Options) -> str:
+    """Return the command by which a person restarts the unit."""
+    return "systemctl restart %s" % options["name"]

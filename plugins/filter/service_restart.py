@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the role service_restart: module_utils/_service/restart.py for YAML, which decides nothing itself."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import restart
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.managers import MANAGERS
+
+Given = t.Mapping[str, t.Any]
+
+
+def note(noted: Given, run_id: str) -> dict[str, t.Any]:
+    return restart.note_of(plain(noted), str(run_id))
+
+
+def place(named: Given) -> dict[str, t.Any]:
+    return restart.place_of(plain(named))
+
+
+def check(given: Given, noted: Given, more: Given) -> dict[str, t.Any]:
+    return restart.check_of(plain(given), plain(noted), plain(more))
+
+
+def evidence(named: Given) -> list[dict[str, t.Any]]:
+    given = plain(named)
+    if given["log_file"]:
+        return [{"name": "service.log", "kind": "file", "path": given["log_file"]}]
+    manager = MANAGERS.get(given["manager"])
+    return manager.evidence_of(given) if manager else []
+
+
+def process(identity: Given) -> dict[str, t.Any]:
+    return restart.process_of(plain(identity))
+
+
+def verified(probe: Given, known: Given) -> dict[str, t.Any]:
+    return restart.verified_of(plain(probe), plain(known))
+
+
+def risk(memory: str) -> str:
+    return restart.risk_of(str(memory))
+
+
+def loss(emptied: str, approved: str) -> dict[str, t.Any]:
+    return restart.loss_of(str(emptied), str(approved))
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        own = (note, place, check, evidence, process, verified, risk, loss)
+        return {"service_restart_" + one.__name__: one for one in own}

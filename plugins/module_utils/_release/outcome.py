@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rollback looks at, keeps and tells for its undo: the judgement behind the filters of rollback. Plain data in and out."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.releases import RELEASES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import PREFIX, records_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import restart
+
+Facts = t.Mapping[str, t.Any]
+# What the acts of one run note for its later tasks.
+BLANK: Facts = {"approved": "", "emptied": "", "memory": "", "before": "", "plan": {}}
+# To read a release takes time: so many of the newest are looked at, beside the one that a person names.
+MOST_RELEASES = 5
+# Options of the release check that come from the role's variables unchanged.
+PASSED = (
+    "manager", "service", "timeout", "supervisor_url", "scope", "releases_dir", "current", "pin_file", "container", "project_src",
+    "project_files", "env_files",
+)  # fmt: skip
+
+
+def note_of(note: Facts, run_id: str) -> dict[str, t.Any]:
+    """Return what the acts of the run *run_id* noted; a note of another run is not believed."""
+    return restart.note_of(note, run_id, BLANK)
+
+
+def newest_of(last_verified: Facts) -> list[str]:
+    """Return the ids of the releases that passed verification last, newest first."""
+    records = sorted(records_of(last_verified), key=lambda one: float(one["at"]), reverse=True)
+    return [str(one["release"]) for one in records[:MOST_RELEASES]]
+
+
+def checks_of(given: Facts, plan: Facts, last_verified: Facts, more: Facts) -> list[dict[str, t.Any]]:
+    """Return the checks of release, configuration and schema that the role's variables mean; *more* are options that win for the release.
+
+    Only once a plan is carried out do the checks want what it goes back to; before that a look only reports what is there.
+    """
+    wanted = plan if given["stage"] in ("act", "verify") else {}
+    checks = [_release(given, wanted, last_verified, more)]
+    if given["repository"]:
+        commit = (wanted.get("configuration") or {}).get("commit") or ""
+        place = {key: given[key] for key in ("repository", "path")}
+        checks.append(dict(place, name="configuration", kind="configuration", timeout=20, wanted=commit))
+    if given["database"]:
+        checks.append({"name": "migrations", "kind": "migrations", "timeout": 10, **given["database"]})
+    return checks
+
+
+def _release(given: Facts, wanted: Facts, last_verified: Facts, more: Facts) -> dict[str, t.Any]:
+    first = given["stage"] == "assess"
+    return {
+        "name": "release", "kind": "release", **{key: given[key] for key in PASSED},
+        "read_project": first and given["purpose"] == "roll_back", "ids": newest_of(last_verified) if first else [],
+        "words": [given["release"]] if given["release"] else [], "wanted": wanted.get("release") or "", **more,
+    }  # fmt: skip
+
+
+def verified_of(record: Facts, application: Facts) -> dict[str, t.Any]:
+    """Return what the ledger keeps of a proven look: exactly the release that was seen well, and what is kept of its application."""
+    return {PREFIX + str(record["release"]): dict(record), **application} if record.get("release") else {}
+
+
+def undo_of(plan: Facts, named: Facts) -> str:
+    """Return how a person takes the plan back: what ran before never passed verification, so no playbook goes there."""
+    if not plan.get("release"):
+        return "nothing to put back"
+    parts = ["by hand: " + RELEASES[str(named["manager"])].by_hand(plan, named)] if plan["application"] else []
+    if plan["configuration"]:
+        parts.append("git revert the commit that this run made in %s, then run restart-service.yml" % named["repository"])
+    return "; ".join(parts)

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a restart looks at, notes while it acts, and loses: the judgement behind the filters of service_restart. Plain data in and out."""
+
+from __future__ import annotations
+
+import typing as t
+
+Facts = t.Mapping[str, t.Any]
+# What the acts of one run note for its later tasks.
+BLANK: Facts = {"approved": "", "emptied": "", "old": {}, "baseline": {}, "stubborn": False, "lost": False}
+# What the API says of its long-term memory; after a restart approved without that memory, it proves nothing of the API.
+MEMORY_GATES = ["memory_ok", "components.memory.ok", "memory_degraded", "memory_circuit_open"]
+# Options of the check that come from the role's variables unchanged.
+PASSED = (
+    "name", "kind", "manager", "service", "supervisor_url", "scope", "url", "profile", "token_file", "tenant", "max_latency_ms",
+    "dependencies", "behind_proxy", "stateful", "answer_timeout", "start_seconds", "loop_restarts", "budget_seconds", "memory_limit",
+    "memory_horizon", "min_growth_bytes", "known",
+)  # fmt: skip
+# How many memory samples of earlier runs the ledger keeps.
+SAMPLES = 20
+# Why a restart may lose memories, by what was seen of the long-term memory.
+AT_RISK = {
+    "sick": "the long-term memory was down when this run looked",
+    "unknown": "this run could not tell whether the long-term memory was up",
+    "renewed": "the long-term memory was away while the old process ran",
+}
+
+
+def note_of(note: Facts, run_id: str, blank: Facts = BLANK) -> dict[str, t.Any]:
+    """Return what the acts of the run *run_id* noted, over *blank*; a note of another run is not believed."""
+    is_ours = bool(run_id) and note.get("run_id") == run_id
+    return {**blank, **(note if is_ours else {}), "run_id": run_id}
+
+
+def place_of(named: Facts) -> dict[str, t.Any]:
+    """Return the options that name a service to its manager, without the empty ones."""
+    # A template of an older ansible-core makes text of the number.
+    return {key: value for key, value in dict(named, replica=int(named.get("replica") or 0)).items() if value}
+
+
+def excused_of(note: Facts) -> list[str]:
+    """Return the gates that do not count after a restart that was approved without the long-term memory."""
+    return list(MEMORY_GATES) if note["approved"] and note["emptied"] != "renewed" else []
+
+
+def check_of(given: Facts, note: Facts, more: Facts) -> dict[str, t.Any]:
+    """Return the check of kind ``application`` that the role's variables mean; *more* are options that win."""
+    excused = excused_of(note)
+    check = {key: given[key] for key in PASSED}
+    check.update(
+        timeout=_seconds(given),
+        ignore_gates=list(given["ignore_gates"]) + excused,
+        round_trip=_round_trip(given),
+        long_term_memory={} if excused else _long_term_memory(given),
+        # Sampling takes time; only the first look has it.
+        memory_seconds=float(given["memory_seconds"]) if given["stage"] == "assess" else 0,
+        old_identity=note["old"],
+    )
+    if given["bad_config"]:
+        check["bad_config"] = given["bad_config"]
+    return {**check, **more}
+
+
+def _seconds(given: Facts) -> float:
+    answer, trip, samples = (float(given[key]) for key in ("answer_timeout", "round_trip_timeout", "memory_seconds"))
+    return 2 * answer + trip + 2 * samples + 2
+
+
+def _round_trip(given: Facts) -> dict[str, t.Any]:
+    return {"profile": given["round_trip"], "tenant": given["tenant"]} if given["round_trip"] and given["url"] else {}
+
+
+def _long_term_memory(given: Facts) -> dict[str, t.Any]:
+    if not (given["ltm_url"] and given["working_memory"]):
+        return {}
+    return {"name": "long_term_memory", "kind": "http", "url": given["ltm_url"], "gates": given["ltm_gates"]}
+
+
+def process_of(identity: Facts) -> dict[str, t.Any]:
+    """Return what names the one process that was seen, {} where none ran."""
+    return {key: identity.get(key) for key in ("pid", "start_time_ticks")} if identity.get("pid") else {}
+
+
+def verified_of(probe: Facts, known: Facts) -> dict[str, t.Any]:
+    """Return what the ledger keeps of a proven look: later runs count restarts and compare memory from there."""
+    facts = probe.get("facts")
+    if facts is None or probe.get("health") != "well":
+        return {}
+    samples = list(known.get("samples") or []) + ([facts["last_sample"]] if facts.get("last_sample") else [])
+    return {"application": {"restarts": facts.get("restarts"), "oom_kills": facts.get("oom_kills"), "samples": samples[-SAMPLES:]}}
+
+
+def risk_of(memory: str) -> str:
+    """Return what a new process may lose, by what was seen of the long-term memory; "" where it has everything."""
+    if memory in ("", "well"):
+        return ""
+    text = "a new process starts with an empty working memory (up to 64 memories a tenant), and %s: how many memories are lost is unknown"
+    return text % AT_RISK.get(memory, AT_RISK["unknown"])
+
+
+def loss_of(emptied: str, approved: str) -> dict[str, t.Any]:
+    """Return the loss of the act that emptied the working memory, by what was seen of the long-term memory then; "" for no such act."""
+    if not emptied:
+        return {}
+    if emptied == "well":
+        text = "the working memory began empty; what was acknowledged is in the long-term memory, which was up"
+        return {"count": 0, "exact": True, "unit": "memories", "text": text}
+    return {"unit": "memories", "approved": bool(approved), "text": risk_of(emptied)}

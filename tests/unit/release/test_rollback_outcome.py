@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rollback looks at, keeps and tells for its undo: tables of what the role gives its tasks."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release import outcome
+
+GIVEN: dict[str, t.Any] = {
+    **dict.fromkeys(outcome.PASSED, ""), "stage": "assess", "purpose": "roll_back", "release": "", "manager": "systemd",
+    "repository": "", "path": ".", "database": {},
+}  # fmt: skip
+PLAN = {"release": "b" * 64, "configuration": {"commit": "1" * 40}}
+LEDGER: dict[str, t.Any] = {f"release:{number}": {"release": str(number), "at": number} for number in (3, 9, 1, 7, 5, 2)}
+LEDGER["application"] = {"restarts": 1}
+
+
+def release(given: dict[str, t.Any], plan: t.Mapping[str, t.Any] = PLAN) -> dict[str, t.Any]:
+    return outcome.checks_of({**GIVEN, **given}, plan, LEDGER, {})[0]
+
+
+RELEASE: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
+    "the first look": ({}, {"read_project": True, "ids": ["9", "7", "5", "3", "2"], "words": [], "wanted": ""}),
+    "the first look to record": ({"purpose": "record"}, {"read_project": False, "ids": ["9", "7", "5", "3", "2"]}),
+    "a release by name": ({"release": "v1"}, {"words": ["v1"]}),
+    "while acting": ({"stage": "act"}, {"read_project": False, "ids": [], "wanted": "b" * 64}),
+    "afterwards": ({"stage": "verify"}, {"read_project": False, "ids": [], "wanted": "b" * 64}),
+    "after a failure": ({"stage": "undo"}, {"read_project": False, "ids": [], "wanted": ""}),
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), RELEASE.values(), ids=list(RELEASE))
+def test_the_release_is_wanted_only_once_a_plan_is_carried_out(given: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
+    check = release(given)
+    assert {key: check[key] for key in expected} == expected
+
+
+def test_without_a_plan_nothing_is_wanted() -> None:
+    assert release({"stage": "verify"}, {})["wanted"] == ""
+
+
+def test_configuration_and_schema_are_looked_at_where_they_are_named() -> None:
+    given = {**GIVEN, "stage": "act", "repository": "/etc/api", "database": {"host": "db", "timeout": 3}}
+    _release, configuration, migrations = outcome.checks_of(given, PLAN, {}, {"project": "shop"})
+    assert _release["project"] == "shop"
+    assert (configuration["kind"], configuration["repository"], configuration["wanted"]) == ("configuration", "/etc/api", "1" * 40)
+    assert migrations == {"name": "migrations", "kind": "migrations", "timeout": 3, "host": "db"}
+    for without in ({}, {"configuration": None}, {"configuration": {}}):
+        assert outcome.checks_of(given, without, {}, {})[1]["wanted"] == ""
+    assert len(outcome.checks_of(GIVEN, PLAN, {}, {})) == 1
+
+
+def test_exactly_the_release_that_was_seen_well_is_kept() -> None:
+    record = {"release": "abc", "names": []}
+    assert outcome.verified_of(record, {"application": {}}) == {"release:abc": record, "application": {}}
+    assert outcome.verified_of({}, {"application": {}}) == {}
+
+
+def test_the_note_of_another_run_is_not_believed() -> None:
+    noted = {"run_id": "r1", "plan": PLAN, "memory": "sick"}
+    assert outcome.note_of(noted, "r1")["plan"] == PLAN
+    assert outcome.note_of(noted, "r2") == {**outcome.BLANK, "run_id": "r2"}
+
+
+NAMED = {
+    "manager": "systemd", "name": "api", "releases_dir": "/srv/releases", "current": "/srv/current", "pin_file": "",
+    "supervisor_url": "unix:///s", "workload_kind": "StatefulSet", "repository": "/etc/api",
+}  # fmt: skip
+DONE: dict[str, t.Any] = {
+    "release": "b" * 64, "current": "old", "application": True, "configuration": {}, "project_src": "/srv/shop",
+    "compose": "docker compose up",
+}  # fmt: skip
+LINK = "by hand: ln -sfn /srv/releases/old /srv/current && "
+UNDO: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
+    "nothing planned": ({"release": ""}, {}, "nothing to put back"),
+    "a unit": ({}, {}, LINK + "systemctl restart api"),
+    "a program": ({}, {"manager": "supervisor"}, LINK + "supervisorctl -s unix:///s restart api"),
+    "a container": ({}, {"manager": "compose"}, "by hand: name image old in /srv/shop/compose.release.yml, then docker compose up"),
+    "a container with a file of its own": (
+        {}, {"manager": "compose", "pin_file": "/p.yml"}, "by hand: name image old in /p.yml, then docker compose up",
+    ),
+    "a workload": ({}, {"manager": "kubernetes"}, "by hand: kubectl rollout undo statefulset/api"),
+    "the configuration alone": (
+        {"application": False, "configuration": {"commit": "1"}}, {},
+        "git revert the commit that this run made in /etc/api, then run restart-service.yml",
+    ),
+    "both": (
+        {"configuration": {"commit": "1"}}, {},
+        LINK + "systemctl restart api; git revert the commit that this run made in /etc/api, then run restart-service.yml",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("plan", "named", "expected"), UNDO.values(), ids=list(UNDO))
+def test_the_undo_is_a_command_a_person_can_run(plan: dict[str, t.Any], named: dict[str, t.Any], expected: str) -> None:
+    assert outcome.undo_of({**DONE, **plan}, {**NAMED, **named}) == expected
+
+
+def test_before_there_is_a_plan_there_is_nothing_to_put_back() -> None:
+    assert outcome.undo_of({}, NAMED) == "nothing to put back"
