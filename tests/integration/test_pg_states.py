@@ -485,11 +485,11 @@ def test_a_standby_is_well_in_its_place_and_never_to_be_promoted(make: t.Callabl
 def test_debians_wrapper_is_not_taken_for_the_cluster(down: Cluster) -> None:
     wrapper = {
         "manager": "systemd", "name": "postgresql", "state": "unknown", "exists": True, "reachable": True, "pid": 0,
-        "detail": "active (exited): it has no process; name the unit that has one",
+        "detail": "active (exited): it has no process; name the unit that does",
     }  # fmt: skip
     result = down.look(service=wrapper)
     assert seen(result) == ("", "unknown", [])
-    assert "name the unit that has one" in result["say"][0]
+    assert "name the unit that does" in result["say"][0]
 
 
 def test_a_cluster_that_is_not_the_services_is_not_acted_on(cluster: Cluster) -> None:

@@ -218,7 +218,7 @@ WRONG: dict[str, tuple[dict[str, t.Any], str, str]] = {
     "a workload that is not there": ({"service_restart_service": "nobody"}, "no_such_service", "it has api"),
     "a namespace that is not there": ({"service_manager_namespace": "nowhere"}, "no_such_service", "nowhere"),
     "a context that is not there": ({"service_manager_context": "nobodys"}, "health_unknown", "nobodys"),
-    "a user who may not look": ({"service_manager_context": "lesser"}, "health_unknown", "may not read"),
+    "a user who may not look": ({"service_manager_context": "lesser"}, "health_unknown", "not allowed to read"),
 }
 
 

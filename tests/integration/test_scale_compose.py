@@ -100,7 +100,7 @@ def test_check_mode_makes_and_stops_nothing(project: Project) -> None:
     [
         (0, {}, "set service_manager_replicas to 1 or more"),
         (3, {"service_manager_replicas_now": 1}, "it has 2 containers by now, not 1"),
-        (3, {"service_manager_name": "none"}, "has no container of it"),
+        (3, {"service_manager_name": "none"}, "has no container for it"),
         (3, {"service_manager_replica": 1}, "this is about all of them"),
     ],
 )
@@ -118,7 +118,7 @@ def test_an_image_that_is_not_here_or_is_another_one_is_refused_before_anything_
     project.write()
     code, shown, dummy = scale(project, "two", 3)
     assert (code, everything(project)) == (2, before), shown
-    assert "no new container can be made of image somabrain-none:never" in shown
+    assert "no new container can be made: image somabrain-none:never" in shown
     moved = f"{project.name}:moved"
     docker("import", "--change", 'CMD ["python3"]', str(archive(project.home)), moved)
     project.given["two"]["image"] = moved
@@ -126,7 +126,7 @@ def test_an_image_that_is_not_here_or_is_another_one_is_refused_before_anything_
     try:
         code, shown, dummy = scale(project, "two", 3)
         assert (code, everything(project)) == (2, before), shown
-        assert "a new container would be of image" in shown
+        assert "a new container would run image" in shown
         # To have fewer needs no image.
         assert scale(project, "two", 1)[0] == 0
     finally:

@@ -165,7 +165,7 @@ def test_a_volume_of_one_node_is_told_as_a_warning(cluster: Cluster, space: str)
     as_state(cluster, space, "running")
     verdict = judged(cluster, space, 3)
     assert (verdict.word, len(verdict.warnings)) == ("scale_out", 1)
-    assert "volume data can be used on one node only" in verdict.warnings[0]
+    assert "volume data is tied to one node" in verdict.warnings[0]
 
 
 @pytest.mark.parametrize("manager", ["systemd", "supervisor"])

@@ -199,7 +199,7 @@ def test_a_healthcheck_makes_a_service_starting_then_well_then_unhealthy(project
     docker("exec", name, "rm", "/tmp/well")
     seen = as_state(project, "checked", "unhealthy")
     assert (seen["health"], seen["actions"]) == ("sick", [])
-    assert "its healthcheck says unhealthy" in seen["say"][0]
+    assert "its healthcheck reports unhealthy" in seen["say"][0]
 
 
 def test_a_signal_is_delivered_and_docker_still_restarts_what_crashes_later(project: Project) -> None:
@@ -224,7 +224,7 @@ def test_several_containers_are_unknown_and_refused_until_one_is_named(project: 
 def test_a_service_of_a_stranger_is_not_taken_for_ours(project: Project) -> None:
     seen = project.look("only-there")
     assert (seen["health"], seen["service"]["exists"]) == ("unknown", False)
-    assert "has no container of it; it has api, " in seen["say"][0]
+    assert "has no container for it; its services with containers: api, " in seen["say"][0]
     with pytest.raises(StepError, match="nothing was changed"):
         project.act("only-there", "restart")
 
@@ -251,7 +251,7 @@ def test_an_engine_that_is_not_there_is_unknown(project: Project, tmp_path: Path
     gone = f"unix://{tmp_path}/none.sock"
     seen = project.look("api", docker_socket=gone)
     assert (seen["health"], seen["service"]["reachable"]) == ("unknown", False)
-    with pytest.raises(StepError, match="nothing was changed: Docker cannot be asked"):
+    with pytest.raises(StepError, match="nothing was changed: Docker does not answer"):
         project.act("api", "restart", docker_socket=gone)
 
 

@@ -96,7 +96,7 @@ def test_a_deployment_whose_pods_are_all_ready_is_well_and_names_them(cluster: C
     [
         ("shop/bad:1", "failed", "sick", "ImagePullBackOff"),
         ("shop/crash:1", "backoff", "sick", "CrashLoopBackOff"),
-        ("shop/sick:1", "unhealthy", "sick", "is not ready any more"),
+        ("shop/sick:1", "unhealthy", "sick", "is no longer ready"),
         ("shop/slow:1", "starting", "unknown", "0 of 2 pods ready"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_context_or_namespace_left_to_chance_is_refused(cluster: Cluster, spac
 
 def test_a_cluster_that_does_not_answer_and_one_that_does_not_permit_are_unknown(cluster: Cluster, space: str) -> None:
     cluster.workload(space, "api", GOOD)
-    for context, told in (("current", "does not answer"), ("lesser", "this user may not read")):
+    for context, told in (("current", "does not answer"), ("lesser", "this user is not allowed to read")):
         seen = look(cluster, space, context=context)
         assert (seen["health"], seen["service"]["reachable"]) == ("unknown", False)
         assert told in seen["say"][0]

@@ -222,7 +222,7 @@ def test_a_start_may_be_awaited_until_running_or_spawned(url: str) -> None:
 
 def test_an_unknown_program_is_unknown_and_not_acted_upon(url: str) -> None:
     assert look("nobody", url)["health"] == "unknown"
-    with pytest.raises(StepError, match="knows no service nobody"):
+    with pytest.raises(StepError, match="has no service named nobody"):
         act("nobody", "restart", url)
 
 

@@ -212,4 +212,4 @@ def test_a_name_that_may_mean_others_is_refused(container: str, name: str) -> No
 
 def test_an_unknown_unit_is_unknown_and_not_acted_upon(container: str) -> None:
     assert look(container, "nobody")["health"] == "unknown"
-    assert "knows no service" in act(container, "nobody", "restart")["msg"]
+    assert "has no service named" in act(container, "nobody", "restart")["msg"]

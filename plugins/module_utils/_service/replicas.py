@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a service may get another number of pods or containers. Plain data in and out; a word that refuses is the code of its reason.
+"""Whether a service may be scaled to another number of pods or containers. Plain data in and out; a refusal's word is its reason code.
 
-What is judged is the state of a service (``_service.blank``) with its ``workload``, as the check kind ``service`` with
-``wanted_replicas`` gives it: of a cluster, or of a Compose project.
+The input is the state of a service (``_service.blank``) with its ``workload``, as the check kind ``service`` with
+``wanted_replicas`` gives it, from a cluster or a Compose project.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.quantity import number_of
 
 Facts = t.Mapping[str, t.Any]
-# Sums of quantities such as 0.1 are no exact numbers.
+# Sums of quantities such as 0.1 are not exact.
 NEAR = 1e-9
 SHARED = ("ReadWriteMany", "ReadOnlyMany")
-# An ordinal at the end of the name of a StatefulSet's pod.
+# The ordinal at the end of a StatefulSet pod's name.
 ORDINAL = re.compile(r"-(\d+)\Z")
 
 
 class Verdict(t.NamedTuple):
-    """well: nothing to do; sick: may be scaled, or refused by ``code``; unknown: nobody can tell. ``warnings`` are sentences."""
+    """well: nothing to do; sick: scale, or refuse with ``code``; unknown: not enough was seen. ``warnings`` are sentences."""
 
     word: str
     health: str
@@ -34,16 +34,16 @@ class Verdict(t.NamedTuple):
 
 
 def judge_replicas(service: Facts, wanted: int, *, minimum: int, maximum: int) -> Verdict:
-    """Judge the service for *wanted* pods or containers, of which *minimum* to *maximum* are allowed."""
+    """Judge the service for *wanted* pods or containers; *minimum* to *maximum* are allowed."""
     workload = service.get("workload") or {}
     if not service.get("reachable") or not service.get("exists") or not workload:
-        return Verdict("unreachable", "unknown", one_line(service.get("detail") or "the service cannot be seen", 200))
+        return Verdict("unreachable", "unknown", one_line(service.get("detail") or "the service is not visible", 200))
     for rule in (_range, _there, _manager, _rollout, _budget, _quota, _volume, _fresh):
         verdict = rule(service, workload, wanted, (minimum, maximum))
         if verdict:
             return verdict
     word = "scale_out" if wanted > workload["desired"] else "scale_in"
-    text = "%s wants %d, has %d; %d are asked for" % (service["name"], workload["desired"], workload["ready"], wanted)
+    text = "%s is set to %d and has %d ready; %d were requested" % (service["name"], workload["desired"], workload["ready"], wanted)
     return Verdict(word, "sick", text, "", tuple(_warnings(workload, wanted)))
 
 
@@ -57,14 +57,14 @@ def _unknown(text: str) -> Verdict:
 
 def _range(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]) -> t.Optional[Verdict]:
     if wanted <= 0:
-        return _refuse("last_server", "with %d of them nobody would answer; a stop is an act of its own" % wanted)
+        return _refuse("last_server", "%d would leave nothing to answer requests; use a stop for that" % wanted)
     if not limits[0] <= wanted <= limits[1]:
         return _refuse("replicas_out_of_range", "%d is not between %d and %d" % (wanted, *limits))
     return None
 
 
 def _there(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]) -> t.Optional[Verdict]:
-    """Judge what has as many as are wanted: well only when all are ready."""
+    """Judge a service that already has the wanted number: well only when all are ready."""
     if workload["desired"] != wanted:
         return None
     if service["state"] == "running" and workload["ready"] == wanted:
@@ -73,23 +73,23 @@ def _there(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]
         return _refuse("rollout_stuck", _text_of(service))
     if service["state"] == "starting":
         return Verdict("starting", "unknown", _text_of(service))
-    return _refuse("state_not_handled", "it has %d already, and not all serve: %s" % (wanted, _text_of(service)))
+    return _refuse("state_not_handled", "it already has %d, but not all are ready: %s" % (wanted, _text_of(service)))
 
 
 def _manager(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]) -> t.Optional[Verdict]:
-    """Refuse to work against who else sets the number."""
+    """Refuse to work against an autoscaler."""
     if workload["autoscalers"] is None:
-        return _unknown("autoscalers may not be read: one might set the number")
+        return _unknown("this user is not allowed to read autoscalers; one might set the number")
     if workload["autoscalers"]:
         names = one_line(", ".join(workload["autoscalers"]), 80)
-        return _refuse("autoscaled", "an autoscaler (%s) sets the number; it would take the change back" % names)
+        return _refuse("autoscaled", "an autoscaler (%s) sets the number and would revert the change" % names)
     if workload["desired"] == 0:
-        return _refuse("state_not_handled", "it is stopped; a start gives it as many as it had")
+        return _refuse("state_not_handled", "it is stopped; a start restores the number it had")
     return None
 
 
 def _rollout(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]) -> t.Optional[Verdict]:
-    """Refuse to add to a rollout that is not at its end; one that gives back what never came up may always."""
+    """Refuse to add to an unfinished rollout; giving back pods that never came up is always allowed."""
     if workload["paused"]:
         return _refuse("rollout_stuck", "its rollouts are paused")
     if wanted < workload["desired"] and not _going(workload, wanted):
@@ -104,10 +104,10 @@ def _text_of(service: Facts) -> str:
 
 
 def _staying(workload: Facts, wanted: int) -> int:
-    """Return how many ready pods stay: of a StatefulSet and of Compose the first ones, elsewhere the ready ones."""
+    """Return how many ready pods stay: StatefulSet and Compose keep the first ones, a Deployment the ready ones."""
     if workload["kind"] == "Deployment":
         return min(int(workload["ready"]), wanted)
-    # A pod that leaves gets a successor of the same name.
+    # A leaving pod gets a successor of the same name.
     pods = sorted(workload["pods"], key=_ordinal)[:wanted]
     return sum(pod["ready"] and not pod["leaves"] for pod in pods)
 
@@ -118,7 +118,7 @@ def _ordinal(pod: Facts) -> int:
 
 
 def _going(workload: Facts, wanted: int) -> int:
-    """Return how many pods that serve would go."""
+    """Return how many ready pods would go."""
     return max(0, int(workload["ready"]) - _staying(workload, wanted))
 
 
@@ -126,14 +126,14 @@ def _budget(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int
     if wanted >= workload["desired"]:
         return None
     if workload["ready"] and not _staying(workload, wanted):
-        return _refuse("last_server", "none of those that would stay is ready")
+        return _refuse("last_server", "none of those that would stay are ready")
     going, budgets = _going(workload, wanted), workload["budgets"]
     if going and budgets is None:
-        return _unknown("disruption budgets may not be read: one might guard its pods")
+        return _unknown("this user is not allowed to read disruption budgets; one might guard its pods")
     guards = [one for one in budgets or [] if going > one["may_go"]]
     if guards:
-        told = ", ".join("%s lets %d go" % (one_line(one["name"], 60), one["may_go"]) for one in guards)
-        return _refuse("budget_guards", "%d that serve would go, and %s" % (going, told))
+        told = ", ".join("budget %s allows %d" % (one_line(one["name"], 60), one["may_go"]) for one in guards)
+        return _refuse("budget_guards", "%d ready ones would go; %s" % (going, told))
     return None
 
 
@@ -141,21 +141,21 @@ def _quota(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]
     if wanted <= workload["desired"]:
         return None
     if workload["quotas"] is None:
-        return _unknown("quotas may not be read: one might have no room")
+        return _unknown("this user is not allowed to read quotas; one might be full")
     full = [text for quota in workload["quotas"] if _counts(quota, workload) for text in _lacking(quota, workload, wanted)]
     return _refuse("beyond_quota", "; ".join(full)) if full else None
 
 
 def _volume(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]) -> t.Optional[Verdict]:
-    """Refuse what can never come up: a Deployment's pods share its volumes, and one of these is for one pod alone."""
+    """Refuse pods that can never come up: a Deployment's pods share its volumes, and one of them allows a single pod."""
     if workload["kind"] != "Deployment" or wanted <= max(1, workload["desired"]):
         return None
     alone = [one_line(one["name"], 60) for one in workload["claims"] or [] if set(one["modes"]) == {"ReadWriteOncePod"}]
-    return _refuse("replicas_out_of_range", "volume %s can be used by one pod only" % ", ".join(alone)) if alone else None
+    return _refuse("replicas_out_of_range", "only one pod can use volume %s" % ", ".join(alone)) if alone else None
 
 
 def _fresh(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]) -> t.Optional[Verdict]:
-    """Refuse containers of a Compose project that would be of another kind than those that run, or could not run beside them."""
+    """Refuse new Compose containers that would differ from the running ones or could not run beside them."""
     fresh = service.get("fresh")
     if fresh is None:
         return None
@@ -167,26 +167,26 @@ def _fresh(service: Facts, workload: Facts, wanted: int, limits: tuple[int, int]
 def _alike(service: Facts, workload: Facts, fresh: Facts) -> t.Optional[Verdict]:
     image, old = one_line(fresh["image"], 80), service["image"]["id"]
     if not fresh["image_id"]:
-        return _refuse("not_alike", "no new container can be made of image %s: it is not here" % image)
+        return _refuse("not_alike", "no new container can be made: image %s is not on this host" % image)
     if fresh["image_id"] != old:
-        text = "a new container would be of image %s (%s), those that run are of %s"
+        text = "a new container would run image %s (%s), the present ones run %s"
         return _refuse("not_alike", text % (image, fresh["image_id"][7:19], old[7:19] or "several"))
     made_of = sorted({pod["made_of"] for pod in workload["pods"]})
     if made_of != [fresh["hash"]]:
-        text = "a new container would have another configuration (%s) than those that run (%s), or another version of Compose made them"
+        text = "a new container would have another configuration (%s) than the present ones (%s), or another Compose version made them"
         return _refuse("not_alike", text % (one_line(fresh["hash"], 12), ", ".join(one_line(one, 12) for one in made_of)))
     return None
 
 
 def _beside(wanted: int, fresh: Facts) -> t.Optional[Verdict]:
     if fresh["name"]:
-        return _refuse("replicas_out_of_range", "its container_name (%s) lets it have one container only" % one_line(fresh["name"], 60))
+        return _refuse("replicas_out_of_range", "its fixed container_name (%s) allows only one container" % one_line(fresh["name"], 60))
     few = ["%s (%d)" % (one_line(port, 40), enough) for port, enough in fresh["ports"].items() if enough < wanted]
-    return _refuse("replicas_out_of_range", "it publishes a port of the host that not all can have: %s" % ", ".join(few)) if few else None
+    return _refuse("replicas_out_of_range", "it publishes host ports that are not enough for all: %s" % ", ".join(few)) if few else None
 
 
 def _counts(quota: Facts, workload: Facts) -> t.Optional[bool]:
-    """Return whether a quota counts this workload's pods, None where only the API server could tell."""
+    """Return whether a quota counts this workload's pods, None if only the API server knows."""
     fits = [_fits(scope, workload) for scope in quota.get("scopes") or ()]
     if False in fits:
         return False
@@ -201,7 +201,7 @@ def _fits(scope: Facts, workload: Facts) -> t.Optional[bool]:
 
 
 def _is_of(scope: Facts, name: t.Optional[str]) -> t.Optional[bool]:
-    """Return whether pods of a PriorityClass ("" for none) fit a scope, as the API server weighs it."""
+    """Return whether pods of a PriorityClass ("" for none) match a scope, as the API server decides it."""
     if name is None:
         return None
     return {
@@ -210,7 +210,7 @@ def _is_of(scope: Facts, name: t.Optional[str]) -> t.Optional[bool]:
 
 
 def _lacking(quota: Facts, workload: Facts, wanted: int) -> list[str]:
-    """Return what of *quota* the additional pods would be too much for."""
+    """Return the limits of *quota* that the additional pods would exceed."""
     more, told = max(0, wanted - int(workload["replicas"])), []
     for name, hard in quota["hard"].items():
         one, used = taken(workload["takes"], name), quota["used"].get(name, "0")
@@ -221,7 +221,7 @@ def _lacking(quota: Facts, workload: Facts, wanted: int) -> list[str]:
 
 
 def taken(takes: Facts, name: str) -> float:
-    """Return how much one pod takes of what a quota calls *name*, 0 for what is not a pod's."""
+    """Return how much one pod takes of the quota resource *name*, 0 for resources that are not per pod."""
     if name in ("pods", "count/pods"):
         return 1.0
     side, dot, resource = name.partition(".")
@@ -240,7 +240,7 @@ def _warnings(workload: Facts, wanted: int) -> t.Iterator[str]:
     if workload["kind"] != "Deployment":
         return
     if workload["claims"] is None:
-        yield "volumes may not be read: one that only one node can use would keep new pods from coming up"
+        yield "this user is not allowed to read volumes; a volume tied to one node would keep new pods from starting elsewhere"
     for claim in workload["claims"] or []:
         if not set(claim["modes"]) & set(SHARED):
-            yield "volume %s can be used on one node only: a pod on another one does not come up" % one_line(claim["name"], 60)
+            yield "volume %s is tied to one node: a pod on another node does not start" % one_line(claim["name"], 60)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all service managers share: the shape of a service's state, waiting by the manager's word, and signals that never hit a stranger.
+"""What all service managers share: the shape of a service's state, waiting, and signals that hit only the intended process.
 
 A state is a plain dict with the keys of ``blank``. Nothing here knows a technology.
 """
@@ -22,7 +22,7 @@ Options = t.Mapping[str, t.Any]
 ServiceState = t.Dict[str, t.Any]
 
 POLL = 0.03
-# What a workload of a cluster may be, and what its API calls those.
+# The kinds of a cluster workload, and their names in the API.
 WORKLOADS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
 COMMAND_BYTES = 16 * 1024
 
@@ -44,11 +44,11 @@ class Clock:
 
 
 def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
-    """Return a state in which nothing is known yet but what is given.
+    """Return a state in which only the given values are known.
 
     ``state`` is running, starting, unhealthy, paused, stopping, backoff, stopped, failed or unknown; times are epoch seconds,
-    timeouts seconds; None means that the manager does not tell, for ``exists`` that the name does not mean exactly one. ``barred`` says
-    why its manager would not start it again, "" where it would; ``lived`` how long the last process did, where none runs.
+    timeouts seconds. None means that the manager does not say; for ``exists``, that the name does not mean exactly one service. ``barred``
+    says why the manager would not start it again, "" if it would; ``lived`` is how long the last process lived, if none runs now.
     """
     state: ServiceState = {
         "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
@@ -62,7 +62,7 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
 
 
 def command_text(command: t.Any) -> str:
-    """Return the command of a start without its secrets, bounded."""
+    """Return the start command without its secrets, bounded."""
     return redact(str(command or "")[:COMMAND_BYTES])
 
 
@@ -90,7 +90,7 @@ def _boot_time() -> float:
 
 
 def epoch_of(text: str) -> t.Optional[float]:
-    """Return the seconds since the epoch of a time such as 2026-10-16T14:00:00.123456789Z, None for what is none."""
+    """Return the seconds since the epoch of a time such as 2026-10-16T14:00:00.123456789Z, None for anything else."""
     found = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z\Z", text)
     if not found or text.startswith("0001"):
         return None
@@ -98,7 +98,7 @@ def epoch_of(text: str) -> t.Optional[float]:
 
 
 def identity_of(state: ServiceState) -> dict[str, t.Any]:
-    """Return what tells this process from the next one that gets its pid; {} where no process runs."""
+    """Return what distinguishes this process from a later one with the same pid; {} if no process runs."""
     workload = state.get("workload")
     if workload:
         ready = {pod["name"]: [pod["uid"], pod["restarts"]] for pod in workload["pods"] if pod["ready"] and not pod["leaves"]}
@@ -106,19 +106,19 @@ def identity_of(state: ServiceState) -> dict[str, t.Any]:
     if not state["pid"]:
         return {}
     identity = {"pid": state["pid"], "start_time_ticks": state["start_time_ticks"]}
-    # Seen from another pid namespace than the manager's, a process has only the start time that the manager tells.
+    # In another pid namespace than the manager's, the only start time is the one that the manager reports.
     told = {"started_at": state["started_at"]} if identity["start_time_ticks"] is None else {}
     return {**identity, **told, "container": state["container"]} if state.get("container") else identity
 
 
 def not_one(state: t.Mapping[str, t.Any]) -> str:
-    """Return why the name does not mean exactly one service, "" where it does."""
+    """Return why the name does not mean exactly one service, "" if it does."""
     if state.get("exists"):
         return ""
     name = one_line(state["name"], 60)
     if state.get("exists") is None:
         return "%s: %s" % (name, state["detail"])
-    return "%s knows no service %s%s" % (state["manager"], name, "; " + one_line(state["detail"], 160) if state["detail"] else "")
+    return "%s has no service named %s%s" % (state["manager"], name, "; " + one_line(state["detail"], 160) if state["detail"] else "")
 
 
 def is_gone(identity: t.Mapping[str, t.Any]) -> bool:
@@ -137,7 +137,7 @@ def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
     pid = int(identity["pid"])
     opener = getattr(os, "pidfd_open", None)
     try:
-        # The descriptor pins the process between the check and the signal, so that a reused pid is never hit.
+        # The descriptor pins the process between check and signal, so a reused pid is never hit.
         handle = -1 if opener is None else opener(pid)
         try:
             if is_gone(identity):
@@ -157,12 +157,12 @@ def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
 
 
 def kill_process(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:
-    """SIGKILL to exactly the process of *identity*: the ``kill`` of a manager that has none of its own."""
+    """Send SIGKILL to exactly the process of *identity*: the ``kill`` of managers that have none of their own."""
     return send_to(identity, signal.SIGKILL)
 
 
 def wait_for(done: t.Callable[[], bool], clock: Clock, pause: float = POLL) -> bool:
-    """Ask until *done* or the clock has run out; the last answer counts."""
+    """Poll until *done* or the clock has run out; the last answer counts."""
     while not done():
         if not clock.left:
             return False

@@ -71,7 +71,12 @@ def test_the_files_of_another_directory_are_looked_for_there(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("src", "files", "why"),
-    [("", (), "is not known"), ("/nonexistent", (), "not there"), (".", (), "finds by itself"), (".", ("gone.yml",), "not there any more")],
+    [
+        ("", (), r"is unknown or missing \(none\)"),
+        ("/nonexistent", (), r"is unknown or missing \(/nonexistent\)"),
+        (".", (), "no file that Compose would find"),
+        (".", ("gone.yml",), "no longer exists"),
+    ],
 )
 def test_a_project_that_lacks_something_is_told_by_name(tmp_path: Path, src: str, files: tuple[str, ...], why: str) -> None:
     home = str(tmp_path) if src == "." else src

@@ -192,7 +192,7 @@ def test_what_keeps_new_pods_from_coming_up_is_told_apart_from_one_that_only_fel
         ("Deployment", {"paused": True}, "kubectl rollout resume deployment/api"),
         ("Deployment", {"paused": True, "replicas": 0}, ""),
         ("StatefulSet", {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}}, ""),
-        ("StatefulSet", {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}}, "stop at a partition (1)"),
+        ("StatefulSet", {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}}, "stop at partition 1"),
         ("StatefulSet", {"updateStrategy": {"type": "OnDelete"}}, "OnDelete"),
     ],
 )

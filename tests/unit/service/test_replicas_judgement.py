@@ -218,11 +218,11 @@ def test_a_pod_takes_what_the_defaults_of_its_namespace_gave_it_and_what_runs_al
 @pytest.mark.parametrize(
     ("claims", "kind", "wanted", "warned"),
     [
-        ([{"name": "data", "modes": ["ReadWriteOnce"]}], "Deployment", 3, "volume data can be used on one node only"),
+        ([{"name": "data", "modes": ["ReadWriteOnce"]}], "Deployment", 3, "volume data is tied to one node"),
         ([{"name": "data", "modes": ["ReadWriteOnce"]}], "Deployment", 1, ""),
         ([{"name": "data", "modes": ["ReadWriteMany"]}], "Deployment", 3, ""),
         ([], "Deployment", 3, ""),
-        (None, "Deployment", 3, "volumes may not be read"),
+        (None, "Deployment", 3, "not allowed to read volumes"),
         (None, "StatefulSet", 3, ""),
     ],
 )
@@ -286,17 +286,17 @@ FRESH = {"unreadable": "", "image": "shop/api:1", "image_id": "sha256:aa", "hash
 @pytest.mark.parametrize(
     ("fresh", "wanted", "code", "text"),
     [
-        ({}, 3, "", "3 are asked for"),
-        ({"image_id": ""}, 3, "not_alike", "image shop/api:1: it is not here"),
-        ({"image_id": "sha256:bb"}, 3, "not_alike", "would be of image"),
-        ({"hash": "ffff"}, 3, "not_alike", "another configuration (ffff) than those that run (a1b2)"),
+        ({}, 3, "", "3 were requested"),
+        ({"image_id": ""}, 3, "not_alike", "image shop/api:1 is not on this host"),
+        ({"image_id": "sha256:bb"}, 3, "not_alike", "would run image"),
+        ({"hash": "ffff"}, 3, "not_alike", "another configuration (ffff) than the present ones (a1b2)"),
         ({"name": "api"}, 3, "replicas_out_of_range", "container_name (api)"),
         ({"ports": {"9696/tcp": 1}}, 3, "replicas_out_of_range", "9696/tcp (1)"),
-        ({"ports": {"9696-9698/tcp": 3}}, 3, "", "3 are asked for"),
+        ({"ports": {"9696-9698/tcp": 3}}, 3, "", "3 were requested"),
         ({"ports": {"9696-9698/tcp": 3}}, 4, "replicas_out_of_range", "9696-9698/tcp (3)"),
         ({"unreadable": "no such file"}, 3, "bad_input", "no such file"),
         # To have fewer, nothing is made; the files are needed all the same.
-        ({"image_id": "", "hash": "ffff", "name": "api"}, 1, "", "1 are asked for"),
+        ({"image_id": "", "hash": "ffff", "name": "api"}, 1, "", "1 were requested"),
         ({"unreadable": "no such file"}, 1, "bad_input", "no such file"),
         ({"unreadable": "no such file"}, 2, "", "2 of 2 ready"),
     ],

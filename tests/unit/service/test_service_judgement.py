@@ -95,9 +95,9 @@ def test_a_start_limit_is_recognised_though_systemd_gives_the_last_failure_as_re
         ({"CanStart": "yes", "CanStop": "yes", "Type": "notify"}, ""),
         ({"LoadState": "masked"}, "systemctl unmask x.service"),
         ({"LoadState": "bad-setting"}, "cannot load its unit file (bad-setting)"),
-        ({"Type": "oneshot"}, "no process to be kept up"),
-        ({"CanStart": "no"}, "by hand"),
-        ({"CanStop": "no"}, "by hand"),
+        ({"Type": "oneshot"}, "no process to keep up"),
+        ({"CanStart": "no"}, "manual start"),
+        ({"CanStop": "no"}, "manual start or stop"),
         ({"LoadState": "not-found"}, ""),
     ],
 )
@@ -116,12 +116,12 @@ def test_how_long_the_last_process_of_a_unit_lived(began: str, ended: str, lived
 def test_a_program_that_supervisor_does_not_know_is_told_with_those_that_it_has() -> None:
     told = supervisor._who_is_there([{"group": "web", "name": "web_1"}, {"group": "api", "name": "api"}])
     assert told == "it has api, web:web_1"
-    assert supervisor._who_is_there([]) == "it has none at all"
+    assert supervisor._who_is_there([]) == "it has no programs"
 
 
 @pytest.mark.parametrize("name", ["api@", "api@.service"])
 def test_a_template_of_units_is_no_unit(name: str) -> None:
-    with pytest.raises(StepError, match="name one of them: api@NAME"):
+    with pytest.raises(StepError, match="name one instance: api@NAME"):
         systemd.check_name(name)
 
 

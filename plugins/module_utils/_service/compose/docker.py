@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Docker Engine asked over its unix socket: one request with one total deadline, a bounded answer, standard library only."""
+"""Docker Engine requests over its unix socket: one total deadline each, a bounded answer, standard library only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DONE = (200, 201, 204, 304)
 
 
 class Unreachable(Exception):
-    """No Docker Engine answers, it does not let us ask, or what answers is none."""
+    """No Docker Engine answers, it denies access, or something else answers."""
 
 
 class Docker:
@@ -32,7 +32,7 @@ class Docker:
         self.path = parts.path
 
     def ask(self, method: str, path: str, deadline: float, body: t.Any = None, limit: int = ANSWER_BYTES) -> http.Answer:
-        """Send one request and return what came back, whatever its status; raises Unreachable where nothing did."""
+        """Send one request and return the answer, whatever its status; raises Unreachable if none came."""
         sent = None if body is None else json.dumps(body).encode()
         answer = http.ask_at(self.path, "http://docker" + path, deadline, method=method, body=sent, max_bytes=limit)
         if answer.error:
@@ -40,7 +40,7 @@ class Docker:
         return answer
 
     def read(self, path: str, deadline: float) -> t.Any:
-        """Return the JSON at *path*, None where the engine knows nothing there."""
+        """Return the JSON at *path*, None for 404."""
         answer = self.ask("GET", path, deadline)
         if answer.status == 404:
             return None
@@ -49,29 +49,29 @@ class Docker:
                 return json.loads(answer.body)
         except ValueError:
             pass
-        raise Unreachable("%s: not the answer of a Docker Engine (status %d: %s)" % (self.path, answer.status, reason_of(answer)))
+        raise Unreachable("%s: got no Docker Engine answer (status %d: %s)" % (self.path, answer.status, reason_of(answer)))
 
     def containers(self, labels: t.Iterable[str], deadline: float) -> list[dict[str, t.Any]]:
-        """Return all containers, running or not, that bear every one of *labels* (``name`` or ``name=value``)."""
+        """Return all containers, running or not, that have all of *labels* (``name`` or ``name=value``)."""
         filters = urllib.parse.quote(json.dumps({"label": sorted(labels)}), safe="")
         listed = self.read("/containers/json?all=true&filters=" + filters, deadline)
         if not isinstance(listed, list) or not all(isinstance(one, dict) and isinstance(one.get("Labels"), dict) for one in listed):
-            raise Unreachable("%s: not the list of containers of a Docker Engine" % self.path)
+            raise Unreachable("%s: got no list of containers" % self.path)
         return listed
 
     def act(self, path: str, deadline: float, body: t.Any = None) -> None:
-        """Let the engine do something; raises StepError with its own words where it does not."""
+        """Send an act; raises StepError with the engine's reason if it refuses."""
         try:
             answer = self.ask("POST", path, max(deadline, 0.05), body)
         except Unreachable as error:
             why = one_line(error, 120)
-            raise StepError("Docker did not answer to an act (%s); look at the service before anything else" % why) from None
+            raise StepError("Docker did not confirm the act (%s); look at the service first" % why) from None
         if answer.status not in DONE:
-            raise StepError("Docker refuses: %s" % reason_of(answer), status=answer.status)
+            raise StepError("Docker refused: %s" % reason_of(answer), status=answer.status)
 
 
 def reason_of(answer: http.Answer) -> str:
-    """Return the engine's own sentence of why it does not do it, fit for a terminal."""
+    """Return the engine's own reason, fit for a terminal."""
     try:
         return one_line(json.loads(answer.body)["message"], 140)
     except (ValueError, KeyError, TypeError):
@@ -79,7 +79,7 @@ def reason_of(answer: http.Answer) -> str:
 
 
 def demultiplexed(data: bytes) -> bytes:
-    """Return the text of a log whose pieces have a head of 8 bytes each (stream, three zeros, length), a piece that was cut included."""
+    """Return the text of a log in frames with a header of 8 bytes (stream, three zeros, length); a cut frame counts."""
     pieces, at = [], 0
     while at + 8 <= len(data) and data[at] in (0, 1, 2) and data[at + 1 : at + 4] == b"\0\0\0":
         size = int.from_bytes(data[at + 4 : at + 8], "big")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The note of a container's restart policy, kept while a hold is in force: Docker forgets what it was, and keeps the hold over a boot."""
+"""The restart policy of a held container, noted on disk: Docker forgets the old policy and keeps the hold over a boot."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ HOLDS = "/var/lib/somabrain/incident_response/holds"
 
 
 def path_of(options: Options) -> str:
-    """Return where the note of this service lives."""
+    """Return the path of the note for this service."""
     parts = (options["project"], options["name"], options.get("replica") or 0)
     return os.path.join(str(options.get("holds_dir") or HOLDS), "compose.%s.%s.%s.json" % parts)
 
 
 def read(options: Options, container: str) -> dict[str, t.Any]:
-    """Return the policy that was noted for this very container, {} where none was: one made anew has its own again."""
+    """Return the policy noted for this very container, {} for none: a recreated container has its own policy again."""
     try:
         with open(path_of(options), encoding="utf-8") as file:
             note = json.loads(file.read(4096))
@@ -33,7 +33,7 @@ def read(options: Options, container: str) -> dict[str, t.Any]:
 
 
 def write(options: Options, container: str, policy: t.Mapping[str, t.Any]) -> None:
-    """Write the note down before anything is changed; raises StepError where that cannot be done."""
+    """Write the note before anything is changed; raises StepError if that fails."""
     path = path_of(options)
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -47,6 +47,6 @@ def write(options: Options, container: str, policy: t.Mapping[str, t.Any]) -> No
 
 
 def remove(options: Options) -> None:
-    """Forget the note."""
+    """Delete the note."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path_of(options))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one more container of a Compose service would be made of, by its project's files: looked at before one is made. Changes nothing."""
+"""What a new container of a Compose service would be made of, read from the project files before one is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import SOCKET, Docker, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
-# The options by which the files of a project are found, beside those of its service manager.
+# The options that locate the files of a project, beside those of its service manager.
 PROJECT_SPEC: dict[str, t.Any] = {
     "project_src": {"type": "str", "default": ""},
     "project_files": {"type": "list", "elements": "str", "default": []},
@@ -25,15 +25,15 @@ Fresh = t.Dict[str, t.Any]
 
 
 def load(options: t.Mapping[str, t.Any], deadline: float) -> Fresh:
-    """Return {unreadable, image, image_id, hash, name, ports} within *deadline* seconds; never raises for a project that is not there.
+    """Return {unreadable, image, image_id, hash, name, ports} within *deadline* seconds; never raises for a missing project.
 
-    unreadable: why the files do not tell, "" where they do. image_id: "" where no such image is here. name: the one fixed name that a
-    container may have, "" for none. ports: {published port or range: how many containers it is enough for}.
+    unreadable: why Compose cannot read the files, "" if it can. image_id: "" if the image is not on this host. name: the fixed
+    container name, "" for none. ports: {published port or range: how many containers it is enough for}.
     """
     if not options["project_src"]:
-        return {"unreadable": "service_manager_project_src names no directory, and Compose makes containers by the files in it"}
+        return {"unreadable": "set service_manager_project_src: Compose needs the directory of its project files"}
     if not os.path.isdir(options["project_src"]):
-        return {"unreadable": "service_manager_project_src is no directory here: %s" % one_line(options["project_src"], 80)}
+        return {"unreadable": "service_manager_project_src is not a directory on this host: %s" % one_line(options["project_src"], 80)}
     clock = Clock(deadline)
     try:
         service = json.loads(_config(options, ["--format", "json", "--", options["service"]], clock))["services"][options["service"]]
@@ -43,7 +43,7 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> Fresh:
     except (project.Unreadable, Unreachable) as error:
         return {"unreadable": one_line(error, 200)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return {"unreadable": "Compose does not tell of service %s (%s)" % (one_line(options["service"], 60), type(error).__name__)}
+        return {"unreadable": "Compose shows no usable service %s (%s)" % (one_line(options["service"], 60), type(error).__name__)}
     return {
         "unreadable": "", "image": image, "image_id": str(there.get("Id") or ""), "hash": told[-1] if told else "",
         "name": str(service.get("container_name") or ""), "ports": ports_of(service.get("ports") or []),
@@ -57,7 +57,7 @@ def _config(options: t.Mapping[str, t.Any], words: t.Sequence[str], clock: Clock
 
 
 def ports_of(ports: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, int]:
-    """Return each port (or range) of the host that is published, with the number of containers that can have one of it."""
+    """Return each published host port or range with the number of containers that it is enough for."""
     found = {}
     for one in ports:
         first, _dash, last = str(one.get("published") or "").partition("-")

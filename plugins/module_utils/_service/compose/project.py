@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container of a Compose project would be made of: the files that the present one was made of, read by Compose itself.
+"""What a recreated container of a Compose project would be made from: the files of the present one, read by Compose itself.
 
-A project is not what lies in its directory: whoever made the container may have named other files and environment files. Compose writes
-on each container which ones.
+A project is more than its directory: the present container may come from other files and environment files. Compose labels
+each container with the files it used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
 
 LABEL = "com.docker.compose."
-# In the order in which Compose takes the first one that is there; the second file does not have to be named like the first.
+# Compose takes the first one that exists; base and override need not match in name.
 BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
 MOST_NAMES = 8
@@ -38,11 +38,11 @@ class Project(t.NamedTuple):
 
 
 class Unreadable(Exception):
-    """Compose could not make the container anew. The text is one line."""
+    """Compose could not recreate the container. The text is one line."""
 
 
 def default_files(folder: str) -> list[str]:
-    """Return the files that Compose finds by itself in the directory of a project, by their names, [] where it would find none."""
+    """Return the names of the files that Compose finds in the directory of a project, [] for none."""
     base, over = ([name for name in names if os.path.isfile(os.path.join(folder, name))][:1] for names in (BASES, OVERRIDES))
     return base + over if base else []
 
@@ -50,7 +50,7 @@ def default_files(folder: str) -> list[str]:
 def project_of(given: Named, labels: Labels, pin: str) -> Project:
     """Return the project that *given* (project_src, project_files, env_files) means, else the one that the container's *labels* name.
 
-    The file of pins, *pin*, is left out: what it says is what is to be changed.
+    The file of pins, *pin*, is left out: its content is what will change.
     """
     made_in = str(labels.get(LABEL + "project.working_dir") or "")
     src = str(given.get("project_src") or "") or made_in
@@ -74,7 +74,7 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def prove(project: Project, socket: str, labels: Labels, pin: str, clock: Clock) -> dict[str, t.Any]:
-    """Return what Compose reads of the container's service, so that it could be made anew. Raises Unreadable where it could not."""
+    """Return what Compose reads for the container's service. Raises Unreadable if it could not recreate the container."""
     why = _lacking(project)
     if why:
         raise Unreadable(why)
@@ -84,18 +84,18 @@ def prove(project: Project, socket: str, labels: Labels, pin: str, clock: Clock)
     try:
         return dict(json.loads(told)["services"][service])
     except (ValueError, KeyError, TypeError):
-        raise Unreadable("the files of the project have no service %s: %s" % (one_line(service, 60), _shown(project.files))) from None
+        raise Unreadable("the project files have no service %s: %s" % (one_line(service, 60), _shown(project.files))) from None
 
 
 def _lacking(project: Project) -> str:
     if not project.src or not os.path.isdir(project.src):
-        return "the directory of the Compose project is not known, or not there (%s): set project_src (rollback_project_src)" % (
+        return "the directory of the Compose project is unknown or missing (%s): set project_src (rollback_project_src)" % (
             project.src or "none"
         )
     if not project.files:
-        return "%s has no file that Compose finds by itself; name them in project_files" % one_line(project.src, 80)
+        return "%s has no file that Compose would find; name the files in project_files" % one_line(project.src, 80)
     gone = [one for one in project.files + project.env_files if not os.path.isfile(one)]
-    return "a file that the container was made of is not there any more: %s" % _shown(gone) if gone else ""
+    return "a file that the container was made from no longer exists: %s" % _shown(gone) if gone else ""
 
 
 def _shown(files: t.Sequence[str]) -> str:
@@ -103,8 +103,8 @@ def _shown(files: t.Sequence[str]) -> str:
 
 
 def ask(naming: t.Sequence[str], words: t.Sequence[str], *, socket: str, src: str, clock: Clock) -> str:
-    """Return what ``docker compose`` prints for *words* in the directory *src*; *naming* tells it the project. Raises Unreadable."""
-    # Variables of the environment are put into a project's files: these have to be read as an act would read them.
+    """Return what ``docker compose`` prints for *words* in the directory *src*; *naming* selects the project. Raises Unreadable."""
+    # Project files contain environment variables, so they are read with the environment that an act would have.
     done = program.run(
         ["docker", "--host", socket, "compose", *naming, *words], max(1.0, clock.left), env=dict(os.environ, LC_ALL="C"), cwd=src
     )
@@ -116,7 +116,7 @@ def ask(naming: t.Sequence[str], words: t.Sequence[str], *, socket: str, src: st
 
 
 def named(files: t.Sequence[str], env_files: t.Sequence[str], name: str) -> list[str]:
-    """Return the words by which Compose is told the files, environment files and name of a project; what is not given is left out."""
+    """Return the arguments that select files, environment files and name of a project; anything not given is left out."""
     words = [word for option, many in (("--file", files), ("--env-file", env_files)) for one in many for word in (option, one)]
     return (["--project-name", name] if name else []) + words
 
@@ -126,12 +126,12 @@ def _compose(project: Project, socket: str, name: str, words: t.Sequence[str], c
 
 
 def _naming(project: Project, name: str) -> list[str]:
-    """Return the words by which Compose is told which project is meant, and what it is made of."""
+    """Return the arguments that select the project and its files."""
     return ["--project-directory", project.src, *named(project.files, project.env_files, name)]
 
 
 def command_of(project: Project, labels: Labels, pin: str) -> str:
-    """Return the command by which a person makes the container anew from the image that the file of pins names."""
+    """Return the command that recreates the container from the image that the file of pins names."""
     service = str(labels.get(LABEL + "service") or "")
     naming = _naming(project._replace(files=(*project.files, pin)), str(labels.get(LABEL + "project") or ""))
     return shlex.join(["docker", "compose", *naming, "up", "--detach", "--no-deps", "--", service])

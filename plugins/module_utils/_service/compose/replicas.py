@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Docker tells of all containers of one Compose service, as the state of a service: counts as a workload of a cluster has them."""
+"""All containers of one Compose service as one service state, with the counts of a cluster workload."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 
 Told = t.Mapping[str, t.Any]
 NUMBER = "com.docker.compose.container-number"
-# The hash of the configuration that a container was made of.
+# The hash of the configuration that a container was made from.
 MADE_OF = "com.docker.compose.config-hash"
-# What does not come right by waiting alone.
+# What waiting alone does not cure.
 BROKEN = {"backoff": "in a restart loop", "failed": "failed", "paused": "paused"}
 
 
 def parse_all(name: str, project: str, seen: t.Sequence[Told]) -> ServiceState:
-    """Turn what Docker tells of every container of a service into one state."""
+    """Turn Docker's facts about every container of a service into one state."""
     pods = sorted((_facts_of(one) for one in seen), key=lambda pod: int(pod["number"]))
     words = [pod["word"] for pod in pods]
     blocked = ["container %s is %s" % (pod["name"], BROKEN[pod["word"]]) for pod in pods if pod["word"] in BROKEN]
@@ -46,18 +46,18 @@ def _facts_of(seen: Told) -> dict[str, t.Any]:
 
 
 def _networks(seen: Told) -> dict[str, str]:
-    """Return the addresses of a container by the names of its networks; one that does not run has none."""
+    """Return the addresses of a container by the names of its networks; a stopped one has none."""
     told = (seen.get("NetworkSettings") or {}).get("Networks") or {}
     return {one_line(name, 80): one_line(_address_in(one or {}), 40) for name, one in told.items()}
 
 
 def _address_in(network: Told) -> str:
-    """Return the address of IPv4, on a network that has none that of IPv6."""
+    """Return the IPv4 address, or the IPv6 address if there is none."""
     return str(network.get("IPAddress") or network.get("GlobalIPv6Address") or "")
 
 
 def word_of(words: t.Sequence[str]) -> str:
-    """Return one word for containers of these words: running only when every one runs, and unhealthy when some do."""
+    """Return one word for all containers: running only when every one runs, unhealthy when only some do."""
     if len(set(words)) == 1:
         return words[0]
     if set(words) <= {"running", "starting", "stopping"}:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Docker tells of a container, as the state of a service."""
+"""Docker's facts about a container as the state of a service."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 Told = t.Mapping[str, t.Any]
 WORDS = {"restarting": "backoff", "paused": "paused", "created": "stopped", "dead": "failed", "removing": "stopping"}
 OF_HEALTH = {"starting": "starting", "unhealthy": "unhealthy"}
-# What Docker waits after the stop signal where a container names no time of its own.
+# What Docker waits after the stop signal if the container names no time of its own.
 STOP_SECONDS = 10.0
 
 
 def parse(name: str, seen: Told, image: Told, noted: Told) -> ServiceState:
-    """Turn what Docker tells of a container, of its image, and what a hold of ours *noted* into a state."""
+    """Turn Docker's facts about a container and its image, and what a hold of ours *noted*, into a state."""
     state, config, word = seen["State"], seen["Config"], state_word(seen)
     policy = seen["HostConfig"]["RestartPolicy"]
     pid, container = int(state["Pid"] or 0), str(seen["Id"])
@@ -62,7 +62,7 @@ def number_of(name: str) -> int:
 
 
 def ending(state: Told) -> dict[str, t.Any]:
-    """How the last process ended: {exit_code, signal}; Docker tells a signal as 128 and its number. Nothing while it runs."""
+    """Return how the last process ended: {exit_code, signal}, {} while it runs; Docker reports a signal as 128 plus its number."""
     code = int(state["ExitCode"])
     if state["Pid"] or state["Status"] == "created":
         return {}
@@ -80,7 +80,7 @@ def _lived(state: Told) -> t.Optional[float]:
 
 
 def process_of(pid: int, container: str) -> dict[str, t.Any]:
-    """Return the facts of process 1 where this pid is the container's here too, {} where it may be a stranger's."""
+    """Return the facts of process 1 if the pid means the container's process on this host too, else {}."""
     try:
         with open("/proc/%d/cgroup" % pid, "rb") as file:
             ours = container.encode() in file.read(65536)
@@ -99,4 +99,4 @@ def _detail(state: Told) -> str:
     if word in ("", "none"):
         return one_line(redact(str(state.get("Error") or state["Status"])), 160)
     output = redact(str(log[-1].get("Output") or "").strip()) if log and word != "healthy" else ""
-    return one_line("its healthcheck says %s%s" % (word, ": " + output if output else ""), 160)
+    return one_line("its healthcheck reports %s%s" % (word, ": " + output if output else ""), 160)

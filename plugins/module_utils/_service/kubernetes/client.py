@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster asked through the Python library ``kubernetes``, which only the controller needs: plain JSON, one deadline for all.
+"""Requests to a cluster through the Python library ``kubernetes``, which only the controller needs: plain JSON, one total deadline.
 
-The context is always named: the current one of a kubeconfig is whatever somebody used last.
+The context is always named: the current context of a kubeconfig is whatever was used last.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ INSTALL = "the Python library kubernetes is missing; run `pip install kubernetes
 
 
 class Unreachable(Exception):
-    """The cluster does not answer, or its answer is none."""
+    """The cluster does not answer, or returned no usable answer."""
 
 
 class Forbidden(Exception):
-    """This user may not see that."""
+    """This user is not allowed to see that."""
 
 
 class Cluster:
-    """One cluster by one context of one kubeconfig. Raises StepError for a context that is not there, Unreachable for a missing library."""
+    """One cluster by one context of one kubeconfig. Raises StepError for an unusable context, Unreachable for a missing library."""
 
     def __init__(self, kubeconfig: t.Optional[str], context: str, deadline: float) -> None:
         try:
-            # Only the controller has it, and it takes half a second.
+            # Only the controller has it, and the import takes half a second.
             from kubernetes import config
         except ImportError:
             raise Unreachable(INSTALL) from None
@@ -45,7 +45,7 @@ class Cluster:
             raise StepError("context %s cannot be used: %s; set context and kubeconfig" % (context, one_line(error, 120))) from None
 
     def read(self, path: str, **query: t.Any) -> t.Any:
-        """Return the JSON at *path*, None where there is nothing; raises Forbidden, or Unreachable."""
+        """Return the JSON at *path*, None for 404; raises Forbidden, or Unreachable."""
         status, body = self.ask(path, **query)
         if status == 404:
             return None
@@ -59,11 +59,11 @@ class Cluster:
         raise Unreachable("the API server answers %d: %s" % (status, one_line(body[:200], 100)))
 
     def items(self, path: str, **query: t.Any) -> list[dict[str, t.Any]]:
-        """Return the items of the list at *path*, [] where the server knows no such kind."""
+        """Return the items of the list at *path*, [] if the server has no such kind."""
         return list((self.read(path, **query) or {}).get("items") or [])
 
     def ask(self, path: str, **query: t.Any) -> tuple[int, bytes]:
-        """Send one GET and return its status and body, bounded; raises Unreachable where nothing comes in time."""
+        """Send one GET and return its status and body, bounded; raises Unreachable if nothing comes in time."""
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
@@ -71,7 +71,7 @@ class Cluster:
         if left <= 0:
             raise Unreachable("the API server did not answer in time")
         settings = self.client.configuration
-        # Its generated methods change with every release of the library; its connections, certificates and tokens do not.
+        # The library's generated methods change with every release; its connections, certificates and tokens do not.
         headers = {str(one["key"]): str(one["value"]) for one in settings.auth_settings().values() if one.get("in") == "header"}
         url = settings.host + path + ("?" + urllib.parse.urlencode(query) if query else "")
         try:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the API server tells of a Deployment or StatefulSet and its pods, as the state of a service."""
+"""The API server's facts about a Deployment or StatefulSet and its pods as the state of a service."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 Told = t.Mapping[str, t.Any]
 # Written by the task file `stop`, read by `start`.
 REMEMBERED = "incident-response.somabrain/replicas"
-# A pod that waits for one of these does not become ready by waiting alone.
+# Waiting alone does not make such a pod ready.
 BROKEN = (
     "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError",
     "CreateContainerError", "RunContainerError",
 )  # fmt: skip
-# The first "not ready" of a pod is written when it begins; one that is written so much later took a "ready" back.
+# A pod is marked "not ready" when it begins; a mark that comes this much later replaced a "ready".
 FIRST_WORD_SECONDS = 10.0
-NOT_ANY_MORE = "is not ready any more"
-# What a quota may limit that every new pod takes some of.
+NOT_ANY_MORE = "is no longer ready"
+# Quota resources that every new pod takes some of.
 PER_POD = ("pods", "count/pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 
 
 def parse(name: str, raw: Told) -> ServiceState:
-    """Turn ``workload``, its ``pods``, and what else was read (None for what this user may not see) into a state."""
+    """Turn ``workload``, its ``pods``, and what else was read (None for what this user is not allowed to see) into a state."""
     workload, pods = raw["workload"], [facts_of(pod) for pod in raw["pods"]]
     counts = counts_of(workload)
     stuck = stalled(workload) + [pod["trouble"] for pod in pods if pod["trouble"] and not pod["leaves"]]
@@ -36,7 +36,7 @@ def parse(name: str, raw: Told) -> ServiceState:
     word = state_word(counts, pods, stuck)
     return service_state.blank(
         "kubernetes", name, exists=True, state=word, restarts=sum(pod["restarts"] for pod in pods), autorestart="Always",
-        # Their restarts were before the youngest of their processes began.
+        # All restarts happened before the youngest process began.
         started_at=max((pod["started_at"] for pod in pods if pod["started_at"] and pod["ready"]), default=None),
         oom_killed=any(end.get("reason") == "OOMKilled" for end in ends), exit_code=ends[-1].get("exitCode") if ends else None,
         detail=one_line("; ".join([_counted(counts), *dict.fromkeys(stuck)]), 240), image=_images(workload, pods),
@@ -46,7 +46,7 @@ def parse(name: str, raw: Told) -> ServiceState:
 
 
 def counts_of(workload: Told) -> dict[str, t.Any]:
-    """Return how many pods are wanted, there, of the newest version, ready and available; whether the newest change was seen."""
+    """Return how many pods are wanted, present, updated, ready and available, and whether the newest change was seen."""
     spec, status, metadata = workload["spec"], workload.get("status") or {}, workload["metadata"]
     there, ready = int(status.get("replicas") or 0), int(status.get("readyReplicas") or 0)
     updated = int(status.get("updatedReplicas") or 0)
@@ -60,19 +60,19 @@ def counts_of(workload: Told) -> dict[str, t.Any]:
 
 
 def stalled(workload: Told) -> list[str]:
-    """Return why a rollout does not go on, as its controller tells it."""
+    """Return why a rollout is stuck, by its controller's conditions."""
     told = []
     for condition in (workload.get("status") or {}).get("conditions") or []:
         kind, status, reason = condition.get("type"), condition.get("status"), str(condition.get("reason") or "")
         if kind == "Progressing" and status == "False":
             told.append("its rollout is stuck (%s)" % one_line(reason, 60))
         if kind == "ReplicaFailure" and status == "True":
-            told.append("no pod can be made (%s: %s)" % (one_line(reason, 60), one_line(condition.get("message") or "", 120)))
+            told.append("no pod can be created (%s: %s)" % (one_line(reason, 60), one_line(condition.get("message") or "", 120)))
     return told
 
 
 def barred(workload: Told, counts: Told) -> str:
-    """Return why a change of its template would not give it new pods, "" where it would."""
+    """Return why a changed template would not give it new pods, "" if it would."""
     spec = workload["spec"]
     update = spec.get("updateStrategy") or {}
     if not counts["desired"]:
@@ -80,14 +80,14 @@ def barred(workload: Told, counts: Told) -> str:
     if spec.get("paused"):
         return "its rollouts are paused: kubectl rollout resume %s/%s" % (workload["kind"].lower(), workload["metadata"]["name"])
     if update.get("type") == "OnDelete":
-        return "its update strategy is OnDelete: a new pod comes only in place of one that a person deletes"
+        return "its update strategy is OnDelete: a new pod comes only after someone deletes an old one"
     if int((update.get("rollingUpdate") or {}).get("partition") or 0) > 0:
-        return "its rollouts stop at a partition (%s): pods below it stay as they are" % update["rollingUpdate"]["partition"]
+        return "its rollouts stop at partition %s: pods below it stay as they are" % update["rollingUpdate"]["partition"]
     return ""
 
 
 def facts_of(pod: Told) -> dict[str, t.Any]:
-    """Return the plain facts of one pod; ``trouble`` is "" where waiting may help."""
+    """Return the plain facts of one pod; ``trouble`` is "" if waiting may help."""
     status, metadata = pod.get("status") or {}, pod["metadata"]
     containers = status.get("containerStatuses") or []
     ready: Told = next((one for one in status.get("conditions") or [] if one.get("type") == "Ready"), {})
@@ -102,7 +102,7 @@ def facts_of(pod: Told) -> dict[str, t.Any]:
 
 
 def _in_state(container: Told, word: str, key: str = "state") -> Told:
-    """Return the details of a container in the state *word* (running, waiting, terminated), {} where it is in another one."""
+    """Return the details of a container in the state *word* (running, waiting, terminated), {} if it is in another one."""
     return (container.get(key) or {}).get(word) or {}
 
 
@@ -133,7 +133,7 @@ def _was_ready(status: Told, ready: Told) -> bool:
 
 
 def state_word(counts: Told, pods: t.Sequence[Told], stuck: t.Sequence[str]) -> str:
-    """Return our word: running only when every wanted pod is of the newest version and available, and no other is left."""
+    """Return our word: running only when every wanted pod is updated and available, and no old one is left."""
     desired = counts["desired"]
     if not counts["observed"]:
         return "starting"
@@ -150,7 +150,7 @@ def state_word(counts: Told, pods: t.Sequence[Told], stuck: t.Sequence[str]) -> 
 
 def _counted(counts: Told) -> str:
     if not counts["observed"]:
-        return "its controller has not seen the newest change yet"
+        return "its controller has not seen the latest change yet"
     text = "%d of %d pods ready" % (counts["ready"], counts["desired"])
     old = counts["replicas"] - counts["updated"]
     return text + (", %d of an older version" % old if old > 0 else "")
@@ -183,20 +183,20 @@ def _newest(pods: t.Sequence[Told]) -> Told:
 
 
 def _priority_class(workload: Told, pods: t.Sequence[Told]) -> t.Optional[str]:
-    """Return the PriorityClass of its pods, "" for none; None where no pod shows whether the cluster has one for those that name none."""
+    """Return the PriorityClass of its pods, "" for none; None if it names none and no pod shows the cluster's default."""
     newest = _newest(pods)
     named = workload["spec"]["template"]["spec"].get("priorityClassName")
     return str(newest["spec"].get("priorityClassName") or "") if newest.get("spec") else named
 
 
 def _takes(workload: Told, pods: t.Sequence[Told]) -> dict[str, dict[str, float]]:
-    """Return {requests, limits} of one pod by resource: as its template says, or as the newest pod got them by default."""
+    """Return {requests, limits} of one pod by resource: from its template, or from the newest pod with its defaults."""
     specs = [one for one in (workload["spec"]["template"]["spec"], _newest(pods).get("spec")) if one]
     return {side: _largest([_of_pod(spec, side) for spec in specs]) for side in ("requests", "limits")}
 
 
 def _of_pod(spec: Told, side: str) -> dict[str, float]:
-    """Return what a pod takes: all its containers together, or one that runs alone before them, whichever is more."""
+    """Return what a pod takes: all its containers together, or one init container, whichever is more."""
     before = [one for one in spec.get("initContainers") or [] if one.get("restartPolicy") != "Always"]
     beside = [one for one in spec.get("initContainers") or [] if one not in before] + list(spec["containers"])
     together: dict[str, float] = {}
@@ -207,7 +207,7 @@ def _of_pod(spec: Told, side: str) -> dict[str, float]:
 
 def _of_container(container: Told, side: str) -> dict[str, float]:
     resources = container.get("resources") or {}
-    # A limit without a request is the request as well.
+    # A limit without a request is also the request.
     given = (
         {**(resources.get("limits") or {}), **(resources.get("requests") or {})} if side == "requests" else resources.get("limits") or {}
     )
@@ -219,7 +219,7 @@ def _largest(parts: t.Sequence[t.Mapping[str, float]]) -> dict[str, float]:
 
 
 def _aiming_at(workload: Told, autoscalers: t.Optional[t.Sequence[Told]]) -> t.Optional[list[str]]:
-    """Return the names of the HorizontalPodAutoscalers of this workload, None where they may not be seen."""
+    """Return the names of the HorizontalPodAutoscalers of this workload, None if this user is not allowed to see them."""
     if autoscalers is None:
         return None
     wanted = (workload["kind"], workload["metadata"]["name"])
@@ -228,7 +228,7 @@ def _aiming_at(workload: Told, autoscalers: t.Optional[t.Sequence[Told]]) -> t.O
 
 
 def _guarding(workload: Told, budgets: t.Optional[t.Sequence[Told]]) -> t.Optional[list[dict[str, t.Any]]]:
-    """Return the PodDisruptionBudgets that may guard the workload's pods, with how many may go now."""
+    """Return the PodDisruptionBudgets that may guard the workload's pods, with how many pods may go now."""
     if budgets is None:
         return None
     labels = (workload["spec"]["template"].get("metadata") or {}).get("labels") or {}
@@ -240,12 +240,12 @@ def _guarding(workload: Told, budgets: t.Optional[t.Sequence[Told]]) -> t.Option
 
 
 def _may_select(selector: t.Optional[Told], labels: Told) -> bool:
-    """Return whether a selector may mean pods with these labels: an empty one means all, none at all none; expressions are not weighed."""
+    """Return whether a selector may select these labels: an empty one selects all, None selects none; expressions are ignored."""
     return selector is not None and (selector.get("matchLabels") or {}).items() <= labels.items()
 
 
 def _rollout(workload: Told, counts: Told, stuck: t.Sequence[str], raw: Told) -> dict[str, t.Any]:
-    """Return {blocked, full}: why no new pod comes up, and the quotas that leave no room for one where a rollout makes new pods first."""
+    """Return {blocked, full}: why no new pod comes up, and the full quotas if a rollout creates new pods first."""
     rule = workload["spec"].get("strategy") or {}
     may_go = (rule.get("rollingUpdate") or {}).get("maxUnavailable", 0) if rule.get("type") == "RollingUpdate" else "100%"
     new_first = workload["kind"] == "Deployment" and _share_of(may_go, counts["desired"]) == 0
@@ -270,7 +270,7 @@ def _used_up(quota: Told) -> list[str]:
 
 
 def _room(quota: Told) -> dict[str, t.Any]:
-    """Return what a ResourceQuota allows and what of it is used, as the API server writes it."""
+    """Return what a ResourceQuota allows and how much is used, as the API server writes it."""
     status = quota.get("status") or {}
     room = {"name": quota["metadata"]["name"], "hard": status.get("hard") or {}, "used": status.get("used") or {}}
     scopes = _scopes_of(quota.get("spec") or {})
@@ -278,7 +278,7 @@ def _room(quota: Told) -> dict[str, t.Any]:
 
 
 def _scopes_of(spec: Told) -> list[dict[str, t.Any]]:
-    """Return the scopes of a quota, {name, operator, values}: it counts the pods that fit all of them."""
+    """Return the scopes of a quota, {name, operator, values}: it counts the pods that match all of them."""
     plain = [{"name": str(name), "operator": "Exists", "values": []} for name in spec.get("scopes") or []]
     expressions = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
     return plain + [

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A service by its manager and name, whichever manager that is."""
+"""One service, addressed by its manager and name, whichever manager that is."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ SERVICE_SPEC: t.Mapping[str, t.Any] = {
 
 
 def manager_of(options: Options) -> Manager:
-    """Return the manager that *options* names; raises StepError for an unknown one or a name it would misread."""
+    """Return the manager that *options* names; raises StepError for an unknown manager or a name that it would misread."""
     known = MANAGERS.get(str(options.get("manager")))
     if known is None:
         raise StepError("manager must be one of %s, not %s" % (", ".join(sorted(MANAGERS)), one_line(options.get("manager"), 40)))
@@ -80,7 +80,7 @@ def trait(manager: t.Any, name: str) -> t.Any:
 
 
 def load_service(named: Options, deadline: float) -> dict[str, t.Any]:
-    """Return the state of the service that *named* means by manager and name, {} where it names none. Raises StepError for a bad name."""
+    """Return the state of the service that *named* means, {} if it names no manager. Raises StepError for a bad name."""
     if not named.get("manager"):
         return {}
     filled = _filled(named)
@@ -88,7 +88,7 @@ def load_service(named: Options, deadline: float) -> dict[str, t.Any]:
 
 
 def logs_of(named: Options, lines: int, deadline: float) -> bytes:
-    """Return the last lines that the manager kept of a service's output, b"" where there are none. Raises StepError for a bad name."""
+    """Return the last lines of output that the manager kept, b"" for none. Raises StepError for a bad name."""
     filled = _filled(named)
     return manager_of(filled).logs_tail(filled, lines, deadline) if named.get("manager") else b""
 

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services of a Docker Compose project, by the Docker Engine API: a container is found by the labels that Compose gives it.
+"""Services of a Docker Compose project, through the Docker Engine API: containers are found by their Compose labels.
 
-Docker's own stop sends SIGKILL after a grace period; so a graceful stop here is the container's stop signal and our own
-wait. Sent by the API, that signal also keeps the restart policy from bringing the container back (measured with 20.10).
+Docker's own stop sends SIGKILL after a grace period, so a graceful stop here is the container's stop signal and our own
+wait. Sent through the API, that signal also keeps the restart policy from bringing the container back (measured with 20.10).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RELEASED_AS = "images"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}\Z")
 LABEL = "com.docker.compose."
-# Nothing runs when this is used, so Docker's own stop never gets as far as its SIGKILL.
+# Used only while nothing runs, so Docker's own stop never reaches its SIGKILL.
 LONG = 3600
 HANDLER_SECONDS = 1.0
 
@@ -57,7 +57,7 @@ def check_name(name: str) -> None:
 
 
 def project_of(options: Options) -> str:
-    """Return the name of the project; without it a service could be that of a stranger."""
+    """Return the name of the project; without it the service could belong to another project."""
     project = str(options.get("project") or "")
     if not PROJECT.match(project):
         raise StepError("manager=compose needs project, the name of the Compose project, not %s" % (one_line(project, 60) or "nothing"))
@@ -65,9 +65,9 @@ def project_of(options: Options) -> str:
 
 
 def load_state(options: Options, deadline: float) -> ServiceState:
-    """Ask Docker for everything it knows; an engine that cannot be asked gives state unknown, as do several replicas.
+    """Ask Docker for everything it knows; an engine that does not answer gives state unknown, as do several replicas.
 
-    With ``wanted_replicas`` it is about all of them together.
+    With ``wanted_replicas`` the state covers all of them together.
     """
     check_name(options["name"])
     project_of(options)
@@ -84,22 +84,22 @@ def load_state(options: Options, deadline: float) -> ServiceState:
     except Unreachable as error:
         return _unreachable(options, str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return _unreachable(options, "not the answer of a Docker Engine (%s)" % type(error).__name__)
+        return _unreachable(options, "got no Docker Engine answer (%s)" % type(error).__name__)
 
 
 def _barred(docker: Docker, seen: t.Mapping[str, t.Any], clock: Clock) -> str:
-    """Return why Docker would not start a container that does not run, "" where nothing is in the way: a network of it is gone."""
+    """Return why Docker could not start a stopped container (one of its networks is gone), "" if it could."""
     attached = (seen.get("NetworkSettings") or {}).get("Networks") or {}
     ids = {str(name): str(one.get("NetworkID") or "") for name, one in attached.items() if one}
     gone = sorted(name for name, network in ids.items() if network and docker.read("/networks/" + network, clock.left) is None)
     if not gone:
         return ""
-    text = "its network %s is not there any more: docker compose up -d --no-deps %s makes both anew"
+    text = "its network %s no longer exists: docker compose up -d --no-deps %s recreates both"
     return text % (one_line(", ".join(gone), 80), seen["Config"]["Labels"].get(LABEL + "service"))
 
 
 def _unreachable(options: Options, why: str) -> ServiceState:
-    return service_state.blank(MANAGER, options["name"], reachable=False, detail="Docker cannot be asked: " + one_line(why, 160))
+    return service_state.blank(MANAGER, options["name"], reachable=False, detail="Docker does not answer: " + one_line(why, 160))
 
 
 def _docker(options: Options) -> Docker:
@@ -107,7 +107,7 @@ def _docker(options: Options) -> Docker:
 
 
 def find_all(docker: Docker, options: Options, clock: Clock) -> list[dict[str, t.Any]]:
-    """Return what Docker tells of every container of the service; raises NotOne for none, or Unreachable."""
+    """Return what Docker knows about every container of the service; raises NotOne for none, or Unreachable."""
     wanted = {"project": project_of(options), "service": options["name"], "oneoff": "False"}
     listed = docker.containers(["%s%s=%s" % (LABEL, key, value) for key, value in wanted.items()], clock.left)
     seen = [docker.read("/containers/%s/json" % one["Id"], clock.left) for one in listed]
@@ -118,7 +118,7 @@ def find_all(docker: Docker, options: Options, clock: Clock) -> list[dict[str, t
 
 
 def find(docker: Docker, options: Options, clock: Clock) -> dict[str, t.Any]:
-    """Return what Docker tells of the one container that is meant; raises NotOne, or Unreachable."""
+    """Return what Docker knows about the one container that is meant; raises NotOne, or Unreachable."""
     wanted = {"project": project_of(options), "service": options["name"], "oneoff": "False"}
     if options.get("replica"):
         wanted["container-number"] = str(options["replica"])
@@ -129,7 +129,7 @@ def find(docker: Docker, options: Options, clock: Clock) -> dict[str, t.Any]:
         raise NotOne("it has %d containers (%s); set replica to the number of one" % (len(listed), _names(listed)), None)
     seen = docker.read("/containers/%s/json" % listed[0]["Id"], clock.left)
     if seen is None:
-        raise NotOne("its container went away meanwhile; look again", False)
+        raise NotOne("its container disappeared during the look; look again", False)
     return dict(seen)
 
 
@@ -144,9 +144,9 @@ def _who_is_there(docker: Docker, options: Options, clock: Clock) -> str:
     project = project_of(options)
     services = sorted({str(one.get(LABEL + "service")) for one in there if one.get(LABEL + "project") == project})
     if services:
-        return "project %s has no container of it; it has %s" % (project, one_line(", ".join(services), 120))
+        return "project %s has no container for it; its services with containers: %s" % (project, one_line(", ".join(services), 120))
     projects = sorted({str(one.get(LABEL + "project")) for one in there})
-    return "no container of a project %s is here; there are: %s" % (project, one_line(", ".join(projects), 120) or "none")
+    return "project %s has no containers here; projects that have: %s" % (project, one_line(", ".join(projects), 120) or "none")
 
 
 def _must_find(options: Options, clock: Clock) -> tuple[Docker, dict[str, t.Any]]:
@@ -156,11 +156,11 @@ def _must_find(options: Options, clock: Clock) -> tuple[Docker, dict[str, t.Any]
     except NotOne as error:
         raise StepError("%s: %s" % (one_line(options["name"], 60), error)) from None
     except Unreachable as error:
-        raise StepError("Docker cannot be asked (%s); set docker_socket, or start Docker" % one_line(error, 140), reachable=False) from None
+        raise StepError("Docker does not answer (%s); set docker_socket, or start Docker" % one_line(error, 140), reachable=False) from None
 
 
 def start(options: Options, deadline: float) -> None:
-    """Let Docker start the container, or let a paused one go on; does not wait."""
+    """Start the container, or unpause a paused one; does not wait."""
     clock = Clock(deadline)
     docker, seen = _must_find(options, clock)
     verb = "unpause" if seen["State"]["Paused"] else "start"
@@ -168,7 +168,7 @@ def start(options: Options, deadline: float) -> None:
 
 
 def stop(options: Options, deadline: float) -> bool:
-    """Stop gracefully and tell within *deadline* seconds whether it has stopped. Never kills; a paused one goes on first."""
+    """Stop gracefully and return within *deadline* seconds whether it has stopped. Never kills."""
     clock = Clock(deadline)
     docker, seen = _must_find(options, clock)
     place = "/containers/" + seen["Id"]
@@ -182,14 +182,14 @@ def stop(options: Options, deadline: float) -> bool:
 
 
 def _await_handler(seen: t.Mapping[str, t.Any], number: int, clock: Clock) -> None:
-    """Give a process that has just begun a moment to ask for its stop signal: process 1 of a container never gets one before."""
+    """Give a new process a moment to install its stop signal handler: process 1 of a container never gets the signal before."""
     pid = int(seen["State"]["Pid"] or 0)
     if number and process_of(pid, str(seen["Id"])):
         service_state.wait_for(lambda: _listens(pid, number), Clock(min(HANDLER_SECONDS, clock.left / 4)))
 
 
 def _listens(pid: int, number: int) -> bool:
-    """Return whether a process catches the signal, or blocks it to fetch it by itself as an init does; True when it is gone."""
+    """Return whether a process catches the signal, or blocks it to fetch it itself as an init does; True when it is gone."""
     try:
         with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
             masks = dict(line.split(":", 1) for line in file.read(65536).splitlines() if line.startswith(("SigCgt", "SigBlk")))
@@ -207,7 +207,7 @@ def _runs(docker: Docker, place: str, clock: Clock) -> bool:
 
 
 def kill(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:
-    """SIGKILL by the API, after which no restart policy brings a successor; False when that very process is gone."""
+    """Send SIGKILL through the API, so that no restart policy starts a successor; False when that very process is gone."""
     clock = Clock(deadline)
     docker, seen = _must_find(options, clock)
     if seen["Id"][:12] != identity.get("container") or seen["State"]["Pid"] != identity.get("pid"):
@@ -219,7 +219,7 @@ def kill(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> 
 def send_signal(options: Options, name: str, deadline: float) -> None:
     """Send a signal (``HUP``, ``CONT``, ...) to process 1 of the container.
 
-    Directly where that is possible: Docker takes the stop signal, and any signal where an image names none, for a wish to stop.
+    Directly if possible: Docker takes the stop signal, and any signal if the image names none, as a request to stop.
     """
     clock = Clock(deadline)
     docker, seen = _must_find(options, clock)
@@ -234,11 +234,11 @@ def send_signal(options: Options, name: str, deadline: float) -> None:
 
 def reset_failed(options: Options, deadline: float) -> str:
     """Docker starts a container however often it failed."""
-    return "Docker keeps no start limit that would have to be reset"
+    return "Docker has no start limit to reset"
 
 
 def hold(options: Options, deadline: float) -> str:
-    """Take the restart policy away until ``release``; the old one is noted on disk first. A restart loop is ended."""
+    """Remove the restart policy until ``release``, after noting the old one on disk. Ends a restart loop."""
     clock = Clock(deadline)
     docker, seen = _must_find(options, clock)
     place = "/containers/" + seen["Id"]
@@ -246,18 +246,18 @@ def hold(options: Options, deadline: float) -> str:
     docker.act(place + "/update", clock.left, {"RestartPolicy": {"Name": "no"}})
     if seen["State"]["Restarting"]:
         docker.act("%s/stop?t=%d" % (place, LONG), clock.left)
-    return "Docker will not start it by itself until it is released or made anew"
+    return "Docker will not start it automatically until it is released or recreated"
 
 
 def release(options: Options, deadline: float) -> str:
-    """Give the restart policy back that ``hold`` noted."""
+    """Restore the restart policy that ``hold`` noted."""
     clock = Clock(deadline)
     docker, seen = _must_find(options, clock)
     policy = holds.read(options, seen["Id"])
     if policy:
         docker.act("/containers/%s/update" % seen["Id"], clock.left, {"RestartPolicy": policy})
         holds.remove(options)
-    return "restart policy %s is in force again" % policy["Name"] if policy else "nothing of ours was in force"
+    return "restart policy %s is in force again" % policy["Name"] if policy else "no hold of ours was in force"
 
 
 def extend_start_timeout(options: Options, seconds: float, deadline: float) -> str:
@@ -279,7 +279,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
 
 
 def _log(docker: Docker, container: str, lines: int, clock: Clock) -> bytes:
-    """Return the raw tail of a log, of fewer lines where so many are too long."""
+    """Return the raw tail of a log, with fewer lines if they are too long."""
     while True:
         path = "/containers/%s/logs?stdout=true&stderr=true&tail=%d" % (container, lines)
         answer = docker.ask("GET", path, clock.left, limit=ANSWER_BYTES)
@@ -289,7 +289,7 @@ def _log(docker: Docker, container: str, lines: int, clock: Clock) -> bytes:
 
 
 def evidence_of(options: Options) -> list[dict[str, t.Any]]:
-    """Return what a run keeps of the container before it acts: its log, which goes with a container that is recreated."""
+    """Return what a run keeps before it acts: the container's log, which a recreation deletes."""
     compose = ["docker", "--host", str(options["docker_socket"]), "compose", "--project-name", str(options["project"])]
     argv = [*compose, "logs", "--no-color", "--timestamps", "--tail=5000", "--", str(options["name"])]
     return [{"name": "service.log", "kind": "command", "argv": argv}]

@@ -36,18 +36,18 @@ def check_name(name: str) -> None:
 
 
 def _place(options: Options) -> tuple[str, str, str]:
-    """Return namespace, context and kind; raises StepError where one is left to chance."""
+    """Return namespace, context and kind; raises StepError if one is not named."""
     check_name(options["name"])
     namespace, context = str(options.get("namespace") or ""), str(options.get("context") or "")
     if not NAME.match(namespace):
         raise StepError("manager=kubernetes needs namespace (service_manager_namespace), not %s" % (one_line(namespace, 60) or "nothing"))
     if not context:
-        raise StepError("manager=kubernetes needs context, the cluster's name in the kubeconfig: the current one may be any")
+        raise StepError("manager=kubernetes needs context, the cluster's name in the kubeconfig; the current context is never used")
     return namespace, context, str(options.get("workload_kind") or "Deployment")
 
 
 def load_state(options: Options, deadline: float) -> ServiceState:
-    """Ask the API server for everything it knows; one that cannot be asked gives state unknown."""
+    """Ask the API server for everything it knows; one that does not answer gives state unknown."""
     namespace, context, kind = _place(options)
     try:
         cluster = Cluster(str(options.get("kubeconfig") or ""), context, deadline)
@@ -56,15 +56,15 @@ def load_state(options: Options, deadline: float) -> ServiceState:
             return service_state.blank(MANAGER, options["name"], exists=False, detail=_who_is_there(namespace, kind, raw["others"]))
         return kubernetes_state.parse(options["name"], raw)
     except Forbidden as error:
-        return _unreachable(options, "this user may not read %s" % error)
+        return _unreachable(options, "this user is not allowed to read %s" % error)
     except Unreachable as error:
         return _unreachable(options, str(error))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        return _unreachable(options, "not the answer of an API server (%s)" % type(error).__name__)
+        return _unreachable(options, "got no API server answer (%s)" % type(error).__name__)
 
 
 def _unreachable(options: Options, why: str) -> ServiceState:
-    return service_state.blank(MANAGER, options["name"], reachable=False, detail="Kubernetes cannot be asked: " + one_line(why, 200))
+    return service_state.blank(MANAGER, options["name"], reachable=False, detail="Kubernetes does not answer: " + one_line(why, 200))
 
 
 def _load(cluster: Cluster, namespace: str, kind: str, name: str) -> dict[str, t.Any]:
@@ -84,7 +84,7 @@ def _load(cluster: Cluster, namespace: str, kind: str, name: str) -> dict[str, t
 
 
 def _claims_of(cluster: Cluster, namespace: str, workload: t.Mapping[str, t.Any]) -> t.Optional[list[dict[str, t.Any]]]:
-    """Return name and access modes of the volume claims that every pod shares, None where they may not be seen."""
+    """Return name and access modes of the volume claims that every pod shares, None if this user is not allowed to see them."""
     volumes = workload["spec"]["template"]["spec"].get("volumes") or []
     names = [str(one["persistentVolumeClaim"]["claimName"]) for one in volumes if one.get("persistentVolumeClaim")]
     if not names:
@@ -100,7 +100,7 @@ def _claims_of(cluster: Cluster, namespace: str, workload: t.Mapping[str, t.Any]
 
 
 def read_workload(options: Options, deadline: float) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
-    """Return (the workload, its pods) as the API server has them, ({}, []) for none; raises Forbidden, or Unreachable."""
+    """Return (workload, pods) as the API server has them, ({}, []) for none; raises Forbidden, or Unreachable."""
     namespace, context, kind = _place(options)
     cluster = Cluster(str(options.get("kubeconfig") or ""), context, deadline)
     return _with_pods(cluster, namespace, kind, options["name"])
@@ -119,7 +119,7 @@ def _seen(cluster: Cluster, path: str) -> t.Optional[list[dict[str, t.Any]]]:
 
 
 def _pods_of(cluster: Cluster, namespace: str, workload: t.Mapping[str, t.Any], kind: str) -> list[dict[str, t.Any]]:
-    """Return the pods that the workload owns; one that only bears the same labels is a stranger's."""
+    """Return the pods that the workload owns; a pod that only has the same labels is not its own."""
     labels = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
     selector = {"labelSelector": ",".join("%s=%s" % pair for pair in sorted(labels.items()))} if labels else {}
     owners = {workload["metadata"]["uid"]}
@@ -136,11 +136,11 @@ def _owned_by(one: t.Mapping[str, t.Any], owners: t.Container[str]) -> bool:
 
 def _who_is_there(namespace: str, kind: str, others: t.Sequence[str]) -> str:
     names = one_line(", ".join(sorted(others)), 120)
-    return "namespace %s has no %s of this name; it has %s" % (namespace, kind, names or "none at all, or is not there")
+    return "namespace %s has no %s of this name; it has %s" % (namespace, kind, names or "none, or does not exist")
 
 
 def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
-    """Return the last lines of each pod under its name, those that are not ready first; b"" where nothing can be read."""
+    """Return the last lines of each pod under its name, unready pods first; b"" if nothing can be read."""
     namespace, context, kind = _place(options)
     try:
         cluster = Cluster(str(options.get("kubeconfig") or ""), context, deadline)
@@ -152,7 +152,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
 
 
 def _log_of(cluster: Cluster, namespace: str, pod: t.Mapping[str, t.Any], lines: int) -> bytes:
-    """Return the end of a pod's log, of the container before where the present one has not written yet."""
+    """Return the end of a pod's log; that of its previous container if the current one has written nothing yet."""
     name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
     path = "/api/v1/namespaces/%s/pods/%s/log" % (namespace, name)
     for more in ({}, {"previous": "true"}):
@@ -166,5 +166,5 @@ def _log_of(cluster: Cluster, namespace: str, pod: t.Mapping[str, t.Any], lines:
 
 
 def evidence_of(options: Options) -> list[dict[str, t.Any]]:
-    """Return what a run keeps of the workload before it acts: nothing by itself."""
+    """Return what a run keeps before it acts: nothing; name what you want in the role's evidence."""
     return []

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The service managers by name; a piped step gets this file with no more than the managers that its options name.
+"""The service managers by name; a piped step gets this file with only the managers that its options name.
 
-A new one is one file beside this one, one line here, and one folder in roles/service_manager.
+A new manager is one file beside this one, one line here, and one folder in roles/service_manager.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MANAGERS: dict[str, types.ModuleType] = {
 
 
 def named_in(options: t.Any) -> set[str]:
-    """Return the managers that *options* name, however deep."""
+    """Return the managers that *options* name at any depth."""
     if isinstance(options, (list, tuple)):
         return set().union(*(named_in(one) for one in options))
     if not isinstance(options, dict):

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services under supervisor, by its XML-RPC interface over a unix socket or loopback HTTP (supervisorctl costs 740 ms a call).
+"""Services under supervisor, through its XML-RPC interface over a unix socket or loopback HTTP (supervisorctl costs 740 ms a call).
 
-supervisor's own stop sends SIGKILL after ``stopwaitsecs``; so a graceful stop here is the stop signal
-and our own wait, and nothing is killed unless the caller does it.
+supervisor's own stop sends SIGKILL after ``stopwaitsecs``, so a graceful stop here is the stop signal
+and our own wait; only the caller kills.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ kill = service_state.kill_process
 
 MANAGER = "supervisor"
 RELEASED_AS = "directories"
-# A name that could mean more than one program (group:*) is no name of a service.
+# A name that could mean several programs (group:*) does not name a service.
 NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")
 WORDS = {0: "stopped", 10: "starting", 20: "running", 30: "backoff", 40: "stopping", 100: "stopped", 200: "failed"}
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING = 10, 60, 70  # faults of its interface
@@ -38,7 +38,7 @@ MAIN_LOG_BYTES = 64 * 1024
 
 
 class Unreachable(Exception):
-    """supervisord does not answer, or what answers is not supervisord."""
+    """supervisord does not answer, or something else answers."""
 
 
 class Supervisor:
@@ -57,8 +57,8 @@ class Supervisor:
             raise Unreachable("%s: %s" % (self.url, one_line(error, 100))) from None
         except (xmlrpc.client.Fault, StepError):
             raise
-        except Exception as error:  # noqa: BLE001 - the XML parser raises many kinds for an answer that is none
-            raise Unreachable("%s: not the answer of supervisord (%s)" % (self.url, type(error).__name__)) from None
+        except Exception as error:  # noqa: BLE001 - the XML parser raises many kinds for a broken answer
+            raise Unreachable("%s: got no supervisord answer (%s)" % (self.url, type(error).__name__)) from None
 
     def many(self, calls: t.Sequence[t.Tuple[str, t.Sequence[t.Any]]], deadline: float) -> list[t.Any]:
         """Make *calls* in one request; the answer to a failed one is a xmlrpc.client.Fault."""
@@ -124,7 +124,7 @@ def check_name(name: str) -> None:
 
 
 def load_state(options: Options, deadline: float) -> ServiceState:
-    """Ask supervisord for everything it knows; an unreachable one gives state unknown."""
+    """Ask supervisord for everything it knows; if it does not answer, the state is unknown."""
     check_name(options["name"])
     server = Supervisor(options)
     calls: list[tuple[str, t.Sequence[t.Any]]] = [
@@ -161,7 +161,7 @@ def _state(
 
 
 def _ending(info: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """How the last process ended. supervisor says -1 for a signal and 0 for a crash at start, its log knows better."""
+    """Return how the last process ended. supervisor reports -1 for a signal and 0 for a crash at start; its log is more exact."""
     if not info["stop"]:
         return {}
     code: t.Optional[int] = facts.get("exit_code", info["exitstatus"] if info["state"] in (0, 100) else None)
@@ -171,7 +171,7 @@ def _ending(info: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> dict[s
 def log_facts(log: str, process: str) -> dict[str, t.Any]:
     """Return ``restarts``, ``exit_code`` and ``signal`` from the tail of supervisord's log.
 
-    Restarts are the spawns after the first one seen: at least so many.
+    Restarts are the spawns after the first one seen, a lower bound.
     """
     name = re.escape(process)
     spawns = len(re.findall(r"^[^\n]*? INFO spawned: '%s' with pid \d+$" % name, log, re.MULTILINE))
@@ -184,10 +184,10 @@ def log_facts(log: str, process: str) -> dict[str, t.Any]:
 
 
 def _who_is_there(configs: t.Any) -> str:
-    """Return a sentence that names the programs, each as it has to be named: those of a group that has another name by both."""
+    """Return a sentence with the names of all programs, as group:name if the group has another name."""
     told = [(str(one["group"]), str(one["name"])) for one in (configs if isinstance(configs, list) else [])]
     names = sorted(name if group == name else "%s:%s" % (group, name) for group, name in told)
-    return "it has %s" % (", ".join(names) or "none at all")
+    return "it has %s" % (", ".join(names) or "no programs")
 
 
 def _config_of(configs: t.Any, info: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
@@ -198,7 +198,7 @@ def _config_of(configs: t.Any, info: t.Mapping[str, t.Any]) -> t.Mapping[str, t.
 
 
 def _autorestart(daemon: int, info: t.Mapping[str, t.Any]) -> t.Optional[str]:
-    """Return true, false or unexpected from supervisord's configuration file, as its interface does not tell; None if unreadable."""
+    """Return true, false or unexpected from supervisord's configuration file (its interface does not say); None if unreadable."""
     try:
         words = _command_line(daemon).decode("utf-8", "replace").split("\0")
         home = os.readlink("/proc/%d/cwd" % daemon)
@@ -237,7 +237,7 @@ def _parsed(path: str) -> configparser.RawConfigParser:
 
 
 def start(options: Options, deadline: float) -> None:
-    """Let supervisor spawn the program; does not wait. An already running one is left alone."""
+    """Start the program; does not wait. A running program is left alone."""
     try:
         Supervisor(options).call("startProcess", options["name"], False, deadline=deadline)
     except xmlrpc.client.Fault as fault:
@@ -248,10 +248,10 @@ def start(options: Options, deadline: float) -> None:
 
 
 def stop(options: Options, deadline: float) -> bool:
-    """Stop gracefully and tell within *deadline* seconds whether it has stopped. Never kills.
+    """Stop gracefully and return within *deadline* seconds whether it has stopped. Never kills.
 
-    With autorestart, supervisor spawns a successor when the old process has ended; that one, which has served
-    nobody yet, gets supervisor's own stop.
+    With autorestart, supervisor spawns a successor when the old process has ended; that one has not served
+    a request yet, so it gets supervisor's own stop.
     """
     clock = Clock(deadline)
     server = Supervisor(options)
@@ -281,10 +281,10 @@ def _ask_to_end(server: Supervisor, options: Options, number: int, clock: Clock)
 
 
 def _settled(server: Supervisor, options: Options, clock: Clock) -> bool:
-    """Return whether the program has ended and stays so. The old process is gone, so whatever lives is a successor: it is stopped."""
+    """Return whether the program has ended for good. The old process is gone, so a live one is its successor, which is stopped."""
     info = server.call("getProcessInfo", options["name"], deadline=max(clock.left, 0.5))
     if info["state"] == 100:
-        # supervisor spawns again, where it is to, before it sends the answer to this; so the second answer is final.
+        # With autorestart, supervisor spawns again before it answers this, so the second answer is final.
         info = server.call("getProcessInfo", options["name"], deadline=max(clock.left, 0.5))
     alive = info["state"] in (10, 20) and service_state.process_facts(info["pid"]).get("process_state", "Z") != "Z"
     if info["state"] == 30 or (alive and _has_begun(server, info["pid"], clock)):
@@ -293,7 +293,7 @@ def _settled(server: Supervisor, options: Options, clock: Clock) -> bool:
 
 
 def _has_begun(server: Supervisor, pid: int, clock: Clock) -> bool:
-    """Return whether a process is past its fork. Before that it still has supervisord's handlers, in which a signal is lost for ever."""
+    """Return whether a process is past its exec. Before that it has supervisord's handlers, which swallow signals."""
     return _command_line(pid) != _command_line(server.call("getPID", deadline=max(clock.left, 0.5)))
 
 
@@ -310,7 +310,7 @@ def _stop_by_supervisor(server: Supervisor, options: Options, clock: Clock) -> N
 
 
 def _quietly(code: int, call: t.Callable[..., t.Any], *args: t.Any, **named: t.Any) -> None:
-    """Call, and take the fault *code* for what was wanted."""
+    """Call; the fault *code* counts as success."""
     try:
         call(*args, **named)
     except xmlrpc.client.Fault as fault:
@@ -329,14 +329,14 @@ def send_signal(options: Options, name: str, deadline: float) -> None:
 
 
 def reset_failed(options: Options, deadline: float) -> str:
-    """supervisor starts a FATAL program when asked to; there is no counter to reset."""
-    return "supervisor keeps no start limit that would have to be reset"
+    """Do nothing: supervisor starts a FATAL program on request and has no counter to reset."""
+    return "supervisor has no start limit to reset"
 
 
 def hold(options: Options, deadline: float) -> str:
-    """Keep supervisor from starting the program by itself, as far as it can be kept.
+    """Keep supervisor from starting the program automatically, as far as it can.
 
-    A program that is stopped or FATAL stays so; one in BACKOFF is taken out of its loop. ``autorestart`` itself cannot
+    A stopped or FATAL program stays so; one in BACKOFF is taken out of its loop. ``autorestart`` itself cannot
     be changed at run time, so a *running* program with autorestart cannot be held: StepError.
     """
     state = load_state(options, deadline)
@@ -344,7 +344,7 @@ def hold(options: Options, deadline: float) -> str:
         _stop_by_supervisor(Supervisor(options), options, Clock(deadline))
         return "taken out of its restart loop"
     if state["state"] in ("stopped", "failed") or state["autorestart"] == "false":
-        return "supervisor will not start it by itself"
+        return "supervisor will not start it automatically"
     raise StepError(
         "supervisor cannot hold %s while it runs: autorestart is %s, fixed at run time; set autorestart=false in its configuration"
         % (one_line(options["name"], 60), state["autorestart"] or "unknown"),
@@ -353,8 +353,8 @@ def hold(options: Options, deadline: float) -> str:
 
 
 def release(options: Options, deadline: float) -> str:
-    """A start is all that supervisor needs; nothing was changed that would have to be put back."""
-    return "nothing to put back under supervisor: a start re-allows its restarts"
+    """Do nothing: a start is all that supervisor needs."""
+    return "nothing to put back under supervisor: a start re-enables its restarts"
 
 
 def extend_start_timeout(options: Options, seconds: float, deadline: float) -> str:
@@ -363,7 +363,7 @@ def extend_start_timeout(options: Options, seconds: float, deadline: float) -> s
 
 
 def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
-    """Return the last lines that the program wrote, standard error after standard output; b"" where nothing is kept."""
+    """Return the last lines that the program wrote, standard error after standard output; b"" for none."""
     try:
         info = Supervisor(options).call("getProcessInfo", options["name"], deadline=deadline)
     except (Unreachable, xmlrpc.client.Fault):
@@ -374,21 +374,21 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
 
 def _refused(act: str, options: Options, fault: xmlrpc.client.Fault) -> StepError:
     return StepError(
-        "supervisor does not %s %s: %s; look at its log with service_info log_lines=20"
+        "supervisor refused to %s %s: %s; read its log with service_info log_lines=20"
         % (act, one_line(options["name"], 60), one_line(fault.faultString, 100)),
         fault=fault.faultCode,
     )
 
 
 def _silent(error: Unreachable) -> StepError:
-    return StepError("supervisord cannot be asked (%s); set supervisor_url, or start supervisord" % one_line(error, 140), reachable=False)
+    return StepError("supervisord does not answer (%s); set supervisor_url, or start supervisord" % one_line(error, 140), reachable=False)
 
 
 def evidence_of(options: Options) -> list[dict[str, t.Any]]:
-    """Return what a run keeps of the program before it acts: nothing, since the caller names its log file."""
+    """Return what a run keeps before it acts: nothing; the caller names the log file."""
     return []
 
 
 def restart_command(options: Options) -> str:
-    """Return the command by which a person restarts the program."""
+    """Return the command that restarts the program."""
     return "supervisorctl -s %s restart %s" % (options["supervisor_url"], options["name"])

@@ -37,7 +37,7 @@ UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.
 
 
 def _run(options: Options, words: t.Sequence[str], deadline: float, tool: str = "systemctl") -> tuple[int, bytes, str]:
-    """Run one command; a missing tool is 127 and a hanging one 124, as for a shell and timeout(1)."""
+    """Run one command; a missing tool returns 127 and a hanging one 124, as with a shell and timeout(1)."""
     scope = ["--user"] if options.get("scope") == "user" else []
     environment = dict(os.environ, LC_ALL="C", SYSTEMD_COLORS="0", SYSTEMD_PAGER="")
     environment.setdefault("XDG_RUNTIME_DIR", "/run/user/%d" % os.getuid())
@@ -63,7 +63,7 @@ def check_name(name: str) -> None:
     """Raise StepError unless *name* can only mean one unit (no pattern, no path, no option, no template without its instance)."""
     if re.search(r"@(\.[a-z]+)?\Z", name):
         one = one_line(name.replace("@", "@NAME", 1), 64)
-        raise StepError("%s is a template of units; name one of them: %s" % (one_line(name, 60), one))
+        raise StepError("%s is a template unit; name one instance: %s" % (one_line(name, 60), one))
     if not NAME.match(name):
         raise StepError("'%s' is not the name of one systemd unit" % one_line(name, 60))
 
@@ -76,7 +76,7 @@ def unit_of(options: Options) -> str:
 
 
 def load_state(options: Options, deadline: float) -> ServiceState:
-    """Ask systemd for everything it knows; an unreachable one gives state unknown."""
+    """Ask systemd for everything it knows; if it does not answer, the state is unknown."""
     unit = unit_of(options)
     code, out, error = _run(options, ["show", "--property=" + ",".join(PROPERTIES), "--", unit], deadline)
     text = out.decode("utf-8", "replace")
@@ -111,16 +111,16 @@ def _lived(shown: t.Mapping[str, str]) -> t.Optional[float]:
 
 
 def barred(unit: str, shown: t.Mapping[str, str]) -> str:
-    """Return why systemd would not start the unit once more, or no process of it would stay; "" where nothing is in the way."""
+    """Return why systemd would not start the unit again or keep it running, "" if it would."""
     load, name = shown.get("LoadState", "loaded"), one_line(unit, 60)
     if load == "masked":
         return "it is masked: systemctl unmask %s" % name
     if load != "loaded":
         return "systemd cannot load its unit file (%s): systemd-analyze verify %s" % (one_line(load, 20), name)
     if shown.get("Type") == "oneshot":
-        return "it is of Type=oneshot: it does its work and ends, so there is no process to be kept up"
+        return "it is Type=oneshot: it does its work and exits, so there is no process to keep up"
     if "no" in (shown.get("CanStart"), shown.get("CanStop")):
-        return "its unit file refuses a start or a stop by hand (RefuseManualStart, RefuseManualStop)"
+        return "its unit file refuses manual start or stop (RefuseManualStart, RefuseManualStop)"
     return ""
 
 
@@ -133,7 +133,7 @@ def start_command(shown: str) -> str:
 
 
 def _oom_killed(shown: t.Mapping[str, str]) -> t.Optional[bool]:
-    """Return whether the kernel ended it for lack of memory; None where systemd cannot know (cgroup v1 does not say)."""
+    """Return whether the kernel ended it for lack of memory; None if systemd cannot know (cgroup v1 does not say)."""
     if shown.get("Result") == "oom-kill":
         return True
     told = os.path.exists("/sys/fs/cgroup/cgroup.controllers") or ending(shown)["signal"] != "SIGKILL"
@@ -146,13 +146,13 @@ def state_word(shown: t.Mapping[str, str]) -> str:
     if active == "activating":
         return "backoff" if sub.startswith("auto-restart") else "starting"
     if active in ("active", "reloading", "refreshing"):
-        # Debian's wrapper postgresql.service is active (exited) whatever its clusters do: that proves nothing.
+        # Debian's wrapper postgresql.service is active (exited) whatever its clusters do, so that proves nothing.
         return "unknown" if sub == "exited" else "running"
     return {"inactive": "stopped", "failed": "failed", "deactivating": "stopping"}.get(active, "unknown")
 
 
 def ending(shown: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """How the last main process ended: {exit_code, signal}; CLD_EXITED is 1, CLD_KILLED 2, CLD_DUMPED 3."""
+    """Return how the last main process ended: {exit_code, signal}; CLD_EXITED is 1, CLD_KILLED 2, CLD_DUMPED 3."""
     code, status = number(shown.get("ExecMainCode")), number(shown.get("ExecMainStatus"))
     if code == 1:
         return {"exit_code": status, "signal": ""}
@@ -168,7 +168,7 @@ def signal_name(value: int) -> str:
 
 
 def number(text: t.Optional[str]) -> int:
-    """Return the leading whole number of *text*, 0 where there is none."""
+    """Return the leading whole number of *text*, 0 for none."""
     found = re.match(r"\d{1,18}", text or "")
     return int(found.group()) if found else 0
 
@@ -184,7 +184,7 @@ def _detail(shown: t.Mapping[str, str], exists: bool) -> str:
         return "no unit of that name is installed"
     words = "%s (%s)" % (shown.get("ActiveState"), shown.get("SubState"))
     if shown.get("SubState") == "exited":
-        words += ": it has no process; name the unit that has one"
+        words += ": it has no process; name the unit that does"
     return one_line(words + (" - " + shown["StatusText"] if shown.get("StatusText") else ""), 160)
 
 
@@ -198,7 +198,7 @@ def drop_in_path(options: Options, unit: str, kind: str) -> str:
 
 def _write_drop_in(options: Options, kind: str, line: str, deadline: float) -> None:
     path = drop_in_path(options, unit_of(options), kind)
-    text = "# Made by somabrain.incident_response; `service_control action=release` takes it away.\n[Service]\n%s\n" % line
+    text = "# Made by somabrain.incident_response; `service_control action=release` removes it.\n[Service]\n%s\n" % line
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         with open(path + ".new", "w", encoding="utf-8") as file:
@@ -231,9 +231,9 @@ def start(options: Options, deadline: float) -> None:
 
 
 def stop(options: Options, deadline: float) -> bool:
-    """Stop gracefully and tell within *deadline* seconds whether it has stopped. Never kills.
+    """Stop gracefully and return within *deadline* seconds whether it has stopped. Never kills.
 
-    systemd would send SIGKILL after TimeoutStopSec, be it after our deadline; a runtime drop-in takes that away until it has
+    systemd sends SIGKILL after TimeoutStopSec, even after our deadline; a runtime drop-in disables that until the unit has
     stopped, unless the caller may kill anyway (``force``). ExecStop= runs as configured.
     """
     clock = Clock(deadline)
@@ -248,40 +248,40 @@ def stop(options: Options, deadline: float) -> bool:
 
 def send_signal(options: Options, name: str, deadline: float) -> None:
     """Send a signal (``HUP``, ``CONT``, ...) to the main process of the unit."""
-    # --kill-who is the spelling that releases before and after 252 know.
+    # Releases before and after 252 all accept the spelling --kill-who.
     _must(options, ["kill", "--kill-who=main", "--signal=SIG" + name, "--", unit_of(options)], deadline)
 
 
 def reset_failed(options: Options, deadline: float) -> str:
-    """Forget failures and the start limit, without which even a mended unit is refused."""
+    """Reset failures and the start limit; systemd refuses even a repaired unit until then."""
     _must(options, ["reset-failed", "--", unit_of(options)], deadline)
-    return "failures and start limit forgotten"
+    return "failures and start limit reset"
 
 
 def hold(options: Options, deadline: float) -> str:
-    """Stop automatic restarts until ``release`` or the next boot; a restart that is scheduled already is called off."""
+    """Disable automatic restarts until ``release`` or the next boot; cancels a scheduled restart."""
     clock = Clock(deadline)
     _write_drop_in(options, "hold", "Restart=no", clock.left)
     if load_state(options, clock.left)["state"] == "backoff":
         # Nothing runs between two attempts, so this stops only the timer.
         _must(options, ["stop", "--no-block", "--", unit_of(options)], max(clock.left, 0.5))
-    return "systemd will not start it by itself until it is released"
+    return "systemd will not start it automatically until it is released"
 
 
 def release(options: Options, deadline: float) -> str:
-    """Take away every drop-in of ours."""
+    """Remove all our drop-ins."""
     removed = _remove_drop_ins(options, DROP_INS, deadline)
-    return "its own settings are in force again" if removed else "nothing of ours was in force"
+    return "its own settings are in force again" if removed else "no drop-in of ours was in force"
 
 
 def extend_start_timeout(options: Options, seconds: float, deadline: float) -> str:
-    """Give the unit *seconds* to become ready, a start that is under way included: a reload re-arms its timer."""
+    """Give the unit *seconds* to become ready; a reload also re-arms the timer of a start in progress."""
     _write_drop_in(options, "start", "TimeoutStartSec=%d" % max(1, round(seconds)), deadline)
     return "it has %d s to become ready" % max(1, round(seconds))
 
 
 def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
-    """Return the unit's last journal lines, b"" where there is no journal."""
+    """Return the unit's last journal lines, b"" if there is no journal."""
     _code, out, _error = _run(
         options, ["--quiet", "--output=short-iso", "--lines=%d" % max(1, lines), "--unit=" + unit_of(options)], deadline, "journalctl"
     )
@@ -289,7 +289,7 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
 
 
 def evidence_of(options: Options) -> list[dict[str, t.Any]]:
-    """Return what a run keeps of the unit before it acts: its journal and its properties."""
+    """Return what a run keeps before it acts: the unit's journal and properties."""
     unit = str(options["name"])
     journal = ["journalctl", "--no-pager", "--output=short-iso", "--lines=5000", "--unit=" + unit]
     return [
@@ -299,5 +299,5 @@ def evidence_of(options: Options) -> list[dict[str, t.Any]]:
 
 
 def restart_command(options: Options) -> str:
-    """Return the command by which a person restarts the unit."""
+    """Return the command that restarts the unit."""
     return "systemctl restart %s" % options["name"]
