@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._release.releases import RELEASES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.releases import by_hand
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import PREFIX, records_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import restart
 
@@ -68,7 +68,7 @@ def undo_of(plan: Facts, named: Facts) -> str:
     """Return how a person takes the plan back: what ran before never passed verification, so no playbook goes there."""
     if not plan.get("release"):
         return "nothing to put back"
-    parts = ["by hand: " + RELEASES[str(named["manager"])].by_hand(plan, named)] if plan["application"] else []
+    parts = ["by hand: " + by_hand(plan, named)] if plan["application"] else []
     if plan["configuration"]:
         parts.append("git revert the commit that this run made in %s, then run restart-service.yml" % named["repository"])
     return "; ".join(parts)

@@ -32,6 +32,14 @@ RELEASE_SPEC: dict[str, t.Any] = {
 
 def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the facts of a service's release within *deadline* seconds. Raises StepError for a bad name only."""
-    known = RELEASES[str(trait(options["manager"], "RELEASED_AS"))]
-    found: dict[str, t.Any] = known.load_release(options, deadline)
+    found: dict[str, t.Any] = _known_to(options["manager"]).load_release(options, deadline)
     return found
+
+
+def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return the commands that put back the release from before *plan*; *named* has the manager and what its commands name."""
+    return str(_known_to(named["manager"]).by_hand(plan, named))
+
+
+def _known_to(manager: t.Any) -> types.ModuleType:
+    return RELEASES[str(trait(manager, "RELEASED_AS"))]
