@@ -11,17 +11,17 @@ type: stdout
 short_description: One screen for the person on call
 version_added: "0.1.0"
 description:
-  - Shows what the steps of a remediation say, with time, host and stage, and at the end how each of them ended and what to do next.
-  - Quiet otherwise, with no banners, no C(ok) lines and no skips. A failure is one clear line; one that is rescued is shown as a finding.
-  - With C(-v) and more it is Ansible's default view, whose options it therefore has, with the outcomes at its end.
-  - Needs 100 columns or less, unless O(width) allows more.
-  - Colours only a terminal; E(NO_COLOR), E(ANSIBLE_NOCOLOR) and E(ANSIBLE_FORCE_COLOR) are respected.
-  - Never shows a whole result, nor anything of a result under C(no_log); text from outside reaches the terminal escaped.
+  - Shows what each step of a remediation reports, with time, host and stage, and at the end the outcome and what to do next.
+  - Quiet otherwise, with no banners, no C(ok) lines and no skips. A failure is one clear line; a rescued failure is shown as a finding.
+  - With C(-v) or more it is Ansible's default view (hence its options), followed by the outcomes.
+  - Uses at most 100 columns, unless O(width) allows more.
+  - Uses colour only on a terminal; E(NO_COLOR), E(ANSIBLE_NOCOLOR) and E(ANSIBLE_FORCE_COLOR) are honoured.
+  - Never shows a whole result, nor any part of a result under C(no_log). Text from outside is escaped before it reaches the terminal.
 author:
   - SomaBrain incident response contributors (@somabrain)
 options:
   ascii:
-    description: Whether to draw with plain ASCII even where the terminal takes UTF-8.
+    description: Draw with plain ASCII even on a UTF-8 terminal.
     type: bool
     default: false
     env:
@@ -31,8 +31,8 @@ options:
         key: ascii
   width:
     description:
-      - Columns to use at most; a narrower terminal, or E(COLUMNS), narrows it further.
-      - More than the default suits output that is kept and searched, since no sentence is broken up in it.
+      - Maximum number of columns; a narrower terminal, or E(COLUMNS), reduces it further.
+      - A higher value suits output that is stored and searched, because sentences are not wrapped.
     type: int
     default: 100
     version_added: "0.1.0"
@@ -79,7 +79,7 @@ def host_of(result: t.Any) -> str:
 
 
 def is_rescued(task: t.Any) -> bool:
-    """Return whether a failure of *task* leads into a rescue: it stands in the block part of a block that has one."""
+    """Return whether a failure of *task* leads into a rescue: it is in the block part of a block that has one."""
     node, parent = task, getattr(task, "_parent", None)
     while parent is not None:
         if isinstance(parent, Block) and parent.rescue and any(getattr(one, "_uuid", None) == node._uuid for one in parent.block):
@@ -105,7 +105,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     @property
     def loud(self) -> bool:
-        """Whether Ansible's own view was asked for."""
+        """Whether the user asked for Ansible's own view."""
         return bool(self._display.verbosity > 0)
 
     def v2_playbook_on_start(self, playbook: t.Any) -> None:
@@ -196,7 +196,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_runner_on_failed(result, ignore_errors=ignore_errors)
             self._remember(data_of(result))
         elif not (task_of(result).loop and "results" in data_of(result)):
-            # The items of a loop have spoken already.
+            # The items of the loop were already shown.
             self._fail(result, ignore_errors)
 
     def v2_runner_item_on_failed(self, result: t.Any) -> None:
@@ -209,14 +209,14 @@ class CallbackModule(Default):  # type: ignore[misc]
         if self.loud:
             super().v2_runner_on_unreachable(result)
             return
-        text = f"cannot be reached: {view.message_of(data_of(result))}"
+        text = f"unreachable: {view.message_of(data_of(result))}"
         ignored = bool(task_of(result).ignore_unreachable)
         self._line(result, "" if ignored else "LOST", one_line(text, view.SENTENCE), view.YELLOW if ignored else view.RED)
         if not ignored:
             self._line(
                 result,
                 "",
-                "Check that it is up and that you can log in: ansible -m ansible.builtin.ping " + one_line(host_of(result), 80),
+                "Check that the host is up and that you can log in: ansible -m ansible.builtin.ping " + one_line(host_of(result), 80),
                 "",
             )
 
@@ -239,7 +239,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         for one in data.get("results") or [data]:
             if isinstance(one, dict) and one.get("diff") and one.get("changed"):
                 shown = self._get_diff(view.safe_diff(one["diff"])).strip("\n")
-                # What a rehearsal cannot foresee differs in nothing.
+                # A rehearsal cannot foresee some changes; their diff is empty.
                 if shown:
                     self._line(result, "diff", one_line(task_of(result).get_name(), 120), "")
                     self._write(shown)
@@ -278,7 +278,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._remember(data)
 
     def _fail(self, result: t.Any, ignored: bool) -> None:
-        """Show a failure once: as a finding where the run goes on, and not at all where it only turns a told outcome red."""
+        """Show a failure once: as a finding if the run continues, and not at all if it only turns a shown outcome red."""
         self._say(result)
         data, task = data_of(result), task_of(result)
         if self._told(host_of(result)) or isinstance(data.get("outcome"), dict):
@@ -291,7 +291,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._line(result, stage, text, view.YELLOW if rescued else view.RED)
 
     def _told(self, host: str) -> bool:
-        """Return whether an outcome that is not green was seen for *host*: it says all, with reasons and next command."""
+        """Return whether an outcome that is not green was shown for *host*: it already says everything, with reasons and next command."""
         return any(str(one.get("host") or "") == host and not one.get("green") for one in self._outcomes.values())
 
     def _line(self, result: t.Any, stage: str, text: str, colour: str) -> None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the on-call view writes, as pure functions: results in, lines for one screen out.
+"""What the on-call view prints, as pure functions: results in, lines for one screen out.
 
 All text of results is untrusted and goes through ``one_line``. A line is (text, colour), colour "" for none.
 """
@@ -70,9 +70,9 @@ def sentences(result: Plain) -> list[Line]:
 def message_of(result: Plain) -> str:
     """Return why a task failed, on one line, from the first lines of its message."""
     if "censored" in result:
-        return "failed; its output is hidden (no_log)"
+        return "failed; output hidden (no_log)"
     if result.get("argument_errors") and isinstance(result["argument_errors"], (list, tuple)):
-        # Ansible's own judgement of a role's variables; of a class of Python nobody is helped.
+        # Ansible's own check of a role's variables; a Python class name helps no one on call.
         told = re.sub(r": <class .*?> cannot be converted to an? \w+", "", "; ".join(map(str, result["argument_errors"])))
         return one_line(told.replace(" and we were unable to convert to", ", not"), 360) + "; correct it and run the same command again"
     text = result.get("msg") or result.get("stderr") or result.get("module_stderr") or "failed without a message"
@@ -81,26 +81,33 @@ def message_of(result: Plain) -> str:
 
 
 def outcome_block(outcome: Plain, width: int, frame: Frame) -> list[Line]:
-    """Return the block that tells how one remediation ended: found, done, proven, kept, undo, next."""
-    word = str(outcome.get("outcome") or "unproven")
-    green = bool(outcome.get("green", word in GREEN_OUTCOMES))
-    colour = GREEN if green else OUTCOME_COLOUR.get(word, RED)
-    seconds = outcome.get("seconds")
-    took = f" in {float(seconds):.1f} s" if isinstance(seconds, (int, float)) else ""
-    lines = [(one_line(f"{frame.top} {target_of(outcome)}  {word.replace('_', ' ').upper()}{took}", width), colour)]
+    """Return the block that shows how one remediation ended: found, done, proven, kept, undo, next."""
     undo = one_line(outcome.get("undo") or "", COMMAND) if outcome.get("acts") else ""
     fits = len(f"{frame.side} {'Undo':<{LABEL_WIDTH}}{undo}") <= width
-    for label, text in [*_facts(outcome), *([("Undo", undo)] if undo and fits else [])]:
-        lines.append((wrapped(f"{frame.side} {label:<{LABEL_WIDTH}}", one_line(text, SENTENCE), width, frame.side), ""))
-    # What is to be copied stands alone, unframed and unwrapped.
+    facts = _facts(outcome) + ([("Undo", undo)] if undo and fits else [])
+    # Commands to copy get their own lines, unframed and unwrapped.
     parts = [("Next:", _next(outcome, width)), ("Undo:", [(undo, "")] if undo and not fits else [])]
     first, *others = [(title, part) for title, part in parts if part] or [("", [])]
-    lines += [(f"{frame.end} {first[0]}".rstrip(), ""), *first[1]]
-    return lines + [line for title, part in others for line in [(title, ""), *part]]
+    return [
+        _headline(outcome, width, frame),
+        *[(wrapped(f"{frame.side} {label:<{LABEL_WIDTH}}", one_line(text, SENTENCE), width, frame.side), "") for label, text in facts],
+        (f"{frame.end} {first[0]}".rstrip(), ""),
+        *first[1],
+        *[line for title, part in others for line in [(title, ""), *part]],
+    ]
+
+
+def _headline(outcome: Plain, width: int, frame: Frame) -> Line:
+    """Return the first line of the block: target, outcome, seconds."""
+    word = str(outcome.get("outcome") or "unproven")
+    colour = GREEN if outcome.get("green", word in GREEN_OUTCOMES) else OUTCOME_COLOUR.get(word, RED)
+    seconds = outcome.get("seconds")
+    took = f" in {float(seconds):.1f} s" if isinstance(seconds, (int, float)) else ""
+    return one_line(f"{frame.top} {target_of(outcome)}  {word.replace('_', ' ').upper()}{took}", width), colour
 
 
 def _next(outcome: Plain, width: int) -> list[Line]:
-    """Return the next commands, each alone on its line; what a plan is stands above."""
+    """Return the next commands, each on its own line, below the plan it belongs to."""
     lines: list[Line] = []
     plans = [plan for one in _dicts(outcome.get("reasons")) for plan in _dicts(one.get("plans"))][:PLANS]
     for turn, plan in enumerate(plans):
@@ -112,12 +119,12 @@ def _next(outcome: Plain, width: int) -> list[Line]:
 def _plan(plan: Plain, recommended: bool) -> str:
     """Say what a plan does, what it loses and how long its token is good for."""
     expires = plan.get("expires")
-    until = f"; good until {clock(expires)}" if isinstance(expires, (int, float)) else ""
+    until = f"; valid until {clock(expires)}" if isinstance(expires, (int, float)) else ""
     return told(dict(plan, name=f"{plan.get('name') or 'plan'}{' (recommended)' if recommended else ''}")) + until
 
 
 def table_of(result: Plain, width: int) -> list[str]:
-    """Return the lines of a result's table, each fit for a terminal of *width* columns."""
+    """Return the lines of a result's table, each cut to *width* columns."""
     table = result.get("table")
     rows = list(table) if isinstance(table, (list, tuple)) else []
     return [one_line(row, width) for row in rows[:ROWS]] + ([f"(and {len(rows) - ROWS} more)"] if len(rows) > ROWS else [])
@@ -133,7 +140,7 @@ def _facts(outcome: Plain) -> list[tuple[str, str]]:
     facts = [
         ("Found", _found(outcome.get("before"))),
         *[("Refused" if outcome.get("outcome") == "refused" else "Because", _reason(one)) for one in _dicts(outcome.get("reasons"))[:4]],
-        # A begun act that did not end well is no deed.
+        # An act that did not succeed was only tried.
         ("Done" if green or outcome.get("check_mode") else "Tried", _done(outcome)),
         ("Failed", _failure(outcome)),
         ("Plan", str(outcome.get("approved_plan") or "")),
@@ -141,7 +148,7 @@ def _facts(outcome: Plain) -> list[tuple[str, str]]:
         ("Proven", _proven(outcome)),
         ("Kept", _kept(outcome)),
         ("Ledger", str(outcome.get("not_written") or "")),
-        ("Fenced", "another run took this target over meanwhile" if outcome.get("fenced") else ""),
+        ("Fenced", "another run took over this target during the run" if outcome.get("fenced") else ""),
         ("Page", _page(outcome.get("escalation"))),
         *[("Unblock", str(one.get("unblock") or "")) for one in _dicts(outcome.get("reasons"))[:4]],
     ]
@@ -174,7 +181,7 @@ def _found(before: t.Any) -> str:
     findings = _dicts(before.get("findings"))
     for check in _dicts(before.get("checks")):
         findings += _dicts(check.get("findings"))
-    # What could not be looked at because something else is sick tells nothing new.
+    # A check skipped because something else is sick adds nothing.
     findings = [one for one in findings if one.get("name") != "needs"] or findings
     worst = "sick" if any(one.get("state") == "sick" for one in findings) else "unknown"
     bad = list(dict.fromkeys(str(one.get("text")) for one in findings if one.get("state") == worst))
@@ -196,7 +203,7 @@ def _done(outcome: Plain) -> str:
 
 def _failure(outcome: Plain) -> str:
     failure = outcome.get("failure")
-    # What stands among the reasons is not told twice.
+    # Do not repeat what the reasons already say.
     told = [_reason(one) for one in _dicts(outcome.get("reasons"))]
     if not isinstance(failure, dict) or not failure.get("msg") or (told and failure.get("reasons")) or failure["msg"] in told:
         return ""
@@ -235,7 +242,7 @@ def _page(escalation: t.Any) -> str:
 
 
 def next_commands(outcome: Plain) -> list[str]:
-    """Return the next commands that the outcome and its reasons name, each once; those of plans stand with their plans."""
+    """Return the next commands of the outcome and its reasons, each once; commands of plans are shown with their plans."""
     reasons = [outcome, *(one for one in _dicts(outcome.get("reasons")) if not _dicts(one.get("plans")))]
     return list(dict.fromkeys(str(one["next_command"]) for one in reasons if one.get("next_command")))
 
@@ -252,7 +259,7 @@ def recap(outcomes: t.Sequence[Plain], summaries: t.Mapping[str, t.Mapping[str, 
             words.append("unreachable" if summary.get("unreachable") else "failed without an outcome")
             hosts.add(host)
     if "" in (outcome.get("host", "?") for outcome in outcomes):
-        # Refused before any host was touched; how Ansible marks its hosts then says nothing.
+        # Refused before any host was touched: Ansible's own marks of the hosts mean nothing then.
         words, hosts = [str(outcome.get("outcome")) for outcome in outcomes], set()
     counts = ", ".join(f"{words.count(word)} {word.replace('_', ' ')}" for word in dict.fromkeys(words))
     return f"{_count(len(hosts), 'host')}: {counts}"
@@ -262,7 +269,7 @@ def ending(summaries: t.Mapping[str, t.Mapping[str, int]], seconds: float, check
     """Return the last line of a run without outcomes."""
     totals = {key: sum(one.get(key, 0) for one in summaries.values()) for key in ("changed", "failures", "unreachable")}
     if not summaries:
-        return (f"nothing was done in {seconds:.1f} s: no host was reached by any task", YELLOW)
+        return (f"nothing done in {seconds:.1f} s: no task ran on any host", YELLOW)
     if totals["failures"] or totals["unreachable"]:
         failed = sum(1 for one in summaries.values() if one.get("failures"))
         parts = [
@@ -271,7 +278,7 @@ def ending(summaries: t.Mapping[str, t.Mapping[str, int]], seconds: float, check
         ]
         return (f"not done: {', '.join(part for part in parts if part)}, after {seconds:.1f} s", RED)
     if check:
-        return (f"rehearsed in {seconds:.1f} s, {totals['changed']} would change, nothing was changed", GREEN)
+        return (f"rehearsed in {seconds:.1f} s: {totals['changed']} would change, nothing was changed", GREEN)
     return (f"done in {seconds:.1f} s, {totals['changed']} changed", GREEN)
 
 

@@ -357,7 +357,7 @@ def test_check_access_makes_the_reserve_and_tells_what_is_missing(tmp_path: Path
         PLAYBOOKS / "check_access.yml", inventory, tmp_path, *words, "-e", '{"access_check_tools": ["no-such-tool"]}', "-v"
     )
     assert missing.returncode == 2
-    assert "tool no-such-tool: no-such-tool is not there: install it" in missing.stdout
+    assert "tool no-such-tool: no-such-tool is missing: install it" in missing.stdout
 
 
 def test_a_look_of_many_passes_ends_when_it_is_proven() -> None:

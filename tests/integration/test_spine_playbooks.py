@@ -100,12 +100,12 @@ def test_reconcile_closes_a_dead_run_ends_what_is_due_and_keeps_protections(tmp_
     code, said = play(tmp_path, "reconcile.yml")
     assert code == 0, said
     assert "closed run R1" in said
-    assert "goes on: isolated_replica of api" in said
+    assert "still active: isolated_replica of api" in said
     assert running(supervisor)
     code, said = play(tmp_path, "reconcile.yml")
     assert code == 0, said
     assert "closed run" not in said
-    assert "its end has come" not in said
+    assert "due: " not in said
 
 
 @pytest.mark.parametrize("where", ["keeper", "controller"])
@@ -142,7 +142,7 @@ def test_history_shows_verifies_and_exports_and_turns_red_on_an_altered_record(t
     export = tmp_path / "journal.jsonl"
     code, said = play(tmp_path, "show-history.yml", show_history_run="R1", show_history_export=str(export))
     assert code == 0, said
-    assert "the chain of 1 records is whole" in said
+    assert "the chain of 1 records is intact" in said
     assert [json.loads(line)["run_id"] for line in export.read_text().splitlines()] == ["R1"]
     assert export.stat().st_mode & 0o777 == 0o600
     with contextlib.closing(sqlite3.connect(tmp_path / "state/ledger.sqlite")) as db:

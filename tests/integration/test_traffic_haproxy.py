@@ -369,7 +369,7 @@ def test_maintenance_whose_end_has_come_ends_only_when_a_server_is_up(bed: Balan
         waited(bed, name, "DOWN")
     done = reconcile(bed)
     assert (done.returncode != 0, in_maintenance(bed)) == (True, True), done.stdout
-    assert "it goes on for 600 s" in done.stdout
+    assert "prolonged by 600 s" in done.stdout
     assert owed(bed) == [("maintenance_off", True)]
     with contextlib.closing(sqlite3.connect(bed.folder / "state/ledger.sqlite")) as ledger:
         ledger.execute("update obligation set ends_at=1")

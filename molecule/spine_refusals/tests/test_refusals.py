@@ -49,7 +49,7 @@ def test_what_a_person_overrides_goes_on(story: str) -> None:
 def test_overrides_are_on_record() -> None:
     assert told("frozen_but_overridden")["annotations"]["remediation_freeze_override"] == "the house is on fire"
     assert told("evidence_overridden")["annotations"]["remediation_without_evidence"] == "the disk is gone"
-    assert "a person ordered" in told("taken_over")["resumed"]["proof"]
+    assert "on a person's order" in told("taken_over")["resumed"]["proof"]
 
 
 def test_a_held_lease_names_its_holder() -> None:

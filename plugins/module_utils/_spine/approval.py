@@ -39,7 +39,7 @@ def digest(plan: Plan) -> str:
 
 
 def bound(plan: Plan) -> dict[str, t.Any]:
-    """Return what has to be the same, to the last character, when a plan is applied."""
+    """Return what must be identical when a plan is applied."""
     loss, counts = plan.get("loss") or {}, plan.get("counts") or {}
     kept = {key: plan.get(key) for key in ("target", "identity", "state", "acts", "name", "offered", "tolerance")}
     kept.update(binds=plan.get("binds") or {}, counts=sorted(counts), unit=loss.get("unit"), exact=loss.get("exact"))
@@ -60,7 +60,7 @@ def moved(plan: Plan, then: t.Sequence[int]) -> str:
     now, tolerance = moving(plan), float(plan.get("tolerance") or 0)
     for name, was in zip(sorted(now), then):
         if abs(now[name] - was) > _slack(was, tolerance):
-            return "%s was %d when it was approved and is %d now" % (name, was, now[name])
+            return "%s was %d when the plan was approved and is %d now" % (name, was, now[name])
     return ""
 
 
@@ -118,7 +118,7 @@ def told_loss(loss: t.Mapping[str, t.Any]) -> str:
     if loss.get("count") is None:
         return "loses an unknown number of %s" % unit
     if loss["count"] == 0:
-        return "loses nothing" if loss.get("exact") else "loses no %s as far as can be told" % unit
+        return "loses nothing" if loss.get("exact") else "probably loses no %s" % unit
     return "loses %s%s" % ("" if loss.get("exact") else "about ", counted(loss["count"], unit))
 
 
@@ -146,11 +146,11 @@ def judge_approval(
         return None, _refused("approval_needed", _needed(offered), offered)
     said = read(token, key)
     if said is None:
-        return None, _refused("approval_other_target", "this approval was not given here, or it was altered", offered)
+        return None, _refused("approval_other_target", "this approval was not issued here, or it was altered", offered)
     if said.target != digest(plans[0]["target"]):
         return None, _refused("approval_other_target", "this approval was given for another target", offered)
     if token in used or now >= said.expires:
-        text = "this approval was used already" if token in used else "this approval has expired at " + clock(said.expires)
+        text = "this approval was already used" if token in used else "this approval expired at " + clock(said.expires)
         return None, _refused("approval_stale", text, offered)
     same = [plan for plan in plans if digest(bound(plan)) == said.plan]
     if not same:
@@ -165,7 +165,7 @@ def judge_approval(
 def _needed(offered: t.Sequence[Offer]) -> str:
     if len(offered) == 1:
         return "this plan may lose data and needs an approval: %s" % told(offered[0])
-    return "a person chooses one of %d plans, since data may be lost; recommended: %s" % (len(offered), told(offered[0]))
+    return "data may be lost, so choose one of %d plans; recommended: %s" % (len(offered), told(offered[0]))
 
 
 def _refused(code: str, text: str, offered: t.Sequence[Offer]) -> dict[str, t.Any]:

@@ -30,7 +30,7 @@ SUBOPTIONS: dict[str, t.Any] = {
     "timeout": {"type": "float", "default": 5.0},
     "required": {"type": "bool", "default": False},
 }
-# A cut may leave the end of a key without the line that names it.
+# Truncation may leave the end of a key without its header.
 _HEADLESS_KEY = re.compile(rb"\A(?:(?!-----BEGIN)[\s\S])*?-----END [A-Z ]*PRIVATE KEY-----")
 
 
@@ -49,7 +49,7 @@ def load_item(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 def _tail_of(item: t.Mapping[str, t.Any]) -> tuple[bytes, bool]:
     if not item.get("path"):
         raise ValueError("evidence of kind file needs a path")
-    # Without waiting, since opening a pipe would wait for its writer.
+    # Without blocking, because opening a pipe would wait for its writer.
     with open(os.open(item["path"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -68,7 +68,7 @@ def _answer_of(item: t.Mapping[str, t.Any]) -> tuple[bytes, bool]:
         try:
             return _read_end(t.cast(t.IO[bytes], child.stdout), item["max_bytes"], time.monotonic() + item["timeout"])
         except TimeoutError:
-            raise OSError("%s did not end within %s s" % (item["argv"][0], item["timeout"])) from None
+            raise OSError("%s did not finish within %s s" % (item["argv"][0], item["timeout"])) from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
@@ -89,7 +89,7 @@ def _read_end(pipe: t.IO[bytes], size: int, deadline: float) -> tuple[bytes, boo
 
 
 def _from_a_whole_word(content: bytes) -> bytes:
-    """Drop what a cut left of a line (of a word, where there is but one line): a secret may stand there without its name."""
+    """Drop the cut-off first line (first word, if there is only one line): it may hold a secret without its name."""
     _part, newline, rest = content.partition(b"\n")
     if not newline:
         _part, newline, rest = content.partition(b" ")
@@ -97,12 +97,12 @@ def _from_a_whole_word(content: bytes) -> bytes:
 
 
 def capture(items: t.Sequence[t.Mapping[str, t.Any]], total: int) -> list[dict[str, t.Any]]:
-    """Load all items as far as *total* bytes allow; those beyond carry the error "over the total cap"."""
+    """Load all items as far as *total* bytes allow; those beyond carry an error."""
     captured, room = [], total
     for item in items:
         loaded = load_item(item)
         if loaded["content"] is not None and len(loaded["content"]) > room:
-            loaded = dict(loaded, content=None, error="over the total cap of evidence (remediation_evidence_max_bytes)")
+            loaded = dict(loaded, content=None, error="over the total size limit of evidence (remediation_evidence_max_bytes)")
         room -= len(loaded["content"] or b"")
         captured.append(loaded)
     return captured
@@ -150,8 +150,8 @@ def write_durably(path: str, content: bytes) -> None:
     """Replace *path* (0600) atomically and survive a crash right after. Raises OSError."""
     directory = os.path.dirname(path) or "."
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise OSError("%s is there and is no regular file" % path)
-    # A name that nobody can guess, since the directory may be one that others write to.
+        raise OSError("%s exists and is not a regular file" % path)
+    # A name that cannot be guessed, because others may write to the directory.
     handle, half = tempfile.mkstemp(dir=directory, prefix="." + os.path.basename(path)[:100])
     try:
         with open(handle, "wb") as file:

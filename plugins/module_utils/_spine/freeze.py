@@ -25,7 +25,7 @@ def load_flags(state_dir: str, kill_files: t.Sequence[str] = ()) -> dict[str, t.
 
 def _text_of(path: str) -> t.Optional[str]:
     try:
-        # Without waiting, since a pipe of that name would hold up the gate for ever.
+        # Without blocking, because a pipe of that name would hang the gate forever.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8", errors="replace") as file:
             return "%s: %s" % (path, one_line(file.read(200).strip() or "no reason given"))
     except FileNotFoundError:
@@ -50,14 +50,14 @@ def _named(window: t.Mapping[str, t.Any]) -> str:
 
 
 def parse_time(text: t.Any) -> float:
-    """Return the seconds since the epoch of an RFC 3339 time. Raises StepError when it is none or has no zone."""
+    """Return the seconds since the epoch of an RFC 3339 time. Raises StepError for anything else, or without a time zone."""
     try:
         moment = datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00").replace("z", "+00:00"))
     except ValueError:
         shown = one_line(repr(str(text)), 60)
-        raise _bad("%s is no RFC 3339 time such as 2026-12-24T18:00:00Z; correct remediation_freeze_windows" % shown) from None
+        raise _bad("%s is not an RFC 3339 time such as 2026-12-24T18:00:00Z; correct remediation_freeze_windows" % shown) from None
     if moment.tzinfo is None:
-        raise _bad("%r has no time zone; write 2026-12-24T18:00:00Z in remediation_freeze_windows" % str(text))
+        raise _bad("%r has no time zone; write it as 2026-12-24T18:00:00Z in remediation_freeze_windows" % str(text))
     return moment.timestamp()
 
 

@@ -9,9 +9,9 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, refusal, wording
 
-# What is made beside a service changes nothing of it, so it holds up no later run and is no attempt to mend it.
+# A restore beside the live service changes nothing there, so it delays no later run and is not an attempt to repair it.
 BESIDE = frozenset(["restore_beside"])
-# Waiting changes nothing, so it may start on unknown (a server that is loading is neither well nor sick).
+# Waiting changes nothing, so it may start on unknown (a loading server is neither well nor sick).
 PASSIVE = frozenset(["wait"]) | BESIDE
 Reasons = t.List[t.Dict[str, t.Any]]
 
@@ -22,14 +22,14 @@ def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any])
     *refusals* maps a state of the component to what its remedy refuses it with: a code, or {code, case, values, ...}.
     """
     if not before:
-        return False, [reason("health_unknown", "nothing was seen: the probe did not run")]
+        return False, [reason("health_unknown", "nothing was observed: the probe did not run")]
     if (before.get("facts") or {}).get("identity_mismatch"):
         return False, [reason("wrong_identity", _sentence(before))]
     if before.get("health") == "well":
         return False, []
     subject = _subject_health(before)
     if subject == "well":
-        return False, [reason("not_this_component", "%s is well; what is not: %s" % (before.get("subject"), _sentence(before)))]
+        return False, [reason("not_this_component", "%s is well; not well: %s" % (before.get("subject"), _sentence(before)))]
     actions = list(before.get("actions") or [])
     if actions and set(actions) <= PASSIVE:
         return True, []
@@ -63,7 +63,7 @@ def _sentence(before: t.Mapping[str, t.Any]) -> str:
     findings = list(before.get("findings") or [])
     for check in before.get("checks") or []:
         findings += check.get("findings") or []
-    # What was not looked at, for want of another, comes after what was seen; alone it still is the reason.
+    # A check that was skipped comes after the findings; if it is the only one, it is the reason.
     told = [one for one in findings if one.get("state") != "well"]
     texts = [str(one.get("text")) for one in [one for one in told if one.get("name") != "needs"] or told]
     return "; ".join(dict.fromkeys(texts)) or "no finding"
@@ -76,7 +76,7 @@ def attempted_elsewhere(before: t.Mapping[str, t.Any], action: str) -> int:
 
 
 def judge_evidence(evidence: t.Mapping[str, t.Any], override: str) -> Reasons:
-    """Return the reason against acting when the evidence was not captured and nobody overrode that."""
+    """Return the reason against acting if the evidence was not captured and that was not overridden."""
     if evidence.get("ok") or override:
         return []
-    return [reason("evidence_missing", "the evidence could not be kept: %s" % (evidence.get("error") or "nothing was captured"))]
+    return [reason("evidence_missing", "the evidence could not be saved: %s" % (evidence.get("error") or "nothing was captured"))]

@@ -56,7 +56,7 @@ class Ledger:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         db.row_factory = sqlite3.Row
-        # A damaged byte has to be told as a broken chain, not to end the reading of it.
+        # A damaged byte must show as a broken chain, not stop the reading.
         db.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
 
     @contextlib.contextmanager
@@ -141,7 +141,7 @@ class Ledger:
         return done.rowcount == 1
 
     def release(self, lease: t.Mapping[str, t.Any]) -> bool:
-        """Give the lease up (inside a transaction); False when it was not this run's."""
+        """Release the lease (inside a transaction); False when it was not this run's."""
         done = self.db.execute(
             "delete from lease where host=? and component=? and token=? and run_id=?",
             (lease["host"], lease["component"], lease["token"], lease["run_id"]),
@@ -149,7 +149,7 @@ class Ledger:
         return done.rowcount == 1
 
     def abandon(self, held: t.Mapping[str, t.Any], proof: str, by: str, now: float) -> None:
-        """Write down (inside a transaction) that the run which held this lease is dead, and take the lease from it."""
+        """Record (inside a transaction) that the run holding this lease is dead, and release its lease."""
         self.append(held["run_id"], "abandoned", {"proof": proof, "by": by, "phase": held["phase"]}, now)
         self.db.execute("update run set closed_at=?, outcome='abandoned' where run_id=? and closed_at is null", (now, held["run_id"]))
         self.release(held)
@@ -169,7 +169,7 @@ class Ledger:
         return [dict(row, text=str(loss.get("text") or "")) for row, loss in found if loss and (loss.get("count") != 0 or loss.get("text"))]
 
     def unsettled(self, host: str, component: str) -> Row:
-        """Return the last plan {run_id, plan, text, loss} that a dead run went ahead with and no later run has told of, {} for none."""
+        """Return the last plan {run_id, plan, text, loss} that a dead run started and no later run has reported, {} for none."""
         rows = self.rows(
             "select r.run_id from run r where r.host=?1 and r.component=?2 and r.outcome='abandoned' and r.opened_at >"
             " (select coalesce(max(opened_at), 0) from run where host=?1 and component=?2"
@@ -208,7 +208,7 @@ class Ledger:
         return {str(row["run_id"]) for row in rows}
 
     def owe(self, run: t.Mapping[str, t.Any], kind: str, body: t.Mapping[str, t.Any], ends_at: t.Optional[float], now: float) -> None:
-        """Write down (inside a transaction) something that has to be ended later."""
+        """Record (inside a transaction) something that must be ended later."""
         self.db.execute(
             "insert into obligation(host, component, kind, body, run_id, begun_at, ends_at) values(?,?,?,?,?,?,?)",
             (run["host"], run["component"], kind, json.dumps(body), run["run_id"], now, ends_at),
@@ -242,7 +242,8 @@ def open_ledger(state_dir: str, check: bool) -> t.Iterator[Ledger]:
     except (sqlite3.Error, OSError) as error:
         text = "the ledger in %s cannot be used: %s" % (state_dir, error)
         reasons = [reason("ledger_unusable", text)]
-        raise StepError(text + "; set remediation_state_dir to a directory on a disk with room", reasons=reasons, stage="guard") from error
+        hint = "; set remediation_state_dir to a directory on a disk with free space"
+        raise StepError(text + hint, reasons=reasons, stage="guard") from error
 
 
 @contextlib.contextmanager
@@ -286,7 +287,7 @@ def _is_readable(db: sqlite3.Connection) -> bool:
 def _rolled_back_copy(path: str) -> t.Iterator[sqlite3.Connection]:
     with tempfile.TemporaryDirectory(prefix="somabrain-ledger-") as directory:
         stamp: t.Any = None
-        # Copied again when another process rolled it back or wrote meanwhile.
+        # Copied again if another process rolled it back or wrote to it during the copy.
         while stamp is None or stamp != _stamp(path):
             stamp = _stamp(path)
             for name in (path, path + "-journal"):
@@ -307,7 +308,7 @@ def _connect_to_write(state_dir: str) -> sqlite3.Connection:
     os.makedirs(state_dir, mode=0o700, exist_ok=True)
     _refuse_foreign(state_dir)
     path = os.path.join(state_dir, FILE)
-    # Created by hand, since SQLite would create it with the umask of the day.
+    # Created here, because SQLite would use the current umask.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
         return _prepared(path)
@@ -334,7 +335,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     _refuse_newer(db)
     if db.execute("pragma freelist_count").fetchone()[0] * db.execute("pragma page_size").fetchone()[0] < ROOM // 2:
         _touch(db, ROOM)
-    # A write that fails here fails before anything was promised.
+    # If a write fails, it fails here, before anything was promised.
     _touch(db, 16)
 
 
@@ -351,7 +352,7 @@ def _refuse_newer(db: sqlite3.Connection) -> None:
 
 
 def spend_reserve(state_dir: str) -> bool:
-    """Give the reserve file's room to the ledger, so that a full disk does not stop the recovery of a full disk."""
+    """Free the reserve file for the ledger, so that a full disk does not stop the recovery of a full disk."""
     try:
         os.unlink(os.path.join(state_dir, RESERVE))
     except OSError:
@@ -362,7 +363,7 @@ def spend_reserve(state_dir: str) -> bool:
 def _refuse_foreign(state_dir: str) -> None:
     found = os.stat(state_dir)
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise OSError("it belongs to another user or others may write to it; it has to be this user's own, mode 0700")
+        raise OSError("it belongs to another user, or others may write to it; it must be owned by this user, mode 0700")
 
 
 def _connect_to_read(path: str) -> sqlite3.Connection:

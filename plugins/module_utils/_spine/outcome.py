@@ -44,12 +44,12 @@ def judge_outcome(
 
 def _judge_failure(acts: t.Sequence[str], undone: t.Sequence[str], failure: Facts, undo_ok: bool) -> str:
     if undone:
-        # Who still has to choose among plans is asked, whatever had been made ready for them and was put back.
+        # A person still has to choose a plan; what was prepared for that and put back does not change the question.
         asked = any(str(one.get("code")).startswith("approval_") for one in failure.get("reasons") or [])
         return ("refused" if asked else "undone") if undo_ok else "failed"
     if failure.get("lost") and acts:
         return "unproven"
-    # A gate may refuse a later act; what was done before it is named with the refusal.
+    # A gate may refuse a later act; the refusal lists what was done before.
     return "refused" if failure.get("reasons") else "failed"
 
 
@@ -83,17 +83,17 @@ def declared(given: Facts, approval: Facts) -> dict[str, t.Any]:
 def inherited(plan: Facts) -> dict[str, t.Any]:
     """Return what a remedy would declare for the *plan* that a dead run went ahead with {run_id, plan, text, loss}, {} for no loss.
 
-    Whether that run lived long enough to apply it is not known, so the count is never an exact one.
+    We do not know whether that run lived long enough to apply it, so the count is never exact.
     """
     loss = plan.get("loss") or {}
     if not plan or (loss.get("count") == 0 and loss.get("exact")):
         return {}
-    text = "run %s went ahead with this and died: %s" % (plan["run_id"], " ".join(str(plan.get(key) or "") for key in ("plan", "text")))
+    text = "run %s started this and died: %s" % (plan["run_id"], " ".join(str(plan.get(key) or "") for key in ("plan", "text")))
     return {"count": loss.get("count"), "unit": loss.get("unit"), "exact": False, "text": text, "approved": True}
 
 
 def _number(value: t.Any) -> t.Optional[int]:
-    """Return a count, None for what is none; a template may have made a text of it."""
+    """Return a count, None for anything else; a template may have turned it into text."""
     try:
         return int(value) if int(value) >= 0 else None
     except (TypeError, ValueError):
@@ -105,12 +105,12 @@ def _flag(value: t.Any) -> bool:
 
 
 def is_lossy(loss: Facts) -> bool:
-    """Return whether a declared loss is one: something, or nothing that was counted exactly."""
+    """Return whether a declared loss counts as one: more than nothing, or not counted exactly."""
     return bool(loss) and (loss.get("count") != 0 or not loss.get("exact"))
 
 
 def is_green(outcome: str, loss: Facts) -> bool:
-    """Return whether the job is green: well, or lost only what was approved."""
+    """Return whether the job is green: well, and nothing lost beyond what was approved."""
     return outcome in GREEN or (outcome == "recovered_with_loss" and bool(loss.get("approved")))
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the spine's steps share: options, times, and refusing inside the ledger."""
+"""What the spine's steps share: options, times, and the reasons to stop an act."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import is_alive, machine, marked
 
-# How long after an act's own deadline its lease still stands.
+# Seconds that a lease outlasts the deadline of its act.
 MARGIN = 30.0
 
 WHERE: dict[str, t.Any] = {
@@ -52,7 +52,7 @@ def keep_evidence(state_dir: str, run_id: str, captured: t.Sequence[t.Mapping[st
 def working(ledger: Ledger, held: t.Mapping[str, t.Any], now: float) -> list[int]:
     """Return the living processes here of the run that holds a lease.
 
-    A run that only waits holds its lease no longer than any other; its controller, where it is here, then tells that it lives.
+    A run that only waits holds its lease no longer than any other; while its lease lasts, a controller on this host shows that it is alive.
     """
     waits = [row for row in ledger.journal_of(held["run_id"]) if row["kind"] == "begin"][-1:]
     waiting = waits and waits[0]["body"]["action"] in PASSIVE and now < waits[0]["at"] + waits[0]["body"]["deadline"]
@@ -67,9 +67,9 @@ def budget_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def stops(ledger: Ledger, params: t.Mapping[str, t.Any], action: str, now: float, elsewhere: int = 0) -> list[dict[str, t.Any]]:
-    """Return the reasons that stop *action* now whoever asks: kill switch, freeze, spent budget.
+    """Return the reasons that stop *action* now, no matter who asks: kill switch, freeze, spent budget.
 
-    elsewhere: how often the probe saw that others did the same within the budget's time, a service manager say.
+    elsewhere: how often the probe saw others do the same within the budget's time, for example a service manager.
     """
     flags = load_flags(params["state_dir"], params["kill_files"])
     if params["killed"]:
@@ -88,7 +88,7 @@ def judge_budget(
     if count < budget["attempts"]:
         return []
     by = ["%s (%s)" % (one["run_id"], one["outcome"] or "unfinished") for one in tried]
-    by += ["%d by its own manager" % elsewhere] if elsewhere else []
+    by += ["%d by its service manager" % elsewhere] if elsewhere else []
     words = (action, count, budget["within_seconds"], budget["attempts"], ", ".join(by))
-    text = "%s was tried %d times within %d s, %d allowed: %s" % words
+    text = "%s was tried %d times in %d s, %d allowed: %s" % words
     return [reason("budget_spent", text, tried=[dict(one) for one in tried])]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``access_check``: can this host be worked on, and has the keeper's state directory its reserve?
+"""Step of ``access_check``: can we work on this host, and does the keeper's state directory hold its reserve?
 
 The one thing it changes is the state directory (0700) and the reserve file in it.
 """
@@ -28,13 +28,13 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},
 }
 RESERVE = "reserve"
-# Where daemons' tools live although they are not on an ordinary user's PATH.
+# Directories of daemons' tools that are often not on an ordinary user's PATH.
 _MORE_PATHS = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 Item = t.Dict[str, t.Any]
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return ``items``: a list of ``{name, ok, text, fix}``. In check mode nothing is made and what lacks is told.
+    """Return ``items``: a list of ``{name, ok, text, fix}``. In check mode nothing is created; what is missing is reported.
 
     Raises StepError for a reserve of an impossible size.
     """
@@ -44,7 +44,7 @@ def run(params: Params, check: bool) -> Result:
     if not params["state_dir"] and not params["expect_root"]:
         items.append(item("python", True, f"reached as uid {os.geteuid()}, Python {platform.python_version()}"))
     if params["expect_root"]:
-        items.append(item("become", os.geteuid() == 0, "root can be had", f"became uid {os.geteuid()}, not root: look after sudo rules"))
+        items.append(item("become", os.geteuid() == 0, "root access works", f"became uid {os.geteuid()}, not root: check the sudo rules"))
     items += [_tool(str(name)) for name in params["tools"]]
     items += [_secret_file(str(path)) for path in params["secret_files"]]
     if params["state_dir"]:
@@ -54,7 +54,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def item(name: str, ok: bool, text: str, fix: str = "") -> Item:
-    """Return one line of the report; *fix* says what is wrong and what to do, and is shown when not *ok*."""
+    """Return one line of the report; *fix* says what is wrong and what to do; it is shown when not *ok*."""
     return {"name": one_line(name, 80), "ok": ok, "text": one_line(text if ok or not fix else fix, 240)}
 
 
@@ -63,7 +63,7 @@ def _tool(name: str) -> Item:
     search = os.environ.get("PATH", "") + ":" + _MORE_PATHS
     found = next((path for path in (shutil.which(one, path=search) for one in name.split("|")) if path), "")
     wanted = name.replace("|", " or ")
-    return item(f"tool {wanted}", bool(found), f"is {found}", f"{wanted} is not there: install it")
+    return item(f"tool {wanted}", bool(found), f"is {found}", f"{wanted} is missing: install it")
 
 
 def _secret_file(path: str) -> Item:
@@ -85,15 +85,15 @@ def _state(path: str, reserve_bytes: int, check: bool) -> tuple[list[Item], bool
         found = os.lstat(path)
     except FileNotFoundError:
         if check:
-            return [item(name, False, "", "is not there: run this playbook without check mode to make it")], True
+            return [item(name, False, "", "does not exist: run this playbook without check mode to create it")], True
         try:
-            # Several hosts may share one keeper and make this at the same moment.
+            # Several hosts may share one keeper and create this at the same moment.
             os.makedirs(path, mode=0o700, exist_ok=True)
         except OSError as error:
-            return [item(name, False, "", f"cannot be made ({error.strerror}): set remediation_state_dir, or become root")], False
+            return [item(name, False, "", f"cannot be created ({error.strerror}): set remediation_state_dir, or become root")], False
         found, made = os.lstat(path), True
     except OSError as error:
-        return [item(name, False, "", f"cannot be looked at ({error.strerror}): set remediation_state_dir, or become root")], False
+        return [item(name, False, "", f"cannot be read ({error.strerror}): set remediation_state_dir, or become root")], False
     problem = _state_problem(path, found)
     if problem:
         return [item(name, False, "", problem)], made
@@ -103,7 +103,7 @@ def _state(path: str, reserve_bytes: int, check: bool) -> tuple[list[Item], bool
 
 def _ledger(path: str) -> Item:
     try:
-        # Read as in check mode: what is there may not be changed by this look.
+        # Opened as in check mode: this look must not change anything.
         with open_ledger(path, True) as ledger:
             ledger.leases()
     except StepError as error:
@@ -119,7 +119,7 @@ def _state_problem(path: str, found: os.stat_result) -> str:
     if found.st_uid != os.geteuid():
         return f"belongs to uid {found.st_uid}, this run is uid {os.geteuid()}: use the same user for every run"
     if not os.access(path, os.W_OK | os.X_OK):
-        return "cannot be written: look whether its file system is mounted read-only"
+        return "is not writable: check whether its file system is mounted read-only"
     return ""
 
 
@@ -131,11 +131,11 @@ def _reserve(path: str, wanted: int, check: bool) -> tuple[Item, bool]:
     except OSError:
         allocated = 0
     if allocated < 0:
-        return item(name, False, "", "is not a plain file: remove it"), False
+        return item(name, False, "", "is not a regular file: remove it"), False
     if allocated >= wanted:
-        return item(name, True, f"holds {allocated // 2**20} MiB free for a full disk"), False
+        return item(name, True, f"keeps {allocated // 2**20} MiB for a full disk"), False
     if check:
-        return item(name, False, "", "is not there in full: run this playbook without check mode to make it"), True
+        return item(name, False, "", "is missing or too small: run this playbook without check mode to create it"), True
     return _allocate(path, wanted, name)
 
 
@@ -151,6 +151,6 @@ def _allocate(path: str, wanted: int, name: str) -> tuple[Item, bool]:
     except OSError as error:
         if not existed and os.path.exists(path):
             os.unlink(path)
-        hint = "make room first" if error.errno == errno.ENOSPC else "look after its file system"
+        hint = "free space first" if error.errno == errno.ENOSPC else "check its file system"
         return item(name, False, "", f"cannot be allocated ({error.strerror}): {hint}"), False
-    return item(name, True, f"made: it holds {wanted // 2**20} MiB free for a full disk"), True
+    return item(name, True, f"created: keeps {wanted // 2**20} MiB for a full disk"), True

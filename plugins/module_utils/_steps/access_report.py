@@ -18,24 +18,24 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "parts": {"type": "list", "elements": "dict", "required": True},
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},
 }
-# What to do about a probe of a credential that did not end well, by the state word of its check.
+# What to do when a probe of a credential fails, by the state word of its check.
 FIXES = {
-    "auth": "put the right secret into its file, or have it renewed",
+    "auth": "put the correct secret into its file, or renew it",
     "down": "start the service, then try again",
     "rejecting": "wait until it accepts, then try again",
-    "unreachable": "look after name, route and firewall between here and there",
-    "hung": "it accepts and does not answer: recover it first",
-    "other_service": "look whether the address is the right one",
-    "garbage": "look whether the address is the right one",
+    "unreachable": "check name, route and firewall between here and there",
+    "hung": "it accepts connections but does not answer: recover it first",
+    "other_service": "check that the address is correct",
+    "garbage": "check that the address is correct",
     "tls": "set ca_file, or renew the certificate",
 }
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return ``{ok, items, problems, say}``; a part without a result is a problem by itself, and no item at all is not ok."""
+    """Return ``{ok, items, problems, say}``; a part without a result is a problem, and no items at all is not ok."""
     items = [one for part in params["parts"] for one in items_of(part)]
     problems = [one for one in items if not one["ok"]]
-    # A screen may cut the end: what is missing comes first.
+    # The screen may cut the end, so problems come first.
     ordered = problems + [one for one in items if one["ok"]]
     lines = [f"{'ok      ' if one['ok'] else 'PROBLEM '}{one['name']}: {one['text']}" for one in ordered]
     summary = f"{len(items) - len(problems)} of {len(items)} items are ready"
@@ -50,12 +50,12 @@ def run(params: Params, check: bool) -> Result:
 
 
 def items_of(part: t.Mapping[str, t.Any]) -> list[Item]:
-    """Return the items of one registered result; raises nothing, whatever a failed task left there."""
+    """Return the items of one registered result; never raises, no matter what a failed task left."""
     if part.get("skipped"):
         return []
     what = str(part.get("what") or "look")
     if part.get("unreachable"):
-        return [item(what, False, "", f"the host cannot be reached: {_message(part)}")]
+        return [item(what, False, "", f"the host is unreachable: {_message(part)}")]
     if part.get("failed"):
         return [item(what, False, "", _message(part))]
     if part.get("checks"):
@@ -64,14 +64,14 @@ def items_of(part: t.Mapping[str, t.Any]) -> list[Item]:
 
 
 def _message(part: t.Mapping[str, t.Any]) -> str:
-    return one_line(redact(str(part.get("msg") or part.get("module_stderr") or "the task left no answer")), 200)
+    return one_line(redact(str(part.get("msg") or part.get("module_stderr") or "the task returned no result")), 200)
 
 
 def _item_of_check(check: t.Mapping[str, t.Any]) -> Item:
     told = [finding["text"] for finding in check["findings"]]
     warned = next((finding["text"] for finding in check["findings"] if finding["name"] == "secret"), "")
     if check["health"] != "well":
-        fix = FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], "see what verify-health says of it")
+        fix = FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], "see what verify-health reports")
         return item(check["name"], False, "", f"{why(check)}: {fix}")
-    # A secret that works and that others can read is a problem here, though not for health.
+    # A working secret that others can read is a problem here, though not a health problem.
     return item(check["name"], not warned, told[0] if told else "well", warned)

@@ -60,7 +60,7 @@ def run(params: Params, check: bool) -> Result:
         _record(params, outcome, check, now)
     except StepError as error:
         if "outcome" not in outcome:
-            # What the guard allowed may have been begun; only the ledger knows.
+            # What the guard allowed may have been begun; only the ledger would know.
             allowed = params["verdict"].get("actions") or [] if params["verdict"].get("proceed") else []
             outcome.update(_judged(params, [{"kind": "act", "action": action} for action in allowed], outcome["loss"], check), acts=[])
         outcome.update(outcome=_not_written(outcome["outcome"]), green=False, not_written=str(error))
@@ -128,7 +128,7 @@ def _acts(ledger: Ledger, run_id: str) -> list[dict[str, t.Any]]:
 
 
 def _lost(ledger: Ledger, params: Params, plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the loss that the remedy declares; where it chose nothing itself, that of a dead run that nobody has told of yet."""
+    """Return the loss that the remedy declares; if it chose none itself, the loss of a dead run that was not reported yet."""
     if params["loss"] or plan or params["verdict"].get("reasons") or not params["run"].get("token"):
         return dict(params["loss"])
     return inherited(ledger.unsettled(params["run"]["host"], params["run"]["component"]))
@@ -157,7 +157,7 @@ def _close(ledger: Ledger, params: Params, outcome: dict[str, t.Any], now: float
     released = ledger.release(opened) if opened.get("token") else False
     outcome["fenced"] = bool(opened.get("token")) and not released
     if outcome["fenced"] and (outcome["acts"] or outcome["outcome"] != "refused"):
-        # Another run holds the target now: what this one saw last proves nothing any more.
+        # Another run holds the target now, so what this one saw last no longer proves anything.
         outcome.update(outcome="unproven", green=False)
     body = {key: outcome[key] for key in ("outcome", "seconds", "reasons", "failure", "loss", "approved_plan", "annotations", "fenced")}
     after = {key: params["after"].get(key) for key in ("health", "state", "identity", "passes", "proven")}
@@ -179,6 +179,6 @@ def _write(state_dir: str, outcome: t.Mapping[str, t.Any]) -> str:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         write_durably(path, json.dumps(outcome, indent=1, sort_keys=True).encode())
     except OSError:
-        # The journal holds the outcome already; its copy as a file is a convenience.
+        # The journal already holds the outcome; the file is only a convenience.
         return ""
     return path

@@ -48,14 +48,14 @@ def run(params: Params, check: bool) -> Result:
     if reasons:
         raise StepError("%s: %s" % (reasons[0]["code"], reasons[0]["text"]), reasons=reasons, stage="guard")
     gate = {"action": params["action"], "purpose": params["purpose"], "begun_at": now, "deadline": params["deadline"]}
-    # Intent is no change of the target, so the gate never counts as changed.
+    # Recording intent does not change the target, so the gate never reports a change.
     say = ["would %s" % params["action"].replace("_", " ")] if check and params["purpose"] != "done" else []
     say += _its_end(params["owes"] or {}, now)
     return {"changed": False, "gate": gate, "stage": "undo" if params["purpose"] == "undo" else "act", "say": say}
 
 
 def _its_end(owes: t.Mapping[str, t.Any], now: float) -> list[str]:
-    """Return when it ends that begins now, where that is to be told."""
+    """Return when the act that begins now will end, if that should be shown."""
     if not owes.get("told") or not owes.get("seconds"):
         return []
     return ["%s at %s, by reconcile.yml" % (owes["told"], time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(now + owes["seconds"])))]
@@ -63,20 +63,20 @@ def _its_end(owes: t.Mapping[str, t.Any], now: float) -> list[str]:
 
 def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:
     if params["purpose"] == "done":
-        # Nothing begins: what has been done is written down, whatever holds up others.
+        # Nothing begins here: what was done is recorded regardless of freezes and budgets.
         return []
-    # Going on and putting back are never held up by a budget or a freeze: they end what was begun. The kill switch stops them too.
+    # Budget and freeze never stop a continuation or an undo, which end what was begun. The kill switch stops those too.
     reasons = stops(ledger, params, params["action"], now)
     return reasons if params["purpose"] == "act" else [one for one in reasons if one["code"] == "kill_switch"]
 
 
 def _hold(params: Params, now: float) -> tuple[float, t.Optional[float]]:
-    """Return (until when the lease stands, when a run that dies now has surely stopped acting or None), in seconds since the epoch."""
+    """Return (end of the lease, time by which a run that dies now has stopped acting, or None), in seconds since the epoch."""
     opened, deadline, holds = params["run"], params["deadline"], params["holds"]
     if params["action"] in PASSIVE or params["purpose"] == "done":
-        # A wait leaves nothing half done, so after a dead run nobody has to sit out its deadline.
+        # A wait leaves nothing half done, so after a dead run no one has to wait for its deadline.
         return now + float(opened.get("lease_seconds") or 0), None
-    # The lease outlives the verification too, so that no other run acts on what this one still looks at.
+    # The lease outlives the verification too, so that no other run acts while this one still verifies.
     return now + deadline + MARGIN + float(opened.get("verify_seconds") or 0), now + (deadline if holds is None else holds)
 
 
@@ -85,10 +85,10 @@ def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]
     ends_at, until = _hold(params, now)
     phase = "done %s" if params["purpose"] == "done" else "begin %s"
     if not ledger.renew(opened, phase % params["action"], ends_at, until, now):
-        what = "written down as done" if params["purpose"] == "done" else "begun"
+        what = "recorded as done" if params["purpose"] == "done" else "begun"
         return [reason("fenced", "the lease of run %s was taken over; %s was not %s" % (opened["run_id"], params["action"], what))]
     owed = _owed(ledger, params)
-    # What takes the place of something that has an end gets an end of its own.
+    # What replaces something with an end gets its own end.
     settled = [ended for kind in params["settles"] for ended in ledger.settle(opened["host"], opened["component"], kind, now)]
     kind = {"act": "begin", "part": "part", "undo": "undo", "done": "settled"}[params["purpose"]]
     revived = ledger.revive(opened["run_id"]) if params["revives"] else []
@@ -105,7 +105,7 @@ def _begin(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]
 
 
 def _owed(ledger: Ledger, params: Params) -> dict[str, dict[str, t.Any]]:
-    """Return {kind: body} of what the act owes: each part by itself, since each may end apart from the others."""
+    """Return {kind: body} of what the act owes, one entry per part, because each part may end separately."""
     owes = params["owes"]
     if not owes:
         return {}
@@ -117,6 +117,6 @@ def _owed(ledger: Ledger, params: Params) -> dict[str, dict[str, t.Any]]:
     owed = {}
     for part, was in owes["parts"].items():
         kind = "%s/%s" % (owes["kind"], part)
-        # What has an end already is not as it was before that was begun.
+        # If it already has an end, keep the state from before that began.
         owed[kind] = dict(body, part=part, was=before.get(kind, {}).get("was", was))
     return owed

@@ -57,7 +57,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, verdict: {proceed, reasons, actions, approved, plan}, run, stage, say}. Raises StepError for crooked plans."""
+    """Return {changed, verdict: {proceed, reasons, actions, approved, plan}, run, stage, say}. Raises StepError for invalid plans."""
     now = time.time()
     _check_plans(params)
     opened = params["run"]
@@ -111,13 +111,13 @@ def _check_plans(params: Params) -> None:
     plans = params["plans"]
     wrong = [plan["name"] for plan in plans if not _counts_are_whole(plan) or (plan.get("tolerance") or 0) < 0]
     if wrong:
-        raise StepError("plan %s: counts are whole numbers of 0 or more, and so is its tolerance at least" % one_line(wrong[0]))
+        raise StepError("plan %s: counts must be whole numbers of 0 or more, and its tolerance must not be negative" % one_line(wrong[0]))
     if len({plan["name"] for plan in plans}) < len(plans) or not all(plan["name"] for plan in plans):
-        raise StepError("each of the plans needs a name of its own")
+        raise StepError("every plan needs its own name")
     if params["accepted"] and params["accepted"] not in {plan["name"] for plan in plans}:
-        raise StepError("accepted names none of the plans: %s" % one_line(params["accepted"]))
+        raise StepError("accepted does not name one of the plans: %s" % one_line(params["accepted"]))
     if plans and params["expected_loss"]:
-        raise StepError("give either plans or expected_loss")
+        raise StepError("set either plans or expected_loss, not both")
 
 
 def _counts_are_whole(plan: spine_approval.Plan) -> bool:
@@ -135,7 +135,7 @@ def _plans(params: Params, actions: list[str]) -> list[spine_approval.Plan]:
         "identity": params["before"].get("identity") or {},
         "state": params["before"].get("state"),
         "acts": actions,
-        # A person chose among these; where there is another choice now, it is asked for again.
+        # A person chose among these; if the choice changed, we ask again.
         "offered": sorted(plan["name"] for plan in given),
     }
     return [dict(common, **plan) for plan in given]
@@ -145,7 +145,7 @@ def _judge_approval(
     ledger: Ledger, params: Params, plans: t.Sequence[spine_approval.Plan], now: float
 ) -> tuple[t.Optional[spine_approval.Plan], t.Optional[dict[str, t.Any]]]:
     key, lasting = _approval_key(ledger)
-    # A token of a key that is not kept would approve nothing.
+    # A token made with a key that is not stored would approve nothing.
     used = {json.loads(row["body"])["token"] for row in ledger.rows("select body from journal where kind='approved'")}
     offered = spine_approval.offers(plans, key if lasting else b"", int(now) + params["approval_seconds"], used)
     return spine_approval.judge_approval(params["approval"], plans, key, now=now, used=used, offered=offered)
@@ -191,9 +191,9 @@ def _result(params: Params, verdict: dict[str, t.Any], opened: dict[str, t.Any])
         say = ["may act: %s" % ", ".join(verdict["actions"])]
     else:
         say = ["well: nothing to do"]
-    # Writing the decision down is no change of the target.
+    # Recording the decision does not change the target.
     if params["must_proceed"] and verdict["reasons"]:
         first = verdict["reasons"][0]
-        # The message tells the first reason.
+        # The message already has the first reason.
         raise StepError("%s: %s" % (first["code"], first["text"]), reasons=verdict["reasons"], stage="guard", say=say[1:])
     return {"changed": False, "verdict": verdict, "run": opened, "before": params["before"], "stage": "guard", "say": say}

@@ -44,17 +44,17 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _say(result: t.Mapping[str, t.Any], state_dir: str, now: float) -> list[str]:
-    lines = [_line(row) for row in result["runs"]] or ["no run is recorded in %s" % one_line(state_dir, 200)]
+    lines = [_line(row) for row in result["runs"]] or ["no runs recorded in %s" % one_line(state_dir, 200)]
     lines += [line for row in result.get("steps") or [] for line in [_step_line(row), *_plan_lines(row)]]
     lines += [_lease_line(one, now) for one in result["leases"]]
     lines += [_drill_line(one) for one in result["drills"]]
-    lines += ["still owed: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"]) for one in result["owed"]]
+    lines += ["still to be ended: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"]) for one in result["owed"]]
     chain = result["chain"]
     if not chain["records"]:
-        return lines + ["its chain is empty: nothing was verified"]
+        return lines + ["the chain is empty: nothing to verify"]
     if chain["whole"]:
-        return lines + ["the chain of %d records is whole, head %s" % (chain["records"], chain["head"][:16])]
-    return lines + ["THE CHAIN IS BROKEN at record %d: what comes from there on was altered" % chain["broken_at"]]
+        return lines + ["the chain of %d records is intact, head %s" % (chain["records"], chain["head"][:16])]
+    return lines + ["THE CHAIN IS BROKEN at record %d: records from there on were altered" % chain["broken_at"]]
 
 
 def _clock(at: t.Optional[float]) -> str:

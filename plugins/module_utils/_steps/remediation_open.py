@@ -30,12 +30,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "keeper_is_target": {"type": "bool", "default": True},
     "verify_seconds": {"type": "float", "default": 60.0},
 }
-# Seconds for which a loss that other runs of this keeper declared is told to the next ones.
+# Seconds for which later runs hear of a loss that another run of this keeper declared.
 REMEMBERED = 86400.0
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, run, stage, say}; run.ok is false with run.reasons when the lease is not to be had."""
+    """Return {changed, run, stage, say}; run.ok is false with run.reasons when the lease is not available."""
     now = time.time()
     with open_ledger(params["state_dir"], check) as ledger:
         lease = _take(ledger, params, check, now)
@@ -53,7 +53,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _beside(ledger: Ledger, params: Params) -> list[dict[str, str]]:
-    """Return what else goes on on this host: {component, run_id, what} of each lease and of each thing that has to be ended yet."""
+    """Return what else is in progress on this host: {component, run_id, what} of each lease and each open obligation."""
     held = [dict(lease, what="lease") for lease in ledger.leases()]
     owed = [dict(row, what=row["kind"]) for row in ledger.owed(params["host"])]
     others = [row for row in held + owed if row["host"] == params["host"] and row["component"] != params["component"]]
@@ -113,11 +113,11 @@ def _say(opened: t.Mapping[str, t.Any], check: bool) -> list[str]:
     lines = []
     dead = opened["resumed"]
     if dead:
-        did = "after it had begun %s" % ", ".join(dead["begun"]) if dead["begun"] else "before it had begun any act"
-        closed = "it would be closed" if check else "closed as abandoned"
+        did = "after it began %s" % ", ".join(dead["begun"]) if dead["begun"] else "before it began any act"
+        closed = "would be closed" if check else "closed as abandoned"
         lines.append("run %s of %s died %s (%s): %s" % (dead["run_id"], dead["owner"], did, dead["proof"], closed))
     evidence = opened.get("evidence") or {}
     if evidence.get("files"):
         size = sum(one["bytes"] for one in evidence["files"].values())
-        lines.append("evidence kept: %s, %d bytes" % (", ".join(sorted(evidence["files"])), size))
+        lines.append("evidence saved: %s, %d bytes" % (", ".join(sorted(evidence["files"])), size))
     return lines

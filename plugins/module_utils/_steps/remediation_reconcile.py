@@ -24,15 +24,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "prolong_seconds": {"type": "float", "default": 600.0},
     "killed": {"type": "str", "default": ""},
 }
-# Kinds ROLE/WHAT are ended by the tasks `reconcile` of these roles; what a dead run left of them is due at once.
+# Kinds ROLE/WHAT are ended by the `reconcile` tasks of these roles; what a dead run left of them is due immediately.
 BY_ROLE = ("traffic_scaling",)
 
 
 def run(params: Params, check: bool) -> Result:
     """Return {changed, abandoned, held, due, owed, stage, say}.
 
-    abandoned: leases taken from dead runs; held: leases that stand, with the reason; due: obligations whose end
-    has come, or whose run died, on components that no run holds; owed: those that go on. With `settled`, marks these obligations (ids)
+    abandoned: leases taken from dead runs; held: valid leases, with the reason; due: obligations whose end
+    has come, or whose run died, on components that no run holds; owed: the others. With `settled`, marks these obligations (ids)
     as ended; with `prolonged`, gives them another `prolong_seconds`.
     Raises StepError with data.reasons while a kill switch is on.
     """
@@ -50,7 +50,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _stop_at_kill_switch(params: Params, now: float) -> None:
-    """Raise StepError where a kill switch is on. A freeze does not stop the end of what was begun, and what has ended is written down."""
+    """Raise StepError while a kill switch is on. A freeze does not stop ending what was begun, and what has ended is always recorded."""
     flags = {"kill": params["killed"] or load_flags(params["state_dir"])["kill"]}
     reasons = judge_freeze(flags, [], now=now, override="")
     if reasons and not (params["settled"] or params["prolonged"]):
@@ -65,7 +65,7 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
             alive = working(ledger, lease, now)
             verdict = judge_lease(lease, now=now, processes=alive, controller_dead=lease["run_id"] in params["dead_runs"])
             (abandoned if verdict["take"] else held).append(dict(lease, proof=verdict["proof"], reason=verdict["reason"]))
-    # Nothing is ended under the hands of a run that holds the component now.
+    # Nothing is ended while a run holds the component.
     busy = {lease["component"] for lease in held}
     dead = {str(lease["run_id"]) for lease in abandoned} | ledger.abandoned_runs()
     owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"] + params["prolonged"]]
@@ -74,7 +74,7 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
 
 
 def _is_due(row: t.Mapping[str, t.Any], now: float, dead: t.Container[str]) -> bool:
-    """Return whether an obligation has to be ended now; what protects data never has to."""
+    """Return whether an obligation must be ended now; a protection of data never must."""
     return row["ends_at"] is not None and (row["ends_at"] <= now or (row["kind"].partition("/")[0] in BY_ROLE and row["run_id"] in dead))
 
 
@@ -86,7 +86,7 @@ def _write_down(ledger: Ledger, params: Params, result: t.Mapping[str, t.Any], n
         ledger.append(params["run_id"] or "reconcile", "settled", {"obligation": settled}, now)
     until = now + params["prolong_seconds"]
     for prolonged in params["prolonged"]:
-        # From now on it is nobody's who is dead: the one who prolonged it answers for it.
+        # It no longer belongs to a dead run: reconcile prolonged it and is responsible for it.
         ledger.db.execute("update obligation set ends_at=?, run_id='reconcile' where id=? and ended_at is null", (until, prolonged))
         ledger.append(params["run_id"] or "reconcile", "prolonged", {"obligation": prolonged, "ends_at": until}, now)
 
@@ -95,11 +95,11 @@ def _say(params: Params, result: t.Mapping[str, t.Any], check: bool) -> list[str
     verb = "would close" if check else "closed"
     lines = ["%s run %s of %s as abandoned: %s" % (verb, one["run_id"], one["owner"], one["proof"]) for one in result["abandoned"]]
     lines += ["left alone: %s" % one["reason"]["text"] for one in result["held"]]
-    lines += ["its end has come: %s of %s" % (one["kind"], one["component"]) for one in result["due"]]
+    lines += ["due: %s of %s" % (one["kind"], one["component"]) for one in result["due"]]
     if params["prolonged"]:
-        lines.append("its end has come and it cannot be ended yet: it goes on for %.0f s" % params["prolong_seconds"])
+        lines.append("due, but cannot be ended yet: prolonged by %.0f s" % params["prolong_seconds"])
     if params["settled"]:
-        lines.append("it has ended")
-    ends = {True: "until its end", False: "a protection of data: a person ends it"}
-    lines += ["goes on: %s of %s (%s)" % (one["kind"], one["component"], ends[bool(one["ends_at"])]) for one in result["owed"]]
-    return lines or ["nothing was left behind"]
+        lines.append("ended")
+    ends = {True: "until it is due", False: "protects data; a person must end it"}
+    lines += ["still active: %s of %s (%s)" % (one["kind"], one["component"], ends[bool(one["ends_at"])]) for one in result["owed"]]
+    return lines or ["nothing left to end"]

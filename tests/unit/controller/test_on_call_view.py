@@ -161,7 +161,7 @@ def test_each_plan_stands_above_its_command_and_the_first_is_recommended() -> No
     lines = text_of({"outcome": "refused", "target": "lab/redis", "reasons": reasons}).splitlines()
     start = lines.index("└ Next:")
     assert " ".join(line[2:] for line in lines[start + 1 : start + 3]) == (
-        "salvage (recommended): load the salvaged file with 9998 keys, last write 12:00:03; loses 2 keys; good until 08:00:00 UTC"
+        "salvage (recommended): load the salvaged file with 9998 keys, last write 12:00:03; loses 2 keys; valid until 08:00:00 UTC"
     )
     assert lines[start + 3 :] == [
         PLANS[0]["next_command"],
@@ -299,7 +299,7 @@ def test_what_a_result_says(result: dict[str, t.Any], expected: list[view.Line])
     [
         ({"msg": "one\n\ntwo\nthree\nfour"}, "one / two / three"),
         ({"stderr": "boom"}, "boom"),
-        ({"censored": "hidden", "msg": "secret"}, "failed; its output is hidden (no_log)"),
+        ({"censored": "hidden", "msg": "secret"}, "failed; output hidden (no_log)"),
         ({}, "failed without a message"),
     ],
 )
@@ -329,13 +329,13 @@ def test_the_recap_counts_hosts_by_their_outcome(outcomes: list[dict[str, t.Any]
     ("summaries", "check", "expected"),
     [
         ({"a": {**SUMMARY, "changed": 4}}, False, "done in 3.2 s, 4 changed"),
-        ({"a": {**SUMMARY, "changed": 4}}, True, "rehearsed in 3.2 s, 4 would change, nothing was changed"),
+        ({"a": {**SUMMARY, "changed": 4}}, True, "rehearsed in 3.2 s: 4 would change, nothing was changed"),
         (
             {"a": {**SUMMARY, "failures": 1}, "b": {**SUMMARY, "unreachable": 1}},
             False,
             "not done: 1 host failed, 1 unreachable, after 3.2 s",
         ),
-        ({}, False, "nothing was done in 3.2 s: no host was reached by any task"),
+        ({}, False, "nothing done in 3.2 s: no task ran on any host"),
     ],
 )
 def test_a_run_without_outcomes_still_ends_with_one_line(summaries: dict[str, t.Any], check: bool, expected: str) -> None:

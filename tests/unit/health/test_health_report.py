@@ -195,10 +195,10 @@ def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path
     ("part", "ok", "text"),
     [
         ({"items": [{"name": "a", "ok": True, "text": "fine"}]}, True, "fine"),
-        ({"unreachable": True, "msg": "no route", "what": "host"}, False, "the host cannot be reached: no route"),
+        ({"unreachable": True, "msg": "no route", "what": "host"}, False, "the host is unreachable: no route"),
         ({"failed": True, "msg": "Missing sudo password", "what": "become"}, False, "Missing sudo password"),
         ({"checks": [checked("redis")]}, True, "fine"),
-        ({"checks": [dict(checked("redis", "unknown", "shut out"), state="auth")]}, False, "shut out: put the right secret into its file"),
+        ({"checks": [dict(checked("redis", "unknown", "shut out"), state="auth")]}, False, "shut out: put the correct secret into its file"),
         ({"checks": [dict(checked("db"), findings=[FINE, EXPOSED])]}, False, "others can read it"),
         ({"checks": [dict(checked("redis", "sick", "gone"), state="down_clean")]}, False, "gone: start the service"),
     ],
@@ -217,7 +217,7 @@ def test_a_refused_secret_is_told_before_its_mode() -> None:
     )
     assert told["say"][:2] == [
         "1 of 2 items are ready",
-        "PROBLEM api: 403: it refuses this token: put the right secret into its file, or have it renewed",
+        "PROBLEM api: 403: it refuses this token: put the correct secret into its file, or renew it",
     ]
 
 

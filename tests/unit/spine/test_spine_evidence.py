@@ -77,7 +77,7 @@ def test_no_text_makes_redaction_slow(tmp_path: Path, text: str) -> None:
         ({"kind": "file"}, "needs a path"),
         ({"kind": "command", "argv": ["/nonexistent/tool"]}, "No such file"),
         ({"kind": "command", "argv": []}, "needs an argv"),
-        ({"kind": "command", "argv": ["sleep", "30"], "timeout": 0.2}, "did not end within"),
+        ({"kind": "command", "argv": ["sleep", "30"], "timeout": 0.2}, "did not finish within"),
     ],
 )
 def test_what_cannot_be_read_is_missing_and_says_why(wrong: dict[str, t.Any], words: str) -> None:
@@ -105,7 +105,7 @@ def test_a_grandchild_that_keeps_the_pipe_open_is_ended_with_its_parent(tmp_path
     pid = tmp_path / "pid"
     code = f"import subprocess\np = subprocess.Popen(['sleep', '30'])\nopen({str(pid)!r}, 'w').write(str(p.pid))"
     begun = time.monotonic()
-    assert "did not end" in evidence.load_item(python(code, timeout=1.0))["error"]
+    assert "did not finish" in evidence.load_item(python(code, timeout=1.0))["error"]
     # Going back and forth over this would take hours.
     assert time.monotonic() - begun < 60
     time.sleep(0.1)
@@ -165,7 +165,7 @@ def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> No
 
 
 def test_a_device_is_never_replaced_by_a_file() -> None:
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         evidence.write_durably("/dev/full", b"x")
 
 

@@ -274,7 +274,7 @@ def test_what_others_tried_counts_in_the_budget_and_is_named(attempts: int, else
     tried = [{"run_id": f"r{number}", "outcome": "failed"} for number in range(attempts)]
     reasons = judge_budget(tried, {"attempts": 2, "within_seconds": 900}, "restart", elsewhere)
     assert [one["code"] for one in reasons] == codes
-    assert all(f"{elsewhere} by its own manager" in one["text"] for one in reasons)
+    assert all(f"{elsewhere} by its service manager" in one["text"] for one in reasons)
 
 
 @pytest.mark.parametrize(("told", "count"), [({"restart": 2}, 2), ({"start": 2}, 0), ({"restart": None}, 0), ({"restart": -1}, 0)])

@@ -650,9 +650,9 @@ def test_a_run_with_a_plan_of_its_own_tells_its_own_loss(state: Path) -> None:
 
 def test_only_a_plan_that_is_offered_can_be_accepted(state: Path) -> None:
     plan = {"name": "cut", "text": "cut the tail"}
-    with pytest.raises(StepError, match="accepted names none"):
+    with pytest.raises(StepError, match="accepted does not name one"):
         guard_run(state, open_run(state, "R1"), plans=[plan], accepted="other")
-    with pytest.raises(StepError, match="accepted names none"):
+    with pytest.raises(StepError, match="accepted does not name one"):
         guard_run(state, open_run(state, "R2", takeover=True), accepted="other", expected_loss="all")
 
 
@@ -665,6 +665,6 @@ def test_history_lists_newest_first_and_shows_the_steps_of_one_run(state: Path) 
     assert [row["run_id"] for row in one["runs"]] == ["R1"]
     assert [row["kind"] for row in one["steps"]] == ["open", "guard", "begin", "close"]
     assert history.run(defaults(history, state_dir=str(state / "none")), False)["say"] == [
-        f"no run is recorded in {state}/none",
-        "its chain is empty: nothing was verified",
+        f"no runs recorded in {state}/none",
+        "the chain is empty: nothing to verify",
     ]
