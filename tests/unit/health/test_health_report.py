@@ -198,7 +198,11 @@ def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path
         ({"unreachable": True, "msg": "no route", "what": "host"}, False, "the host is unreachable: no route"),
         ({"failed": True, "msg": "Missing sudo password", "what": "become"}, False, "Missing sudo password"),
         ({"checks": [checked("redis")]}, True, "fine"),
-        ({"checks": [dict(checked("redis", "unknown", "shut out"), state="auth")]}, False, "shut out: put the correct secret into its file"),
+        (
+            {"checks": [dict(checked("redis", "unknown", "shut out"), state="auth")]},
+            False,
+            "shut out: put the correct secret into its file",
+        ),
         ({"checks": [dict(checked("db"), findings=[FINE, EXPOSED])]}, False, "others can read it"),
         ({"checks": [dict(checked("redis", "sick", "gone"), state="down_clean")]}, False, "gone: start the service"),
     ],
