@@ -75,7 +75,7 @@ def test_each_tool_is_told_and_a_wanted_schema_is_recognised(database: dict[str,
     execute(database, APPLIED, 10, {"app": "soma", "name": "0003_more"})
     later = look(database, wanted=both["facts"]["heads"])
     assert later["state"] == "other_heads"
-    assert "soma is at 0003_more, wanted is 0002_it's; DROP TABLE x\\n\\x1b[31m" in later["findings"][0]["text"]
+    assert "soma is at 0003_more, expected is 0002_it's; DROP TABLE x\\n\\x1b[31m" in later["findings"][0]["text"]
 
 
 @pytest.mark.parametrize("schema", ["Other one", 'a"b', "'; DROP TABLE x; --"])

@@ -237,13 +237,13 @@ def test_a_swap_whose_run_died_between_two_renames_is_ended_by_the_next(stage: S
 
 
 REFUSALS: list[tuple[dict[str, t.Any], str, str]] = [
-    ({"database_restore_target": "2026-11-25 10:00:00"}, "bad_input", "a zone"),
-    ({"database_restore_target": "2999-01-01T00:00:00Z"}, "bad_input", "that is over"),
+    ({"database_restore_target": "2026-11-25 10:00:00"}, "bad_input", "a time zone"),
+    ({"database_restore_target": "2999-01-01T00:00:00Z"}, "bad_input", "a past time"),
     ({"database_restore_target": "2001-01-01T00:00:00Z"}, "backup_missing", "after the end of the first backup"),
     ({"database_restore_stanza": "nope"}, "backup_missing", "correct database_restore_stanza"),
     ({"database_restore_label": "20200101-000000F"}, "backup_missing", "correct database_restore_label"),
     ({"database_restore_system_identifier": "1"}, "wrong_identity", "correct the address or the pinned identity"),
-    ({"database_restore_space_factor": 1e9}, "no_room", "make room"),
+    ({"database_restore_space_factor": 1e9}, "no_room", "free space"),
 ]
 
 

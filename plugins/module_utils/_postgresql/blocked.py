@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether sessions of PostgreSQL wait too long for a lock, and which of those at the root may be ended.
+"""Whether sessions of PostgreSQL wait too long for a lock, and which of the sessions at the root a run may end.
 
-``load_locks`` reads, ``judge_blocked`` judges; the tree itself is of ``_pg_locks``.
+``load_locks`` reads, ``judge_blocked`` judges; ``locks`` builds the tree of waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.locks import NONE, QUERIES, judge, raw_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import CONNECT_SPEC, SqlError, ask
 
-# What looking and acting share: how to reach the cluster, and what is left alone.
+# The options that looking and acting share: how to reach the cluster, and which sessions are off limits.
 BLOCKED_SPEC: dict[str, t.Any] = dict(
     CONNECT_SPEC,
     limit_seconds={"type": "float", "default": 30.0},
@@ -35,7 +35,7 @@ def load_locks(where: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any
 
 
 def judge_blocked(raw: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> Health:
-    """Return the Health of the waits: free, blocked, blocked_off_limits, queueing, in_circle; auth and "" where none were seen. Pure."""
+    """Judge the waits: free, blocked, blocked_off_limits, queueing, in_circle; auth and "" where we did not see them. Pure."""
     rights = raw.get("rights") or {}
     identity = _identity(rights)
     unseen = _unseen(raw, rights)
@@ -49,16 +49,16 @@ def judge_blocked(raw: t.Mapping[str, t.Any], params: t.Mapping[str, t.Any]) -> 
     wrong = mismatches(identity, params.get("expected_identity") or {})
     facts.pop("table")
     if wrong:
-        text = "another cluster is there than the one expected: %s differs" % one_line(", ".join(sorted(wrong)), 80)
+        text = "this is not the expected cluster: %s differs" % one_line(", ".join(sorted(wrong)), 80)
         return Health((Finding("identity", State.SICK, text),), "", identity, (), dict(facts, identity_mismatch=True))
     state, health, text = _verdict(found, targets, left, params["limit_seconds"])
     return Health((Finding("locks", health, text),), state, identity, ("unblock",) if targets else (), dict(facts, identity_mismatch=False))
 
 
 def parted(roots: t.Sequence[Root], limit: float) -> tuple[list[Root], list[Root]]:
-    """Return the roots behind which somebody waits too long: (those that may be ended, those that are left alone).
+    """Return the roots that others wait for too long: (those a run may end, those that are off limits).
 
-    One whose transaction is younger than the limit has only just got its turn in a queue: to end it would help nobody.
+    One whose transaction is younger than the limit just got its turn in a queue: ending it would not help.
     """
     late = [root for root in roots if root["longest_wait_seconds"] > limit]
     targets = [root for root in late if root["action"] != NONE and root["age_seconds"] > limit]
@@ -66,7 +66,7 @@ def parted(roots: t.Sequence[Root], limit: float) -> tuple[list[Root], list[Root
 
 
 def _identity(rights: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what tells this cluster and server from others, by the names that a look at all of PostgreSQL gives."""
+    """Return what distinguishes this cluster and server, under the names that a look at all of PostgreSQL uses."""
     if not rights:
         return {}
     role = "standby" if rights.get("standby") else "primary"
@@ -75,16 +75,16 @@ def _identity(rights: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def _unseen(raw: t.Mapping[str, t.Any], rights: t.Mapping[str, t.Any]) -> str:
     if raw.get("error"):
-        return "the locks could not be looked at: %s" % one_line(raw["error"], 160)
+        return "the locks could not be read: %s" % one_line(raw["error"], 160)
     if not (rights.get("superuser") or rights.get("sees_all")):
-        return "role %s does not see what other sessions do: grant pg_monitor to it" % one_line(rights.get("user") or "?", 64)
+        return "role %s cannot see what other sessions do: grant it pg_monitor" % one_line(rights.get("user") or "?", 64)
     return ""
 
 
 def _verdict(found: t.Mapping[str, t.Any], targets: t.Sequence[Root], left: t.Sequence[Root], limit: float) -> tuple[str, State, str]:
     waits = "%s for a lock, the longest %.0f s" % (counted(found["waiting"], "sessions") + " waiting", found["longest_wait_seconds"])
     if not found["waiting"]:
-        return "free", State.WELL, "nobody waits for a lock"
+        return "free", State.WELL, "no session waits for a lock"
     if found["longest_wait_seconds"] <= limit:
         return "free", State.WELL, "%s; the limit is %g s" % (waits, limit)
     if targets:
@@ -93,12 +93,12 @@ def _verdict(found: t.Mapping[str, t.Any], targets: t.Sequence[Root], left: t.Se
         told = "; ".join("%s is off limits: %s" % (named(root), root["why"]) for root in left[:4])
         return "blocked_off_limits", State.SICK, "%s. %s" % (waits, told)
     if found["circles"] and not found["roots"]:
-        return "in_circle", State.SICK, "%s, for each other: PostgreSQL ends that itself after deadlock_timeout" % waits
-    return "queueing", State.SICK, "%s, but no session holds them up for so long: they queue behind many short transactions" % waits
+        return "in_circle", State.SICK, "%s, for each other in a circle: PostgreSQL resolves that itself after deadlock_timeout" % waits
+    return "queueing", State.SICK, "%s, but no single session blocks them that long: they queue behind many short transactions" % waits
 
 
 def named(root: Root) -> str:
-    """Return one root in a few words: who it is, what it runs (without data), what it holds up."""
+    """Return one root in a few words: who it is, what it runs (without data), what it blocks."""
     if not root["pid"]:
         who = "prepared transaction %s of %s" % (root["gid"], root["user"] or "?")
     else:

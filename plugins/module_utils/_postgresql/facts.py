@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the raw look at a PostgreSQL cluster means in plain facts. Pure functions; they hold no literal of a query and no value of a row."""
+"""Turns the raw look at a PostgreSQL cluster into plain facts. Pure functions; no literal of a query and no value of a row gets through."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names an SQL statement without its data: its shape, and a short hash of it that is the same wherever the statement runs.
+"""Identifies an SQL statement without its data: its shape, and a short hash that is the same wherever the statement runs.
 
-Pure and linear. What may be data is left out: where it is not certain how a text goes on (it was cut, or a backslash stands before a
+Pure and linear. Anything that may be data is left out: where it is unclear how a text continues (it was cut, or a backslash precedes a
 quote), all the rest of it.
 """
 
@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 
-# More than this of a statement is never read; the server cuts at track_activity_query_size itself, mostly 1024.
+# No more of a statement is read; the server itself cuts at track_activity_query_size, usually 1024.
 LONGEST = 16384
 _TOKEN = re.compile(
     r"(?P<line>--[^\n]*)"
@@ -44,7 +44,7 @@ class Fingerprint(t.NamedTuple):
 
 
 def fingerprint(statement: str, limit: int = 160) -> Fingerprint:
-    """Return the fingerprint of *statement*; of no statement both parts are empty."""
+    """Return the fingerprint of *statement*; both parts are empty for an empty statement."""
     shape = _shape(statement[:LONGEST])
     if not shape:
         return Fingerprint("", "")
@@ -87,7 +87,7 @@ def _kept(kind: str, text: str) -> str:
 
 
 def _after_comment(statement: str, at: int) -> int:
-    """Return where the comment whose inside begins at *at* ends; comments of PostgreSQL nest."""
+    """Return where the comment ends whose text begins at *at*; comments of PostgreSQL nest."""
     depth = 1
     for mark in re.compile(r"/\*|\*/").finditer(statement, at):
         depth += 1 if mark.group() == "/*" else -1

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a cluster is damaged: pg_amcheck asks each table and index, its text is read, and an index is built anew from its table.
+"""What of a cluster is damaged: pg_amcheck checks every table and index. Damaged indexes can be rebuilt from their tables.
 
-pg_amcheck ends with 2 where it found damage, and with 1 where it could not look.
+pg_amcheck exits with 2 where it found damage, and with 1 where it could not check.
 """
 
 from __future__ import annotations
@@ -48,11 +48,13 @@ def check(where: Where, databases: t.Sequence[str], clock: Clock) -> Damage:
         done = _amcheck(where, database, clock)
         absent = _ABSENT.search(done.err + done.out)
         if done.timed_out or done.rc not in (0, 2) or absent:
-            why = "amcheck is not installed in it (CREATE EXTENSION amcheck)" if absent else one_line(done.err or "no answer in time", 120)
+            why = (
+                "the extension amcheck is missing (CREATE EXTENSION amcheck)" if absent else one_line(done.err or "no answer in time", 120)
+            )
             return verdict_of("unknown", damaged, "database %s could not be checked: %s" % (one_line(database, 60), why))
         found = read(done.out, database)
         if done.rc == 2 and not found:
-            return verdict_of("unknown", damaged, "pg_amcheck found damage and did not name it")
+            return verdict_of("unknown", damaged, "pg_amcheck found damage but did not name it")
         damaged += found
     return judge(damaged)
 
@@ -60,14 +62,14 @@ def check(where: Where, databases: t.Sequence[str], clock: Clock) -> Damage:
 def _amcheck(where: Where, database: str, clock: Clock) -> Ran:
     program_file = find("pg_amcheck", [find_binaries(str(where["bin_dir"]))])
     if not program_file:
-        return Ran(NOT_FOUND, "", "pg_amcheck is not found here: set bin_dir")
+        return Ran(NOT_FOUND, "", "pg_amcheck was not found: set bin_dir")
     words = [program_file, "--no-password", "--heapallindexed"]
     words += ["-h", place_of(where), "-p", str(where["port"]), "-U", str(where["user"]), "-d", database]
     return program(where, words, max(1.0, clock.left))
 
 
 def read(text: str, database: str) -> list[Damage]:
-    """Return what pg_amcheck's report names, each relation once."""
+    """Return the relations that the report of pg_amcheck names, each once."""
     found: dict[str, Damage] = {}
     for match in _DAMAGED.finditer(text):
         kind = "index" if match.group("kind") == "btree index" else "heap"
@@ -104,17 +106,17 @@ def _reindex_plan(damaged: t.Sequence[Damage], text: str) -> Damage:
 
 
 def reindex(where: Where, damaged: t.Sequence[Damage], folder: str, clock: Clock) -> list[dict[str, t.Any]]:
-    """Build each damaged index anew, after a copy of its file in *folder*; return the copies. Raises StepError."""
+    """Rebuild each damaged index after copying its file to *folder*; return the copies. Raises StepError."""
     kept = []
     for one in damaged:
         there = dict(where, database=one["database"])
         try:
             found = rows(there, _FILE, max(1.0, clock.left), {"name": one["name"]})
             if one["kind"] != "index" or len(found) != 1:
-                raise StepError("%s is no index that is built anew from here" % one_line(one["name"], 100))
+                raise StepError("%s is not an index that a run may rebuild" % one_line(one["name"], 100))
             kept += keep([os.path.join(str(found[0]["data_dir"]), str(found[0]["file"]))], folder)
             name = "%s.%s" % (identifier(str(found[0]["schema"])), identifier(str(found[0]["name"])))
             execute(there, "REINDEX INDEX %s" % name, max(1.0, clock.left))
         except SqlError as error:
-            raise StepError("index %s could not be built anew: %s" % (one_line(one["name"], 100), error)) from None
+            raise StepError("index %s could not be rebuilt: %s" % (one_line(one["name"], 100), error)) from None
     return kept

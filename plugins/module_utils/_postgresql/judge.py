@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges a look at PostgreSQL: one state of ``STATES`` ("" where none can be told), its health, and the acts that it allows.
+"""Judges a look at PostgreSQL: one state of ``STATES`` ("" where it is unknown), its health, and the acts that it allows.
 
 - accepting, standby: well where that role is expected. A run never promotes a standby.
 - rejecting, crash_recovery: unknown, wait: it starts, stops, or replays its WAL. That ends without help; never interrupt it.
@@ -86,7 +86,7 @@ def judge_postgres(raw: Raw, options: Raw) -> Health:
     if raw["login"].get("ok"):
         verdict, more = _running(raw, options, facts, what)
     else:
-        verdict = _not_let_in(raw, facts, options, what)
+        verdict = _not_logged_in(raw, facts, options, what)
     wrong = postgresql_facts.mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     findings = (Finding("state", verdict.health, verdict.text), *more)
     if wrong:
@@ -126,7 +126,7 @@ def judge_refusal(sqlstate: str, message: str, what: str) -> Verdict:
     return Verdict(word, state, text, ("wait",) if word == "rejecting" else ())
 
 
-def _not_let_in(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
+def _not_logged_in(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
     if raw["wire"]["accepting"] and not raw["login"].get("sqlstate"):
         return Verdict("", State.UNKNOWN, "%s accepts connections, but could not be queried: %s" % (what, raw["login"].get("message", "")))
     if raw["wire"]["accepting"] and raw["login"]["sqlstate"] == "57014":

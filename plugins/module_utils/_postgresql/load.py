@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads everything about one PostgreSQL cluster that can be read without changing it; judges nothing.
 
-What it says over its socket, and, where the probe stands on the target, what its processes, files, disks and log say.
+It asks the server over its socket and, where the probe runs on the target, reads its processes, files, disks and log.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Options = t.Mapping[str, t.Any]
 # Between the two looks at a replay of WAL.
 BETWEEN = 0.2
 LOG_LINES = 400
-# Data directory -> (what its replay had come to, since when): a wait looks many times.
+# Data directory -> (position of its replay, since when): a wait looks many times.
 _MOVES: dict[str, tuple[t.Any, float]] = {}
 
 
@@ -52,7 +52,7 @@ def load_postgres(options: Options, deadline: float, total: float) -> Raw:
     options, clock = with_defaults(options), Clock(total)
     raw: Raw = {"stands_on": options.get("stands_on") or "target", "answers": {}, "login": {}}
     raw["wire"] = _knock(options, min(deadline, clock.left))
-    # By peer authentication another user than we is let in: who we are proves nothing.
+    # Peer authentication may accept psql as os_user although it rejected our own user.
     if raw["wire"]["accepting"] or raw["wire"]["sqlstate"].startswith("28"):
         raw.update(_asked(options, clock))
     if raw["login"].get("ok"):
@@ -63,7 +63,7 @@ def load_postgres(options: Options, deadline: float, total: float) -> Raw:
 
 
 def _knock(options: Options, deadline: float) -> Raw:
-    """Knock as the user whom peer authentication lets in, so that no refusal of ours is logged at every look; else as we are."""
+    """Knock as the user that peer authentication accepts, so that not every look logs a rejected login; else as ourselves."""
     begun, user, place = time.monotonic(), str(options["os_user"]), place_of(options)
     program = find("pg_isready", [str(options["bin_dir"])] if options["bin_dir"] else [])
     if program and user and os.geteuid() == 0 and place.startswith("/"):
@@ -125,7 +125,7 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
 
 
 def _setting(config_file: str, name: str) -> str:
-    """Return a plain setting of a configuration file, "" for none; PostgreSQL itself counts the last one."""
+    """Return a plain setting of a configuration file, "" for none; as in PostgreSQL the last one counts."""
     found = [re.match(r"\s*%s\s*=?\s*'?([^'#\n]+)'?" % name, line) for line in lines_of(config_file)]
     return next((match.group(1).strip() for match in reversed(found) if match), "")
 
@@ -136,10 +136,10 @@ def lines_of(path: str) -> list[str]:
 
 
 def _owned(postmaster: Options, service: Options) -> t.Optional[bool]:
-    """Return whether the postmaster is the service's process or below it; None where either cannot be seen."""
+    """Return whether the postmaster is the process of the service or its descendant; None where either cannot be seen."""
     if not postmaster or not service.get("exists") or not service.get("reachable"):
         return None
-    # Between two of its processes a service has none for a moment.
+    # A service has no process for a moment between two of them.
     if not service.get("pid"):
         return False if service.get("state") in ("stopped", "failed") else None
     pid = int(postmaster["pid"])
@@ -162,9 +162,9 @@ def _disks(data_dir: str, raw: Raw) -> list[Raw]:
 
 
 def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
-    """Look at a cluster that lets nobody in: what would a start find, and what did the last one say."""
+    """Look at a cluster that accepts no connection: what would a start find, and what did the last one log."""
     data_dir = around["data_dir"]
-    # Without root nothing becomes another user: then the files are whose they are.
+    # Without root we cannot become another user: the owner of the files counts.
     access = process.load_access(data_dir, str(options["os_user"]) if os.geteuid() == 0 else "")
     control: Raw = {}
     folder = bin_dir_of(options, around)
@@ -186,13 +186,13 @@ def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
 
 
 def bin_dir_of(options: Options, around: Options) -> str:
-    """Return the folder with the programs of this cluster's version, "" for none."""
+    """Return the directory with the programs of this cluster's version, "" for none."""
     version = (lines_of(os.path.join(around["data_dir"], "PG_VERSION")) or [""])[0].strip()
     return find_binaries(str(options["bin_dir"]), version)
 
 
 def _contents(data_dir: str) -> Raw:
-    """Return {exists, entries, version, control}: is there a cluster at all."""
+    """Return {exists, entries, version, control, base}: whether there is a cluster at all."""
     try:
         names = os.listdir(data_dir)
     except OSError as error:
@@ -207,7 +207,7 @@ def _contents(data_dir: str) -> Raw:
 
 
 def _log(options: Options, clock: Clock) -> Raw:
-    """Return what the newest log file, and what the service manager kept of its output, say of the last start."""
+    """Return what the newest log file, else the output kept by the service manager, says of the last start."""
     path = log_file.newest(str(options["log_file"]))
     text = log_file.tail_of(path)
     if not text and options["service"]:
@@ -219,21 +219,21 @@ def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, c
     """Return {file, line, text} of the first fault of the configuration, {} where PostgreSQL itself finds none."""
     file = str(options["config_file"] or os.path.join(around["data_dir"], "postgresql.conf"))
     if folder and access:
-        # It reads its configuration, prints one setting and ends, before it touches any data.
+        # With -C it reads its configuration, prints one setting and exits before it touches any data.
         words = [os.path.join(folder, "postgres"), "-D", around["data_dir"], "-c", "config_file=" + file, "-C", "data_directory"]
         done = run(words, max(0.5, min(5.0, clock.left)), user=str(access["user"]))
         fault = config_fault(done.err, lines_of) if done.rc and not done.timed_out else {}
         if fault or not os.path.exists(file):
-            return fault or {"file": one_line(file, 120), "line": 0, "text": "the configuration file is not there"}
+            return fault or {"file": one_line(file, 120), "line": 0, "text": "the configuration file does not exist"}
     fault = log["fault"]
-    # Who may log in is only read by a start: what the last one said counts until that file is written again.
+    # Only a start reads pg_hba.conf: what the last one said counts until that file is written again.
     return fault if fault and not log["ready"] and log_file.written_at(fault["file"]) < log["written_at"] else {}
 
 
 def _redo(data_dir: str, processes: Raw, log: Raw) -> Raw:
-    """Return {segment, lsn, process_state, advances, still_seconds} of a replay that is going on, {} where none is.
+    """Return {segment, lsn, process_state, advances, still_seconds} of a replay in progress, {} for none.
 
-    ``advances`` is None where one look says nothing.
+    ``advances`` is None where one look is not enough to know.
     """
     startup = processes["startup"]
     if not startup:
@@ -254,5 +254,5 @@ def _redo(data_dir: str, processes: Raw, log: Raw) -> Raw:
 
 
 def _told_still(told: t.Sequence[t.Tuple[float, str]]) -> float:
-    """Return for how long the server's own progress lines tell of the same position."""
+    """Return for how long the server's own progress lines have shown the same position."""
     return told[-1][0] - told[0][0] if len(told) > 1 and told[0][1] == told[-1][1] else 0.0

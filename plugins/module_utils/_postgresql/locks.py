@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who waits for whom in PostgreSQL: reads the waits, and judges which sessions are at the root of them.
+"""Who waits for whom in PostgreSQL: reads the waits, and judges which sessions are at their root.
 
-``QUERIES`` are asked together (``_psql.ask``), ``raw_of`` makes plain data of the answers, ``judge`` names the roots: sessions that block
-others and wait for nobody. A query text is only ever turned into its fingerprint here; no literal leaves this file.
+``psql.ask`` runs all ``QUERIES`` together, ``raw_of`` turns the answers into plain data, ``judge`` names the roots: sessions that block
+others and wait for none. Query texts become fingerprints here; no literal leaves this file.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.fingerprint import fingerprint
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import Query, Row, SqlError
 
-# Sessions that are never ended, by the names that they give themselves; case does not matter.
+# Sessions that no run ends, by application_name; case does not matter.
 OFF_LIMITS_APPLICATIONS = (
     "pgbackrest*", "pg_basebackup*", "pg_dump*", "pg_restore*", "pg_receivewal*", "pg_recvlogical*", "pg_rewind*", "barman*", "wal-g*",
     "alembic*", "flyway*", "liquibase*", "*migrat*", "somabrain-remediation",
 )  # fmt: skip
 OFF_LIMITS_USERS = ("*replicat*", "*backup*", "pgbackrest*", "barman*", "*migrat*")
-# Where migration tools write down what they have done: a session that is at it is a migration, whatever it calls itself.
+# Where migration tools record their work: a session that uses one is a migration, whatever its application_name.
 MIGRATION_TABLES = ("alembic_version", "django_migrations", "schema_migrations", "flyway_schema_history", "databasechangelog")
-# The modes of a lock that may not be held beside each mode.
+# Lock mode -> the modes that conflict with it.
 CONFLICTS = {
     "AccessShareLock": "AccessExclusiveLock",
     "RowShareLock": "ExclusiveLock AccessExclusiveLock",
@@ -39,11 +39,11 @@ CONFLICTS = {
         "AccessExclusiveLock",
 }  # fmt: skip
 CANCEL, TERMINATE, NONE = "cancel", "terminate", "none"
-# A tree of more lines than this is cut, and says so.
+# A longer tree is cut, and says so.
 TABLE_LINES = 40
 
-# pg_blocking_pids gives the leader for a parallel worker, and 0 for a prepared transaction, which is found by what it holds.
-# `waitstart` is there since 14 (before, a wait counts from the start of its statement), `leader_pid` since 13: what is missing is null.
+# pg_blocking_pids returns the leader for a parallel worker, and 0 for a prepared transaction, which we find by the locks it holds.
+# `waitstart` exists since 14 (before, a wait counts from the start of its statement), `leader_pid` since 13: missing ones are null.
 _WAITS = """
 WITH locks AS MATERIALIZED (
   SELECT *, to_jsonb(l) ->> 'waitstart' AS since,
@@ -86,21 +86,21 @@ QUERIES: dict[str, Query] = {"lock_waits": Query(_WAITS), "lock_rights": Query(_
 
 
 def raw_of(answers: t.Mapping[str, t.Union[t.List[Row], SqlError]]) -> dict[str, t.Any]:
-    """Return {sessions, rights, error} of the answers to ``QUERIES``; on an error there are no sessions, which is not no waits."""
+    """Return {sessions, rights, error} of the answers to ``QUERIES``; after an error the sessions are unknown, not none."""
     waits, rights = answers["lock_waits"], answers["lock_rights"]
     if isinstance(waits, SqlError) or isinstance(rights, SqlError) or not rights:
         failed = next((one for one in (waits, rights) if isinstance(one, SqlError)), None)
-        return {"sessions": [], "rights": {}, "error": str(failed or "its own role is not in pg_roles")}
+        return {"sessions": [], "rights": {}, "error": str(failed or "our own role is not in pg_roles")}
     return {"sessions": waits, "rights": rights[0], "error": ""}
 
 
 def judge(raw: t.Mapping[str, t.Any], rules: t.Optional[t.Mapping[str, t.Any]] = None) -> dict[str, t.Any]:
     """Return {waiting, longest_wait_seconds, roots, circles, table, error} of what ``raw_of`` gave.
 
-    *rules* may have `off_limits_applications` and `off_limits_users`, patterns beside those that always hold. A root has pid (0 for a
+    *rules* may have `off_limits_applications` and `off_limits_users`, patterns in addition to the built-in ones. A root has pid (0 for a
     prepared transaction), backend_start, query_start, state, user, database, application, backend_type, gid, age_seconds,
     blocked (pids, all that wait behind it), blocked_count, longest_wait_seconds, fingerprint, query (without data), action and why
-    (why that action, or why none). The roots are in order of the longest wait behind them.
+    (why that action, or why none). The root with the longest wait behind it comes first.
     """
     sessions = _by_pid(raw.get("sessions") or [])
     edges = {pid: _blockers(one, sessions) for pid, one in sessions.items()}
@@ -138,7 +138,7 @@ def _by_pid(rows: t.Sequence[Row]) -> dict[int, Row]:
 
 
 def _blockers(session: Row, sessions: t.Mapping[int, Row]) -> set[Key]:
-    """Return whom a session waits for; who has ended since is left out, and itself (its own parallel workers) too."""
+    """Return whom a session waits for, without sessions that have ended since and without itself (its parallel workers)."""
     keys: set[Key] = {pid for pid in session["blocked_by"] if pid in sessions and pid != session["pid"]}
     conflicting = [one for one in session["prepared"] if one["held"] in CONFLICTS.get(one["wanted"], one["held"]).split()]
     keys |= {str(one["gid"]) for one in conflicting}
@@ -148,7 +148,7 @@ def _blockers(session: Row, sessions: t.Mapping[int, Row]) -> set[Key]:
 
 
 def _behind(edges: t.Mapping[int, t.Set[Key]]) -> dict[Key, set[int]]:
-    """Return for each blocker all sessions that wait behind it, however far."""
+    """Return all sessions that wait for each blocker, directly or not."""
     direct: dict[Key, set[int]] = {}
     for pid, keys in edges.items():
         for key in keys:
@@ -167,7 +167,7 @@ def _behind(edges: t.Mapping[int, t.Set[Key]]) -> dict[Key, set[int]]:
 
 
 def _circles(edges: t.Mapping[int, t.Set[Key]], behind: t.Mapping[Key, t.Set[int]]) -> list[list[int]]:
-    """Return the sessions that wait for each other in a circle; PostgreSQL ends those itself after deadlock_timeout."""
+    """Return the sessions that wait for each other in a circle; PostgreSQL resolves those itself after deadlock_timeout."""
     circles: list[list[int]] = []
     for pid in sorted(pid for pid in edges if pid in behind.get(pid, ())):
         if not any(pid in circle for circle in circles):
@@ -186,7 +186,7 @@ def _root(key: Key, sessions: t.Mapping[int, Row], behind: t.Set[int], rules: t.
 
 def _session(row: Row, rules: t.Mapping[str, t.Any], rights: Row) -> dict[str, t.Any]:
     action, why = allowed(row, rules, rights)
-    # The last statement of a failed transaction may be no SQL at all, so none of it is shown.
+    # The last statement of a failed transaction may not be SQL at all, so none of it is shown.
     short, text = fingerprint(str(row.get("query") or ""))
     # An idle session with a lock of its own has no transaction.
     age = next((row[name] for name in ("transaction_seconds", "state_seconds") if row.get(name) is not None), 0)
@@ -216,39 +216,39 @@ def _prepared(gid: str, waiting: t.Iterable[Row]) -> dict[str, t.Any]:
         "user": one_line(one.get("owner") or "", 64), "database": one_line(one.get("database") or "", 64), "application": "",
         "backend_type": "prepared transaction", "age_seconds": round(float(one.get("age_seconds") or 0), 1), "fingerprint": "",
         "query": "", "action": NONE,
-        "why": "a prepared transaction is ended by whoever coordinates it (COMMIT PREPARED or ROLLBACK PREPARED), never from here",
+        "why": "its coordinator must end a prepared transaction (COMMIT PREPARED or ROLLBACK PREPARED); no run does",
     }  # fmt: skip
 
 
 def allowed(row: Row, rules: t.Mapping[str, t.Any], rights: Row) -> tuple[str, str]:
-    """Return the act that a root allows and why: cancel, terminate, or none with what puts it off limits."""
+    """Return the act that a root allows and why: cancel, terminate, or none and why it is off limits."""
     against = _off_limits(row, rules) or _no_right(row, rights)
     if against:
         return NONE, against
     state = str(row.get("state") or "")
     if state in ("active", "fastpath function call"):
-        return CANCEL, "its statement runs: a cancel ends it, and the transaction is rolled back by its client"
+        return CANCEL, "its statement is running: a cancel ends it, and its client rolls back the transaction"
     if state.startswith("idle in transaction"):
-        return TERMINATE, "it is idle in a transaction, where a cancel does nothing"
+        return TERMINATE, "it is idle in a transaction, where a cancel has no effect"
     if state == "idle":
-        return NONE, "it is idle outside of a transaction and holds an advisory lock, which it took on purpose"
+        return NONE, "it is idle outside a transaction and holds an advisory lock, which it took on purpose"
     return NONE, "its state cannot be seen (track_activities is off)"
 
 
 def _off_limits(row: Row, rules: t.Mapping[str, t.Any]) -> str:
     kind, query = str(row.get("backend_type") or ""), str(row.get("query") or "")
     if not kind:
-        return "it cannot be seen: grant pg_monitor to the role that asks"
+        return "we cannot see it: grant pg_monitor to our role"
     if kind == "autovacuum worker" and "to prevent wraparound" in query:
-        return "an autovacuum that prevents wraparound: without it the database stops to take writes"
+        return "an autovacuum that prevents wraparound: without it the database stops accepting writes"
     if kind != "client backend":
-        return "a %s is no client" % one_line(kind, 40)
+        return "a %s is not a client" % one_line(kind, 40)
     if row.get("itself"):
-        return "it is this session itself"
+        return "it is our own session"
     if row.get("superuser") is not False:
         return "a session of a superuser"
     if row.get("replication"):
-        return "a session of a role that replicates"
+        return "a session of a replication role"
     return _named_off_limits(row, rules) or _doing_off_limits(query)
 
 
@@ -268,25 +268,25 @@ def _named_off_limits(row: Row, rules: t.Mapping[str, t.Any]) -> str:
 def _doing_off_limits(query: str) -> str:
     shape = fingerprint(query, 4000).text.lower()
     if any(name in shape for name in MIGRATION_TABLES):
-        return "it writes down a migration"
+        return "it runs a migration"
     if " index concurrently" in shape or shape.startswith("reindex") and " concurrently" in shape:
-        return "it builds an index concurrently: a cancel leaves an invalid one behind"
+        return "it builds an index concurrently: a cancel would leave an invalid index behind"
     return ""
 
 
 def _no_right(row: Row, rights: Row) -> str:
     if rights.get("superuser") or rights.get("may_signal") or row.get("same_role"):
         return ""
-    return "the role that asks may not: grant pg_signal_backend to it"
+    return "our role may not end it: grant it pg_signal_backend"
 
 
 def _seconds(session: Row) -> float:
-    """Return how long a session waits; one that has only just begun to wait has no start of it yet."""
+    """Return how long a session has waited; one that just began to wait has no start time yet."""
     return round(max(0.0, float(session.get("wait_seconds") or 0.0)), 1) if session["waits"] else 0.0
 
 
 def _table(found: t.Mapping[str, t.Any], sessions: t.Mapping[int, Row], edges: t.Mapping[int, t.Set[Key]]) -> list[str]:
-    """Return the waits as a tree for a person: each root, what it is, and who waits behind it."""
+    """Return the waits as a tree: each root, what it is, and who waits behind it."""
     lines: list[str] = []
     for root in found["roots"]:
         lines += [line for line in describe(root) if line]
@@ -297,7 +297,7 @@ def _table(found: t.Mapping[str, t.Any], sessions: t.Mapping[int, Row], edges: t
 
 
 def describe(root: t.Mapping[str, t.Any]) -> list[str]:
-    """Return three lines on a root: who it is and what it blocks, its statement, and what may be done."""
+    """Return three lines about a root: who it is and what it blocks, its statement, and what a run may do."""
     who = "prepared transaction %s" % root["gid"] if not root["pid"] else "%d %s" % (root["pid"], root["application"] or "(no name)")
     blocks = "blocks %d, longest %.0f s" % (root["blocked_count"], root["longest_wait_seconds"])
     statement = "  %s: %s" % (root["fingerprint"], root["query"]) if root["fingerprint"] else ""

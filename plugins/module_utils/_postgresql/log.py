@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What PostgreSQL's own log tells of its last start, and what it says of its configuration. Reads text, judges nothing."""
+"""What PostgreSQL's own log says of its last start and of its configuration. Reads text, judges nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import last_of_each, since_last
 
 STARTED, READY = "LOG:  starting PostgreSQL", "database system is ready to accept"
-# Kind -> what PostgreSQL writes, in English (lc_messages is C.UTF-8 or English where this is used; else only the other eyes see).
+# Kind -> what PostgreSQL writes with English or C lc_messages; with others only the remaining checks see the cause.
 LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("no_wal", re.compile(r"could not locate a valid checkpoint record|could not locate required checkpoint record")),
     ("no_wal", re.compile(r"could not find redo location|WAL ends before|requested WAL segment \S+ has already been removed")),
@@ -31,7 +31,7 @@ LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("panic", re.compile(r"\bPANIC:")),
     ("archive", re.compile(r"archive command (?:failed|was terminated)|archiving write-ahead log file .* failed")),
 )
-# An HBA line is told as "line N of configuration file", a setting as "in file ... line N".
+# PostgreSQL reports an HBA line as "line N of configuration file", a setting as "in file ... line N".
 _PLACES = (
     re.compile(r'line (?P<line>\d+) of configuration file "(?P<file>[^"]+)"'),
     re.compile(r'in file "(?P<file>[^"]+)" line (?P<line>\d+)'),
@@ -45,7 +45,7 @@ _REDO = re.compile(r"redo in progress, elapsed time: (?P<seconds>[0-9.]+) s, cur
 def read_log(text: str) -> dict[str, t.Any]:
     """Return {lines: {kind: last line}, started, ready, redo: [[seconds, lsn]], fault} of what was written since the last start.
 
-    ``fault`` is the first fault of the configuration that a start that failed has told, as ``config_fault`` gives it.
+    ``fault`` is the first fault of the configuration that a failed start reported, in the form of ``config_fault``.
     """
     last = since_last(text, STARTED)
     lines = last_of_each((line for line in last.splitlines() if not _is_quoted(line)), LINES)
@@ -60,7 +60,7 @@ def _is_quoted(line: str) -> bool:
 
 
 def config_fault(text: str, lines_of: t.Callable[[str], t.Sequence[str]]) -> dict[str, t.Any]:
-    """Return {file, line, text} of the first fault of configuration that *text* tells, {} for none. *lines_of* reads a file."""
+    """Return {file, line, text} of the first fault of configuration in *text*, {} for none. *lines_of* reads a file."""
     for line in text.splitlines():
         place = next((found for found in (pattern.search(line) for pattern in _PLACES) if found), None)
         if place:
@@ -75,7 +75,7 @@ def config_fault(text: str, lines_of: t.Callable[[str], t.Sequence[str]]) -> dic
 
 
 def _fault(file: str, line: int, text: str) -> dict[str, t.Any]:
-    # What PostgreSQL quotes of a line may be a secret (primary_conninfo).
+    # The part of a line that PostgreSQL quotes may be a secret (primary_conninfo).
     said = re.sub(r"^.*?(?:LOG|FATAL|ERROR|WARNING|CONTEXT):\s*", "", text)
     return {"file": file, "line": line, "text": one_line(redact(said), 160)}
 

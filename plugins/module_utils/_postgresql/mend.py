@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small acts beside a PostgreSQL cluster that is down: what is moved or replaced is copied with its digest first, and can be put back.
+"""Small repairs around a PostgreSQL cluster that is down. Anything moved or replaced is copied first and can be put back.
 
-Every act looks again at what it acts on; a world that has changed meanwhile stops it (StepError).
+Every act checks its target again; where that has changed, the act stops (StepError).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, is_gone, send_to, wait_for
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import sync_folder
 
-# A configuration is no larger than this.
+# A larger file is not a configuration.
 CONFIG_BYTES = 4 << 20
 
 
@@ -35,33 +35,33 @@ def digest_of(path: str) -> str:
 
 
 def end_orphans(data_dir: str, seconds: float, check: bool) -> Result:
-    """Ask the backends that outlived their postmaster to end, and wait until they have. Never more than SIGTERM."""
+    """Send SIGTERM, never more, to the backends that outlived their postmaster, and wait for their end."""
     seen = load_processes(data_dir)
     if seen["postmaster"]:
-        raise StepError("a postmaster runs again (pid %d): its backends are no orphans" % seen["postmaster"]["pid"])
+        raise StepError("a postmaster is running again (pid %d), so its backends are not orphans" % seen["postmaster"]["pid"])
     orphans = seen["orphans"]
     what = counted(len(orphans), "backends")
     if check or not orphans:
-        return {"changed": bool(orphans), "ended": [], "say": ["would end %s by SIGTERM" % what if orphans else "no backend is left"]}
+        return {"changed": bool(orphans), "ended": [], "say": ["would end %s with SIGTERM" % what if orphans else "no backend is left"]}
     for one in orphans:
-        # One that a signal has stopped takes no other before it goes on.
+        # A process that a signal has stopped handles SIGTERM only after SIGCONT.
         send_to(one, signal.SIGTERM)
         send_to(one, signal.SIGCONT)
     clock = Clock(seconds)
     if not wait_for(lambda: all(is_gone(one) for one in orphans), clock):
         left = [str(one["pid"]) for one in orphans if not is_gone(one)]
-        raise StepError("backends %s did not end within %.0f s; they are never killed: look what holds them" % (", ".join(left), seconds))
-    return {"changed": True, "ended": [one["pid"] for one in orphans], "say": ["%s ended by SIGTERM in %.1f s" % (what, clock.passed)]}
+        raise StepError("backends %s did not end within %.0f s; no run kills them: find out what blocks them" % (", ".join(left), seconds))
+    return {"changed": True, "ended": [one["pid"] for one in orphans], "say": ["ended %s with SIGTERM in %.1f s" % (what, clock.passed)]}
 
 
 def move_pid_aside(data_dir: str, rescue: str, run_id: str, check: bool) -> Result:
-    """Rename the lock file of a stranger, after a copy of it; nothing where PostgreSQL's own start can handle it."""
+    """Copy, then rename a lock file that names an unrelated process; do nothing where PostgreSQL's own start can handle it."""
     lock = load_lock(data_dir, load_processes(data_dir))
     path, aside = os.path.join(data_dir, LOCK_FILE), os.path.join(data_dir, "%s.aside-%s" % (LOCK_FILE, run_id))
     if lock["verdict"] in ("none", "dead"):
-        return {"changed": False, "aside": "", "say": ["its lock file names no living process any more: a start handles that itself"]}
+        return {"changed": False, "aside": "", "say": ["the lock file no longer names a running process: a start handles that itself"]}
     if lock["verdict"] not in ("stranger", "zombie"):
-        raise StepError("whose process %s in the lock file is cannot be proven any more: it stays where it is" % lock.get("pid"))
+        raise StepError("nothing proves any longer whose process %s, named in the lock file, is: the file stays in place" % lock.get("pid"))
     say = "the lock file, which names process %d, %s to %s" % (
         lock["pid"],
         "would be moved" if check else "was moved",
@@ -76,19 +76,19 @@ def move_pid_aside(data_dir: str, rescue: str, run_id: str, check: bool) -> Resu
 
 
 def put_pid_back(data_dir: str, run_id: str, check: bool) -> Result:
-    """Put the lock file back under its name, where no other has come there since."""
+    """Put the lock file back unless a new one exists."""
     path, aside = os.path.join(data_dir, LOCK_FILE), os.path.join(data_dir, "%s.aside-%s" % (LOCK_FILE, run_id))
     if not os.path.exists(aside) or os.path.exists(path):
-        return {"changed": False, "say": ["there is no lock file to put back"]}
+        return {"changed": False, "say": ["no lock file to put back"]}
     if not check:
         os.rename(aside, path)
-    return {"changed": True, "say": ["the lock file is where it was"]}
+    return {"changed": True, "say": ["put the lock file back"]}
 
 
 def keep(paths: t.Sequence[str], folder: str) -> list[dict[str, t.Any]]:
     """Copy files to *folder* with mode, owner and times; return [{path, copy, sha256}].
 
-    What is not there is left out. Raises StepError where no copy can be kept.
+    Missing files are skipped. Raises StepError where no copy can be kept.
     """
     kept = []
     try:
@@ -122,12 +122,12 @@ def _dress(like: str, path: str) -> None:
 
 
 def name_of(path: str) -> str:
-    """Return the name under which the copy of *path* is kept: the path itself, in one word."""
+    """Return the name of the copy of *path*: the path itself, encoded as one file name."""
     return path.strip("/").replace("%", "%25").replace("/", "%2F")
 
 
 def keep_config(files: t.Sequence[str], folder: str, check: bool) -> Result:
-    """Keep copies of the configuration that was just proven; only what differs from the last copies is written."""
+    """Keep copies of the configuration just verified; write only those that differ from the last copies."""
     told = [path for path in files if os.path.isfile(path) and os.path.getsize(path) <= CONFIG_BYTES]
     changed = [path for path in told if digest_of(os.path.join(folder, name_of(path))) != digest_of(path)]
     if changed and not check:
@@ -136,13 +136,13 @@ def keep_config(files: t.Sequence[str], folder: str, check: bool) -> Result:
 
 
 def restore_config(file: str, folder: str, run_id: str, check: bool) -> Result:
-    """Put the last proven copy of *file* in its place; the broken one is kept beside it. StepError where there is no other copy."""
+    """Replace *file* with its last verified copy and keep the broken one beside it. StepError where there is no other copy."""
     copy, broken = os.path.join(folder, name_of(file)), "%s.broken-%s" % (file, run_id)
     if not digest_of(copy) or digest_of(copy) == digest_of(file):
-        raise StepError("there is no proven copy of %s that differs from it" % one_line(file, 120), missing=True)
+        raise StepError("no proven copy of %s differs from it" % one_line(file, 120), missing=True)
     age = (time.time() - os.path.getctime(copy)) / 3600
     what = (one_line(file, 100), age, "would be put back" if check else "was put back", one_line(broken, 120))
-    say = "%s as it was proven %.1f hours ago %s; the broken one is kept as %s" % what
+    say = "%s, as proven %.1f hours ago, %s; the broken file is kept as %s" % what
     if not check:
         there = os.path.exists(file)
         fresh = file + ".new-%s" % run_id
@@ -156,10 +156,10 @@ def restore_config(file: str, folder: str, run_id: str, check: bool) -> Result:
 
 
 def put_config_back(file: str, run_id: str, check: bool) -> Result:
-    """Put the configuration back that a run replaced."""
+    """Put back the configuration that a run replaced."""
     broken = "%s.broken-%s" % (file, run_id)
     if not os.path.exists(broken):
-        return {"changed": False, "say": ["there is no replaced configuration to put back"]}
+        return {"changed": False, "say": ["no replaced configuration to put back"]}
     if not check:
         os.replace(broken, file)
-    return {"changed": True, "say": ["%s is as it was found" % one_line(file, 120)]}
+    return {"changed": True, "say": ["put %s back as it was found" % one_line(file, 120)]}

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that looking at PostgreSQL shares: where its files are, what to expect of it, which limits hold.
+"""The options that all looks at PostgreSQL share: where its files are, what to expect of it, which limits apply.
 
-How to reach it is in ``_psql``.
+``psql`` has the options that say how to reach it.
 """
 
 from __future__ import annotations

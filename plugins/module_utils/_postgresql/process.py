@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The truth about a cluster that only its machine knows: its processes, its lock file, its control file, its WAL, modes and owners.
+"""What only the host of a cluster knows: its processes, lock file, control file, WAL, modes and owners.
 
-The postmaster and all that it starts have the data directory as working directory and a program named postgres: by that they are known,
+The postmaster and its children have the data directory as working directory and run a program named postgres: that identifies them,
 whatever the lock file says. Loaders only: they return plain data, {} where nothing can be read, and never raise.
 """
 
@@ -27,11 +27,11 @@ Raw = t.Dict[str, t.Any]
 
 PROGRAMS = ("postgres", "postmaster")
 LOCK_FILE = "postmaster.pid"
-# Start times are compared in seconds; PostgreSQL writes whole ones, and a little after its start.
+# Tolerance in seconds: PostgreSQL writes whole seconds, and a little after its start.
 SAME_START = 3.0
-# A live server has one backend for each client; more than this is not listed.
+# A server has one backend for each client; no more than this are listed.
 MOST_ORPHANS = 50
-# So much is read of a process' title.
+# The most that is read of a process title.
 TITLE_BYTES = 400
 _SEGMENT = re.compile(r"[0-9A-F]{24}\Z")
 _RECOVERING = re.compile(r"startup\s+(?:recovering|waiting for)\s+(?P<segment>[0-9A-F]{24})")
@@ -41,7 +41,7 @@ def load_processes(data_dir: str) -> Raw:
     """Return {postmaster, backends, orphans, startup, unseen} of the cluster in *data_dir*.
 
     A process is {pid, start_time_ticks, started_at, process_state, title}; postmaster and startup are {} where there is none. ``orphans``
-    are backends whose postmaster is gone; ``unseen`` tells that a postgres runs of which we may not see where it works.
+    are backends whose postmaster is gone; ``unseen``: a postgres process is running whose working directory we may not see.
     """
     found, unseen = _of_cluster(data_dir)
     titled = {pid: one for pid, one in found.items() if one["title"].startswith("postgres: ")}
@@ -73,7 +73,7 @@ def _of_cluster(data_dir: str) -> tuple[dict[int, Raw], bool]:
 
 
 def works_in(pid: int, folder: str) -> t.Optional[bool]:
-    """Return whether *folder* is the working directory of a process; None where we may not see that."""
+    """Return whether *folder* is the working directory of a process; None where we may not see it."""
     try:
         there = os.stat("/proc/%d/cwd" % pid)
     except PermissionError:
@@ -96,7 +96,7 @@ def program_of(pid: int) -> t.Optional[str]:
 
 
 def title_of(pid: int) -> str:
-    """Return the command line of a process, which PostgreSQL uses to tell what it does."""
+    """Return the command line of a process, where PostgreSQL shows what the process does."""
     return one_line(_read(pid, "cmdline", TITLE_BYTES).replace(b"\0", b" ").strip(), 200)
 
 
@@ -109,7 +109,7 @@ def _read(pid: int, name: str, limit: int) -> bytes:
 
 
 def redo_of(startup: t.Mapping[str, t.Any]) -> Raw:
-    """Return {segment, mark} of a startup process: the WAL file that it replays, and what changes as long as it does anything."""
+    """Return {segment, mark} of a startup process: the WAL file that it replays, and counters that change while it works."""
     recovering = _RECOVERING.search(str(startup["title"]))
     fields = _read(int(startup["pid"]), "stat", 4096).rpartition(b")")[2].split()
     io = re.findall(rb"^(?:rchar|read_bytes|write_bytes): (\d+)", _read(int(startup["pid"]), "io", 4096), re.M)
@@ -119,10 +119,10 @@ def redo_of(startup: t.Mapping[str, t.Any]) -> Raw:
 
 
 def load_lock(data_dir: str, processes: t.Mapping[str, t.Any]) -> Raw:
-    """Return what postmaster.pid says and whose pid that is: {pid, started_at, port, socket_dir, status, verdict, holder}.
+    """Return what postmaster.pid says and whose process that is: {pid, started_at, port, socket_dir, status, verdict, holder}.
 
     The verdict is ``none`` (no such file), ``live`` (of this cluster), ``dead``, ``stranger`` (proven by start time, program and working
-    directory, and no process of this cluster lives), ``zombie`` (it has ended, and its parent never collects it), else ``doubt``.
+    directory, and no process of this cluster is running), ``zombie`` (ended, but never reaped by its parent), else ``doubt``.
     """
     try:
         with open(os.path.join(data_dir, LOCK_FILE), "rb") as file:
@@ -160,7 +160,7 @@ def judge_lock(lock: t.Mapping[str, t.Any], holder: t.Mapping[str, t.Any], proce
     if holder and holder["works_here"] and holder["program"] in PROGRAMS:
         return "live"
     if alive or processes.get("unseen"):
-        # Something of this cluster lives under another pid (another namespace, a removed file), or may do so.
+        # A process of this cluster runs, or may run, under another pid (another namespace, a removed file).
         return "doubt"
     if not holder:
         return "dead"
@@ -196,7 +196,7 @@ def load_control(bin_dir: str, data_dir: str, deadline: float) -> Raw:
 
 
 def load_wal(data_dir: str, control: t.Mapping[str, t.Any]) -> Raw:
-    """Return {files, bytes, ready, missing}: ``missing`` is the first segment that crash recovery needs and does not find, "" for none."""
+    """Return {files, bytes, ready, missing}: ``missing`` is the first segment that crash recovery needs and lacks, "" for none."""
     folder = os.path.join(data_dir, "pg_wal")
     try:
         names = sorted(name for name in os.listdir(folder) if _SEGMENT.match(name))
@@ -209,7 +209,7 @@ def load_wal(data_dir: str, control: t.Mapping[str, t.Any]) -> Raw:
 
 
 def _first_missing(folder: str, names: t.Sequence[str], first: str, size: int) -> str:
-    """Return the first segment from *first* on that is not there although a later one was written. Recycled ones were not written yet."""
+    """Return the first segment from *first* on that is missing although a later one was written; recycled ones do not count as written."""
     places = _places([first, *names], size)
     if first not in places:
         return ""
@@ -232,7 +232,7 @@ def _places(names: t.Iterable[str], size: int) -> dict[str, tuple[int, int]]:
 
 
 def _written(folder: str, name: str, begin: int) -> bool:
-    """Return whether a segment that begins at *begin* holds WAL of its own: the address of its first page is its own."""
+    """Return whether a segment that begins at *begin* was written: the address of its first page is its own."""
     try:
         with open(os.path.join(folder, name), "rb") as file:
             head = file.read(16)
@@ -265,7 +265,7 @@ def _access_problem(path: str, uid: int, top: bool) -> Raw:
     found = {"mode": "%04o" % mode, "owner": facts.st_uid, "group": facts.st_gid}
     if facts.st_uid != uid:
         return dict(found, problem="its owner is %d" % facts.st_uid)
-    # PostgreSQL itself takes 0700 and 0750 only.
+    # PostgreSQL accepts only 0700 and 0750.
     if top and mode & 0o027:
         return dict(found, problem="others may enter it (mode %04o)" % mode)
     wanted = 0o700 if stat.S_ISDIR(facts.st_mode) else 0o600

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the programs of a PostgreSQL server are: packages keep those of each version out of the path."""
+"""Finds the programs of a PostgreSQL server: packages keep those of each version outside PATH."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 
 
 def find_binaries(wanted: str, version: str = "") -> str:
-    """Return the folder of the server's programs: *wanted*, the usual one of *version*, the newest, that of the path; "" for none."""
+    """Return the directory of the server programs: *wanted*, the usual one of *version*, the newest, the one in PATH; "" for none."""
     if wanted:
         return wanted if _is_there(wanted) else ""
     found = [(_version_of(path), path) for place in _PLACES for path in glob.glob(place) if _is_there(path)]

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks PostgreSQL through psql: rows as plain data, values bound, secrets and statements in no process list.
+"""Queries PostgreSQL through psql: rows as plain data, values bound, no secret and no statement in the process list.
 
-One session asks many queries in one process. A query that fails does not end the others.
+One session runs many queries in one process. A failed query does not stop the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Row = t.Dict[str, t.Any]
 Value = t.Union[str, int, float, bool]
 Where = t.Mapping[str, t.Any]
 
-# How to reach a cluster; `os_user` is who psql runs as where we are root, which is how peer authentication lets us in.
+# How to reach a cluster; as root we run psql as `os_user`, which peer authentication accepts.
 CONNECT_SPEC: dict[str, t.Any] = {
     "host": {"type": "str", "default": ""},
     "port": {"type": "int", "default": 5432},
@@ -32,7 +32,7 @@ CONNECT_SPEC: dict[str, t.Any] = {
     "os_user": {"type": "str", "default": "postgres"},
     "psql": {"type": "path", "default": "psql"},
 }
-# The client libraries hand on what the server says at log-in as text only, and it is English unless lc_messages is set.
+# At login the client libraries pass on the server's message as text only, in English unless lc_messages is set.
 WORDINGS = {
     "password authentication failed": "28P01",
     "no password supplied": "28P01",
@@ -50,7 +50,7 @@ WORDINGS = {
 
 
 class SqlError(Exception):
-    """A query or the log-in failed. ``sqlstate`` is "" where the client gave none; the text is one line without secrets."""
+    """A query or the login failed. ``sqlstate`` is "" where the client gave none; the text is one line without secrets."""
 
     def __init__(self, sqlstate: str, text: str) -> None:
         super().__init__(text)
@@ -66,9 +66,9 @@ class Query(t.NamedTuple):
 
 
 def ask(where: Where, queries: t.Mapping[str, Query], deadline: float, *, writes: bool = False) -> dict[str, t.Union[list[Row], SqlError]]:
-    """Ask all *queries* in one session; return rows, or the SqlError of that query, by name.
+    """Run all *queries* in one session; return the rows of each, or its SqlError, by name.
 
-    Raises SqlError where nobody was let in. *deadline* is in seconds, for all of them. Without *writes* the session is read-only.
+    Raises SqlError where the login failed. *deadline* is in seconds, for all queries. Without *writes* the session is read-only.
     """
     mark = "mark-" + uuid.uuid4().hex
     script = "".join(_asked(name, query, mark) for name, query in queries.items())
@@ -79,8 +79,8 @@ def ask(where: Where, queries: t.Mapping[str, Query], deadline: float, *, writes
         name, _space, state = head.partition(" ")
         answers[name] = _answer(state, text, queries[name])
     if not answers:
-        raise _not_let_in(where, done)
-    late = SqlError("57014", "no answer in time") if done.timed_out else SqlError("08006", "the session ended before it was asked")
+        raise _login_failed(where, done)
+    late = SqlError("57014", "no answer in time") if done.timed_out else SqlError("08006", "the session ended before the query ran")
     return {name: answers.get(name, late) for name in queries}
 
 
@@ -93,20 +93,20 @@ def rows(where: Where, sql: str, deadline: float, values: t.Optional[t.Mapping[s
 
 
 def execute(where: Where, sql: str, deadline: float, values: t.Optional[t.Mapping[str, Value]] = None) -> None:
-    """Run one statement that returns no rows, outside of a transaction of ours. Raises SqlError."""
+    """Run one statement that returns no rows, outside any transaction of ours. Raises SqlError."""
     answer = ask(where, {"only": Query(sql, values or {}, plain=True)}, deadline, writes=True)["only"]
     if isinstance(answer, SqlError):
         raise answer
 
 
 def program(where: Where, words: t.Sequence[str], deadline: float) -> Ran:
-    """Run another client program of PostgreSQL with the credentials of *where*, as its os_user. Raises SqlError for a secret unread."""
+    """Run another PostgreSQL client program with the credentials and os_user of *where*. Raises SqlError."""
     environment = {name: value for name, value in _environment(where, deadline, True).items() if name != "PGOPTIONS"}
     return run(words, deadline, user=str(where["os_user"]), env=environment, secrets={"PGPASSFILE": _passfile(where)})
 
 
 def identifier(name: str) -> str:
-    """Return *name* quoted as an identifier. Names from outside come from an allow-list of the catalogue all the same."""
+    """Return *name* quoted as an identifier. Names from outside are checked against the catalogue all the same."""
     return '"' + name.replace('"', '""').replace("\0", "") + '"'
 
 
@@ -117,13 +117,13 @@ def _asked(name: str, query: Query, mark: str) -> str:
     told = "\\echo %s %s :SQLSTATE\n\\if :ERROR\n\\echo :LAST_ERROR_MESSAGE\n" % (mark, name)
     if query.plain:
         return bound + sql + ";\n" + told + "\\endif\n"
-    # One JSON text, held in a variable: its state is told before it, and no separator of psql's own can be spelled by data.
+    # One JSON text, held in a variable: its state comes first, and data cannot imitate a separator of psql.
     asked = "WITH asked AS (%s\n) SELECT coalesce(jsonb_agg(to_jsonb(asked)), '[]')::text AS answer FROM asked\n\\gset\n" % sql  # noqa: S608 - the statements are the collection's own, values are bound
     return bound + asked + told + "\\else\n\\echo :answer\n\\endif\n"
 
 
 def _word(value: Value) -> str:
-    """Return *value* as one quoted word of psql's own language."""
+    """Return *value* as one quoted word of the psql language."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     escaped = text.replace("\0", "").replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
     return "'" + escaped + "'"
@@ -137,7 +137,7 @@ def _answer(state: str, text: str, query: Query) -> t.Union[list[Row], SqlError]
     try:
         return t.cast("list[Row]", json.loads(text))
     except ValueError:
-        return SqlError("", "an answer that is no JSON: %s" % one_line(text, 80))
+        return SqlError("", "psql did not return JSON: %s" % one_line(text, 80))
 
 
 def _session(where: Where, script: str, deadline: float, writes: bool) -> Ran:
@@ -149,7 +149,7 @@ def session_of(where: Where, deadline: float, writes: bool) -> tuple[list[str], 
     """Return the words and the settings ({user, env, secrets}) of a psql that reads a script from its input. Raises SqlError."""
     program = where["psql"] if os.sep in str(where["psql"]) else find(str(where["psql"]))
     if not program:
-        raise SqlError("", "psql is not there to ask with: install postgresql-client, or set psql to its path")
+        raise SqlError("", "psql was not found: install postgresql-client, or set psql to its path")
     words = [program, "-X", "-q", "-A", "-t", "-w", "-f", "-", "-p", str(where["port"]), "-U", str(where["user"])]
     words += ["-d", str(where["database"])] + (["-h", str(where["host"])] if where["host"] else [])
     env, secrets = _environment(where, deadline, writes), {"PGPASSFILE": _passfile(where)}
@@ -180,7 +180,7 @@ def _passfile(where: Where) -> str:
     return "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n" if password else ""
 
 
-def _not_let_in(where: Where, done: Ran) -> SqlError:
+def _login_failed(where: Where, done: Ran) -> SqlError:
     if done.timed_out:
         return SqlError("57014", "no answer in time")
     if done.rc in (NOT_FOUND, NOT_ALLOWED):
@@ -194,5 +194,5 @@ def message_of(text: str) -> str:
 
 
 def sqlstate_in(text: str) -> str:
-    """Return the SQLSTATE that the wording of a failed log-in stands for, "" for none."""
+    """Return the SQLSTATE for the wording of a failed login, "" for none."""
     return next((state for wording, state in WORDINGS.items() if wording in text), "")

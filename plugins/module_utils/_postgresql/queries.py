@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What PostgreSQL is asked in one session about itself, its clients and what is expected of it."""
+"""The queries about a server, its clients and what is expected of it, all for one session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import locks
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import Query, identifier
 
-# More of one kind than a person reads is counted, not listed.
+# The most of one kind that are listed.
 MOST = 20
 QUERY_CHARACTERS = 2000
 
@@ -89,7 +89,7 @@ SELECT e.extname AS name, n.nspname AS schema FROM pg_extension e JOIN pg_namesp
 
 
 def questions(options: t.Mapping[str, t.Any]) -> dict[str, Query]:
-    """Return what the main session is asked, by the name under which the answer is kept."""
+    """Return the queries of the main session, by the name of the answer."""
     limits = {"query": float(options["max_query_seconds"]), "idle": float(options["max_idle_seconds"])}
     asked = {
         "server": Query(_SERVER),
@@ -112,12 +112,12 @@ def questions(options: t.Mapping[str, t.Any]) -> dict[str, Query]:
 
 
 def top_statements(schema: str) -> Query:
-    """Return the question for the statements that took the most time. It is only asked where the extension is: an error would be logged."""
+    """Return the query for the statements that took the most time. Run it only where the extension exists: an error would be logged."""
     return Query(_TOP % (QUERY_CHARACTERS, identifier(schema)))
 
 
 def expectations_in(options: t.Mapping[str, t.Any], database: str) -> dict[str, Query]:
-    """Return the questions about known answers and audit rows that belong to *database*."""
+    """Return the queries for known answers and audit rows of *database*."""
     known = enumerate(options["known_answers"])
     asked = {"known_%d" % index: Query(known_digest(one["query"])) for index, one in known if _belongs(one, options, database)}
     if options["audit"] and _belongs(options["audit"], options, database):
@@ -126,7 +126,7 @@ def expectations_in(options: t.Mapping[str, t.Any], database: str) -> dict[str, 
 
 
 def other_databases(options: t.Mapping[str, t.Any]) -> list[str]:
-    """Return the databases besides the main one in which something is expected."""
+    """Return the databases besides the main one that known answers or audit rows name."""
     named = [one["database"] for one in [*options["known_answers"], options["audit"]] if one and one["database"]]
     return sorted(set(named) - {str(options["database"])})
 
@@ -136,31 +136,31 @@ def _belongs(one: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], databas
 
 
 def refuse_commands(known_answers: t.Iterable[t.Mapping[str, t.Any]]) -> None:
-    """Raise StepError for a query that is more than SQL to psql, for which a backslash begins a command of its own."""
+    """Raise StepError for a query with a backslash, which begins a command of psql."""
     for index, one in enumerate(known_answers):
         if "\\" in str(one["query"]):
-            raise StepError("known_answers[%d].query holds a backslash, which psql takes for a command: write it without (chr(92))" % index)
+            raise StepError("known_answers[%d].query contains a backslash, which psql takes for a command: use chr(92) instead" % index)
 
 
 def known_answer(query: str) -> str:
-    """Return a query for the first column of *query*, as text in ``answer``. A known answer is what a SELECT returns."""
+    """Return a query for the first column of *query*, as text in ``answer``. *query* must be a SELECT."""
     return "SELECT known.answer::text AS answer FROM (%s\n) AS known(answer)" % query.strip().rstrip(";")  # noqa: S608 - the operator's own query
 
 
 def known_digest(query: str) -> str:
-    """Return a query for the digest of all rows of a known answer: what a table holds does not leave the server."""
+    """Return a query for the digest of all rows of a known answer: the rows themselves stay on the server."""
     rows = known_answer(query)
     joined = "coalesce(string_agg(answer, E'\\n'), '')"
     return "SELECT encode(sha256(convert_to(%s, 'UTF8')), 'hex') AS sha256 FROM (%s) AS answers" % (joined, rows)  # noqa: S608 - as above
 
 
 def digest_of(text: str) -> str:
-    """Return the digest that ``known_digest`` gives for an answer of *text*."""
+    """Return the digest that ``known_digest`` returns for the answer *text*."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def audit_rows(audit: t.Mapping[str, t.Any]) -> Query:
-    """Return the question how many audit rows the last minutes have."""
+    """Return the query that counts the audit rows of the last minutes."""
     table = ".".join(identifier(part) for part in str(audit["table"]).split("."))
     sql = "SELECT count(*) AS rows FROM %s WHERE %s > now() - make_interval(secs => 60.0 * :'minutes')"
     return Query(sql % (table, identifier(str(audit["column"]))), {"minutes": float(audit["within_minutes"])})

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges a PostgreSQL that lets us in by its facts: what is over a limit, and which of that is its state. Pure functions.
+"""Judges a PostgreSQL that accepts our login: which limits it exceeds, and which of them is its state. Pure functions.
 
-Over a limit is sick where writes are lost, stopped or about to be; what only slows is a warning.
+A limit exceeded is sick where writes are lost, blocked or soon will be; whatever only slows the server is a warning.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GB = 2.0**30
 
 
 def judge_running(facts: Facts, options: Options) -> tuple[str, tuple[Finding, ...]]:
-    """Return (the state of the worst that is sick, "" for none; all findings, the sick ones first in that order)."""
+    """Return (state of the worst sick finding, "" for none; all findings, the sick ones first in that order)."""
     found: list[tuple[str, Finding]] = []
     for state, judge in JUDGES:
         found += [(state, finding) for finding in judge(facts, options)]
@@ -35,8 +35,8 @@ def _role(facts: Facts, options: Options) -> Findings:
     wanted = options["expected_role"]
     if wanted == "any" or facts["role"] == wanted:
         return []
-    text = "it is a %s and has to be a %s" % (facts["role"] or "server of unknown role", wanted)
-    advice = "; it is never promoted from here" if facts["role"] == "standby" else ""
+    text = "it is a %s but must be a %s" % (facts["role"] or "server of unknown role", wanted)
+    advice = "; no run promotes it" if facts["role"] == "standby" else ""
     return [Finding("role", State.SICK if facts["role"] else State.UNKNOWN, text + advice)]
 
 
@@ -44,19 +44,19 @@ def _corrupt(facts: Facts, options: Options) -> Findings:
     found = []
     failures = facts["checksums"]["failures"]
     if failures:
-        found.append(Finding("checksums", State.SICK, "%s failed their checksum" % counted(failures, "pages")))
+        found.append(Finding("checksums", State.SICK, "%s failed the checksum" % counted(failures, "pages")))
     wrong = [one["index"] for one in facts["known_answers"] if one["right"] is False]
     unread = [one for one in facts["known_answers"] if one["right"] is None]
     if wrong:
         text = "%d of %d known answers are wrong" % (len(wrong), len(facts["known_answers"]))
         found.append(Finding("known_answers", State.SICK, text, {"wrong": wrong}))
     if page_fault(facts):
-        found.append(Finding("pages", State.SICK, "it cannot read pages of its own data"))
+        found.append(Finding("pages", State.SICK, "PostgreSQL cannot read pages of its data"))
     elif unread:
         state = State.SICK if unread[0].get("sqlstate") == "42P01" else State.UNKNOWN
-        found.append(Finding("known_answers", state, "a known answer could not be asked for: %s" % unread[0]["error"]))
+        found.append(Finding("known_answers", state, "a known answer could not be checked: %s" % unread[0]["error"]))
     if facts["known_answers"] and not found:
-        found.append(Finding("known_answers", State.WELL, "all of %s are right" % counted(len(facts["known_answers"]), "known answers")))
+        found.append(Finding("known_answers", State.WELL, "all %s are right" % counted(len(facts["known_answers"]), "known answers")))
     return found
 
 
@@ -73,12 +73,12 @@ def _disks(facts: Facts, options: Options) -> Findings:
 
 
 def _why_wal_stays(facts: Facts) -> str:
-    """Return what keeps WAL, the usual reason for a disk that fills."""
+    """Return what retains WAL, the usual reason for a full disk."""
     slots = [one for one in facts["replication"]["slots"] if not one["active"] and (one["kept_bytes"] or 0) > GB / 16]
-    reasons = ["slot %s, which nobody reads, keeps %.1f GB" % (one["name"], one["kept_bytes"] / GB) for one in slots[:2]]
+    reasons = ["unused slot %s keeps %.1f GB" % (one["name"], one["kept_bytes"] / GB) for one in slots[:2]]
     archiver = facts["archiver"]
     if archiver["failing"] or (archiver["waiting"] or 0) > 16:
-        reasons.append("%s wait for the archiver" % counted(archiver["waiting"] or 0, "WAL files"))
+        reasons.append("%s are waiting for the archiver" % counted(archiver["waiting"] or 0, "WAL files"))
     return "; " + "; ".join(reasons) if reasons else ""
 
 
@@ -86,8 +86,8 @@ def _archiver(facts: Facts, options: Options) -> Findings:
     archiver = facts["archiver"]
     if not archiver["failing"]:
         return []
-    waiting = "" if archiver["waiting"] is None else ", %s wait" % counted(archiver["waiting"], "WAL files")
-    text = "its archiver fails (last at %s: %s)%s" % (archiver["failed_at"], archiver["last_failed"], waiting)
+    waiting = "" if archiver["waiting"] is None else ", %s are waiting" % counted(archiver["waiting"], "WAL files")
+    text = "archiving fails (last at %s: %s)%s" % (archiver["failed_at"], archiver["last_failed"], waiting)
     return [Finding("archiver", State.SICK, text)]
 
 
@@ -95,7 +95,7 @@ def _wraparound(facts: Facts, options: Options) -> Findings:
     if facts["xid_age"] is None or facts["xid_age"] <= options["max_xid_age"]:
         return []
     worst = max(facts["databases"], key=lambda one: one["xid_age"] or 0)
-    text = "database %s is %d transactions old, %d allowed: it stops writing at 2146 million; let VACUUM run" % (
+    text = "database %s is %d transactions old, %d allowed: PostgreSQL stops writes at 2146 million; let VACUUM run" % (
         worst["name"], facts["xid_age"], options["max_xid_age"],
     )  # fmt: skip
     return [Finding("wraparound", State.SICK, text)]
@@ -112,7 +112,7 @@ def _connections(facts: Facts, options: Options) -> Findings:
 def _locks(facts: Facts, options: Options) -> Findings:
     locks = facts["locks"]
     if locks["error"]:
-        return [Finding("warning", State.WELL, "who waits for whom could not be seen: %s" % one_line(locks["error"], 100))]
+        return [Finding("warning", State.WELL, "lock waits could not be seen: %s" % one_line(locks["error"], 100))]
     roots = [root for root in locks["roots"] if root["longest_wait_seconds"] > options["max_block_seconds"]]
     if not roots:
         return []
@@ -128,7 +128,7 @@ def _lag(facts: Facts, options: Options) -> Findings:
         late = standby["lag_seconds"] is not None and standby["lag_seconds"] > options["max_lag_seconds"]
         if late or not standby["streams"]:
             how = "is %.0f s behind" % standby["lag_seconds"] if late else "receives nothing from its primary"
-            return [Finding("lag", State.SICK, "it is a standby that %s" % how)]
+            return [Finding("lag", State.SICK, "this standby %s" % how)]
     late_ones = [one for one in facts["replication"]["senders"] if (one["lag_seconds"] or 0) > options["max_lag_seconds"]]
     return [_warning("standby %s is %.0f s behind" % (one["application"], one["lag_seconds"])) for one in late_ones[:2]]
 
@@ -148,22 +148,24 @@ def _prepared(facts: Facts, options: Options) -> Findings:
     if not old:
         return []
     first = old[0]
-    text = "prepared transaction %s is %.0f s old and holds its locks; whoever prepared it has to end it" % (first["gid"], first["seconds"])
+    text = "prepared transaction %s is %.0f s old and holds its locks; its owner must end it" % (first["gid"], first["seconds"])
     return [Finding("prepared", State.SICK, text, {"gids": [one["gid"] for one in old]})]
 
 
 def _warnings(facts: Facts, options: Options) -> Findings:
     sessions = facts["sessions"]
-    found = [_warning("session %s of %s runs a statement for %.0f s" % _who(one)) for one in sessions["long"][:2]]
-    found += [_warning("session %s of %s is idle in a transaction for %.0f s" % _who(one)) for one in sessions["idle_in_transaction"][:2]]
+    found = [_warning("session %s of %s has been running a statement for %.0f s" % _who(one)) for one in sessions["long"][:2]]
     found += [
-        _warning("slot %s, which nobody reads, keeps %.1f GB of WAL" % (one["name"], one["kept_bytes"] / GB))
+        _warning("session %s of %s has been idle in a transaction for %.0f s" % _who(one)) for one in sessions["idle_in_transaction"][:2]
+    ]
+    found += [
+        _warning("unused slot %s keeps %.1f GB of WAL" % (one["name"], one["kept_bytes"] / GB))
         for one in facts["replication"]["slots"]
         if not one["active"] and (one["kept_bytes"] or 0) > options["max_slot_bytes"]
     ]
     share = facts["cache_hit_share"]
     if share is not None and share < options["min_cache_hit_share"]:
-        found.append(_warning("%.0f %% of reads come from its cache" % (share * 100)))
+        found.append(_warning("only %.0f %% of reads come from the cache" % (share * 100)))
     return found
 
 
@@ -179,7 +181,7 @@ def _latency(facts: Facts, options: Options) -> Findings:
     return list(judge_latency(facts["latency_ms"] / 1000, options))
 
 
-# The worst first: what is named first is the state.
+# The worst first: the first sick one is the state.
 JUDGES: tuple[tuple[str, t.Callable[[Facts, Options], Findings]], ...] = (
     ("wrong_role", _role),
     ("up_corrupt", _corrupt),

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is the WAL in an archive whole from a backup to a time? Our own count of its segments, along the timelines.
+"""Whether an archive has all WAL from a backup to a time: our own count of its segments, along the timelines.
 
-``info``, ``check`` and ``verify`` of pgBackRest 2.45 are content with an archive that lacks a segment in the middle. Pure.
+``info``, ``check`` and ``verify`` of pgBackRest 2.45 accept an archive that lacks a segment in the middle. Pure.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})(\.partial)?-[0-9a-f]{40}(?:\.\w+)?\Z")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history\Z")
 _SWITCH = re.compile(r"^\s*(\d+)\s+([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})", re.M)
-# So many missing segments are named; the rest is counted.
+# At most so many missing segments are named; the rest is counted.
 MOST_NAMED = 5
 
 
 class Archive(t.NamedTuple):
-    """What an archive holds: (timeline, number) of whole segments and of partial ones with when they came, and timelines with a history."""
+    """What an archive holds: (timeline, number) of complete and of partial segments with arrival times, and timelines with a history."""
 
     segments: t.Dict[t.Tuple[int, int], float]
     partials: t.Dict[t.Tuple[int, int], float]
@@ -28,9 +28,9 @@ class Archive(t.NamedTuple):
 
 
 class Contiguity(t.NamedTuple):
-    """Whether all that is needed is there. ``missing`` names the first ones, ``lost`` counts all.
+    """Whether every segment needed is in the archive. ``missing`` names the first ones that are not, ``lost`` counts all.
 
-    ``last`` is the last segment reached without a gap ("" for none), ``last_at`` when it came to the archive (seconds since the epoch).
+    ``last`` is the last segment before any gap ("" for none), ``last_at`` when it was archived (seconds since the epoch).
     """
 
     whole: bool
@@ -42,7 +42,7 @@ class Contiguity(t.NamedTuple):
 
 
 def segments_per_id(size: int) -> int:
-    """Return how many segments of *size* bytes make up the 4 GiB that the middle part of a name counts."""
+    """Return how many segments of *size* bytes are in the 4 GiB that the middle part of a name counts."""
     return 0x100000000 // size
 
 
@@ -53,12 +53,12 @@ def segment_name(timeline: int, number: int, size: int = SEGMENT_BYTES) -> str:
 
 
 def parse_segment(name: str, size: int = SEGMENT_BYTES) -> tuple[int, int]:
-    """Return (timeline, number). Raises ValueError for what is no name of a segment of that size."""
+    """Return (timeline, number). Raises ValueError for anything but a segment name of that size."""
     if not re.match(r"[0-9A-F]{24}\Z", name):
-        raise ValueError("%r is no name of a WAL segment" % name[:40])
+        raise ValueError("%r is not the name of a WAL segment" % name[:40])
     low, per = int(name[16:], 16), segments_per_id(size)
     if low >= per:
-        raise ValueError("%s is no name of a segment of %d bytes" % (name, size))
+        raise ValueError("%s is not the name of a segment of %d bytes" % (name, size))
     return int(name[:8], 16), int(name[8:16], 16) * per + low
 
 
@@ -66,12 +66,12 @@ def segment_of(lsn: str, size: int = SEGMENT_BYTES) -> int:
     """Return the number of the segment that holds *lsn* (``0/3000028``). Raises ValueError."""
     high, slash, low = lsn.partition("/")
     if not slash:
-        raise ValueError("%r is no place in a WAL" % lsn[:40])
+        raise ValueError("%r is not a WAL position" % lsn[:40])
     return ((int(high, 16) << 32) | int(low, 16)) // size
 
 
 def read_archive(listing: t.Mapping[str, t.Mapping[str, t.Any]], size: int = SEGMENT_BYTES) -> Archive:
-    """Return what a listing (name, with or without folders, to {type, time}) of one archive holds. What is no segment is left out."""
+    """Return what a listing (name, with or without folders, to {type, time}) of one archive holds. Other files are left out."""
     whole: dict[tuple[int, int], float] = {}
     partial: dict[tuple[int, int], float] = {}
     histories = set()
@@ -88,19 +88,19 @@ def read_archive(listing: t.Mapping[str, t.Mapping[str, t.Any]], size: int = SEG
 
 
 def read_history(text: str, size: int = SEGMENT_BYTES) -> list[tuple[int, int]]:
-    """Return (parent timeline, number of the segment in which it was left) of a ``.history`` file, the oldest first."""
+    """Return (parent timeline, number of the segment in which it ended) of a ``.history`` file, the oldest first."""
     return [(int(parent), segment_of("%s/%s" % (high, low), size)) for parent, high, low in _SWITCH.findall(text)]
 
 
 def timelines(archive: Archive) -> list[int]:
-    """Return the timelines that the archive knows, the oldest first."""
+    """Return the timelines in the archive, the oldest first."""
     return sorted({one for one, _number in archive.segments} | set(archive.histories))
 
 
 def path_of(start: tuple[int, int], timeline: int, history: t.Sequence[tuple[int, int]], last: int) -> list[tuple[int, int]]:
-    """Return the segments that a recovery reads from *start* to segment *last* of *timeline*. Raises ValueError where no way leads there.
+    """Return the segments that a recovery reads from *start* to segment *last* of *timeline*. Raises ValueError where no path leads there.
 
-    The segment in which a timeline was left is read from its child, which begins with a copy of it.
+    The segment in which a timeline ended is read from its child, which begins with a copy of it.
     """
     begin, number = start
     if begin == timeline:
@@ -121,7 +121,7 @@ def judge_contiguity(
 ) -> Contiguity:
     """Judge whether every segment from *start* (a name) to the last one of *timeline* is in the archive.
 
-    A history that is needed and not there counts as missing. Raises ValueError for a start or a history that makes no sense.
+    A history file that is needed but absent counts as missing. Raises ValueError for an invalid start or history.
     """
     begin = parse_segment(start, size)
     last = max((number for line, number in archive.segments if line == timeline), default=begin[1])
@@ -142,5 +142,5 @@ def judge_contiguity(
 
 
 def _named(one: tuple[int, int], archive: Archive, size: int) -> str:
-    # A partial segment is what a server had written when it was promoted: it is no whole one, and the child has a copy of it.
+    # A promoted server left a partial segment behind: it is incomplete, and the child has a copy of it.
     return segment_name(*one, size) + (" (only .partial)" if one in archive.partials else "")

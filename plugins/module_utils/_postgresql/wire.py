@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Knocks at a PostgreSQL server by its own protocol: does it accept, reject, or keep silent.
+"""Knocks at a PostgreSQL server in its own protocol: does it accept connections, reject them, or stay silent.
 
-No credential is used: a request for a password already proves an accepting server.
+It uses no credentials: a request for a password already proves that the server accepts connections.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._net.h
 
 Options = t.Mapping[str, t.Any]
 
-# Where the client libraries look for a socket when no host is given: as distributions build them, then as PostgreSQL itself does.
+# Where client libraries look for a socket without a host: the default of distributions, then that of PostgreSQL itself.
 SOCKET_DIRS = ("/var/run/postgresql", "/tmp")  # noqa: S108 - nothing is written there
 _MAX_REPLY = 65536
 
@@ -52,7 +52,7 @@ def knock(options: Options, deadline: float) -> dict[str, t.Any]:
 
 
 def place_of(options: Options) -> str:
-    """Return the host to knock at: what is given, else the first usual socket directory that has the port's socket."""
+    """Return the host to knock at: the given one, else the first usual socket directory with a socket for the port."""
     if options["host"]:
         return str(options["host"])
     there = [folder for folder in SOCKET_DIRS if os.path.exists(os.path.join(folder, ".s.PGSQL.%s" % options["port"]))]
@@ -60,7 +60,7 @@ def place_of(options: Options) -> str:
 
 
 def address_of(options: Options) -> str:
-    """Return the address in words fit to be shown."""
+    """Return the address as text for messages."""
     place = place_of(options)
     return one_line("%s port %s" % (place, options["port"]) if place.startswith("/") else "%s:%s" % (place, options["port"]), 80)
 
@@ -76,7 +76,7 @@ def _connected(options: Options, deadline: float) -> socket.socket:
         sock.connect(os.path.join(place, f".s.PGSQL.{options['port']}"))
     except OSError as error:
         sock.close()
-        # A stopped server with a full queue makes a socket of the machine say "again" at once.
+        # The Unix socket of a stopped server with a full queue returns EAGAIN at once.
         refused = {
             FileNotFoundError: "no_socket", ConnectionRefusedError: "refused", socket.timeout: "connect_timeout",
             BlockingIOError: "connect_timeout",
@@ -92,15 +92,15 @@ def _with_tls(sock: socket.socket, deadline: float) -> socket.socket:
     sock.sendall(struct.pack("!ii", 8, 80877103))
     if sock.recv(1) != b"S":
         sock.close()
-        raise Failed("tls", "the server offers no TLS")
-    # The wire probe sends no secret; the log-in verifies by the client library's own rules.
+        raise Failed("tls", "the server does not offer TLS")
+    # The wire probe sends no secret; a login verifies certificates by the rules of the client library.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context.wrap_socket(sock)
 
 
 def startup_packet(options: Options) -> bytes:
-    """Return what a client says first."""
+    """Return the first message of a client."""
     pairs = ("user", options["user"], "database", options["database"], "application_name", "somabrain-health")
     body = struct.pack("!i", 196608) + b"".join(word.replace("\0", "").encode() + b"\0" for word in pairs) + b"\0"
     return struct.pack("!i", len(body) + 4) + body
@@ -121,15 +121,15 @@ class _Messages:
             self._sock.settimeout(left)
             more = self._sock.recv(count - len(data))
             if not more:
-                raise EOFError("closed in the middle of a message" if data else "closed without a word")
+                raise EOFError("closed in the middle of a message" if data else "closed without an answer")
             data += more
         return data
 
     def next(self) -> tuple[bytes, bytes]:
-        """Return (type, body); ValueError for what is no PostgreSQL message, EOFError, socket.timeout."""
+        """Return (type, body); ValueError for anything but a PostgreSQL message, EOFError, socket.timeout."""
         kind = self._exactly(1)
         if kind not in b"RESKZNv":
-            raise ValueError(f"it begins with {kind!r}")
+            raise ValueError(f"its answer begins with {kind!r}")
         length = struct.unpack("!i", self._exactly(4))[0]
         self._got += length
         if length < 4 or self._got > _MAX_REPLY:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``backup_proof``: restores the newest backup to the end of its WAL beside everything, asks it, and removes it again.
+"""Step of ``backup_proof``: restores the newest backup to the end of its WAL in a directory of its own, queries it, and removes it.
 
-It answers as ``health_info`` does, so that one report serves both. The live database is neither needed nor touched.
+Its result has the form of ``health_info``, so that one report serves both. It neither needs nor touches the live database.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ Checks = t.List[t.Dict[str, t.Any]]
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, health, checks, subject, proven, seconds, facts, say} with one check for each thing that a backup has to prove.
+    """Return {changed, health, checks, subject, proven, seconds, facts, say} with one check for each thing that a backup must prove.
 
-    Raises StepError where it may not even be tried, as for want of room.
+    Raises StepError where a restore must not be tried, as for lack of space.
     """
     begun = time.monotonic()
     end = begun + params["timeout"]
@@ -57,16 +57,16 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _judge_room(raw: t.Mapping[str, t.Any], params: Params) -> None:
-    """Raise StepError where there is no room for what is restored."""
+    """Raise StepError where the restore does not fit."""
     free, needed = raw["space"]["side_free"], raw["space"]["side_needed"]
     if free is not None and free < needed:
-        raise refused("no_room", "side_dir %s has %d bytes free, and %d are needed" % (one_line(params["side_dir"], 80), free, needed))
+        raise refused("no_room", "side_dir %s has %d bytes free but needs %d" % (one_line(params["side_dir"], 80), free, needed))
     if not raw["bin_dir"]:
-        raise refused("bad_input", "the programs of the PostgreSQL server are not found here: set bin_dir")
+        raise refused("bad_input", "the PostgreSQL server programs were not found: set bin_dir")
 
 
 def check_of(name: str, finding: Finding, seconds: float = 0.0, **facts: t.Any) -> dict[str, t.Any]:
-    """Return one check as ``health_info`` gives it."""
+    """Return one check in the form of ``health_info``."""
     return dict(Health((finding,), facts=facts).as_dict(), name=name, kind="backup", seconds=round(seconds, 3))
 
 
@@ -76,7 +76,7 @@ def _finding(name: str, good: t.Optional[bool], text: str) -> Finding:
 
 
 def _seen(raw: t.Mapping[str, t.Any], params: Params) -> Checks:
-    """Return the checks of what can be seen without a restore: the repository, the age, the identity, the WAL."""
+    """Return the checks that need no restore: repository, age, identity, WAL."""
     info, backup = raw["info"], raw["backup"]
     if backup is None:
         why = info["error"] or raw["chosen"][1] or info.get("message") or info["state"]
@@ -85,17 +85,17 @@ def _seen(raw: t.Mapping[str, t.Any], params: Params) -> Checks:
     said = "%s is %.1f hours old, %.1f are allowed" % (backup["label"], age / 3600, params["max_age"] / 3600)
     checks = [check_of("backup age", _finding("age", age <= params["max_age"], said), age_seconds=round(age, 1), label=backup["label"])]
     missing = list(wal.get("missing") or [])
-    text = "%d segments from it on, none is missing" % wal["checked"] if wal["whole"] else "it lacks %s" % ", ".join(missing)
+    text = "%d segments since the backup, none missing" % wal["checked"] if wal["whole"] else "the archive lacks %s" % ", ".join(missing)
     checks.append(check_of("backup wal", _finding("wal", bool(wal["whole"]), wal["error"] or text), missing=missing))
     wanted = params["system_identifier"] or raw["live"].get("system_identifier")
     if wanted and wanted != backup["system_identifier"]:
-        text = "it is of the system %s, wanted is %s" % (backup["system_identifier"], wanted)
+        text = "the backup has the system identifier %s, expected is %s" % (backup["system_identifier"], wanted)
         checks.append(check_of("backup identity", _finding("identity", False, text)))
     return checks
 
 
 def _tried(params: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any], end: float) -> Checks:
-    """Restore, start, ask, and remove what was made, whatever came of it. Raises OSError."""
+    """Restore, start, query, and remove the restored data in any case. Raises OSError."""
     engine.sweep(params["side_dir"], 0.0, time.time(), purpose="verify")
     folder = engine.folder_of(params, raw, "verify-%d" % os.getpid())
     with engine.held(folder):
@@ -112,7 +112,7 @@ def _asked(params: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any], folder: st
     done = engine.restore(params, raw, folder, "", end)
     strange = links_outside(os.path.join(folder, engine.DATA), folder)
     if strange:
-        raise engine.Refused("data_damaged", "links lead out of what was restored: %s" % "; ".join(strange[:3]))
+        raise engine.Refused("data_damaged", "the restored data have links that point outside: %s" % "; ".join(strange[:3]))
     data = os.path.join(folder, engine.DATA)
     with SideInstance(raw["bin_dir"], data, params["os_user"], end, user=params["user"], pauses=False) as side:
         checks = [_reached(side, raw, time.monotonic() - begun, done)]
@@ -125,24 +125,24 @@ def _asked(params: t.Mapping[str, t.Any], raw: t.Mapping[str, t.Any], folder: st
 
 
 def _reached(side: SideInstance, raw: t.Mapping[str, t.Any], seconds: float, done: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Judge whether it replayed all of the WAL: a recovery that meets a gap ends early and says nothing of it."""
+    """Judge whether it replayed all WAL: a recovery that meets a gap ends early without an error."""
     size = int(raw["wal"].get("segment_bytes") or restore_wal.SEGMENT_BYTES)
     last, at = restore_wal.parse_segment(raw["wal"]["last"], size)[1], restore_wal.segment_of(str(side.state["lsn"]), size)
-    # The end of the last segment is the beginning of the next one; a segment may end in nothing but zeros.
+    # The end of the last segment is the start of the next one; a segment may end in zeros.
     text = "restored in %.1f s, serving after %.1f s, up to %s" % (done["restore_seconds"], seconds, side.state["lsn"])
-    early = "it stopped at %s, before segment %s" % (side.state["lsn"], raw["wal"]["last"])
+    early = "the replay stopped at %s, before segment %s" % (side.state["lsn"], raw["wal"]["last"])
     finding = _finding("restore", at >= last, text if at >= last else early)
     return check_of("backup restore", finding, seconds, restore_seconds=done["restore_seconds"], bytes=raw["backup"]["bytes"])
 
 
 def _amchecked(side: SideInstance, params: t.Mapping[str, t.Any], end: float) -> Checks:
-    """Have pg_amcheck read every table and index of the side instance; 2 is its word for corruption."""
+    """Have pg_amcheck check every table and index of the side instance; exit code 2 means corruption."""
     where, begun = side.where(params["database"]), time.monotonic()
     words = [os.path.join(side.bin_dir, "pg_amcheck"), "--all", "--install-missing", "-h", str(where["host"]), "-p", str(where["port"])]
     if not os.access(words[0], os.X_OK):
         return []
     ran = run_program([*words, "-U", str(where["user"])], left(end), user=str(params["os_user"]))
-    told = one_line((ran.out.strip() or ran.err.strip() or "no word").splitlines()[0], 160)
+    told = one_line((ran.out.strip() or ran.err.strip() or "no output").splitlines()[0], 160)
     # Without the extension on this host nothing was checked, and nothing is wrong.
     if ran.rc == 1 and "amcheck" in ran.err and "not available" in ran.err:
         return []
@@ -155,7 +155,7 @@ def _result(checks: Checks, raw: t.Mapping[str, t.Any], check: bool, seconds: fl
     word, bad = health.health.value, [one for one in health.findings if one.state is not State.WELL]
     say = ["the newest backup is %s%s" % (word, ": it restores and answers" if word == "well" and not check else "")]
     if check:
-        say = ["would restore the newest backup beside everything; it looks %s" % word]
+        say = ["would restore the newest backup to a directory of its own; it looks %s" % word]
     with contextlib.suppress(KeyError, TypeError):
         say[0] += " (%s)" % raw["backup"]["label"]
     return {

@@ -19,6 +19,6 @@ def run(params: Params, check: bool) -> Result:
     begun = time.monotonic()
     health = judge(load(params, params["timeout"]), params)
     told = health.as_dict()
-    say = [finding.text for finding in health.findings] or ["nothing was named to reconcile"]
+    say = [finding.text for finding in health.findings] or ["nothing to reconcile was named"]
     kept = {key: told[key] for key in ("health", "findings", "facts")}
     return dict(kept, changed=False, seconds=round(time.monotonic() - begun, 3), say=say)

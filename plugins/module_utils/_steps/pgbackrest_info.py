@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``pgbackrest_info``: what a stanza's repository holds, and whether its WAL is whole by our own count. Changes nothing."""
+"""Step of ``pgbackrest_info``: what the repository of a stanza holds, and whether its WAL has no gap by our own count. Changes nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _wal(params: Params, backup: t.Mapping[str, t.Any], end: float) -> dict[str,
 
 def _verified(params: Params, end: float) -> list[str]:
     done = pgbackrest.command(params, ["verify", "--output=text", "--verbose"], left(end))
-    return ["verify did not end in time"] if done.timed_out else pgbackrest.judge_verify(done.rc, done.out + done.err)
+    return ["verify did not finish in time"] if done.timed_out else pgbackrest.judge_verify(done.rc, done.out + done.err)
 
 
 def _say(newest: t.Any, age: t.Any, wal: t.Mapping[str, t.Any], problems: t.Sequence[str]) -> list[str]:

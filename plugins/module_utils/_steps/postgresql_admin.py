@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``postgresql_admin``: exactly one act of a short list beside a cluster; nothing in it can touch a row or a WAL file."""
+"""Step of ``postgresql_admin``: exactly one act of a short list around a cluster; none can touch a row or a WAL file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NEEDS = {
     "copy": ("data_dir", "rescue_dir", "run_id"),
 }
 ARGUMENT_SPEC["action"]["choices"] = list(NEEDS)
-# Below the rescue directory: the configuration as it was when a run ended well.
+# Subdirectory of the rescue directory: the configuration as it was when a run ended well.
 PROVEN = "proven-configuration"
 
 
@@ -44,7 +44,7 @@ def run(params: Params, check: bool) -> Result:
     if missing:
         raise StepError("action=%s needs %s" % (params["action"], ", ".join(missing)))
     if "/" in params["run_id"]:
-        raise StepError("run_id is no path: %s" % one_line(params["run_id"], 60))
+        raise StepError("run_id must not be a path: %s" % one_line(params["run_id"], 60))
     result = ACTS[params["action"]](params, check)
     return dict(result, action=params["action"], run_id=params["run_id"], seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
 
@@ -54,7 +54,7 @@ def _proven(params: Params) -> str:
 
 
 def _copy(params: Params, check: bool) -> Result:
-    """Keep a cold copy of a cluster that is down. That there is none is told, and fails nothing: the run goes no further anyway."""
+    """Keep a cold copy of a cluster that is down. A failed copy is only reported: the run stops here anyway."""
     dest = os.path.join(params["rescue_dir"], params["run_id"], "data")
     if check:
         return {"changed": True, "path": dest, "text": "", "say": ["would copy %s to %s" % (one_line(params["data_dir"], 80), dest)]}
@@ -63,7 +63,7 @@ def _copy(params: Params, check: bool) -> Result:
     except CopyRefused as error:
         text = "no cold copy was made: %s" % error.text
         return {"changed": False, "path": "", "text": text, "say": [one_line(text, 240)]}
-    text = "a cold copy, %s, is in %s (sha256 %s)" % (counted(len(made["files"]), "files"), made["path"], made["sha256"][:16])
+    text = "a cold copy of %s is in %s (sha256 %s)" % (counted(len(made["files"]), "files"), made["path"], made["sha256"][:16])
     return {"changed": True, "path": made["path"], "text": text, "sha256": made["sha256"], "say": [one_line(text, 240)]}
 
 

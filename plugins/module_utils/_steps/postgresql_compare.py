@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``postgresql_compare``: what a restored database has and the live one has not, by counts and hashes. Live is only read."""
+"""Step of ``postgresql_compare``: what a restored database has and the live one lacks, by counts and hashes. Only reads live."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(params: Params, check: bool) -> Result:
     """Return {changed, tables, missing, extra, differing, exact, live_at, say, table}. Raises StepError."""
     end = time.monotonic() + params["timeout"]
     if engine.manifest_of(params["folder"]).get("state") not in ("restored", "promoted"):
-        raise refused("state_not_handled", "nothing whole is restored in %s" % one_line(params["folder"], 80))
+        raise refused("state_not_handled", "%s holds no complete restore" % one_line(params["folder"], 80))
     try:
         with engine.held(params["folder"]), side_of(params, params["folder"], find_binaries(params["bin_dir"]), {}, end) as side:
             now = load_now(params, left(end))
@@ -45,7 +45,7 @@ def run(params: Params, check: bool) -> Result:
 
 def _told(tables: t.Sequence[t.Mapping[str, t.Any]]) -> Result:
     sums = {key: sum(int(one[key] or 0) for one in tables) for key in ("missing", "extra", "changed")}
-    say = "compared %s: %d rows are missing in live, %d are only there, %d were changed" % (
+    say = "compared %s: %d rows are missing in live, %d are only in live, %d have changed" % (
         counted(len(tables), "tables"), sums["missing"], sums["extra"], sums["changed"],
     )  # fmt: skip
     return {

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``postgresql_cutover``: takes what was restored beside a live database into it, by rows or by directories, and takes it back."""
+"""Step of ``postgresql_cutover``: moves a restored copy into the live database, by rows or by directories, and back out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 def run(params: Params, check: bool) -> Result:
     """Return {changed, inserted, removed, left, tables, moved, before_dir, since, loss, kept_file, run_id, seconds, stage, say}.
 
-    Raises StepError; rows then are all as they were, and directories are on a way that the same call, or ``put_back``, ends.
+    Raises StepError; then all rows are as they were, and the same call finishes a swap of directories, or ``put_back`` reverses it.
     """
     begun = time.monotonic()
     acts = {"insert_missing": {"done": _insert, "put_back": _take_out}, "swap": {"done": _swap, "put_back": _back}}
@@ -78,12 +78,14 @@ def run(params: Params, check: bool) -> Result:
 def _insert(params: Params, check: bool, end: float) -> Result:
     tables = _judged_tables(params, end)
     if not params["kept_file"]:
-        raise engine.Refused("bad_input", "kept_file names no file for what is inserted")
+        raise engine.Refused("bad_input", "kept_file names no file for the hashes of the inserted rows")
     if check:
         return {"changed": True, "say": ["would insert the missing rows of %s" % one_line(", ".join(sorted(tables)), 160)]}
     make_private(os.path.dirname(params["kept_file"]))
     if os.path.lexists(params["kept_file"]):
-        raise engine.Refused("state_not_handled", "%s is there already: this run has inserted once" % one_line(params["kept_file"], 100))
+        raise engine.Refused(
+            "state_not_handled", "%s already exists: this run has inserted rows before" % one_line(params["kept_file"], 100)
+        )
     with engine.held(params["folder"]), side_of(params, params["folder"], _binaries(params), {}, end) as side:
         where = side.where(params["database"])
         results, differences = compare(where, params, sorted(tables), end)
@@ -93,36 +95,36 @@ def _insert(params: Params, check: bool, end: float) -> Result:
 
 
 def _told_rows(results: list[dict[str, t.Any]], differences: t.Mapping[str, Difference], inserted: int) -> Result:
-    say = ["inserted %s in one transaction; all that live had is as it was" % counted(inserted, "missing rows")] if inserted else []
+    say = ["inserted %s in one transaction; existing rows are as they were" % counted(inserted, "missing rows")] if inserted else []
     told = [dict(one, inserted=differences[one["table"]].missing) for one in results]
     return {"changed": inserted > 0, "inserted": inserted, "tables": told, "say": say or ["no row is missing"]}
 
 
 def _judged_tables(params: Params, end: float) -> dict[str, Table]:
-    """Return the named tables of live. Raises Refused for a table that rows cannot be put into without a doubt."""
+    """Return the named tables of live. Raises Refused for a table where inserting is not safe."""
     if not params["tables"]:
-        raise engine.Refused("bad_input", "name the tables whose missing rows are to be inserted")
+        raise engine.Refused("bad_input", "name the tables whose missing rows to insert")
     tables, unknown = choose_tables(load_tables(params, left(end)), params["tables"])
     if unknown:
         raise engine.Refused("bad_input", "live has no table %s" % one_line(", ".join(unknown), 120))
     for table in tables:
         if not table.key:
-            raise engine.Refused("bad_input", "%s has no primary key, so what is missing cannot be told" % one_line(table.full_name, 80))
+            raise engine.Refused("bad_input", "%s has no primary key, so its missing rows are unknown" % one_line(table.full_name, 80))
         if table.triggers and not params["fire_triggers"]:
-            text = "%s has triggers of its own, which inserting would fire: set fire_triggers where that is wanted"
+            text = "%s has triggers that an insert would fire: set fire_triggers if you want that"
             raise engine.Refused("state_not_handled", text % one_line(table.full_name, 80))
     return {table.full_name: table for table in tables}
 
 
 def _judge_counts(results: t.Sequence[t.Mapping[str, t.Any]], params: Params) -> None:
-    """Raise Refused where the rows that are missing now are not as many as were approved."""
+    """Raise Refused where the number of missing rows is no longer the approved one."""
     for one in results:
         if one["missing"] is None or not one["exact"]:
             raise engine.Refused("state_not_handled", "%s cannot be compared: %s" % (one["table"], one["note"]))
         wanted = params["expected"].get(one["table"])
         slack = params["tolerance"] if params["tolerance"] >= 1 else params["tolerance"] * int(wanted or 0)
         if wanted is not None and abs(int(one["missing"]) - int(wanted)) > slack:
-            text = "%s lacks %d rows now, and %d were approved" % (one["table"], one["missing"], int(wanted))
+            text = "%s now lacks %d rows, but %d were approved" % (one["table"], one["missing"], int(wanted))
             raise engine.Refused("approval_stale", text)
 
 
@@ -130,14 +132,14 @@ def _take_out(params: Params, check: bool, end: float) -> Result:
     kept = read_kept(params["kept_file"])
     count = sum(len(one["keys"]) for one in kept)
     if not count:
-        return {"changed": False, "say": ["nothing was inserted, so nothing is taken out"]}
+        return {"changed": False, "say": ["nothing was inserted, so there is nothing to delete"]}
     if check:
         return {"changed": True, "say": ["would delete the %d rows that were inserted" % count]}
     there = load_tables(params, left(end))
     tables = {name: there[name] for name in ("%s.%s" % (one["schema"], one["name"]) for one in kept) if name in there}
     removed, stays = take_out(params, kept, tables, end)
-    say = ["deleted %s that had been inserted" % counted(removed, "rows")]
-    say += ["%s changed or gone since, and left so" % counted(stays, "rows")] if stays else []
+    say = ["deleted %s that this run had inserted" % counted(removed, "rows")]
+    say += ["left %s that changed or disappeared since then" % counted(stays, "rows")] if stays else []
     return {"changed": removed > 0, "removed": removed, "left": stays, "say": say}
 
 
@@ -149,7 +151,7 @@ def _swap(params: Params, check: bool, end: float) -> Result:
     if journal and journal["state"] == "installed":
         return _told_swap(journal, 0)
     if journal and journal["state"] == "putting_back":
-        raise engine.Refused("state_not_handled", "this swap is being put back: end that first")
+        raise engine.Refused("state_not_handled", "this swap is being undone: finish that first")
     _judge_users(params["data_dir"] if not journal else journal["data_dir"], folder)
     if not journal or journal["state"] == "put_back":
         journal = _planned(params)
@@ -167,11 +169,13 @@ def _swap(params: Params, check: bool, end: float) -> Result:
 
 
 def _planned(params: Params) -> swap.Journal:
-    """Return the journal of a swap that is about to begin. Raises Refused, Unfit where it may not."""
+    """Return the journal of a swap that is about to begin. Raises Refused, Unfit where it must not."""
     folder, data = params["folder"], os.path.realpath(params["data_dir"])
     known = engine.manifest_of(folder)
     if known.get("state") != "promoted":
-        raise engine.Refused("state_not_handled", "what is restored in %s is not ready to take the place of live" % one_line(folder, 80))
+        raise engine.Refused(
+            "state_not_handled", "the restore in %s is not ready to replace live: end its recovery first" % one_line(folder, 80)
+        )
     side = os.path.join(folder, engine.DATA)
     live = swap.load_tablespaces(data) if os.path.isdir(data) else {}
     moves = swap.plan_moves(data, side, tablespaces_of(live, swap.load_tablespaces(side)), params["run_id"])
@@ -183,7 +187,7 @@ def _planned(params: Params) -> swap.Journal:
 
 
 def _with_late_rows(params: Params, end: float) -> dict[str, t.Any]:
-    """Return what the journal keeps, its loss with the rows that live wrote between the comparison and its stop."""
+    """Return what the journal keeps; its loss includes the rows that live wrote between the comparison and its stop."""
     about, at = dict(params["about"]), params["compared_at"]
     if not at or not about.get("loss"):
         return about
@@ -193,7 +197,7 @@ def _with_late_rows(params: Params, end: float) -> dict[str, t.Any]:
 
 
 def later_loss(loss: t.Mapping[str, t.Any], late: t.Optional[int]) -> dict[str, t.Any]:
-    """Return *loss* with *late* rows more, which are an upper bound; None where that number is not known."""
+    """Return *loss* plus *late* rows, an upper bound; the count is None where either is unknown."""
     if late == 0:
         return dict(loss)
     known = late is not None and str(loss.get("count")).isdigit()
@@ -203,7 +207,7 @@ def later_loss(loss: t.Mapping[str, t.Any], late: t.Optional[int]) -> dict[str, 
 
 
 def _told_swap(journal: swap.Journal, moved: int) -> Result:
-    say = "the restored data have the place of %s; the old ones are in %s" % (journal["data_dir"], journal["before_dir"])
+    say = "the restored data are now in %s; the old data are in %s" % (journal["data_dir"], journal["before_dir"])
     kept = {"before_dir": journal["before_dir"], "since": journal["since"], "loss": journal["about"].get("loss") or {}}
     return dict(kept, changed=moved > 0, moved=moved, say=[one_line(say, 240)])
 
@@ -211,7 +215,7 @@ def _told_swap(journal: swap.Journal, moved: int) -> Result:
 def _back(params: Params, check: bool, end: float) -> Result:
     folder, journal = params["folder"], swap.load_journal(params["folder"])
     if not journal or journal["state"] == "put_back":
-        return {"changed": False, "say": ["nothing to put back: no directory of this restore is in place"]}
+        return {"changed": False, "say": ["nothing to put back: no directory of this restore is in use"]}
     _judge_users(journal["data_dir"], folder)
     if check:
         return {"changed": True, "say": ["would put the old directories back"]}
@@ -219,12 +223,12 @@ def _back(params: Params, check: bool, end: float) -> Result:
     swap.save_json(path, dict(journal, state="putting_back"))
     moved = swap.backward(journal["moves"])
     swap.save_json(path, dict(journal, state="put_back"))
-    say = "put the old directories back; what had come is in %s again" % one_line(folder, 100)
+    say = "put the old directories back; the restored ones are in %s again" % one_line(folder, 100)
     return {"changed": moved > 0, "moved": moved, "say": [say]}
 
 
 def _judge_users(data_dir: str, folder: str) -> None:
-    """Raise Refused where a process works in either of the directories: a server that runs is never moved away from under itself."""
+    """Raise Refused where a process uses either directory: the directory of a running server is never moved."""
     places = [os.path.realpath(path) for path in (data_dir, os.path.join(folder, engine.DATA))]
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -234,11 +238,11 @@ def _judge_users(data_dir: str, folder: str) -> None:
         except OSError:
             continue
         if any(at == place or at.startswith(place + "/") for place in places):
-            raise engine.Refused("state_not_handled", "process %s works in %s: stop the server first" % (name, one_line(at, 80)))
+            raise engine.Refused("state_not_handled", "process %s is using %s: stop the server first" % (name, one_line(at, 80)))
 
 
 def _binaries(params: Params) -> str:
     found = find_binaries(params["bin_dir"])
     if not found:
-        raise engine.Refused("bad_input", "the programs of the PostgreSQL server are not found here: set bin_dir")
+        raise engine.Refused("bad_input", "the PostgreSQL server programs were not found: set bin_dir")
     return found

@@ -59,7 +59,7 @@ def _result(proof: Proof, params: Params) -> Result:
 
 
 def _table(facts: t.Mapping[str, t.Any]) -> list[str]:
-    """Return who blocks whom, and the statements that took the most time, as lines for a person."""
+    """Return who blocks whom, and the statements that took the most time, as lines of a table."""
     lines = list((facts.get("locks") or {}).get("table") or [])
     for row in (facts.get("top_queries") or {}).get("queries") or []:
         lines.append(one_line("%10.0f ms %8s calls  %s" % (float(row["total_ms"]), row["calls"], row["query"]), 100))
@@ -72,6 +72,6 @@ def _say(seen: Health, proof: Proof) -> list[str]:
     if bad:
         return ["%s: %s" % (word, text) for text in bad[:4]]
     steady = ", %d times in a row" % proof.passes if proof.passes > 1 else ""
-    doubt = "" if proof.proven else ", but not steadily enough to count as proven"
+    doubt = "" if proof.proven else ", but not for long enough to count as proven"
     warnings = [finding.text for finding in seen.findings if finding.name == "warning"]
     return ["%s: %s%s%s" % (word, seen.findings[0].text, steady, doubt), *warnings[:4]]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``postgresql_integrity``: ask each table and index whether it is whole, or build damaged indexes anew."""
+"""Step of ``postgresql_integrity``: checks every table and index for damage, or rebuilds damaged indexes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _check(params: Params, clock: Clock) -> Result:
 
 def _reindex(params: Params, check: bool, clock: Clock) -> Result:
     if not params["dest_dir"]:
-        raise StepError("action=reindex needs dest_dir, a directory for the copies that come first")
+        raise StepError("action=reindex needs dest_dir, a directory for the copies made first")
     what = counted(len(params["damaged"]), "damaged indexes")
     if check:
         found = integrity.verdict_of("index", params["damaged"], "")

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``postgresql_locks_info``: who waits for whom in PostgreSQL, and who is at the root of it. Changes nothing."""
+"""Step of ``postgresql_locks_info``: who waits for whom in PostgreSQL, and who is at the root. Changes nothing."""
 
 from __future__ import annotations
 

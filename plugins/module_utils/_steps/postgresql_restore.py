@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``postgresql_restore``: restores to a time beside the live database, looks what came of it, and plans what could be done.
+"""Step of ``postgresql_restore``: restores to a time beside the live database, inspects the result, and plans what a run could do with it.
 
-The live database is asked, has a commit written and its WAL archived; nothing else of it is touched.
+It queries the live database, writes a commit there and has its WAL archived; nothing else of it changes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def refused(code: str, text: str) -> StepError:
-    """Return the error of a step that may not go on, with its reason as data."""
+    """Return the error of a step that must stop, with its reason as data."""
     return StepError("%s: %s" % (code, text), reasons=[reason(code, text)])
 
 
@@ -98,7 +98,7 @@ def _restored(params: Params, check: bool, end: float) -> Result:
 
 
 def _made(params: Params, raw: t.Mapping[str, t.Any], folder: str, end: float) -> tuple[dict[str, t.Any], bool]:
-    """Return (the manifest of what is restored in *folder*, whether this run restored it)."""
+    """Return (manifest of the restore in *folder*, whether this run made it)."""
     known = engine.manifest_of(folder)
     if known.get("state") in ("restored", "promoted"):
         return known, False
@@ -106,10 +106,10 @@ def _made(params: Params, raw: t.Mapping[str, t.Any], folder: str, end: float) -
 
 
 def _looked_at(params: Params, raw: t.Mapping[str, t.Any], folder: str, done: dict[str, t.Any], end: float) -> Result:
-    """Start a side instance on what was restored, ask it and compare it with live."""
+    """Start a side instance on the restored data, query it and compare it with live."""
     strange = links_outside(os.path.join(folder, engine.DATA), folder)
     if strange:
-        raise engine.Refused("data_damaged", "what was restored has links that lead out of it: %s" % "; ".join(strange[:3]))
+        raise engine.Refused("data_damaged", "the restored data have links that point outside: %s" % "; ".join(strange[:3]))
     with side_of(params, folder, raw["bin_dir"], raw["live"].get("least"), end) as side:
         stop = dict(side.stop_point(), lsn=side.state["lsn"], last_commit=side.state["last_commit"], timeline=side.state["timeline"])
         answers = known_answers(side.where(params["database"]), params["known_answers"], left(end))
@@ -117,7 +117,7 @@ def _looked_at(params: Params, raw: t.Mapping[str, t.Any], folder: str, done: di
         counted_seconds = side.seconds
     wrong = ["%s: %s" % (one["name"], one["text"]) for one in answers if not one["right"]]
     if wrong:
-        raise engine.Refused("data_damaged", "the restored database is not as it was: %s" % "; ".join(wrong[:3]))
+        raise engine.Refused("data_damaged", "the restored database is not as expected: %s" % "; ".join(wrong[:3]))
     plans = engine.plans_of(raw, tables, params, _why_not_swap(raw, folder))
     engine.write_manifest(folder, dict(done, stop=stop))
     backup = {key: raw["backup"][key] for key in ("label", "type", "stop", "bytes", "system_identifier")}
@@ -138,7 +138,7 @@ def _told_stop(stop: t.Mapping[str, t.Any]) -> str:
 
 
 def side_of(params: Params, folder: str, bin_dir: str, least: t.Any, end: float) -> SideInstance:
-    """Return a side instance on what was restored in *folder*."""
+    """Return a side instance on the data restored in *folder*."""
     paused = engine.manifest_of(folder).get("state") != "promoted"
     return SideInstance(
         bin_dir, os.path.join(folder, engine.DATA), params["os_user"], end, user=params["user"], pauses=paused,
@@ -149,7 +149,7 @@ def side_of(params: Params, folder: str, bin_dir: str, least: t.Any, end: float)
 def _why_not_swap(raw: t.Mapping[str, t.Any], folder: str) -> str:
     data = os.path.join(folder, engine.DATA)
     if raw["live"].get("may_promote") is False:
-        return "this log-in may not call pg_promote()"
+        return "this login may not call pg_promote()"
     try:
         live = load_tablespaces(raw["data_dir"]) if os.path.isdir(raw["data_dir"]) else {}
         judge_places(plan_moves(raw["data_dir"], data, tablespaces_of(live, load_tablespaces(data)), "x"))
@@ -159,7 +159,7 @@ def _why_not_swap(raw: t.Mapping[str, t.Any], folder: str) -> str:
 
 
 def tablespaces_of(live: t.Mapping[str, str], side: t.Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return {live, side} by oid of the tablespaces that both have; one that live has no more stays where it was restored."""
+    """Return {live, side} by oid of the tablespaces that both have; one that live no longer has stays where it was restored."""
     return {oid: {"live": live[oid], "side": side[oid]} for oid in sorted(set(live) & set(side))}
 
 
@@ -168,24 +168,24 @@ def _promoted(params: Params, check: bool, end: float) -> Result:
     folder = params["folder"]
     known = engine.manifest_of(folder)
     if known.get("state") == "promoted":
-        return {"changed": False, "folder": folder, "say": ["what was restored is ready to take the place of live"]}
+        return {"changed": False, "folder": folder, "say": ["the restored data are ready to replace live"]}
     if known.get("state") != "restored":
-        raise engine.Refused("state_not_handled", "nothing whole is restored in %s" % one_line(folder, 80))
+        raise engine.Refused("state_not_handled", "%s holds no complete restore" % one_line(folder, 80))
     if check:
-        return {"changed": True, "folder": folder, "say": ["would end the recovery of what was restored"]}
+        return {"changed": True, "folder": folder, "say": ["would end the recovery of the restored data"]}
     with engine.held(folder):
         with side_of(params, folder, raw["bin_dir"], raw["live"].get("least"), end) as side:
             state = side.promote()
         engine.write_manifest(folder, dict(known, state="promoted", new_timeline=state["timeline"]))
-    return {"changed": True, "folder": folder, "say": ["ended the recovery of what was restored: it can take the place of live"]}
+    return {"changed": True, "folder": folder, "say": ["ended the recovery of the restored data: they can replace live"]}
 
 
 def _absent(params: Params, check: bool, end: float) -> Result:
     folder = params["folder"]
     if os.path.lexists(os.path.join(folder, JOURNAL)):
-        raise engine.Refused("state_not_handled", "%s belongs to a swap: it is needed to take that back" % one_line(folder, 80))
+        raise engine.Refused("state_not_handled", "%s belongs to a swap and is needed to undo it" % one_line(folder, 80))
     if not os.path.isdir(folder) or os.path.dirname(os.path.realpath(folder)) != os.path.realpath(params["side_dir"]):
-        return {"changed": False, "folder": folder, "say": ["there is nothing to remove"]}
+        return {"changed": False, "folder": folder, "say": ["nothing to remove"]}
     if not check:
         with engine.held(folder):
             shutil.rmtree(folder)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``postgresql_unblock``: ends the sessions at the root of long waits, a few, cancel before terminate.
+"""Step of ``postgresql_unblock``: ends a few sessions at the root of long waits; cancels before it terminates.
 
-A signal is sent by the same statement that looks again: same process, same start of the session and of its statement, still a client that
-is no superuser, and still in somebody's way. So whoever took over the pid, or went on meanwhile, is never meant.
+The statement that sends a signal checks again: same process, same start of session and statement, still a client that is not a superuser,
+and still blocking others. So it never hits a session that took over the pid or that has moved on since.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ SAME = ("pid", "backend_start", "query_start")
 POLL = 0.1
 # One look or one signal may not take longer than this, in seconds.
 ASK = 10.0
-# What a session was found to be, by the act that was sent to it.
+# The result of each act.
 ENDED = {CANCEL: "cancelled", TERMINATE: "terminated"}
 WORDS = {
     "cancelled": "cancelled the statement of %s: its client sees SQLSTATE 57014",
     "terminated": "terminated %s: its client sees SQLSTATE 57P01, its uncommitted work is rolled back",
-    "moved_on": "%s went on by itself before it was acted on, and was left alone",
-    "still_blocking": "%s blocks still: nothing more is done to it from here",
-    "left": "%s was left alone: more are not ended in one run",
-    "would_cancel": "would cancel the statement of %s, and terminate it if it blocks still after %g s",
+    "moved_on": "%s moved on by itself, so it was left alone",
+    "still_blocking": "%s still blocks others: this run does nothing more to it",
+    "left": "%s was left alone: one run ends no more sessions than this",
+    "would_cancel": "would cancel the statement of %s, and terminate it if it still blocks others after %g s",
     "would_terminate": "would terminate %s: its uncommitted work would be rolled back",
 }
 
@@ -109,10 +109,10 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _roots(params: Params, end: float, told: t.Sequence[Root] = ()) -> list[Root]:
-    """Return who is at the root of waits now. Raises StepError where that cannot be seen, with what was *told* of sessions before."""
+    """Return who is at the root of waits now. Raises StepError where that cannot be seen, with the results so far in *told*."""
     raw = load_locks(params, _left(end))
     if raw["error"]:
-        text = "; ".join([_sentence(one, params) for one in told] + ["the locks cannot be looked at: %s" % raw["error"]])
+        text = "; ".join([_sentence(one, params) for one in told] + ["the locks cannot be read: %s" % raw["error"]])
         raise StepError(one_line(text, 600), sqlstate=raw["sqlstate"], sessions=list(told), run_id=params["run_id"])
     return list(judge(raw, params)["roots"])
 
@@ -126,7 +126,7 @@ def _key(one: t.Mapping[str, t.Any]) -> tuple[str, ...]:
 
 
 def _as_approved(targets: list[Root], sessions: t.Optional[t.Sequence[t.Mapping[str, t.Any]]]) -> tuple[list[Root], list[Root]]:
-    """Return (those of *sessions* that are no target any more, the targets among them); all targets where no sessions are given."""
+    """Return (those of *sessions* that are no longer targets, the targets among them); all targets where no sessions are given."""
     if sessions is None:
         return [], targets
     wanted, found = {_key(one) for one in sessions}, {_key(root) for root in targets}
@@ -135,12 +135,12 @@ def _as_approved(targets: list[Root], sessions: t.Optional[t.Sequence[t.Mapping[
 
 
 def _unknown(one: t.Mapping[str, t.Any]) -> Root:
-    """Return what is told of a session that is no target any more: only what identifies it is sure."""
+    """Return the result for a session that is no longer a target: only its identity is certain."""
     return dict({name: one[name] for name in SAME}, done="moved_on")
 
 
 def _ended(chosen: t.Sequence[Root], params: Params, end: float) -> list[Root]:
-    """Signal each, wait until none blocks any more or *grace* is over, then terminate those that still block; wait once more."""
+    """Signal each, wait until none blocks others or *grace* is over, then terminate those that still do; wait once more."""
     done = _signalled(chosen, [root["action"] for root in chosen], params, end)
     stuck = _waited([one for one in done if one["done"] in ENDED.values()], params, end)
     second = [root for root in stuck if root["done"] == "cancelled"]
@@ -151,12 +151,12 @@ def _ended(chosen: t.Sequence[Root], params: Params, end: float) -> list[Root]:
 
 
 def _told_again(one: Root, second: t.Optional[Root]) -> Root:
-    """Return what came of a session: a cancelled one that had gone on when it was to be terminated stays cancelled."""
+    """Return the final result of a session: one that moved on before its termination stays cancelled."""
     return one if second is None or second["done"] == "moved_on" else dict(second, cancelled_first=True)
 
 
 def _signalled(roots: t.Sequence[Root], acts: t.Sequence[str], params: Params, end: float) -> list[Root]:
-    """Send each its signal; `done` tells what came of it: cancelled, terminated, moved_on or refused (with the server's words)."""
+    """Send each its signal; `done` has the result: cancelled, terminated, moved_on or refused (with the server's message)."""
     if not roots:
         return []
     pairs = list(zip(roots, acts))
@@ -164,7 +164,7 @@ def _signalled(roots: t.Sequence[Root], acts: t.Sequence[str], params: Params, e
     try:
         answers = ask(params, queries, _left(end))
     except SqlError as error:
-        raise StepError("the server was not reached to end anything: %s" % one_line(str(error), 200), sqlstate=error.sqlstate) from error
+        raise StepError("could not reach the server to end any session: %s" % one_line(str(error), 200), sqlstate=error.sqlstate) from error
     return [_came_of(root, act, answers["s%d" % index]) for index, (root, act) in enumerate(pairs)]
 
 
@@ -176,7 +176,7 @@ def _came_of(root: Root, act: str, answer: t.Union[t.List[Row], SqlError]) -> Ro
 
 
 def _waited(roots: t.Sequence[Root], params: Params, end: float) -> list[Root]:
-    """Wait up to *grace* seconds; return those of *roots* that block somebody still, as far as can be seen."""
+    """Wait up to *grace* seconds; return those of *roots* that still block others, as far as we can see."""
     until = min(end, time.monotonic() + params["grace"])
     stuck = list(roots)
     while stuck:
@@ -193,11 +193,11 @@ def _waited(roots: t.Sequence[Root], params: Params, end: float) -> list[Root]:
 def _sentence(one: Root, params: Params) -> str:
     who = named(one) if "state" in one else "pid %d" % one["pid"]
     if one["done"] == "refused":
-        return one_line("the server refuses to end %s: %s" % (who, one["error"]), 300)
+        return one_line("the server refused to end %s: %s" % (who, one["error"]), 300)
     words = WORDS[one["done"]]
     text = words % ((who, params["grace"]) if one["done"] == "would_cancel" else who)
     return one_line(text + ("; a cancel before it did not help" if one.get("cancelled_first") else ""), 300)
 
 
 def _nothing(told: t.Sequence[Root]) -> list[str]:
-    return [] if told else ["no session that may be ended holds up others for so long"]
+    return [] if told else ["no session that a run may end blocks others that long"]

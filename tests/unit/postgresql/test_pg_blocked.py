@@ -53,7 +53,7 @@ def test_states(sessions: list[dict[str, t.Any]], state: str, health: str, targe
     [
         ({"sessions": [], "rights": {}, "error": "no answer in time", "sqlstate": "57014"}, "", "no answer in time"),
         ({"sessions": [], "rights": {}, "error": "password authentication failed", "sqlstate": "28P01"}, "auth", "password"),
-        ({"sessions": [], "rights": dict(RIGHTS, sees_all=False), "error": "", "sqlstate": ""}, "", "grant pg_monitor"),
+        ({"sessions": [], "rights": dict(RIGHTS, sees_all=False), "error": "", "sqlstate": ""}, "", "grant it pg_monitor"),
     ],
 )
 def test_what_is_not_seen_is_unknown(raw: dict[str, t.Any], state: str, words: str) -> None:

@@ -98,22 +98,22 @@ def test_a_circle_behind_a_root_has_that_root() -> None:
 
 
 ACTS = [
-    ({}, CANCEL, "runs"),
-    ({"state": "fastpath function call"}, CANCEL, "runs"),
-    ({"state": TX}, TERMINATE, "a cancel does nothing"),
-    ({"state": TX + " (aborted)"}, TERMINATE, "a cancel does nothing"),
+    ({}, CANCEL, "is running"),
+    ({"state": "fastpath function call"}, CANCEL, "is running"),
+    ({"state": TX}, TERMINATE, "a cancel has no effect"),
+    ({"state": TX + " (aborted)"}, TERMINATE, "a cancel has no effect"),
     ({"state": "idle"}, NONE, "advisory lock"),
     ({"state": "disabled"}, NONE, "track_activities"),
     ({"state": None}, NONE, "track_activities"),
     ({"superuser": True}, NONE, "superuser"),
     ({"superuser": None}, NONE, "superuser"),
-    ({"replication": True}, NONE, "replicates"),
-    ({"itself": True}, NONE, "itself"),
+    ({"replication": True}, NONE, "replication"),
+    ({"itself": True}, NONE, "our own session"),
     ({"backend_type": None}, NONE, "pg_monitor"),
     ({"backend_type": "walsender"}, NONE, "walsender"),
-    ({"backend_type": "logical replication worker"}, NONE, "no client"),
+    ({"backend_type": "logical replication worker"}, NONE, "is not a client"),
     ({"backend_type": "autovacuum worker", "query": "autovacuum: VACUUM t (to prevent wraparound)"}, NONE, "prevents wraparound"),
-    ({"backend_type": "autovacuum worker", "query": "autovacuum: VACUUM t"}, NONE, "autovacuum worker is no client"),
+    ({"backend_type": "autovacuum worker", "query": "autovacuum: VACUUM t"}, NONE, "autovacuum worker is not a client"),
     ({"application": "pgBackRest [backup]"}, NONE, "application matches pgbackrest*"),
     ({"application": "pg_dump"}, NONE, "pg_dump*"),
     ({"application": "PG_BaseBackup"}, NONE, "pg_basebackup*"),
@@ -126,7 +126,7 @@ ACTS = [
     ({"query": 'UPDATE "django_migrations" SET x = 1'}, NONE, "migration"),
     ({"query": "create unique  index\nconcurrently i on t (x)"}, NONE, "invalid"),
     ({"query": "REINDEX (VERBOSE) TABLE CONCURRENTLY t"}, NONE, "invalid"),
-    ({"query": "select 'alembic_version'"}, CANCEL, "runs"),
+    ({"query": "select 'alembic_version'"}, CANCEL, "is running"),
 ]
 
 

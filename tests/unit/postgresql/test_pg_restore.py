@@ -42,15 +42,15 @@ def test_a_target_is_one_moment_whatever_its_zone(text: str, epoch: float) -> No
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("2026-11-25T10:05:48", "no zone"),
-        ("2026-11-25 10:05:48", "no zone"),
-        ("", "no time"),
-        ("yesterday", "no time"),
-        ("2026-11-25", "no time"),
-        ("2026-13-25T10:05:48Z", "no time that there is"),
-        ("2026-11-25T10:05:48Z'; DROP TABLE t; --", "no time"),
+        ("2026-11-25T10:05:48", "no time zone"),
+        ("2026-11-25 10:05:48", "no time zone"),
+        ("", "not a time"),
+        ("yesterday", "not a time"),
+        ("2026-11-25", "not a time"),
+        ("2026-13-25T10:05:48Z", "not a valid time"),
+        ("2026-11-25T10:05:48Z'; DROP TABLE t; --", "not a time"),
         ("2026-11-25T10:05:48Z\n", ""),
-        ("2026-11-25T10:05:48 Z --delta", "no time"),
+        ("2026-11-25T10:05:48 Z --delta", "not a time"),
     ],
 )
 def test_what_is_no_moment_is_told(text: str, why: str) -> None:
@@ -385,7 +385,7 @@ def test_what_a_stranger_put_in_the_way_stops_a_swap(tmp_path: Path) -> None:
     places = Places(tmp_path)
     os.rename(places.live, str(places.live) + ".before-r1")
     places.live.mkdir()
-    with pytest.raises(swap.Unfit, match="are there"):
+    with pytest.raises(swap.Unfit, match="exist$"):
         swap.forward(places.moves)
 
 

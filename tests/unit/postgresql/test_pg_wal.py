@@ -49,7 +49,7 @@ def test_a_name_and_its_number_are_one_and_the_same_for_every_size(timeline: int
     "name", ["", "x", "00000001000000000000000", "000000010000000000000100", "00000001.history", "../000000010000000000"]
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is no name"):
+    with pytest.raises(ValueError, match="is not the name"):
         wal.parse_segment(name)
 
 

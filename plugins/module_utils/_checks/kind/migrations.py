@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``migrations``: which schema a PostgreSQL database has, by what Alembic and Django wrote down about themselves.
+"""Check kind ``migrations``: which schema a PostgreSQL database has, according to the records of Alembic and Django.
 
-Read-only. With ``wanted`` (the heads of another look) it tells whether the schema is still that one.
+Read-only. With ``wanted`` (the heads of another look) it judges whether the schema is still that one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPTIONS: dict[str, t.Any] = {
     "schema": {"type": "str", "default": "public"},
     "wanted": {"type": "dict", "default": {}},
 }
-# The tables are those that each tool makes unless it is configured otherwise.
+# The tables that each tool creates by default.
 QUERIES = {
     "alembic": 'SELECT version_num FROM :"schema".alembic_version ORDER BY version_num',
     "django": 'SELECT app, name FROM :"schema".django_migrations ORDER BY id',
@@ -32,7 +32,7 @@ MOST_SHOWN = 5
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Return {error, alembic, django}: rows as they are, None where there is no such table or it was not asked for."""
+    """Return {error, alembic, django}: the rows, None where the table is missing or was not wanted."""
     tools = sorted(QUERIES) if options["tool"] == "auto" else [options["tool"]]
     raw: dict[str, t.Any] = {"error": "", "alembic": None, "django": None}
     try:
@@ -48,9 +48,9 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Known without ``wanted``; with it well where it is the same schema, sick where it is another one. What cannot be asked is unknown."""
+    """Known without ``wanted``; with it well for the same schema, sick for another one. A failed query is unknown."""
     if raw["error"]:
-        text = "the schema of %s cannot be told: %s" % (one_line(options["database"], 60), one_line(raw["error"], 160))
+        text = "the schema of %s is unknown: %s" % (one_line(options["database"], 60), one_line(raw["error"], 160))
         return Health((Finding("migrations", State.UNKNOWN, text),), "unknown", facts={"tool": "", "heads": {}})
     heads = heads_of(raw)
     facts = {"tool": "both" if len(heads) > 1 else next(iter(heads), "none"), "heads": heads}
@@ -58,13 +58,13 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
         return Health((Finding("migrations", State.WELL, "the schema is at %s" % told(heads)),), "known", facts=facts)
     different = differences(heads, options["wanted"])
     if not different:
-        return Health((Finding("migrations", State.WELL, "the schema is the one that is wanted: %s" % told(heads)),), "same", facts=facts)
-    text = "the schema is not the one that is wanted: %s" % "; ".join(different)
+        return Health((Finding("migrations", State.WELL, "the schema is the expected one: %s" % told(heads)),), "same", facts=facts)
+    text = "the schema is not the expected one: %s" % "; ".join(different)
     return Health((Finding("migrations", State.SICK, text, {"differences": different}),), "other_heads", facts=facts)
 
 
 def heads_of(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the heads by tool; a tool without a table is not in it."""
+    """Return the heads by tool, without tools that have no table."""
     heads: dict[str, t.Any] = {}
     if raw["alembic"] is not None:
         heads["alembic"] = sorted({str(row["version_num"]) for row in raw["alembic"]})
@@ -74,18 +74,18 @@ def heads_of(raw: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _django(rows: t.Sequence[Row]) -> dict[str, t.Any]:
-    """A migration that was taken back and applied again is the same one, so the digest knows no order."""
+    """The digest ignores the order: a migration reverted and applied again is the same one."""
     applied = sorted({(str(row["app"]), str(row["name"])) for row in rows})
     digest = hashlib.sha256(json.dumps(applied).encode()).hexdigest()
     return {"count": len(applied), "sha256": digest, "last": {str(row["app"]): str(row["name"]) for row in rows}}
 
 
 def differences(now: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """Return a sentence for each tool whose heads are not the wanted ones."""
+    """Return a sentence for each tool whose heads differ from the expected ones."""
     found = []
     alembic, then = now.get("alembic"), wanted.get("alembic")
     if (None if alembic is None else set(alembic)) != (None if then is None else {str(one) for one in then}):
-        found.append("Alembic is at %s, wanted is %s" % (_listed(alembic), _listed(then)))
+        found.append("Alembic is at %s, expected is %s" % (_listed(alembic), _listed(then)))
     django, other = now.get("django"), wanted.get("django")
     if (django or {}).get("sha256") != (other or {}).get("sha256"):
         found.append("Django: %s" % _apart(django, other))
@@ -94,16 +94,16 @@ def differences(now: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> li
 
 def _apart(now: t.Optional[t.Mapping[str, t.Any]], wanted: t.Optional[t.Mapping[str, t.Any]]) -> str:
     if not now or not wanted:
-        return "no migrations, wanted are %s" % wanted["count"] if wanted else "%s migrations, wanted is none" % (now or {}).get("count")
+        return "no migrations, expected are %s" % wanted["count"] if wanted else "%s migrations, expected none" % (now or {}).get("count")
     last, then = now["last"], wanted.get("last") or {}
     apps = sorted(app for app in {*last, *then} if last.get(app) != then.get(app))
-    named = ["%s is at %s, wanted is %s" % tuple(_word(one) for one in (app, last.get(app), then.get(app))) for app in apps[:MOST_SHOWN]]
+    named = ["%s is at %s, expected is %s" % tuple(_word(one) for one in (app, last.get(app), then.get(app))) for app in apps[:MOST_SHOWN]]
     more = ["and %d more" % (len(apps) - MOST_SHOWN)] if len(apps) > MOST_SHOWN else []
-    return ", ".join(named + more) or "%s migrations, wanted are %s, with the same last ones" % (now["count"], _word(wanted.get("count")))
+    return ", ".join(named + more) or "%s migrations, expected are %s, with the same last ones" % (now["count"], _word(wanted.get("count")))
 
 
 def told(heads: t.Mapping[str, t.Any]) -> str:
-    """Return the heads as a person reads them."""
+    """Return the heads in words."""
     parts = ["Alembic %s" % _listed(heads["alembic"])] if "alembic" in heads else []
     if "django" in heads:
         parts.append("Django %d migrations of %d apps" % (heads["django"]["count"], len(heads["django"]["last"])))

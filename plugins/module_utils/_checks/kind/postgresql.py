@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``postgresql``: asks a server by its own protocol whether it accepts, and by a real log-in where one is given.
+"""Check kind ``postgresql``: asks a server in its own protocol whether it accepts connections, and logs in where a login is given.
 
-Without ``login`` or ``query`` no credential is used: a request for a password already proves an accepting server. With ``deep`` the
-eyes are those of ``postgresql_health_info``, with all of its options.
+Without ``login`` or ``query`` it uses no credentials: a request for a password already proves that the server accepts connections. With
+``deep`` it looks as ``postgresql_health_info`` does, with all of its options.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OPTIONS: dict[str, t.Any] = {
     **CONNECT_SPEC,
     **PG_OPTIONS,
     "host": {"type": "str", "default": "127.0.0.1"},
-    # Whoever runs the checks logs in, unless told otherwise.
+    # By default the user that runs the checks logs in.
     "os_user": {"type": "str", "default": ""},
     "password": {"type": "str", "default": "", "no_log": True},
     "login": {"type": "bool", "default": False},
@@ -53,7 +53,7 @@ _IDENTITY = (
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return ``{error, detail, sqlstate, message, accepting, seconds, login: {...}}``; with ``deep`` what ``load_postgres`` returns.
 
-    *deadline* in seconds is total. Raises StepError for a known answer that is no plain SQL.
+    *deadline* in seconds is total. Raises StepError for a known answer that is not plain SQL.
     """
     if options["deep"]:
         refuse_commands(options["known_answers"])
@@ -100,7 +100,7 @@ def _by_psql(options: t.Mapping[str, t.Any], queries: list[str], deadline: float
         return _refused(error.sqlstate, str(error))
     failed = next((one for one in found.values() if isinstance(one, SqlError)), None)
     if failed is not None:
-        # A session that was ended at the deadline has no SQLSTATE of its own.
+        # A session cut off at the deadline has no SQLSTATE of its own.
         return _refused(failed.sqlstate or ("57014" if time.monotonic() - begun >= deadline else ""), str(failed))
     rows = [(one or [{}])[0] for one in found.values() if not isinstance(one, SqlError)]
     return {"ok": True, "answers": [str(row.get("answer") or "") for row in rows]}
@@ -113,7 +113,7 @@ def _refused(sqlstate: str, message: str) -> dict[str, t.Any]:
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Accepting is well. Rejecting (starting, recovering, stopping) is unknown: wait, never interrupt it.
 
-    No connection left and a missing database are sick, a server that shuts us out (28xxx) is unknown (``auth``).
+    No free connection and a missing database are sick; rejected credentials (28xxx) are unknown (``auth``).
     """
     if options["deep"]:
         return judge_postgres(raw, options)
@@ -147,7 +147,7 @@ def _judge_answers(answers: list[str], options: t.Mapping[str, t.Any], findings:
         got = answers[1] if len(answers) > 1 else ""
         right = not options["expect"] or got == options["expect"]
         word = word if right else "wrong_answer"
-        # What a query returns may be private: only whether it is the known answer is told.
-        text = "the query gives the known answer" if right else "the query gives another answer than the known one"
+        # The answer may be private: only whether it is the known one is shown.
+        text = "the query returns the known answer" if right else "the query returns another answer than the known one"
         findings = (*findings, Finding("query", State.WELL if right else State.SICK, text))
     return Health(findings, state=word, identity=identity, facts=facts)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``postgresql_restore``: may the database be restored to a time, and with ``done`` whether what was done is proven."""
+"""Check kind ``postgresql_restore``: whether the database may be restored to a time; with ``done``, whether the result is proven."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares the tables of two PostgreSQL databases by hashes of keys and of rows: no row is held, none is shown.
+"""Compares the tables of two PostgreSQL databases by hashes of keys and rows: no row is kept, none is shown.
 
-Both sides sort by the hash of the primary key, so one pass over two streams finds what is in one and not in the other.
+Both sides sort by the hash of the primary key, so one pass over two streams finds the rows that only one side has.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.stream import copied_out
 
 MOST_TABLES = 500
-# Hashes of missing keys are held in memory up to here; beyond it only counted.
+# Up to so many hashes of missing keys are kept in memory; the rest is only counted.
 MOST_KEYS = 2000000
 # The hash of a key and that of its row; every key sorts before that of the end.
 Pair = t.Tuple[str, str]
@@ -49,7 +49,7 @@ _TABLES = """SELECT n.nspname AS schema, c.relname AS name, c.relpersistence = '
 
 
 class Table(t.NamedTuple):
-    """One table of the catalogue; ``key`` are the columns of its primary key, () where it has none."""
+    """One table of the catalogue; ``key`` has the columns of its primary key, () without one."""
 
     schema: str
     name: str
@@ -69,16 +69,16 @@ class Table(t.NamedTuple):
         return "%s.%s" % (identifier(self.schema), identifier(self.name))
 
     def hash_of_key(self, alias: str = "x") -> str:
-        """Return the SQL of the hash by which a row is known."""
+        """Return the SQL for the hash of the key of a row."""
         return "md5(ROW(%s)::text)" % ", ".join("%s.%s" % (alias, identifier(name)) for name in self.key)
 
     def hash_of_row(self, alias: str = "x") -> str:
-        """Return the SQL of the hash of all that a row holds."""
+        """Return the SQL for the hash of all values of a row."""
         return "md5(ROW(%s)::text)" % ", ".join("%s.%s" % (alias, identifier(name)) for name in self.columns)
 
 
 class Difference(t.NamedTuple):
-    """What two sorted streams of (hash of key, hash of row) have apart; *missing* are in the first and not in the second."""
+    """How two sorted streams of (hash of key, hash of row) differ; *missing* rows are in the first and not in the second."""
 
     first: int
     second: int
@@ -103,14 +103,14 @@ def table_of(row: Row) -> Table:
 
 
 def choose_tables(tables: t.Mapping[str, Table], wanted: t.Sequence[str]) -> tuple[list[Table], list[str]]:
-    """Return (the wanted tables, all where none is named; names that are no table). ``name`` means ``public.name``."""
+    """Return (the wanted tables, all where none is named; names without a table). ``name`` means ``public.name``."""
     full = [name if "." in name else "public." + name for name in wanted]
     names = list(dict.fromkeys(full)) or sorted(tables)
     return [tables[name] for name in names if name in tables], [name for name in names if name not in tables]
 
 
 def parents_first(tables: t.Sequence[Table]) -> list[Table]:
-    """Return *tables* so that each comes after those that its foreign keys point at, as far as there is such an order."""
+    """Return *tables* in an order where each follows those its foreign keys reference, as far as possible."""
     waiting, done = list(tables), t.cast("list[Table]", [])
     names = {one.full_name for one in tables}
     while waiting:
@@ -122,7 +122,7 @@ def parents_first(tables: t.Sequence[Table]) -> list[Table]:
 
 
 def merge(first: t.Iterable[bytes], second: t.Iterable[bytes], most: int = MOST_KEYS) -> Difference:
-    """Compare two sorted streams of lines ``hash of key <tab> hash of row``. Raises ValueError for what is not sorted."""
+    """Compare two sorted streams of lines ``hash of key <tab> hash of row``. Raises ValueError for unsorted input."""
     firsts, missing, extra, changed = 0, 0, 0, 0
     keys: dict[str, str] = {}
     digest = hashlib.sha256()
@@ -171,16 +171,16 @@ def compare_table(side: Where, live: Where, table: Table, end: float) -> Differe
 def compare(side: Where, live: Where, wanted: t.Sequence[str], end: float) -> tuple[list[dict[str, t.Any]], dict[str, Difference]]:
     """Compare the wanted tables (all where none is named); return (a result for each, with counts only; the differences by name).
 
-    Raises SqlError where one side cannot be asked at all.
+    Raises SqlError where one side cannot be queried at all.
     """
     there = load_tables(side, left(end))
     tables, unknown = choose_tables(there, wanted)
     beside = load_tables(live, left(end))
-    results, found = [_nothing(name, "it is not in the restored database") for name in unknown], t.cast("dict[str, Difference]", {})
+    results, found = [_nothing(name, "it is missing in the restored database") for name in unknown], t.cast("dict[str, Difference]", {})
     for table in tables[:MOST_TABLES]:
         results.append(_compared(side, live, table, beside.get(table.full_name), end, found))
     if not wanted:
-        results += [_nothing(name, "it is not in the restored database") for name in sorted(set(beside) - set(there))]
+        results += [_nothing(name, "it is missing in the restored database") for name in sorted(set(beside) - set(there))]
     return results, found
 
 
@@ -189,11 +189,11 @@ def _compared(
 ) -> dict[str, t.Any]:
     name = table.full_name
     if other is None:
-        return _nothing(name, "it is not in the live database")
+        return _nothing(name, "it is missing in the live database")
     if not table.key or other.key != table.key:
         return _counted(side, live, table, end)
     if set(other.columns) != set(table.columns):
-        return dict(_counted(side, live, table, end), note="its columns are others than they were")
+        return dict(_counted(side, live, table, end), note="its columns have changed")
     try:
         found[name] = compare_table(side, live, table, end)
     except (SqlError, ValueError) as error:
@@ -214,7 +214,7 @@ def _nothing(name: str, note: str) -> dict[str, t.Any]:
 
 
 def _counted(side: Where, live: Where, table: Table, end: float) -> dict[str, t.Any]:
-    """Compare a table that has no primary key: by its number of rows alone."""
+    """Compare a table by its number of rows alone."""
     query = {"rows": Query("SELECT count(*) AS count FROM %s" % table.sql)}  # noqa: S608 - a name of the catalogue
     counts = []
     for where in (side, live):
@@ -223,7 +223,7 @@ def _counted(side: Where, live: Where, table: Table, end: float) -> dict[str, t.
             return _nothing(table.full_name, str(answer))
         counts.append(int(answer[0]["count"]))
     return dict(
-        _nothing(table.full_name, "it has no primary key, so only its rows are counted"), restored=counts[0], live=counts[1],
+        _nothing(table.full_name, "it has no primary key: only the number of rows is compared"), restored=counts[0], live=counts[1],
         missing=max(0, counts[0] - counts[1]), extra=max(0, counts[1] - counts[0]),
     )  # fmt: skip
 
@@ -234,7 +234,7 @@ def left(end: float) -> float:
 
 
 def known_answers(where: Where, answers: t.Sequence[t.Mapping[str, t.Any]], deadline: float) -> list[dict[str, t.Any]]:
-    """Ask each of *answers* ({name, query, expect}) and return {name, right, text}; what a query returns is never told. Never raises."""
+    """Ask each of *answers* ({name, query, expect}) and return {name, right, text}; what a query returns is never shown. Never raises."""
     names = [one_line(one.get("name") or "known answer %d" % (number + 1), 60) for number, one in enumerate(answers)]
     queries = {"q%d" % number: Query(_only(str(one.get("query") or ""))) for number, one in enumerate(answers)}
     try:
@@ -252,4 +252,4 @@ def _judged(name: str, one: t.Mapping[str, t.Any], told: t.Union[list[Row], SqlE
     if isinstance(told, SqlError):
         return {"name": name, "right": None, "text": str(told)}
     right = bool(told) and str(told[0]["answer"]) == str(one.get("expect"))
-    return {"name": name, "right": right, "text": "" if right else "it gives another answer than the known one"}
+    return {"name": name, "right": right, "text": "" if right else "the answer differs from the known one"}

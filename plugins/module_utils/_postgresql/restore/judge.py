@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""May a database be restored to a time, and is it what it should be afterwards? Plain data in, Health out."""
+"""Whether a database may be restored to a time, and whether it is as it should be afterwards. Plain data in, Health out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import told_time
 
 Raw = t.Mapping[str, t.Any]
-# Nobody listens there.
+# Nothing listens there.
 DOWN = "08001"
-# A word for why it may not be restored: the reason that a run is refused with.
+# State that forbids a restore -> code of the refusal.
 CODES = {
     "target_unusable": "bad_input",
     "shut_out": "credentials_refused",
@@ -36,7 +36,7 @@ CODES = {
 
 
 def obstacle(raw: Raw, options: Raw) -> tuple[str, str]:
-    """Return (state, text) of the first thing that forbids a restore, ("", "") for none. Nothing was stopped or made by then."""
+    """Return (state, text) of the first thing that forbids a restore, ("", "") for none. Nothing has been stopped or created by then."""
     judges = (_of_target, _of_live, _of_places, _of_role, _of_repository, _of_identity, _of_wal, _of_space)
     return next((found for found in (judge(raw, options) for judge in judges) if found[0]), ("", ""))
 
@@ -51,26 +51,26 @@ def _of_target(raw: Raw, options: Raw) -> tuple[str, str]:
 
 
 def _of_live(raw: Raw, options: Raw) -> tuple[str, str]:
-    """Only a server that nobody answers for is down; what a log-in may not see would be told as missing."""
+    """Only a server where nothing listens is down; a login without rights would report existing rows as missing."""
     live = raw["live"]
     state = str(live.get("sqlstate") or "")
     if state.startswith("28") or state == "42501":
-        return "shut_out", "the live database answers and does not let us see what we need: %s" % live["error"]
+        return "shut_out", "the live database denies us what a restore needs to see: %s" % live["error"]
     if live["error"] and state != DOWN:
-        return "live_unclear", "the live database is neither up nor down for us: %s" % live["error"]
+        return "live_unclear", "it is unclear whether the live database is up or down: %s" % live["error"]
     if live.get("may_switch") is False:
-        return "shut_out", "this log-in may not call pg_switch_wal(), which brings the last commits into the archive"
+        return "shut_out", "this login may not call pg_switch_wal(), which gets the last commits into the archive"
     if live.get("may_promote") is False and options.get("mode") == "swap":
-        return "shut_out", "this log-in may not call pg_promote(), which makes what was restored ready to take the place of live"
+        return "shut_out", "this login may not call pg_promote(), which makes the restored copy ready to replace the live database"
     lacks = _lacking(live.get("lacks") or {}, options)
     if lacks:
-        text = "this log-in lacks rights to %s: %s%s"
+        text = "this login lacks rights to %s: %s%s"
         return "shut_out", text % (counted(len(lacks), "tables"), one_line(", ".join(lacks[:5]), 200), ", ..." if lacks[5:] else "")
     return "", ""
 
 
 def _lacking(lacks: t.Mapping[str, str], options: Raw) -> list[str]:
-    """Return which right to which table is missing: rows are read of each that is compared, and put into those that are named."""
+    """Return which right to which table is missing: to read those that are compared, to insert into those that are named."""
     named = {name if "." in name else "public." + name for name in options.get("tables") or []}
     inserts = bool(named) and options.get("mode") != "swap"
     wanted = {name: right for name, right in lacks.items() if (not named or name in named) and (right != "INSERT" or inserts)}
@@ -79,18 +79,18 @@ def _lacking(lacks: t.Mapping[str, str], options: Raw) -> list[str]:
 
 def _of_places(raw: Raw, options: Raw) -> tuple[str, str]:
     if not raw["data_dir"]:
-        return "no_data_dir", "the data directory is not known, since the server does not tell it: %s" % raw["live"].get("error")
+        return "no_data_dir", "the data directory is unknown, because the server does not report it: %s" % raw["live"].get("error")
     side, data = (str(path).rstrip("/") + "/" for path in raw["places"])
     if side.startswith(data) or data.startswith(side):
-        return "no_data_dir", "side_dir %s and the live data directory %s lie in one another" % (side[:-1], data[:-1])
+        return "no_data_dir", "side_dir %s and the live data directory %s overlap" % (side[:-1], data[:-1])
     if not raw["bin_dir"]:
-        return "no_server_programs", "the programs of the PostgreSQL server are not found here: set bin_dir"
+        return "no_server_programs", "the PostgreSQL server programs were not found: set bin_dir"
     return "", ""
 
 
 def _of_role(raw: Raw, options: Raw) -> tuple[str, str]:
     if raw["standby"]:
-        return "standby", "this is a standby: what it has comes from its primary"
+        return "standby", "this is a standby: its data come from its primary"
     return "", ""
 
 
@@ -107,12 +107,16 @@ def _of_identity(raw: Raw, options: Raw) -> tuple[str, str]:
     backup, pinned = raw["backup"], str(options["system_identifier"])
     there = str(raw["live"].get("system_identifier") or raw["control"].get("Database system identifier") or "")
     if pinned and there and there != pinned:
-        return "wrong_identity", "the live database has the system identifier %s, pinned is %s" % (there, pinned)
+        return "wrong_identity", "the live database has the system identifier %s, but %s is pinned" % (there, pinned)
     wanted = pinned or there
     if not wanted:
-        return "other_system", "no system identifier is known to compare the backup with: pin it"
+        return "other_system", "no system identifier is known to compare the backup with: pin one"
     if backup["system_identifier"] != wanted:
-        return "other_system", "backup %s is of the system %s, live is %s" % (backup["label"], backup["system_identifier"], wanted)
+        return "other_system", "backup %s has the system identifier %s, the live database has %s" % (
+            backup["label"],
+            backup["system_identifier"],
+            wanted,
+        )
     return "", ""
 
 
@@ -121,13 +125,13 @@ def _of_wal(raw: Raw, options: Raw) -> tuple[str, str]:
     if wal["error"] and wal["whole"] is None:
         return "repository_unusable", "the archive cannot be listed: %s" % wal["error"]
     if wal["error"]:
-        return "wal_gap", "the WAL of backup %s cannot be followed: %s" % (raw["backup"]["label"], wal["error"])
+        return "wal_gap", "no WAL path leads on from backup %s: %s" % (raw["backup"]["label"], wal["error"])
     if not wal["whole"] and not wal["last_at"] > raw["target"]:
         more = " and %d more" % (wal["lost"] - len(wal["missing"])) if wal["lost"] > len(wal["missing"]) else ""
         text = "the archive lacks %s%s, which a recovery from %s to the target needs"
         return "wal_gap", text % (", ".join(wal["missing"]), more, raw["backup"]["label"])
     if raw["live"]["error"] and wal["last_at"] < raw["target"]:
-        text = "the archive ends with %s, which came at %s, before the target, and the server that could send more does not answer: %s"
+        text = "the archive ends with %s, archived at %s, before the target, and the server that has more does not answer: %s"
         return "wal_gap", text % (wal["last"] or "nothing", told_time(wal["last_at"]), raw["live"]["error"])
     return "", ""
 
@@ -136,12 +140,12 @@ def _of_space(raw: Raw, options: Raw) -> tuple[str, str]:
     for name, what in (("side", "side_dir %s" % one_line(options["side_dir"], 60)), ("repository", "the repository")):
         free, needed = raw["space"]["%s_free" % name], raw["space"]["%s_needed" % name]
         if free is not None and free < needed:
-            return "no_room", "%s has %d bytes free, and %d are needed" % (what, free, needed)
+            return "no_room", "%s has %d bytes free but needs %d" % (what, free, needed)
     return "", ""
 
 
 def judge_restore(raw: Raw, options: Raw) -> Health:
-    """Before the act: sick with the acts that are open, or with the word for why none is. With ``done`` given: is it proven?"""
+    """Before the act: sick, with the possible acts or the state that forbids them. With ``done``: whether the result is proven."""
     facts = facts_of(raw)
     if raw["interrupted"]:
         return _interrupted(raw, facts)
@@ -152,7 +156,7 @@ def judge_restore(raw: Raw, options: Raw) -> Health:
         facts["identity_mismatch"] = state == "wrong_identity"
         return Health((Finding("restore", State.SICK, text, {"code": CODES[state]}),), state, _identity(raw), (), facts)
     if _same(options["last"], raw, options) and not options["again"]:
-        text = "this restore (to %s) was carried out and proven already" % told_time(raw["target"])
+        text = "this restore (to %s) has already been carried out and proven" % told_time(raw["target"])
         return Health((Finding("restore", State.WELL, text),), "restored", _identity(raw), (), facts)
     way = (raw["backup"]["label"], counted(raw["wal"]["checked"], "segments"), told_time(raw["target"]))
     findings = [Finding("restore", State.SICK, "backup %s and %s of WAL lead to %s" % way)]
@@ -165,7 +169,7 @@ def _interrupted(raw: Raw, facts: dict[str, t.Any]) -> Health:
     one = raw["interrupted"]
     if one["state"] == "unreadable":
         return Health((Finding("restore", State.SICK, str(one["text"])),), "swap_unreadable", _identity(raw), (), facts)
-    text = "a swap of directories was begun by run %s and not ended" % one.get("run_id")
+    text = "run %s began a swap of directories and did not finish it" % one.get("run_id")
     return Health((Finding("restore", State.SICK, text),), "swap_interrupted", {"folder": one["folder"]}, ("finish_swap",), facts)
 
 
@@ -173,7 +177,7 @@ def _after(raw: Raw, options: Raw, facts: dict[str, t.Any]) -> Health:
     live, done = raw["live"], options["done"]
     identity = dict(_identity(raw), started_at=live.get("started_at"))
     if live["error"]:
-        # While it starts up it is neither well nor sick.
+        # A server that is starting is neither well nor sick.
         state = State.UNKNOWN if live.get("sqlstate") == "57P03" else State.SICK
         return Health((Finding("live", state, "the live database does not answer: %s" % live["error"]),), "down", identity, (), facts)
     findings = [_of_recovery(live)]
@@ -183,7 +187,7 @@ def _after(raw: Raw, options: Raw, facts: dict[str, t.Any]) -> Health:
 
 def _of_recovery(live: Raw) -> Finding:
     if live["in_recovery"]:
-        return Finding("live", State.SICK, "the live database is in recovery and takes no writes")
+        return Finding("live", State.SICK, "the live database is in recovery and accepts no writes")
     return Finding("live", State.WELL, "the live database accepts connections and writes")
 
 
@@ -195,14 +199,14 @@ def _of_answer(one: Raw) -> Finding:
 
 
 def _of_backup(raw: Raw, done: Raw) -> list[Finding]:
-    """After a swap the database has a new history, which no backup leads to until there is a new one."""
+    """After a swap the database has a new timeline, which only a new backup covers."""
     if not done.get("wants_backup"):
         return []
     since = float(done.get("since") or 0)
     fresh = [one for one in raw["info"]["backups"] if not one["error"] and one["type"] == "full" and one["start"] >= int(since)]
     if fresh:
         return [Finding("backup", State.WELL, "the new full backup is %s" % fresh[-1]["label"])]
-    return [Finding("backup", State.UNKNOWN, "there is no full backup since the swap: make one at once; nothing was put back for that")]
+    return [Finding("backup", State.UNKNOWN, "there is no full backup since the swap: make one now; the swap was not undone for that")]
 
 
 def _same(last: Raw, raw: Raw, options: Raw) -> bool:
@@ -215,7 +219,7 @@ def _identity(raw: Raw) -> dict[str, t.Any]:
 
 
 def facts_of(raw: Raw) -> dict[str, t.Any]:
-    """Return what a plan and an outcome tell."""
+    """Return the facts for plans and outcomes."""
     kept = ("label", "type", "start", "stop", "bytes", "system_identifier")
     live = {key: value for key, value in raw["live"].items() if key not in ("answers", "least", "lacks")}
     return {

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads all that a restore to a time is decided by: the live server, the repository, the WAL in it, room. Changes nothing, never raises."""
+"""Reads what decides a restore to a time: the live server, the repository, its WAL, free space. Changes nothing, never raises."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ _LIVE = """SELECT pg_is_in_recovery() AS in_recovery, system_identifier::text AS
 
 
 def parse_target(text: str) -> tuple[float, str]:
-    """Return (seconds since the epoch, what is wrong with it) of an RFC 3339 time; a time without a zone is no time. Pure."""
+    """Return (seconds since the epoch, what is wrong) for an RFC 3339 time; it must have a zone. Pure."""
     found = _TARGET.match(text.strip())
     if not found:
-        return 0.0, "%s is no time: give it as 2026-11-25T10:05:00Z" % (one_line(text, 40) or "an empty target")
+        return 0.0, "%s is not a time: give it as 2026-11-25T10:05:00Z" % (one_line(text, 40) or "an empty target")
     if not found.group(4):
-        return 0.0, "%s has no zone, so it may mean several moments: add Z or an offset such as +01:00" % one_line(text, 40)
+        return 0.0, "%s has no time zone, so it is ambiguous: add Z or an offset such as +01:00" % one_line(text, 40)
     zone = "+0000" if found.group(4) in "Zz" else found.group(4).replace(":", "")
     try:
         moment = datetime.datetime.strptime("%s %s %s" % (found.group(1), found.group(2), zone), "%Y-%m-%d %H:%M:%S %z")
     except ValueError:
-        return 0.0, "%s is no time that there is" % one_line(text, 40)
+        return 0.0, "%s is not a valid time" % one_line(text, 40)
     return moment.timestamp() + float("0.%s" % (found.group(3) or "0")), ""
 
 
 def told_time(epoch: float) -> str:
-    """Return a time as PostgreSQL and people read it, in UTC."""
+    """Return a time in the format of PostgreSQL, in UTC."""
     moment = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc)
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".") + "+00"
 
@@ -87,7 +87,7 @@ def load_restore(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
 
 
 def load_live(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
-    """Return {error, ...} of the live server and what it answers to the known answers."""
+    """Return {error, ...} of the live server and its results for the known answers."""
     end = time.monotonic() + deadline
     try:
         answer = ask(options, {"live": Query(_LIVE)}, deadline)["live"]
@@ -99,7 +99,7 @@ def load_live(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
 
 
 def load_repository(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
-    """Return {info, backup, chosen, wal, space} of the backup that the restore would begin with."""
+    """Return {info, backup, chosen, wal, space} of the backup that the restore would use."""
     info = pgbackrest.load_info(options, left(end))
     found: Raw = {"info": info, "backup": None, "chosen": ["", ""], "wal": {}, "space": {}}
     if info["error"] or info["state"] != "ok":
@@ -131,13 +131,13 @@ def load_wal(options: t.Mapping[str, t.Any], backup: t.Mapping[str, t.Any], raw:
 
 
 def timeline_of(raw: Raw, archive: wal.Archive) -> int:
-    """Return the timeline of the live server, and where that is not known the newest of the archive."""
+    """Return the timeline of the live server, else the newest of the archive."""
     told = raw["live"].get("timeline") or raw["control"].get("Latest checkpoint's TimeLineID")
     return int(told) if str(told or "").isdigit() else max(wal.timelines(archive), default=1)
 
 
 def load_space(options: t.Mapping[str, t.Any], backup: t.Mapping[str, t.Any], raw: Raw) -> Raw:
-    """Return {side_free, side_needed, repository_free, repository_needed}; free is None where it cannot be told."""
+    """Return {side_free, side_needed, repository_free, repository_needed}; free is None where it is unknown."""
     repository = pgbackrest.repository_of(options)
     size = int(raw["live"].get("segment_bytes") or wal.SEGMENT_BYTES)
     return {
@@ -149,7 +149,7 @@ def load_space(options: t.Mapping[str, t.Any], backup: t.Mapping[str, t.Any], ra
 
 
 def free_at(path: str) -> t.Optional[int]:
-    """Return the bytes free for us at *path*, or at the nearest folder above it that is there; None where that cannot be told."""
+    """Return the bytes free for us at *path* or its nearest existing parent directory; None where that is unknown."""
     while path and not os.path.isdir(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
     with contextlib.suppress(OSError):
@@ -159,7 +159,7 @@ def free_at(path: str) -> t.Optional[int]:
 
 
 def load_interrupted(side_dir: str) -> Raw:
-    """Return {folder, state, ...} of a swap that was begun and is neither ended nor put back, {} for none."""
+    """Return {folder, state, ...} of a swap that was begun and neither finished nor undone, {} for none."""
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(side_dir)):
             folder = os.path.join(side_dir, name)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks pgBackRest what its repository holds, and chooses a backup: plain data out of its JSON, its errors by their own number.
+"""Reads what a repository of pgBackRest holds, and chooses a backup: plain data from its JSON, errors by their own number.
 
 ``load_*`` never raise for a sick repository; ``read_*`` and ``judge_*`` are pure.
 """

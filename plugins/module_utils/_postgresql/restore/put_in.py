@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts rows that a live database lacks back into it, out of a side instance, in one transaction; and takes exactly these out again.
+"""Puts rows that a live database lacks back into it from a side instance, in one transaction; and removes exactly these rows again.
 
-What live has stays as it is. Counts are checked before the commit: all of the rows come, or none.
+Existing rows stay as they are. Counts are checked before the commit: all of the rows are inserted, or none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOCK_SECONDS = 10
 
 
 class Inserted(t.NamedTuple):
-    """The rows that were put into one table: hash of key to hash of row."""
+    """The rows inserted into one table: hash of key to hash of row."""
 
     table: Table
     keys: t.Mapping[str, str]
@@ -41,7 +41,7 @@ class Inserted(t.NamedTuple):
 def put_in(side: Where, live: Where, differences: t.Mapping[str, Difference], tables: t.Mapping[str, Table], kept: str, end: float) -> int:
     """Insert the missing rows of *differences* (by table) into *live*; return how many. Raises SqlError, and then nothing was inserted.
 
-    Their hashes are in the file *kept*, on the disk, before the commit.
+    Their hashes are in the file *kept*, synced to disk, before the commit.
     """
     wanted = [one for one in parents_first(list(tables.values())) if differences[one.full_name].keys]
     if not wanted:
@@ -72,16 +72,16 @@ def _fill(side: Where, to: Session, table: Table, keys: t.Mapping[str, str], tem
 
 
 def _insert(to: Session, table: Table, wanted: int, number: int) -> None:
-    """Insert what the temporary table holds; end the session with an error unless all *wanted* rows came."""
+    """Insert the rows of the temporary table; fail the session unless all *wanted* rows were inserted."""
     columns = ", ".join(identifier(name) for name in table.columns)
     into = "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM somabrain_%d" % (table.sql, columns, columns, number)  # noqa: S608
     to.say("WITH came AS (%s ON CONFLICT DO NOTHING RETURNING 1) SELECT count(*) AS came FROM came \\gset" % into)  # noqa: S608
     to.say("SELECT :came <> %d AS wrong \\gset" % wanted)
-    text = "not all of %d rows can be put into %s: other rows have their keys or their unique values by now" % (wanted, table.full_name)
+    text = "not all %d rows can be inserted into %s: other rows now use their keys or unique values" % (wanted, table.full_name)
     to.say("\\if :wrong\nDO $somabrain$BEGIN RAISE EXCEPTION %s; END$somabrain$;\n\\endif" % _quoted("%", text))
     to.say("\\echo somabrain t%d :came" % number)
     for column, sequence in sorted(table.sequences.items()):
-        # Forward only: a sequence that is further on than the rows stays where it is.
+        # Forward only: a sequence that is already beyond the rows stays as it is.
         most = "(SELECT max(%s) AS most FROM %s) AS x, %s AS s" % (identifier(column), table.sql, sequence)  # noqa: S608
         to.say("SELECT setval(%s::regclass, most) FROM %s WHERE most > s.last_value \\g /dev/null" % (_literal(sequence), most))  # noqa: S608
 
@@ -95,7 +95,7 @@ def _quoted(form: str, text: str) -> str:
 
 
 def write_kept(path: str, inserted: t.Sequence[Inserted]) -> None:
-    """Write which rows are about to be inserted; whole on the disk, or not at all. Raises OSError."""
+    """Write which rows are about to be inserted; completely on disk, or not at all. Raises OSError."""
     descriptor = os.open(path + ".part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         for one in inserted:
@@ -112,14 +112,14 @@ def write_kept(path: str, inserted: t.Sequence[Inserted]) -> None:
 
 
 def read_kept(path: str) -> list[dict[str, t.Any]]:
-    """Return what was kept, [] where there is no such file. Raises OSError, ValueError."""
+    """Return the kept hashes, [] where there is no such file. Raises OSError, ValueError."""
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file if line.strip()]
     return []
 
 
 def take_out(live: Where, kept: t.Sequence[t.Mapping[str, t.Any]], tables: t.Mapping[str, Table], end: float) -> tuple[int, int]:
-    """Delete the kept rows that still are what was inserted; return (deleted, left: changed or gone since). Raises SqlError."""
+    """Delete the kept rows that have not changed since; return (deleted, left: changed or gone since). Raises SqlError."""
     by_name = {"%s.%s" % (one["schema"], one["name"]): one["keys"] for one in kept}
     wanted = [one for one in reversed(parents_first(list(tables.values()))) if one.full_name in by_name]
     total = sum(len(by_name[one.full_name]) for one in wanted)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Streams of rows out of one PostgreSQL and into another, through psql: no row is held longer than it passes."""
+"""Streams rows out of one PostgreSQL and into another through psql, without keeping them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import end_all, started
 
 BYTES_AT_A_TIME = 256 * 1024
-# One text for one value, whatever each server is configured to show.
+# One text for one value, whatever format each server is configured to use.
 SAME_TEXT = "SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex';\n"
 SAME_TEXT += "SET lc_monetary = 'C'; SET timezone = 'UTC';\n"
 
 
 class _Words:
-    """The last words of a process, read beside all else so that it never waits for us."""
+    """The last output of a process, read in a thread so that the process never blocks on us."""
 
     def __init__(self, stream: t.IO[bytes]) -> None:
         self._kept = b""
@@ -64,13 +64,13 @@ def copied_out(where: Where, query: str, end: float) -> t.Iterator[t.Iterator[by
 
 
 class Session:
-    """One psql session that is fed piece by piece: statements, and the rows of a COPY. Its answers are read at its end."""
+    """One psql session that gets statements and the rows of a COPY piece by piece. Its answers are read at the end."""
 
     def __init__(self, process: subprocess.Popen[bytes], told: _Words, out: _Words, end: float) -> None:
         self._process, self._told, self._out, self._end = process, told, out, end
 
     def say(self, sql: str) -> None:
-        """Send statements, or words of psql's own language. Raises SqlError where the session is over."""
+        """Send statements or commands of psql. Raises SqlError where the session is over."""
         self.rows([sql.encode("utf-8", "surrogateescape") + b"\n"])
 
     def rows(self, lines: t.Iterable[bytes]) -> None:
@@ -92,7 +92,7 @@ class Session:
             raise SqlError("", message_of(self._told.text()) or "the session ended early") from None
 
     def finish(self) -> list[str]:
-        """End the session; return the lines that it answered. Raises SqlError for any error on the way: nothing was committed then."""
+        """End the session; return the lines of its answers. Raises SqlError for any error on the way: then nothing was committed."""
         with contextlib.suppress(OSError):
             t.cast("t.IO[bytes]", self._process.stdin).close()
         _judge_end(self._process, self._told, self._end)
@@ -101,7 +101,7 @@ class Session:
 
 @contextlib.contextmanager
 def session(where: Where, end: float) -> t.Iterator[Session]:
-    """Yield a writing session that stops at its first error, and is ended at the monotonic *end*. Raises SqlError."""
+    """Yield a writing session that stops at its first error and ends at the monotonic *end*. Raises SqlError."""
     words, settings = session_of(where, max(0.1, end - time.monotonic()), writes=True)
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(_opened([*words, "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose"], settings))

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives a restored directory the place of a stopped server's data, and gives it back: by renames that a journal names beforehand.
+"""Swaps a restored directory with the data of a stopped server, and back: by renames that a journal lists first.
 
-Every rename is either done or not done, and its two ends tell which; so whoever comes after a crash ends it, in either direction.
-The last one, of the data directory itself, is the switch: before it no server can start on half of it. Nothing is ever removed.
+Every rename is done or not done, and its two paths show which; so after a crash a later run can finish or reverse it.
+The last one, of the data directory itself, is the switch: before it no server can start on a half-swapped directory. Nothing is removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 
 JOURNAL = "swap.json"
-# How the server is configured is no data: what is now in the directory stays.
+# The configuration is not data: the current files stay.
 CONFIGS = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf")
 _RECOVERY = re.compile(r"^\s*(archive_mode|restore_command|recovery_target\w*|recovery_end_command)\s*=.*$", re.M)
 
@@ -27,7 +27,7 @@ Journal = t.Dict[str, t.Any]
 
 
 class Unfit(Exception):
-    """The directories are not such that they can be swapped; ``code`` is one of ``_reasons``."""
+    """The directories cannot be swapped; ``code`` is one of the catalogue of reasons."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -35,7 +35,7 @@ class Unfit(Exception):
 
 
 def plan_moves(data_dir: str, side_data: str, tablespaces: t.Mapping[str, t.Mapping[str, str]], mark: str) -> list[dict[str, str]]:
-    """Return the moves, in their order. *tablespaces* are by oid: {live, side}, the places of a tablespace. Pure.
+    """Return the moves in order. *tablespaces* by oid: {live, side}, the directories of a tablespace. Pure.
 
     A move is {what: rename, from, to} or {what: link, path, old, new}.
     """
@@ -49,14 +49,14 @@ def plan_moves(data_dir: str, side_data: str, tablespaces: t.Mapping[str, t.Mapp
 
 
 def load_tablespaces(data: str) -> dict[str, str]:
-    """Return where each tablespace of a data directory is, by oid. Raises OSError."""
+    """Return the directory of each tablespace of a data directory, by oid. Raises OSError."""
     folder = os.path.join(data, "pg_tblspc")
     names = [name for name in sorted(os.listdir(folder)) if os.path.islink(os.path.join(folder, name))]
     return {name: os.readlink(os.path.join(folder, name)) for name in names}
 
 
 def links_outside(data: str, inside: str) -> list[str]:
-    """Return the symbolic links in *data* that lead out of *inside*; a restored directory has none. Raises OSError."""
+    """Return the symbolic links in *data* that point outside *inside*; a restored directory has none. Raises OSError."""
     found = []
     top = os.path.realpath(inside) + os.sep
     for folder, folders, files in os.walk(data):
@@ -68,21 +68,21 @@ def links_outside(data: str, inside: str) -> list[str]:
 
 
 def judge_places(moves: t.Sequence[t.Mapping[str, str]]) -> None:
-    """Raise Unfit unless every rename stays on one filesystem and finds its place free."""
+    """Raise Unfit unless every rename stays on one filesystem."""
     for move in moves:
         if move["what"] != "rename":
             continue
         source, target = move["from"], os.path.dirname(move["to"])
         facts = os.lstat(source) if os.path.lexists(source) else None
         if facts is not None and not stat.S_ISDIR(facts.st_mode):
-            raise Unfit("state_not_handled", "%s is no plain directory" % one_line(source, 100))
+            raise Unfit("state_not_handled", "%s is not a plain directory" % one_line(source, 100))
         if os.path.ismount(source) or (facts is not None and facts.st_dev != os.stat(target).st_dev):
-            text = "%s cannot be renamed into %s: they are on different filesystems, or it is one of its own"
+            text = "%s cannot be renamed into %s: they are on different filesystems, or it is a mount point"
             raise Unfit("state_not_handled", text % (one_line(source, 80), one_line(target, 80)))
 
 
 def load_journal(folder: str) -> t.Optional[Journal]:
-    """Return the journal of a swap that was begun out of *folder*, None where none was. Raises Unfit for one that cannot be read."""
+    """Return the journal of the swap begun from *folder*, None without one. Raises Unfit where it cannot be read."""
     try:
         with open(os.path.join(folder, JOURNAL), encoding="utf-8") as file:
             return t.cast(Journal, json.load(file))
@@ -93,7 +93,7 @@ def load_journal(folder: str) -> t.Optional[Journal]:
 
 
 def save_json(path: str, content: t.Mapping[str, t.Any]) -> None:
-    """Write a small file so that it is whole at every moment. Raises OSError."""
+    """Write a small file so that it is complete at every moment. Raises OSError."""
     part = path + ".part"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -105,7 +105,7 @@ def save_json(path: str, content: t.Mapping[str, t.Any]) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Write a directory's names to the disk. Raises OSError."""
+    """Sync the entries of a directory to disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -114,7 +114,7 @@ def sync_folder(path: str) -> None:
 
 
 def progress(moves: t.Sequence[t.Mapping[str, str]]) -> int:
-    """Return how many of *moves*, from the first, are done: all up to the last one that shows. Raises OSError."""
+    """Return how many of *moves*, from the first, are done: all up to the last one that is visibly done. Raises OSError."""
     return max((number + 1 for number, move in enumerate(moves) if _is_done(move)), default=0)
 
 
@@ -125,12 +125,12 @@ def _is_done(move: t.Mapping[str, str]) -> bool:
 
 
 def forward(moves: t.Sequence[t.Mapping[str, str]]) -> int:
-    """Do what is not done yet of *moves*; return how many that were. Raises Unfit, OSError."""
+    """Do the remaining *moves*; return how many. Raises Unfit, OSError."""
     return sum(_do(move) for move in moves[progress(moves) :])
 
 
 def backward(moves: t.Sequence[t.Mapping[str, str]]) -> int:
-    """Take back what is done of *moves*, the last first; return how many that were. Raises Unfit, OSError."""
+    """Reverse the *moves* done so far, the last first; return how many. Raises Unfit, OSError."""
     return sum(_do(_reversed(move)) for move in reversed(moves[: progress(moves)]))
 
 
@@ -147,10 +147,10 @@ def _do(move: t.Mapping[str, str]) -> int:
 def _rename(move: t.Mapping[str, str]) -> int:
     source, target = os.path.lexists(move["from"]), os.path.lexists(move["to"])
     if not source:
-        # Done already; or never there: a data directory that was lost has nothing to put aside.
+        # Already done, or never there: a lost data directory has nothing to move aside.
         return 0
     if target:
-        raise Unfit("state_not_handled", "both %s and %s are there" % (one_line(move["from"], 100), one_line(move["to"], 100)))
+        raise Unfit("state_not_handled", "both %s and %s exist" % (one_line(move["from"], 100), one_line(move["to"], 100)))
     os.rename(move["from"], move["to"])
     for folder in sorted({os.path.dirname(move["from"]), os.path.dirname(move["to"])}):
         sync_folder(folder)
@@ -158,7 +158,7 @@ def _rename(move: t.Mapping[str, str]) -> int:
 
 
 def _link(move: t.Mapping[str, str]) -> int:
-    # While it is in place the directory that holds the link has another name; then its link was turned already.
+    # Once the directory that holds the link has been renamed, its link has been changed already.
     if not os.path.islink(move["path"]) or os.readlink(move["path"]) == move["new"]:
         return 0
     facts = os.lstat(move["path"])
@@ -174,13 +174,13 @@ def _link(move: t.Mapping[str, str]) -> int:
 
 
 def keep_configuration(data_dir: str, side_data: str) -> list[str]:
-    """Give the restored directory the configuration of the one whose place it takes; return the names. Raises OSError."""
+    """Copy the configuration of the live directory into the restored one; return the names. Raises OSError."""
     kept = []
     for name in CONFIGS:
         source, target = os.path.join(data_dir, name), os.path.join(side_data, name)
         text = _read(source)
         if text is None and name == "postgresql.auto.conf":
-            # What the restore wrote is for the side instance; archive_mode above all.
+            # The restore wrote settings for the side instance, archive_mode above all.
             text = _RECOVERY.sub("", _read(target) or "")
         if text is not None:
             _write_as(target, text, source if os.path.lexists(source) else target)
@@ -210,7 +210,7 @@ def _write_as(path: str, text: str, like: str) -> None:
 
 
 def mark_history(side_data: str) -> list[str]:
-    """Have the history of the new timeline archived by the server that starts on *side_data*; return the names. Raises OSError."""
+    """Mark the history of the new timeline so that the server that starts on *side_data* archives it; return the names. Raises OSError."""
     folder = os.path.join(side_data, "pg_wal")
     marked = []
     facts = os.stat(folder)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restores a backup to a time into a fresh directory beside the live one, and plans what could be done with it.
+"""Restores a backup to a time into a fresh directory beside the live one, and plans what a run could do with it.
 
 The name of a folder in the side directory says what was restored, so a later run continues what an earlier one began. ``restore.json`` in
 it records the progress; a lock on it shows that another process works there.

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many rows a stopped PostgreSQL had written since a comparison, as its own WAL tells it.
+"""How many rows a stopped PostgreSQL wrote since a comparison, according to its WAL.
 
-What is counted before a server is stopped is never the last word: its writers go on until the stop.
+A count made before the stop is not final: clients write until the stop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import Query, SqlError, Where, ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import run
 
-# In this order: what had written before `lsn` and is not `running` any more has ended before the comparison, which then saw it.
+# In this order: a transaction that wrote before `lsn` and is not `running` ended before the comparison, which therefore saw it.
 _NOW = {
     "lsn": Query("SELECT pg_current_wal_insert_lsn()::text AS lsn"),
     "running": Query(
@@ -28,16 +28,16 @@ _LSN = re.compile(r"[0-9A-F]{1,8}/[0-9A-F]{1,8}\Z")
 _LINE = re.compile(r"rmgr: (\w+) .*?tx: +(\d+), .*?desc: (\w+)(.*)")
 _SHUTDOWN = re.compile(r"lsn: ([0-9A-F]+/[0-9A-F]+), .*desc: CHECKPOINT_SHUTDOWN .*\n\Z")
 _RELATION = re.compile(r"\brel \d+/\d+/(\d+) ")
-# Files of relations below this number are those of the catalogue.
+# Relation files below this number belong to the catalogue.
 _FIRST_OWN = 16384
 _ROWS = frozenset(["INSERT", "UPDATE", "HOT_UPDATE", "DELETE"])
 _WHOLE_TABLE = frozenset([("Standby", "LOCK"), ("Storage", "CREATE"), ("Storage", "TRUNCATE"), ("Heap", "TRUNCATE")])
-# More WAL than that since a comparison is not read.
+# The most WAL since a comparison that is read.
 _MOST_BYTES = 64 << 20
 
 
 def load_now(live: Where, deadline: float) -> dict[str, t.Any]:
-    """Return where a living server is in its WAL: {lsn, running: [transactions]}; an lsn of "" where it does not tell all. Never raises."""
+    """Return the WAL position of a running server: {lsn, running: [transactions]}; lsn is "" where we may not see all. Never raises."""
     try:
         told = ask(live, _NOW, deadline)
     except SqlError:
@@ -49,14 +49,14 @@ def load_now(live: Where, deadline: float) -> dict[str, t.Any]:
 
 
 def load_written(bin_dir: str, data_dir: str, lsn: str, deadline: float) -> t.Optional[str]:
-    """Return what ``pg_waldump`` says of the WAL from *lsn* to the shutdown of a stopped server, None where that cannot be known."""
+    """Return what ``pg_waldump`` says of the WAL from *lsn* to the shutdown of a stopped server, None where that is unknown."""
     control = load_control(bin_dir, data_dir, deadline)
     end = str(control.get("redo_lsn") or "")
     if control.get("state") != "shut down" or not _LSN.match(lsn) or not _LSN.match(end):
         return None
     words = [os.path.join(bin_dir, "pg_waldump"), "--path", os.path.join(data_dir, "pg_wal"), "--timeline", str(control["timeline"])]
     told = run([*words, "--start", lsn], deadline, cap=_MOST_BYTES).out
-    # It ends with an error where the WAL ends, so what it read last tells whether it read all.
+    # pg_waldump ends with an error at the end of the WAL, so only its last record shows whether it read all.
     last = _SHUTDOWN.search(told)
     return told if last and len(told) < _MOST_BYTES and place_of(last.group(1)) == place_of(end) else None
 
@@ -68,9 +68,9 @@ def place_of(lsn: str) -> int:
 
 
 def judge_written(text: t.Optional[str], running: t.Collection[int]) -> t.Optional[int]:
-    """Return at most how many rows were written and committed, by what ``pg_waldump`` said; None where that cannot be told.
+    """Return an upper bound of the rows written and committed according to ``pg_waldump``; None where that is unknown.
 
-    Of a *running* one that was committed since rows may be before *text*; of one that took or replaced a whole table none is in it.
+    A *running* transaction that committed since may have rows before *text*; one that locked or replaced a whole table shows none.
     """
     if text is None:
         return None
@@ -101,7 +101,7 @@ def _rows_of(what: str, rest: str) -> int:
 
 
 def _ended_by(transaction: int, what: str, rest: str) -> set[int]:
-    """Return the transactions that one record of a commit ends: its own or the prepared one that it names, and their parts."""
+    """Return the transactions that one commit record ends: its own or the prepared one that it names, and their subtransactions."""
     parts = re.search(r"subxacts: ([\d ]+)", rest)
     prepared = re.match(r" (\d+):", rest) if what == "COMMIT_PREPARED" else None
     whole = int(prepared.group(1)) if prepared else transaction
