@@ -17,11 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import (
-    SideFailed,
-    SideInstance,
-    find_server,
-)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideInstance, find_server
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="redis-server is not installed")

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A side instance: a Redis of our own on a copy of data, on a private unix socket only, that ends with the one who started it.
+"""A Redis of our own on a copy of data, reachable only by a private unix socket.
 
-It has no port, saves nothing by itself, follows no master, loads no module, and runs as the owner of the data where we are root.
+It has no port, saves only when asked, follows no master, loads no module, and runs as the owner of the data when we are root.
 """
 
 from __future__ import annotations
@@ -11,12 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import shutil
-import signal
 import subprocess
-import tempfile
-import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
@@ -26,17 +22,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     ErrorReply,
     RespError,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
-
-try:
-    import ctypes
-except ImportError:  # a Python built without it
-    ctypes = None  # type: ignore[assignment]
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import Side, SideFailed, has_ended
 
 LOG = "side.log"
 # Memory that must be free, as a multiple of what the data are expected to take.
 MEMORY_FACTOR = 1.3
-PR_SET_PDEATHSIG = 1
 # A unix socket's path has room for 107 bytes.
 SOCKET_PATH = 100
 PATIENCE = 2.0
@@ -45,80 +35,45 @@ _NOISE = re.compile(r"^\d+:[A-Z] .{20,30} [.\-*#] ")
 _TROUBLE = re.compile(r"(?i)error|bad |fail|fatal|wrong|can't|corrupt|unexpected|unknown|not |# |assert|crash|memory")
 
 
-class SideFailed(Exception):
-    """The side instance did not get to serve its data. ``code`` is no_server, no_room, timeout, refused or io; the text is one line."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class SideInstance:
+class SideInstance(Side):
     """A context manager around one side instance on the data in *folder* (absolute), which it may write to.
 
-    *end* is a monotonic time; *owner* the (uid, gid) to run as where we are root; *settings* words of redis.conf on top of ours;
-    *memory_limit* bytes of address space, 0 for none; *expects* bytes of memory that the data may take. Raises SideFailed.
+    *end* is a monotonic time; *owner* the (uid, gid) to run as when we are root; *settings* lines of redis.conf that replace ours;
+    *expects* the bytes of memory that the data may take. Raises SideFailed.
     """
+
+    PREFIX = "redis-side-"
+    PAUSES = (0.005, 0.1, 1.5)
 
     def __init__(
         self, redis_server: str, folder: str, end: float, owner: t.Optional[tuple[int, int]] = None,
-        settings: t.Optional[t.Mapping[str, str]] = None, memory_limit: int = 0, expects: int = 0,
+        settings: t.Optional[t.Mapping[str, str]] = None, expects: int = 0,
     ) -> None:  # fmt: skip
-        self.program, self.folder, self.end = redis_server, folder, end
+        super().__init__(end)
+        self.program, self.folder = redis_server, folder
         self.owner = owner if os.geteuid() == 0 else None
         self.settings = dict(settings or {})
-        self.memory_limit, self.expects = memory_limit, expects
-        self.seconds = 0.0
-        self._private = ""
-        self._process: t.Optional[subprocess.Popen[bytes]] = None
-
-    def __enter__(self) -> SideInstance:
-        begun = time.monotonic()
-        try:
-            check_memory(self.expects)
-            self._start()
-            self._wait()
-        except OSError as error:
-            self._stop()
-            raise SideFailed("io", "the side instance cannot be started: %s" % one_line(error.strerror or error, 100)) from None
-        except BaseException:
-            self._stop()
-            raise
-        self.seconds = round(time.monotonic() - begun, 3)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop()
+        self.expects = expects
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """Return where it listens."""
         return Address(path=os.path.join(self._private, "s"))
-
-    @property
-    def pid(self) -> int:
-        """The process id, 0 where it was never started."""
-        return self._process.pid if self._process else 0
 
     def connect(self) -> Connection:
         """Return a connection that lives as long as we may. Raises RespError."""
-        return Connection(self.address, max(0.05, self.end - time.monotonic()))
-
-    def info(self) -> dict[str, str]:
-        """Return all of INFO. Raises RespError."""
-        with self.connect() as redis:
-            return parse_info(str(redis.ask("INFO", "all")))
+        return Connection(self.address, self.left())
 
     def save(self) -> str:
-        """Have all keys written to dump.rdb in the folder; return its path. Raises SideFailed, RespError."""
+        """Write all keys to dump.rdb in the folder; return its path. Raises SideFailed, RespError."""
         with self.connect() as redis:
             reply = redis.ask("SAVE")
         if isinstance(reply, ErrorReply):
             raise SideFailed("io", "the side instance cannot save: %s" % (self._last_words() or one_line(reply, 100)))
         return os.path.join(self.folder, "dump.rdb")
 
-    def _start(self) -> None:
-        self._private = tempfile.mkdtemp(prefix="redis-side-")
+    def _started(self) -> subprocess.Popen[bytes]:
+        check_memory(self.expects)
         if len(self._private) > SOCKET_PATH:
             raise SideFailed("io", "%s is too long for a socket path: set TMPDIR to a shorter directory" % one_line(self._private, 120))
         config = os.path.join(self._private, "redis.conf")
@@ -127,49 +82,35 @@ class SideInstance:
         if self.owner:
             for path in (config, self._private, self.folder):
                 os.chown(path, *self.owner, follow_symlinks=False)
-        # The program reaches its files by its working directory alone: those above may be closed to the owner of the data.
-        self._process = subprocess.Popen(
+        # The program reaches its files only by its working directory: the owner of the data may not enter those above.
+        return subprocess.Popen(
             [self.program, config], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, preexec_fn=self._in_the_child(),
+            start_new_session=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, preexec_fn=self._in_the_child(self._become),
         )  # fmt: skip
 
     def _configuration(self) -> str:
         lines = configuration(version_of(self.program), os.path.join(self._private, "s"), self.settings)
         return "".join("%s %s\n" % (word, _quoted(value)) for word, value in lines.items())
 
-    def _in_the_child(self) -> t.Callable[[], None]:
-        libc = _libc()
-        owner, limit, parent = self.owner, self.memory_limit, os.getpid()
+    def _become(self) -> None:
+        # Where memory runs out, this one goes first.
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+        if self.owner:
+            os.setgroups([])
+            os.setgid(self.owner[1])
+            os.setuid(self.owner[0])
 
-        def prepare() -> None:
-            os.umask(0o077)
-            # Where memory runs out, this one goes first.
-            with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-                file.write("1000")
-            if limit:
-                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            if owner:
-                os.setgroups([])
-                os.setgid(owner[1])
-                os.setuid(owner[0])
-            # After the change of user, which takes it back.
-            if libc is not None and libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0 and os.getppid() != parent:
-                os._exit(1)
+    def _ready(self) -> bool:
+        with contextlib.suppress(RespError), Connection(self.address, 1.0) as redis:
+            return bool(redis.ask("PING") == "PONG")
+        return False
 
-        return prepare
+    def _failure(self) -> SideFailed:
+        return SideFailed("refused", self._last_words() or "the side instance exited without a message")
 
-    def _wait(self) -> None:
-        pause = 0.005
-        while True:
-            if self._process is None or self._process.poll() is not None:
-                raise SideFailed("refused", self._last_words() or "the side instance exited without a message")
-            if time.monotonic() > self.end:
-                raise SideFailed("timeout", "the side instance did not load its data in time")
-            with contextlib.suppress(RespError), Connection(self.address, 1.0) as redis:
-                if redis.ask("PING") == "PONG":
-                    return
-            time.sleep(pause)
-            pause = min(0.1, pause * 1.5)
+    def _late(self) -> str:
+        return "the side instance did not load its data in time"
 
     def _last_words(self) -> str:
         """Return the last line of the log that tells of trouble, "" for none."""
@@ -182,36 +123,15 @@ class SideInstance:
         told = [line for line in lines if _TROUBLE.search(line)] or lines
         return one_line(redact(told[-1].strip()), 200) if told else ""
 
-    def _stop(self) -> None:
-        process = self._process
-        if process is not None and process.poll() is None:
-            self._end(process)
-        if self._private:
-            shutil.rmtree(self._private, ignore_errors=True)
-
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _shut_down(self, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(RespError), Connection(self.address, PATIENCE) as redis:
             redis.send([("SHUTDOWN", "NOSAVE")])
-            if _ended(process):
+            if has_ended(process, PATIENCE):
                 return
         process.terminate()
-        if not _ended(process):
+        if not has_ended(process, PATIENCE):
             process.kill()
             process.wait()
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
-        return True
-    return False
-
-
-def _libc() -> t.Any:
-    with contextlib.suppress(OSError, AttributeError):
-        found = ctypes.CDLL(None, use_errno=True)
-        return found if found.prctl else None
-    return None
 
 
 def _quoted(value: str) -> str:

@@ -27,7 +27,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     password_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.integrity import MOST_BYTES, Found, check_keys, rules_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 Scope = t.Mapping[str, t.Any]
 

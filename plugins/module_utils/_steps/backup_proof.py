@@ -22,10 +22,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as engine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import known_answers, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import RESTORE_OPTIONS, load_restore
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideInstance
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import links_outside
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import run as run_program
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 _NOT_HERE = ("target", "label", "data_dir")
 ARGUMENT_SPEC: dict[str, t.Any] = dict(

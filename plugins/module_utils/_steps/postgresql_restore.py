@@ -24,7 +24,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
     load_restore,
     told_time,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideInstance
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import (
     JOURNAL,
     Unfit,
@@ -34,6 +34,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
     plan_moves,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     RESTORE_OPTIONS,

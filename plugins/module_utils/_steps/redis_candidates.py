@@ -43,9 +43,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import judge_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, find_server, version_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     REACH,

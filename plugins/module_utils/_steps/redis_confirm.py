@@ -26,7 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     rules_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, find_server
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.witness import (
     Witness,
     ask,
@@ -36,6 +36,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     judge_confirmed,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 REPLICA_OPTIONS: dict[str, t.Any] = {
     "host": {"type": "str", "default": "127.0.0.1"},

@@ -27,12 +27,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import sizes_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import (
-    SideFailed,
-    SideInstance,
-    find_server,
-)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideInstance, find_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree, verify_copy
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     REACH,

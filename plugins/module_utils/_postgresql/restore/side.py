@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A side instance: a PostgreSQL of our own on a restored directory, on a private socket only, that ends with the one who started it.
+"""A PostgreSQL of our own on a restored directory, reachable only by a private socket.
 
 It listens nowhere, archives nothing, replicates nothing and loads no library, whatever the configuration of the live one says.
 """
@@ -9,25 +9,24 @@ It listens nowhere, archives nothing, replicates nothing and loads no library, w
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pwd
 import re
 import shutil
 import signal
 import subprocess
-import tempfile
-import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError, rows
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import tail_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import MORE_PATHS, become, run
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import Side, SideFailed, has_ended
 
 LOG = "side.log"
+LOG_BYTES = 256 * 1024
 PORT = 5432
 PATIENCE = 20.0
-PR_SET_PDEATHSIG = 1
 # What a hot standby needs at least as much of as the server whose WAL it reads had; name in pg_controldata: name of the setting.
 AT_LEAST = {
     "max_connections setting": "max_connections",
@@ -52,14 +51,6 @@ _NOT_REACHED = "before configured recovery target was reached"
 _STATE = """SELECT pg_is_in_recovery() AS in_recovery,
  CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS paused, pg_last_wal_replay_lsn()::text AS lsn,
  pg_last_xact_replay_timestamp()::text AS last_commit, (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline"""
-
-
-class SideFailed(Exception):
-    """The side instance did not get to serve its data. ``code`` is no_server, target_not_reached, refused, timeout or io; one line."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def read_control(text: str) -> dict[str, str]:
@@ -87,44 +78,24 @@ def settings_of(private: str, control: t.Mapping[str, str], least: t.Mapping[str
     return words
 
 
-class SideInstance:
+class SideInstance(Side):
     """A context manager around one side instance on *data*, which belongs to *os_user*; *end* is a monotonic time. Raises SideFailed.
 
     With *pauses* it is ready when recovery has paused at its target, else when recovery has ended. *least*: see ``settings_of``.
     """
 
+    PREFIX = "pg-side-"
+    # Ends a postmaster and all of its processes without a checkpoint.
+    FOLLOWS = signal.SIGQUIT
+
     def __init__(
         self, bin_dir: str, data: str, os_user: str, end: float, *, user: str = "postgres", pauses: bool = True,
         least: t.Optional[t.Mapping[str, int]] = None, keep_log: str = "",
     ) -> None:  # fmt: skip
-        self.bin_dir, self.data, self.os_user, self.end, self.user = bin_dir, data, os_user, end, user
+        super().__init__(end)
+        self.bin_dir, self.data, self.os_user, self.user = bin_dir, data, os_user, user
         self.pauses, self.least, self.keep_log = pauses, dict(least or {}), keep_log
         self.state: dict[str, t.Any] = {}
-        self.seconds = 0.0
-        self._private = ""
-        self._process: t.Optional[subprocess.Popen[bytes]] = None
-
-    def __enter__(self) -> SideInstance:
-        begun = time.monotonic()
-        try:
-            self._start()
-            self._wait(self._ready)
-        except (OSError, KeyError, subprocess.SubprocessError) as error:
-            self.stop()
-            raise SideFailed("io", "the side instance cannot be started: %s" % one_line(error, 120)) from None
-        except BaseException:
-            self.stop()
-            raise
-        self.seconds = round(time.monotonic() - begun, 3)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """The process id of its postmaster, 0 where it was never started."""
-        return self._process.pid if self._process else 0
 
     def where(self, database: str) -> dict[str, t.Any]:
         """Return how psql reaches *database* of it."""
@@ -133,15 +104,11 @@ class SideInstance:
             "os_user": self.os_user, "psql": os.path.join(self.bin_dir, "psql"),
         }  # fmt: skip
 
-    def left(self) -> float:
-        """Return the seconds until it has to be over."""
-        return max(0.1, self.end - time.monotonic())
-
     def promote(self) -> dict[str, t.Any]:
         """End its recovery, so that it could be a live server; return its state. Raises SideFailed, SqlError."""
         rows(self.where("postgres"), "SELECT pg_promote(false)", min(30.0, self.left()), writes=True)
         self.pauses = False
-        self._wait(self._ready)
+        self._wait()
         return self.state
 
     def stop_point(self) -> dict[str, str]:
@@ -151,15 +118,9 @@ class SideInstance:
 
     def log(self) -> str:
         """Return the end of its log."""
-        try:
-            with open(os.path.join(self._private, LOG), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - 262144))
-                return file.read(262144).decode("utf-8", "replace")
-        except OSError:
-            return ""
+        return tail_of(os.path.join(self._private, LOG), LOG_BYTES).decode("utf-8", "replace")
 
-    def _start(self) -> None:
-        self._private = tempfile.mkdtemp(prefix="pg-side-")
+    def _started(self) -> subprocess.Popen[bytes]:
         entry = pwd.getpwnam(self.os_user) if os.geteuid() == 0 and self.os_user else None
         for name, text in (("config", ""), ("ident", ""), ("hba", "local replication all reject\nlocal all all trust\n")):
             with open(os.path.join(self._private, name + ".conf"), "w", encoding="ascii") as file:
@@ -170,13 +131,14 @@ class SideInstance:
                 for path in [os.path.join(self._private, name) for name in os.listdir(self._private)] + [self._private]:
                     os.chown(path, entry.pw_uid, entry.pw_gid)
             control = load_control(self.bin_dir, self.data, self.os_user)
-            words = [os.path.join(self.bin_dir, "postgres"), "-D", self.data]
+            words, known = [os.path.join(self.bin_dir, "postgres"), "-D", self.data], self._known()
             for name, value in settings_of(self._private, control, self.least).items():
-                if name in self._known():
+                if name in known:
                     words += ["-c", "%s=%s" % (name, value)]
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 words, cwd=self._private, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                env={"PATH": os.pathsep.join(MORE_PATHS), "LC_ALL": "C.UTF-8", "HOME": "/"}, preexec_fn=_child_of(self.os_user),
+                env={"PATH": os.pathsep.join(MORE_PATHS), "LC_ALL": "C.UTF-8", "HOME": "/"},
+                preexec_fn=self._in_the_child(become(self.os_user)),
             )  # fmt: skip
         finally:
             os.close(log)
@@ -188,55 +150,33 @@ class SideInstance:
         return known | {"config_file", "hba_file", "ident_file", "lc_messages", "huge_pages"} if known else frozenset()
 
     def _ready(self) -> bool:
-        self.state = rows(self.where("postgres"), _STATE, min(10.0, self.left()))[0]
+        try:
+            self.state = rows(self.where("postgres"), _STATE, min(10.0, self.left()))[0]
+        except SqlError:
+            return False
         return bool(self.state["paused"]) if self.pauses else not self.state["in_recovery"]
 
-    def _wait(self, ready: t.Callable[[], bool]) -> None:
-        pause = 0.05
-        while True:
-            if self._process is None or self._process.poll() is not None:
-                text = self._last_words()
-                raise SideFailed("target_not_reached" if _NOT_REACHED in text else "refused", text)
-            if time.monotonic() > self.end:
-                raise SideFailed("timeout", "the side instance did not get to its target in time: %s" % self._last_words())
-            with contextlib.suppress(SqlError):
-                if ready():
-                    return
-            time.sleep(pause)
-            pause = min(0.5, pause * 1.3)
+    def _failure(self) -> SideFailed:
+        text = self._last_words()
+        return SideFailed("target_not_reached" if _NOT_REACHED in text else "refused", text)
+
+    def _late(self) -> str:
+        return "the side instance did not reach its target in time: %s" % self._last_words()
 
     def _last_words(self) -> str:
         found = [line for line in _TROUBLE.findall(self.log()) if "the database system is" not in line[1]]
         lines = [text for _kind, text in found] or self.log().splitlines()[-1:]
-        return one_line(redact(lines[-1]), 200) if lines else "it ended without a word"
+        return one_line(redact(lines[-1]), 200) if lines else "it exited without a message"
 
-    def stop(self) -> None:
-        """End it: fast, then at once; its log is kept where that was asked for."""
-        process = self._process
-        if process is not None and process.poll() is None:
-            for number in (signal.SIGINT, signal.SIGQUIT):
-                with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-                    process.send_signal(number)
-                    process.wait(PATIENCE)
-                    break
-        if self._private and self.keep_log:
+    def _shut_down(self, process: subprocess.Popen[bytes]) -> None:
+        # Fast first, then at once.
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+            if has_ended(process, PATIENCE):
+                return
+
+    def _keep(self) -> None:
+        if self.keep_log:
             with contextlib.suppress(OSError):
                 shutil.copyfile(os.path.join(self._private, LOG), self.keep_log)
-        if self._private:
-            shutil.rmtree(self._private, ignore_errors=True)
-
-
-def _child_of(user: str) -> t.Callable[[], None]:
-    """Return what makes a child *user*'s, and ends it at once when we are gone."""
-    change, parent = become(user), os.getpid()
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def prepare() -> None:
-        os.umask(0o077)
-        if change:
-            change()
-        # After the change of user, which takes it back. SIGQUIT ends a postmaster and all of its processes without a checkpoint.
-        if libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0) == 0 and os.getppid() != parent:
-            os._exit(1)
-
-    return prepare

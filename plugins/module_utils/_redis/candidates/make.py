@@ -41,7 +41,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     prints_of,
     sizes_of,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideFailed, SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import SideInstance
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 Facts = t.Dict[str, t.Any]
 Fill = t.Callable[[Connection, float], Salvaged]
