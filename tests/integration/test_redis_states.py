@@ -231,7 +231,7 @@ def test_misconf_of_an_unwritable_directory_keeps_50_of_50_keys(make: t.Callable
     assert seen(result) == ("misconf_rdb", "sick", ["rescue", "fix_cause", "save"])
     assert result["facts"]["disk"]["writable_by_redis"] is False
     assert (result["facts"]["persistence"]["loss_if_killed"], result["facts"]["persistence"]["loss_count"]) == ("count", 50)
-    with pytest.raises(StepError, match="ran and failed"):
+    with pytest.raises(StepError, match="failed: read the Redis log"):
         redis.act("save", timeout=10.0)
     assert not redis.rescue(elsewhere, check=True)["proven"]
     with pytest.raises(StepError, match="mode 0700"):
@@ -322,7 +322,7 @@ def test_a_mute_stranger_is_never_taken_for_a_hung_redis(make: t.Callable[..., R
         given = {"socket": where} if family == socket.AF_UNIX else {"socket": "", "host": where[0], "port": where[1]}
         result = redis.look(pid_file=str(redis.folder / "redis.pid"), **given)
     assert seen(result) == ("", "unknown", [])
-    assert "it is not its process" in result["findings"][0]["text"]
+    assert "is not what listens there" in result["findings"][0]["text"]
 
 
 def test_a_killed_redis_with_good_files_may_be_started(make: t.Callable[..., Redis]) -> None:

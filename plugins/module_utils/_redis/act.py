@@ -32,7 +32,8 @@ def connected(params: Params, deadline: float) -> t.Iterator[Connection]:
         with Connection(where, deadline) as redis:
             refused = log_in(redis, params["username"], password_of(params))
             if refused:
-                raise StepError("Redis at %s lets us not in: %s; set password_file" % (where, one_line(str(refused), 80)), state="auth")
+                why = one_line(str(refused), 80)
+                raise StepError("Redis at %s rejected our credentials: %s; set password_file" % (where, why), state="auth")
             yield redis
     except RespError as error:
         raise StepError("Redis at %s: %s; look with redis_health_info" % (where, one_line(error, 100)), error=error.kind) from None

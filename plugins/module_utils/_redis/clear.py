@@ -67,14 +67,14 @@ def _lines(path: str) -> t.Iterator[tuple[bytes, dict[str, t.Any]]]:
         with os.fdopen(descriptor, "rb") as file:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-                raise StepError("%s must be a file of our own with mode 0600" % one_line(path, 120))
+                raise StepError("%s must be owned by us and have mode 0600" % one_line(path, 120))
             for line in iter(lambda: file.readline(MOST_LINE), b""):
                 if line.endswith(b"\n"):
                     yield line, dict(json.loads(line))
     except OSError as error:
         raise StepError("cannot read %s: %s" % (one_line(path, 120), error.strerror)) from None
     except (ValueError, KeyError, TypeError):
-        raise StepError("%s is no file that was written here" % one_line(path, 120)) from None
+        raise StepError("%s was not written by redis_confirm or redis_clear" % one_line(path, 120)) from None
 
 
 class Keeper:

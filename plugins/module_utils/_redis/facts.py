@@ -144,24 +144,31 @@ def _loss(facts: Raw, keys: int) -> dict[str, t.Any]:
 
 def memory_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
     """Return used and allowed bytes, the policy, whether writes are refused for want of memory, and the room to raise the limit."""
-    info = raw["info"]
-    used, limit = number(info.get("used_memory")), number(info.get("maxmemory"))
+    info, config = raw["info"], raw.get("config", {})
+    limit = number(info.get("maxmemory"))
     if limit is None:
-        limit = number(raw.get("config", {}).get("maxmemory"))
-    policy = str(info.get("maxmemory_policy") or raw.get("config", {}).get("maxmemory-policy") or "")
-    counted = (used or 0) - (number(info.get("mem_not_counted_for_evict")) or 0)
+        limit = number(config.get("maxmemory"))
+    policy = str(info.get("maxmemory_policy") or config.get("maxmemory-policy") or "")
     total = number(info.get("total_system_memory"))
     ceiling = int(options.get("maxmemory_limit") or 0)
     if total:
         ceiling = min(ceiling, int(total * SYSTEM_SHARE))
-    evicts = policy.startswith("allkeys") or (policy.startswith("volatile") and "expires=0" not in str(info.get("db0", "expires=0")))
-    # Refusals free nothing, and a server that refuses hovers just below its limit.
-    refused_before = bool(info.get("errorstat_OOM"))
-    full = bool(limit) and not evicts and (counted > (limit or 0) or (refused_before and counted >= 0.98 * (limit or 0)))
     return {
-        "used_memory": used, "maxmemory": limit, "maxmemory_policy": policy, "total_system_memory": total, "full": full,
-        "maxmemory_ceiling": ceiling, "room_bytes": max(0, ceiling - (limit or 0)) if limit else 0,
+        "used_memory": number(info.get("used_memory")), "maxmemory": limit, "maxmemory_policy": policy, "total_system_memory": total,
+        "full": bool(limit) and not _evicts(policy, info) and _is_full(info, limit or 0),
+        "maxmemory_ceiling": ceiling, "room_bytes": max(0, ceiling - limit) if limit else 0,
     }  # fmt: skip
+
+
+def _evicts(policy: str, info: Raw) -> bool:
+    """Return whether Redis makes room by itself: of any key, or of those that expire where there are some."""
+    return policy.startswith("allkeys") or (policy.startswith("volatile") and "expires=0" not in str(info.get("db0", "expires=0")))
+
+
+def _is_full(info: Raw, limit: int) -> bool:
+    counted = (number(info.get("used_memory")) or 0) - (number(info.get("mem_not_counted_for_evict")) or 0)
+    # Refusals free nothing, and a server that refuses stays just below its limit.
+    return counted > limit or (bool(info.get("errorstat_OOM")) and counted >= 0.98 * limit)
 
 
 def replication_of(raw: Raw) -> dict[str, t.Any]:

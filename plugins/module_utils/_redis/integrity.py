@@ -78,18 +78,13 @@ class Look(t.NamedTuple):
 
 
 def rules_of(scope: Rules) -> dict[str, t.Any]:
-    """Return the filled rules of a scope {name, pattern, db, check}. Raises StepError where they are no check, or the pattern no scope."""
+    """Return the filled rules of a scope {name, pattern, db, check}. Raises StepError for a check or a pattern that does not fit."""
     given = scope.get("check") or {}
     rules = {name: spec["default"] if given.get(name) is None else given[name] for name, spec in CHECK_SPEC["options"].items()}
     name = one_line(scope.get("name"), 60)
     if not re.match(r"[^*?\[\]\\]{%d}" % LITERALS, str(scope.get("pattern") or "")):
         raise StepError("check %s: its pattern has to begin with %d plain characters, to name a part of the keys" % (name, LITERALS))
-    implied = {kind for kind, told in _implied(rules).items() if told}
-    if rules["type"]:
-        implied.add(rules["type"])
-    if len(implied) > 1:
-        raise StepError("check %s asks for %s at once: keep one" % (name, " and ".join(sorted(implied))))
-    rules["type"] = implied.pop() if implied else ""
+    rules["type"] = _type_of(name, rules)
     if not rules["type"] and rules["min_items"] < 0 and rules["max_items"] < 0:
         raise StepError("check %s checks nothing: give type, json, regex, bytes, items, fields or digest_field" % name)
     if bool(rules["digest_field"]) != bool(rules["digest_of"]):
@@ -97,13 +92,17 @@ def rules_of(scope: Rules) -> dict[str, t.Any]:
     try:
         re.compile(rules["regex"])
     except re.error as error:
-        raise StepError("check %s: its regex is none: %s" % (name, one_line(error, 80))) from None
+        raise StepError("check %s: its regex is not valid: %s" % (name, one_line(error, 80))) from None
     return rules
 
 
-def _implied(rules: Rules) -> dict[str, bool]:
+def _type_of(name: str, rules: Rules) -> str:
+    """Return the type that is asked for or implied, "" for any. Raises StepError for more than one."""
     text = rules["json"] or rules["regex"] or rules["min_bytes"] >= 0 or rules["max_bytes"] >= 0
-    return {"string": bool(text), "hash": bool(rules["fields"] or rules["digest_field"])}
+    asked = {rules["type"], "string" if text else "", "hash" if rules["fields"] or rules["digest_field"] else ""} - {""}
+    if len(asked) > 1:
+        raise StepError("check %s asks for %s at once: keep one" % (name, " and ".join(sorted(asked))))
+    return str(asked.pop()) if asked else ""
 
 
 def digest_of_scope(scope: Rules) -> str:
@@ -152,7 +151,7 @@ def _judge_batch(redis: Connection, seen: t.Sequence[tuple[bytes, t.Any, t.Any]]
         elif kind == "none" or life == GONE:
             yield Found(key, there=False)
         elif rules["type"] and kind != rules["type"]:
-            yield Found(key, "is no %s" % rules["type"], expires=life != PERSISTS)
+            yield Found(key, "is not a %s" % rules["type"], expires=life != PERSISTS)
         else:
             right.append((key, str(kind), life != PERSISTS))
     yield from _judge_lengths(redis, right, rules)
@@ -221,7 +220,7 @@ def judge_text(value: bytes, rules: Rules) -> t.Optional[str]:
     """Return why a string's *value* fails, "" where it does not, None where it cannot be told. Pure."""
     json_like = _is_json(value) if rules["json"] else True
     if not json_like:
-        return None if json_like is None else "is no JSON"
+        return None if json_like is None else "is not JSON"
     if not rules["regex"]:
         return ""
     if len(value) > REGEX_BYTES:

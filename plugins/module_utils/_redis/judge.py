@@ -53,12 +53,13 @@ NOT_WHOLE = ("damaged", "missing", "tail_cut")
 STORM = 2
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
-TLS = "it speaks TLS, which is not spoken here: give host and port of a plain port, or socket the path of its unix socket"
+TLS = "it speaks TLS, which is not supported: set port to a plain port, or socket to a unix socket"
+UNLOADED = "keys that were kept before its last start are not loaded yet"
 # A Redis that starts writes a little at once.
 LITTLE_ROOM = 64 * 1024
 CAUSES = {
-    "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not write or read a path",
-    "port_in_use": "its port is taken", "configuration": "its configuration is wrong", "out_of_memory": "it gets no memory",
+    "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not read or write a path",
+    "port_in_use": "its port is taken", "configuration": "its configuration is wrong", "out_of_memory": "it cannot allocate memory",
 }  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
             findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + deletion_text(facts)))
     wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     if wrong:
-        findings.append(Finding("identity", State.SICK, "another Redis answers than the one expected: %s differs" % ", ".join(wrong)))
+        findings.append(Finding("identity", State.SICK, "a different Redis answers than the expected one: %s differs" % ", ".join(wrong)))
     actions = () if wrong else verdict.actions + tuple(act for act in extra if act not in verdict.actions)
     return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong)))
 
@@ -107,7 +108,7 @@ def _kept_over_a_start(verdict: Verdict, options: Raw, facts: Facts) -> Verdict:
     if not keeps and not options["reload_from"]:
         return verdict
     actions = verdict.actions[:at] + (("rescue_dump",) if keeps else ()) + verdict.actions[at:] + ("reload",)
-    text = "%s; %s" % (verdict.text, deletion_text(facts) if keeps else "keys that were kept before its last start are not loaded yet")
+    text = "%s; %s" % (verdict.text, deletion_text(facts) if keeps else UNLOADED)
     return verdict._replace(text=text, actions=actions)
 
 
@@ -135,7 +136,8 @@ def _watched(raw: Raw, options: Raw, facts: Facts, verdict: Verdict) -> tuple[Ve
 def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     reply, code = str(raw["ping"]), str(raw["ping"]).partition(" ")[0].lstrip("-")
     if code in ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED"):
-        return Verdict("auth", State.UNKNOWN, "it lets us not in (%s): check password_file and username, a restart cures nothing" % code)
+        text = "Redis rejected our credentials (%s): check password_file and username; a restart does not help"
+        return Verdict("auth", State.UNKNOWN, text % code)
     if (code == "LOADING" or raw["info"].get("loading") == "1") and is_storm(raw):
         return _bad_files(raw, facts)
     if code == "LOADING" or raw["info"].get("loading") == "1":
@@ -147,7 +149,7 @@ def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if facts["role"] == "replica" or code == "MASTERDOWN":
         return _replica(code, facts)
     if "max number of clients" in reply:
-        return Verdict("up", State.SICK, "it takes no more clients")
+        return Verdict("up", State.SICK, "it accepts no more clients (maxclients)")
     if code in ("PONG", "MISCONF"):
         return _master(raw, options, facts)
     return Verdict("", State.UNKNOWN, "it answers PING with: %s" % one_line(reply, 80))
@@ -161,39 +163,56 @@ def _loading_text(facts: Facts) -> str:
 
 def _replica(code: str, facts: Facts) -> Verdict:
     if facts.get("syncing"):
-        return Verdict("readonly_replica", State.UNKNOWN, "it is a replica and takes its data from %s" % facts.get("master"), ("wait",))
+        return Verdict("readonly_replica", State.UNKNOWN, "it is a replica and is syncing from %s" % facts.get("master"), ("wait",))
     if code == "MASTERDOWN" or facts.get("link") != "up":
-        return Verdict("readonly_replica", State.SICK, "it is a replica and its master %s is out of reach" % facts.get("master", ""))
+        return Verdict("readonly_replica", State.SICK, "it is a replica and its master %s is unreachable" % facts.get("master", ""))
     return Verdict("readonly_replica", State.WELL, "it is a replica of %s and its link is up" % facts.get("master"))
 
 
 def _master(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    """Return the first judgement that applies. Emptiness comes before MISCONF: its save would write the empty set over the good file."""
+    refused = str(raw["ping"] if raw["ping"] != "PONG" else raw["write"])
+    found = _unloaded(raw, options) or _empty(raw, options, facts) or _refusal(refused, facts) or _contradicted(raw, options)
+    if found:
+        return found
+    if refused.startswith("NOREPLICAS"):
+        return Verdict("up", State.SICK, "it refuses writes because too few replicas are connected")
+    if not raw["info"]:
+        return Verdict("up", State.UNKNOWN, "it answers PING but not INFO: %s" % (raw.get("info_error") or "the reply is empty"))
+    return Verdict("up", State.WELL, "up, %s keys, PING in %.1f ms" % (facts["keys"], facts["ping_ms"] or 0))
+
+
+def _unloaded(raw: Raw, options: Raw) -> t.Optional[Verdict]:
     if options["reload_from"] and raw["ping"] == "PONG" and raw["write"] in ("accepted", ""):
-        return Verdict("up_but_empty", State.SICK, "keys that were kept before its last start are not loaded yet", ("reload",))
-    # Emptiness comes first: the save that cures MISCONF would write the empty set over the good file.
+        return Verdict("up_but_empty", State.SICK, UNLOADED, ("reload",))
+    return None
+
+
+def _empty(raw: Raw, options: Raw, facts: Facts) -> t.Optional[Verdict]:
     flushed = _flushed(raw["info"])
     empty = _emptiness(options, facts, flushed)
-    if empty:
-        return Verdict("up_but_empty", State.SICK, empty + flushed, ("isolate", "mend", "start"))
-    refused = raw["ping"] if raw["ping"] != "PONG" else raw["write"]
+    return Verdict("up_but_empty", State.SICK, empty + flushed, ("isolate", "mend", "start")) if empty else None
+
+
+def _refusal(refused: str, facts: Facts) -> t.Optional[Verdict]:
+    """Return what a refused or unanswered write means: paused writers, a failed save, no memory; None where it means none of these."""
     if refused == "unanswered":
         return Verdict("up", State.UNKNOWN, "it answers everything but writes: are its writers paused (CLIENT PAUSE)?")
-    misconf = _misconf(str(refused), facts["persistence"])
+    misconf = _misconf(refused, facts["persistence"])
     if misconf:
         return misconf
-    if str(refused).startswith("OOM") or facts["full"]:
-        room = "%d bytes may be added" % facts["room_bytes"] if facts["room_bytes"] else "maxmemory_limit leaves no room: name the big keys"
-        actions = ("raise_maxmemory",) if facts["room_bytes"] else ()
-        text = "it refuses writes at %s of %s bytes; %s" % (facts["used_memory"], facts["maxmemory"], room)
-        return Verdict("oom", State.SICK, text, actions)
+    if not refused.startswith("OOM") and not facts["full"]:
+        return None
+    text = "it refuses writes at %s of %s bytes; " % (facts["used_memory"], facts["maxmemory"])
+    if facts["room_bytes"]:
+        return Verdict("oom", State.SICK, text + "%d bytes may be added" % facts["room_bytes"], ("raise_maxmemory",))
+    return Verdict("oom", State.SICK, text + "maxmemory_limit leaves no room: find and remove the big keys")
+
+
+def _contradicted(raw: Raw, options: Raw) -> t.Optional[Verdict]:
     wrong = wrong_answers(raw, options)
-    if wrong:
-        return Verdict("up_but_wrong", State.SICK, "%d of %d known answers are wrong" % (wrong, len(options["known_keys"])))
-    if str(refused).startswith("NOREPLICAS"):
-        return Verdict("up", State.SICK, "it refuses writes for want of replicas")
-    if not raw["info"]:
-        return Verdict("up", State.UNKNOWN, "it answers PING but not INFO: %s" % (raw.get("info_error") or "nothing in it"))
-    return Verdict("up", State.WELL, "up, %s keys, PING in %.1f ms" % (facts["keys"], facts["ping_ms"] or 0))
+    text = "%d of %d known answers are wrong" % (wrong, len(options["known_keys"] or []))
+    return Verdict("up_but_wrong", State.SICK, text) if wrong else None
 
 
 def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
@@ -207,14 +226,14 @@ def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
     # An append-only Redis ignores the dump beside it: empty next to a full one means that its own files were gone.
     ignored = saved["aof_enabled"] or not saved["changes_since_save"]
     if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
-        return "no keys, next to a dump of %d bytes" % saved["dump_bytes"]
+        return "no keys, although its dump has %d bytes" % saved["dump_bytes"]
     return ""
 
 
 def _flushed(info: Raw) -> str:
     """Return what INFO tells of commands that empty a Redis, "" where none ran."""
     ran = sorted(name[len("cmdstat_") :] for name in info if name.startswith("cmdstat_flush"))
-    return "; since its start it was told to %s" % " and ".join(ran) if ran else ""
+    return "; since its start it ran %s" % " and ".join(ran) if ran else ""
 
 
 def _misconf(refused: str, saved: Facts) -> t.Optional[Verdict]:
@@ -239,27 +258,36 @@ def wrong_answers(raw: Raw, options: Raw) -> int:
 
 
 def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
-    error, here, process = raw["error"], raw["stands_on"] == "target", facts["process"]
-    runs = bool(process) or raw["service"].get("state") == "running"
-    if error == "timeout" and here and raw["connected"] and not runs:
-        return Verdict("", State.UNKNOWN, "something there accepts connections and is mute; no process of a Redis is seen: set service")
-    if error == "timeout" and here and raw.get("listens") is False:
-        text = "something there is mute, and it is not its process %s that listens there: correct host and port" % process["pid"]
-        return Verdict("", State.UNKNOWN, text)
-    if error == "timeout" and (raw["connected"] or (here and runs)):
-        return _hung(process, "accepts connections and does not answer" if raw["connected"] else "takes no more connections")
-    if error not in ("refused", "no_socket"):
-        words = {"closed": "closes the connection unanswered", "timeout": "cannot be reached in time", "tls": TLS}
-        return Verdict("", State.UNKNOWN, words.get(error, str(raw["text"] or error)))
-    if not here:
+    if raw["error"] == "timeout":
+        return _mute(raw, facts["process"])
+    if raw["error"] not in ("refused", "no_socket"):
+        words = {"closed": "closes the connection without an answer", "tls": TLS}
+        return Verdict("", State.UNKNOWN, words.get(raw["error"], str(raw["text"] or raw["error"])))
+    if raw["stands_on"] != "target":
         return Verdict("", State.UNKNOWN, "connection refused as seen from the controller: look from the target")
-    if process.get("process_state") in ("T", "t"):
-        return _hung(process, "does not listen")
+    if facts["process"].get("process_state") in ("T", "t"):
+        return _hung(facts["process"], "does not listen")
     if is_storm(raw):
         return _bad_files(raw, facts)
-    if process or raw["service"].get("state") in ("starting", "running", "stopping"):
-        return Verdict("", State.UNKNOWN, "its process is there and does not listen (yet, or not here)", ("wait",))
+    if facts["process"] or raw["service"].get("state") in ("starting", "running", "stopping"):
+        return Verdict("", State.UNKNOWN, "its process is running but does not listen (yet, or not here)", ("wait",))
     return _down(raw, options, facts)
+
+
+def _mute(raw: Raw, process: Facts) -> Verdict:
+    """Judge silence until the deadline: a hung Redis only where a process of it is seen, or its port accepted a connection."""
+    here = raw["stands_on"] == "target"
+    runs = here and (bool(process) or raw["service"].get("state") == "running")
+    if here and raw["connected"] and not runs:
+        return Verdict("", State.UNKNOWN, "something accepts connections and does not answer, but no Redis process is seen: set service")
+    if here and raw.get("listens") is False:
+        text = "something accepts connections and does not answer, but process %s is not what listens there: correct host and port"
+        return Verdict("", State.UNKNOWN, text % process["pid"])
+    if raw["connected"]:
+        return _hung(process, "accepts connections and does not answer")
+    if runs:
+        return _hung(process, "accepts no more connections")
+    return Verdict("", State.UNKNOWN, "cannot be reached in time")
 
 
 def _hung(process: Facts, how: str) -> Verdict:
@@ -278,7 +306,7 @@ def is_storm(raw: Raw) -> bool:
 
 
 def _bad_files(raw: Raw, facts: Facts, why: str = "") -> Verdict:
-    text = why or "it is started again and again on data that are not whole: %s" % bad_file_text(facts["files"] or {})
+    text = why or "it fails start after start because its data files are damaged or incomplete: %s" % bad_file_text(facts["files"] or {})
     limit = ("reset_failed",) if raw["service"].get("start_limit_hit") and trait(raw["service"].get("manager"), "RESETS_FAILED") else ()
     return Verdict("down_bad_file", State.SICK, text, ("hold", "mend", *limit, "start"))
 
@@ -287,7 +315,7 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     files, lines = facts["files"] or {}, facts["log"].get("lines") or {}
     verdict = files.get("verdict", "unjudged")
     if verdict in NOT_WHOLE:
-        return _bad_files(raw, facts, "it is down and its data are not whole: %s" % bad_file_text(files))
+        return _bad_files(raw, facts, "it is down and its data files are damaged or incomplete: %s" % bad_file_text(files))
     # What an earlier run has kept is loaded after the start; there is nothing to mend.
     if verdict == "empty" and int(options["last_known_keys"]) > 0 and not options["reload_from"]:
         return _bad_files(raw, facts, "it is down without any data file; %d keys were known" % options["last_known_keys"])
@@ -319,7 +347,7 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
     last = ("reset_failed", "start") if limit else ("start",)
     mend = ("fix_cause",) if _to_mend(lines, facts["disk"]) else ()
     if not (limit or gave_up or died_starting):
-        killed = " (killed for want of memory)" if service.get("oom_killed") else ""
+        killed = " (killed by the OOM killer)" if service.get("oom_killed") else ""
         written = ", but it could not write" if mend else ""
         return Verdict("down_clean", State.SICK, "it is down%s and its data files are good%s" % (killed, written), mend + last)
     why = "; ".join(CAUSES[kind] for kind in causes) or "its log names no cause"
@@ -337,7 +365,7 @@ def _replication(options: Raw, facts: Facts) -> list[Finding]:
     found: list[Finding] = []
     wanted = options["expected_role"]
     if wanted != "any" and facts["role"] != wanted:
-        found.append(Finding("role", State.SICK, "it is a %s, expected is a %s" % (facts["role"] or "?", wanted)))
+        found.append(Finding("role", State.SICK, "it is a %s, but a %s is expected" % (facts["role"] or "?", wanted)))
     online = [one for one in facts["replicas"] if one["state"] == "online"]
     if len(online) < int(options["expected_replicas"]):
         found.append(Finding("replicas", State.SICK, "%d of %d replicas are online" % (len(online), options["expected_replicas"])))

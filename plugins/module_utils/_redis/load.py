@@ -183,28 +183,54 @@ def known_answer(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
 def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     settings = dict(load_config_file(str(options["config_file"]))) if options["config_file"] else {}
     process = load_process(raw["service"], str(options["pid_file"]), options, raw["info"])
-    # What Redis tells are paths of its own mount namespace; what the operator gives are paths of ours.
-    told = {"dir": as_seen_by(process, raw["config"].get("dir")), "logfile": as_seen_by(process, raw["config"].get("logfile"))}
-    data_dir = str(options["data_dir"] or told["dir"] or settings.get("dir") or "")
-    log_file = str(options["log_file"] or told["logfile"] or settings.get("logfile") or "")
+    # Paths that Redis names are of its own mount namespace; paths that the operator gives are of ours.
+    data_dir = _first(options["data_dir"], as_seen_by(process, raw["config"].get("dir")), settings.get("dir"))
+    log_file = _first(options["log_file"], as_seen_by(process, raw["config"].get("logfile")), settings.get("logfile"))
     settings.update(raw["config"])
-    shown = str(options["data_dir"] or settings.get("dir") or "")
+    shown = _first(options["data_dir"], settings.get("dir"))
     around: Raw = {"settings": settings, "process": process, "data_dir": shown, "files": None}
-    around["disk"] = dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}
-    around["owned"] = belongs_to(process, raw["service"])
-    around["start_text"] = load_start(str(options["start_command"] or raw["service"].get("start_command") or ""))
-    around["aof_open"] = holds_aof(process, settings) if process and not raw["info"] else None
-    around["listens"] = listens(process, options) if process and not raw["ping"] else None
-    around["dump_bytes"] = size_of(data_dir, str(settings.get("dbfilename") or "dump.rdb")) if data_dir else None
-    healthy = raw["ping"] == "PONG" and raw["write"] in ("accepted", "")
-    around["log"] = load_log(log_file) if log_file and not healthy else {}
-    down = not raw["ping"] and raw["error"] in ("refused", "no_socket") and not process
-    # What died on its data at start after start is judged whether it is dead at this moment or not.
-    fails = not healthy and int(around["log"].get("failed_starts") or 0) > 1 and not around["log"]["ready"]
-    if data_dir and (options["judge_files"] == "always" or (options["judge_files"] == "auto" and (down or fails))):
+    around["start_text"] = load_start(_first(options["start_command"], raw["service"].get("start_command")))
+    around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, settings))
+    around["log"] = load_log(log_file) if log_file and not _is_serving(raw) else {}
+    if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic())
         around["files"] = dict(files, changed_at=changed_at(data_dir, settings))
     return around
+
+
+def _first(*values: t.Any) -> str:
+    """Return the first value that is not empty, as text."""
+    return str(next((value for value in values if value), ""))
+
+
+def _process_view(options: t.Mapping[str, t.Any], raw: Raw, process: Raw, settings: Raw) -> Raw:
+    """Return whose the process is; of a silent one also whether it holds its append-only file open and whether it listens."""
+    return {
+        "owned": belongs_to(process, raw["service"]),
+        "aof_open": holds_aof(process, settings) if process and not raw["info"] else None,
+        "listens": listens(process, options) if process and not raw["ping"] else None,
+    }
+
+
+def _disk_view(data_dir: str, shown: str, process: Raw, settings: Raw) -> Raw:
+    if not data_dir:
+        return {"disk": {}, "dump_bytes": None}
+    dump = str(settings.get("dbfilename") or "dump.rdb")
+    return {"disk": dict(load_disk(data_dir, process.get("uid")), path=shown), "dump_bytes": size_of(data_dir, dump)}
+
+
+def _is_serving(raw: Raw) -> bool:
+    return bool(raw["ping"] == "PONG" and raw["write"] in ("accepted", ""))
+
+
+def _wants_files(when: str, raw: Raw, around: Raw) -> bool:
+    """Return whether the data files are judged: always, never, or (auto) where Redis is down or dies at start after start."""
+    if when != "auto":
+        return when == "always"
+    if not raw["ping"] and raw["error"] in ("refused", "no_socket") and not around["process"]:
+        return True
+    # A Redis that dies on its data again and again may be alive at this very moment.
+    return not _is_serving(raw) and int(around["log"].get("failed_starts") or 0) > 1 and not around["log"]["ready"]
 
 
 def _judged(data_dir: str, settings: Raw, deadline: float) -> Raw:

@@ -128,27 +128,37 @@ def load_sentinel_view(options: Raw, deadline: float, here: bool) -> dict[str, t
 
 def judge_sentinels(view: Raw, run_id: str, port: t.Optional[int], known_as: str = "") -> Opinion:
     """Return what the Sentinels of *view* say of the Redis with *run_id* ("" while it is down) that listens at *port*. Pure."""
-    answers = [one for one in view["answers"] if one["master"].get("ip")]
+    masters = [one["master"] for one in view["answers"] if one["master"].get("ip")]
     needed = view["asked"] // 2 + 1
-    if len(answers) < needed:
-        errors = "; ".join("%s: %s" % (one["sentinel"], one["error"] or "names no master") for one in view["answers"] if one not in answers)
-        return Opinion(
-            UNTOLD, "", one_line("%d of %d Sentinels answer, %d have to: %s" % (len(answers), view["asked"], needed, errors), 300)
-        )
-    where = collections.Counter(_address(one["master"]) for one in answers)
+    if len(masters) < needed:
+        text = "%d of %d Sentinels answer, %d are needed: %s" % (len(masters), view["asked"], needed, _errors(view["answers"]))
+        return Opinion(UNTOLD, "", one_line(text, 300))
+    where = collections.Counter(_address(one) for one in masters)
     master, votes = where.most_common(1)[0]
     if votes < needed:
         return Opinion(UNTOLD, "", one_line("the Sentinels do not agree on the master: %s" % ", ".join(sorted(where)), 300))
-    agreed = [one["master"] for one in answers if _address(one["master"]) == master]
-    moving = sum(1 for one in agreed if IN_FAILOVER in one["flags"].split(","))
-    if moving:
-        return Opinion(FAILING_OVER, master, "Sentinel fails over from %s at this moment" % master)
+    agreed = [one for one in masters if _address(one) == master]
+    if any(IN_FAILOVER in _flags(one) for one in agreed):
+        return Opinion(FAILING_OVER, master, "Sentinel is failing over from %s right now" % master)
     if not _is_ours(agreed, view["own"], run_id, port, known_as):
-        return Opinion(MOVED, master, "for Sentinel the master is %s, and that is not this Redis" % master)
-    given_up = sum(1 for one in agreed if DOWN & set(one["flags"].split(",")) and one["num-slaves"] not in ("", "0"))
-    if given_up >= needed:
-        return Opinion(FAILING_OVER, master, "Sentinel has given up %s and is about to fail over" % master)
+        return Opinion(MOVED, master, "Sentinel says the master is %s, and that is not this Redis" % master)
+    if sum(_has_given_up(one) for one in agreed) >= needed:
+        return Opinion(FAILING_OVER, master, "Sentinel has given up on %s and is about to fail over" % master)
     return Opinion(OURS, master, "%d of %d Sentinels agree that it is the master" % (len(agreed), view["asked"]))
+
+
+def _errors(answers: t.Iterable[Raw]) -> str:
+    """Return why each Sentinel that names no master does not."""
+    return "; ".join("%s: %s" % (one["sentinel"], one["error"] or "names no master") for one in answers if not one["master"].get("ip"))
+
+
+def _flags(master: Raw) -> set[str]:
+    return set(master["flags"].split(","))
+
+
+def _has_given_up(master: Raw) -> bool:
+    """Return whether a Sentinel holds this master for down and has a replica to put in its place."""
+    return bool(DOWN & _flags(master)) and master["num-slaves"] not in ("", "0")
 
 
 def _address(master: Raw) -> str:

@@ -20,6 +20,8 @@ REMOVERS = frozenset(["rm", "unlink", "shred", "truncate", "rmdir", "srm", "wipe
 REPLACERS = frozenset(["mv", "cp", "install", "ln", "dd", "tee"])
 SHELLS = frozenset(["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"])
 ELSEWHERE = ("/tmp/", "/var/tmp/", "/dev/")  # noqa: S108 - places where no data lie
+RUNS = frozenset(["-exec", "-execdir", "-ok"])
+ENDINGS = (".rdb", ".aof", ".manifest")
 MOST_BYTES = 64 * 1024
 _ACTS = re.compile(r"\b(%s|find)\b|>" % "|".join(sorted(REMOVERS | REPLACERS)))
 _GLOB = re.compile(r"[*?\[]")
@@ -88,17 +90,19 @@ def _tokens(text: str) -> list[str]:
 
 
 def _deletes(words: list[str], data_dir: str, names: t.Sequence[str]) -> bool:
-    if any(word in (">", ">|", "&>") and _is_data(words[index + 1 : index + 2], data_dir, names) for index, word in enumerate(words)):
-        return True
-    for index, word in enumerate(words):
-        verb, rest = os.path.basename(word), [one for one in words[index + 1 :] if not one.startswith("-")]
-        if verb in REMOVERS and (_is_data(rest, data_dir, names) or _holds_data(rest, data_dir, names)):
-            return True
-        if verb in REPLACERS and _is_data([one.partition("of=")[2] or one for one in rest], data_dir, names):
-            return True
-        if verb == "find" and _finds_data(words[index + 1 :], data_dir, names):
-            return True
-    return False
+    return any(_deletes_from(words[index], words[index + 1 :], data_dir, names) for index in range(len(words)))
+
+
+def _deletes_from(word: str, after: list[str], data_dir: str, names: t.Sequence[str]) -> bool:
+    """Return whether *word*, taken as a redirection or a program, deletes or overwrites data that the words *after* it name."""
+    if word in (">", ">|", "&>"):
+        return _is_data(after[:1], data_dir, names)
+    verb, paths = os.path.basename(word), [one for one in after if not one.startswith("-")]
+    if verb in REMOVERS:
+        return _is_data(paths, data_dir, names) or _holds_data(paths, data_dir)
+    if verb in REPLACERS:
+        return _is_data([one.partition("of=")[2] or one for one in paths], data_dir, names)
+    return verb == "find" and _finds_data(after, data_dir, names)
 
 
 def _is_data(paths: t.Iterable[str], data_dir: str, names: t.Sequence[str]) -> bool:
@@ -120,19 +124,26 @@ def _same(name: str, wanted: str) -> bool:
     return name == wanted or (bool(_GLOB.search(name)) and fnmatch.fnmatchcase(wanted, name))
 
 
-def _holds_data(paths: t.Iterable[str], data_dir: str, names: t.Sequence[str]) -> bool:
+def _holds_data(paths: t.Iterable[str], data_dir: str) -> bool:
     """Return whether one of *paths* is the data directory, or one above it."""
     plain = [os.path.normpath(_plain(path)) for path in paths]
     return bool(data_dir) and any(path == data_dir or data_dir.startswith(path.rstrip("/") + "/") for path in plain if path.startswith("/"))
 
 
 def _finds_data(words: list[str], data_dir: str, names: t.Sequence[str]) -> bool:
-    acts = "-delete" in words or any(word in ("-exec", "-execdir", "-ok") for word in words) and bool(REMOVERS & set(words))
-    wanted = [words[index + 1] for index, word in enumerate(words[:-1]) if word in ("-name", "-iname")]
-    endings = (".rdb", ".aof", ".manifest")
-    hits = not wanted or any(_same(pattern, name) or pattern.endswith(endings) for pattern in wanted for name in names)
-    folders = [word for word in words[:1] if not word.startswith("-")] or ["."]
-    return acts and hits and any(_may_be(os.path.normpath(_plain(folder)), data_dir) for folder in folders)
+    """Return whether the arguments *words* of find delete data files."""
+    folder = words[0] if words and not words[0].startswith("-") else "."
+    return _find_removes(words) and _find_hits(words, names) and _may_be(os.path.normpath(_plain(folder)), data_dir)
+
+
+def _find_removes(words: t.Sequence[str]) -> bool:
+    return "-delete" in words or (not RUNS.isdisjoint(words) and not REMOVERS.isdisjoint(words))
+
+
+def _find_hits(words: t.Sequence[str], names: t.Sequence[str]) -> bool:
+    """Return whether the names that find looks for, all where it names none, may be of data files."""
+    wanted = [after for word, after in zip(words, words[1:]) if word in ("-name", "-iname")]
+    return not wanted or any(_same(pattern, name) or pattern.endswith(ENDINGS) for pattern in wanted for name in names)
 
 
 def _may_be(folder: str, data_dir: str) -> bool:

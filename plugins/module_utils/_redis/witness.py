@@ -100,7 +100,7 @@ def _copied(path: str, dest: str, owner: t.Optional[tuple[int, int]]) -> int:
     with os.fdopen(source, "rb") as file:
         facts = os.fstat(source)
         if not stat.S_ISREG(facts.st_mode):
-            raise OSError(0, "not a plain file")
+            raise OSError(0, "not a regular file")
         with os.fdopen(os.open(dest, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as copy:
             shutil.copyfileobj(file, copy, 1024 * 1024)
     if owner and os.geteuid() == 0:
@@ -139,20 +139,32 @@ def backups_of(patterns: t.Sequence[str]) -> tuple[list[str], list[str]]:
 
 def judge_confirmed(first: int, again: Witness, copy: Witness, others: t.Sequence[Witness]) -> tuple[str, str]:
     """Return ("", "") where corruption is confirmed, else the code of ``_reasons`` and the sentence that says what is missing. Pure."""
+    doubt = _doubt_again(first, again) or _doubt_copy(again, copy)
+    if doubt:
+        return "health_unknown", doubt
+    good = ", ".join("%s has %d" % (one.name, one.good) for one in [one for one in others if one.good][:4])
+    if good:
+        return "state_not_handled", "good copies of failing keys exist (%s): restore them instead of deleting" % good
+    silent = "; ".join([said for said in map(_silence, others) if said][:4])
+    return ("health_unknown", "could not ask everyone who may have good copies: %s" % silent) if silent else ("", "")
+
+
+def _doubt_again(first: int, again: Witness) -> str:
     if again.unread or again.error:
-        return "health_unknown", "%d of %d keys could not be read again: %s" % (again.unread, first, again.error or "no answer")
-    if not again.bad:
-        return "health_unknown", "%d keys failed and do not fail any more: not confirmed" % first
+        return "%d of %d keys could not be read again: %s" % (again.unread, first, again.error or "no answer")
+    return "" if again.bad else "%d keys failed and do not fail any more: not confirmed" % first
+
+
+def _doubt_copy(again: Witness, copy: Witness) -> str:
     if copy.error or copy.unread:
-        return "health_unknown", "the rescue copy could not be asked: %s" % (copy.error or "%d keys could not be read there" % copy.unread)
+        return "the rescue copy could not be checked: %s" % (copy.error or "%d keys could not be read there" % copy.unread)
     if copy.bad < again.bad:
-        return "health_unknown", "%d of %d keys that fail do not fail in the rescue copy: not confirmed" % (again.bad - copy.bad, again.bad)
-    better = [one for one in others if one.good]
-    if better:
-        said = ", ".join("%s has %d" % (one.name, one.good) for one in better[:4])
-        return "state_not_handled", "good values of keys that fail are elsewhere (%s): that is a recovery, not a clear" % said
-    mute = [one for one in others if (one.error and not one.damaged) or one.unread]
-    if mute:
-        said = "; ".join("%s: %s" % (one.name, one.error or "%d keys could not be read" % one.unread) for one in mute[:4])
-        return "health_unknown", "who may have good values could not be asked: %s" % said
-    return "", ""
+        return "%d of %d keys that fail do not fail in the rescue copy: not confirmed" % (again.bad - copy.bad, again.bad)
+    return ""
+
+
+def _silence(other: Witness) -> str:
+    """Return why somebody who may have good values did not answer, "" where all was asked; a damaged file has none."""
+    if other.error and not other.damaged:
+        return "%s: %s" % (other.name, other.error)
+    return "%s: %s" % (other.name, other.error or "%d keys could not be read" % other.unread) if other.unread else ""

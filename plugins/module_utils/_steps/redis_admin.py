@@ -59,7 +59,7 @@ def _kill_script(redis: Connection, params: Params, check: bool) -> Result:
         reply = redis.ask("FUNCTION", "KILL")
     if isinstance(reply, ErrorReply) and reply.code == "UNKILLABLE":
         raise StepError(
-            "the script has written already and cannot be killed without losing what it wrote: wait for it, or escalate", code="UNKILLABLE"
+            "the script has already written data and cannot be killed without losing it: wait for it, or escalate", code="UNKILLABLE"
         )
     if isinstance(reply, ErrorReply) and _busy(redis):
         raise StepError("Redis refuses to kill the script: %s" % one_line(reply, 120), code=reply.code)
@@ -86,8 +86,8 @@ def _child(redis: Connection, params: Params, check: bool) -> Result:
     _wait_for_children(redis)
     after = _persistence(redis, status)
     if after[status] != "ok":
-        raise StepError("%s ran and failed: see the log of Redis; is there room, and may it write to its directory?" % word, **after)
-    return {"changed": True, "before": before, "after": after, "say": ["%s ended well" % word]}
+        raise StepError("%s failed: read the Redis log, and check disk space and the permissions of the data directory" % word, **after)
+    return {"changed": True, "before": before, "after": after, "say": ["%s succeeded" % word]}
 
 
 def _persistence(redis: Connection, status: str) -> dict[str, t.Any]:
@@ -117,12 +117,12 @@ def _set_maxmemory(redis: Connection, params: Params, check: bool) -> Result:
         _check_room(before, used, wanted, ceiling)
     values = {"before": {"maxmemory": before}, "after": {"maxmemory": wanted}, "used_memory": used}
     if wanted == before:
-        return dict(values, changed=False, say=["maxmemory is %d bytes already" % before])
+        return dict(values, changed=False, say=["maxmemory is already %d bytes" % before])
     if check:
         return dict(values, changed=True, say=["would set maxmemory from %d to %d bytes" % (before, wanted)])
     tell(redis, "CONFIG", "SET", "maxmemory", wanted)
     if setting_of(redis, "maxmemory") not in ("", str(wanted)):
-        raise StepError("Redis took maxmemory %d and shows another value" % wanted)
+        raise StepError("Redis accepted maxmemory %d but shows another value" % wanted)
     say = "set maxmemory from %d to %d bytes, until Redis restarts: write it into its configuration" % (before, wanted)
     return dict(values, changed=True, say=[say])
 
@@ -131,10 +131,10 @@ def _check_room(before: int, used: int, wanted: int, ceiling: int) -> None:
     if not before:
         raise StepError("maxmemory is not limited; there is nothing to raise")
     if wanted > ceiling:
-        raise StepError("maxmemory %d is above what is allowed, %d bytes: set redis_recovery_maxmemory_limit" % (wanted, ceiling))
+        raise StepError("maxmemory %d exceeds the limit of %d bytes: set redis_recovery_maxmemory_limit" % (wanted, ceiling))
     if wanted < before or wanted <= used:
         raise StepError(
-            "no room to raise maxmemory: %d bytes are set, %d used, %d allowed: set redis_recovery_maxmemory_limit, or name the big keys"
+            "no room to raise maxmemory: %d bytes are set, %d used, %d allowed: set redis_recovery_maxmemory_limit, or find the big keys"
             % (before, used, ceiling)
         )
 
@@ -146,7 +146,7 @@ def _isolate(redis: Connection, params: Params, check: bool) -> Result:
 def _release(redis: Connection, params: Params, check: bool) -> Result:
     strange = sorted(set(params["settings"]) - set(ISOLATION))
     if strange:
-        raise StepError("settings may name what isolate has set only, not %s" % one_line(", ".join(strange), 80))
+        raise StepError("settings may only name what isolate sets, not %s" % one_line(", ".join(strange), 80))
     # What keeps replicas whole goes last.
     wanted = {name: str(params["settings"][name]) for name in reversed(list(ISOLATION)) if name in params["settings"]}
     return _settled(redis, wanted, check, "release it")
@@ -157,8 +157,10 @@ def _settled(redis: Connection, wanted: t.Mapping[str, str], check: bool, purpos
     before = {name: setting_of(redis, name) for name in wanted}
     differ = {name: value for name, value in wanted.items() if before[name] != value}
     values: Result = {"before": before, "after": dict(before, **differ), "changed": bool(differ)}
-    if check or not differ:
-        return dict(values, say=["would set %s to %s" % (", ".join(differ), purpose)] if differ else ["its settings are so already"])
+    if not differ:
+        return dict(values, say=["the settings already have these values"])
+    if check:
+        return dict(values, say=["would set %s to %s" % (", ".join(differ), purpose)])
     for name, value in differ.items():
         tell(redis, "CONFIG", "SET", name, value)
     return dict(values, say=["set %s to %s, until Redis restarts" % (", ".join(differ), purpose)])
@@ -168,16 +170,16 @@ def _pause_writers(redis: Connection, params: Params, check: bool) -> Result:
     seconds = max(1, params["value"])
     values: Result = {"before": {"paused": False}, "after": {"paused": True}, "changed": True}
     if check:
-        return dict(values, say=["would have writers wait for at most %d s" % seconds])
+        return dict(values, say=["would pause writers for at most %d s" % seconds])
     tell(redis, "CLIENT", "PAUSE", seconds * 1000, "WRITE")
-    return dict(values, say=["writers wait, for at most %d s" % seconds])
+    return dict(values, say=["writers are paused for at most %d s" % seconds])
 
 
 def _resume_writers(redis: Connection, params: Params, check: bool) -> Result:
     values: Result = {"before": {"paused": True}, "after": {"paused": False}, "changed": True}
     if not check:
         tell(redis, "CLIENT", "UNPAUSE")
-    return dict(values, say=["would let writers go on"] if check else ["writers go on"])
+    return dict(values, say=["would resume writers"] if check else ["writers resumed"])
 
 
 ACTS: dict[str, t.Callable[[Connection, Params, bool], Result]] = {

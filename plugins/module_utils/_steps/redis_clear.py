@@ -80,7 +80,7 @@ def _check_server(redis: Connection, params: Params) -> None:
     """Raise StepError unless this is the very process, a master, that was looked at."""
     info = dict(info_of(redis, "server"), **info_of(redis, "replication"))
     if info.get("run_id") != params["redis_run_id"] or info.get("role") != "master":
-        text = "another Redis answers than the one that was looked at, or it is a master no more; nothing was removed"
+        text = "a different Redis answers than the one we checked, or it is no longer a master; nothing was removed"
         raise StepError("wrong_identity: " + text, reasons=[reason("wrong_identity", text)])
 
 
@@ -94,7 +94,7 @@ def _clear_some(redis: Connection, kept: Keeper, params: Params, digests: t.Mapp
                 redis.ask("CLIENT", "UNPAUSE")
         if done is not None:
             return done
-    raise StepError("the keys change too often to be removed in one piece; stop who writes them, then run again")
+    raise StepError("the keys change too often to be removed in one transaction; stop their writers, then run again")
 
 
 def _try_batch(redis: Connection, kept: Keeper, params: Params, digests: t.Mapping[bytes, str]) -> t.Optional[Batch]:
@@ -105,7 +105,7 @@ def _try_batch(redis: Connection, kept: Keeper, params: Params, digests: t.Mappi
     for key, digest in digests.items():
         dump, life = redis.ask_all([("DUMP", key), ("PTTL", key)])
         if isinstance(dump, ErrorReply) or isinstance(life, ErrorReply):
-            raise StepError("Redis refuses to give a value: %s" % one_line(dump if isinstance(dump, ErrorReply) else life, 120))
+            raise StepError("Redis refused to return a value: %s" % one_line(dump if isinstance(dump, ErrorReply) else life, 120))
         gone += dump is None
         if dump is not None and life == PERSISTS and digest_of_dump(as_bytes(dump)) == digest:
             same.append(key)
@@ -146,6 +146,6 @@ def _put_back(params: Params, check: bool) -> Result:
                 raise StepError(text, code=reply.code)
             restored += not isinstance(reply, ErrorReply)
             there += isinstance(reply, ErrorReply)
-    also = ["%d keys are there again and were left as they are" % there] if there else []
+    also = ["%d keys exist again and stay as they are" % there] if there else []
     say = "put %d keys back from %s" % (restored, params["kept_file"])
     return {"changed": restored > 0, "restored": restored, "there": there, "say": [one_line(say, 240), *also]}

@@ -82,7 +82,7 @@ def run(params: Params, check: bool) -> Result:
     begun = time.monotonic()
     rules_of(params)
     if check:
-        say = "would look again after %d s, and ask the rescue copy, backups and replicas" % params["again_after"]
+        say = "would check again after %d s, and check the rescue copy, backups and replicas" % params["again_after"]
         return {"changed": False, "confirmed": False, "list": {}, "plans": [], "table": [], "stage": params["stage"], "say": [say]}
     end = begun + params["timeout"]
     folder = os.path.join(params["work_dir"], os.path.basename(params["run_id"]))
@@ -96,7 +96,7 @@ def run(params: Params, check: bool) -> Result:
     path = os.path.join(folder, LIST)
     made = {"path": path, "keys": len(heard.digests), "sha256": write_list(path, heard.digests)}
     name = one_line(params["name"], 60)
-    say = "%d keys fail %s, twice, in the rescue copy too, and nobody has good values" % (len(heard.digests), name)
+    say = "%d keys fail %s twice and in the rescue copy too, and no backup or replica has good values" % (len(heard.digests), name)
     return {
         "changed": True, "confirmed": True, "list": made,
         "witnesses": [one.as_dict() for one in (heard.again, heard.copy, *heard.others)],
@@ -134,9 +134,9 @@ def _first(params: Params, end: float) -> tuple[Keys, list[dict[str, t.Any]], in
             found = look(redis, params, end - 1.0, params["max_failing"])
             own = replication_of({"info": info_of(redis, "replication")})["replicas"]
     except RespError as error:
-        raise StepError("the keys could not be looked at: %s" % one_line(error, 120)) from None
+        raise StepError("the keys could not be checked: %s" % one_line(error, 120)) from None
     if not found.whole or found.unread:
-        text = "only %d keys could be looked at, %d could not be read: the scope is not proven" % (found.looked, found.unread)
+        text = "only %d keys could be checked, %d could not be read: the pattern is not fully covered" % (found.looked, found.unread)
         raise StepError("health_unknown: " + text, reasons=[reason("health_unknown", text)])
     named = {(one["host"], int(one["port"])) for one in params["replicas"]}
     reached = {"socket": "", "username": params["username"], "password_file": params["password_file"]}
@@ -147,7 +147,7 @@ def _first(params: Params, end: float) -> tuple[Keys, list[dict[str, t.Any]], in
 
 def _check_server(server: t.Mapping[str, str], params: Params) -> None:
     if params["redis_run_id"] and server.get("run_id") != params["redis_run_id"]:
-        text = "another Redis answers than the one that was looked at"
+        text = "a different Redis answers than the one we checked"
         raise StepError("wrong_identity: " + text, reasons=[reason("wrong_identity", text)])
 
 
@@ -162,7 +162,7 @@ def _owner(data_dir: str) -> t.Optional[tuple[int, int]]:
 def _backups(params: Params) -> list[str]:
     paths, empty = backups_of(params["backups"])
     if empty:
-        text = "no backup is at %s: correct or remove that name" % one_line(empty[0], 120)
+        text = "no backup found at %s: correct or remove that entry" % one_line(empty[0], 120)
         raise StepError("bad_input: " + text, reasons=[reason("bad_input", text)])
     return paths
 
@@ -187,7 +187,7 @@ def plan_of(params: Params, made: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     if not params["tolerance"]:
         binds["list_sha256"] = made["sha256"]
     return {
-        "name": "clear", "text": "remove %d keys of %s in db %d that fail %s; their values are kept to be put back" % about,
+        "name": "clear", "text": "remove %d keys of %s in db %d that fail %s; their values are kept and can be put back" % about,
         "loss": {"count": made["keys"], "unit": "keys", "exact": True}, "binds": binds, "counts": {"failing": made["keys"]},
         "tolerance": params["tolerance"],
     }  # fmt: skip

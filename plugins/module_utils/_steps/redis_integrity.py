@@ -60,7 +60,7 @@ def _look(params: Params) -> Health:
         with connected(params, params["scan_timeout"]) as redis:
             found = look(redis, params, time.monotonic() + params["scan_timeout"], params["max_failing"])
     except StepError as error:
-        unseen = Finding("integrity", State.UNKNOWN, "the keys could not be looked at: %s" % one_line(error, 160))
+        unseen = Finding("integrity", State.UNKNOWN, "the keys could not be checked: %s" % one_line(error, 160))
         return Health((unseen,), "", server.identity, (), dict(server.facts, integrity={}))
     return judge_look(found, params, server)
 
@@ -73,13 +73,13 @@ def judge_look(found: Look, scope: Params, server: Health) -> Health:
     if failing > scope["max_failing"]:
         state, health, text = "failing_many", State.SICK, "more than %d keys fail %s" % (scope["max_failing"], scope["name"])
     elif not found.whole or found.unread:
-        text = "only %d keys of %s could be looked at, %d not" % (found.looked, about, found.unread)
+        text = "only %d keys of %s could be checked, %d could not" % (found.looked, about, found.unread)
         state, health = "", State.UNKNOWN
     elif failing:
         text = "%d of %d keys of %s fail %s" % (failing, found.looked, about, scope["name"])
         state, health = "failing", State.SICK
     else:
-        expiring = "; %d that fail expire by themselves" % found.expiring if found.expiring else ""
+        expiring = "; %d failing keys expire by themselves" % found.expiring if found.expiring else ""
         text = "%d keys of %s pass %s%s" % (found.looked - found.expiring, about, scope["name"], expiring)
         state, health = "passing", State.WELL
     finding = Finding("integrity", health, one_line(text, 300))

@@ -49,9 +49,9 @@ def rules(**check: t.Any) -> dict[str, t.Any]:
         ({"json": True}, b"9" * 5000, ""),
         ({"json": True}, b"1.5e400", ""),
         ({"json": True}, '"\u00e4"'.encode(), ""),
-        ({"json": True}, b"", "is no JSON"),
-        ({"json": True}, b"{", "is no JSON"),
-        ({"json": True}, b"\xff\xfe", "is no JSON"),
+        ({"json": True}, b"", "is not JSON"),
+        ({"json": True}, b"{", "is not JSON"),
+        ({"json": True}, b"\xff\xfe", "is not JSON"),
         ({"json": True}, b"[" * 100_000, None),
         ({"regex": "^v[0-9]+$"}, b"v12", ""),
         ({"regex": "^v[0-9]+$"}, b"v", "does not match"),
@@ -66,7 +66,7 @@ def test_a_text_fails_for_a_reason_that_tells_nothing_of_it(check: dict[str, t.A
 
 @given(value=st.binary(max_size=200))
 def test_no_value_breaks_the_check(value: bytes) -> None:
-    assert judge_text(value, rules(json=True)) in ("", "is no JSON")
+    assert judge_text(value, rules(json=True)) in ("", "is not JSON")
     assert judge_text(value, rules(regex="^x")) in ("", "does not match")
 
 
@@ -136,7 +136,7 @@ def test_the_digest_of_a_check_changes_with_each_part_of_it() -> None:
 
 
 def test_who_is_asked_is_counted() -> None:
-    seen = [Found(b"a", "is no JSON"), Found(b"b"), Found(b"c", there=False), Found(b"d", read=False), Found(b"e", "x", read=False)]
+    seen = [Found(b"a", "is not JSON"), Found(b"b"), Found(b"c", there=False), Found(b"d", read=False), Found(b"e", "x", read=False)]
     assert heard("w", seen) == (Witness("w", bad=1, good=1, gone=1, unread=2), frozenset([b"a"]))
 
 
@@ -154,9 +154,9 @@ AGAIN, COPY = Witness("second look", bad=3), Witness("rescue copy", bad=3)
         (Witness("second look", bad=2, unread=1), COPY, [], "health_unknown", "read again"),
         (AGAIN, Witness("rescue copy", bad=2, good=1), [], "health_unknown", "rescue copy: not confirmed"),
         (AGAIN, Witness("rescue copy", bad=2, gone=1), [], "health_unknown", "rescue copy: not confirmed"),
-        (AGAIN, Witness("rescue copy", error="timeout"), [], "health_unknown", "rescue copy could not be asked"),
-        (AGAIN, Witness("rescue copy", error="refused", damaged=True), [], "health_unknown", "rescue copy could not be asked"),
-        (AGAIN, Witness("rescue copy", bad=2, unread=1), [], "health_unknown", "rescue copy could not be asked"),
+        (AGAIN, Witness("rescue copy", error="timeout"), [], "health_unknown", "rescue copy could not be checked"),
+        (AGAIN, Witness("rescue copy", error="refused", damaged=True), [], "health_unknown", "rescue copy could not be checked"),
+        (AGAIN, Witness("rescue copy", bad=2, unread=1), [], "health_unknown", "rescue copy could not be checked"),
         (AGAIN, COPY, [Witness("replica", bad=2, good=1)], "state_not_handled", "replica has 1"),
         (AGAIN, COPY, [Witness("replica", error="timeout")], "health_unknown", "replica: timeout"),
         (AGAIN, COPY, [Witness("replica", bad=2, unread=1)], "health_unknown", "1 keys could not be read"),
@@ -192,10 +192,10 @@ SERVER = Health((Finding("state", State.WELL, "up"),), "up", {"run_id": "r"}, ()
     [
         (Look(9, {}, 0, 0, True), "passing", "well", ()),
         (Look(9, {}, 2, 0, True), "passing", "well", ()),
-        (Look(9, {b"a": "is no JSON"}, 0, 0, True), "failing", "sick", ("confirm", "clear")),
-        (Look(9, {b"a": "is no JSON"}, 0, 1, True), "", "unknown", ()),
+        (Look(9, {b"a": "is not JSON"}, 0, 0, True), "failing", "sick", ("confirm", "clear")),
+        (Look(9, {b"a": "is not JSON"}, 0, 1, True), "", "unknown", ()),
         (Look(9, {}, 0, 1, True), "", "unknown", ()),
-        (Look(9, {b"a": "is no JSON"}, 0, 0, False), "", "unknown", ()),
+        (Look(9, {b"a": "is not JSON"}, 0, 0, False), "", "unknown", ()),
         (Look(9, {b"a": "x", b"b": "x", b"c": "x"}, 0, 0, False), "failing_many", "sick", ()),
     ],
 )
@@ -207,7 +207,7 @@ def test_what_was_not_seen_whole_is_unknown(seen: Look, state: str, health: str,
 
 
 def test_samples_are_few_and_plain() -> None:
-    failing = {b"\x1b[2J%d" % index: "is no JSON" for index in range(9)}
+    failing = {b"\x1b[2J%d" % index: "is not JSON" for index in range(9)}
     found = judge_look(Look(9, failing, 0, 0, True), dict(scope(json=True), max_failing=100), SERVER)
     samples = found.facts["integrity"]["samples"]
     assert len(samples) == 3
@@ -216,5 +216,5 @@ def test_samples_are_few_and_plain() -> None:
 
 def test_every_state_of_a_redis_is_refused_by_name() -> None:
     role = yaml.safe_load((ROOT / "roles/redis_clearing/vars/main.yml").read_text())
-    refused = {*role["__redis_clearing_states"], *role["__redis_clearing_own"]}
+    refused = {*role["__redis_clearing_states"], *role["__redis_clearing_own_refusals"]}
     assert sorted(set(STATES) - refused) == []
