@@ -124,7 +124,7 @@ def test_a_cache_that_another_run_lost_lets_clients_in_step_by_step_only(bed: Ba
     assert "redis of machine (run r1): keys of Redis" in refused["reasons"][0]["text"]
     assert in_maintenance(bed)
     rehearsed = run(bed, "restore_traffic", "--check", traffic_scaling_steps=[50, 100])
-    assert "the way is 10, 50, 100 %" in rehearsed["shown"]
+    assert "the steps are 10, 50, 100 %" in rehearsed["shown"]
     outcome = run(bed, "disable_maintenance", traffic_scaling_skip_warm_up="few clients")
     assert (told(outcome)[0], outcome["before"]["facts"]["skip_warm_up"]) == ("recovered", "few clients")
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a share of the traffic may stay: a sample is measured against gates. Too few samples are unknown, never good. Pure."""
+"""Judge whether a share of the traffic may stay: a sample against its gates. Too few requests are unknown, never good. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _grown(deltas: t.Mapping[str, t.Any], names: t.Sequence[str], key: str) -> t
 
 
 def _deltas(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-    """Return by server what its counters grew by; a counter that fell was begun anew and counts from zero."""
+    """Return by server what its counters grew by; a counter that fell was reset and counts from zero."""
     before = {one["name"]: one for one in begin["servers"]}
     found = {}
     for one in end["servers"]:
@@ -73,13 +73,13 @@ def _sum(parts: t.Sequence[t.Mapping[str, t.Any]], key: str) -> t.Optional[int]:
 
 
 def _add_scraped(sample: Sample, begin: t.Any, end: t.Any) -> None:
-    """Add what the servers' own counters grew by, of those that told at both moments; one that came meanwhile tells nothing yet."""
+    """Add what the servers' own counters grew by; a server counts only if it answered both times."""
     parts = [grown(begin[name], now) for name, now in (end or {}).items() if name in (begin or {})]
     if not parts:
         return
     requests, errors = _sum(parts, "requests"), _sum(parts, "errors")
     if sample["requests"] is None and requests is not None:
-        # Some servers count a request twice: the share of errors is right all the same.
+        # Some servers count a request twice; the share of errors is still right.
         sample["requests"], sample["errors"] = int(requests), int(errors or 0)
     for name, kind in (("p95", "latency"), ("recall_p95", "recall")):
         sample[name], open_ended = quantile(0.95, [part[kind] for part in parts])
@@ -87,9 +87,9 @@ def _add_scraped(sample: Sample, begin: t.Any, end: t.Any) -> None:
 
 
 def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what one server's counters grew by; a server that was started anew counts from zero."""
-    anew = begin["requests"] is not None and end["requests"] is not None and end["requests"] < begin["requests"]
-    was: t.Mapping[str, t.Any] = {} if anew else begin
+    """Return what one server's counters grew by; a server that restarted counts from zero."""
+    restarted = begin["requests"] is not None and end["requests"] is not None and end["requests"] < begin["requests"]
+    was: t.Mapping[str, t.Any] = {} if restarted else begin
     numbers = {key: None if end[key] is None else max(0, end[key] - (was.get(key) or 0)) for key in ("requests", "errors")}
     buckets = {
         key: None if not end[key] else {le: max(0.0, count - (was.get(key) or {}).get(le, 0.0)) for le, count in end[key].items()}
@@ -105,9 +105,9 @@ def _add_queried(sample: Sample, queried: t.Any) -> None:
 
 
 def quantile(part: float, histograms: t.Sequence[t.Optional[t.Mapping[str, float]]]) -> tuple[t.Optional[float], bool]:
-    """Return the *part* quantile in seconds of histograms together, as Prometheus reckons it; None where nothing was counted.
+    """Return the *part* quantile in seconds of histograms together, as Prometheus computes it; None where nothing was counted.
 
-    And whether it is longer than the largest bucket, so that no more is known than that.
+    And whether it lies beyond the largest bucket, so that only a lower bound is known.
     """
     together: dict[float, float] = {}
     for histogram in histograms:
@@ -134,7 +134,7 @@ def _quantile_of(seconds: t.Sequence[float]) -> float:
 def limits_of(gates: t.Mapping[str, t.Any], baseline: t.Mapping[str, t.Any]) -> dict[str, float]:
     """Return the limit of each gate: the absolute one, or lower what the baseline, times its factor and with some room, allows.
 
-    Raises ValueError or TypeError for what is no number; ``unfit_gates`` finds it before.
+    Raises ValueError or TypeError for anything but a number; ``unfit_gates`` finds that before.
     """
     limits = {}
     for name in LIMITS:
@@ -148,16 +148,16 @@ def limits_of(gates: t.Mapping[str, t.Any], baseline: t.Mapping[str, t.Any]) -> 
 
 
 def unfit_gates(watch: t.Mapping[str, t.Any]) -> str:
-    """Return what of gates, baseline, minimum and times makes no sense, "" for nothing: a limit with a wrong name would guard nothing."""
+    """Return what is wrong with gates, baseline, minimum and times, "" for nothing: a limit with a wrong name would guard nothing."""
     return _unknown_name(watch) or _bad_number(watch) or _bad_times(watch)
 
 
 def _unknown_name(watch: t.Mapping[str, t.Any]) -> str:
     gates, baseline = watch.get("gates") or {}, watch.get("baseline") or {}
-    for told, given, names in (("gates", gates, (*LIMITS, "factor", "room")), ("baseline", baseline, LIMITS)):
+    for variable, given, names in (("gates", gates, (*LIMITS, "factor", "room")), ("baseline", baseline, LIMITS)):
         strange = sorted(set(map(str, given)) - set(names))
         if strange:
-            return "traffic_scaling_%s has no %s; it has %s" % (told, one_line(", ".join(strange), 60), ", ".join(names))
+            return "traffic_scaling_%s has no %s; it has %s" % (variable, one_line(", ".join(strange), 60), ", ".join(names))
     room = gates.get("room") or {}
     if not isinstance(room, dict) or set(map(str, room)) - set(LIMITS):
         return "traffic_scaling_gates.room is %s; it has %s" % (one_line(room, 60), ", ".join(LIMITS))
@@ -194,37 +194,37 @@ def _is_number(value: t.Any) -> bool:
 
 
 def rates_of(sample: Sample) -> dict[str, t.Optional[float]]:
-    """Return the measured figure of each gate, None for what nothing tells."""
+    """Return the measured figure of each gate, None for what was not measured."""
     asked, failed_probes = sample["probes"], sample["failed_probes"]
     if sample["errors"] is not None or not sample["requests"]:
         counted = (sample["requests"] or 0) + asked
         rate = ((sample["errors"] or 0) + failed_probes) / counted if counted else sample.get("error_rate")
     else:
-        # Who counts the requests does not count the errors: the share that somebody else tells, or nothing is known of it.
+        # The source of the requests does not count errors, so the rate comes from another source or is unknown.
         rate = sample.get("error_rate")
         rate = max(rate, failed_probes / asked) if rate is not None and asked else rate
     return {"error_rate": rate, "p95": sample["p95"], "recall_p95": sample["recall_p95"]}
 
 
 def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int) -> Verdict:
-    """Judge one sample. A gate whose figure nothing tells is unknown; of fewer than *minimum* requests all is unknown."""
+    """Judge one sample. A gate without a figure is unknown; with fewer than *minimum* requests everything is unknown."""
     counted = (sample["requests"] or 0) + sample["probes"]
     if counted < minimum:
-        help_yourself = "" if counted else "; where no client asks, traffic_scaling_probes sends some"
+        hint = "" if counted else "; without clients, set traffic_scaling_probes to send synthetic requests"
         if sample.get("void_probes"):
             given = (sample["void_probes"], sample["void_status"])
-            help_yourself = "; %d probes were answered %d, which tells nothing: see traffic_scaling_probes" % given
-        return Verdict("unknown", "%d of at least %d requests so far%s" % (counted, minimum, help_yourself))
+            hint = "; %d probes got status %d, which proves nothing: check traffic_scaling_probes" % given
+        return Verdict("unknown", "%d of at least %d requests so far%s" % (counted, minimum, hint))
     rates = rates_of(sample)
     over = [name for name, limit in limits.items() if rates[name] is not None and t.cast(float, rates[name]) > limit]
     if over:
         return Verdict(
             "sick", "; ".join("%s %s, at most %s" % (NAMES[one], _figure(one, rates[one]), _figure(one, limits[one])) for one in over)
         )
-    # What is longer than the largest bucket may be longer than the limit, too.
+    # A latency beyond the largest bucket may be over the limit, too.
     blind = [name for name in limits if rates[name] is None or name in sample.get("beyond", ())]
     if blind:
-        text = "nothing tells: %s; traffic_scaling_metrics says where to read it, null in traffic_scaling_gates does without"
+        text = "no figure for %s: set its source in traffic_scaling_metrics, or its limit in traffic_scaling_gates to null"
         return Verdict("unknown", text % ", ".join(NAMES[one] for one in blind))
     return Verdict("well", "within all limits")
 
@@ -235,13 +235,13 @@ def _figure(name: str, value: t.Any) -> str:
 
 
 def line_of(share: float, sample: Sample, verdict: Verdict) -> str:
-    """Return the one line that a person reads of a step: weight, samples, errors, p95, and what went elsewhere."""
+    """Return the one line shown for a step: share, requests, errors, p95, and what went elsewhere."""
     rates = rates_of(sample)
     parts = ["%d requests" % (sample["requests"] or 0)] + (["%d probes" % sample["probes"]] if sample["probes"] else [])
     failed = (sample["errors"] or 0) + sample["failed_probes"]
     share_failed = _figure("error_rate", rates["error_rate"]) if rates["error_rate"] is not None else ""
     if sample["errors"] is None and sample["requests"]:
-        parts.append("%s failed" % (share_failed or "nobody tells how many"))
+        parts.append("%s failed" % (share_failed or "unknown how many"))
     else:
         parts.append("%d failed%s" % (failed, " (%s)" % share_failed if share_failed else ""))
     parts += ["%s %s" % (NAMES[name], _figure(name, rates[name])) for name in ("p95", "recall_p95") if rates[name] is not None]

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a pool's state means for what is wanted of it: nothing to do, a change that is fit, or a refusal by name. Plain data in and out.
+"""Judge the state of a pool for a goal: nothing to do, a change, or a refusal by name. Plain data in and out.
 
-A word that refuses is the code of its reason. Sides of a pool: *main* servers, whose share it is about; *spare* ones, a backup pool that
-takes what main is not given; and the *overflow*, which answers that part with the 503 of maintenance where no spare server is up.
+The word of a refusal is the code of its reason. A pool has *main* servers, whose share is changed; *spare* servers, a backup pool that
+takes the rest; and the *overflow*, which answers the rest with a 503 when no spare server is up.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 
 State = t.Mapping[str, t.Any]
 Options = t.Mapping[str, t.Any]
-# Percent points by which a share in whole weights may miss the one that is meant.
+# Percentage points by which a share in whole weights may miss the exact one.
 NEAR = 1.0
-# Seconds that maintenance may last, and that clients may be told to wait, at most: a month, and a week.
+# The most seconds that maintenance may last (a month), and that clients may be asked to wait (a week).
 LONGEST, LATEST = 31 * 24 * 3600, 7 * 24 * 3600
 
 
 class Verdict(t.NamedTuple):
-    """A word for the state, its health, a sentence, and the acts with their plan ({} where there are none)."""
+    """The state, its health, a sentence, and the acts with their plan ({} without acts)."""
 
     word: str
     health: str
@@ -36,23 +36,23 @@ class Verdict(t.NamedTuple):
 
 
 class Sides(t.NamedTuple):
-    """The servers of a pool by what they are for, each by its name."""
+    """The servers of a pool by role, each by its name."""
 
     main: t.Mapping[str, t.Mapping[str, t.Any]]
     spare: t.Mapping[str, t.Mapping[str, t.Any]]
     overflow: t.Mapping[str, t.Mapping[str, t.Any]]
 
     def rest(self) -> list[str]:
-        """Return who takes what main is not given: the spare servers that are up, else the overflow; [] for nobody.
+        """Return the servers that take the rest: the spare servers that are up, else the overflow; [] for none.
 
-        What the balancer itself calls a backup gets nothing while a main server is up, whatever its weight.
+        A server that the balancer marks as backup gets nothing while a main server is up, whatever its weight.
         """
         return [name for name, one in self.spare.items() if one["up"] and not one["backup"]] or [
             name for name, one in self.overflow.items() if one["up"] is not False and not one["backup"]
         ]
 
     def able(self) -> dict[str, int]:
-        """Return the main servers that may be given requests now, with their usual weights. One in maintenance is a person's business."""
+        """Return the main servers that can take requests now, with their usual weights; a person took out those in maintenance."""
         there = {name: one for name, one in self.main.items() if not one["backup"]}
         return {name: int(one["initial"]) for name, one in there.items() if one["up"] is not False and one["admin"] != pool.MAINT}
 
@@ -60,15 +60,15 @@ class Sides(t.NamedTuple):
 def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
     """Judge the pool for ``goal``: look, maintenance_on, maintenance_off, set or restore."""
     if not state["reachable"]:
-        return Verdict("unreachable", "unknown", str(state["detail"]) or "the balancer cannot be asked")
+        return Verdict("unreachable", "unknown", str(state["detail"]) or "the balancer does not answer")
     if not state["pool"]:
-        there = ", ".join(one_line(name, 40) for name in state["pools"][:8]) or "none at all"
+        there = ", ".join(one_line(name, 40) for name in state["pools"][:8]) or "none"
         return Verdict("unknown_pool", "unknown", "there is no pool %s; it has %s" % (one_line(state["wanted"], 60), there))
     strange = sorted(_named(options) - set(pool.by_name(state)))
     if strange:
         there = ", ".join(one["name"] for one in state["servers"]) or "none"
-        told = ", ".join(one_line(name, 40) for name in strange)
-        return Verdict("unknown_server", "unknown", "pool %s has no server %s; it has %s" % (state["pool"], told, there))
+        names = ", ".join(one_line(name, 40) for name in strange)
+        return Verdict("unknown_server", "unknown", "pool %s has no server %s; it has %s" % (state["pool"], names, there))
     judge = {
         "look": _judge_look, "maintenance_on": _judge_on, "maintenance_off": _judge_off, "set": _judge_set, "restore": _judge_restore,
     }[options["goal"]]  # fmt: skip
@@ -85,15 +85,15 @@ def _no_rights(state: State) -> str:
 
 
 def _unfit(options: Options) -> str:
-    """Return what of the input makes no sense for the goal, "" for nothing."""
+    """Return what is wrong with the input for the goal, "" for nothing."""
     if options["goal"] == "maintenance_on" and not 0 < float(options.get("lasts", 3600)) <= LONGEST:
-        return "traffic_scaling_maintenance_seconds is %g; it is above 0, and at most %d" % (float(options.get("lasts", 3600)), LONGEST)
+        return "traffic_scaling_maintenance_seconds is %g; it must be above 0 and at most %d" % (float(options.get("lasts", 3600)), LONGEST)
     if options["goal"] == "maintenance_on" and not 1 <= options["retry_after"] <= LATEST:
-        return "traffic_scaling_retry_after is %d; it is 1 to %d seconds" % (options["retry_after"], LATEST)
+        return "traffic_scaling_retry_after is %d; it must be 1 to %d seconds" % (options["retry_after"], LATEST)
     if options["goal"] == "set" and not 0 <= float(options.get("lasts", 3600)) <= LONGEST:
-        return "traffic_scaling_set_seconds is %g; it is 0 (it stays) to %d" % (float(options.get("lasts", 3600)), LONGEST)
+        return "traffic_scaling_set_seconds is %g; it must be 0 (no end) to %d" % (float(options.get("lasts", 3600)), LONGEST)
     if options["goal"] == "restore" and not 1 <= options["warm_up_share"] <= 100:
-        return "traffic_scaling_warm_up_share is %d; it is 1 to 100" % options["warm_up_share"]
+        return "traffic_scaling_warm_up_share is %d; it must be 1 to 100" % options["warm_up_share"]
     return unfit_gates(options.get("watch") or {}) if options["goal"] == "restore" else ""
 
 
@@ -104,7 +104,7 @@ def _named(options: Options) -> set[str]:
 
 
 def sides_of(state: State, options: Options) -> Sides:
-    """Part the pool's servers: main are those named, or all that usually take requests and are neither spare nor overflow."""
+    """Sort the pool's servers: main are those named, or all that usually take requests and are neither spare nor overflow."""
     spare, overflow = set(options["spare"]), options["overflow"]
     others = spare | {overflow}
     usual = [one["name"] for one in state["servers"] if one["name"] not in others and one["initial"] > 0 and not one["backup"]]
@@ -123,23 +123,23 @@ def share_now(state: State, sides: Sides) -> float:
 
 
 def seen(state: State) -> str:
-    """Return a sentence on who gets what."""
+    """Return a sentence on what each server gets."""
     parts = ["%s %s" % (one["name"], _how(state, one)) for one in state["servers"][:12]]
     switch = state["maintenance"]
-    told = "in maintenance (503, retry after %s s)" % switch["retry_after"] if switch["on"] else "open"
-    return "pool %s is %s: %s" % (state["pool"], told, ", ".join(parts) or "no server")
+    how = "in maintenance (503, retry after %s s)" % switch["retry_after"] if switch["on"] else "open"
+    return "pool %s is %s: %s" % (state["pool"], how, ", ".join(parts) or "no server")
 
 
 def _how(state: State, one: t.Mapping[str, t.Any]) -> str:
     if one["up"] is False:
         return "down"
     if one["admin"] != pool.READY:
-        return {"drain": "drained", "maint": "out by hand"}[one["admin"]]
+        return {"drain": "drained", "maint": "taken out by a person"}[one["admin"]]
     return "%g %%" % round(pool.share_of(state, [one["name"]]), 1)
 
 
 def reverted(state: State) -> dict[str, dict[str, t.Any]]:
-    """Return {server: {weight, admin}} of what was set last and is gone since the balancer was loaded anew; {} for nothing."""
+    """Return {server: {weight, admin}} of what was set last and lost by a reload of the balancer; {} for nothing."""
     kept = state["kept"]
     if not kept or kept["identity"] == state["identity"]:
         return {}
@@ -153,21 +153,21 @@ def reverted(state: State) -> dict[str, dict[str, t.Any]]:
 
 def _judge_look(state: State, options: Options, largest: int) -> Verdict:
     sides = sides_of(state, options)
-    # What is out is a person's business, or a slot that nobody has.
+    # A server in maintenance was taken out by a person, or is a free slot.
     asked = [one for one in sides.main.values() if one["admin"] != pool.MAINT]
     if asked and all(one["up"] is False for one in asked):
-        return Verdict("no_server_up", "sick", _nobody(state, sides))
+        return Verdict("no_server_up", "sick", _none_up(state, sides))
     if reverted(state):
-        return Verdict("reverted", "sick", "the balancer was loaded anew and has lost what was set: %s" % ", ".join(reverted(state)))
+        return Verdict("reverted", "sick", "a reload of the balancer lost what was set: %s" % ", ".join(reverted(state)))
     return Verdict("maintenance" if state["maintenance"]["on"] else "open", "well", seen(state))
 
 
-def _nobody(state: State, sides: Sides) -> str:
-    """Return a sentence on why nobody can be let in."""
+def _none_up(state: State, sides: Sides) -> str:
+    """Return a sentence on why no client can be admitted."""
     if sides.main:
         return "no server of pool %s is up: %s" % (state["pool"], _statuses(sides.main))
-    there = ", ".join(one["name"] for one in state["servers"]) or "none at all"
-    return "pool %s has no server that usually takes requests (%s); traffic_scaling_main names others" % (state["pool"], there)
+    there = ", ".join(one["name"] for one in state["servers"]) or "none"
+    return "pool %s has no server that usually takes requests (%s); set traffic_scaling_main" % (state["pool"], there)
 
 
 def _statuses(servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
@@ -181,7 +181,7 @@ def _judge_on(state: State, options: Options, largest: int) -> Verdict:
     if switch["on"]:
         return Verdict("maintenance", "well", seen(state))
     if not options["reason"].strip():
-        return Verdict("reason_missing", "sick", "maintenance needs a reason, for those who find it")
+        return Verdict("reason_missing", "sick", "maintenance needs a reason")
     plan = {"maintenance": {"on": True, "retry_after": options["retry_after"], "reason": options["reason"]}}
     return Verdict("open", "sick", "pool %s is open" % state["pool"], ("enter_maintenance",), plan)
 
@@ -191,16 +191,16 @@ def _judge_off(state: State, options: Options, largest: int) -> Verdict:
         return Verdict("open", "well", seen(state))
     sides = sides_of(state, options)
     if not sides.able() and not any(one["up"] for one in sides.spare.values()):
-        return Verdict("no_server_up", "sick", _nobody(state, sides))
+        return Verdict("no_server_up", "sick", _none_up(state, sides))
     if options["cold"] and not options["skip_warm_up"]:
-        return Verdict("cold_cache", "sick", "a cache was lost, so clients are let in step by step: %s" % options["cold"])
+        return Verdict("cold_cache", "sick", "a cache was lost, so clients are admitted step by step only: %s" % options["cold"])
     plan = {"maintenance": {"on": False, "retry_after": 0, "reason": ""}}
     return Verdict("maintenance", "sick", "pool %s is in maintenance" % state["pool"], ("leave_maintenance",), plan)
 
 
 def _judge_set(state: State, options: Options, largest: int) -> Verdict:
     if not isinstance(options["wanted"], dict):
-        text = "traffic_scaling_servers is %s; it is {SERVER: {weight, admin}}" % one_line(options["wanted"], 60)
+        text = "traffic_scaling_servers is %s; it must be {SERVER: {weight, admin}}" % one_line(options["wanted"], 60)
         return Verdict("weight_out_of_range", "sick", text)
     wanted = dict(options["wanted"]) or reverted(state)
     refused = _unfit_servers(wanted, state, largest)
@@ -260,30 +260,30 @@ def _told(change: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
 def _judge_restore(state: State, options: Options, largest: int) -> Verdict:
     sides, steps = sides_of(state, options), steps_of(options["steps"])
     if not steps:
-        text = "the steps are %s; they are whole numbers of 1 to 100, each above the one before" % one_line(options["steps"], 80)
+        text = "the steps are %s; they must be whole numbers from 1 to 100, each above the one before" % one_line(options["steps"], 80)
         return Verdict("steps_not_rising", "sick", text)
     now = share_now(state, sides)
     if options["held"]:
         return Verdict("held", "unknown", "held at %g %%: %s" % (now, one_line(options["held"], 200)))
     if not sides.able():
-        return Verdict("no_server_up", "sick", _nobody(state, sides))
+        return Verdict("no_server_up", "sick", _none_up(state, sides))
     if now >= steps[-1] - NEAR:
         return Verdict("restored", "well", seen(state))
     if state["aborted"]:
-        return Verdict("aborted", "sick", "somebody stopped restorations by %s" % one_line(options["abort_file"], 100))
+        return Verdict("aborted", "sick", "a person stopped restorations with %s" % one_line(options["abort_file"], 100))
     shares = shares_of(steps, now, options)
     if not sides.rest() and min(shares) < 100:
-        told = "%g %% of the requests would have to go elsewhere, and no spare server is up and there is no overflow" % (100 - shares[0])
+        text = "%g %% of the requests have nowhere to go: no spare server is up, and there is no overflow" % (100 - shares[0])
         backups = [name for name, one in {**sides.spare, **sides.overflow}.items() if one["backup"]]
-        told += "; %s is a backup server, which gets nothing while another is up" % ", ".join(backups) if backups else ""
-        return Verdict("no_place_for_the_rest", "sick", "pool %s: %s" % (state["pool"], told))
+        text += "; %s is a backup server, which gets nothing while another is up" % ", ".join(backups) if backups else ""
+        return Verdict("no_place_for_the_rest", "sick", "pool %s: %s" % (state["pool"], text))
     way = ", ".join("%g" % one for one in shares)
-    text = "pool %s gives %g %% to %s; the way is %s %%" % (state["pool"], now, ", ".join(sides.able()), way)
+    text = "pool %s gives %g %% to %s; the steps are %s %%" % (state["pool"], now, ", ".join(sides.able()), way)
     return Verdict("short", "sick", text, ("restore",), _plan(state, sides, shares, largest))
 
 
 def steps_of(given: t.Any) -> list[int]:
-    """Return the shares that are given, [] for what is no list of rising whole numbers of 1 to 100; digits in quotes are numbers, too."""
+    """Return the shares given, [] for anything but a list of rising whole numbers from 1 to 100; digits in quotes count as numbers."""
     if not isinstance(given, (list, tuple)):
         return []
     steps = [int(one) if isinstance(one, str) and re.fullmatch("[0-9]{1,3}", one) else one for one in given]
@@ -292,7 +292,7 @@ def steps_of(given: t.Any) -> list[int]:
 
 
 def shares_of(steps: t.Sequence[int], now: float, options: Options) -> list[float]:
-    """Return the shares to go through, above the present one; after the loss of a cache from a low one, unless somebody said why not."""
+    """Return the shares to go through, above the present one; after the loss of a cache from a low one, unless a reason skips that."""
     low = float(options["warm_up_share"])
     if options["cold"] and not options["skip_warm_up"] and now < low:
         return [low, *(float(step) for step in steps if step > low)]
@@ -300,7 +300,7 @@ def shares_of(steps: t.Sequence[int], now: float, options: Options) -> list[floa
 
 
 def _plan(state: State, sides: Sides, shares: t.Sequence[float], largest: int) -> dict[str, t.Any]:
-    """Return {steps, back}: the servers' weights at each step, and how it was before, to which a failure leads back."""
+    """Return {steps, back}: the servers' weights at each step, and as they were before, for a roll back."""
     switch, rest = state["maintenance"], sides.rest()
     back = {name: {"weight": one["weight"], "admin": one["admin"]} for name, one in pool.by_name(state).items()}
     given = _given(state)
@@ -315,7 +315,7 @@ def _plan(state: State, sides: Sides, shares: t.Sequence[float], largest: int) -
 
 
 def _given(state: State) -> dict[str, dict[str, str]]:
-    """Return the addresses that servers were given at run time and still have: a reload in between loses them."""
+    """Return the addresses set at run time that servers still have: a reload loses them."""
     servers, kept = pool.by_name(state), state["kept"].get("servers") or {}
     return {name: {"address": one["address"]} for name, one in servers.items() if one["address"] == (kept.get(name) or {}).get("address")}
 

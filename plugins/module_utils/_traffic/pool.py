@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a load balancer is to this collection: plain data about one pool of servers, and a change of it, whichever balancer it is.
+"""One pool of servers as plain data, and changes of it, the same for every load balancer.
 
 ``_traffic/balancer/balancers.py`` says what a balancer is made of.
 """
@@ -17,7 +17,7 @@ BalancerState = t.Dict[str, t.Any]
 #  "maintenance": None or {"on", "retry_after", "reason"}}
 Change = t.Mapping[str, t.Any]
 READY, DRAIN, MAINT = "ready", "drain", "maint"
-# What of a server can be set.
+# What can be set on a server.
 SETTABLE = ("weight", "admin", "address")
 ADDRESS = re.compile(r"(?:(\d{1,3}(?:\.\d{1,3}){3})|\[([0-9A-Fa-f:.]{2,45})\]):(\d{1,5})")
 
@@ -27,9 +27,9 @@ FIXED = "%s cannot give a server another address at run time"
 
 
 def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
-    """Return the state of a balancer of which nothing but *given* is known; see the roles' README for what each key means.
+    """Return the state of a balancer of which only *given* is known.
 
-    rights: what of it may be changed from here: "all", "maintenance", "none"; "" where the balancer does not tell.
+    rights: what may be changed from here: "all", "maintenance", "none"; "" if the balancer does not say.
     """
     state: BalancerState = {
         "balancer": balancer, "reachable": False, "detail": "", "version": "", "identity": {}, "pools": [], "pool": "", "wanted": wanted,
@@ -40,10 +40,10 @@ def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
 
 
 def server(name: str, **given: t.Any) -> dict[str, t.Any]:
-    """Return one server of a pool; ``up`` None where nothing tells, numbers None where the balancer counts none.
+    """Return one server of a pool; ``up`` is None if no check says, numbers are None if the balancer does not count.
 
-    checked: its health is asked at all; passed: an answer came since it was let in; fall: how many in a row have to fail until it
-    counts as down. None where the balancer does not tell.
+    checked: it has a health check; passed: a check passed since it was admitted; fall: how many checks in a row must fail until it
+    counts as down. None if the balancer does not say.
     """
     blank_one: dict[str, t.Any] = {
         "name": name, "address": "", "weight": 0, "initial": 0, "admin": READY, "up": None, "status": "", "backup": False,
@@ -58,7 +58,7 @@ def by_name(state: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
 
 
 def back_of(state: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
-    """Return what has to be set to have the servers of a change as they are in *state*; the address only where that changes."""
+    """Return what restores the servers of a change as they are in *state*; the address only if the change has one."""
     there = by_name(state)
     return {name: {key: there[name][key] for key in SETTABLE if key != "address" or key in one} for name, one in servers.items()}
 
@@ -69,14 +69,14 @@ def serving(one: t.Mapping[str, t.Any]) -> int:
 
 
 def takes_requests(one: t.Mapping[str, t.Any]) -> bool:
-    """Return whether a server answers and is given new requests; one that nothing looks at is taken at its word."""
+    """Return whether a server answers and is given new requests; one without a health check counts as up."""
     return one["up"] is not False and serving(one) > 0
 
 
 def share_of(state: t.Mapping[str, t.Any], names: t.Iterable[str]) -> float:
     """Return the share of new requests, in percent, that the servers of *names* get, as far as servers are up.
 
-    A backup server gets none while any other takes them, whatever its weight.
+    A backup server gets none while any other server takes them, whatever its weight.
     """
     taking = [one for one in state["servers"] if takes_requests(one)]
     asked = [one for one in taking if not one["backup"]] or taking
@@ -85,13 +85,13 @@ def share_of(state: t.Mapping[str, t.Any], names: t.Iterable[str]) -> float:
 
 
 def without_counts(state: t.Mapping[str, t.Any]) -> BalancerState:
-    """Return what of a state tells whether it was changed: no counters, no identity, no moods of health checks."""
+    """Return the part of a state that changes are compared by: no counters, no identity, no results of health checks."""
     servers = [{key: one[key] for key in ("name", "address", "weight", "admin")} for one in state["servers"]]
     return {"pool": state["pool"], "servers": servers, "maintenance": {key: state["maintenance"][key] for key in ("on", "retry_after")}}
 
 
 def address_of(text: t.Any) -> str:
-    """Return *text* as a balancer writes it, where it is IP:PORT or [IPv6]:PORT, as a server can be given at run time; else ""."""
+    """Return *text*, an IP:PORT or [IPv6]:PORT, as a balancer writes it; "" for anything else."""
     found = ADDRESS.fullmatch(str(text))
     if not found or not 0 < int(found[3]) < 65536:
         return ""

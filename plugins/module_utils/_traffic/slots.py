@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which container has which slot of a pool: plain data in and out. A word that refuses is the code of its reason.
+"""Judge which container has which slot of a pool: plain data in and out. The word of a refusal is the code of its reason.
 
-A slot is a server of the pool that stands for no machine: free in maintenance, and given the address of the container that gets it. What
-this collection takes out has weight 0 and is drained; a drain with a weight is a person's, and stays.
+A slot is a server of the pool without a machine of its own: free in maintenance, in use with the address of its container. A slot that
+this collection takes out has weight 0 and is drained; one drained with a weight was drained by a person and stays drained.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Servers = t.Dict[str, t.Dict[str, t.Any]]
 
 
 class Slots(t.NamedTuple):
-    """A word ("fit" where every container has its slot), its health, a sentence; and the changes of servers, in the order of their making.
+    """A word ("fit" if every container has its slot), its health, a sentence; and the changes of servers, in order.
 
-    join: an address, with weight 0, until it is up. open: the weight. leave: drained, before the container goes. free: nobody's any more.
+    join: an address, with weight 0, until it is up. open: the weight. leave: drained, before the container goes. free: without a container.
     """
 
     word: str
@@ -36,7 +36,7 @@ class Slots(t.NamedTuple):
     told: tuple[str, ...] = ()
 
     def changes(self) -> Servers:
-        """Return every server that is touched, with all that is set on it."""
+        """Return every server that changes, with all that is set on it."""
         found: Servers = {}
         for part in (self.join, self.open, self.leave, self.free):
             for name, one in part.items():
@@ -45,7 +45,7 @@ class Slots(t.NamedTuple):
 
 
 class _Scene(t.NamedTuple):
-    """The slots by their names; which has the address of which container that stays or goes; the others, free or stale; who has none."""
+    """The slots by name; those of containers that stay or go; the others, free or stale; and the containers without a slot."""
 
     slots: t.Mapping[str, Server]
     stays: t.Mapping[str, str]
@@ -57,9 +57,9 @@ class _Scene(t.NamedTuple):
 def judge_slots(pool: State, pods: t.Sequence[State], wanted: int, options: State) -> Slots:
     """Judge the slots for *wanted* containers, of which the first of *pods* stay. *options*: slots, network, port, project, overflow."""
     if not pool["reachable"]:
-        return Slots("unreachable", "unknown", str(pool["detail"]) or "the balancer cannot be asked")
+        return Slots("unreachable", "unknown", str(pool["detail"]) or "the balancer does not answer")
     if not pool["pool"]:
-        there = ", ".join(one_line(name, 40) for name in pool["pools"][:8]) or "none at all"
+        there = ", ".join(one_line(name, 40) for name in pool["pools"][:8]) or "none"
         return Slots("unknown_pool", "unknown", "there is no pool %s; it has %s" % (one_line(pool["wanted"], 60), there))
     slots, why = slots_of(pool, options)
     if why:
@@ -98,7 +98,7 @@ def _unfit_slots(named: t.Mapping[str, Server], others: t.AbstractSet[str]) -> s
 
 
 def addresses_of(pods: t.Sequence[State], options: State) -> tuple[dict[str, str], str]:
-    """Return the address of every container that has one, by its name; and why one that is ready has none, "" for no reason."""
+    """Return the address of each container by name; and why a ready one has none, "" for no reason."""
     found, doubts = {}, []
     for pod in pods:
         networks, wanted = pod.get("networks") or {}, options["network"]
@@ -106,8 +106,8 @@ def addresses_of(pods: t.Sequence[State], options: State) -> tuple[dict[str, str
         if len(fit) == 1 and networks[fit[0]]:
             found[pod["name"]] = traffic_pool.at(networks[fit[0]], options["port"])
         elif pod["ready"]:
-            told = one_line(", ".join(networks), 80) or "none"
-            doubts.append("%s: which address it has cannot be told; its networks are %s" % (pod["name"], told))
+            there = one_line(", ".join(networks), 80) or "none"
+            doubts.append("container %s has no single usable address; its networks are %s" % (pod["name"], there))
     return found, doubts[0] if doubts else ""
 
 
@@ -157,25 +157,25 @@ def _freed(scene: _Scene, taken: t.Mapping[str, str]) -> Servers:
 
 
 def _lacks(pool: State, scene: _Scene, more: int, places: int) -> t.Optional[Slots]:
-    """Refuse *more* containers than there are places for, and those that the balancer does not reach."""
+    """Refuse more containers than there are free slots, and those that the balancer cannot reach."""
     if more > places:
-        text = "%d more containers need a slot of pool %s, and %d of %d are free" % (more, pool["pool"], places, len(scene.slots))
+        text = "%d more containers need a slot of pool %s, but only %d of %d are free" % (more, pool["pool"], places, len(scene.slots))
         return Slots("no_slot", "sick", text)
     down = [scene.slots[name] for name in scene.stays if scene.slots[name]["up"] is False]
     if not down:
         return None
-    told = tuple(down[0][key] for key in ("name", "status", "address"))
-    return Slots("slot_down", "sick", "the container of slot %s is ready, and the balancer finds it down (%s): %s" % told)
+    found = tuple(down[0][key] for key in ("name", "status", "address"))
+    return Slots("slot_down", "sick", "the container of slot %s is ready, but the balancer reports it down (%s) at %s" % found)
 
 
 def _places(scene: _Scene) -> list[str]:
-    """Return the slots that a container may get, best first: free ones; then stale ones that answer nobody."""
+    """Return the slots that a container may get, best first: free ones, then stale ones that take no requests."""
     free = [name for name in scene.loose if scene.slots[name]["admin"] == traffic_pool.MAINT]
     return free + [name for name in scene.loose if name not in free and not traffic_pool.takes_requests(scene.slots[name])]
 
 
 def _usual_weight(pool: State, scene: _Scene, options: State) -> int:
-    """Return the weight of a container that comes: that of the others, which a restoration may have lowered, or put to nothing."""
+    """Return the weight of a new container: that of the others, which a restoration may have lowered, even to 0."""
     others = [int(scene.slots[name]["weight"]) for name in scene.stays if scene.slots[name]["admin"] == traffic_pool.READY]
     spare = [one for one in pool["servers"] if one["name"] in options["spare"]]
     if any(others) or (others and any(traffic_pool.takes_requests(one) for one in spare)):
@@ -184,18 +184,18 @@ def _usual_weight(pool: State, scene: _Scene, options: State) -> int:
 
 
 def _waiting(scene: _Scene, join: t.Mapping[str, t.Any]) -> list[str]:
-    """Return the slots that are to get their weight: those that join, and those of which a dead run thought no more."""
+    """Return the slots that need their weight: those that join, and those that a dead run left at 0."""
     late = [name for name in scene.stays if scene.slots[name]["admin"] == traffic_pool.READY and scene.slots[name]["weight"] == 0]
     return [*join, *late]
 
 
 def _as_free(one: Server) -> dict[str, t.Any]:
-    """Return a free slot: as the configuration has it, so that a reload loses nothing; one that may take requests gets no more of them."""
+    """Return a free slot as the configuration has it, so that a reload loses nothing; it takes no new requests."""
     return {"admin": traffic_pool.MAINT, **({"weight": one["initial"]} if _out(one) else {})}
 
 
 def _out(one: Server) -> bool:
-    """Return whether a slot was taken out by a run, which may have died since."""
+    """Return whether a run took the slot out; that run may have died since."""
     return bool(one["admin"] == traffic_pool.DRAIN and one["weight"] == 0)
 
 
@@ -204,13 +204,13 @@ def _by_hand(one: Server) -> bool:
 
 
 def _last(pool: State, leaving: t.AbstractSet[str], options: State) -> bool:
-    """Return whether nobody would be left who takes requests, where somebody does now."""
+    """Return whether a server takes requests now and none would without *leaving*."""
     taking = {one["name"] for one in pool["servers"] if one["name"] != options["overflow"] and traffic_pool.takes_requests(one)}
     return bool(taking) and taking <= leaving
 
 
 def _sentence(scene: _Scene, join: t.Mapping[str, t.Any], free: t.Mapping[str, t.Any]) -> str:
     parts = ["%s has %s" % (slot, owner) for slot, owner in scene.stays.items()]
-    parts += ["%s is to be let in at %s" % (slot, one.get("address", scene.slots[slot]["address"])) for slot, one in join.items()]
-    parts += ["%s is nobody's any more" % slot for slot in free]
+    parts += ["%s gets requests at %s" % (slot, one.get("address", scene.slots[slot]["address"])) for slot, one in join.items()]
+    parts += ["%s has no container any more" % slot for slot in free]
     return one_line(", ".join(parts), 240) or "no container has a slot"

@@ -10,7 +10,7 @@ import math
 import typing as t
 
 Weights = t.Dict[str, int]
-# Percent points by which a share may miss; with proportions that cannot do better, all servers of one side get the same.
+# Percentage points by which a share may miss; if the usual proportions cannot do better, all servers of a side get the same.
 FINE = 0.5
 
 
@@ -25,7 +25,7 @@ def weights_for(share: float, main: t.Mapping[str, int], rest: t.Sequence[str], 
         return {**dict.fromkeys(main, 0), **dict.fromkeys(rest, 1)}
     if share >= 100:
         return {**{name: weight or 1 for name, weight in main.items()}, **dict.fromkeys(rest, 0)}
-    # Small shares of many servers are not to be had with whole weights: then fewer of them take part, and the others get nothing.
+    # Whole weights cannot give many servers a small share: then fewer servers take part, and the others get nothing.
     tried = [(_parts(main), len(rest)), *((dict.fromkeys(sorted(main)[:count], 1), len(rest)) for count in range(len(main), 0, -1))]
     for parts, others in [*tried, (dict.fromkeys(main, 1), 1)]:
         unit, each, missed = _best(share, sum(parts.values()), max(parts.values()), others, largest)

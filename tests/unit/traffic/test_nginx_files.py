@@ -64,7 +64,7 @@ def test_a_line_of_a_server_says_what_nginx_and_its_comment_say(line: str, serve
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("server 127.0.0.1:8001 weight=100;", "line 2 is not understood"),
+        ("server 127.0.0.1:8001 weight=100;", "line 2 does not parse"),
         ("server 127.0.0.1:8001 weight=100; # api1 and more", "unknown word and"),
         ("server 127.0.0.1:8001 weight=100 slow_start=3s; # api1", "line 2"),
         ("server 127.0.0.1:8001 weight=100 resolve; # api1", "unknown word resolve"),
@@ -75,16 +75,16 @@ def test_a_line_of_a_server_says_what_nginx_and_its_comment_say(line: str, serve
         ("server 127.0.0.1:8001 weight=1; # api1 initial=999", "a weight is 1 to 256"),
         ("server 127.0.0.1:8001 weight=100; # api1 drain", "marked 'drain', but the server is not down"),
         ("server 127.0.0.1:8001 weight=100; # api1 zero", "marked 'zero', but the server is not down"),
-        ("server 127.0.0.1:8001; # a\n  server 127.0.0.1:8002; # a", "line 3 names server p/a a second time"),
-        ("server 127.0.0.1:8001; server evil; # api1", "not understood"),
-        ("server 127.0.0.1:8001; # api1\r", "not understood: server 127.0.0.1:8001; # api1"),
-        ("server $host; # api1", "not understood"),
-        ("least_conn;", "line 2 is not understood: least_conn;"),
-        ("} server { listen 80;", "not understood"),
-        ("include other.conf;", "not understood"),
-        ("server 127.0.0.1:8001; # " + "x" * 2000, "not understood"),
-        ("\x1b[2J", "line 2 is not understood: \\x1b[2J"),
-        ("upstream q {", "not understood"),
+        ("server 127.0.0.1:8001; # a\n  server 127.0.0.1:8002; # a", "line 3 repeats server p/a"),
+        ("server 127.0.0.1:8001; server evil; # api1", "does not parse"),
+        ("server 127.0.0.1:8001; # api1\r", "does not parse: server 127.0.0.1:8001; # api1"),
+        ("server $host; # api1", "does not parse"),
+        ("least_conn;", "line 2 does not parse: least_conn;"),
+        ("} server { listen 80;", "does not parse"),
+        ("include other.conf;", "does not parse"),
+        ("server 127.0.0.1:8001; # " + "x" * 2000, "does not parse"),
+        ("\x1b[2J", "line 2 does not parse: \\x1b[2J"),
+        ("upstream q {", "does not parse"),
     ],
 )
 def test_a_line_that_is_not_understood_is_named(line: str, told: str) -> None:
@@ -96,11 +96,11 @@ def test_a_line_that_is_not_understood_is_named(line: str, told: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("upstream a {\nserver b; # c\n", "upstream a has no end"),
-        ("upstream a {\n}\nupstream a {\n}\n", "line 3 names upstream a a second time"),
-        ("}\n", "line 1 is not understood"),
-        ("server a; # b\n", "line 1 is not understood"),
-        ("upstream a;b {\n}\n", "line 1 is not understood"),
+        ("upstream a {\nserver b; # c\n", "upstream a has no closing brace"),
+        ("upstream a {\n}\nupstream a {\n}\n", "line 3 repeats upstream a"),
+        ("}\n", "line 1 does not parse"),
+        ("server a; # b\n", "line 1 does not parse"),
+        ("upstream a;b {\n}\n", "line 1 does not parse"),
     ],
 )
 def test_a_file_whose_blocks_do_not_fit_is_refused(text: str, told: str) -> None:
@@ -162,7 +162,7 @@ def test_what_is_read_is_whole_or_refused(found: list[str]) -> None:
 def test_a_switch_that_was_written_is_read_as_it_was(pool: str, on: bool, seconds: int) -> None:
     text = files.render_switch(pool, on, seconds)
     assert files.parse_switch(text, pool) == {"on": on, "retry_after": seconds if on else None}
-    with pytest.raises(files.Unreadable, match="it is the one of pool"):
+    with pytest.raises(files.Unreadable, match="it belongs to pool"):
         files.parse_switch(text, pool + "x")
 
 
@@ -212,7 +212,7 @@ PLAIN = "http { server { listen 80; include switch.conf; location / { proxy_pass
         (PLAIN[:-1] + "server { server_name 'b c'; location / { if ($a) { proxy_pass http://api/x; } } } }", {}, "of b c passes"),
         ("events { } " + PLAIN + " stream { server { listen 1; proxy_pass api; } }", {}, ""),
         ("include nginx.conf; " + PLAIN, {}, ""),
-        (PLAIN, {"lua": "content_by_lua_block { -- it's\n }"}, "/etc/nginx/lua.conf is not understood"),
+        (PLAIN, {"lua": "content_by_lua_block { -- it's\n }"}, "/etc/nginx/lua.conf does not parse"),
     ],
 )  # fmt: skip
 def test_the_switch_closes_a_pool_when_each_server_block_that_leads_there_has_it(main: str, more: dict[str, str], missing: str) -> None:

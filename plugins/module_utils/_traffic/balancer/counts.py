@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is counted of the traffic of a pool: by the balancer, by the servers' own /metrics, by Prometheus, by probes of our own.
+"""Counts the traffic of a pool: by the balancer, the servers' own /metrics, Prometheus, and synthetic requests.
 
-Every source is a snapshot of counters; a sample is the difference of two. What a source does not tell is None, never zero.
+Every source is a snapshot of counters; a sample is the difference of two. What a source does not report is None, never zero.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ METRICS_SPEC: dict[str, t.Any] = {
     "requests_metric": {"type": "str", "default": "somabrain_http_requests_total"},
     "latency_metric": {"type": "str", "default": "somabrain_http_latency_seconds"},
     "recall_metric": {"type": "str", "default": "somabrain_recall_ltm_latency_seconds"},
-    # What health checks and scrapes ask is no traffic: it proves nothing, however much of it there is.
+    # Requests of health checks and scrapes are not traffic: however many there are, they prove nothing.
     "ignored_paths": {"type": "list", "elements": "str", "default": ["/health", "/healthz", "/readyz", "/metrics"]},
     "prometheus_url": {"type": "str", "default": ""},
     "queries": {"type": "dict", "default": {}},
@@ -48,7 +48,7 @@ MAX_METRICS = 8 << 20
 
 
 def load_counts(options: t.Mapping[str, t.Any], deadline: float) -> Counts:
-    """Return {pool, scraped, queried, at} of one moment; a source that does not answer is None with its reason in ``why``."""
+    """Return {pool, scraped, queried, at} of one moment; a source that does not answer is None, with the reason in ``why``."""
     state = pools.load_pool(options, deadline)
     counts: Counts = {"at": time.monotonic(), "pool": state, "scraped": None, "queried": None, "why": ""}
     if not state["reachable"]:
@@ -62,7 +62,7 @@ def load_counts(options: t.Mapping[str, t.Any], deadline: float) -> Counts:
 
 
 def _scrape(options: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], deadline: float) -> tuple[t.Optional[Counts], str]:
-    """Return {server: its counters} of the main servers that are up, or None where one of them does not tell."""
+    """Return {server: its counters} of the main servers that are up, or None if one of them does not answer."""
     asked = [one for one in state["servers"] if one["name"] in options["main"] and one["up"] is not False]
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(asked)))) as pool:
         answers = list(pool.map(lambda one: http.ask(_url(one, options), deadline, max_bytes=MAX_METRICS), asked))
@@ -79,7 +79,7 @@ def _url(one: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> str:
 
 
 def parse_metrics(text: str, options: t.Mapping[str, t.Any]) -> Counts:
-    """Return {requests, errors, latency, recall} of one exposition; a metric that is not there is None."""
+    """Return {requests, errors, latency, recall} of one exposition; a missing metric is None."""
     requests, errors, seen = 0.0, 0.0, False
     found: dict[str, Buckets] = {"latency": {}, "recall": {}}
     names = {options["latency_metric"] + "_bucket": "latency", options["recall_metric"] + "_bucket": "recall"}
@@ -118,7 +118,7 @@ def _number(text: str) -> float:
 
 
 def query(options: t.Mapping[str, t.Any], deadline: float) -> tuple[t.Optional[Counts], str]:
-    """Return what Prometheus answers to each query of ``queries`` (name to PromQL), None for one without a value."""
+    """Return what Prometheus answers to each of ``queries`` (name to PromQL), None for a query without a value."""
     values: Counts = {}
     for name, text in options["queries"].items():
         url = "%s/api/v1/query?query=%s" % (options["prometheus_url"].rstrip("/"), quote(str(text), safe=""))
@@ -131,7 +131,7 @@ def query(options: t.Mapping[str, t.Any], deadline: float) -> tuple[t.Optional[C
 
 
 def value_of(body: bytes) -> t.Optional[float]:
-    """Return the one number of an answer of Prometheus, None for none, for several, and for what is no number."""
+    """Return the number in an answer of Prometheus, None unless it has exactly one."""
     try:
         found = json.loads(body)["data"]["result"]
         value = float(found[0]["value"][1]) if len(found) == 1 else None
@@ -143,7 +143,7 @@ def value_of(body: bytes) -> t.Optional[float]:
 def probe(options: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], number: int, deadline: float) -> list[dict[str, t.Any]]:
     """Send *number* synthetic requests to the main servers in turn, past the balancer; return {ok, seconds, status, void} of each.
 
-    void: the answer tells of the probe and not of the server (no such path, no right, too many), so it proves nothing.
+    void: the answer is about the probe, not the server (no such path, no permission, too many), so it proves nothing.
     """
     asked = [one for one in state["servers"] if one["name"] in options["main"] and one["up"] is not False]
     if not asked or number < 1:
@@ -159,9 +159,9 @@ def probe(options: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], number: 
     def send(place: int) -> dict[str, t.Any]:
         url = "%s://%s%s" % (options.get("metrics_scheme") or "http", asked[place % len(asked)]["address"], options["probe_path"])
         answer = http.ask(url, deadline, method="POST" if body else "GET", body=body, headers=headers)
-        told = not answer.error and answer.status
-        void = bool(told and 300 <= told < 500)
-        return {"ok": bool(told and told < 300), "seconds": answer.seconds, "status": answer.status, "void": void}
+        status = 0 if answer.error else answer.status
+        void = 300 <= status < 500
+        return {"ok": 0 < status < 300, "seconds": answer.seconds, "status": answer.status, "void": void}
 
     with ThreadPoolExecutor(max_workers=min(8, number)) as pool:
         return list(pool.map(send, range(number)))

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HAProxy by its runtime API: a socket that answers in text only, so every answer is read and each change is looked at again.
+"""HAProxy by its runtime API: a socket that answers in text only, so every answer is read and each change is verified.
 
-Weights, drains and addresses are gone after a reload: what was set is kept in a file beside, told apart from what somebody else changed.
+A reload loses weights, drains and addresses: what was set is kept in a file, apart from what others changed.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ OPTIONS: dict[str, t.Any] = {
 }
 MAX_WEIGHT = 256
 MAX_ANSWER = 16 << 20
-# What may stand in a command: nothing that ends one or begins another.
+# What a command may contain: nothing that ends it or begins another.
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
 
 
 def command(address: str, words: str, clock: Clock) -> str:
-    """Send one command and return the whole answer without its last empty line; raises OSError where HAProxy cannot be asked."""
+    """Send one command and return the whole answer without its last empty line; raises OSError if HAProxy does not answer."""
     family, where = _place(address)
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(clock.left())
@@ -67,12 +67,12 @@ def _place(address: str) -> tuple[socket.AddressFamily, t.Any]:
         return socket.AF_UNIX, address
     host, colon, port = address.rpartition(":")
     if not (colon and host and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536):
-        raise OSError("haproxy_address has to be the path of its socket, or HOST:PORT")
+        raise OSError("haproxy_address must be the path of its socket, or HOST:PORT")
     return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host.strip("[]"), int(port))
 
 
 def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
-    """Return the state of the pool within *deadline* seconds; never raises for a balancer that is away or sick."""
+    """Return the state of the pool within *deadline* seconds; never raises for a balancer that is down or sick."""
     address, pool, clock = options["haproxy_address"], options["pool"], Clock(deadline)
     try:
         _fit(options)
@@ -103,11 +103,11 @@ def _away(address: str, pool: str, why: object) -> BalancerState:
 def _fit(options: t.Mapping[str, t.Any]) -> None:
     for name in ("pool", "haproxy_maintenance_map"):
         if not _WORD.fullmatch(str(options[name])):
-            raise Refused("%s is no word that can stand in a command: %s" % (name, one_line(options[name], 60)))
+            raise Refused("%s contains characters that a command must not contain: %s" % (name, one_line(options[name], 60)))
 
 
 def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> list[str]:
-    """Do *change*, look that it is so, and keep what was set; returns warnings. Raises StepError after putting back what was changed."""
+    """Do *change*, verify it, and keep what was set; returns warnings. Raises StepError after rolling back."""
     clock, pool = Clock(deadline), options["pool"]
     state = load(options, clock.left())
     if not state["pool"]:
@@ -122,7 +122,7 @@ def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> li
 
 
 def _do(options: t.Mapping[str, t.Any], state: BalancerState, change: Change, clock: Clock, begun: list[str]) -> list[str]:
-    """Take the steps of a change and note each in *begun*. Clients are kept out before weights change, and let in after that."""
+    """Take the steps of a change and note each in *begun*. Clients are kept out before weights change, and admitted after that."""
     switch = change.get("maintenance")
     words: list[t.Any] = list(commands_for(options["pool"], traffic_pool.by_name(state), change))
     if switch:
@@ -144,23 +144,23 @@ def _failed(text: str) -> StepError:
 def _must(options: t.Mapping[str, t.Any], words: str, clock: Clock) -> None:
     refusal = refusal_in(words, command(options["haproxy_address"], words, clock))
     if refusal:
-        raise Refused("to '%s' HAProxy says: %s" % (words, one_line(refusal, 100)))
+        raise Refused("HAProxy answered '%s' with: %s" % (words, one_line(refusal, 100)))
 
 
 def _prove(state: BalancerState, change: Change) -> None:
-    """Raise Refused where HAProxy took a command and did not do it."""
+    """Raise Refused if HAProxy accepted a command but did not do it."""
     servers = traffic_pool.by_name(state)
     for name, wanted in (change.get("servers") or {}).items():
         wrong = [key for key in wanted if servers.get(name, {}).get(key) != wanted[key]]
         if wrong:
-            raise Refused("HAProxy took it, but the %s of %s is %s" % (wrong[0], name, servers.get(name, {}).get(wrong[0])))
+            raise Refused("HAProxy accepted the change, but the %s of %s is %s" % (wrong[0], name, servers.get(name, {}).get(wrong[0])))
     switch = change.get("maintenance")
     if switch and bool(switch["on"]) != state["maintenance"]["on"]:
-        raise Refused("HAProxy took it, but maintenance is %s" % ("on" if state["maintenance"]["on"] else "off"))
+        raise Refused("HAProxy accepted the change, but maintenance is %s" % ("on" if state["maintenance"]["on"] else "off"))
 
 
 def _put_back(options: t.Mapping[str, t.Any], was: BalancerState, change: Change, begun: t.Sequence[str]) -> str:
-    """Undo what was *begun*, in a time of its own; returns a sentence on what is left."""
+    """Roll back what was *begun*, with a deadline of its own; returns a sentence on the result."""
     if not begun:
         return "nothing was changed"
     back: dict[str, t.Any] = {
@@ -171,14 +171,14 @@ def _put_back(options: t.Mapping[str, t.Any], was: BalancerState, change: Change
     try:
         _do(options, load(options, clock.left()), back, clock, [])
     except (OSError, Refused, KeyError) as error:
-        return "and what was done before could not be put back (%s): %s" % (one_line(error, 80), ", ".join(begun))
-    return "what was done before was put back"
+        return "the roll back failed too (%s); still set: %s" % (one_line(error, 80), ", ".join(begun))
+    return "the earlier steps were rolled back"
 
 
 def _switch(
     options: t.Mapping[str, t.Any], now: t.Mapping[str, t.Any], wanted: t.Optional[t.Mapping[str, t.Any]], clock: Clock
 ) -> list[str]:
-    """Turn maintenance on or off: in the running HAProxy, and in its file, so that a reload does not forget it; returns warnings."""
+    """Turn maintenance on or off: in the running HAProxy, and in its map file, so that a reload keeps it; returns warnings."""
     if wanted is None:
         return []
     path, pool = options["haproxy_maintenance_map"], options["pool"]
@@ -191,14 +191,12 @@ def _switch(
     try:
         _write_map(path, pool, wanted)
     except OSError as error:
-        return [
-            "a reload of HAProxy would forget it: %s cannot be written (%s)" % (one_line(path, 80), one_line(error.strerror or error, 60))
-        ]
+        return ["a reload of HAProxy would lose this: cannot write %s (%s)" % (one_line(path, 80), one_line(error.strerror or error, 60))]
     return []
 
 
 def _write_map(path: str, pool: str, wanted: t.Mapping[str, t.Any]) -> None:
-    """Write the file of the map anew with the line of *pool*, or without it; other lines stay as they are."""
+    """Rewrite the map file with the line of *pool*, or without it; other lines stay as they are."""
     with open(path, encoding="utf-8") as file:
         lines = file.read().splitlines()
     mode = os.stat(path).st_mode & 0o777
@@ -213,7 +211,7 @@ def _state_file(options: t.Mapping[str, t.Any]) -> str:
 
 
 def _kept(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what was set last {identity, servers}, {} for nothing that can be read."""
+    """Return what was set last {identity, servers}, {} if it cannot be read."""
     try:
         with open(_state_file(options), encoding="utf-8") as file:
             found = json.load(file)
@@ -225,7 +223,7 @@ def _kept(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _keep(options: t.Mapping[str, t.Any], state: BalancerState, change: Change) -> list[str]:
-    """Keep what is set now, to be set again after a reload; returns warnings."""
+    """Keep what is set now, for the time after a reload; returns warnings."""
     servers = {one["name"]: {"weight": one["weight"], "admin": one["admin"]} for one in state["servers"]}
     for name, address in _given_addresses(state, change).items():
         servers[name]["address"] = address
@@ -233,12 +231,12 @@ def _keep(options: t.Mapping[str, t.Any], state: BalancerState, change: Change) 
         os.makedirs(options["haproxy_state_dir"], mode=0o700, exist_ok=True)
         write_durably(_state_file(options), json.dumps({"identity": state["identity"], "servers": servers}).encode())
     except OSError as error:
-        return ["after a reload nothing could set it again: %s cannot be written (%s)" % (_state_file(options), one_line(error, 60))]
+        return ["a reload of HAProxy would lose this for good: cannot write %s (%s)" % (_state_file(options), one_line(error, 60))]
     return []
 
 
 def _given_addresses(state: BalancerState, change: Change) -> dict[str, str]:
-    """Return the addresses that servers were given at run time: those of the configuration are that one's business."""
+    """Return the addresses that servers got at run time; those of the configuration survive a reload."""
     given = {name: was["address"] for name, was in (state["kept"].get("servers") or {}).items() if was.get("address")}
     given.update({name: wanted["address"] for name, wanted in (change.get("servers") or {}).items() if wanted.get("address")})
     servers = traffic_pool.by_name(state)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""nginx (open source) by two files that it includes and that are ours: changed by a rename, tested, loaded anew without losing a request.
+"""nginx (open source) by two included files that the collection owns: changed by a rename, tested, reloaded without losing a request.
 
-It has no runtime API and counts nothing for a server, so sessions, requests and errors are None, and whether a server is up is looked at
-here, from where nginx stands. nginx has to run on the machine itself, with a master process; changing it needs the rights to signal that.
+nginx has no runtime API and no counters of a server, so sessions, requests and errors are None, and health is checked here, on the
+machine of nginx. nginx must run on the machine itself with a master process; changes need permission to signal it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OPTIONS: dict[str, t.Any] = {
     "nginx_health_path": {"type": "str", "default": "/health"},
 }
 MAX_WEIGHT = nginx_files.MAX_WEIGHT
-# The longest that one server is asked for its health, in seconds.
+# The longest health check of one server, in seconds.
 PATIENCE = 2.0
 # Errors of a request that was never sent to the server.
 _NOT_ASKED = ("resolve", "forbidden_address", "bad_url")
@@ -70,7 +70,7 @@ class Seen(t.NamedTuple):
 
 
 def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
-    """Return the state of the pool within *deadline* seconds; never raises for an nginx that is away or sick."""
+    """Return the state of the pool within *deadline* seconds; never raises for an nginx that is down or sick."""
     pool, clock = options["pool"], http.Clock(deadline)
     try:
         seen = _see(options, clock)
@@ -87,16 +87,16 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
 
 
 def _left_behind(seen: Seen) -> str:
-    """Return a sentence where a file holds what a run left that died before its reload; the next change of that file takes it away."""
+    """Return a sentence if a run died before its reload and left a file changed; the next change of that file cleans up."""
     left = [was.path for was in (seen.upstreams, seen.switch) if was is not None and was.on_disk != was.text]
-    return "a run died before nginx loaded %s; nginx works by what was there before" % one_line(left[0], 80) if left else ""
+    return "a run died before nginx loaded %s; nginx still uses the old content" % one_line(left[0], 80) if left else ""
 
 
 def _see(options: t.Mapping[str, t.Any], clock: http.Clock) -> Seen:
     master = master_of(options["nginx_pid_file"])
     workers, _leaving = workers_of(master)
     if not workers:
-        raise Away("its master has no worker")
+        raise Away("its master has no workers")
     files, path = config.parse_dump(_tested(options, "-T", clock)), options["nginx_upstream_file"]
     if path not in files:
         raise Unreadable("its configuration does not include %s" % one_line(path, 80))
@@ -111,7 +111,7 @@ def _see(options: t.Mapping[str, t.Any], clock: http.Clock) -> Seen:
 
 
 def _see_switch(options: t.Mapping[str, t.Any], files: config.Files, moment: float) -> tuple[t.Optional[Loaded], dict[str, t.Any]]:
-    """Return the file of the switch and what it says; a switch that does not work is not prepared, and that is no error."""
+    """Return the switch file and its setting; a switch that does not work is not prepared, which is not an error."""
     path = options["nginx_maintenance_file"]
     off: dict[str, t.Any] = {"prepared": False, "on": False, "retry_after": None}
     missing = config.switch_missing(files, options["pool"], path)
@@ -125,13 +125,13 @@ def _see_switch(options: t.Mapping[str, t.Any], files: config.Files, moment: flo
 
 
 def _tested(options: t.Mapping[str, t.Any], how: str, clock: http.Clock) -> str:
-    """Let nginx test its configuration, and return what it printed; raises Away with its own words."""
+    """Let nginx test its configuration, and return its output; raises Away with its error."""
     ran = program.run([*options["nginx_command"], how], clock.left(), cap=16 << 20)
     if ran.timed_out:
         raise Away("nginx %s did not end within the deadline" % how)
     if not ran.ok:
-        told = [line for line in ran.err.splitlines() if "[emerg]" in line] or ran.err.splitlines() or ["exit code %d" % ran.rc]
-        raise Away("nginx %s says: %s" % (how, one_line(told[0], 200)))
+        said = [line for line in ran.err.splitlines() if "[emerg]" in line] or ran.err.splitlines() or ["exit code %d" % ran.rc]
+        raise Away("nginx %s failed: %s" % (how, one_line(said[0], 200)))
     return ran.out
 
 
@@ -145,7 +145,7 @@ def _version(options: t.Mapping[str, t.Any], master: Master, clock: http.Clock) 
 
 
 def look_at(servers: t.Sequence[Server], path: str, deadline: float) -> dict[str, tuple[t.Optional[bool], str]]:
-    """Return (up, status) of each server, asked at once for *path*; (None, "") where nobody asks. A thread that hangs is left behind."""
+    """Return (up, status) of each server, all checked at once with *path*; (None, "") without a check. A thread that hangs is abandoned."""
     found: dict[str, tuple[t.Optional[bool], str]] = {one.name: (None, "") for one in servers}
 
     def ask(one: Server) -> None:
@@ -168,14 +168,14 @@ def _ask(address: str, path: str, deadline: float) -> http.Answer:
 
 
 def judge_answer(answer: http.Answer) -> tuple[t.Optional[bool], str]:
-    """Return (up, status) by the answer of a server: up by 2xx and 3xx; what was not asked is not known."""
+    """Return (up, status) by the answer of a server: up by 2xx and 3xx; unknown if the request was never sent."""
     if answer.error:
         return (None if answer.error in _NOT_ASKED else False), answer.error
     return 200 <= answer.status < 400, str(answer.status)
 
 
 def server_of(server: Server, up: t.Optional[bool], status: str) -> dict[str, t.Any]:
-    """Return one server as all balancers tell it."""
+    """Return one server in the form common to all balancers."""
     return traffic_pool.server(
         server.name, address=server.address, weight=server.weight, initial=server.initial, admin=server.admin, up=up, status=status,
         backup=server.backup,
@@ -183,7 +183,7 @@ def server_of(server: Server, up: t.Optional[bool], status: str) -> dict[str, t.
 
 
 def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> list[str]:
-    """Do *change* and see new workers work by it; returns warnings. Raises StepError after putting back the files that were changed."""
+    """Do *change* and wait for new workers; returns warnings. Raises StepError after restoring the files."""
     clock = http.Clock(deadline)
     try:
         seen = _see(options, clock)
@@ -194,7 +194,7 @@ def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> li
 
 
 def _wanted(options: t.Mapping[str, t.Any], seen: Seen, change: Change) -> list[tuple[Loaded, str]]:
-    """Return the files that a change is about, with the text that each is to have."""
+    """Return the files of a change, each with its new text."""
     found = []
     servers, maintenance, pool = change.get("servers") or {}, change.get("maintenance"), options["pool"]
     if servers:
@@ -208,7 +208,7 @@ def _wanted(options: t.Mapping[str, t.Any], seen: Seen, change: Change) -> list[
 
 
 def _load_anew(options: t.Mapping[str, t.Any], master: Master, wanted: t.Sequence[tuple[Loaded, str]], clock: http.Clock) -> list[str]:
-    """Write, test and load; whatever fails, the files are as they were."""
+    """Write, test and reload; on any failure the files are restored."""
     done: list[tuple[Loaded, str]] = []
     told = False
     try:
@@ -226,15 +226,15 @@ def _load_anew(options: t.Mapping[str, t.Any], master: Master, wanted: t.Sequenc
 
 
 def _taken_back(master: Master, done: t.Sequence[tuple[Loaded, str]], told: bool) -> str:
-    """Put the files back, and return a sentence on what is left."""
+    """Restore the files, and return a sentence on the result."""
     try:
         for was, text in done:
             put_back(was, text)
     except OSError as error:
-        return "and its files could not be put back: %s" % one_line(error, 120)
+        return "its files could not be restored: %s" % one_line(error, 120)
     if told:
         ask_again(master)
-    return "its files are as they were"
+    return "its files were restored"
 
 
 def _failed(text: str) -> StepError:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pool of a load balancer, whichever that is: how it is named, looked at and changed."""
+"""A pool of any load balancer: its options, a look at it, and changes of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.balancers import BALANCERS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import BalancerState, Change
 
-# The options by which a pool is named, common to the check kind `balancer` and to the modules that change and measure.
+# The options that name a pool, common to the check kind `balancer` and to the modules that change and measure.
 BALANCER_SPEC: dict[str, t.Any] = {
     "balancer": {"type": "str", "choices": sorted(BALANCERS), "required": True},
     "pool": {"type": "str", "required": True},
@@ -22,17 +22,17 @@ for _one in BALANCERS.values():
 
 
 def load_pool(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
-    """Return the state of the pool that *options* name, within *deadline* seconds; raises StepError for an unknown balancer only."""
+    """Return the state of the pool that *options* name, within *deadline* seconds; raises StepError only for an unknown balancer."""
     return t.cast(BalancerState, _balancer_of(options).load(options, deadline))
 
 
 def shift_pool(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> list[str]:
-    """Do *change* and return warnings; raises StepError with what the balancer said."""
+    """Do *change* and return warnings; raises StepError with the answer of the balancer."""
     return t.cast("list[str]", _balancer_of(options).shift(options, change, deadline))
 
 
 def max_weight(options: t.Mapping[str, t.Any]) -> int:
-    """Return the largest weight that the balancer takes."""
+    """Return the largest weight that the balancer accepts."""
     return int(_balancer_of(options).MAX_WEIGHT)
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What HAProxy's runtime API says, as plain data, and what a change is in its words. Pure."""
+"""Parse what HAProxy's runtime API says, and render a change as its commands. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import Change
 
-# Bits of srv_admin_state (HAProxy management guide, "show servers state"); 0x04 only tells that it was disabled when HAProxy began.
+# Bits of srv_admin_state (HAProxy management guide, "show servers state"); 0x04 only says that it was disabled when HAProxy started.
 IN_MAINTENANCE, IN_DRAIN = 0x01 | 0x02 | 0x20 | 0x40, 0x08 | 0x10
 STOPPED, STARTING, RUNNING, STOPPING = 0, 1, 2, 3
 CHECK_CONFIGURED = 0x02
@@ -23,11 +23,11 @@ MOVED = re.compile(r"%s(, %s)? by 'stats socket command'" % (_MOVED, _MOVED))
 
 
 class Refused(Exception):
-    """HAProxy answered, but not with what was wanted; the text is its own."""
+    """HAProxy answered with a refusal; the text is its own."""
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """Return the lines ``Name: value`` of ``show info``; raises Refused where they are none."""
+    """Return the lines ``Name: value`` of ``show info``; raises Refused without any."""
     pairs = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     if "Pid" not in pairs:
         raise Refused(text or "no answer")
@@ -35,14 +35,14 @@ def parse_info(text: str) -> dict[str, str]:
 
 
 def parse_table(text: str, separator: t.Optional[str]) -> list[dict[str, str]]:
-    """Return the rows of a table whose head begins with ``# ``; raises Refused where there is none."""
+    """Return the rows of a table whose head begins with ``# ``; raises Refused without a table."""
     lines = text.splitlines()
     if not lines or not lines[0].startswith("# "):
         raise Refused(text or "no answer")
     if separator is None:
         rows = [line.split() for line in lines if line]
         return [dict(zip(rows[0][1:], row)) for row in rows[1:]]
-    # What a check or an agent said stands in quotes where it has commas.
+    # The message of a check or an agent is quoted if it contains commas.
     names, *found = csv.reader([lines[0][2:], *(line for line in lines[1:] if line)], delimiter=separator)
     return [dict(zip(names, row)) for row in found]
 
@@ -56,21 +56,22 @@ def parse_states(text: str) -> list[dict[str, str]]:
 
 
 def read_switch(text: str, pool: str, name: str) -> dict[str, t.Any]:
-    """Return what the map *name* says of *pool*; HAProxy knows no such map where its configuration names none."""
+    """Return what the map *name* says of *pool*; HAProxy has no such map unless its configuration names it."""
     if text.startswith("Unknown map"):
         detail = "its configuration has no map %s (haproxy_maintenance_map)" % one_line(name, 100)
         return {"prepared": False, "on": False, "retry_after": None, "detail": detail}
     entries = dict((line.split(" ") + ["", ""])[1:3] for line in text.splitlines() if line.startswith("0x"))
-    told = entries.get(pool)
-    return {"prepared": True, "on": told is not None, "retry_after": int(told) if told and told.isdigit() else None, "detail": ""}
+    seconds = entries.get(pool)
+    on, retry_after = seconds is not None, int(seconds) if seconds and seconds.isdigit() else None
+    return {"prepared": True, "on": on, "retry_after": retry_after, "detail": ""}
 
 
 def server_of(state: t.Mapping[str, str], counted: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """Return one server of the two tables that tell of it."""
+    """Return one server from its rows in the two tables."""
     bits, operates = int(state["srv_admin_state"]), int(state["srv_op_state"])
     admin = traffic_pool.MAINT if bits & IN_MAINTENANCE else traffic_pool.DRAIN if bits & IN_DRAIN else traffic_pool.READY
     looked_at = bool(counted.get("check_status")) and admin != traffic_pool.MAINT
-    # A server that leaves maintenance is taken for up before anybody has asked it, with just enough health for that.
+    # HAProxy reports a server that leaves maintenance as up before its first check, with just enough health for that.
     asked = looked_at and operates in (STARTING, RUNNING) and int(state["srv_check_health"]) > _number(counted, "check_rise")
     answers = [_number(counted, "hrsp_%s" % kind) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other")]
     failed = _number(counted, "econ") + _number(counted, "eresp")
@@ -85,7 +86,7 @@ def server_of(state: t.Mapping[str, str], counted: t.Mapping[str, str]) -> dict[
 
 
 def rights_of(level: str) -> str:
-    """Return what may be changed by a socket of this level (``show cli level``); "" for what is no level."""
+    """Return what may be changed by a socket of this level (``show cli level``); "" for anything else."""
     return {"admin": "all", "operator": "maintenance", "user": "none"}.get(level.strip(), "")
 
 
@@ -95,14 +96,14 @@ def _number(row: t.Mapping[str, str], name: str) -> int:
 
 
 def commands_for(pool: str, before: t.Mapping[str, t.Any], change: Change) -> list[str]:
-    """Return the commands of a change: what is opened or raised comes before what is lowered or closed, so that nothing is ever short."""
+    """Return the commands of a change: servers are opened or raised before others are lowered or closed, so that capacity never drops."""
     opened: list[str] = []
     closed: list[str] = []
     for name, wanted in (change.get("servers") or {}).items():
         now, target = before[name], "set server %s/%s" % (pool, name)
         weight, admin, stands = wanted.get("weight", now["weight"]), wanted.get("admin", now["admin"]), now["admin"]
         if wanted.get("address", now["address"]) != now["address"]:
-            # Nobody is sent to an address that was not asked for its health: it is given while the server is out.
+            # No request goes to an address before its first health check: the address changes while the server is out.
             opened += _moved(target, wanted["address"], stands)
             stands = traffic_pool.MAINT
         if weight != now["weight"]:
@@ -119,8 +120,8 @@ def _moved(target: str, address: str, stands: str) -> list[str]:
 
 
 def refusal_in(words: str, answer: str) -> str:
-    """Return what in the *answer* to a command refuses it, "" for nothing. Of a new address HAProxy tells what it did."""
-    told = answer.strip()
-    if ADDRESSING.match(words) and MOVED.fullmatch(told):
+    """Return the refusal in the *answer* to a command, "" for none. For a new address HAProxy describes what it did."""
+    said = answer.strip()
+    if ADDRESSING.match(words) and MOVED.fullmatch(said):
         return ""
-    return told.splitlines()[0] if told else ""
+    return said.splitlines()[0] if said else ""

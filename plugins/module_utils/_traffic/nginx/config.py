@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ``nginx -T`` prints: the files of a configuration, its server blocks, what they include and where they pass requests to. Pure."""
+"""Parse what ``nginx -T`` prints: files, server blocks, what they include and where they pass requests to. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 
 _FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
-# A brace after a dollar, and any but the first closing one, belong to a word.
+# A brace after a dollar, and any closing one but the first, are part of a word.
 _TOKEN = re.compile(
     r"\s+|#[^\n]*|(?P<mark>[;{}])"
     r"|\"(?P<double>(?:[^\"\\]|\\.)*)\"|'(?P<single>(?:[^'\\]|\\.)*)'"
@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _PASSES = ("proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass")
-# Includes that lead to themselves end; nginx would have refused them.
+# Stops includes that include themselves; nginx would have rejected them.
 _DEEPEST = 20
 # No directive of nginx has this name.
 _UNREAD = ""
@@ -38,7 +38,7 @@ Files = t.Dict[str, t.List[Directive]]
 
 
 def parse_dump(text: str) -> Files:
-    """Return the directives of each file of the configuration by its path, the main one first; raises ValueError where there is none."""
+    """Return the directives of each file of the configuration by its path, the main one first; raises ValueError without any."""
     parts = _FILE.split(text)
     if len(parts) < 3:
         raise ValueError("nginx -T names no file")
@@ -46,7 +46,7 @@ def parse_dump(text: str) -> Files:
 
 
 def _directives_or_mark(text: str) -> list[Directive]:
-    """Return the directives of a file; what only a module of nginx understands (blocks of Lua) is a mark, not the end of it all."""
+    """Return the directives of a file; a block that only a module of nginx can parse (Lua) becomes a mark, not an error."""
     try:
         return parse_directives(text)
     except ValueError:
@@ -54,14 +54,14 @@ def _directives_or_mark(text: str) -> list[Directive]:
 
 
 def parse_directives(text: str) -> list[Directive]:
-    """Return the directives of one file; raises ValueError where braces, quotes or ends do not fit."""
+    """Return the directives of one file; raises ValueError if braces, quotes or ends do not match."""
     stack: list[list[Directive]] = [[]]
     words: list[str] = []
     position = 0
     while position < len(text):
         found = _TOKEN.match(text, position)
         if not found:
-            raise ValueError("a quote has no end")
+            raise ValueError("a quote is not closed")
         position = found.end()
         mark = found.group("mark")
         if mark:
@@ -69,12 +69,12 @@ def parse_directives(text: str) -> list[Directive]:
             words = []
         words += [found.group(kind) for kind in ("double", "single", "word") if found.group(kind) is not None]
     if len(stack) != 1 or words:
-        raise ValueError("a block or directive has no end")
+        raise ValueError("a block or directive is not closed")
     return stack[0]
 
 
 def _end_words(stack: list[list[Directive]], words: list[str], mark: str) -> None:
-    """Take the *words* before a ``;``, ``{`` or ``}`` for a directive."""
+    """Read the *words* before a ``;``, ``{`` or ``}`` as a directive."""
     if mark == "}":
         if words or len(stack) == 1:
             raise ValueError("a brace closes nothing")
@@ -130,10 +130,10 @@ def takes_in(files: Files, server: Directive, path: str) -> bool:
 
 
 def switch_missing(files: Files, pool: str, path: str) -> str:
-    """Return why the switch at *path* does not close *pool*, "" where each server block that passes requests to it has the switch."""
+    """Return why the switch at *path* does not close *pool*, "" if each server block that passes requests to it has the switch."""
     unread = [name for name, directives in files.items() if any(one.name == _UNREAD for one in directives)]
     if unread:
-        return "%s is not understood, so what it does is not known" % one_line(unread[0], 80)
+        return "%s does not parse, so its effect is unknown" % one_line(unread[0], 80)
     every = servers(files)
     if not any(takes_in(files, server, path) for server in every):
         return "no server block includes %s" % one_line(path, 80)

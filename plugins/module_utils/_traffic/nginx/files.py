@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two files of nginx that are ours: the upstreams with a name for each server, and the switch for maintenance. Text in, text out.
+"""The two nginx files that the collection owns: upstreams with a name for each server, and the maintenance switch. Text in, text out.
 
-What is read is read strictly: a line that is not understood is named, and nothing is written over it. The directive is the truth; the
-comment behind it tells only what a directive cannot: the name, the usual weight, and why a server is down.
+Parsing is strict: a line that does not parse is reported, and the file is not overwritten. The directive is the truth; the comment
+after it holds only what a directive cannot: the name, the usual weight, and why a server is down.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _SERVER = re.compile(
     r"[ \t]*#[ \t]*(?P<name>%s)(?P<told>(?:[ \t]+[a-z]+(?:=[0-9]+)?)*)[ \t]*" % (ADDRESS, WORD)
 )
 _KEPT = re.compile(r"(?:max_fails|max_conns)=[0-9]{1,6}|fail_timeout=[0-9]{1,6}(?:ms|s|m|h)?")
-# Words of the comment: weight 0 (which nginx does not know), drained, out by hand, and not asked for its health.
+# Words of the comment: weight 0 (which nginx does not have), drained, taken out by a person, and without a health check.
 ZERO, UNCHECKED = "zero", "unchecked"
 _MARKS = (ZERO, DRAIN, MAINT)
 _TOLD = (*_MARKS, UNCHECKED)
 
 
 class Unreadable(Exception):
-    """A file is not as it is written here; the text says where."""
+    """A file does not have the expected format; the text says where."""
 
 
 class Server(t.NamedTuple):
-    """One line ``server``; *kept* are the parameters that are no business of ours."""
+    """One line ``server``; *kept* are the parameters that stay untouched."""
 
     name: str
     address: str
@@ -66,7 +66,7 @@ class Line(t.NamedTuple):
 
 
 def parse_upstreams(text: str) -> list[Line]:
-    """Return the lines of the file of upstreams; raises Unreadable for the first that is not understood."""
+    """Return the lines of the file of upstreams; raises Unreadable for the first that does not parse."""
     found: list[Line] = []
     pool = ""
     seen: set[str] = set()
@@ -79,22 +79,22 @@ def parse_upstreams(text: str) -> list[Line]:
         elif server:
             _once("%s/%s" % (pool, server.name), seen, number, "server")
         elif not (_NOTHING.fullmatch(line) or (pool and (_CLOSE.fullmatch(line) or _SETTING.fullmatch(line)))):
-            raise Unreadable("line %d is not understood: %s" % (number, one_line(line.strip(), 80)))
+            raise Unreadable("line %d does not parse: %s" % (number, one_line(line.strip(), 80)))
         found.append(Line(line, pool, server))
         pool = "" if _CLOSE.fullmatch(line) else pool
     if pool:
-        raise Unreadable("upstream %s has no end" % pool)
+        raise Unreadable("upstream %s has no closing brace" % pool)
     return found
 
 
 def _once(name: str, seen: set[str], number: int, what: str) -> None:
     if name in seen:
-        raise Unreadable("line %d names %s %s a second time" % (number, what, name))
+        raise Unreadable("line %d repeats %s %s" % (number, what, name))
     seen.add(name)
 
 
 def _server_of(line: str, number: int) -> t.Optional[Server]:
-    """Return the server of a line; None for any other line, and for a line that this parser does not understand."""
+    """Return the server of a line; None for any other line, and for one that does not parse."""
     found = _SERVER.fullmatch(line) if len(line) <= 1000 else None
     if not found:
         return None
@@ -136,7 +136,7 @@ def _admin_of(given: t.Sequence[str], told: t.Sequence[str]) -> str:
 
 
 def _number(words: t.Sequence[str], name: str, missing: int) -> int:
-    """Return the number of ``name=N`` among *words*; one that is there twice, or is none, is out of every range."""
+    """Return the number of ``name=N`` among *words*; -1 for one that is there twice, or is not a number."""
     values = [word.partition("=")[2] for word in words if word.startswith(name + "=")]
     if not values:
         return missing
@@ -144,7 +144,7 @@ def _number(words: t.Sequence[str], name: str, missing: int) -> int:
 
 
 def render_server(server: Server, indent: str = "    ") -> str:
-    """Return the line of a server: what is drained, out, or of weight 0, is ``down``."""
+    """Return the line of a server: one that is drained, out, or has weight 0 is ``down``."""
     down = server.weight == 0 or server.admin != READY
     given = ["weight=%d" % (server.weight or 1), *server.kept, *(["backup"] if server.backup else []), *(["down"] if down else [])]
     told = [server.name, "initial=%d" % server.initial, *([ZERO] if server.weight == 0 else [])]
@@ -162,7 +162,7 @@ def servers_of(lines: t.Iterable[Line], pool: str) -> list[Server]:
 
 
 def changed_upstreams(lines: t.Sequence[Line], pool: str, servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
-    """Return the file with what *servers* ({name: {weight, admin}}) want of *pool*; other lines stay as they are. Raises Unreadable."""
+    """Return the file with *servers* ({name: {weight, admin}}) of *pool* as wanted; other lines stay as they are. Raises Unreadable."""
     missing = sorted(set(servers) - {server.name for server in servers_of(lines, pool)})
     if missing:
         raise Unreadable("upstream %s has no server %s" % (pool, one_line(missing[0], 60)))
@@ -177,8 +177,8 @@ def changed_upstreams(lines: t.Sequence[Line], pool: str, servers: t.Mapping[str
 def _changed(server: Server, text: str, wanted: t.Mapping[str, t.Any]) -> str:
     weight, admin = wanted.get("weight", server.weight), wanted.get("admin", server.admin)
     if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight <= MAX_WEIGHT or admin not in (READY, DRAIN, MAINT):
-        told = (server.name, MAX_WEIGHT, one_line(wanted, 60))
-        raise Unreadable("server %s: a weight is 0 to %d, a state ready, drain or maint, not %s" % told)
+        found = (server.name, MAX_WEIGHT, one_line(wanted, 60))
+        raise Unreadable("server %s: a weight is 0 to %d, a state ready, drain or maint, not %s" % found)
     return render_server(server._replace(weight=weight, admin=admin), text[: len(text) - len(text.lstrip())])
 
 
@@ -201,23 +201,23 @@ _TITLE = re.compile(r"# pool=(%s) maintenance=(on|off) retry_after=([0-9]{1,6})"
 
 
 def render_switch(pool: str, on: bool, retry_after: int) -> str:
-    """Return the file of the switch: a 503 for all but operators and health paths while it is on. Raises Unreadable for a bad number."""
+    """Return the switch file: a 503 for all but operators and health paths while it is on. Raises Unreadable for a bad number."""
     if not re.fullmatch(WORD, pool):
-        raise Unreadable("%s is no name of an upstream" % one_line(pool, 60))
+        raise Unreadable("%s is not a name of an upstream" % one_line(pool, 60))
     if isinstance(retry_after, bool) or not isinstance(retry_after, int) or not 0 <= retry_after <= MAX_RETRY_AFTER:
         raise Unreadable("retry_after is 0 to %d seconds, not %s" % (MAX_RETRY_AFTER, one_line(retry_after, 40)))
     return _SWITCH.format(pool=pool, word="on" if on else "off", retry_after=retry_after)
 
 
 def parse_switch(text: str, pool: str) -> dict[str, t.Any]:
-    """Return {on, retry_after} of the file of the switch; raises Unreadable where it is not, to the byte, what is written here."""
+    """Return {on, retry_after} of the switch file; raises Unreadable unless it is, to the byte, what this collection writes."""
     lines = text.split("\n")
     found = _TITLE.fullmatch(lines[1]) if len(lines) > 1 else None
     if not found:
-        raise Unreadable("its second line does not tell pool, maintenance and retry_after")
+        raise Unreadable("its second line lacks pool, maintenance or retry_after")
     on, seconds = found.group(2) == "on", int(found.group(3))
     if text != render_switch(found.group(1), on, seconds):
-        raise Unreadable("it was changed by hand")
+        raise Unreadable("a person changed it")
     if found.group(1) != pool:
-        raise Unreadable("it is the one of pool %s" % found.group(1))
+        raise Unreadable("it belongs to pool %s" % found.group(1))
     return {"on": on, "retry_after": seconds if on else None}

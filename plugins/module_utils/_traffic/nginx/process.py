@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The processes of a running nginx: which master, which workers of which age, and a reload that is believed only when new workers serve."""
+"""The processes of a running nginx: its master, its workers and their age, and a reload that counts only when new workers serve."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._net.h
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of, pids, start_ticks
 
 _MASTER, _WORKER, _LEAVING = b"nginx: master process", b"nginx: worker process", b"is shutting down"
-# A start is told in ticks of a hundredth, a file's time in those of the kernel.
+# The start of a process has a resolution of 10 ms, the time of a file that of the kernel.
 _BLUR = 0.02
 _PAUSE = 0.02
-# For how long a reload waits for the workers of before, in seconds; they may have long requests to finish.
+# Seconds that a reload waits for the old workers, which may have long requests to finish.
 _FAREWELL = 1.0
 
 
 class Away(Exception):
-    """nginx does not run, or did not do as it was told; the text says which."""
+    """nginx is not running, or did not do what it was asked; the text says which."""
 
 
 class Master(t.NamedTuple):
-    """A running master: its pid, and its start in ticks, which together are no other process."""
+    """A running master: its pid, and its start in ticks, which together identify it."""
 
     pid: int
     ticks: int
@@ -39,16 +39,17 @@ class Master(t.NamedTuple):
 
 
 def master_of(pid_file: str) -> Master:
-    """Return the master that the pid file names; raises Away where there is none."""
+    """Return the master that the pid file names; raises Away without one."""
     try:
         with open(pid_file, encoding="ascii") as file:
             text = file.read(32).strip()
     except (OSError, ValueError) as error:
-        raise Away("no nginx runs: %s: %s" % (one_line(pid_file, 80), one_line(getattr(error, "strerror", "") or error, 60))) from None
+        why = one_line(getattr(error, "strerror", "") or error, 60)
+        raise Away("nginx is not running: %s: %s" % (one_line(pid_file, 80), why)) from None
     pid = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
     ticks = start_ticks(pid) if pid else None
     if ticks is None or not _title(pid).startswith(_MASTER):
-        raise Away("no nginx runs: the process that %s names is not its master" % one_line(pid_file, 80))
+        raise Away("nginx is not running: the process in %s is not an nginx master" % one_line(pid_file, 80))
     return Master(pid, ticks)
 
 
@@ -59,7 +60,7 @@ def _title(pid: int) -> bytes:
 
 
 def workers_of(master: Master) -> tuple[list[int], list[int]]:
-    """Return the pids of the workers that take requests, and of those that only finish theirs."""
+    """Return the pids of the workers that take requests, and of those that only finish old ones."""
     titles = {pid: _title(pid) for pid in pids() if parent_of(pid) == master.pid}
     working = [pid for pid, title in titles.items() if title.startswith(_WORKER)]
     leaving = [pid for pid in working if _LEAVING in titles[pid]]
@@ -67,7 +68,7 @@ def workers_of(master: Master) -> tuple[list[int], list[int]]:
 
 
 def loaded_at(workers: t.Iterable[int]) -> float:
-    """Return the wall time at which the oldest worker was started, which is when what it works by was loaded; 0 for no worker."""
+    """Return the wall time at which the oldest worker started, when its configuration was loaded; 0 without a worker."""
     since_boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     ticks = [found for found in map(start_ticks, workers) if found is not None]
     return min(ticks) / float(os.sysconf("SC_CLK_TCK")) + since_boot if ticks else 0.0
@@ -79,7 +80,7 @@ def is_newer(path: str, moment: float) -> bool:
 
 
 class Log:
-    """What an error log gets from now on; a log that is not there tells nothing."""
+    """What is added to an error log from now on; a missing log yields nothing."""
 
     def __init__(self, path: str) -> None:
         self._path, self._from = path, 0
@@ -87,7 +88,7 @@ class Log:
             self._from = os.stat(path).st_size
 
     def failure(self, pid: int) -> str:
-        """Return the first line by which the process *pid* tells that it gave up, "" for none."""
+        """Return the first line with which process *pid* reports that it gave up, "" for none."""
         with contextlib.suppress(OSError), open(self._path, "rb") as file:
             file.seek(self._from)
             lines = file.read(1 << 20).decode("utf-8", "replace").split("\n")
@@ -97,7 +98,7 @@ class Log:
 
 
 def reload(master: Master, log: Log, clock: Clock) -> list[str]:
-    """Load the configuration anew, without losing a request; returns warnings. Raises Away where nginx goes on as before."""
+    """Reload the configuration without losing a request; returns warnings. Raises Away if nginx keeps the old one."""
     before, _leaving = workers_of(master)
     _signal(master)
     while True:
@@ -106,36 +107,36 @@ def reload(master: Master, log: Log, clock: Clock) -> list[str]:
         if working and not set(working) & set(before):
             return _see_off(master, before, clock)
         if failure:
-            raise Away("nginx did not take it: %s" % failure)
+            raise Away("nginx rejected it: %s" % failure)
         if start_ticks(master.pid) != master.ticks:
-            raise Away("nginx ended while it was to load its configuration anew")
+            raise Away("nginx ended during the reload")
         try:
             time.sleep(min(_PAUSE, clock.left()))
         except OSError:
-            # It may yet load what is about to be taken back.
+            # It may still load what is about to be rolled back.
             raise Away("nginx did not start new workers within the deadline of %.0f s" % clock.spent()) from None
 
 
 def ask_again(master: Master) -> None:
-    """Let a nginx that may still be loading what was taken back load what is there now."""
+    """Reload an nginx that may still be loading what was rolled back."""
     with contextlib.suppress(Away):
         _signal(master)
 
 
 def _signal(master: Master) -> None:
     if start_ticks(master.pid) != master.ticks:
-        raise Away("nginx ended, or was started anew, meanwhile")
+        raise Away("nginx ended or restarted in between")
     try:
         os.kill(master.pid, signal.SIGHUP)
     except OSError as error:
-        raise Away("nginx cannot be told to load its configuration anew: %s" % one_line(error.strerror or error, 60)) from None
+        raise Away("cannot signal nginx to reload: %s" % one_line(error.strerror or error, 60)) from None
 
 
 def _see_off(master: Master, before: t.Sequence[int], clock: Clock) -> list[str]:
-    """Wait a moment for the workers of before; returns a warning where some still have requests to finish."""
+    """Wait a moment for the old workers; returns a warning if some still have requests to finish."""
     end = min(time.monotonic() + _FAREWELL, clock.end)
     left = set(before)
     while left and time.monotonic() < end:
         time.sleep(_PAUSE)
         left = set(before) & {pid for kind in workers_of(master) for pid in kind}
-    return ["%s of nginx still finish requests, by the weights of before" % counted(len(left), "workers")] if left else []
+    return ["%s of nginx still finish requests with the old weights" % counted(len(left), "workers")] if left else []

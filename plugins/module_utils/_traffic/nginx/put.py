@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two files of nginx changed as one: put in place, and put back, by renames, with what is loaded told from what only lies on the disk.
+"""Two files of nginx changed as one, and rolled back, by renames; what is loaded is kept apart from what is only on the disk.
 
-Before a file gets new bytes, the loaded ones get a name that tells the digest of those new bytes. So a run that died between the rename and
-the reload leaves both, and the next look knows by which of them nginx works.
+Before a file gets new bytes, the loaded ones get a name with the digest of the new ones. So a run that died between the rename and the
+reload leaves both, and the next look knows which of them nginx uses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 
 
 class Loaded(t.NamedTuple):
-    """The text by which nginx works, the file that holds it, and what lies at *path* now."""
+    """The text that nginx uses, the file that holds it, and what is at *path* now."""
 
     path: str
     holder: str
@@ -31,7 +31,7 @@ class Loaded(t.NamedTuple):
 
 
 def read_loaded(path: str, moment: float) -> Loaded:
-    """Return what nginx loaded at *moment* from *path*; raises Unreadable where that is not known any more."""
+    """Return what nginx loaded at *moment* from *path*; raises Unreadable if that is no longer known."""
     real = os.path.realpath(path)
     try:
         now = _read(real)
@@ -42,7 +42,7 @@ def read_loaded(path: str, moment: float) -> Loaded:
             return Loaded(real, before, _read(before), now)
     except (OSError, ValueError) as error:
         raise Unreadable("%s: %s" % (one_line(path, 80), one_line(getattr(error, "strerror", "") or error, 60))) from None
-    raise Unreadable("%s was changed after nginx loaded it: look at it, then run nginx -s reload" % one_line(path, 80))
+    raise Unreadable("%s was changed after nginx loaded it: review it, then run nginx -s reload" % one_line(path, 80))
 
 
 def _read(path: str) -> str:
@@ -59,7 +59,7 @@ def _before(path: str, text: str) -> str:
 
 
 def put(was: Loaded, text: str) -> None:
-    """Write *text* at its path, with the rights that the file has, after its loaded bytes got a name of their own. Raises OSError."""
+    """Write *text* at its path with the mode of the file, after the loaded bytes got a name of their own. Raises OSError."""
     before, facts = _before(was.path, text), os.stat(was.holder)
     if was.holder != before:
         with contextlib.suppress(FileNotFoundError):
@@ -72,7 +72,7 @@ def put(was: Loaded, text: str) -> None:
 
 
 def put_back(was: Loaded, text: str) -> None:
-    """Put the loaded bytes, with their time, where *text* was put. Raises OSError."""
+    """Put the loaded bytes, with their time, back in the place of *text*. Raises OSError."""
     before = _before(was.path, text)
     if os.path.exists(before):
         os.replace(before, was.path)
@@ -80,7 +80,7 @@ def put_back(was: Loaded, text: str) -> None:
 
 
 def forget(was: Loaded) -> None:
-    """Remove what was kept of *was*, once its successor is loaded."""
+    """Remove the kept copy of *was*, once its successor is loaded."""
     pattern = os.path.join(glob.escape(os.path.dirname(was.path)), "." + glob.escape(os.path.basename(was.path)) + ".before-*")
     for path in glob.glob(pattern):
         with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ from .errors import LabError
 from .layout import Layout, Settings
 from .supervisor import Supervisor, stop_orphans, wait_for
 
-# The exit code of a failure that was told in one sentence.
+# The exit code of a failure that is reported in one sentence.
 TOLD = 3
 SEEDS = (
     ("SET", "soma:opa:policy", "package somabrain.practice\n\ndefault allow = true\n"),
@@ -27,7 +27,7 @@ SEEDS = (
     ("SET", "soma:constitution", '{"rules": {"practice": true}}'),
 )
 PROGRAMS = frozenset({"redis", "postgres", "ltm", "api"})
-# Which programs must be made anew when a file of theirs changes.
+# Which programs must be restarted when a file of theirs changes.
 READERS = {
     # It holds the password, which the API reads once.
     "etc/redis.conf": ("redis", "api"),
@@ -38,7 +38,7 @@ READERS = {
 
 
 class Lab:
-    """One lab: its layout, its supervisor, and what there is to say."""
+    """One lab: its layout, its supervisor, and what to report."""
 
     def __init__(self, settings: Settings) -> None:
         self.layout = Layout(settings)
@@ -47,7 +47,7 @@ class Lab:
         self.changed = False
 
     def in_use(self) -> dict[str, int]:
-        """Return the ports of the programs of ours that run now where they were wanted to."""
+        """Return the ports of our programs that are running now where they should."""
         file, wanted = self.layout.dir / "etc" / "standin.json", self.layout.settings["ports"]
         running = self.supervisor.running()
         if not running or not file.exists():
@@ -61,14 +61,14 @@ class Lab:
         self.layout.check_programs()
         missing = PROGRAMS - self.supervisor.running()
         self.changed = bool(missing)
-        self.said += [f"would start {', '.join(sorted(missing))} in {self.layout.dir}"] if missing else ["everything runs already"]
+        self.said += [f"would start {', '.join(sorted(missing))} in {self.layout.dir}"] if missing else ["everything is already running"]
 
     def plan_stop(self) -> None:
         """Say what stop would do; changes nothing."""
         running = self.supervisor.running()
-        self.said += [f"would stop {', '.join(sorted(running))}"] if running else ["nothing of the lab runs"]
+        self.said += [f"would stop {', '.join(sorted(running))}"] if running else ["nothing of the lab is running"]
         self.said += [f"would remove {self.layout.dir}"] if self.layout.settings["remove_data"] and self.layout.is_ours() else []
-        self.changed = self.said[-1] != "nothing of the lab runs"
+        self.changed = self.said[-1] != "nothing of the lab is running"
 
     def start(self) -> dict[str, int]:
         """Bring everything up and return the ports in use."""
@@ -76,13 +76,13 @@ class Lab:
         self.layout.check_programs()
         self.changed = self.layout.make()
         if not self.supervisor.alive() and stop_orphans(self.layout.dir):
-            self.said.append("ended what an earlier supervisord had left running")
+            self.said.append("ended processes that an earlier supervisord left running")
         chosen, moved = ports.choose(self.layout.settings["ports"], self.in_use())
         self.said += moved
         self._run(chosen, self._configure(chosen))
         self._wait(chosen, "postgres")
         backup = backups.First(self.layout)
-        # A bad release may never answer, which is what it is for.
+        # A bad release may never answer; that is its purpose.
         self._wait(chosen, "redis", "ltm", *([] if self.layout.settings.get("release_faults") else ["api"]))
         self.changed |= cluster.fill(self.layout, chosen["postgres"]) | backup.due
         self._seed(chosen)
@@ -91,7 +91,7 @@ class Lab:
         return chosen
 
     def _configure(self, chosen: dict[str, int]) -> set[str]:
-        """Write what differs and return the programs that have to take it up."""
+        """Write what differs and return the programs that have to load it."""
         self.changed |= cluster.create(self.layout)
         files = {**self.layout.files(chosen), **cluster.configuration(self.layout, backups.archiving(self.layout))}
         files.update(backups.configuration(self.layout, chosen["postgres"]))
@@ -137,11 +137,11 @@ class Lab:
 
     def _publish(self, chosen: dict[str, int]) -> None:
         """Write lab.json, from which inventories/lab learns what is in use."""
-        told = {"profile": self.layout.settings["profile"], "lab_dir": str(self.layout.dir), "ports": chosen, "user": self.layout.user}
-        self.changed |= self.layout.write("lab.json", json.dumps(told, indent=2) + "\n")
+        found = {"profile": self.layout.settings["profile"], "lab_dir": str(self.layout.dir), "ports": chosen, "user": self.layout.user}
+        self.changed |= self.layout.write("lab.json", json.dumps(found, indent=2) + "\n")
 
     def stop(self) -> None:
-        """Stop everything by supervisor; remove the data only when told to."""
+        """Stop everything through supervisor; remove the data only if asked."""
         if self.layout.is_ours():
             self.changed = self.supervisor.shutdown()
         if self.layout.settings["remove_data"]:
@@ -156,7 +156,7 @@ def pongs(redis: redis_client.RedisClient) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Return whether an HTTP server answers there; which status does not matter, faults may be switched on."""
+    """Return whether an HTTP server answers on *port*, with any status: faults may be switched on."""
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         link.request("GET", "/health")
@@ -168,7 +168,7 @@ def answers(port: int) -> bool:
 
 
 def run(word: str, settings: Settings) -> dict[str, t.Any]:
-    """Do what *word* says and return what is told; raises LabError."""
+    """Do what *word* says and return the answer; raises LabError."""
     begun = time.monotonic()
     lab = Lab(settings)
     words: dict[str, t.Callable[[], t.Optional[dict[str, int]]]] = {
@@ -179,11 +179,24 @@ def run(word: str, settings: Settings) -> dict[str, t.Any]:
     }
     chosen = words[word]()
     seconds = round(time.monotonic() - begun, 2)
-    return {"changed": lab.changed, "say": lab.said, "ports": chosen or {}, "seconds": seconds}
+    said = lab.said + summary(word, settings, chosen or {}, seconds)
+    return {"changed": lab.changed, "say": said, "ports": chosen or {}, "seconds": seconds}
+
+
+def summary(word: str, settings: Settings, chosen: dict[str, int], seconds: float) -> list[str]:
+    """Return the sentences at the end of a start or a stop; a plan has none."""
+    folder = settings["lab_dir"]
+    if word == "stop":
+        return [f"The lab is stopped ({seconds} s); its data {'is removed' if settings['remove_data'] else f'stays in {folder}'}."]
+    if word != "start":
+        return []
+    up = [f"The lab is up in {folder} ({seconds} s): {', '.join(f'{name} {port}' for name, port in sorted(chosen.items()))}."]
+    bad = "Its API runs a bad release, as lab_release_faults asks; rollback.yml goes back to a recorded one."
+    return [*up, bad] if settings.get("release_faults") else up
 
 
 def typed(settings: Settings) -> Settings:
-    """Return *settings* with real numbers and booleans: ansible-core 2.18 hands templated ones over as words."""
+    """Return *settings* with real numbers and booleans: ansible-core 2.18 passes templated ones as text."""
     flags = {name: str(settings[name]).lower() == "true" for name in ("postgres_checksums", "backups", "metrics_gate", "remove_data")}
     ports = {name: int(port) for name, port in settings["ports"].items()}
     return {**settings, **flags, "ports": ports, "redis_start_seconds": int(settings["redis_start_seconds"])}
@@ -191,11 +204,11 @@ def typed(settings: Settings) -> Settings:
 
 def main() -> int:
     try:
-        told = run(sys.argv[1], typed(json.load(sys.stdin)))
+        answer = run(sys.argv[1], typed(json.load(sys.stdin)))
     except (LabError, OSError) as error:
         print(json.dumps({"error": str(error)}))
         return TOLD
-    print(json.dumps(told))
+    print(json.dumps(answer))
     return 0
 
 
