@@ -50,7 +50,11 @@ def loss(emptied: str, approved: str) -> dict[str, t.Any]:
     return restart.loss_of(str(emptied), str(approved))
 
 
+def next_command(hand_over: Given) -> str:
+    return restart.next_of(plain(hand_over))
+
+
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         own = (note, place, check, evidence, process, verified, risk, loss)
-        return {"service_restart_" + one.__name__: one for one in own}
+        return {**{"service_restart_" + one.__name__: one for one in own}, "service_restart_next": next_command}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 
 Facts = t.Mapping[str, t.Any]
@@ -97,7 +98,11 @@ def risk_of(memory: str) -> str:
     if memory in ("", "well"):
         return ""
     text = "a new process starts with an empty working memory (up to 64 memories a tenant), and %s: how many memories are lost is unknown"
-    return text % AT_RISK.get(memory, AT_RISK["unknown"])
+    return text % _why(memory)
+
+
+def _why(memory: str) -> str:
+    return AT_RISK.get(memory, AT_RISK["unknown"])
 
 
 def loss_of(emptied: str, approved: str) -> dict[str, t.Any]:
@@ -107,4 +112,14 @@ def loss_of(emptied: str, approved: str) -> dict[str, t.Any]:
     if emptied == "well":
         text = "the working memory began empty; what was acknowledged is in the long-term memory, which was up"
         return {"count": 0, "exact": True, "unit": "memories", "text": text}
-    return {"unit": "memories", "approved": bool(approved), "text": risk_of(emptied)}
+    text = "the working memory began empty, and %s: how many memories were lost is unknown"
+    return {"unit": "memories", "approved": bool(approved), "text": text % _why(emptied)}
+
+
+def next_of(hand_over: Facts) -> str:
+    """Return the next command with the playbook's placeholder, "" where no remedy fits better: {playbook, service} of a look."""
+    playbook = str(hand_over.get("playbook") or "").partition(".")[0].replace("-", "_")
+    if not playbook:
+        return ""
+    named = " -e " + shlex.quote("service_restart_name=%s" % hand_over.get("service")) if playbook == "restart_service" else ""
+    return "{%s}%s" % (playbook, named)

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import judge_record, judge_rollback
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import rollback_plan
 
 OLD, GOOD, BAD = ("a" * 64, "b" * 64, "c" * 64)
@@ -282,7 +282,7 @@ def test_every_refusal_of_the_role_has_a_code() -> None:
     for role in ("rollback", "release_record"):
         text = (_root() / f"roles/{role}/vars/main.yml").read_text()
         told = yaml.safe_load(text)[f"__{role}_refusals"]
-        assert {one["code"] for one in told.values()} <= set(REASONS)
+        assert {refusal(one)["code"] for one in told.values()} <= set(REASONS)
         # What is refused for what was seen of the application itself, or unknown, has its own words.
     words = {case[3] for case in CASES.values()} - {"to_roll_back", "verified", "release_unknown", "migrations_unknown", "starting"}
     assert words <= set(yaml.safe_load((_root() / "roles/rollback/vars/main.yml").read_text())["__rollback_refusals"])

@@ -137,3 +137,17 @@ def test_compose_is_asked_about_the_very_project() -> None:
     words = compose("shop", ["a.yml", "b.yml"], ["x.env"], "unix:///s")
     assert words[:6] == ["docker", "--host", "unix:///s", "compose", "--project-name", "shop"]
     assert words[6:] == ["--file", "a.yml", "--file", "b.yml", "--env-file", "x.env"]
+
+
+NEXT: dict[str, tuple[dict[str, str], str]] = {
+    "nothing fits better": ({"kind": "", "playbook": "", "service": ""}, ""),
+    "no look": ({}, ""),
+    "a store": ({"playbook": "recover-redis.yml", "service": "cache"}, "{recover_redis}"),
+    "a service": ({"playbook": "restart-service.yml", "service": "ltm"}, "{restart_service} -e service_restart_name=ltm"),
+    "an odd name": ({"playbook": "restart-service.yml", "service": "a b"}, "{restart_service} -e 'service_restart_name=a b'"),
+}
+
+
+@pytest.mark.parametrize(("hand_over", "command"), NEXT.values(), ids=list(NEXT))
+def test_the_next_command_is_that_of_the_remedy_that_fits(hand_over: dict[str, str], command: str) -> None:
+    assert restart.next_of(hand_over) == command
