@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documentation of the options by which a repository of pgBackRest is reached (REPO_SPEC in _postgresql/restore/pgbackrest.py)."""
+"""Documentation of the options to reach a repository of pgBackRest (REPO_SPEC in _postgresql/restore/pgbackrest.py)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ options:
     type: path
     default: pgbackrest
   pgbackrest_config:
-    description: Its configuration file; empty for the usual one.
+    description: Configuration file of pgBackRest; empty for the default one.
     type: path
     default: ""
   repo:
-    description: Number of the repository; 0 for whichever pgBackRest chooses.
+    description: Number of the repository; 0 lets pgBackRest choose.
     type: int
     default: 0
 """
 
-    # What a restore to a time is decided by (RESTORE_OPTIONS in module_utils/_postgresql/restore/load.py).
+    # What decides a restore to a time (RESTORE_OPTIONS in module_utils/_postgresql/restore/load.py).
     RESTORE = r"""
 options:
   target:
@@ -35,28 +35,28 @@ options:
     type: str
     default: ""
   label:
-    description: Backup to begin with; empty for the newest that was complete before the target.
+    description: Backup to use; empty for the newest one completed before the target.
     type: str
     default: ""
   data_dir:
-    description: Data directory of the live database; empty to ask it.
+    description: Data directory of the live database; empty to query it.
     type: path
     default: ""
 """
 
-    # Where it is restored to, and what has to hold there.
+    # Where to restore to, and what must hold there.
     PROOF = r"""
 options:
   bin_dir:
-    description: Directory of the programs of the PostgreSQL server; empty to find them.
+    description: Directory of the PostgreSQL server programs; empty to find them.
     type: path
     default: ""
   side_dir:
-    description: Directory for what is restored, outside of every data directory. To swap, on the filesystem of the data.
+    description: Directory for restored data, outside every data directory. A swap needs it on the filesystem of the data.
     type: path
     required: true
   system_identifier:
-    description: The system identifier that the database and its backup have to have; empty for that of the live database.
+    description: Required system identifier of the database and its backup; empty for that of the live database.
     type: str
     default: ""
   known_answers:
@@ -65,7 +65,7 @@ options:
     elements: dict
     default: []
   space_factor:
-    description: Free space that is needed, as a multiple of what the restored database takes.
+    description: Required free space, as a multiple of the restored size.
     type: float
     default: 1.2
 """

@@ -40,7 +40,7 @@ options:
     type: bool
     default: true
   timeout:
-    description: Seconds that all of it may take.
+    description: Longest duration of all of it in seconds.
     type: float
     default: 3600.0
 seealso:

@@ -35,7 +35,7 @@ options:
     choices: [full, diff, incr]
     default: full
   timeout:
-    description: Seconds that all of it may take.
+    description: Longest duration of all of it in seconds.
     type: float
     default: 3600.0
   stage:
@@ -67,7 +67,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: success
 say:

@@ -41,7 +41,7 @@ options:
     type: bool
     default: false
   timeout:
-    description: Seconds that all of it may take.
+    description: Longest duration of all of it in seconds.
     type: float
     default: 30.0
 seealso:

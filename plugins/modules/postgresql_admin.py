@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_admin
-short_description: Remove one cause that keeps a PostgreSQL cluster from starting, or keep what is needed for that
+short_description: Remove one cause that keeps a PostgreSQL cluster from starting, or keep copies for that
 version_added: "0.1.0"
 description:
-  - Takes exactly one act of a short list. None of them can touch a row, a WAL file or a living server.
-  - Each act looks again at what it acts on, and stops where that has changed.
-  - What is moved or replaced is copied before and can be put back.
+  - Carries out exactly one act of a short list. None can touch a row, a WAL file or a running server.
+  - Each act checks its target again, and stops where that has changed.
+  - Anything moved or replaced is copied first and can be put back.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -24,15 +24,15 @@ attributes:
     description: Looks, and says what it would do.
   diff_mode:
     support: none
-    description: What it does is told in sentences.
+    description: The sentences say what it does.
 options:
   action:
     description:
-      - V(end_orphans) ends backends that outlived their postmaster by SIGTERM, and waits for them. They are never killed.
-      - V(move_pid_aside) renames a lock file that names a living stranger (proven by start time, program and working directory, while no
-        process of this cluster lives); V(put_pid_back) takes that back.
-      - V(keep_config) keeps copies of O(files), the configuration that was just proven; V(restore_config) puts the copy of the first of
-        O(files) in its place and keeps the broken one beside it; V(put_config_back) takes that back.
+      - V(end_orphans) ends backends that outlived their postmaster with SIGTERM, and waits for them. It never kills them.
+      - V(move_pid_aside) renames a lock file that names an unrelated process (proven by start time, program and working directory, while
+        no process of this cluster runs); V(put_pid_back) reverses that.
+      - V(keep_config) keeps copies of O(files), the configuration just verified; V(restore_config) replaces the first of O(files) with its
+        copy and keeps the broken file beside it; V(put_config_back) reverses that.
       - V(copy) keeps a cold copy of the data directory with the digest of every file.
     type: str
     choices: [end_orphans, move_pid_aside, put_pid_back, keep_config, restore_config, put_config_back, copy]
@@ -46,7 +46,7 @@ options:
     type: path
     default: ""
   run_id:
-    description: Run that the act belongs to; part of the names of what is kept.
+    description: Run that the act belongs to; part of the names of kept files.
     type: str
     default: ""
   files:
@@ -68,7 +68,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: End what outlived its postmaster
+- name: End the backends without a postmaster
   somabrain.incident_response.postgresql_admin:
     action: end_orphans
     data_dir: /var/lib/postgresql/15/main
@@ -76,7 +76,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether anything was changed, or in check mode would be.
+  description: Whether anything changed, or in check mode would change.
   type: bool
   returned: always
 action:
@@ -92,7 +92,7 @@ seconds:
   type: float
   returned: always
 text:
-  description: What became of the copy.
+  description: What happened to the copy.
   type: str
   returned: for O(action=copy)
 path:
@@ -108,7 +108,7 @@ broken:
   type: str
   returned: for O(action=restore_config)
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: always
 say:

@@ -36,11 +36,11 @@ options:
     elements: str
     default: []
   bin_dir:
-    description: Directory of the programs of the PostgreSQL server; empty to find them.
+    description: Directory of the PostgreSQL server programs; empty to find them.
     type: path
     default: ""
   timeout:
-    description: Seconds that all of it may take.
+    description: Longest duration of all of it in seconds.
     type: float
     default: 600.0
 seealso:
@@ -86,7 +86,7 @@ say:
   elements: str
   returned: success
 table:
-  description: The comparison as lines for a person.
+  description: The comparison as lines of a table.
   type: list
   elements: str
   returned: success

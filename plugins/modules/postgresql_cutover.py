@@ -2,20 +2,20 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take what was restored beside a live database into it, or back out of it."""
+"""Move a restored copy into the live database, or back out of it."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_cutover
-short_description: Take what was restored beside a live database into it, or back out of it
+short_description: Move a restored copy into the live database, or back out of it
 version_added: "0.1.0"
 description:
-  - With O(mode=insert_missing) the rows that the live tables lack are inserted in one transaction; all that live has stays. Counts are
-    checked before the commit, sequences only go forward.
-  - With O(mode=swap) the restored directory takes the place of that of a stopped server, by renames that a journal names beforehand. The
-    old directory is kept, and so is the configuration.
-  - O(state=put_back) takes either back, also after the controller or the host died at any point.
+  - With O(mode=insert_missing) it inserts the rows that the live tables lack in one transaction; existing rows stay. It checks the
+    counts before the commit; sequences only go forward.
+  - With O(mode=swap) the restored directory replaces that of a stopped server, by renames that a journal lists first. The old
+    directory is kept, and so is the configuration.
+  - O(state=put_back) reverses either, even after the controller or the host died at any point.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -24,7 +24,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what would be done.
+    description: Says what it would do.
   diff_mode:
     support: none
     description: Rows are never shown.
@@ -35,33 +35,33 @@ options:
     choices: [insert_missing, swap]
     required: true
   state:
-    description: Whether to do it or to take it back.
+    description: Whether to do it or to reverse it.
     type: str
     choices: [done, put_back]
     default: done
   folder:
-    description: What M(somabrain.incident_response.postgresql_restore) restored; to swap it has to be promoted.
+    description: Directory that M(somabrain.incident_response.postgresql_restore) restored; a swap needs it promoted.
     type: path
     required: true
   tables:
-    description: Tables whose missing rows are inserted; none has triggers of its own unless O(fire_triggers).
+    description: Tables whose missing rows to insert; tables with triggers need O(fire_triggers).
     type: list
     elements: str
     default: []
   expected:
-    description: How many rows each table was to lack when it was approved; another number is refused.
+    description: How many rows each table lacked when the plan was approved; any other number is refused.
     type: dict
     default: {}
   tolerance:
-    description: By how much these may differ; below 1 it is a share, else a number.
+    description: How much these may differ; below 1 a share, else a number.
     type: float
     default: 0.0
   fire_triggers:
-    description: Whether triggers of the tables may fire for the rows that are inserted.
+    description: Whether triggers of the tables may fire for the inserted rows.
     type: bool
     default: false
   kept_file:
-    description: File for the hashes of what is inserted, in a private directory; needed to take it back.
+    description: File for the hashes of the inserted rows, in a private directory; needed to reverse the insert.
     type: path
     default: ""
   data_dir:
@@ -69,25 +69,25 @@ options:
     type: path
     default: ""
   bin_dir:
-    description: Directory of the programs of the PostgreSQL server; empty to find them.
+    description: Directory of the PostgreSQL server programs; empty to find them.
     type: path
     default: ""
   run_id:
-    description: Id of the run that this belongs to; part of the name of the directory that is kept.
+    description: Id of the run that this belongs to; part of the name of the kept directory.
     type: str
     required: true
   about:
-    description: What the journal of a swap keeps for a run that goes on with it, such as the loss that was approved.
+    description: What the journal of a swap keeps for a later run that finishes it, such as the approved loss.
     type: dict
     default: {}
   compared_at:
     description:
       - C(live_at) of M(somabrain.incident_response.postgresql_compare), made before the server was stopped.
-      - What it committed from then on to its stop, by its WAL, is added to the loss of O(about).
+      - The rows it committed from then until its stop, according to its WAL, are added to the loss of O(about).
     type: dict
     default: {}
   timeout:
-    description: Seconds that all of it may take.
+    description: Longest duration of all of it in seconds.
     type: float
     default: 600.0
   stage:
@@ -116,15 +116,15 @@ inserted:
   type: int
   returned: success
 removed:
-  description: How many of them were taken out again.
+  description: How many of them were deleted again.
   type: int
   returned: success
 left:
-  description: How many were not, since they changed or went since.
+  description: How many were not, because they changed or disappeared since.
   type: int
   returned: success
 tables:
-  description: The comparison that it was done by, with inserted.
+  description: The comparison, with inserted.
   type: list
   elements: dict
   returned: success
@@ -141,7 +141,7 @@ since:
   type: float
   returned: success
 loss:
-  description: The loss of O(about), with the rows that were written after the comparison; an upper bound then, not an exact one.
+  description: The loss of O(about), with the rows written after the comparison; then it is an upper bound.
   type: dict
   returned: success
 kept_file:
@@ -157,7 +157,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: success
 say:

@@ -258,7 +258,7 @@ checks:
   elements: dict
   returned: always
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: always
 table:

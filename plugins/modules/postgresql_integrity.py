@@ -24,7 +24,7 @@ attributes:
     description: Looks as always, and says which indexes it would build anew.
   diff_mode:
     support: none
-    description: What it does is told in sentences.
+    description: The sentences say what it does.
 options:
   action:
     description: Whether to look, or to build the indexes in O(damaged) anew.
@@ -101,7 +101,7 @@ seconds:
   type: float
   returned: always
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: always
 say:

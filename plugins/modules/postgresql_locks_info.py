@@ -124,7 +124,7 @@ checks:
   elements: dict
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: success
 say:

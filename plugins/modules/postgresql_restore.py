@@ -13,10 +13,9 @@ version_added: "0.1.0"
 description:
   - Restores a backup and replays its WAL to a time in a fresh directory, starts a side instance on it that listens on a private socket
     only and archives nothing, compares it with the live database, and stops it again.
-  - Refuses before anything is made where the target, the stanza, the label, the system identifier, the role, the room or the WAL are not
-    right.
-  - Of the live database a commit is written and its WAL archived, so that the target can be reached; nothing else of it changes.
-  - A restore of the same backup to the same time that an earlier run made is used again; others are removed after O(keep_seconds).
+  - Refuses before it creates anything where target, stanza, label, system identifier, role, free space or WAL are not right.
+  - Writes a commit to the live database and has its WAL archived, so that the target can be reached; nothing else there changes.
+  - Reuses a restore of the same backup to the same time by an earlier run; removes others after O(keep_seconds).
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -28,35 +27,35 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what would be restored.
+    description: Says what it would restore.
   diff_mode:
     support: none
-    description: What is restored is no text.
+    description: Restored data are not text.
 options:
   state:
     description:
-      - V(restored) restores, looks and plans.
-      - V(promoted) ends the recovery of what was restored, so that it can take the place of the live data.
+      - V(restored) restores, inspects and plans.
+      - V(promoted) ends the recovery of the restored data, so that they can replace the live data.
       - V(absent) removes O(folder).
     type: str
     choices: [restored, promoted, absent]
     default: restored
   mode:
-    description: The plan that is asked for; empty for all that are possible.
+    description: The plan that you want; empty for all possible ones.
     type: str
     choices: ["", insert_missing, swap]
     default: ""
   tables:
-    description: Tables to compare, as C(schema.table); empty for all. Rows are only put back into tables that are named.
+    description: Tables to compare, as C(schema.table); empty for all. Rows are only put back into named tables.
     type: list
     elements: str
     default: []
   tolerance:
-    description: By how much the counts of the plans may move until they are applied; below 1 it is a share, else a number.
+    description: How much the counts of the plans may change until they are applied; below 1 a share, else a number.
     type: float
     default: 0.0
   folder:
-    description: What an earlier call restored, for O(state=promoted) and O(state=absent).
+    description: Directory of an earlier restore, for O(state=promoted) and O(state=absent).
     type: path
     default: ""
   run_id:
@@ -64,15 +63,15 @@ options:
     type: str
     default: ""
   keep_seconds:
-    description: How long what was restored is kept for a cut-over.
+    description: How long to keep a restore for a cut-over.
     type: float
     default: 86400.0
   archive_timeout:
-    description: Seconds that the live database has to archive its newest WAL.
+    description: Seconds for the live database to archive its newest WAL.
     type: float
     default: 60.0
   timeout:
-    description: Seconds that all of it may take.
+    description: Longest duration of all of it in seconds.
     type: float
     default: 1800.0
   stage:
@@ -102,7 +101,7 @@ folder:
   type: str
   returned: success
 backup:
-  description: The backup that it began with.
+  description: The backup that it used.
   type: dict
   returned: success
 stop:
@@ -120,12 +119,12 @@ tables:
   elements: dict
   returned: success
 plans:
-  description: What could be done, as M(somabrain.incident_response.remediation_guard) takes it.
+  description: The possible plans, in the form for M(somabrain.incident_response.remediation_guard).
   type: list
   elements: dict
   returned: success
 removed:
-  description: Restores of earlier runs that were removed.
+  description: Restores of earlier runs that it removed.
   type: list
   elements: str
   returned: success
@@ -138,7 +137,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: success
 say:
@@ -147,7 +146,7 @@ say:
   elements: str
   returned: success
 table:
-  description: The comparison as lines for a person.
+  description: The comparison as lines of a table.
   type: list
   elements: str
   returned: success

@@ -2,21 +2,21 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""End the sessions of PostgreSQL that hold up others."""
+"""End the sessions of PostgreSQL that block others."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_unblock
-short_description: End the sessions of PostgreSQL that hold up others
+short_description: End the sessions of PostgreSQL that block others
 version_added: "0.1.0"
 description:
-  - Looks who is at the root of waits for a lock that last longer than O(limit_seconds). A statement that runs is cancelled;
-    where that does not help within O(grace), and for a session that is idle in a transaction, the session is terminated.
-  - Each signal is sent by a statement that looks again whether pid, start of the session and start of its statement are the same, and
-    whether it is still in somebody's way. Who went on meanwhile is left alone.
-  - Only sessions of clients are ended, never those of superusers, roles that replicate, backups, migrations, the builders of an index
-    C(CONCURRENTLY), walsenders, autovacuum or other processes of the server. Prepared transactions are told, never rolled back.
+  - Finds the sessions at the root of lock waits longer than O(limit_seconds). Cancels a running statement; where that does not help
+    within O(grace), and where the session is idle in a transaction, terminates the session.
+  - The statement that sends a signal checks again that pid, start of session and start of statement are the same, and that the session
+    still blocks others. A session that moved on stays untouched.
+  - Ends only client sessions, never those of superusers, replication roles, backups, migrations, C(CREATE INDEX CONCURRENTLY),
+    walsenders, autovacuum or other server processes. Prepared transactions are reported, never rolled back.
   - No committed work is lost. The uncommitted work of a cancelled or terminated transaction is rolled back.
   - A role with C(pg_monitor) and C(pg_signal_backend) is enough.
 author:
@@ -28,13 +28,13 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says whom it would cancel or terminate.
+    description: Says which sessions it would cancel or terminate.
   diff_mode:
     support: full
     description: Shows who was at the root of waits before and after; in check mode, who would be.
 options:
   sessions:
-    description: End at most these, as M(somabrain.incident_response.postgresql_locks_info) told them; all roots where it is not given.
+    description: End at most these, as M(somabrain.incident_response.postgresql_locks_info) returned them; all roots by default.
     type: list
     elements: dict
     suboptions:
@@ -55,15 +55,15 @@ options:
     type: str
     default: ""
   most:
-    description: End at most so many, those first behind which somebody waits longest.
+    description: End at most so many; those with the longest wait behind them come first.
     type: int
     default: 3
   grace:
-    description: Seconds that a cancel, and then a termination, has to help.
+    description: Seconds to wait for the effect of a cancel, and then of a termination.
     type: float
     default: 5.0
   timeout:
-    description: Seconds that all of it may take.
+    description: Longest duration of all of it in seconds.
     type: float
     default: 60.0
   stage:
@@ -76,7 +76,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: End who holds up others for more than a minute
+- name: End sessions that block others for more than a minute
   somabrain.incident_response.postgresql_unblock:
     host: 127.0.0.1
     user: somabrain_operator
@@ -88,15 +88,15 @@ EXAMPLES = r"""
 RETURN = r"""
 sessions:
   description:
-    - What came of each root, in C(done). V(cancelled), V(terminated), V(moved_on) (it was left alone since it was not the same any more, or
-      in nobody's way), V(refused) by the server with C(error), V(still_blocking), V(left) for those beyond O(most); in check mode
+    - The result for each root, in C(done). V(cancelled), V(terminated), V(moved_on) (left alone because it changed or no longer blocks
+      others), V(refused) by the server with C(error), V(still_blocking), V(left) for those beyond O(most); in check mode
       V(would_cancel), V(would_terminate). The rest is as in the facts of M(somabrain.incident_response.postgresql_locks_info).
     - C(cancelled_first) is true for one that was cancelled before it was terminated.
   type: list
   elements: dict
   returned: success
 off_limits:
-  description: The roots of long waits that may not be ended and are still there, each with C(why).
+  description: The remaining roots of long waits that are off limits, each with C(why).
   type: list
   elements: dict
   returned: success
@@ -111,7 +111,7 @@ after:
   elements: str
   returned: success
 sqlstate:
-  description: What kept it from looking or acting.
+  description: SQLSTATE of the error that stopped it.
   type: str
   returned: on failure
 run_id:
@@ -123,7 +123,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The stage as given.
   type: str
   returned: success
 say:
