@@ -11,11 +11,10 @@ module: backup_proof
 short_description: Prove that the newest backup restores and answers
 version_added: "0.1.0"
 description:
-  - Restores the newest backup of a stanza to the end of its WAL in a fresh directory, starts a side instance on it, asks its known
-    answers, has C(pg_amcheck) read it where that is installed, and removes all of it again.
-  - The live database is neither needed nor touched. A WAL segment that is missing is found by an own count and by where the recovery
-    ended.
-  - Answers as M(somabrain.incident_response.health_info) does, one check for each thing that is proven; refuses where there is no room.
+  - Restores the newest backup of a stanza to the end of its WAL in a fresh directory, starts a side instance on it, checks its
+    known answers, has C(pg_amcheck) check it where that is installed, and removes all of it again.
+  - Neither needs nor touches the live database. Finds a missing WAL segment by its own count and by where the recovery ended.
+  - Returns the form of M(somabrain.incident_response.health_info), one check for each thing it proves; refuses without enough space.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -32,7 +31,7 @@ attributes:
     description: Changes nothing.
 options:
   max_age:
-    description: Most seconds that the newest backup may be old.
+    description: Oldest acceptable age of the newest backup in seconds.
     type: float
     default: 93600.0
   amcheck:

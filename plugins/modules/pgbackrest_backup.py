@@ -2,16 +2,16 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a backup at once."""
+"""Make a backup now."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pgbackrest_backup
-short_description: Make a backup at once
+short_description: Make a backup now
 version_added: "0.1.0"
 description:
-  - Makes a backup with a checkpoint at once. No older backup expires by it, whatever the retention says.
+  - Makes a backup with an immediate checkpoint. Expires no older backup, whatever the retention says.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -23,10 +23,10 @@ attributes:
     description: Says that it would make one.
   diff_mode:
     support: none
-    description: A backup is no text.
+    description: A backup is not text.
 options:
   os_user:
-    description: User of the system that owns the database and its backups, where we are root.
+    description: System user that owns the database and its backups, where we are root.
     type: str
     default: postgres
   type:

@@ -2,17 +2,17 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell what a repository of pgBackRest holds, and whether its WAL is whole."""
+"""Show what a repository of pgBackRest holds, and whether its WAL has gaps."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pgbackrest_info
-short_description: Tell what a repository of pgBackRest holds, and whether its WAL is whole
+short_description: Show what a repository of pgBackRest holds, and whether its WAL has gaps
 version_added: "0.1.0"
 description:
-  - Reads the backups of a stanza and counts the WAL segments from the newest one on, along the timelines, by itself.
-  - C(info), C(check) and C(verify) of pgBackRest 2.45 do not notice a segment that is missing; C(verify) also ends with 0 when it finds
+  - Reads the backups of a stanza and counts the WAL segments since the newest one itself, along the timelines.
+  - C(info), C(check) and C(verify) of pgBackRest 2.45 do not notice a missing segment; C(verify) also exits with 0 when it finds
     errors, so its text is read.
   - Changes nothing.
 author:
@@ -29,7 +29,7 @@ attributes:
     description: Changes nothing.
 options:
   os_user:
-    description: User of the system that owns the database and its backups, where we are root.
+    description: System user that owns the database and its backups, where we are root.
     type: str
     default: postgres
   segment_bytes:
@@ -37,7 +37,7 @@ options:
     type: int
     default: 16777216
   verify:
-    description: Whether pgBackRest reads and checks every file of the repository too; that takes long.
+    description: Whether pgBackRest also reads and checks every file of the repository; that takes long.
     type: bool
     default: false
   timeout:
@@ -62,11 +62,11 @@ state:
   type: str
   returned: success
 error:
-  description: What pgBackRest said, empty for nothing.
+  description: Error of pgBackRest, empty for none.
   type: str
   returned: success
 locked:
-  description: Whether a backup is going on.
+  description: Whether a backup is running.
   type: bool
   returned: success
 backups:
@@ -83,7 +83,7 @@ age_seconds:
   type: float
   returned: success
 wal:
-  description: "The WAL from it on: whole, missing (the first ones), lost, checked, last, last_at, timeline."
+  description: "The WAL since that backup: whole, missing (the first ones), lost, checked, last, last_at, timeline."
   type: dict
   returned: success
 problems:

@@ -2,17 +2,17 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compare what was restored with the live database."""
+"""Compare a restored copy with the live database."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_compare
-short_description: Compare what was restored with the live database
+short_description: Compare a restored copy with the live database
 version_added: "0.1.0"
 description:
-  - Compares tables by the hashes of primary keys and rows; only counts are told. A table without a primary key is counted.
-  - The live database is only read. A side instance is started on what was restored, and stopped again.
+  - Compares tables by the hashes of primary keys and rows; returns only counts. Tables without a primary key are only counted.
+  - Only reads the live database. Starts a side instance on the restored copy and stops it again.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -21,13 +21,13 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Compares all the same, since live is only read.
+    description: Compares in check mode too, because it only reads live.
   diff_mode:
     support: none
     description: Changes nothing.
 options:
   folder:
-    description: What M(somabrain.incident_response.postgresql_restore) restored.
+    description: Directory that M(somabrain.incident_response.postgresql_restore) restored.
     type: path
     required: true
   tables:
@@ -65,7 +65,7 @@ missing:
   type: int
   returned: success
 extra:
-  description: Rows that are in live only.
+  description: Rows that only live has.
   type: int
   returned: success
 differing:
@@ -77,7 +77,7 @@ exact:
   type: bool
   returned: success
 live_at:
-  description: Where live was in its WAL before it was read (lsn, empty where it did not tell), and the transactions that were running then.
+  description: WAL position of live before the comparison (lsn, empty where unknown), and the transactions running then.
   type: dict
   returned: success
 say:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_integrity
-short_description: Find out which tables and indexes are damaged, and build a damaged index anew
+short_description: Find out which tables and indexes are damaged, and rebuild damaged indexes
 version_added: "0.1.0"
 description:
-  - Asks every table and index of the named databases by C(pg_amcheck), and names what is damaged. Only reading.
-  - With O(action=reindex) builds damaged indexes anew from their tables, after a copy of their files. Tables are never touched.
+  - Checks every table and index of the named databases with C(pg_amcheck), and names what is damaged. Only reads.
+  - With O(action=reindex) rebuilds damaged indexes from their tables, after a copy of their files. Never touches tables.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -21,13 +21,13 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks as always, and says which indexes it would build anew.
+    description: Checks as always, and says which indexes it would rebuild.
   diff_mode:
     support: none
     description: The sentences say what it does.
 options:
   action:
-    description: Whether to look, or to build the indexes in O(damaged) anew.
+    description: Whether to check, or to rebuild the indexes in O(damaged).
     type: str
     choices: [check, reindex]
     default: check
@@ -37,12 +37,12 @@ options:
     elements: str
     default: []
   damaged:
-    description: What RV(damaged) of an earlier look named.
+    description: RV(damaged) of an earlier check.
     type: list
     elements: dict
     default: []
   bin_dir:
-    description: Folder with C(pg_amcheck); by default where programs are.
+    description: Directory with C(pg_amcheck); by default the usual places.
     type: str
     default: ""
   dest_dir:
@@ -50,7 +50,7 @@ options:
     type: path
     default: ""
   timeout:
-    description: Seconds for all of it. What was not checked in time is unknown.
+    description: Longest duration of all of it in seconds. Anything not checked in time is unknown.
     type: float
     default: 900.0
   stage:
@@ -63,7 +63,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ask whether all is whole
+- name: Check for damage
   somabrain.incident_response.postgresql_integrity:
     databases: [somabrain]
   register: looked
@@ -71,7 +71,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: V(none), V(index) where only indexes are damaged, V(heap), or V(unknown) where it could not be told.
+  description: V(none), V(index) where only indexes are damaged, V(heap), or V(unknown) where the check failed.
   type: str
   returned: always
 damaged:
@@ -88,11 +88,11 @@ code:
   type: str
   returned: always
 plan:
-  description: What an approval allows, as M(somabrain.incident_response.remediation_guard) takes it; empty unless only indexes are damaged.
+  description: The plan to approve, in the form for M(somabrain.incident_response.remediation_guard); empty unless only indexes are damaged.
   type: dict
   returned: always
 kept:
-  description: The copies that were made, each with path, copy and sha256.
+  description: The copies made, each with path, copy and sha256.
   type: list
   elements: dict
   returned: always

@@ -11,9 +11,9 @@ module: postgresql_locks_info
 short_description: Look at who waits for whom in PostgreSQL
 version_added: "0.1.0"
 description:
-  - Draws the waits for locks as a tree, and names the sessions at the root of it, those that block others and wait for nobody.
+  - Draws the lock waits as a tree and names the sessions at its root, which block others and wait for none.
   - Changes nothing.
-  - A role with C(pg_monitor) is enough. Statements are named by their shape and a hash of it; no data of theirs is shown.
+  - A role with C(pg_monitor) is enough. Shows statements by their shape and a hash of it, without their data.
   - Before PostgreSQL 14 a wait counts from the start of its statement.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -32,7 +32,7 @@ attributes:
     description: Changes nothing.
 options:
   expected_identity:
-    description: Pins of identity, C(system_identifier) for example; another answer gives C(identity_mismatch).
+    description: Pins of identity, C(system_identifier) for example; any other cluster sets C(identity_mismatch).
     type: dict
     default: {}
 seealso:
@@ -40,7 +40,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Who holds up the others
+- name: Find the blocking sessions
   somabrain.incident_response.postgresql_locks_info:
     user: somabrain_monitor
     password_file: /etc/somabrain/secrets/monitor_password
@@ -54,13 +54,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 health:
-  description: V(well) where nobody waits longer than the limit, V(sick) where somebody does, V(unknown) where that cannot be seen.
+  description: V(well) where no session waits longer than the limit, V(sick) where one does, V(unknown) where we cannot see that.
   type: str
   returned: success
 state:
   description:
-    - V(free), V(blocked) (behind sessions that may be ended), V(blocked_off_limits) (behind such only that may not), V(queueing) (behind
-      many short transactions), V(in_circle) (for each other), V(auth) (nobody was let in), or empty.
+    - V(free), V(blocked) (by sessions that a run may end), V(blocked_off_limits) (only by sessions that it may not), V(queueing) (behind
+      many short transactions), V(in_circle) (for each other), V(auth) (login rejected), or empty.
   type: str
   returned: success
 identity:
@@ -68,13 +68,13 @@ identity:
   type: dict
   returned: success
 actions:
-  description: V(unblock) where a session may be ended.
+  description: V(unblock) where a run may end a session.
   type: list
   elements: str
   returned: success
 facts:
   description:
-    - C(waiting) (a number), C(longest_wait_seconds), C(limit_seconds), C(roots), C(targets) (the roots that hold up others for too long and
+    - C(waiting) (a number), C(longest_wait_seconds), C(limit_seconds), C(roots), C(targets) (the roots that block others for too long and
       may be ended, in the form that M(somabrain.incident_response.postgresql_unblock) takes), C(circles).
     - A root has pid (V(0) for a prepared transaction), C(gid), C(backend_start), C(query_start), C(state), C(user), C(database),
       C(application), C(backend_type), C(age_seconds) of its transaction, C(blocked) (the pids that wait behind it, however far),
@@ -88,14 +88,14 @@ findings:
   elements: dict
   returned: success
 table:
-  description: The waits as a tree, for a person.
+  description: The waits as a tree.
   type: list
   elements: str
   returned: success
   sample:
     - "4711 api of app, idle in transaction 312 s: blocks 2, longest 301 s"
     - "  c79e5c56fb0e: update t set v=? where id=?"
-    - "  terminate: it is idle in a transaction, where a cancel does nothing"
+    - "  terminate: it is idle in a transaction, where a cancel has no effect"
     - "  `- 4712 api waits 301 s"
     - "    `- 4713 worker waits 12 s"
 subject:

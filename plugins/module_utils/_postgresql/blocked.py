@@ -90,8 +90,8 @@ def _verdict(found: t.Mapping[str, t.Any], targets: t.Sequence[Root], left: t.Se
     if targets:
         return "blocked", State.SICK, "%s, behind %s" % (waits, "; ".join(named(root) for root in targets[:4]))
     if left:
-        told = "; ".join("%s is off limits: %s" % (named(root), root["why"]) for root in left[:4])
-        return "blocked_off_limits", State.SICK, "%s. %s" % (waits, told)
+        reasons = "; ".join("%s is off limits: %s" % (named(root), root["why"]) for root in left[:4])
+        return "blocked_off_limits", State.SICK, "%s. %s" % (waits, reasons)
     if found["circles"] and not found["roots"]:
         return "in_circle", State.SICK, "%s, for each other in a circle: PostgreSQL resolves that itself after deadlock_timeout" % waits
     return "queueing", State.SICK, "%s, but no single session blocks them that long: they queue behind many short transactions" % waits

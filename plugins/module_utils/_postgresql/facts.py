@@ -202,26 +202,26 @@ def _prepared(row: Raw) -> Facts:
 
 
 def _replication(raw: Raw) -> Facts:
-    told = one(raw, "receiver")
-    streams = told.get("receiver") == "streaming"
-    lag = told.get("last_commit_seconds")
+    row = one(raw, "receiver")
+    streams = row.get("receiver") == "streaming"
+    lag = row.get("last_commit_seconds")
     # While a primary writes nothing its last commit grows older: once all is replayed, that is not lag.
-    if streams and (number(told.get("lag_bytes")) or 0) == 0:
+    if streams and (number(row.get("lag_bytes")) or 0) == 0:
         lag = 0.0
     senders = [dict(row, application=one_line(row["application"], 60)) for row in rows(raw, "senders")]
     slots = [dict(row, name=one_line(row["name"], 64)) for row in rows(raw, "slots")]
-    standby = {"streams": streams, "lag_seconds": lag, "lag_bytes": number(told.get("lag_bytes"))} if told.get("standby") else {}
+    standby = {"streams": streams, "lag_seconds": lag, "lag_bytes": number(row.get("lag_bytes"))} if row.get("standby") else {}
     return {"standby": standby, "senders": senders, "slots": slots}
 
 
 def _archiver(raw: Raw) -> Facts:
-    told, settings = one(raw, "archiver"), one(raw, "server").get("settings") or {}
+    row, settings = one(raw, "archiver"), one(raw, "server").get("settings") or {}
     on = settings.get("archive_mode") not in (None, "off")
     return {
-        "on": on, "failing": bool(on and told.get("failing")), "waiting": number(one(raw, "backlog").get("waiting")),
-        "archived_at": told.get("archived_at"), "failed_at": told.get("failed_at"), "archived": number(told.get("archived")),
-        "failed": number(told.get("failed")), "last_archived": one_line(told.get("last_archived") or "", 60),
-        "last_failed": one_line(told.get("last_failed") or "", 60),
+        "on": on, "failing": bool(on and row.get("failing")), "waiting": number(one(raw, "backlog").get("waiting")),
+        "archived_at": row.get("archived_at"), "failed_at": row.get("failed_at"), "archived": number(row.get("archived")),
+        "failed": number(row.get("failed")), "last_archived": one_line(row.get("last_archived") or "", 60),
+        "last_failed": one_line(row.get("last_failed") or "", 60),
     }  # fmt: skip
 
 

@@ -240,19 +240,19 @@ def _redo(data_dir: str, processes: Raw, log: Raw) -> Raw:
         return {}
     time.sleep(BETWEEN)
     after = process.redo_of(dict(startup, title=process.title_of(int(startup["pid"]))))
-    now, told = time.monotonic(), log["redo"]
-    mark = [startup["pid"], after["mark"], told]
+    now, progress = time.monotonic(), log["redo"]
+    mark = [startup["pid"], after["mark"], progress]
     before = _MOVES.get(data_dir)
     moved = after["mark"] != startup["mark"] or (before is not None and before[0] != mark)
     if before is None or moved:
         _MOVES[data_dir] = (mark, now)
-    still = 0.0 if moved else max(now - _MOVES[data_dir][1], _told_still(told))
+    still = 0.0 if moved else max(now - _MOVES[data_dir][1], _logged_still(progress))
     return {
-        "segment": after["segment"], "lsn": told[-1][1] if told else "", "process_state": startup["process_state"],
+        "segment": after["segment"], "lsn": progress[-1][1] if progress else "", "process_state": startup["process_state"],
         "advances": True if moved else False if still else None, "still_seconds": round(still, 1),
     }  # fmt: skip
 
 
-def _told_still(told: t.Sequence[t.Tuple[float, str]]) -> float:
+def _logged_still(progress: t.Sequence[t.Tuple[float, str]]) -> float:
     """Return for how long the server's own progress lines have shown the same position."""
-    return told[-1][0] - told[0][0] if len(told) > 1 and told[0][1] == told[-1][1] else 0.0
+    return progress[-1][0] - progress[0][0] if len(progress) > 1 and progress[0][1] == progress[-1][1] else 0.0

@@ -176,12 +176,12 @@ def _circles(edges: t.Mapping[int, t.Set[Key]], behind: t.Mapping[Key, t.Set[int
 
 
 def _root(key: Key, sessions: t.Mapping[int, Row], behind: t.Set[int], rules: t.Mapping[str, t.Any], rights: Row) -> dict[str, t.Any]:
-    told = {
+    behind_it = {
         "blocked": sorted(behind),
         "blocked_count": len(behind),
         "longest_wait_seconds": max([_seconds(sessions[pid]) for pid in behind], default=0.0),
     }
-    return dict(_session(sessions[key], rules, rights) if isinstance(key, int) else _prepared(key, sessions.values()), **told)
+    return dict(_session(sessions[key], rules, rights) if isinstance(key, int) else _prepared(key, sessions.values()), **behind_it)
 
 
 def _session(row: Row, rules: t.Mapping[str, t.Any], rights: Row) -> dict[str, t.Any]:

@@ -128,8 +128,8 @@ def name_of(path: str) -> str:
 
 def keep_config(files: t.Sequence[str], folder: str, check: bool) -> Result:
     """Keep copies of the configuration just verified; write only those that differ from the last copies."""
-    told = [path for path in files if os.path.isfile(path) and os.path.getsize(path) <= CONFIG_BYTES]
-    changed = [path for path in told if digest_of(os.path.join(folder, name_of(path))) != digest_of(path)]
+    readable = [path for path in files if os.path.isfile(path) and os.path.getsize(path) <= CONFIG_BYTES]
+    changed = [path for path in readable if digest_of(os.path.join(folder, name_of(path))) != digest_of(path)]
     if changed and not check:
         keep(changed, folder)
     return {"changed": bool(changed), "kept": changed, "say": []}

@@ -114,12 +114,12 @@ def _asked(name: str, query: Query, mark: str) -> str:
     """Return what psql reads for one query; its answer follows a line with the mark, its name and its SQLSTATE."""
     bound = "".join("\\set %s %s\n" % (key, _word(value)) for key, value in query.values.items())
     sql = query.sql.strip().rstrip(";")
-    told = "\\echo %s %s :SQLSTATE\n\\if :ERROR\n\\echo :LAST_ERROR_MESSAGE\n" % (mark, name)
+    shown = "\\echo %s %s :SQLSTATE\n\\if :ERROR\n\\echo :LAST_ERROR_MESSAGE\n" % (mark, name)
     if query.plain:
-        return bound + sql + ";\n" + told + "\\endif\n"
+        return bound + sql + ";\n" + shown + "\\endif\n"
     # One JSON text, held in a variable: its state comes first, and data cannot imitate a separator of psql.
     asked = "WITH asked AS (%s\n) SELECT coalesce(jsonb_agg(to_jsonb(asked)), '[]')::text AS answer FROM asked\n\\gset\n" % sql  # noqa: S608 - the statements are the collection's own, values are bound
-    return bound + asked + told + "\\else\n\\echo :answer\n\\endif\n"
+    return bound + asked + shown + "\\else\n\\echo :answer\n\\endif\n"
 
 
 def _word(value: Value) -> str:

@@ -40,10 +40,10 @@ def run(params: Params, check: bool) -> Result:
         raise refused("state_not_handled", str(error)) from None
     except (SqlError, OSError) as error:
         raise StepError("cannot compare: %s" % one_line(error, 160)) from None
-    return dict(_told(tables), live_at=now)
+    return dict(_result(tables), live_at=now)
 
 
-def _told(tables: t.Sequence[t.Mapping[str, t.Any]]) -> Result:
+def _result(tables: t.Sequence[t.Mapping[str, t.Any]]) -> Result:
     sums = {key: sum(int(one[key] or 0) for one in tables) for key in ("missing", "extra", "changed")}
     say = "compared %s: %d rows are missing in live, %d are only in live, %d have changed" % (
         counted(len(tables), "tables"), sums["missing"], sums["extra"], sums["changed"],

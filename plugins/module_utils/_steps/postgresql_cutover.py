@@ -91,13 +91,13 @@ def _insert(params: Params, check: bool, end: float) -> Result:
         results, differences = compare(where, params, sorted(tables), end)
         _judge_counts(results, params)
         inserted = put_in(where, params, differences, tables, params["kept_file"], end)
-    return _told_rows(results, differences, inserted)
+    return _rows_result(results, differences, inserted)
 
 
-def _told_rows(results: list[dict[str, t.Any]], differences: t.Mapping[str, Difference], inserted: int) -> Result:
+def _rows_result(results: list[dict[str, t.Any]], differences: t.Mapping[str, Difference], inserted: int) -> Result:
     say = ["inserted %s in one transaction; existing rows are as they were" % counted(inserted, "missing rows")] if inserted else []
-    told = [dict(one, inserted=differences[one["table"]].missing) for one in results]
-    return {"changed": inserted > 0, "inserted": inserted, "tables": told, "say": say or ["no row is missing"]}
+    rows = [dict(one, inserted=differences[one["table"]].missing) for one in results]
+    return {"changed": inserted > 0, "inserted": inserted, "tables": rows, "say": say or ["no row is missing"]}
 
 
 def _judged_tables(params: Params, end: float) -> dict[str, Table]:
@@ -149,7 +149,7 @@ def _take_out(params: Params, check: bool, end: float) -> Result:
 def _swap(params: Params, check: bool, end: float) -> Result:
     folder, journal = params["folder"], swap.load_journal(params["folder"])
     if journal and journal["state"] == "installed":
-        return _told_swap(journal, 0)
+        return _swap_result(journal, 0)
     if journal and journal["state"] == "putting_back":
         raise engine.Refused("state_not_handled", "this swap is being undone: finish that first")
     _judge_users(params["data_dir"] if not journal else journal["data_dir"], folder)
@@ -165,7 +165,7 @@ def _swap(params: Params, check: bool, end: float) -> Result:
         return {"changed": True, "before_dir": journal["before_dir"], "say": ["would swap the directories"]}
     moved = swap.forward(journal["moves"])
     swap.save_json(os.path.join(folder, swap.JOURNAL), dict(journal, state="installed"))
-    return _told_swap(journal, moved)
+    return _swap_result(journal, moved)
 
 
 def _planned(params: Params) -> swap.Journal:
@@ -206,7 +206,7 @@ def later_loss(loss: t.Mapping[str, t.Any], late: t.Optional[int]) -> dict[str, 
     return dict(loss, count=count, exact=False, text="%s; %s" % (loss.get("text") or "", words))
 
 
-def _told_swap(journal: swap.Journal, moved: int) -> Result:
+def _swap_result(journal: swap.Journal, moved: int) -> Result:
     say = "the restored data are now in %s; the old data are in %s" % (journal["data_dir"], journal["before_dir"])
     kept = {"before_dir": journal["before_dir"], "since": journal["since"], "loss": journal["about"].get("loss") or {}}
     return dict(kept, changed=moved > 0, moved=moved, say=[one_line(say, 240)])

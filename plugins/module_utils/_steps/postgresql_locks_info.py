@@ -27,10 +27,10 @@ def run(params: Params, check: bool) -> Result:
     )
     seen, table = proof.last
     name = "locks of postgresql %s:%s" % (params["host"] or "socket", params["port"])
-    told = dict(seen.as_dict(), proven=proof.proven, passes=proof.passes, looks=proof.looks, seconds=proof.seconds)
+    found = dict(seen.as_dict(), proven=proof.proven, passes=proof.passes, looks=proof.looks, seconds=proof.seconds)
     check_of_it = dict(seen.as_dict(), name=name, kind="postgresql_locks", seconds=proof.seconds, seen_from=params["stands_on"])
     say = ["%s: %s" % (name, one_line(finding.text, 400)) for finding in seen.findings]
-    return dict(told, changed=False, subject=name, checks=[check_of_it], table=table, stage=params["stage"], say=say)
+    return dict(found, changed=False, subject=name, checks=[check_of_it], table=table, stage=params["stage"], say=say)
 
 
 def _look(params: Params) -> tuple[Health, list[str]]:

@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import (
     RESTORE_OPTIONS,
     load_restore,
-    told_time,
+    time_text,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideInstance
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import (
@@ -86,7 +86,7 @@ def _restored(params: Params, check: bool, end: float) -> Result:
         raise refused(CODES[state], "%s: %s" % (state, text))
     folder = engine.folder_of(params, raw, "restore")
     if check:
-        say = "would restore %s to %s in %s" % (raw["backup"]["label"], told_time(raw["target"]), folder)
+        say = "would restore %s to %s in %s" % (raw["backup"]["label"], time_text(raw["target"]), folder)
         return {"changed": True, "folder": folder, "say": [one_line(say, 240)]}
     removed = engine.sweep(params["side_dir"], params["keep_seconds"], time.time(), folder)
     if not raw["live"]["error"]:
@@ -123,16 +123,16 @@ def _looked_at(params: Params, raw: t.Mapping[str, t.Any], folder: str, done: di
     engine.write_manifest(folder, dict(done, stop=stop))
     backup = {key: raw["backup"][key] for key in ("label", "type", "stop", "bytes", "system_identifier")}
     say = "restored %s to %s beside the live database in %s; it stops %s" % (
-        backup["label"], told_time(raw["target"]), folder, _told_stop(stop),
+        backup["label"], time_text(raw["target"]), folder, _stop_text(stop),
     )  # fmt: skip
     return {
         "folder": folder, "backup": backup, "stop": stop, "answers": answers, "tables": tables, "plans": plans,
-        "restore_seconds": done.get("restore_seconds", 0.0), "side_seconds": counted_seconds, "target": told_time(raw["target"]),
+        "restore_seconds": done.get("restore_seconds", 0.0), "side_seconds": counted_seconds, "target": time_text(raw["target"]),
         "say": [one_line(say, 240)], "table": engine.table_lines(tables) if tables else [],
     }  # fmt: skip
 
 
-def _told_stop(stop: t.Mapping[str, t.Any]) -> str:
+def _stop_text(stop: t.Mapping[str, t.Any]) -> str:
     if stop.get("transaction"):
         return "%s the transaction %s of %s" % (stop["where"], stop["transaction"], stop["time"])
     return "at %s" % stop["lsn"]

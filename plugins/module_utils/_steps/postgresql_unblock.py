@@ -91,29 +91,29 @@ def run(params: Params, check: bool) -> Result:
     most = max(0, params["most"])
     chosen, more = targets[:most], targets[most:]
     done = [dict(root, done="would_" + root["action"]) for root in chosen] if check else _ended(chosen, params, end)
-    told = gone + done + [dict(root, done="left") for root in more]
+    results = gone + done + [dict(root, done="left") for root in more]
     # In check mode, who would be left.
-    after = [root for root in before if root not in chosen] if check else _roots(params, end, told)
+    after = [root for root in before if root not in chosen] if check else _roots(params, end, results)
     roots = {"before": [named(root) for root in before], "after": [named(root) for root in after]}
     return {
         **roots,
-        "changed": any(one["done"] not in ("moved_on", "left", "refused") for one in told),
-        "sessions": told,
+        "changed": any(one["done"] not in ("moved_on", "left", "refused") for one in results),
+        "sessions": results,
         "off_limits": off_limits if check else parted(after, params["limit_seconds"])[1],
         "diff": {when: "".join("%s\n" % line for line in lines) for when, lines in roots.items()},
         "seconds": round(time.monotonic() - begun, 3),
         "run_id": params["run_id"],
         "stage": params["stage"],
-        "say": [_sentence(one, params) for one in told] + _nothing(told),
+        "say": [_sentence(one, params) for one in results] + _nothing(results),
     }
 
 
-def _roots(params: Params, end: float, told: t.Sequence[Root] = ()) -> list[Root]:
-    """Return who is at the root of waits now. Raises StepError where that cannot be seen, with the results so far in *told*."""
+def _roots(params: Params, end: float, results: t.Sequence[Root] = ()) -> list[Root]:
+    """Return who is at the root of waits now. Raises StepError where that cannot be seen, with the results so far in *results*."""
     raw = load_locks(params, _left(end))
     if raw["error"]:
-        text = "; ".join([_sentence(one, params) for one in told] + ["the locks cannot be read: %s" % raw["error"]])
-        raise StepError(one_line(text, 600), sqlstate=raw["sqlstate"], sessions=list(told), run_id=params["run_id"])
+        text = "; ".join([_sentence(one, params) for one in results] + ["the locks cannot be read: %s" % raw["error"]])
+        raise StepError(one_line(text, 600), sqlstate=raw["sqlstate"], sessions=list(results), run_id=params["run_id"])
     return list(judge(raw, params)["roots"])
 
 
@@ -145,12 +145,12 @@ def _ended(chosen: t.Sequence[Root], params: Params, end: float) -> list[Root]:
     stuck = _waited([one for one in done if one["done"] in ENDED.values()], params, end)
     second = [root for root in stuck if root["done"] == "cancelled"]
     again = {_key(one): one for one in _signalled(second, ["second"] * len(second), params, end)}
-    done = [_told_again(one, again.get(_key(one))) for one in done]
+    done = [_after_second(one, again.get(_key(one))) for one in done]
     last = {_key(one) for one in _waited([one for one in done if _key(one) in {_key(root) for root in stuck}], params, end)}
     return [dict(one, done="still_blocking") if _key(one) in last else one for one in done]
 
 
-def _told_again(one: Root, second: t.Optional[Root]) -> Root:
+def _after_second(one: Root, second: t.Optional[Root]) -> Root:
     """Return the final result of a session: one that moved on before its termination stays cancelled."""
     return one if second is None or second["done"] == "moved_on" else dict(second, cancelled_first=True)
 
@@ -199,5 +199,5 @@ def _sentence(one: Root, params: Params) -> str:
     return one_line(text + ("; a cancel before it did not help" if one.get("cancelled_first") else ""), 300)
 
 
-def _nothing(told: t.Sequence[Root]) -> list[str]:
-    return [] if told else ["no session that a run may end blocks others that long"]
+def _nothing(results: t.Sequence[Root]) -> list[str]:
+    return [] if results else ["no session that a run may end blocks others that long"]

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import compare, swap
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as restore_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.judge import CODES, judge_restore, obstacle
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import parse_target, told_time
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import parse_target, time_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SETTINGS, settings_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
 
@@ -59,8 +59,8 @@ def test_what_is_no_moment_is_told(text: str, why: str) -> None:
 
 
 def test_a_moment_is_told_in_utc() -> None:
-    assert told_time(1795601148.25) == "2026-11-25 10:05:48.25+00"
-    assert told_time(1795601148) == "2026-11-25 10:05:48+00"
+    assert time_text(1795601148.25) == "2026-11-25 10:05:48.25+00"
+    assert time_text(1795601148) == "2026-11-25 10:05:48+00"
 
 
 def world(**more: t.Any) -> dict[str, t.Any]:
@@ -159,7 +159,7 @@ def test_a_right_that_is_not_needed_is_not_asked_for(lacks: dict[str, str], more
 
 
 def test_the_same_restore_is_not_done_twice_unless_asked_for() -> None:
-    last = {"target": told_time(NOW - 100), "stanza": "main"}
+    last = {"target": time_text(NOW - 100), "stanza": "main"}
     assert judge_restore(world(), dict(OPTIONS, last=last)).health.value == "well"
     assert judge_restore(world(), dict(OPTIONS, last=last, again=True)).actions
     assert judge_restore(world(), dict(OPTIONS, last=dict(last, stanza="other"))).actions

@@ -238,18 +238,18 @@ def known_answers(where: Where, answers: t.Sequence[t.Mapping[str, t.Any]], dead
     names = [one_line(one.get("name") or "known answer %d" % (number + 1), 60) for number, one in enumerate(answers)]
     queries = {"q%d" % number: Query(_only(str(one.get("query") or ""))) for number, one in enumerate(answers)}
     try:
-        told = ask(where, queries, deadline) if queries else {}
+        found = ask(where, queries, deadline) if queries else {}
     except SqlError as error:
         return [{"name": name, "right": None, "text": str(error)} for name in names]
-    return [_judged(name, one, told["q%d" % number]) for number, (name, one) in enumerate(zip(names, answers))]
+    return [_judged(name, one, found["q%d" % number]) for number, (name, one) in enumerate(zip(names, answers))]
 
 
 def _only(query: str) -> str:
     return "SELECT (SELECT known::text FROM (%s) AS asked(known)) AS answer" % query.strip().rstrip(";")  # noqa: S608 - the inventory's own
 
 
-def _judged(name: str, one: t.Mapping[str, t.Any], told: t.Union[list[Row], SqlError]) -> dict[str, t.Any]:
-    if isinstance(told, SqlError):
-        return {"name": name, "right": None, "text": str(told)}
-    right = bool(told) and str(told[0]["answer"]) == str(one.get("expect"))
+def _judged(name: str, one: t.Mapping[str, t.Any], answer: t.Union[list[Row], SqlError]) -> dict[str, t.Any]:
+    if isinstance(answer, SqlError):
+        return {"name": name, "right": None, "text": str(answer)}
+    right = bool(answer) and str(answer[0]["answer"]) == str(one.get("expect"))
     return {"name": name, "right": right, "text": "" if right else "the answer differs from the known one"}

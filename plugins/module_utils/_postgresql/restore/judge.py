@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import told_time
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import time_text
 
 Raw = t.Mapping[str, t.Any]
 # Nothing listens there.
@@ -45,7 +45,7 @@ def _of_target(raw: Raw, options: Raw) -> tuple[str, str]:
     if raw["target_error"]:
         return "target_unusable", "target: " + str(raw["target_error"])
     if raw["target"] > raw["now"]:
-        text = "target: %s is in the future; it is %s now" % (told_time(raw["target"]), told_time(raw["now"]))
+        text = "target: %s is in the future; it is %s now" % (time_text(raw["target"]), time_text(raw["now"]))
         return "target_unusable", text
     return "", ""
 
@@ -132,7 +132,7 @@ def _of_wal(raw: Raw, options: Raw) -> tuple[str, str]:
         return "wal_gap", text % (", ".join(wal["missing"]), more, raw["backup"]["label"])
     if raw["live"]["error"] and wal["last_at"] < raw["target"]:
         text = "the archive ends with %s, archived at %s, before the target, and the server that has more does not answer: %s"
-        return "wal_gap", text % (wal["last"] or "nothing", told_time(wal["last_at"]), raw["live"]["error"])
+        return "wal_gap", text % (wal["last"] or "nothing", time_text(wal["last_at"]), raw["live"]["error"])
     return "", ""
 
 
@@ -156,9 +156,9 @@ def judge_restore(raw: Raw, options: Raw) -> Health:
         facts["identity_mismatch"] = state == "wrong_identity"
         return Health((Finding("restore", State.SICK, text, {"code": CODES[state]}),), state, _identity(raw), (), facts)
     if _same(options["last"], raw, options) and not options["again"]:
-        text = "this restore (to %s) has already been carried out and proven" % told_time(raw["target"])
+        text = "this restore (to %s) has already been carried out and proven" % time_text(raw["target"])
         return Health((Finding("restore", State.WELL, text),), "restored", _identity(raw), (), facts)
-    way = (raw["backup"]["label"], counted(raw["wal"]["checked"], "segments"), told_time(raw["target"]))
+    way = (raw["backup"]["label"], counted(raw["wal"]["checked"], "segments"), time_text(raw["target"]))
     findings = [Finding("restore", State.SICK, "backup %s and %s of WAL lead to %s" % way)]
     if not raw["wal"]["whole"]:
         findings.append(Finding("warning", State.SICK, "the archive lacks %s, after the target" % ", ".join(raw["wal"]["missing"])))
@@ -210,7 +210,7 @@ def _of_backup(raw: Raw, done: Raw) -> list[Finding]:
 
 
 def _same(last: Raw, raw: Raw, options: Raw) -> bool:
-    return bool(last) and last.get("target") == told_time(raw["target"]) and last.get("stanza") == options["stanza"]
+    return bool(last) and last.get("target") == time_text(raw["target"]) and last.get("stanza") == options["stanza"]
 
 
 def _identity(raw: Raw) -> dict[str, t.Any]:
@@ -224,7 +224,7 @@ def facts_of(raw: Raw) -> dict[str, t.Any]:
     live = {key: value for key, value in raw["live"].items() if key not in ("answers", "least", "lacks")}
     return {
         "live": live,
-        "target": told_time(raw["target"]) if raw["target"] else "",
+        "target": time_text(raw["target"]) if raw["target"] else "",
         "data_dir": raw["data_dir"],
         "backup": {key: raw["backup"][key] for key in kept} if raw["backup"] else {},
         "backups": len(raw["info"].get("backups") or []),

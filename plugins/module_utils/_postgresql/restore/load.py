@@ -65,7 +65,7 @@ def parse_target(text: str) -> tuple[float, str]:
     return moment.timestamp() + float("0.%s" % (found.group(3) or "0")), ""
 
 
-def told_time(epoch: float) -> str:
+def time_text(epoch: float) -> str:
     """Return a time in the format of PostgreSQL, in UTC."""
     moment = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc)
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f").rstrip("0").rstrip(".") + "+00"

@@ -65,10 +65,10 @@ def error_of(done: Ran) -> str:
     """Return what went wrong as one line, "" for nothing."""
     if done.timed_out:
         return "pgBackRest did not finish in time"
-    told = _ERROR.findall(done.err) + _ERROR.findall(done.out)
-    if done.ok and not told:
+    found = _ERROR.findall(done.err) + _ERROR.findall(done.out)
+    if done.ok and not found:
         return ""
-    return one_line(redact(told[0] if told else done.err.strip() or "pgBackRest failed with exit code %d" % done.rc), 200)
+    return one_line(redact(found[0] if found else done.err.strip() or "pgBackRest failed with exit code %d" % done.rc), 200)
 
 
 def load_info(where: Where, deadline: float) -> dict[str, t.Any]:
@@ -91,12 +91,12 @@ def read_info(text: str, stanza: str) -> dict[str, t.Any]:
     """Return what ``info --output=json`` says of *stanza*; the oldest backup first."""
     empty: dict[str, t.Any] = {"error": "", "locked": False, "backups": [], "databases": []}
     try:
-        told = [one for one in json.loads(text or "[]") if one.get("name") == stanza]
+        found = [one for one in json.loads(text or "[]") if one.get("name") == stanza]
     except (ValueError, AttributeError):
         return dict(empty, error="pgbackrest info did not return JSON", state="repository_unusable")
-    if not told:
+    if not found:
         return dict(empty, state="no_stanza", message="no stanza has that name")
-    one = told[0]
+    one = found[0]
     status = one.get("status") or {}
     return dict(
         empty,

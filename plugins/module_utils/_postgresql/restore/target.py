@@ -24,7 +24,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import Query, SqlError, ask, rows
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import pgbackrest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import left
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import load_wal, told_time
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import load_wal, time_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import (
     JOURNAL,
     Unfit,
@@ -48,7 +48,7 @@ class Refused(Exception):
 def folder_of(params: Params, raw: Raw, purpose: str) -> str:
     """Return the folder of this restore: the same for the same backup, target and timeline."""
     backup = raw["backup"]
-    what = [params["stanza"], backup["label"], backup["system_identifier"], told_time(raw["target"]), raw["wal"].get("timeline")]
+    what = [params["stanza"], backup["label"], backup["system_identifier"], time_text(raw["target"]), raw["wal"].get("timeline")]
     mark = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
     folder, number = os.path.join(str(params["side_dir"]), "%s-%s" % (purpose, mark)), 1
     # The folder of a swap holds its journal, and after a put-back data that were written to.
@@ -157,7 +157,7 @@ def restore_words(params: Params, raw: Raw, folder: str) -> list[str]:
     timeline = "current" if raw["wal"]["timeline"] == begun else str(raw["wal"]["timeline"])
     words = ["restore", "--set=" + str(raw["backup"]["label"]), "--target-timeline=" + timeline, "--archive-mode=off"]
     if raw["target"]:
-        words += ["--type=time", "--target=" + told_time(raw["target"]), "--target-action=pause"]
+        words += ["--type=time", "--target=" + time_text(raw["target"]), "--target-action=pause"]
     words += ["--tablespace-map-all=" + os.path.join(folder, TABLESPACES), "--pg1-path=" + os.path.join(folder, DATA)]
     return words
 
@@ -172,7 +172,7 @@ def restore(params: Params, raw: Raw, folder: str, run_id: str, end: float) -> d
             shutil.rmtree(os.path.join(folder, name))
     about = {
         "state": "restoring", "stanza": params["stanza"], "label": raw["backup"]["label"], "run_id": run_id, "made_at": time.time(),
-        "target": told_time(raw["target"]) if raw["target"] else "", "timeline": raw["wal"]["timeline"],
+        "target": time_text(raw["target"]) if raw["target"] else "", "timeline": raw["wal"]["timeline"],
         "system_identifier": raw["backup"]["system_identifier"],
     }  # fmt: skip
     write_manifest(folder, about)
@@ -204,7 +204,7 @@ def plans_of(raw: Raw, tables: t.Sequence[Raw], params: Params, swappable: str) 
 
     *swappable* is why the directories cannot be swapped, "" where they can.
     """
-    target, names = told_time(raw["target"]), sorted(one["table"] for one in tables)
+    target, names = time_text(raw["target"]), sorted(one["table"] for one in tables)
     binds = {"stanza": params["stanza"], "label": raw["backup"]["label"], "target": target, "tables": names}
     plans = []
     if params["mode"] in ("", "insert_missing") and params["tables"] and all(one["exact"] for one in tables):

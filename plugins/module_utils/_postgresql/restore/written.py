@@ -39,10 +39,10 @@ _MOST_BYTES = 64 << 20
 def load_now(live: Where, deadline: float) -> dict[str, t.Any]:
     """Return the WAL position of a running server: {lsn, running: [transactions]}; lsn is "" where we may not see all. Never raises."""
     try:
-        told = ask(live, _NOW, deadline)
+        output = ask(live, _NOW, deadline)
     except SqlError:
-        told = {}
-    lsn, running = told.get("lsn"), told.get("running")
+        output = {}
+    lsn, running = output.get("lsn"), output.get("running")
     if not isinstance(lsn, list) or not isinstance(running, list) or any(one["hidden"] for one in running):
         return {"lsn": "", "running": []}
     return {"lsn": str(lsn[0]["lsn"]), "running": [int(one["xid"]) for one in running if one["xid"]]}
@@ -55,10 +55,10 @@ def load_written(bin_dir: str, data_dir: str, lsn: str, deadline: float) -> t.Op
     if control.get("state") != "shut down" or not _LSN.match(lsn) or not _LSN.match(end):
         return None
     words = [os.path.join(bin_dir, "pg_waldump"), "--path", os.path.join(data_dir, "pg_wal"), "--timeline", str(control["timeline"])]
-    told = run([*words, "--start", lsn], deadline, cap=_MOST_BYTES).out
+    output = run([*words, "--start", lsn], deadline, cap=_MOST_BYTES).out
     # pg_waldump ends with an error at the end of the WAL, so only its last record shows whether it read all.
-    last = _SHUTDOWN.search(told)
-    return told if last and len(told) < _MOST_BYTES and place_of(last.group(1)) == place_of(end) else None
+    last = _SHUTDOWN.search(output)
+    return output if last and len(output) < _MOST_BYTES and place_of(last.group(1)) == place_of(end) else None
 
 
 def place_of(lsn: str) -> int:
