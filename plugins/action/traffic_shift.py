@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives servers of a load balancer's pool their weights and states where the balancer runs."""
+"""Sets weights and states of servers in a load balancer's pool where the balancer runs."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class ActionModule(StepAction):
     STEP = traffic_shift
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
-        """A change of one balancer needs nothing of another on the target."""
+        """A change of one balancer needs no code for another on the target."""
         return {**super().sources(params), **part_of(balancers, [str(params["target"]["balancer"])])}

@@ -10,7 +10,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   target:
-    description: The pool, and where its balancer is asked.
+    description: The pool, and how to reach its balancer.
     type: dict
     required: true
     suboptions:
@@ -20,44 +20,44 @@ options:
         choices: [haproxy, nginx]
         required: true
       pool:
-        description: The pool of servers. Of HAProxy, the name of a backend; of nginx, that of an upstream.
+        description: The pool of servers, which is a backend of HAProxy or an upstream of nginx.
         type: str
         required: true
       haproxy_address:
-        description: Of HAProxy, the path of the socket of its runtime API (C(level admin)), or HOST:PORT.
+        description: For HAProxy, the path of the socket of its runtime API (C(level admin)), or HOST:PORT.
         type: str
         default: /run/haproxy/admin.sock
       haproxy_maintenance_map:
-        description: Of HAProxy, the map file that its configuration asks for pools in maintenance; see the role traffic_scaling.
+        description: For HAProxy, the map file with the pools in maintenance; see the role traffic_scaling.
         type: path
         default: /etc/haproxy/maintenance.map
       haproxy_state_dir:
-        description: Of HAProxy, where what was set is kept, so that it can be set again after a reload.
+        description: For HAProxy, the directory that keeps what was set, so that it can be set again after a reload.
         type: path
         default: /var/lib/somabrain/incident_response/traffic
       nginx_command:
-        description: Of nginx, the program with the words that name its configuration.
+        description: For nginx, the program with the arguments that name its configuration.
         type: list
         elements: str
         default: [nginx]
       nginx_pid_file:
-        description: Of nginx, the file with the pid of its master.
+        description: For nginx, the file with the pid of its master.
         type: path
         default: /run/nginx.pid
       nginx_error_log:
-        description: Of nginx, its log of errors, in which a reload that failed is told.
+        description: For nginx, its error log, which reports a failed reload.
         type: path
         default: /var/log/nginx/error.log
       nginx_upstream_file:
-        description: Of nginx, the included file with the pool, which is written whole.
+        description: For nginx, the included file with the pool; it is always written as a whole.
         type: path
         default: /etc/nginx/somabrain/upstream.conf
       nginx_maintenance_file:
-        description: Of nginx, the included file with the switch for maintenance, which is written whole.
+        description: For nginx, the included file with the maintenance switch; it is always written as a whole.
         type: path
         default: /etc/nginx/somabrain/maintenance.conf
       nginx_health_path:
-        description: Of nginx, the path that servers are asked for their health, since it has no checks of its own; empty for none.
+        description: For nginx, the path of the health checks, since nginx has none of its own; empty for no checks.
         type: str
         default: /health
 """

@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch a share of the traffic until a sample says whether it may stay."""
+"""Watch a share of the traffic until a sample decides whether it may stay."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_gate_info
-short_description: Watch a share of the traffic until a sample says whether it may stay
+short_description: Watch a share of the traffic until a sample decides whether it may stay
 version_added: "0.1.0"
 description:
-  - Counts what main servers of a pool are given and how they answer, by the balancer's counters, the servers' metrics, Prometheus,
-    and by synthetic requests where the traffic is too thin.
-  - Fewer requests than O(minimum), or a limit for which nothing tells a figure, is unknown, never good.
+  - Counts the requests and answers of the main servers of a pool, by the balancer's counters, the servers' metrics, Prometheus,
+    and synthetic requests if there is too little traffic.
+  - Fewer requests than O(minimum), or a limit without a figure, is unknown, never good.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -24,63 +24,63 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Changes nothing; synthetic requests are sent in check mode, too, where they are asked for.
+    description: Changes nothing; configured synthetic requests are sent in check mode, too.
   diff_mode:
     support: none
     description: Nothing is changed, so there is no difference to show.
 options:
   main:
-    description: Names of the servers that are watched.
+    description: Names of the servers to watch.
     type: list
     elements: str
     required: true
   spare:
-    description: Names of the servers of a backup pool; what they are given is counted apart.
+    description: Names of the servers of a backup pool; their requests are counted apart.
     type: list
     elements: str
     default: []
   overflow:
-    description: Names of servers that answer 503; what they are given is counted apart.
+    description: Names of servers that answer 503; their requests are counted apart.
     type: list
     elements: str
     default: []
   share:
-    description: The share in percent, as it is shown.
+    description: The share in percent, for display.
     type: float
     required: true
   servers:
-    description: Weights that were set (see M(somabrain.incident_response.traffic_shift)); others mean that the balancer lost them.
+    description: Weights that were set (see M(somabrain.incident_response.traffic_shift)); any others mean that the balancer lost them.
     type: dict
     default: {}
   minimum:
-    description: Least requests, synthetic ones included, that say anything.
+    description: Minimum number of requests, synthetic ones included, for a verdict.
     type: int
     default: 50
   sample_window:
-    description: Least seconds that are looked at before a share passes. What is over a limit is told at once.
+    description: Minimum seconds before a share passes. A limit that is exceeded is reported at once.
     type: float
     default: 30.0
   settle:
-    description: Seconds before anything is counted, for servers that get over a larger share.
+    description: Seconds before the count starts, for servers that recover from a larger share.
     type: float
     default: 0.0
   gates:
     description: >-
-      Limits C(error_rate) (share of the requests), C(p95) and C(recall_p95) (seconds); with O(baseline) at most C(factor) times it and
+      Limits C(error_rate) (share of the requests), C(p95) and C(recall_p95) (seconds); with O(baseline), at most C(factor) times it plus
       C(room) (a dict of the same names).
     type: dict
     default: {}
   baseline:
-    description: What is usual, C(error_rate), C(p95) and C(recall_p95).
+    description: Usual figures, C(error_rate), C(p95) and C(recall_p95).
     type: dict
     default: {}
   metrics:
-    description: Where figures are read besides the balancer.
+    description: Sources of figures besides the balancer.
     type: dict
     default: {}
     suboptions:
       metrics_scheme:
-        description: How servers are asked.
+        description: Scheme of the requests to the servers.
         type: str
         choices: [http, https]
         default: http
@@ -93,37 +93,37 @@ options:
         type: str
         default: somabrain_http_requests_total
       latency_metric:
-        description: Histogram of seconds.
+        description: Histogram of the seconds of a request.
         type: str
         default: somabrain_http_latency_seconds
       recall_metric:
-        description: Histogram of seconds of a recall.
+        description: Histogram of the seconds of a recall.
         type: str
         default: somabrain_recall_ltm_latency_seconds
       ignored_paths:
-        description: Values of the label C(path) that are no traffic, however much of it there is.
+        description: Values of the label C(path) that do not count as traffic.
         type: list
         elements: str
         default: [/health, /healthz, /readyz, /metrics]
       prometheus_url:
-        description: Prometheus; empty for none.
+        description: URL of Prometheus; empty for none.
         type: str
         default: ""
       queries:
-        description: C(p95), C(recall_p95), C(error_rate), C(requests), each a query for one number; used where nothing else tells.
+        description: C(p95), C(recall_p95), C(error_rate), C(requests), each a query for one number; used if no other source has the figure.
         type: dict
         default: {}
   probes:
-    description: Synthetic requests, sent to the main servers in turn, past the balancer, as far as the traffic is below O(minimum).
+    description: Synthetic requests, sent to the main servers in turn, past the balancer, while the traffic is below O(minimum).
     type: dict
     default: {}
     suboptions:
       probe_path:
-        description: Path that is asked; empty for no probes.
+        description: Path to request; empty for no probes.
         type: str
         default: ""
       probe_body:
-        description: Body of a POST; without one it is a GET.
+        description: Body of a POST request; without a body the request is a GET.
         type: dict
         default: {}
       probe_token_file:
@@ -135,15 +135,15 @@ options:
         type: str
         default: ""
       probes_per_second:
-        description: Most probes in a second.
+        description: Maximum number of probes per second.
         type: float
         default: 10.0
   control_dir:
-    description: Directory on the target where the files C(traffic.pause) and C(traffic.abort) of a person are looked for.
+    description: Directory on the target in which a person creates the files C(traffic.pause) and C(traffic.abort).
     type: path
     default: ""
   carry:
-    description: What an earlier slice of the same wait counted; set by the action plugin.
+    description: Counts of an earlier slice of the same wait; set by the action plugin.
     type: dict
     default: {}
 seealso:
@@ -171,11 +171,11 @@ why:
   returned: success
   type: str
 sample:
-  description: What was counted (requests, errors, spare, overflow, probes, failed_probes, p95, recall_p95, seconds).
+  description: The counts (requests, errors, spare, overflow, probes, failed_probes, p95, recall_p95, seconds).
   returned: success
   type: dict
 rates:
-  description: C(error_rate), C(p95), C(recall_p95) as they were measured, null for what nothing tells.
+  description: C(error_rate), C(p95), C(recall_p95) as measured, null without a figure.
   returned: success
   type: dict
 proven:
@@ -191,11 +191,11 @@ state:
   returned: success
   type: str
 looks:
-  description: How often it was looked.
+  description: Number of looks.
   returned: success
   type: int
 seconds:
-  description: Seconds that it took.
+  description: Duration in seconds.
   returned: success
   type: float
 stage:

@@ -2,17 +2,17 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give servers of a load balancer's pool their weights, states and addresses, and turn maintenance on or off."""
+"""Set weights, states and addresses in a load balancer's pool, and turn maintenance on or off."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: traffic_shift
-short_description: Give servers of a load balancer's pool their weights, states and addresses, and turn maintenance on or off
+short_description: Set weights, states and addresses in a load balancer's pool, and turn maintenance on or off
 version_added: "0.1.0"
 description:
-  - Every answer of the balancer is read, and what was set is looked at again; where that fails, what was changed is put back.
-  - What raises a weight comes before what lowers one. Clients are kept out before weights change, and let in after that.
+  - Reads every answer of the balancer and verifies each change; on a failure, rolls the change back.
+  - Weights are raised before others are lowered. Clients are kept out before weights change, and admitted after that.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -21,34 +21,35 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks at the pool, and says what it would set.
+    description: Looks at the pool, and reports what it would set.
   diff_mode:
     support: full
     description: Weights, states and maintenance before and after.
 options:
   servers:
     description:
-      - Name of a server to C(weight), C(admin), which is V(ready), V(drain) or V(maint), and C(address) (IP:PORT). Others stay as they are.
-      - A server gets another address while it is out. nginx gives none at run time, and refuses it.
+      - Name of a server to C(weight), C(admin) (V(ready), V(drain) or V(maint)) and C(address) (IP:PORT). Others stay as they are.
+      - A server gets a new address while it is out. nginx cannot change addresses at run time, and refuses.
     type: dict
     default: {}
   maintenance:
-    description: C(on), and where it is true C(retry_after) in seconds. Without it maintenance stays as it is.
+    description: C(on), and with it C(retry_after) in seconds. Without this option maintenance stays as it is.
     type: dict
   timeout:
-    description: Seconds that a change may take.
+    description: Maximum seconds for a change.
     type: float
     default: 10.0
   until:
     description:
-      - What to wait for afterwards. V(up) is until a check of each server in O(servers) has passed since it was let in; where one does not
-        come up, all of them are put back, and it fails. V(idle) is until none of them has a session; those that stay are told, and that is
-        no failure.
+      - What to wait for afterwards.
+      - V(up) waits until each server in O(servers) passed a health check since it was admitted; if one does not come up, all of them are
+        rolled back, and the task fails.
+      - V(idle) waits until none of them has a session; sessions that stay are a warning, not a failure.
     type: str
     choices: [set, up, idle]
     default: set
   wait:
-    description: Longest seconds of that.
+    description: Maximum seconds of that wait.
     type: float
     default: 30.0
   stage:
@@ -79,7 +80,7 @@ after:
   returned: success
   type: dict
 doubts:
-  description: Sentences on what a reload of the balancer would forget, and on sessions that did not end.
+  description: Sentences on what a reload of the balancer would lose, and on sessions that did not end.
   returned: success
   type: list
   elements: str

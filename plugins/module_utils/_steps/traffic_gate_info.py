@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``traffic_gate_info``: looks at what a share of the traffic does until a sample says that it may stay, or that it may not.
+"""Step of ``traffic_gate_info``: watches a share of the traffic until a sample decides whether it may stay.
 
-One call is one slice of the wait; ``carry`` takes what was counted so far to the next one. Changes nothing; probes are requests like any.
+One call is one slice of the wait; ``carry`` passes the counts so far to the next one. Changes nothing; probes are ordinary requests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "spare": {"type": "list", "elements": "str", "default": []},
     "overflow": {"type": "list", "elements": "str", "default": []},
     "share": {"type": "float", "required": True},
-    # What the step set; another weight than this is no step of ours any more.
+    # What the step set; any other weight means that the balancer lost it.
     "servers": {"type": "dict", "default": {}},
     "minimum": {"type": "int", "default": 50},
     "sample_window": {"type": "float", "default": 30.0},
@@ -60,7 +60,7 @@ class _Wait:
     def __init__(self, params: Params) -> None:
         self.params, self.looks = params, 0
         if not params["carry"]:
-            # What is still on its way from the share before is no sample of this one.
+            # Requests still under way from the share before are not part of this sample.
             time.sleep(params["settle"])
         self.end = time.monotonic() + params["timeout"]
         self.asked = {**params["target"], **params["metrics"], **params["probes"], "main": params["main"]}
@@ -70,7 +70,7 @@ class _Wait:
         self.limits = traffic_gates.limits_of(params["gates"], params["baseline"]) if params["gates"] else {}
 
     def look(self) -> Verdict:
-        """Take one more snapshot and judge all of it; a window that is not over passes nothing."""
+        """Take one more snapshot and judge all of it; nothing passes before the window is over."""
         params = self.params
         if self.held(ABORT):
             return Verdict("aborted", "stopped by %s" % self.path(ABORT))
@@ -78,9 +78,9 @@ class _Wait:
         self.looks += 1
         if not now["pool"]["reachable"]:
             return Verdict("unknown", now["why"])
-        anew = now["pool"]["identity"] != self.begin["pool"]["identity"]
-        if not self.begin["pool"]["reachable"] or anew or (now["scraped"] and not self.begin["scraped"]):
-            # What did not tell in the beginning, or was begun anew, has no beginning: it is counted from here on.
+        reloaded = now["pool"]["identity"] != self.begin["pool"]["identity"]
+        if not self.begin["pool"]["reachable"] or reloaded or (now["scraped"] and not self.begin["scraped"]):
+            # A source that did not answer at first, or was reset, has no start value: count from now on.
             self.begin = now
         self.sample = traffic_gates.sample_of(self.begin, now, params, self.sent)
         verdict = self.changed_under_us(now["pool"]) or self.judged(now)
@@ -88,7 +88,7 @@ class _Wait:
         return verdict
 
     def changed_under_us(self, pool: t.Mapping[str, t.Any]) -> t.Optional[Verdict]:
-        """Return a verdict where the pool is not any more what this step made of it."""
+        """Return a verdict if the pool is no longer as this step set it."""
         servers = traffic_pool.by_name(pool)
         other = [name for name, one in self.params["servers"].items() if int(one["weight"]) != servers.get(name, {}).get("weight")]
         if other:
@@ -102,7 +102,7 @@ class _Wait:
         if verdict.health == "well" and self.sample["seconds"] < self.params["sample_window"]:
             return Verdict("unknown", "well so far")
         if verdict.health == "well" and self.held(PAUSE):
-            # Each window is judged by itself: what was good for long is not to hide what is bad now.
+            # Each window is judged by itself, so that a long good time does not hide a bad one now.
             self.begin, self.sent = dict(now), []
             return Verdict("unknown", "paused by %s" % self.path(PAUSE))
         if verdict.health == "unknown" and now["why"]:
@@ -117,7 +117,7 @@ class _Wait:
         return os.path.join(self.params["control_dir"], name)
 
     def send_probes(self, now: t.Mapping[str, t.Any]) -> None:
-        """Send what is missing of the minimum, no faster than allowed; the traffic itself comes first."""
+        """Send the requests missing from the minimum, no faster than allowed; real traffic counts first."""
         params, sample = self.params, self.sample
         if not self.asked.get("probe_path") or (sample["requests"] or 0) >= params["minimum"]:
             return

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``traffic_shift``: gives servers of a pool their weights, states and addresses, and turns maintenance on or off."""
+"""Step of ``traffic_shift``: sets weights, states and addresses of servers of a pool, and turns maintenance on or off."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ PAUSE = 0.1
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, before, after, doubts, diff, stage, say}; doubts are sentences on what a reload of the balancer would forget.
+    """Return {changed, before, after, doubts, diff, stage, say}; doubts are sentences on what a reload of the balancer would lose.
 
-    Raises StepError, with nothing changed or what was changed put back, where the balancer cannot be asked or does not do it.
+    Raises StepError, with nothing changed or the change rolled back, if the balancer does not answer or refuses.
     """
     state = pools.load_pool(params["target"], params["timeout"])
     if not state["reachable"]:
@@ -53,9 +53,9 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:
-    """Wait until the servers that were named are up, or have no session left; returns warnings.
+    """Wait until the named servers are up, or have no session left; returns warnings.
 
-    Raises StepError, with everything put back, where they do not come up. A session that does not end is told, and nothing more.
+    Raises StepError, after a roll back, if they do not come up. A session that does not end is only a warning.
     """
     clock, late = service_state.Clock(params["wait"]), _late_of(params)
     if params["until"] == "set" or service_state.wait_for(lambda: not late(), clock, PAUSE):
@@ -63,15 +63,15 @@ def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:
     left = late()
     if not left:
         return []
-    told = ", ".join(left)
+    listed = ", ".join(left)
     if params["until"] == "idle":
-        return ["after %g s these still have sessions: %s" % (params["wait"], told)]
+        return ["after %g s these still have sessions: %s" % (params["wait"], listed)]
     pools.shift_pool(params["target"], {"servers": back}, params["timeout"])
-    raise _refused("slot_down", "within %g s these did not come up, and were put back: %s" % (params["wait"], told))
+    raise _refused("slot_down", "these did not come up within %g s and were rolled back: %s" % (params["wait"], listed))
 
 
 def _late_of(params: Params) -> t.Callable[[], list[str]]:
-    """Return a look that names the servers that are not yet as they are waited for."""
+    """Return a look that names the servers that are not ready yet."""
 
     def late() -> list[str]:
         servers = pool.by_name(pools.load_pool(params["target"], params["timeout"]))
@@ -94,10 +94,10 @@ def _done(one: t.Optional[t.Mapping[str, t.Any]], until: str) -> bool:
 
 def _lateness(name: str, one: t.Optional[t.Mapping[str, t.Any]], until: str) -> str:
     if one is None:
-        return "%s cannot be seen" % name
+        return "%s is missing" % name
     if until == "idle":
         return "%s (%s)" % (name, one["sessions"])
-    hasty = "; with fall 1 it is called up before it was asked" if one["fall"] == 1 else ""
+    hasty = "; with fall 1 it is reported up before its first check" if one["fall"] == 1 else ""
     return "%s at %s (%s%s)" % (name, one["address"], one["status"] or "no check", hasty)
 
 
@@ -106,7 +106,7 @@ def _refused(code: str, text: str) -> StepError:
 
 
 def _change_of(params: Params, state: pool.BalancerState) -> dict[str, t.Any]:
-    """Return the change with whole numbers in it; raises StepError for what the balancer would not take."""
+    """Return the change with whole numbers in it; raises StepError for what the balancer would not accept."""
     return {"servers": _servers_of(params, state), "maintenance": _switch_of(params["maintenance"], state)}
 
 
@@ -123,7 +123,7 @@ def _servers_of(params: Params, state: pool.BalancerState) -> dict[str, dict[str
 
 
 def _switch_of(given: t.Optional[t.Mapping[str, t.Any]], state: pool.BalancerState) -> t.Optional[dict[str, t.Any]]:
-    """Return what maintenance is to become, None where it stays; without a switch in the configuration it cannot be on."""
+    """Return the maintenance to set, None if it stays; without a switch in the configuration it cannot be on."""
     if not given:
         return None
     now = state["maintenance"]
@@ -135,26 +135,26 @@ def _switch_of(given: t.Optional[t.Mapping[str, t.Any]], state: pool.BalancerSta
 
 
 def _fit(name: str, given: t.Any, now: t.Mapping[str, t.Any], largest: int) -> dict[str, t.Any]:
-    """Return {weight, admin} of what is given for one server, and its address; raises StepError for what no balancer takes."""
+    """Return {weight, admin} of what is given for one server, and its address; raises StepError for what no balancer accepts."""
     if not isinstance(given, dict) or not re.fullmatch("-?[0-9]{1,9}", str(given.get("weight", now["weight"]))):
-        raise _refused("weight_out_of_range", "%s: %s is no {weight, admin, address}" % (name, one_line(given, 40)))
+        raise _refused("weight_out_of_range", "%s: %s is not a {weight, admin, address}" % (name, one_line(given, 40)))
     weight, admin = int(given.get("weight", now["weight"])), str(given.get("admin", now["admin"]))
     if not 0 <= weight <= largest or admin not in (pool.READY, pool.DRAIN, pool.MAINT):
-        told = "%s: %d, %s; a weight is 0 to %d, a state ready, drain or maint" % (name, weight, one_line(admin, 20), largest)
-        raise _refused("weight_out_of_range", told)
+        text = "%s: %d, %s; a weight is 0 to %d, a state ready, drain or maint" % (name, weight, one_line(admin, 20), largest)
+        raise _refused("weight_out_of_range", text)
     if "address" not in given:
         return {"weight": weight, "admin": admin}
     address = pool.address_of(given["address"])
     if not address:
-        raise _refused("weight_out_of_range", "%s: %s is no address IP:PORT" % (name, one_line(given["address"], 60)))
+        raise _refused("weight_out_of_range", "%s: %s is not an address IP:PORT" % (name, one_line(given["address"], 60)))
     return {"weight": weight, "admin": admin, "address": address}
 
 
 def _with(before: t.Mapping[str, t.Any], change: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     servers = [dict(one, **change["servers"].get(one["name"], {})) for one in before["servers"]]
     switch = change["maintenance"]
-    told = {"on": switch["on"], "retry_after": switch["retry_after"] if switch["on"] else None} if switch else before["maintenance"]
-    return dict(before, servers=servers, maintenance=told)
+    after = {"on": switch["on"], "retry_after": switch["retry_after"] if switch["on"] else None} if switch else before["maintenance"]
+    return dict(before, servers=servers, maintenance=after)
 
 
 def _shown(state: t.Mapping[str, t.Any]) -> str:
@@ -162,13 +162,12 @@ def _shown(state: t.Mapping[str, t.Any]) -> str:
 
 
 def _told(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], check: bool) -> list[str]:
-    """Return sentences on what is (or would be) other than before."""
+    """Return sentences on what changes, or would change."""
     verb = "would set " if check else ""
     lines = []
     moved = [(one, two) for one, two in zip(before["servers"], after["servers"]) if one != two]
     if moved:
-        told = ["%s %s" % (two["name"], _difference(one, two)) for one, two in moved]
-        lines.append(verb + ", ".join(told))
+        lines.append(verb + ", ".join("%s %s" % (two["name"], _difference(one, two)) for one, two in moved))
     if before["maintenance"] != after["maintenance"]:
         switch = after["maintenance"]
         lines.append(verb + ("maintenance on, retry after %s s" % switch["retry_after"] if switch["on"] else "maintenance off"))

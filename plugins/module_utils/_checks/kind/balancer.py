@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``balancer``: one pool of a load balancer, judged by what is wanted of it.
+"""Check kind ``balancer``: one pool of a load balancer, judged by a goal.
 
-States: open, maintenance, set, restored are well; short, other, no_server_up, reverted sick; held and what cannot be asked unknown.
+States: open, maintenance, set, restored are well; short, other, no_server_up, reverted sick; held and an unreachable balancer unknown.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ OPTIONS: dict[str, t.Any] = {
     "main": {"type": "list", "elements": "str", "default": []},
     "spare": {"type": "list", "elements": "str", "default": []},
     "overflow": {"type": "str", "default": ""},
-    # Judged here, so that what is no such thing is refused by name.
+    # Judged here, so that a wrong value is refused by name.
     "wanted": {"type": "raw", "default": {}},
     "steps": {"type": "raw", "default": [10, 25, 50, 100]},
-    # How long it lasts, in seconds; 0: it stays.
+    # How long the change lasts, in seconds; 0: it has no end.
     "lasts": {"type": "float", "default": 3600.0},
-    # What each step is watched by: gates, baseline, minimum, sample_window, hold_timeout.
+    # How each step is watched: gates, baseline, minimum, sample_window, hold_timeout.
     "watch": {"type": "dict", "default": {}},
     "retry_after": {"type": "int", "default": 30},
     "reason": {"type": "str", "default": ""},
-    # Why the caches behind the servers are cold, empty where they are not; and why that is to be of no account.
+    # Why the caches behind the servers are cold, empty if they are not; and why to ignore that.
     "cold": {"type": "str", "default": ""},
     "skip_warm_up": {"type": "str", "default": ""},
     "warm_up_share": {"type": "int", "default": 10},
-    # Why a restoration stopped on its way, neither good nor bad.
+    # Why a restoration stopped at a step, neither good nor bad.
     "held": {"type": "str", "default": ""},
-    # A file by which a person stops restorations.
+    # A file with which a person stops restorations.
     "abort_file": {"type": "path", "default": ""},
 }
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``slots``: whether a Compose service has as many containers as are wanted, each with a slot in a pool of a load balancer.
+"""Check kind ``slots``: whether a Compose service has the wanted number of containers, each with a slot in a pool of a load balancer.
 
-States: scaled is well; scale_out, scale_in (act scale) and slots (act slots) are sick; what is refused is so under the code of its reason.
+States: scaled is well; scale_out, scale_in (act scale) and slots (act slots) are sick; the state of a refusal is the code of its reason.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
 
 
 def _findings(counted: Health, slots: Slots) -> list[Finding]:
-    # What a number still has to bring about is no fault of the slots.
+    # Slots that wait for the number of containers to change are not at fault.
     health = State(slots.health) if slots.word != "slots" or counted.state == "scaled" else State.WELL
     return [Finding("slots", health, slots.text), *(Finding("told", State.WELL, text) for text in slots.told)]
 
