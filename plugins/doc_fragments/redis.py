@@ -18,11 +18,11 @@ options:
     type: int
     default: 6379
   socket:
-    description: Path of its unix socket; used instead of O(host) and O(port) where given.
+    description: Path of its unix socket; replaces O(host) and O(port).
     type: str
     default: ""
   username:
-    description: User name, where Redis has users of its own.
+    description: User name, if Redis has users.
     type: str
     default: ""
   password:
@@ -30,7 +30,7 @@ options:
     type: str
     default: ""
   password_file:
-    description: Path of a file that holds the password, on the host from which Redis is asked.
+    description: Path of a file with the password, on the host that connects to Redis.
     type: str
     default: ""
 """
@@ -39,11 +39,11 @@ options:
     SCOPE = r"""
 options:
   name:
-    description: Name of the check, as reports and plans call it.
+    description: Name of the check in reports and plans.
     type: str
     required: true
   pattern:
-    description: Keys to check, as C(SCAN MATCH) takes it. It has to begin with two plain characters.
+    description: Keys to check, as C(SCAN MATCH) takes it. Must begin with two plain characters.
     type: str
     required: true
   db:
@@ -52,8 +52,8 @@ options:
     default: 0
   check:
     description:
-      - What a good value is; all that is given has to hold. Keys that expire by themselves are left out.
-      - O(check.json), O(check.regex) and the bytes are of strings, O(check.fields) and the digest of hashes, the items of all others.
+      - What a good value is; every given rule must hold. Keys that expire by themselves are not checked.
+      - O(check.json), O(check.regex) and bytes are for strings, O(check.fields) and the digest for hashes, items for all others.
     type: dict
     required: true
     suboptions:
@@ -67,7 +67,7 @@ options:
         type: bool
         default: false
       regex:
-        description: A regular expression of Python that is found in the value, which is at most 64 KiB then.
+        description: A Python regular expression that must be found in the value, which may then be at most 64 KiB.
         type: str
         default: ""
       min_bytes:
@@ -87,7 +87,7 @@ options:
         type: int
         default: -1
       fields:
-        description: Fields that the hash has.
+        description: Fields that the hash must have.
         type: list
         elements: str
         default: []
@@ -96,7 +96,7 @@ options:
         type: str
         default: ""
       digest_of:
-        description: Field whose value O(check.digest_field) is about.
+        description: Field that O(check.digest_field) is the digest of.
         type: str
         default: ""
 """

@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take one act of a short list on a living Redis."""
+"""Take one act of a short list on a running Redis."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_admin
-short_description: Take one act of a short list on a living Redis
+short_description: Take one act of a short list on a running Redis
 version_added: "0.1.0"
 description:
   - Kills a script that keeps Redis busy, saves, rewrites the append-only file, or sets C(maxmemory) within a limit.
-  - Keeps an emptied Redis from saving over good files and from emptying its replicas, and lets its writers wait.
-  - Nothing here removes a key, changes an eviction policy or a role.
+  - Keeps an emptied Redis from saving over good files and from emptying its replicas, and pauses its writers.
+  - No act removes a key or changes an eviction policy or a role.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -22,34 +22,34 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what it would do and changes nothing.
+    description: Reports what it would do and changes nothing.
   diff_mode:
     support: full
-    description: Shows what was seen before and after.
+    description: Shows the values before and after.
 options:
   action:
     description:
-      - V(kill_script) ends a script or function; one that has written already cannot be ended, and that fails with RV(code=UNKILLABLE).
-      - V(save) and V(rewrite_aof) wait for the result; one that runs already is waited for first.
+      - V(kill_script) kills a script or function; it fails with RV(code=UNKILLABLE) if the script has already written.
+      - V(save) and V(rewrite_aof) wait for the result, after one that is already running.
       - V(set_maxmemory) lasts until Redis restarts.
-      - V(isolate) sets C(save), C(auto-aof-rewrite-percentage) and C(repl-diskless-sync-delay) so that nothing is saved and no replica is
-        sent the data; V(release) sets them to O(settings). Both last until Redis restarts.
-      - V(pause_writers) has every command that writes wait, for O(value) seconds or until V(resume_writers). Redis 6.2 or later.
+      - V(isolate) sets C(save), C(auto-aof-rewrite-percentage) and C(repl-diskless-sync-delay) so that nothing is saved and no data
+        is sent to replicas; V(release) sets them to O(settings). Both last until Redis restarts.
+      - V(pause_writers) pauses every writing command for O(value) seconds or until V(resume_writers). Redis 6.2 or later.
     type: str
     choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers]
     required: true
   value:
     description:
-      - Bytes for V(set_maxmemory); V(0) takes a quarter more, or what is used and 16 MiB, within O(max_bytes).
+      - Bytes for V(set_maxmemory); V(0) adds a quarter, or sets used memory plus 16 MiB, within O(max_bytes).
       - Seconds for V(pause_writers).
     type: int
     default: 0
   max_bytes:
-    description: Bytes that C(maxmemory) may not exceed; four fifths of the machine's memory are never exceeded either.
+    description: Limit of C(maxmemory) in bytes; four fifths of the machine's memory is a limit too.
     type: int
     default: 0
   settings:
-    description: The settings as RV(before) of V(isolate) had them, for V(release).
+    description: The settings in RV(before) of V(isolate), for V(release).
     type: dict
     default: {}
   timeout:
@@ -57,7 +57,7 @@ options:
     type: float
     default: 30.0
   stage:
-    description: The stage of a remediation that this belongs to. With V(undo), O(value) is set whatever O(max_bytes) says.
+    description: The stage of the remediation. With V(undo), O(value) is set regardless of O(max_bytes).
     type: str
     choices: [act, undo]
     default: act
@@ -81,21 +81,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: The act that was asked for.
+  description: The requested act.
   type: str
   returned: success
 before:
-  description: What was seen before.
+  description: The values before.
   type: dict
   returned: success
   sample: {maxmemory: 1073741824}
 after:
-  description: What was seen after; in check mode of V(set_maxmemory), what would be.
+  description: The values after; in check mode of V(set_maxmemory), as they would be.
   type: dict
   returned: success
   sample: {maxmemory: 2147483648}
 code:
-  description: First word of the refusal of Redis.
+  description: First word of the error reply of Redis.
   type: str
   returned: when Redis refuses
   sample: UNKILLABLE
@@ -104,7 +104,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

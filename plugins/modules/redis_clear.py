@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Remove exactly the keys that were confirmed as corrupt, or put them back."""
+"""Remove exactly the keys confirmed as corrupt, or put them back."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_clear
-short_description: Remove exactly the keys that were confirmed as corrupt, or put them back
+short_description: Remove exactly the keys confirmed as corrupt, or put them back
 version_added: "0.1.0"
 description:
-  - Removes the keys of a list that still have the value they had when the list was made, by C(UNLINK).
-  - For each batch writers are paused, the keys are watched and their values kept on disk; all of the batch goes, or none of it.
-  - With O(state=put_back) what was kept is restored; a key that is there again is left as it is.
+  - Removes the keys of a list whose values have not changed since the list was made, by C(UNLINK).
+  - For each batch it pauses writers, watches the keys and keeps their values on disk; then it removes the whole batch or nothing.
+  - With O(state=put_back) it restores the kept values; a key that exists again stays as it is.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -22,7 +22,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says how many keys would be removed or put back.
+    description: Reports how many keys would be removed or put back.
   diff_mode:
     support: none
     description: Values are never shown.
@@ -33,35 +33,35 @@ options:
     choices: [cleared, put_back]
     default: cleared
   db:
-    description: Number of the database that the list is of.
+    description: Number of the database of the list.
     type: int
     default: 0
   list_file:
-    description: The list that M(somabrain.incident_response.redis_confirm) has written.
+    description: The list written by M(somabrain.incident_response.redis_confirm).
     type: path
     default: ""
   list_sha256:
-    description: Its sha256; another list is refused.
+    description: Its sha256; any other list is refused.
     type: str
     default: ""
   kept_file:
-    description: File for the values of what is removed, in a private directory. Must not exist yet.
+    description: File for the removed values, in a private directory. Must not exist yet.
     type: path
     required: true
   redis_run_id:
-    description: The C(run_id) of the Redis that was looked at; another one is refused.
+    description: The C(run_id) of the checked Redis; any other is refused.
     type: str
     default: ""
   pause_ms:
-    description: Most milliseconds that writers are paused for each batch of 100 keys.
+    description: Longest pause of writers for each batch of 100 keys, in milliseconds.
     type: int
     default: 2000
   timeout:
-    description: Seconds that all of it may take.
+    description: Seconds that the whole step may take.
     type: float
     default: 120.0
   stage:
-    description: The stage of a remediation that this belongs to.
+    description: The stage of the remediation.
     type: str
     choices: [act, undo]
     default: act
@@ -70,7 +70,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Put back what was removed
+- name: Put the removed keys back
   somabrain.incident_response.redis_clear:
     state: put_back
     kept_file: /srv/rescue/redis/20261123T192312Z-0b46fa/removed.jsonl
@@ -82,11 +82,11 @@ removed:
   type: int
   returned: success
 left:
-  description: How many keys of the list were left, since they have another value now.
+  description: How many keys of the list stay, because their value changed.
   type: int
   returned: success
 gone:
-  description: How many keys of the list were not there any more.
+  description: How many keys of the list no longer exist.
   type: int
   returned: success
 restored:
@@ -94,7 +94,7 @@ restored:
   type: int
   returned: success
 there:
-  description: How many keys were not put back, since they are there again.
+  description: How many keys were not put back, because they exist again.
   type: int
   returned: success
 kept_file:
@@ -106,7 +106,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

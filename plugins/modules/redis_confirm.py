@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Confirm that keys which fail an integrity check are corrupt, and nowhere whole."""
+"""Confirm that keys which fail an integrity check are corrupt and have no good copy."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_confirm
-short_description: Confirm that keys which fail an integrity check are corrupt, and nowhere whole
+short_description: Confirm that keys which fail an integrity check are corrupt and have no good copy
 version_added: "0.1.0"
 description:
-  - The check fails twice, O(again_after) seconds apart, and again on a side instance loaded from the rescue copy.
-  - Each backup is asked in a side instance of its own, each replica where it is. Where one has a good value of a failing key, or cannot be
-    asked, nothing is confirmed and the step fails with the reason.
+  - The check must fail twice, O(again_after) seconds apart, and again on a side instance loaded from the rescue copy.
+  - Each backup is checked in its own side instance, each replica directly. If one has a good value of a failing key or cannot be read,
+    nothing is confirmed and the step fails with the reason.
   - Writes the list of failing keys, with digests of their values, to a private file. Removes nothing.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -24,25 +24,25 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what would be asked.
+    description: Reports what would be checked.
   diff_mode:
     support: none
     description: Writes one file of its own.
 options:
   rescue:
-    description: The rescue copy that M(somabrain.incident_response.redis_rescue) has made of this Redis.
+    description: The rescue copy of this Redis, made by M(somabrain.incident_response.redis_rescue).
     type: path
     required: true
   work_dir:
-    description: Private directory with room for a copy of the largest of these files. Made with mode 0700.
+    description: Private directory with room for a copy of the largest of these files. Created with mode 0700.
     type: path
     required: true
   run_id:
-    description: Name of the directory for this run in it.
+    description: Name of this run's directory in it.
     type: str
     required: true
   redis_run_id:
-    description: The C(run_id) of the Redis that was looked at; another one is refused.
+    description: The C(run_id) of the checked Redis; any other is refused.
     type: str
     default: ""
   again_after:
@@ -73,19 +73,19 @@ options:
         type: str
         default: ""
       username:
-        description: User name, where it has users of its own.
+        description: User name, if it has users.
         type: str
         default: ""
       password_file:
-        description: File with its password, where it has one.
+        description: File with its password, if it has one.
         type: str
         default: ""
   ask_own_replicas:
-    description: Whether the replicas that are connected are asked too, with the credentials of this Redis.
+    description: Whether to check connected replicas too, with the credentials of this Redis.
     type: bool
     default: true
   redis_server:
-    description: The C(redis-server) program for side instances; found by itself where empty.
+    description: The C(redis-server) program for side instances; empty finds it automatically.
     type: str
     default: ""
   data_dir:
@@ -93,19 +93,19 @@ options:
     type: str
     default: ""
   max_failing:
-    description: With more failing keys than this nothing is confirmed.
+    description: If more keys than this fail, nothing is confirmed.
     type: int
     default: 100000
   tolerance:
-    description: By how much the number of failing keys may differ when the plan is applied; V(0.0) binds the plan to exactly these keys.
+    description: How much the number of failing keys may differ when the plan is applied; V(0.0) binds the plan to exactly these keys.
     type: float
     default: 0.0
   timeout:
-    description: Seconds that all of it may take.
+    description: Seconds that the whole step may take.
     type: float
     default: 600.0
   stage:
-    description: The stage of a remediation that this belongs to.
+    description: The stage of the remediation.
     type: str
     choices: [assess, act]
     default: act
@@ -114,7 +114,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Is it certain?
+- name: Confirm that the failing keys are corrupt
   somabrain.incident_response.redis_confirm:
     name: features-are-json
     pattern: "soma:feature:*"
@@ -128,7 +128,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 confirmed:
-  description: Whether it is certain. Where it is not, the step fails with C(reasons).
+  description: Whether corruption is confirmed. If not, the step fails with C(reasons).
   type: bool
   returned: success
 list:
@@ -136,7 +136,7 @@ list:
   type: dict
   returned: success
 witnesses:
-  description: What second look, rescue copy, backups and replicas have; C(name), C(bad), C(good), C(gone), C(unread), C(error), C(damaged).
+  description: What each copy has; C(name), C(bad), C(good), C(gone), C(unread), C(error), C(damaged).
   type: list
   elements: dict
   returned: success
@@ -146,7 +146,7 @@ plans:
   elements: dict
   returned: success
 table:
-  description: Who was asked and what they have, as lines.
+  description: What each copy has, as lines.
   type: list
   elements: str
   returned: success
@@ -155,7 +155,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

@@ -11,8 +11,8 @@ module: redis_integrity
 short_description: Check the keys of a pattern by a named integrity check
 version_added: "0.1.0"
 description:
-  - Looks at Redis itself first; only where it is an up master that is well, its keys are checked. Changes nothing.
-  - What cannot be read is V(unknown), never failing. No value is shown; of keys that fail a few names, and a fixed reason for each.
+  - Looks at Redis itself first, and checks keys only if it is a healthy master. Changes nothing.
+  - A key that cannot be read is V(unknown), never failing. No value is shown; only a few names of failing keys, each with a fixed reason.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -30,19 +30,19 @@ attributes:
     description: Changes nothing.
 options:
   data_dir:
-    description: Data directory of Redis, where it cannot tell it itself.
+    description: Data directory of Redis, if Redis cannot report it.
     type: str
     default: ""
   expected_identity:
-    description: What has to be seen of RV(identity), such as C(run_id) or C(role).
+    description: Expected fields of RV(identity), such as C(run_id) or C(role).
     type: dict
     default: {}
   scan_timeout:
-    description: Seconds that looking at all keys may take.
+    description: Seconds that checking all keys may take.
     type: float
     default: 60.0
   max_failing:
-    description: With more failing keys than this the state is V(failing_many), which has no act.
+    description: With more failing keys than this the state is V(failing_many), which allows no act.
     type: int
     default: 100000
 seealso:
@@ -50,7 +50,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Are all feature descriptions JSON?
+- name: Check that all feature descriptions are JSON
   somabrain.incident_response.redis_integrity:
     name: features-are-json
     pattern: "soma:feature:*"
@@ -60,7 +60,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 health:
-  description: V(well) when no key fails that does not expire, V(sick) when one does, V(unknown) when not all could be looked at.
+  description: V(well) if no lasting key fails, V(sick) if one does, V(unknown) if not all could be checked.
   type: str
   returned: success
 state:
@@ -68,7 +68,7 @@ state:
   type: str
   returned: success
 identity:
-  description: The process that answered.
+  description: The Redis process that answered.
   type: dict
   returned: success
 actions:
@@ -81,7 +81,7 @@ facts:
   type: dict
   returned: success
 findings:
-  description: Why it is so.
+  description: The reasons for the state.
   type: list
   elements: dict
   returned: success
@@ -99,7 +99,7 @@ proven:
   type: bool
   returned: success
 passes:
-  description: How many consecutive looks were well at the end.
+  description: How many consecutive looks at the end were well.
   type: int
   returned: success
 looks:
@@ -111,7 +111,7 @@ seconds:
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the acting Redis steps share: a logged-in connection, and replies turned into StepErrors of one line."""
+"""What the Redis steps that act share: a logged-in connection, and error replies as StepErrors of one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 
 @contextlib.contextmanager
 def connected(params: Params, deadline: float) -> t.Iterator[Connection]:
-    """Yield a logged-in connection that lives *deadline* seconds. Raises StepError, also for what goes wrong in the body's talk."""
+    """Yield a logged-in connection that lives *deadline* seconds. Raises StepError, also for connection errors in the body."""
     where = address_of(params)
     try:
         with Connection(where, deadline) as redis:
@@ -53,13 +53,13 @@ def info_of(redis: Connection, section: str) -> dict[str, str]:
 
 
 def setting_of(redis: Connection, name: str) -> str:
-    """Return one setting, "" where CONFIG is not allowed to us."""
+    """Return one setting, "" if we may not use CONFIG."""
     reply = redis.ask("CONFIG", "GET", name)
     return str(reply[1]) if isinstance(reply, list) and len(reply) == 2 else ""
 
 
 def make_private(path: str) -> None:
-    """Make the directory (0700), or make sure that the one there is ours and closed to others. Raises StepError."""
+    """Make the directory (0700), or check that the existing one is ours and private. Raises StepError."""
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError as error:
@@ -68,7 +68,7 @@ def make_private(path: str) -> None:
 
 
 def check_private(path: str) -> None:
-    """Raise StepError unless *path* is a directory of our own that is closed to others."""
+    """Raise StepError unless *path* is our own private directory."""
     facts = os.lstat(path)
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-        raise StepError("the rescue directory %s must be a directory of our own with mode 0700" % one_line(path, 80))
+        raise StepError("the rescue directory %s must be a directory that we own, with mode 0700" % one_line(path, 80))

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The list of keys that were confirmed as corrupt, and the file that keeps what was removed of them, so that it can be put back.
+"""The list of keys confirmed as corrupt, and the file that keeps the removed values so that they can be put back.
 
-Both are JSON lines of mode 0600 with keys and values in base64; a list is known by its hash.
+Both are JSON lines of mode 0600 with keys and values in base64; a list is identified by its hash.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write_list(path: str, digests: t.Mapping[bytes, str]) -> str:
 
 
 def read_list(path: str, sha256: str) -> dict[bytes, str]:
-    """Return {key: digest} of the list at *path*. Raises StepError where it is not the one of *sha256*."""
+    """Return {key: digest} of the list at *path*. Raises StepError if its hash is not *sha256*."""
     said = hashlib.sha256()
     found: dict[bytes, str] = {}
     for line, body in _lines(path):
@@ -56,7 +56,7 @@ def read_list(path: str, sha256: str) -> dict[bytes, str]:
 
 
 def read_kept(path: str) -> t.Iterator[tuple[int, bytes, bytes]]:
-    """Yield (db, key, dump) of what was kept; a last line that was cut, by a run that died, ends it. Raises StepError."""
+    """Yield (db, key, dump) of what was kept; stops at a cut last line, left by a run that died. Raises StepError."""
     for _line, body in _lines(path):
         yield int(body["db"]), unpacked(body["key"]), unpacked(body["dump"])
 
@@ -78,7 +78,7 @@ def _lines(path: str) -> t.Iterator[tuple[bytes, dict[str, t.Any]]]:
 
 
 class Keeper:
-    """A new private file that is on the disk when ``sync`` returns. Use it as a context manager. Raises StepError."""
+    """A new private file that is on disk once ``sync`` returns. A context manager. Raises StepError."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -109,7 +109,7 @@ class Keeper:
             raise StepError("cannot write %s: %s" % (one_line(self.path, 120), error.strerror)) from None
 
     def sync(self) -> None:
-        """Return only when what was written, and the file's name, would survive a power cut."""
+        """Return only once the content and the name of the file would survive a power cut."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -30,12 +30,12 @@ MAX_DEPTH = 8
 # How a TLS server begins the alert by which it refuses plain text.
 _TLS_ALERT = b"\x15\x03"
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN}
-# A socket file that nobody listens on any more refuses; a path that is not there never had a listener.
+# A socket file without a listener refuses; a missing path never had a listener.
 _ABSENT = {errno.ENOENT, errno.ENOTDIR}
 
 
 class RespError(Exception):
-    """The conversation failed. ``kind`` is one word; ``connected`` tells whether the peer had accepted the connection."""
+    """The conversation failed. ``kind`` is one word; ``connected``: whether the peer had accepted the connection."""
 
     def __init__(self, kind: str, text: str, connected: bool = False) -> None:
         super().__init__(text)
@@ -147,7 +147,7 @@ class Connection:
         raise failure
 
     def _resolved(self) -> list[tuple[t.Any, t.Any]]:
-        # Looking a name up cannot be interrupted, so it may outlive us in a thread of its own.
+        # A name lookup cannot be interrupted, so it runs in a thread that may outlive us.
         found: list[t.Any] = []
 
         def look_up() -> None:
@@ -257,7 +257,7 @@ def log_in(connection: Connection, username: str, password: str) -> t.Optional[E
 
 
 def speaks_tls(address: Address, deadline: float) -> bool:
-    """Return whether what listens at *address* answers a TLS greeting within *deadline* seconds; nothing is said to it but that."""
+    """Return whether what listens at *address* answers a TLS greeting within *deadline* seconds; sends nothing else."""
     import ssl  # rarely needed, and slow to import
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the raw look at a Redis means in plain facts: identity, persistence, memory, keys, replication. Pure functions."""
+"""What the raw look at Redis means in plain facts: identity, persistence, memory, keys, replication. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 
 Raw = t.Mapping[str, t.Any]
 
-# Redis counts in 64 bits; what is larger, or longer than that, it did not say.
+# Redis counts in 64 bits; a larger or longer number is not from Redis.
 MOST, DIGITS = 2**63, 40
-# More replicas than any master is given; a number beyond it is none to loop over.
+# More replicas than any master has; a larger number is not looped over.
 REPLICAS = 1000
-# How far maxmemory may go when the operator names no limit of his own: nowhere.
+# The share of the machine's memory that maxmemory never exceeds, whatever the operator's limit.
 SYSTEM_SHARE = 0.8
 FILE_SETTINGS = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
 # What the log says of a Redis that could not write.
@@ -25,7 +25,7 @@ UNWRITTEN = frozenset(["no_space", "read_only", "permission"])
 
 
 def number(value: t.Any) -> t.Optional[int]:
-    """Return *value* as an int, None where it is none or none that Redis can mean."""
+    """Return *value* as an int, None if it is not one or too large for Redis."""
     try:
         found = int(value) if len(str(value)) <= DIGITS else None
     except (TypeError, ValueError, OverflowError):
@@ -34,7 +34,7 @@ def number(value: t.Any) -> t.Optional[int]:
 
 
 def share(value: t.Any) -> t.Optional[float]:
-    """Return *value* as a float from 0 to 100, None where it is none."""
+    """Return *value* as a float from 0 to 100, None if it is not one."""
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -43,13 +43,13 @@ def share(value: t.Any) -> t.Optional[float]:
 
 
 def role_of(raw: Raw) -> str:
-    """Return master, replica, sentinel or "" for what cannot be told."""
+    """Return master, replica, sentinel, or "" if unknown."""
     word = str(raw["info"].get("role") or (raw["role"][0] if raw.get("role") else ""))
     return {"slave": "replica", "replica": "replica", "master": "master", "sentinel": "sentinel"}.get(word, "")
 
 
 def identity_of(raw: Raw) -> dict[str, t.Any]:
-    """Return {run_id, pid, start_time, role, port, tcp}: what tells this process from its successor; {} where nobody was seen."""
+    """Return {run_id, pid, start_time, role, port, tcp}: what distinguishes this process from its successor; {} if no process was seen."""
     info, process = raw["info"], raw.get("process") or {}
     if not info and not process:
         return {}
@@ -64,13 +64,13 @@ def identity_of(raw: Raw) -> dict[str, t.Any]:
 
 
 def mismatches(identity: Raw, expected: Raw) -> list[str]:
-    """Return the names of what is pinned in *expected* and seen otherwise; what is not seen does not mismatch."""
+    """Return the names of the fields in *expected* that differ from what was seen; an unseen field does not differ."""
     pinned = [name for name in ("run_id", "pid", "start_time", "role", "port") if expected.get(name) not in (None, "")]
     return [name for name in pinned if identity.get(name) not in (None, "") and str(identity[name]) != str(expected[name])]
 
 
 def keys_of(info: Raw) -> t.Optional[int]:
-    """Return the number of keys over all databases, None where INFO did not tell."""
+    """Return the number of keys over all databases, None if INFO does not contain it."""
     if "run_id" not in info:
         return None
     counts = [re.match(r"keys=(\d{1,18}),", str(value)) for name, value in info.items() if re.match(r"db\d+$", name)]
@@ -78,7 +78,7 @@ def keys_of(info: Raw) -> t.Optional[int]:
 
 
 def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
-    """Return what is kept on disk, and what a kill at this moment would lose.
+    """Return what is kept on disk, and what a kill right now would lose.
 
     ``loss_if_killed`` is none, up_to_1s, count (then ``loss_count`` keys or changes) or unknown.
     """
@@ -102,11 +102,11 @@ def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
 
 
 def start_deletion_of(raw: Raw, options: Raw) -> str:
-    """Return the part of the start command that deletes what the next start would load, "" where none does."""
+    """Return the part of the start command that deletes what the next start would load, "" for none."""
     settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
     seen = raw["info"].get("aof_enabled")
     if seen is not None and (str(seen) == "1") != (settings.get("appendonly") == "yes"):
-        # Switched at run time: what the next start loads is not certain.
+        # Switched at run time: it is uncertain what the next start loads.
         settings.pop("appendonly", None)
     command = str(raw.get("start_text") or options.get("start_command") or "")
     return redact(deletion_in(command, str(raw.get("data_dir") or settings.get("dir") or ""), data_names(settings)))
@@ -117,10 +117,10 @@ def _flag(seen: t.Any, configured: t.Any) -> t.Optional[bool]:
 
 
 def _loss_unseen(raw: Raw, facts: Raw) -> dict[str, t.Any]:
-    """Return what a kill would lose of a server without INFO: told only where its append-only file is seen to be written."""
+    """Return what a kill would lose of a server without INFO: known only if it is seen to write its append-only file."""
     disk, lines = raw.get("disk") or {}, (raw.get("log") or {}).get("lines") or {}
     room = disk.get("free_bytes") and disk.get("writable_by_redis") is not False
-    # Switched off at run time, whatever its file says: then it holds no append-only file open.
+    # If it was switched off at run time, Redis has no append-only file open, whatever its configuration file says.
     stays = facts["aof_enabled"] and not facts["deletes_data_at_start"]
     written = stays and raw.get("aof_open") is not False and room and not UNWRITTEN & set(lines)
     loss = {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"] or "everysec"), "unknown")
@@ -143,7 +143,7 @@ def _loss(facts: Raw, keys: int) -> dict[str, t.Any]:
 
 
 def memory_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
-    """Return used and allowed bytes, the policy, whether writes are refused for want of memory, and the room to raise the limit."""
+    """Return used and allowed bytes, the policy, whether Redis refuses writes for lack of memory, and the room to raise the limit."""
     info, config = raw["info"], raw.get("config", {})
     limit = number(info.get("maxmemory"))
     if limit is None:
@@ -187,13 +187,13 @@ def replication_of(raw: Raw) -> dict[str, t.Any]:
 
 
 def settings_of(raw: Raw) -> dict[str, str]:
-    """Return the settings that say which files hold the data, as Redis or its configuration file tells them."""
+    """Return the settings that say which files hold the data, from Redis or its configuration file."""
     settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
     return {name: str(settings[name]) for name in FILE_SETTINGS if settings.get(name) is not None}
 
 
 def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
-    """Return the facts of a look, with nothing in them that is a key's name or value."""
+    """Return the facts of a look, without any name or value of a key."""
     info = raw["info"]
     facts: dict[str, t.Any] = {
         "ping": raw["ping"], "ping_ms": round(raw["ping_seconds"] * 1000, 3) if raw["ping_seconds"] is not None else None,

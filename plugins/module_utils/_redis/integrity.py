@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A named integrity check over the keys of one pattern: which of those that do not expire by themselves fail it.
 
-What cannot be read (an error reply, no time left, a value too large) is unread, and never counts as failing. Values are looked at
-here and go nowhere; a failing key is told with one of a few fixed reasons.
+A key that cannot be read (an error reply, no time left, a value too large) is unread, and never counts as failing. Values are only
+examined here and never leave; a failing key is reported with one of a few fixed reasons.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ SCOPE_SPEC: dict[str, t.Any] = {
     "db": {"type": "int", "default": 0},
     "check": CHECK_SPEC,
 }
-# A pattern that could mean anything is no scope.
+# A pattern that could match anything is too broad.
 LITERALS = 2
 LENGTHS = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD", "hash": "HLEN", "stream": "XLEN", "string": "STRLEN"}
-# A larger value is not read: it is unread, not failing.
+# A larger value is not read: it counts as unread, not as failing.
 MOST_BYTES = 8 * 1024 * 1024
-# The memory that the values of one batch may take, and a regular expression's longest text.
+# The memory for the values of one batch, and the longest text for a regular expression.
 BATCH_BYTES = 16 * 1024 * 1024
 REGEX_BYTES = 64 * 1024
 BATCH = 500
@@ -58,7 +58,7 @@ PERSISTS, GONE = -1, -2
 
 
 class Found(t.NamedTuple):
-    """One key as it was seen: its reason to fail ("" for none), whether it was there, whether it was read, whether it expires."""
+    """One key as seen: why it fails ("" if it does not), whether it exists, was read, and expires."""
 
     key: bytes
     why: str = ""
@@ -112,7 +112,7 @@ def digest_of_scope(scope: Rules) -> str:
 
 
 def look(redis: Connection, scope: Rules, end: float, most: int) -> Look:
-    """Check every key of the scope; stop after *most* failing ones or at *end* (monotonic): then it is not whole. Raises RespError."""
+    """Check every key of the scope; stop after *most* failing keys or at *end* (monotonic), not whole then. Raises RespError."""
     rules, counts = rules_of(scope), {"looked": 0, "expiring": 0, "unread": 0}
     failing: dict[bytes, str] = {}
     if isinstance(redis.ask("SELECT", int(scope["db"])), ErrorReply):
@@ -158,7 +158,7 @@ def _judge_batch(redis: Connection, seen: t.Sequence[tuple[bytes, t.Any, t.Any]]
 
 
 def _judge_lengths(redis: Connection, right: t.Sequence[tuple[bytes, str, bool]], rules: Rules) -> t.Iterator[Found]:
-    """Judge lengths; go on to the values of those that pass."""
+    """Judge lengths, then the values of those that pass."""
     sized = [(key, kind, expires) for key, kind, expires in right if kind in LENGTHS]
     yield from (Found(key, read=False, expires=expires) for key, kind, expires in right if kind not in LENGTHS)
     lengths = redis.ask_all([(LENGTHS[kind], key) for key, kind, dummy in sized])
@@ -186,7 +186,7 @@ def _needs_value(rules: Rules) -> bool:
 
 
 def judge_length(kind: str, length: int, rules: Rules) -> str:
-    """Return why a value of so many bytes (a string) or items fails, "" where it does not."""
+    """Return why a value with this many bytes (a string) or items fails, "" if it does not."""
     unit = "bytes" if kind == "string" else "items"
     if 0 <= length < rules["min_" + unit]:
         return "has %d %s, less than %d" % (length, unit, rules["min_" + unit])
@@ -203,7 +203,7 @@ def _judge_values(redis: Connection, keys: t.Sequence[tuple[bytes, bool]], rules
         commands = [("GET", key) for key, dummy in keys]
     redis.send(commands)
     for key, expires in keys:
-        # One at a time, so that the values of a whole batch are never held at once.
+        # One at a time, so that the values of a batch are never all in memory.
         reply = redis.receive()
         if isinstance(reply, ErrorReply):
             yield Found(key, read=False, expires=expires)
@@ -217,7 +217,7 @@ def _judge_values(redis: Connection, keys: t.Sequence[tuple[bytes, bool]], rules
 
 
 def judge_text(value: bytes, rules: Rules) -> t.Optional[str]:
-    """Return why a string's *value* fails, "" where it does not, None where it cannot be told. Pure."""
+    """Return why a string's *value* fails, "" if it does not, None if unknown. Pure."""
     json_like = _is_json(value) if rules["json"] else True
     if not json_like:
         return None if json_like is None else "is not JSON"
@@ -230,9 +230,9 @@ def judge_text(value: bytes, rules: Rules) -> t.Optional[str]:
 
 
 def _is_json(value: bytes) -> t.Optional[bool]:
-    """Return whether a text is JSON, None where it is nested too deep to be told."""
+    """Return whether a text is JSON, None if it is nested too deep."""
     try:
-        # Numbers stay text: one of a million digits is JSON too.
+        # Numbers stay text: a number of a million digits is JSON too.
         json.loads(value.decode("utf-8"), parse_int=str, parse_float=str)
     except RecursionError:
         return None
@@ -242,7 +242,7 @@ def _is_json(value: bytes) -> t.Optional[bool]:
 
 
 def judge_hash(values: t.Mapping[str, t.Any], rules: Rules) -> str:
-    """Return why a hash fails of which the fields *values* were read (None: not there), "" where it does not. Pure."""
+    """Return why a hash with the fields *values* (None: missing) fails, "" if it does not. Pure."""
     gone = [name for name in rules["fields"] if values.get(name) is None]
     if gone:
         return "lacks field %s" % one_line(gone[0], 40)
@@ -256,7 +256,7 @@ def judge_hash(values: t.Mapping[str, t.Any], rules: Rules) -> str:
 
 
 def digests_of(redis: Connection, keys: t.Sequence[bytes]) -> dict[bytes, str]:
-    """Return the digest of the value of each of *keys* that is there, by DUMP without its trailer. Raises RespError, StepError."""
+    """Return the digest of the value of each existing key of *keys*, by DUMP without its trailer. Raises RespError, StepError."""
     redis.max_bytes = MOST_DUMP
     found: dict[bytes, str] = {}
     for key in keys:
@@ -268,7 +268,7 @@ def digests_of(redis: Connection, keys: t.Sequence[bytes]) -> dict[bytes, str]:
     return found
 
 
-# A value larger than this is not taken out of a living Redis in one piece.
+# A larger value is not read from a running Redis in one piece.
 MOST_DUMP = 256 * 1024 * 1024
 
 

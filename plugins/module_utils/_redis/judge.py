@@ -1,27 +1,27 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges a look at Redis: one state of ``STATES`` ("" where none can be told), its health, and the acts that it allows.
+"""Judges a look at Redis: one state of ``STATES`` ("" if unknown), its health, and the acts that it allows.
 
 - up: well. With a failing rewrite, an unwritable directory or a missing replica it is sick, and only that is acted on.
-- auth: unknown, no act. It is we who are locked out; a restart cures no password.
-- loading: unknown, wait. Its data are neither there nor lost, and a restart would begin again.
+- auth: unknown, no act. We are locked out; a restart does not fix a password.
+- loading: unknown, wait. Its data is neither there nor lost, and a restart would start over.
 - busy_script: sick, kill the script (a script that has written cannot be killed: wait).
 - misconf_rdb, misconf_aof: sick, rescue first, then the cause, then a save. A restart would lose what was never saved.
-- oom: sick, raise the limit where the operator left room, else the big keys are named by a person. Never flush, never evict.
-- readonly_replica: well where that is its place and its link is up; never promoted from here, never written to.
+- oom: sick, raise the limit if the operator left room, otherwise a person finds the big keys. Never flush, never evict.
+- readonly_replica: well if it is meant to be one and its link is up; we never promote it, never write to it.
 - hung: sick, SIGCONT first, then restart (it cannot serve a rescue copy); waits while the kernel holds it (D).
-- down_clean: sick, start; only when all that it would load was judged good. Where its start command deletes its data, they are
-  kept before (rescue_dump) and loaded again after it (reload), like with every other start or restart of it.
-- down_crash_loop: sick, the cause first where the log names one of the disk, reset the start limit once, start.
-- down_bad_file: sick, hold, then mend: nothing starts on its files before whole ones are chosen and installed. A Redis that its
-  manager starts again and again on such files is the same, whether a look meets it dead, loading, or between the two.
+- down_clean: sick, start; only if everything that it would load was judged good. If its start command deletes its data, a copy is
+  made before (rescue_dump) and loaded after (reload), as with every start or restart of such a Redis.
+- down_crash_loop: sick, the cause first if the log names a disk problem, reset the start limit once, start.
+- down_bad_file: sick, hold, then mend: nothing starts on its files before good ones are chosen and installed. The same holds for a
+  Redis that its manager keeps restarting on such files, whether a look finds it dead, loading, or in between.
 - up_but_empty: sick, isolate (its next save overwrites the good file, its next sync empties the replicas), then mend.
 - up_but_wrong: sick, no act.
-- failing_over: unknown, wait. Sentinel decides at this moment who serves.
-- failed_over: sick, no act. Sentinel has another master; this one would serve old data beside it.
+- failing_over: unknown, wait. Sentinel is deciding which Redis is the master.
+- failed_over: sick, no act. Sentinel has another master; this Redis would serve old data beside it.
 
-Silence seen from the controller is unknown: the network may be what is down.
+Silence seen from the controller is unknown: the network may be down instead.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ STATES = (
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
     "failing_over", "failed_over",
 )  # fmt: skip
-# What a start would not load whole, and how often a start on it has to have failed to be called a storm.
+# Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "tail_cut")
 STORM = 2
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
 TLS = "it speaks TLS, which is not supported: set port to a plain port, or socket to a unix socket"
 UNLOADED = "keys that were kept before its last start are not loaded yet"
-# A Redis that starts writes a little at once.
+# Redis writes a little as soon as it starts.
 LITTLE_ROOM = 64 * 1024
 CAUSES = {
     "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not read or write a path",
@@ -81,7 +81,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     verdict, facts["sentinel"] = _watched(raw, options, facts, verdict)
     findings = [Finding("state", verdict.health, verdict.text)]
     if verdict.text == "it is down":
-        # For who starts it; who only stands on it names no files, and needs none.
+        # For a remedy that starts Redis; a check of something that depends on Redis names no files and needs none.
         findings.append(Finding("files", verdict.health, "its files were not judged: set data_dir, or config_file"))
     extra: tuple[str, ...] = ()
     if raw["info"]:
@@ -98,7 +98,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
 
 
 def _kept_over_a_start(verdict: Verdict, options: Raw, facts: Facts) -> Verdict:
-    """Return the verdict with its data kept before a start that would delete them, and loaded after it."""
+    """Return the verdict with a copy of the data before a start that would delete it, and a reload after."""
     at = next((index for index, act in enumerate(verdict.actions) if act in ("start", "restart")), None)
     if at is None:
         return verdict
@@ -118,7 +118,7 @@ def deletion_text(facts: Facts) -> str:
 
 
 def _watched(raw: Raw, options: Raw, facts: Facts, verdict: Verdict) -> tuple[Verdict, dict[str, t.Any]]:
-    """Return the verdict as the Sentinels leave it, and what they say; with no Sentinels named the verdict as it is, and {}."""
+    """Return the verdict as the Sentinels allow it, and what they say; without Sentinels the same verdict, and {}."""
     view, settings = raw.get("sentinel") or {}, raw.get("settings") or {}
     if not view.get("asked"):
         return verdict, {}
@@ -126,7 +126,7 @@ def _watched(raw: Raw, options: Raw, facts: Facts, verdict: Verdict) -> tuple[Ve
     opinion = judge_sentinels(view, str(raw["info"].get("run_id") or ""), port, str(options["sentinel_known_as"]))
     told = facts_of_sentinels(view, opinion)
     rule = ruling(opinion, facts["role"] == "replica" or bool(settings.get("replicaof") or settings.get("slaveof")))
-    # What is only waited for, or not let in to, takes no act that could be in Sentinel's way.
+    # A Redis that is only waited for, or locks us out, gets no act that could interfere with Sentinel.
     if rule is None or (verdict.health is State.UNKNOWN and set(verdict.actions) <= {"wait"}):
         return verdict, told
     state, health, actions = rule
@@ -220,10 +220,10 @@ def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
     if keys is None or last == 0:
         return ""
     if last > 0:
-        # What writers add after a flush hides it, and brings nothing back: until as many are there again it is still missing.
+        # Writes after a flush hide it but bring nothing back: until as many keys are there again, data is still missing.
         share = 1.0 if flushed else float(options["empty_below_share"])
         return "%d keys where %d were known" % (keys, last) if keys < last * share else ""
-    # An append-only Redis ignores the dump beside it: empty next to a full one means that its own files were gone.
+    # An append-only Redis ignores the dump beside it: empty next to a full dump means that its own files were missing.
     ignored = saved["aof_enabled"] or not saved["changes_since_save"]
     if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
         return "no keys, although its dump has %d bytes" % saved["dump_bytes"]
@@ -231,7 +231,7 @@ def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
 
 
 def _flushed(info: Raw) -> str:
-    """Return what INFO tells of commands that empty a Redis, "" where none ran."""
+    """Return which commands that empty a Redis ran according to INFO, "" for none."""
     ran = sorted(name[len("cmdstat_") :] for name in info if name.startswith("cmdstat_flush"))
     return "; since its start it ran %s" % " and ".join(ran) if ran else ""
 
@@ -247,7 +247,7 @@ def _misconf(refused: str, saved: Facts) -> t.Optional[Verdict]:
 
 
 def wrong_answers(raw: Raw, options: Raw) -> int:
-    """Return how many known answers are contradicted; an answer that could not be read contradicts nothing."""
+    """Return how many known answers are wrong; an unreadable answer does not count."""
     wrong = 0
     for wanted, seen in zip(options["known_keys"] or [], raw["known"]):
         if seen["exists"] is None:
@@ -294,13 +294,13 @@ def _hung(process: Facts, how: str) -> Verdict:
     state = process.get("process_state", "")
     what = {"T": "is stopped", "t": "is being traced", "D": "waits for its disk", "R": "is computing"}.get(state, "")
     text = "it %s%s" % (how, "; its process %s %s" % (process.get("pid"), what) if what else "")
-    # A process that the kernel holds cannot be restarted either.
+    # A process in uninterruptible sleep (D) cannot be restarted either.
     allowed = {"D": ("wait",), "R": ("wait", "restart")}
     return Verdict("hung", State.SICK, text, allowed.get(state, ("continue", "restart")))
 
 
 def is_storm(raw: Raw) -> bool:
-    """Return whether it is being started again and again on data that it refuses: as its log says, and its files are still not whole."""
+    """Return whether Redis keeps being started on data that it rejects: the log says so, and the files are still damaged."""
     log, files = raw.get("log") or {}, raw.get("files") or {}
     return bool(int(log.get("failed_starts") or 0) >= STORM and not log.get("ready") and files.get("verdict") in NOT_WHOLE)
 
@@ -316,10 +316,10 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     verdict = files.get("verdict", "unjudged")
     if verdict in NOT_WHOLE:
         return _bad_files(raw, facts, "it is down and its data files are damaged or incomplete: %s" % bad_file_text(files))
-    # What an earlier run has kept is loaded after the start; there is nothing to mend.
+    # The start is followed by a reload of what an earlier run kept; there is nothing to repair.
     if verdict == "empty" and int(options["last_known_keys"]) > 0 and not options["reload_from"]:
         return _bad_files(raw, facts, "it is down without any data file; %d keys were known" % options["last_known_keys"])
-    # What was put there after that start has not been refused yet.
+    # Redis has not yet rejected files that were put there after that start.
     changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
     if lines.get("bad_file") and not (verdict == "valid" and changed_since):
         return _bad_files(raw, facts, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
@@ -331,7 +331,7 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
 
 
 def bad_file_text(files: Facts) -> str:
-    """Return what is wrong with the first file that is not valid, or with the look at all of them."""
+    """Return what is wrong with the first invalid file, or why the files were not judged."""
     bad = next((one for one in files.get("files") or [] if one["verdict"] != "valid"), None)
     if bad:
         return one_line("%s (%s): %s" % (bad["name"], bad["verdict"], bad["detail"]), 200)
@@ -340,7 +340,7 @@ def bad_file_text(files: Facts) -> str:
 
 def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
     limit = bool(service.get("start_limit_hit"))
-    # supervisor calls an exited program failed too; only FATAL means that it gave up on starting it.
+    # supervisor reports an exited program as failed too; only FATAL means that it gave up starting it.
     gave_up = service.get("state") == "backoff" or service.get("result") == "fatal"
     causes = [kind for kind in CAUSES if kind in lines]
     died_starting = facts["log"].get("ready") is False
@@ -355,7 +355,7 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
 
 
 def _to_mend(lines: Raw, disk: Facts) -> bool:
-    """Return whether a cause in the log still stands and is one of the disk; a port may be free again since, so starting tells."""
+    """Return whether a disk problem in the log persists. A taken port may be free again, so the start itself shows that."""
     full = int(disk.get("free_bytes", 0 if "no_space" in lines else LITTLE_ROOM)) < LITTLE_ROOM
     closed = "permission" in lines and disk.get("writable_by_redis") is not True
     return bool(full or closed or ("read_only" in lines and disk.get("read_only") is not False))
@@ -397,7 +397,7 @@ def _restarts(options: Raw, facts: Facts) -> list[Finding]:
 
 
 def _saving(facts: Facts, state: str) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return what threatens the next save of a Redis that still works, and the acts against it."""
+    """Return what threatens the next save of a working Redis, and the acts against it."""
     saved, disk = facts["persistence"], facts["disk"]
     if state != "up":
         return [], ()

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads everything about one Redis that can be read without changing it; judges nothing.
 
-What it says over its socket, and, where the probe stands on the target, what process, files, disk and log say.
+That is what Redis says over its socket and, if the probe runs on the target, what process, files, disk and log show.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ CONFIG = (
     "stop-writes-on-bgsave-error", "repl-diskless-sync", "aof-load-truncated", "busy-reply-threshold",
 )  # fmt: skip
 LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
-# A Redis of a hundred databases with statistics of every command says less.
+# More than a Redis with a hundred databases and statistics of every command reports.
 INFO_LINES = 10_000
-# While its writers are paused (CLIENT PAUSE), Redis answers everything but writes.
+# With paused writers (CLIENT PAUSE), Redis answers everything but writes.
 UNANSWERED = "unanswered"
-# A value may be large; a known answer is a small one.
+# Values may be large; known answers are small.
 KNOWN_BYTES = 16 * 1024 * 1024
 _JUDGED: dict[str, tuple[list[t.Any], Raw]] = {}
 
@@ -79,7 +79,7 @@ def load_redis(options: t.Mapping[str, t.Any], deadline: float, total: float) ->
 
 
 def _watch(options: t.Mapping[str, t.Any], deadline: float, here: bool) -> t.Callable[[float], Raw]:
-    """Ask the Sentinels, where any are named, beside the conversation with Redis; what they said is had by its end (a monotonic time)."""
+    """Ask the Sentinels, if any are named, in parallel with Redis; the function returned waits for them until *end* (monotonic)."""
     if not options["sentinels"]:
         return lambda end: {}
     seen: Raw = {"asked": len(options["sentinels"]), "answers": [], "own": []}
@@ -107,12 +107,12 @@ def _conversation(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
             begun = time.monotonic()
             raw["ping"] = _said(redis.ask("PING"))
             raw["ping_seconds"] = round(time.monotonic() - begun, 6)
-            # A password that nobody asked for is refused as well, and all else works.
+            # Redis also refuses a password if it has none, and everything else works.
             if raw["ping"].partition(" ")[0] not in LOCKED_OUT:
                 _ask_all(redis, raw, options)
     except RespError as error:
         raw.update(error=error.kind, text=str(error), connected=error.connected or raw["connected"])
-    # A Redis with TLS closes a plain connection without a word.
+    # Redis with TLS closes a plain connection without a reply.
     if raw["error"] == "closed" and not raw["ping"] and speaks_tls(address_of(options), end - time.monotonic()):
         raw.update(error="tls", text="it speaks TLS")
     return raw
@@ -135,9 +135,9 @@ def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> Non
 
 
 def _write_probe(redis: Connection) -> str:
-    """Return accepted, the refusal, or UNANSWERED where all but a write was answered."""
+    """Return accepted, the refusal, or UNANSWERED if Redis answers everything but a write."""
     try:
-        # XX on a name that cannot be there: refused exactly when a write would be, and never a write.
+        # XX on a key that cannot exist: refused exactly when a write would be, and never writes.
         return _refusal(redis.ask("SET", "somabrain:probe:" + secrets.token_hex(16), "", "XX")) or "accepted"
     except RespError as error:
         if error.kind != "timeout":
@@ -154,7 +154,7 @@ def _refusal(reply: t.Any) -> str:
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """Return INFO's lines as a dict; a repeated name keeps its first value, a long one its beginning, in characters fit to be shown."""
+    """Return INFO's lines as a dict, in printable characters; a repeated name keeps its first value, a long value is cut."""
     found: dict[str, str] = {}
     for line in text.splitlines()[:INFO_LINES]:
         name, colon, value = line.partition(":")
@@ -234,7 +234,7 @@ def _wants_files(when: str, raw: Raw, around: Raw) -> bool:
 
 
 def _judged(data_dir: str, settings: Raw, deadline: float) -> Raw:
-    # A wait looks many times; files that did not change keep their verdict.
+    # A wait looks many times; unchanged files keep their verdict.
     now = [fingerprint(data_dir, settings), sorted((key, str(value)) for key, value in settings.items())]
     before = _JUDGED.get(data_dir)
     if before and before[0] == now and before[1]["verdict"] != "unjudged":

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an instance holds, as hashes: 16 bytes for each lasting key, so that two sets of data can be compared and neither is shown.
+"""What an instance holds, as hashes: 16 bytes for each lasting key, so that two sets of data can be compared without showing them.
 
 Keys that expire by themselves are left out: they differ between two loads of the same file.
 """
@@ -18,7 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
 
 BUCKETS = 256
-# Beyond, sets of data are not compared: 160 MB for each of them is what a recovery may take for that.
+# Larger sets of data are not compared: a recovery may use 160 MB for each.
 MOST_KEYS = 10_000_000
 BATCH = 1000
 REPLY_BYTES = 512 * 1024 * 1024
@@ -26,7 +26,7 @@ _LASTS = -1
 
 
 class Prints:
-    """The lasting keys of one set of data. ``complete`` is False where not all of them could be taken."""
+    """The lasting keys of one set of data. ``complete`` is False if some could not be read."""
 
     def __init__(self) -> None:
         self.keys = [array("Q") for dummy in range(BUCKETS)]
@@ -52,13 +52,13 @@ def contains(mine: Prints, other: Prints) -> bool:
 
 
 def missing(mine: Prints, others: t.Iterable[Prints]) -> int:
-    """Return how many keys any of *others* has and *mine* has not."""
+    """Return how many keys any of *others* has that *mine* lacks."""
     rest = list(others)
     return sum(len(set().union(*(other.keys[index] for other in rest)) - set(ours)) for index, ours in enumerate(mine.keys))
 
 
 def changed(mine: Prints, newest: Prints) -> int:
-    """Return how many keys both have, with another value in *newest*."""
+    """Return how many keys both have, with a different value in *newest*."""
     return sum(
         len(set(newest.pairs[index]) - set(mine.pairs[index])) - len(set(newest.keys[index]) - set(mine.keys[index]))
         for index in range(BUCKETS)
@@ -95,18 +95,18 @@ def scan(redis: Connection, db: int, end: float) -> t.Iterator[list[bytes]]:
 
 
 def as_bytes(word: t.Union[str, bytes]) -> bytes:
-    """Return a reply's text as the bytes that it was."""
+    """Return a reply's text as its original bytes."""
     return word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
 
 
 def prints_of(redis: Connection, end: float, most: int = MOST_KEYS) -> Prints:
-    """Return the prints of an instance that nobody else writes to, whose DEBUG is allowed. Raises RespError, OutOfTime."""
+    """Return the prints of an instance that has no other writers and allows DEBUG. Raises RespError, OutOfTime."""
     prints = Prints()
     for db, (keys, expires) in sizes_of(redis).items():
         if prints.count + keys > most:
             prints.complete = False
             break
-        # A key that SCAN gives twice counts once wherever prints are compared.
+        # A key that SCAN returns twice counts once in every comparison of prints.
         if not all(_take(redis, prints, db, batch, expires > 0) for batch in scan(redis, db, end)):
             prints.complete = False
             break

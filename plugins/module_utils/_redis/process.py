@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the target itself tells about a Redis: its process, its configuration file, its data directory, its log.
+"""What the target itself shows of a Redis: its process, its configuration file, its data directory, its log.
 
 Loaders only: they return plain data, {} or None where nothing can be read, and never raise.
 """
@@ -18,10 +18,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 
 Options = t.Mapping[str, t.Any]
 
-# So many scripts of one start command are read.
+# How many scripts of one start command are read.
 SCRIPTS = 3
 STARTED, READY = "Redis is starting", "eady to accept connections"
-# Kind -> what Redis writes; the kinds of BAD_FILE mean that it refuses its own data.
+# Kind -> what Redis writes; bad_file means that Redis rejects its own data.
 LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("bad_file", re.compile(r"Bad file format reading the append only file|Unexpected end of file reading the append only")),
     ("bad_file", re.compile(r"Short read or OOM loading DB|Wrong signature trying to load DB|Can't handle RDB format|Wrong RDB checksum")),
@@ -45,7 +45,7 @@ CONFIG_WORDS = {
 
 
 def read_start(path: str, limit: int = 65536) -> bytes:
-    """Return the first *limit* bytes of a regular file, b"" where there is none."""
+    """Return the first *limit* bytes of a regular file, b"" if there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, ValueError):
@@ -62,7 +62,7 @@ def load_process(service: Options, pid_file: str, options: Options, info: Option
     written = read_start(pid_file, 32).strip().decode("ascii", "replace")
     for found_by, pid in [("info", info.get("process_id")), ("service", service.get("pid")), ("pid_file", written)]:
         facts = process_facts(pid)
-        # A pid of another pid namespace, or a reused one, is a stranger here.
+        # A pid of another pid namespace, or a reused one, belongs to a stranger here.
         if "redis" in facts.get("name", "") or "valkey" in facts.get("name", ""):
             return dict(facts, found_by=found_by)
     return _process_by_title(options)
@@ -100,10 +100,10 @@ def _proc(pid: int, name: str, limit: int = 65536) -> bytes:
 
 
 def belongs_to(process: Options, service: Options) -> t.Optional[bool]:
-    """Return whether the Redis that answers is the service's process or below it; None where either cannot be seen."""
+    """Return whether the Redis that answers is the service's process or a child of it; None if either cannot be seen."""
     if process.get("found_by") != "info" or not service.get("exists") or not service.get("reachable"):
         return None
-    # Not to be taken for another's: between two of its processes a service has none for a moment.
+    # That does not make Redis a stranger: between two processes, a service has none for a moment.
     if not service.get("pid"):
         return False if service.get("state") in ("stopped", "failed") else None
     pid = int(process["pid"])
@@ -114,7 +114,7 @@ def belongs_to(process: Options, service: Options) -> t.Optional[bool]:
 
 
 def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
-    """Return whether *process* has its append-only file open, which it has exactly while it appends; None where we may not look."""
+    """Return whether *process* has its append-only file open, which it has exactly while it appends; None if we may not look."""
     name = str(settings.get("appendfilename") or "appendonly.aof")
     folder = "/proc/%d/fd" % process["pid"] if process else ""
     try:
@@ -125,7 +125,7 @@ def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
 
 
 def listens(process: Options, options: Options) -> t.Optional[bool]:
-    """Return whether *process* is what listens at the address of *options*; None where nothing is seen to listen or we may not look."""
+    """Return whether *process* is what listens at the address of *options*; None if nothing listens or we may not look."""
     if not process:
         return None
     folder = "/proc/%d/fd" % process["pid"]
@@ -229,7 +229,7 @@ def size_of(folder: str, name: str) -> t.Optional[int]:
 
 
 def _may_write(facts: os.stat_result, uid: t.Optional[int]) -> t.Optional[bool]:
-    # Groups and ACLs of another process are not read: only the plain cases are told.
+    # Groups and ACLs of another process are not read: only the plain cases are decided.
     if uid is None:
         return None
     if uid == 0 or facts.st_mode & 0o003 == 0o003:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the Sentinels say of the master that a Redis belongs to, and what follows for that Redis.
 
-Where Sentinels watch over it, they decide who serves: nothing is started or served here while they fail over, or once they have moved
-the master elsewhere. The majority of all that are named has to answer and to agree; else nothing is known.
+Sentinels decide which Redis is the master: nothing is started here while they fail over, or once they made another Redis the master.
+A majority of all named Sentinels must answer and agree; otherwise nothing is known.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 
 Raw = t.Mapping[str, t.Any]
 
-# What one Sentinel may say of one master is a page of text.
+# What one Sentinel says of one master is a page of text.
 MAX_BYTES = 64 * 1024
 FIELDS = ("ip", "port", "runid", "flags", "num-slaves", "num-other-sentinels", "quorum", "config-epoch")
 IN_FAILOVER = "failover_in_progress"
@@ -86,7 +86,7 @@ def _asked(one: Raw, name: str, deadline: float) -> dict[str, t.Any]:
 
 
 def is_local(address: str) -> t.Optional[bool]:
-    """Return whether *address* (numeric) is one of this machine; None where it is no numeric address."""
+    """Return whether *address* belongs to this machine; None if it is not numeric."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, address)
@@ -94,7 +94,7 @@ def is_local(address: str) -> t.Optional[bool]:
             continue
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                # Only an address of our own can be bound to; nothing is sent.
+                # Only our own addresses can be bound; nothing is sent.
                 probe.bind((address, 0))
             return True
         except OSError:
@@ -103,14 +103,14 @@ def is_local(address: str) -> t.Optional[bool]:
 
 
 def addresses_of(host: str, deadline: float) -> list[str]:
-    """Return *host* and the numeric addresses that its name has, as far as they are found within *deadline* seconds."""
+    """Return *host* and its numeric addresses, as far as they resolve within *deadline* seconds."""
     found = [host]
 
     def look_up() -> None:
         with contextlib.suppress(OSError, UnicodeError):
             found.extend(str(one[4][0]) for one in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
 
-    # Looking a name up cannot be interrupted, so it may outlive us in a thread of its own.
+    # A name lookup cannot be interrupted, so it runs in a thread that may outlive us.
     thread = threading.Thread(target=look_up, daemon=True)
     thread.start()
     thread.join(max(0.0, deadline))
@@ -118,7 +118,7 @@ def addresses_of(host: str, deadline: float) -> list[str]:
 
 
 def load_sentinel_view(options: Raw, deadline: float, here: bool) -> dict[str, t.Any]:
-    """Return {asked, answers, own}: what all Sentinels say, and which of the addresses that they name are this Redis' machine."""
+    """Return {asked, answers, own}: what all Sentinels say, and which of the addresses they name belong to the machine of this Redis."""
     end = time.monotonic() + deadline
     answers = load_sentinels(options, deadline)
     named = {str(one["master"].get("ip")) for one in answers if one["master"]}
@@ -166,7 +166,7 @@ def _address(master: Raw) -> str:
 
 
 def _is_ours(agreed: t.Sequence[Raw], own: t.Collection[str], run_id: str, port: t.Optional[int], known_as: str) -> bool:
-    """A run id tells for certain; a Redis that is down, or was restarted a moment ago, is told by its address."""
+    """Return whether *agreed* means this Redis: by run id, or by address if it is down or was just restarted."""
     if run_id and any(one["runid"] == run_id for one in agreed):
         return True
     if known_as:
@@ -189,9 +189,9 @@ def facts_of_sentinels(view: Raw, opinion: Opinion) -> dict[str, t.Any]:
 
 
 def ruling(opinion: Opinion, follows: bool) -> t.Optional[tuple[str, State, tuple[str, ...]]]:
-    """Return the state, health and acts that the Sentinels leave to a Redis, None where they change nothing of its own. Pure.
+    """Return the state, health and acts that the Sentinels impose on a Redis, None if they change nothing. Pure.
 
-    *follows* tells that it is, or would start as, a replica: then it has its place beside another master.
+    *follows*: Redis is, or would start as, a replica; then another master is as it should be.
     """
     if opinion.word == OURS or (follows and opinion.word == MOVED):
         return None

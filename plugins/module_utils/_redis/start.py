@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a start command for what it would do to the data before Redis loads them: remove them, move them away, write over them.
+"""Reads a start command for what it would do to the data before Redis loads it: delete it, move it away, overwrite it.
 
-Pure functions. Where a path cannot be told for certain, a data file's own name is enough: that asks for a person, and loses nothing.
+Pure functions. If a path is uncertain, the name of a data file is enough: a false alarm asks a person and loses nothing.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}|\([^)]*\))|`[^`]*`|%\([^)]*\)s|%[a-zA-
 
 
 def deletion_in(command: str, data_dir: str, names: t.Sequence[str]) -> str:
-    """Return the part of *command* that removes or overwrites one of the data files *names* of *data_dir*, "" where none does."""
+    """Return the part of *command* that removes or overwrites one of the data files *names* of *data_dir*, "" for none."""
     if not _ACTS.search(command):
-        # Most commands start Redis and nothing else; reading words is slow.
+        # Most commands only start Redis; splitting words is slow.
         return ""
     for words in _commands(command[:MOST_BYTES], 0):
         if _deletes(words, data_dir.rstrip("/"), names):
@@ -40,20 +40,20 @@ def deletion_in(command: str, data_dir: str, names: t.Sequence[str]) -> str:
 
 
 def data_names(settings: t.Mapping[str, t.Any]) -> list[str]:
-    """Return the names, in the data directory, of what a start with *settings* loads; of all kinds where they do not tell."""
+    """Return the names, in the data directory, of what a start with *settings* loads; of all kinds if they do not say."""
     aof = [str(settings.get("appenddirname") or "appendonlydir"), str(settings.get("appendfilename") or "appendonly.aof")]
     dump = [str(settings.get("dbfilename") or "dump.rdb")]
     return {"yes": aof, "no": dump}.get(str(settings.get("appendonly") or "").lower(), dump + aof)
 
 
 def _commands(text: str, depth: int) -> t.Iterator[list[str]]:
-    """Yield the simple commands of a shell text, those inside of its quoted words included; ``cd`` is taken into account."""
+    """Yield the simple commands of a shell text, including those in quoted words; follows ``cd``."""
     folder = ""
     for words in _split(text):
         if len(words) > 1 and words[0] == "cd":
             folder = os.path.join(folder, words[1])
         yield [_under(folder, word) if index else word for index, word in enumerate(words)]
-        # Quoted words of a shell are commands themselves.
+        # A quoted word may be a command for another shell.
         for word in words:
             if depth < 3 and re.search(r"\s", word):
                 yield from _commands(word, depth + 1)
@@ -77,7 +77,7 @@ def _split(text: str) -> t.Iterator[list[str]]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Return words and operators; a line that no shell would read is taken word by word."""
+    """Return words and operators; a line that no shell would accept is split at spaces."""
     found: list[str] = []
     for line in text.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -106,7 +106,7 @@ def _deletes_from(word: str, after: list[str], data_dir: str, names: t.Sequence[
 
 
 def _is_data(paths: t.Iterable[str], data_dir: str, names: t.Sequence[str]) -> bool:
-    """Return whether one of *paths* is, or may be, a data file: its folder may be a variable, or bear another name inside a container."""
+    """Return whether one of *paths* is or may be a data file; its folder may be a variable, or have another name in a container."""
     return any(_is_one(path, data_dir, names) for path in paths)
 
 
@@ -114,7 +114,7 @@ def _is_one(path: str, data_dir: str, names: t.Sequence[str]) -> bool:
     folder, name = os.path.split(os.path.normpath(_plain(path)))
     if not any(_same(part, wanted) for wanted in names for part in (name, os.path.basename(folder))):
         return False
-    # A bare star hits a data file only where data may lie.
+    # A bare star matches a data file only in a directory that may hold data.
     if _GLOB.match(name) and "." not in name:
         return _may_be(folder, data_dir) or os.path.basename(folder) in names
     return not (folder + "/").startswith(ELSEWHERE) or _may_be(folder, data_dir)

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks others for the keys that fail an integrity check: a copy and backups in side instances, replicas where they are; and judges it.
+"""Looks for good copies of the keys that fail an integrity check - rescue copy and backups in side instances, replicas - and judges.
 
-Corruption is confirmed only where the same check failed twice, fails on the copy too, and nobody has a value that passes.
+Corruption is confirmed only if the same check failed twice, fails on the rescue copy too, and no copy has a value that passes.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 
 Scope = t.Mapping[str, t.Any]
 
-# A set of keys takes about so many times the memory that its RDB takes on disk, where nothing better is known.
+# Memory that a set of keys takes, as a multiple of its RDB file, unless known better.
 MEMORY_PER_BYTE = 3
-# Why a file gives no data at all; everything else may be our own trouble.
+# The error of a file that holds no data at all; any other error may be ours.
 NO_DATA = "refused"
 
 
 class Witness(t.NamedTuple):
-    """What one other place says of the failing keys: how many it has that fail, that pass, that it lacks, that could not be read.
+    """What one other copy has of the failing keys: how many that fail, that pass, that it lacks, that could not be read.
 
-    ``error`` is "" where it was asked, ``damaged`` tells that it holds no data that load.
+    ``error`` is "" if it could be read; ``damaged`` means that it holds no data that loads.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Witness(t.NamedTuple):
 
 
 def heard(name: str, found: t.Iterable[Found]) -> tuple[Witness, frozenset[bytes]]:
-    """Return what a place says, and the keys that fail there too. Pure."""
+    """Return what a copy has, and the keys that fail there too. Pure."""
     bad: set[bytes] = set()
     good = gone = unread = 0
     for one in found:
@@ -95,7 +95,7 @@ def ask_rdb(
 
 
 def _copied(path: str, dest: str, owner: t.Optional[tuple[int, int]]) -> int:
-    """Copy a plain file; return its bytes. A link or a device is none. Raises OSError."""
+    """Copy a regular file; return its bytes. Raises OSError, also for a link or a device."""
     source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(source, "rb") as file:
         facts = os.fstat(source)
@@ -115,7 +115,7 @@ def ask_replica(one: t.Mapping[str, t.Any], scope: Scope, keys: t.Sequence[bytes
     try:
         with Connection(where, max(0.1, end - time.monotonic()), MOST_BYTES) as redis:
             refused = log_in(redis, str(one.get("username") or ""), password_of(dict(one, password="")))
-            # A replica that syncs answers LOADING, and one without its master MASTERDOWN: both say nothing.
+            # A syncing replica answers LOADING, one without its master MASTERDOWN: neither proves anything.
             said = refused or redis.ask("PING")
             if isinstance(said, ErrorReply):
                 return Witness(name, error=one_line(said, 120))
@@ -125,7 +125,7 @@ def ask_replica(one: t.Mapping[str, t.Any], scope: Scope, keys: t.Sequence[bytes
 
 
 def backups_of(patterns: t.Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (paths that the patterns name, newest first; patterns that name none)."""
+    """Return (paths that the patterns match, newest first; patterns that match none)."""
     found: dict[str, float] = {}
     empty = []
     for pattern in patterns:
@@ -138,7 +138,7 @@ def backups_of(patterns: t.Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def judge_confirmed(first: int, again: Witness, copy: Witness, others: t.Sequence[Witness]) -> tuple[str, str]:
-    """Return ("", "") where corruption is confirmed, else the code of ``_reasons`` and the sentence that says what is missing. Pure."""
+    """Return ("", "") if corruption is confirmed, else the code of the refusal and a sentence that says what is missing. Pure."""
     doubt = _doubt_again(first, again) or _doubt_copy(again, copy)
     if doubt:
         return "health_unknown", doubt
@@ -164,7 +164,7 @@ def _doubt_copy(again: Witness, copy: Witness) -> str:
 
 
 def _silence(other: Witness) -> str:
-    """Return why somebody who may have good values did not answer, "" where all was asked; a damaged file has none."""
+    """Return why a copy that may have good values could not be read, "" if it could; a damaged file has none."""
     if other.error and not other.damaged:
         return "%s: %s" % (other.name, other.error)
     return "%s: %s" % (other.name, other.error or "%d keys could not be read" % other.unread) if other.unread else ""

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``redis_admin``: exactly one act of a short list on a living Redis; nothing in it can remove a key or change a role."""
+"""Step of ``redis_admin``: exactly one act of a short list on a running Redis; none can remove a key or change a role."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     timeout={"type": "float", "default": 30.0},
     stage={"type": "str", "choices": ["act", "undo"], "default": "act"},
 )
-# act -> (INFO field that runs, field of its result, command); both acts are the same wait for a child of Redis.
+# act -> (INFO field while it runs, field of its result, command); both wait for a child process of Redis.
 CHILDREN = {
     "save": ("rdb_bgsave_in_progress", "rdb_last_bgsave_status", ("BGSAVE",)),
     "rewrite_aof": ("aof_rewrite_in_progress", "aof_last_bgrewrite_status", ("BGREWRITEAOF",)),
 }
-# Replicas first: one that asks for all data now would be emptied. Waiting for more of them, the copy is not sent.
+# Replicas first: a full sync now would empty one. With this delay Redis waits for more replicas and does not send the copy.
 ISOLATION = {
     "repl-diskless-sync": "yes", "repl-diskless-sync-delay": "2147483647", "save": "", "auto-aof-rewrite-percentage": "0",
 }  # fmt: skip
@@ -39,7 +39,7 @@ MEGABYTE = 1024 * 1024
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, before, after, seconds, stage, say}. Raises StepError when the act is refused or does not end in time."""
+    """Return {changed, before, after, seconds, stage, say}. Raises StepError if Redis refuses the act or it does not end in time."""
     begun = time.monotonic()
     with connected(params, params["timeout"]) as redis:
         result = ACTS[params["action"]](redis, params, check)
@@ -55,7 +55,7 @@ def _kill_script(redis: Connection, params: Params, check: bool) -> Result:
         return {"changed": True, "before": {"busy": True}, "after": {"busy": False}, "say": ["would kill the script that keeps Redis busy"]}
     reply = redis.ask("SCRIPT", "KILL")
     if isinstance(reply, ErrorReply) and reply.code != "UNKILLABLE":
-        # A function is not a script to SCRIPT KILL.
+        # SCRIPT KILL does not kill functions.
         reply = redis.ask("FUNCTION", "KILL")
     if isinstance(reply, ErrorReply) and reply.code == "UNKILLABLE":
         raise StepError(
@@ -111,7 +111,7 @@ def _set_maxmemory(redis: Connection, params: Params, check: bool) -> Result:
     before, used = int(info["maxmemory"]), int(info["used_memory"])
     ceiling = min(int(params["max_bytes"]), int(int(info["total_system_memory"]) * SYSTEM_SHARE))
     if not wanted:
-        # Enough room to take writes again, and no more than that.
+        # Just enough room to accept writes again.
         wanted = min(max(before + before // 4, used + 16 * MEGABYTE), ceiling)
     if params["stage"] == "act":
         _check_room(before, used, wanted, ceiling)
@@ -147,13 +147,13 @@ def _release(redis: Connection, params: Params, check: bool) -> Result:
     strange = sorted(set(params["settings"]) - set(ISOLATION))
     if strange:
         raise StepError("settings may only name what isolate sets, not %s" % one_line(", ".join(strange), 80))
-    # What keeps replicas whole goes last.
+    # The protection of the replicas is reverted last.
     wanted = {name: str(params["settings"][name]) for name in reversed(list(ISOLATION)) if name in params["settings"]}
     return _settled(redis, wanted, check, "release it")
 
 
 def _settled(redis: Connection, wanted: t.Mapping[str, str], check: bool, purpose: str) -> Result:
-    """Bring settings to what is wanted; what Redis does not show is set all the same, and not put back."""
+    """Set what differs from *wanted*; a setting that Redis does not show is set too, but not reverted."""
     before = {name: setting_of(redis, name) for name in wanted}
     differ = {name: value for name, value in wanted.items() if before[name] != value}
     values: Result = {"before": before, "after": dict(before, **differ), "changed": bool(differ)}

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``redis_clear``: removes exactly the keys of a list that still have the value they had then, or puts them back.
+"""Step of ``redis_clear``: removes exactly the keys of a list whose values have not changed since, or puts them back.
 
-Before a batch goes, writers are paused, its keys are watched and their values kept on disk. Then all of it goes in one
-transaction, or, when anything changed in between, none of it.
+For each batch it pauses writers, watches the keys and keeps their values on disk. Then the whole batch is removed in one
+transaction or, if anything changed in between, not at all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PERSISTS = -1
 
 
 class Batch(t.NamedTuple):
-    """What became of some keys: removed, left because their value is another one now, gone already."""
+    """What became of some keys: removed, left because their value changed, already gone."""
 
     removed: int
     left: int
@@ -77,7 +77,7 @@ def _clear(params: Params, check: bool) -> Result:
 
 
 def _check_server(redis: Connection, params: Params) -> None:
-    """Raise StepError unless this is the very process, a master, that was looked at."""
+    """Raise StepError unless this is exactly the process that was checked, and a master."""
     info = dict(info_of(redis, "server"), **info_of(redis, "replication"))
     if info.get("run_id") != params["redis_run_id"] or info.get("role") != "master":
         text = "a different Redis answers than the one we checked, or it is no longer a master; nothing was removed"
@@ -89,7 +89,7 @@ def _clear_some(redis: Connection, kept: Keeper, params: Params, digests: t.Mapp
         try:
             done = _try_batch(redis, kept, params, digests)
         finally:
-            # The pause ends by itself; that it ends at once is a courtesy, also where the talk broke off.
+            # The pause ends by itself; ending it at once is a courtesy, even after a connection error.
             with contextlib.suppress(Exception):
                 redis.ask("CLIENT", "UNPAUSE")
         if done is not None:
@@ -98,7 +98,7 @@ def _clear_some(redis: Connection, kept: Keeper, params: Params, digests: t.Mapp
 
 
 def _try_batch(redis: Connection, kept: Keeper, params: Params, digests: t.Mapping[bytes, str]) -> t.Optional[Batch]:
-    """Remove the keys whose value is the one of the list, all or none; None where one of them changed meanwhile."""
+    """Remove the keys that still have the value of the list, all or none; None if one of them changed in between."""
     tell(redis, "CLIENT", "PAUSE", params["pause_ms"], "WRITE")
     tell(redis, "WATCH", *digests)
     same, gone = [], 0
@@ -111,7 +111,7 @@ def _try_batch(redis: Connection, kept: Keeper, params: Params, digests: t.Mappi
             same.append(key)
             kept.keep(params["db"], key, as_bytes(dump))
     kept.sync()
-    # In one packet: who waits for the end of the pause comes after it, and the watch tells of whoever came before.
+    # In one packet: paused writers come after it, and the watch notices earlier ones.
     commands: list[tuple[t.Any, ...]] = [("CLIENT", "UNPAUSE"), ("MULTI",), ("UNLINK", *same), ("EXEC",)]
     replies = redis.ask_all(commands if same else [("CLIENT", "UNPAUSE"), ("UNWATCH",)])
     if not same:
@@ -125,11 +125,11 @@ def _try_batch(redis: Connection, kept: Keeper, params: Params, digests: t.Mappi
 
 
 def _put_back(params: Params, check: bool) -> Result:
-    """Restore what was kept, except where a key is there again: that was written since."""
+    """Restore what was kept, except keys that exist again: they were written since."""
     dumps: set[tuple[int, bytes]] = set()
     restored = there = 0
     if not os.path.lexists(params["kept_file"]):
-        # Values are on the disk before any key goes.
+        # Values are on disk before any key is removed.
         return {"changed": False, "say": [one_line("there is no %s, so nothing was removed" % params["kept_file"], 240)]}
     if check:
         count = len({(db, key) for db, key, dummy in read_kept(params["kept_file"])})

@@ -68,7 +68,7 @@ Keys = t.List[bytes]
 
 
 class Heard(t.NamedTuple):
-    """All that was asked: how many keys failed first, the second look, the rescue copy, everybody else; digests of what still fails."""
+    """Everything checked: how many keys failed first, the second look, the rescue copy, all other copies; digests of what still fails."""
 
     first: int
     again: Witness
@@ -126,7 +126,7 @@ def _ask_all(params: Params, folder: str, end: float) -> Heard:
 
 
 def _first(params: Params, end: float) -> tuple[Keys, list[dict[str, t.Any]], int]:
-    """Return the keys that fail now, all replicas to ask, and the process id of the server. Raises StepError."""
+    """Return the keys that fail now, all replicas to check, and the process id of the server. Raises StepError."""
     try:
         with connected(params, max(0.1, end - time.monotonic())) as redis:
             server = info_of(redis, "server")
@@ -172,7 +172,7 @@ def _backup(path: str, params: Params, keys: Keys, folder: str, server: str, own
 
 
 def table_of(heard: Heard) -> list[str]:
-    """Return who was asked and what they have, as lines of at most 100 columns. Pure."""
+    """Return what each copy has, as lines of at most 100 columns. Pure."""
     rows = [("first look", heard.first, 0, 0, "")]
     rows += [(one.name, one.bad, one.good, one.gone, one.error) for one in (heard.again, heard.copy, *heard.others)]
     lines = ["%-44s %8s %8s %8s  %s" % ("asked", "failing", "good", "gone", "")]
@@ -181,7 +181,7 @@ def table_of(heard: Heard) -> list[str]:
 
 
 def plan_of(params: Params, made: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the one plan: what would be removed, bound to process, scope and check, and without a tolerance to the list itself. Pure."""
+    """Return the plan: what would be removed, bound to process, pattern and check, and without tolerance to the list itself. Pure."""
     about = (made["keys"], one_line(params["pattern"], 60), params["db"], one_line(params["name"], 60))
     binds = {"redis_run_id": params["redis_run_id"], "db": params["db"], "pattern": params["pattern"], "check": digest_of_scope(params)}
     if not params["tolerance"]:

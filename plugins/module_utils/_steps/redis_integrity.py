@@ -51,7 +51,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _look(params: Params) -> Health:
-    """Look at Redis itself, and at the keys only where it is an up master that is well."""
+    """Look at Redis itself, and at the keys only if Redis is a healthy master."""
     # A Redis that is down has no keys to check, so its files are not judged here.
     server = judge_redis(load_redis(dict(params, judge_files="never"), params["probe_timeout"], params["probe_timeout"]), params)
     if server.state != "up" or server.health is not State.WELL or server.facts["identity_mismatch"]:
@@ -66,7 +66,7 @@ def _look(params: Params) -> Health:
 
 
 def judge_look(found: Look, scope: Params, server: Health) -> Health:
-    """Return the Health of a whole look: failing is sick, what was not seen whole is unknown. Pure."""
+    """Return the Health of a look: failing keys are sick, an incomplete look is unknown. Pure."""
     about = "%s of db %d" % (one_line(scope["pattern"], 60), scope["db"])
     failing = len(found.failing)
     facts = dict(server.facts, integrity=_facts(found, scope))
