@@ -23,7 +23,7 @@ stop-lab: setup ## Stop the lab; its data stays
 	@$(LAB) playbooks/stop-lab.yml
 
 drill: ## Break a lab of its own on purpose and judge the recovery: make drill FAULT=redis_killed
-	@scripts/drill $(or $(FAULT),$(error FAULT is missing; there are: $(basename $(notdir $(wildcard roles/drill/faults/*.yml)))))
+	@scripts/drill $(or $(FAULT),$(error FAULT is missing; there are: $(subst /,_,$(patsubst roles/drill/faults/%.yml,%,$(wildcard roles/drill/faults/*/*.yml)))))
 
 drill-all: ## The same with every fault, two at a time, with a table
 	@scripts/drill

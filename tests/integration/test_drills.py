@@ -51,7 +51,6 @@ def test_the_quick_drills_hold_and_are_recorded(tmp_path: Path) -> None:
 
 # What nobody declares: the drill removes an acknowledged key behind the recovery's back.
 UNTOLD = """
-family: redis
 hypothesis: A key that is removed by hand is still there.
 before: [{write: 50}]
 inject:
@@ -65,8 +64,8 @@ expect: recovered
 
 def test_a_loss_that_nobody_declared_fails_the_drill(tmp_path: Path) -> None:
     folder = tmp_path / "faults"
-    folder.mkdir()
-    (folder / "redis_untold.yml").write_text(UNTOLD)
+    (folder / "redis").mkdir(parents=True)
+    (folder / "redis/untold.yml").write_text(UNTOLD)
     done = drill("--faults", str(folder), "--record-dir", str(tmp_path / "record"))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "declared 0, measured 1 (1 missing" in done.stdout
@@ -75,7 +74,6 @@ def test_a_loss_that_nobody_declared_fails_the_drill(tmp_path: Path) -> None:
 
 # A row that is deleted by hand, in a cluster that nobody broke.
 DELETED = """
-family: postgres
 hypothesis: A row that is deleted by hand is still there.
 before: [{write: 50}]
 inject:
@@ -88,8 +86,8 @@ expect: nothing_to_do
 
 def test_a_row_that_nobody_missed_fails_the_drill(tmp_path: Path) -> None:
     folder = tmp_path / "faults"
-    folder.mkdir()
-    (folder / "postgres_deleted.yml").write_text(DELETED)
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres/deleted.yml").write_text(DELETED)
     done = drill("--faults", str(folder), "--record-dir", str(tmp_path / "record"))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "declared 0, measured 1 (1 missing" in done.stdout

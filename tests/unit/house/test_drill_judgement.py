@@ -149,35 +149,46 @@ def test_a_copy_is_made_before_the_first_change_and_tells_what_there_was(tmp_pat
 
 
 BAD = {
-    "unknown key": ("family: redis\nhypothesis: x\nexpect: recovered\nsurprise: 1\n", "surprise"),
-    "unknown outcome": ("family: redis\nhypothesis: x\nexpect: fine\n", "unknown word fine"),
-    "nothing expected": ("family: redis\nhypothesis: x\n", "expects"),
-    "unknown family": ("family: moon\nhypothesis: x\nexpect: recovered\n", "moon"),
-    "unknown need": ("family: redis\nhypothesis: x\nexpect: recovered\nneeds: [moon]\n", "moon"),
-    "unknown rule": ("family: redis\nhypothesis: x\nexpect: recovered\nloss: some\n", "loss has to be"),
+    "unknown key": ("hypothesis: x\nexpect: recovered\nsurprise: 1\n", "surprise"),
+    "unknown outcome": ("hypothesis: x\nexpect: fine\n", "unknown word fine"),
+    "nothing expected": ("hypothesis: x\n", "expects"),
+    "unknown family": ("hypothesis: x\nexpect: recovered\n", "moon"),
+    "unknown need": ("hypothesis: x\nexpect: recovered\nneeds: [moon]\n", "moon"),
+    "unknown rule": ("hypothesis: x\nexpect: recovered\nloss: some\n", "loss has to be"),
     "no mapping": ("- a\n", ""),
-    "two words in a step": ("family: redis\nhypothesis: x\nexpect: recovered\ninject: [{kill: 1, start: 1}]\n", "one word"),
+    "two words in a step": ("hypothesis: x\nexpect: recovered\ninject: [{kill: 1, start: 1}]\n", "one word"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_fault_file_that_says_something_else_is_refused_by_name(case: str, tmp_path: Path) -> None:
     text, why = BAD[case]
-    (tmp_path / "bad.yml").write_text(text)
+    folder = tmp_path / ("moon" if case == "unknown family" else "redis")
+    folder.mkdir()
+    (folder / "bad.yml").write_text(text)
     with pytest.raises(DrillError, match="bad.yml") as refused:
         faults.load_all(tmp_path)
     assert why in str(refused.value)
 
 
 def test_a_fault_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    (tmp_path / "one.yml").write_text("family: redis\nhypothesis: x\nexpect: recovered\n")
-    with pytest.raises(DrillError, match="no such fault: two; there are: one"):
-        faults.load_all(tmp_path, ["two"])
-    with pytest.raises(DrillError, match=r"no such fault: onee \(one is meant\?\); there are: one"):
-        faults.load_all(tmp_path, ["onee"])
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis/one.yml").write_text("hypothesis: x\nexpect: recovered\n")
+    with pytest.raises(DrillError, match="no such fault: redis_two; there are: redis_one"):
+        faults.load_all(tmp_path, ["redis/two"])
+    with pytest.raises(DrillError, match=r"no such fault: redis_onee \(redis_one is meant\?\); there are: redis_one"):
+        faults.load_all(tmp_path, ["redis_onee"])
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "roles/drill/faults").glob("*.yml")), ids=lambda path: str(path.stem))
+@pytest.mark.parametrize("name", ["redis_aof_tail", "redis/aof_tail"])
+def test_a_fault_is_named_as_it_is_shown_or_as_its_file_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis/aof_tail.yml").write_text("hypothesis: x\nexpect: recovered\n")
+    (one,) = faults.load_all(tmp_path, [name])
+    assert (one.name, one.family) == ("redis_aof_tail", "redis")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "roles/drill/faults").glob("*/*.yml")), ids=faults.name_of)
 def test_every_fault_file_can_be_read_and_knows_its_steps(path: Path) -> None:
     one = faults.load(path)
     assert one.name.startswith(one.family)

@@ -73,17 +73,26 @@ class Fault:
 
 
 def load(path: Path) -> Fault:
-    """Return the fault of one file; raises DrillError that names the file and what is wrong in it."""
+    """Return the fault of one file; its folder is its family. Raises DrillError that names the file and what is wrong in it."""
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return _fault(path.stem, dict(given))
+        return _fault(name_of(path), {**given, "family": path.parent.name})
     except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
         raise DrillError(f"{path}: {' '.join(str(error).split())}") from None
 
 
+def name_of(path: Path) -> str:
+    """Return the name of a fault: redis_killed for redis/killed.yml."""
+    return f"{path.parent.name}_{path.stem}"
+
+
 def load_all(folder: Path, names: t.Sequence[str] = ()) -> list[Fault]:
-    """Return the faults of *names* (none: all that are not slow), by name; raises DrillError for one that is not there."""
-    known = {path.stem: path for path in sorted(folder.glob("*.yml"))}
+    """Return the faults of *names* (none: all that are not slow), by name; raises DrillError for one that is not there.
+
+    A fault may be named as its file is, too: redis/killed.
+    """
+    known = {name_of(path): path for path in sorted(folder.glob("*/*.yml"))}
+    names = [name.replace("/", "_", 1) for name in names]
     missing = [name for name in names if name not in known]
     if missing:
         near = difflib.get_close_matches(missing[0], known, 1, 0.8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .faults import Fault
+from .faults import Fault, Turn
 from .runs import Ran, Turned
 from .undo import Undone
 
@@ -57,33 +57,50 @@ def judge(seen: Seen) -> list[str]:
 
 
 def _turn(turned: Turned, number: int) -> list[str]:
-    turn, wrong = turned.turn, []
+    turn, last = turned.turn, turned.last
     if turn.kill_at:
-        return [] if turned.last.killed else [f"run {number} ended before it could be killed at {turn.kill_at}"]
+        return [] if last.killed else [f"run {number} ended before it could be killed at {turn.kill_at}"]
     if turn.at_once > 1:
         return _at_once(turned, number)
-    last = turned.last
-    if turn.drop_at and not last.killed:
-        wrong.append(f"run {number} ended before the connection could be cut at {turn.drop_at}")
-    if turn.hold_at and not last.killed:
-        wrong.append(f"run {number} ended before it could be held at {turn.hold_at}")
+    sentences = [*_moments(turn, last), *_ending(turn, last), *_named(turn, last), *_effects(turned)]
+    return [f"run {number} {sentence}" for sentence in sentences]
+
+
+def _moments(turn: Turn, last: Ran) -> t.Iterator[str]:
+    """Yield where the run ended before the moment at which it had to be disturbed."""
+    for moment, what in ((turn.drop_at, "the connection could be cut"), (turn.hold_at, "it could be held")):
+        if moment and not last.killed:
+            yield f"ended before {what} at {moment}"
+
+
+def _ending(turn: Turn, last: Ran) -> t.Iterator[str]:
+    """Yield what is wrong with outcome and exit code."""
     if last.word not in EXPLICIT:
-        wrong.append(f"run {number} ended in no explicit outcome (exit {last.code})")
+        yield f"ended in no explicit outcome (exit {last.code})"
     elif last.word not in turn.expect:
-        wrong.append(f"run {number} ended {last.word} {last.reason}, expected {' or '.join(sorted(turn.expect))}".replace(" ,", ","))
+        yield f"ended {last.word} {last.reason}, expected {' or '.join(sorted(turn.expect))}".replace(" ,", ",")
+    ends_green = last.word in WELL
+    ends_red = last.word not in (*WELL, "rehearsed")
+    if (ends_green and last.code != 0) or (ends_red and last.code == 0):
+        yield f"ended {last.word} with exit code {last.code}"
+
+
+def _named(turn: Turn, last: Ran) -> t.Iterator[str]:
+    """Yield which details of the outcome differ from what the fault names."""
     if turn.code and last.reason != turn.code:
-        wrong.append(f"run {number} gave the reason {last.reason or 'none'}, expected {turn.code}")
+        yield f"gave the reason {last.reason or 'none'}, expected {turn.code}"
     if turn.acts and tuple(last.acts) != turn.acts:
-        wrong.append(f"run {number} took the acts {', '.join(last.acts) or 'none'}, expected {', '.join(turn.acts)}")
+        yield f"took the acts {', '.join(last.acts) or 'none'}, expected {', '.join(turn.acts)}"
     if turn.tells not in last.told:
-        wrong.append(f"run {number} told {last.told or 'nothing'}, which has not: {turn.tells}")
-    if last.word in WELL and last.code != 0 or last.word not in (*WELL, "rehearsed") and last.code == 0:
-        wrong.append(f"run {number} ended {last.word} with exit code {last.code}")
-    if last.word == "refused" and turned.cost:
-        wrong.append(f"run {number} refused, and for {turned.cost:.1f} s nobody got an answer that got one before")
-    if turn.unchanged and not turned.same:
-        wrong.append(f"run {number} changed data, configuration or process")
-    return wrong
+        yield f"told {last.told or 'nothing'}, which has not: {turn.tells}"
+
+
+def _effects(turned: Turned) -> t.Iterator[str]:
+    """Yield what the run cost or changed though it must not."""
+    if turned.last.word == "refused" and turned.cost:
+        yield f"refused, and for {turned.cost:.1f} s nobody got an answer that got one before"
+    if turned.turn.unchanged and not turned.same:
+        yield "changed data, configuration or process"
 
 
 def _at_once(turned: Turned, number: int) -> list[str]:
