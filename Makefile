@@ -55,6 +55,10 @@ compat: ## Oldest and newest ansible-core and Python
 $(STAGES):
 	@scripts/test $@
 
+.PHONY: prove
+prove: ## The long proofs, which go on where they stopped: races, kills, all drills, integration ten times (FRESH=1: begin again)
+	@FRESH=$(FRESH) scripts/prove
+
 .PHONY: bench
 bench: ## Measure the speed beside other ways, write docs/performance.md (QUICK=1: less, only shown)
 	@QUICK=$(QUICK) scripts/bench

@@ -4,9 +4,13 @@
 # shellcheck shell=bash disable=SC2034,SC2153 # its variables are set and read by the others
 # What every stage of scripts/test needs: saying, timing, recording, finding. Sourced, never run.
 
-say() { printf '%s\n' "$*"; }
+# A line of progress that is rewritten in place must go before anything else is said.
+CLEAR_LINE=""
+[ ! -t 1 ] || CLEAR_LINE=$'\r\033[K'
 
-heading() { printf '\n== %s\n' "$*"; }
+say() { printf '%s%s\n' "$CLEAR_LINE" "$*"; }
+
+heading() { printf '%s\n== %s\n' "$CLEAR_LINE" "$*"; }
 
 now() { date +%s.%N; }
 
@@ -33,6 +37,48 @@ fail() {
   record "$1" 0 1 0 0 "$2"
 }
 
+# --- Progress: PLAN holds the names of the steps, joined by commas ---
+
+PLAN="" STEP="" STEP_BEGUN="" TICKER="" TICKS=60
+[ ! -t 1 ] || TICKS=5
+LEARNED="$ROOT/.cache/seconds.json"
+RUN_BEGUN=$(now)
+
+# begin_step NAME: shows a line of progress, and again every TICKS seconds until end_step.
+begin_step() {
+  STEP=$1 STEP_BEGUN=$(now)
+  rm -f "$RUN_DIR/pytest-log"
+  show_progress
+  (
+    # A sleep in the foreground would hold up the signal.
+    trap 'kill "$!" 2>/dev/null; exit 0' TERM
+    while true; do
+      sleep "$TICKS" >/dev/null 2>&1 &
+      wait "$!"
+      show_progress
+    done
+  ) &
+  TICKER=$!
+}
+
+show_progress() {
+  local line
+  line=$("$PYTHON" "$ROOT/scripts/lib/progress.py" line "$ROOT/scripts/lib/seconds.json:$LEARNED" "$PLAN" "$STEP" \
+    "$(since "$RUN_BEGUN")" "$(since "$STEP_BEGUN")" "$(cat "$RUN_DIR/pytest-log" 2>/dev/null)" 2>/dev/null) || return 0
+  if [ -n "$CLEAR_LINE" ]; then printf '%s%s' "$CLEAR_LINE" "$line"; else say "$line"; fi
+}
+
+end_step() {
+  stop_ticker
+  "$PYTHON" "$ROOT/scripts/lib/progress.py" learn "$LEARNED" "$STEP" "$(since "$STEP_BEGUN")" || true
+}
+
+stop_ticker() {
+  [ -z "$TICKER" ] || kill "$TICKER" 2>/dev/null || true
+  [ -z "$TICKER" ] || wait "$TICKER" 2>/dev/null || true
+  TICKER=""
+}
+
 # wait_for SECONDS COMMAND...: runs in the background, so that an interrupt reaches clean_up at once; 124 when SECONDS are over.
 wait_for() {
   local status=0
@@ -43,9 +89,9 @@ wait_for() {
   return "$status"
 }
 
-# in_lane FUNCTION ARGS...: runs it beside others, as many at once as there are cores; wait_for_lanes waits for all of them.
+# in_lane FUNCTION ARGS...: runs it beside others, as many at once as WORKERS says; wait_for_lanes waits for all of them.
 in_lane() {
-  while [ "$(lanes_taken)" -ge "$(nproc)" ]; do sleep 0.2; done
+  while [ "$(lanes_taken)" -ge "$WORKERS" ]; do sleep 0.2; done
   (
     trap '[ -z "$CHILD" ] || kill "$CHILD" 2>/dev/null; exit 143' TERM
     "$@"
@@ -103,6 +149,7 @@ run_pytest() {
   shift 3
   log="$RUN_DIR/log/$STAGE-$name.log" xml="$RUN_DIR/log/$STAGE-$name.xml"
   begun=$(now)
+  [ "$STAGE" != "$STEP" ] || echo "$log" >"$RUN_DIR/pytest-log"
   local pytest=("$python" -m pytest -q -rs --tb=short -o "cache_dir=$RUN_DIR/pytest-$STAGE-$name" "--rootdir=$ROOT")
   wait_for "$limit" "${pytest[@]}" "--junitxml=$xml" "$@" >"$log" 2>&1 || status=$?
   # pytest's 5 means that it found no test: that is a skip with a reason, never a pass.

@@ -104,7 +104,15 @@ stage_integration() {
   fi
   ensure_collections || say "   without the collections of others: the PyPI package ansible could not be fetched"
   ensure_kubernetes || say "   without Kubernetes: $WHY_NO_KUBERNETES"
-  PATH="$ROOT/.venv/bin:$PATH" AGAIN=10 run_pytest pytest 3300 "$PYTHON" -n "$WORKERS" --dist loadfile "$ROOT/tests/integration" || true
+  integration_tests pytest 3300 || true
+}
+
+# integration_tests NAME SECONDS [WORDS...]: all of them, the longest files first, so that no worker is left alone with one in the end.
+integration_tests() {
+  local name=$1 limit=$2
+  shift 2
+  PATH="$ROOT/.venv/bin:$PATH" AGAIN=${AGAIN-10} run_pytest "$name" "$limit" "$PYTHON" -n "$WORKERS" --dist loadfile --no-loadscope-reorder \
+    "$@" "$ROOT/tests/integration"
 }
 
 stage_molecule() {
@@ -157,7 +165,10 @@ stage_compat() {
   fi
 }
 
-compat_with() { # CORE PYTHON...: the unit tests and one recovery on the lab under that ansible-core
+# What reaches into ansible-core: plugins, described inputs, the runner. All other unit tests know Python alone; `make prove` runs them too.
+ON_CORE=(tests/unit/controller tests/unit/house/test_argument_specs.py tests/unit/spine/test_spine_processes.py tests/unit/health/test_health_report.py)
+
+compat_with() { # CORE PYTHON...: the unit tests that depend on ansible-core (ALL_UNIT=1: all of them) and one recovery on the lab
   local core=$1 python venv
   shift
   if ! python=$(find_python "$@"); then
@@ -172,6 +183,8 @@ compat_with() { # CORE PYTHON...: the unit tests and one recovery on the lab und
     run_case "install-core-$core" 600 "$venv/bin/pip" install --quiet "ansible-core==$core.*" pytest pytest-xdist hypothesis \
       -r "$RUN_DIR/requirements-$core.txt" || return 0
   fi
-  PATH="$venv/bin:$PATH" run_pytest "unit-core-$core" 900 "$venv/bin/python" -n "$(nproc)" "$ROOT/tests/unit" || true
+  local tests=("${ON_CORE[@]/#/$ROOT/}")
+  [ -z "${ALL_UNIT:-}" ] || tests=("$ROOT/tests/unit")
+  PATH="$venv/bin:$PATH" run_pytest "unit-core-$core" 900 "$venv/bin/python" -n "$(nproc)" "${tests[@]}" || true
   PATH="$venv/bin:$PATH" run_pytest "smoke-core-$core" 900 "$venv/bin/python" -n "$(nproc)" --dist loadfile -m smoke "$ROOT/tests/integration" || true
 }

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash disable=SC2034,SC2153 # its variables are set and read by the others
+# The parts of scripts/prove, and the verdicts that it keeps. Sourced, never run.
+
+# How often every integration test runs, each time with fresh interpreters.
+ROUNDS=${ROUNDS:-10}
+
+# all_parts: one name a line, the shorter proofs first.
+all_parts() {
+  local round family
+  printf '%s\n' unit-on-all-cores races kills
+  for family in "$ROOT"/roles/drill/faults/*/; do
+    echo "drills-$(basename "$family")"
+  done
+  for round in $(seq 1 "$ROUNDS"); do
+    echo "integration-$round"
+  done
+}
+
+prove_part() {
+  local races="$ROOT/tests/integration/test_spine_races.py"
+  case $1 in
+    unit-on-all-cores) ALL_UNIT=1 stage_compat ;;
+    races)
+      RACES=1000 PLAYBOOK_RACES=20 run_pytest races 7200 "$PYTHON" "$races" -k "not controller_killed" || true
+      ;;
+    kills)
+      BOUNDARIES=1 run_pytest kills 7200 "$PYTHON" "$races" -k controller_killed || true
+      ;;
+    drills-*) prove_drills "${1#drills-}" ;;
+    # One failure is a finding here, not an accident: nothing is run again.
+    integration-*) SOMABRAIN_COLD=1 AGAIN=0 integration_tests pytest 7200 || true ;;
+  esac
+}
+
+# prove_drills FAMILY: every fault of the family, the slow ones too.
+prove_drills() {
+  local faults
+  mapfile -t faults < <(basename -s .yml -a "$ROOT/roles/drill/faults/$1"/*.yml | sed "s,^,$1/,")
+  run_case "drills-$1" 7200 "$ROOT/scripts/drill" "${faults[@]}" || true
+}
+
+# prepare_parts: Docker, its image and Kubernetes, where they can be had; what a machine lacks its tests skip, with the reason.
+prepare_parts() {
+  case ",$PLAN," in *,integration-*) ;; *) return 0 ;; esac
+  begin_kubernetes
+  apt_install openssh-client git || true
+  if ! ensure_docker || ! ensure_image; then
+    say "   without Docker: $WHY_NO_DOCKER"
+  elif ! ensure_compose; then
+    say "   without Compose: $WHY_NO_COMPOSE"
+  fi
+  ensure_collections || say "   without the collections of others: the PyPI package ansible could not be fetched"
+  ensure_kubernetes || say "   without Kubernetes: $WHY_NO_KUBERNETES"
+}
+
+# --- Verdicts: the first line names the tree, the others are rows of results ---
+
+# tree_of_now: what is committed and what is changed; a verdict holds for this alone.
+tree_of_now() {
+  git -C "$ROOT" rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "no repository" && return 0; }
+  { git -C "$ROOT" rev-parse "HEAD^{tree}" && git -C "$ROOT" diff HEAD --binary; } | sha256sum | cut -c1-16
+}
+
+open_state() {
+  local tree
+  tree=$(tree_of_now)
+  if [ -z "${FRESH:-}" ] && [ -s "$STATE" ]; then
+    [ "$(head -n 1 "$STATE")" != "$tree" ] || return 0
+    say "   the tree has changed since the last verdicts: they are forgotten"
+  fi
+  echo "$tree" >"$STATE"
+}
+
+has_verdict() { tail -n +2 "$STATE" | cut -f 1 | grep -qx -- "$1"; }
+
+# keep_verdict PART: its rows replace those of before, at once, so that an interrupt never leaves half of them.
+keep_verdict() {
+  { awk -F '\t' -v part="$1" 'NR == 1 || $1 != part' "$STATE" && cat "$RESULTS"; } >"$STATE.new" && mv "$STATE.new" "$STATE"
+  : >"$RESULTS"
+}
