@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from farms.redis import BIN, PATIENCE, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, snapshot
+from farms.warmly import run_ansible
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.clear import write_list
@@ -62,7 +63,7 @@ def corrupt(redis: Redis) -> None:
 def clear(redis: Redis, *flags: str, **given: t.Any) -> Run:
     """Run the playbook on one Redis."""
     command, outcome = prepared(redis, *flags, **given)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = run_ansible(command, cwd=ROOT, timeout=300)
     return Run(done.returncode, done.stdout + done.stderr, json.loads(outcome.read_text()) if outcome.exists() else {})
 
 

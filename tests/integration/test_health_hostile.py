@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from farms.warmly import run_ansible
 from somabrain_drill.ports import free_port
 
 import ansible_collections.somabrain.incident_response as collection
@@ -286,7 +287,7 @@ def ansible_playbook(play: Path, inventory: Path, cwd: Path, *words: str) -> sub
     root = next(iter(collection.__path__)).split("/ansible_collections/")[0]
     env = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=root, ANSIBLE_STDOUT_CALLBACK="default", ANSIBLE_CONFIG=str(cwd / "none.cfg"))
     command = [os.path.join(os.path.dirname(sys.executable), "ansible-playbook"), str(play), "-i", str(inventory), *words]
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=90, check=False)
+    return run_ansible(command, env=env, cwd=cwd, timeout=90)
 
 
 PLAYBOOKS = Path(next(iter(collection.__path__))) / "playbooks"

@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from farms.warmly import run_ansible
 
 import ansible_collections.somabrain.incident_response as collection
 
@@ -60,7 +61,7 @@ def play(tmp_path: Path, tasks: list[dict[str, t.Any]], *args: str, hosts: str =
 
 def shown(tmp_path: Path, tasks: list[dict[str, t.Any]], *args: str, **more: t.Any) -> str:
     command, env = play(tmp_path, tasks, *args, **more)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, cwd=tmp_path)  # type: ignore[call-overload]
+    done = run_ansible(command, env=env, cwd=tmp_path, timeout=120)  # type: ignore[arg-type]
     assert "Traceback" not in done.stdout + done.stderr
     assert "[WARNING]: Failure using method" not in done.stderr, done.stderr
     return str(done.stdout)

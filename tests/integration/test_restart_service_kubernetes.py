@@ -12,7 +12,6 @@ import http.server
 import itertools
 import json
 import os
-import subprocess
 import threading
 import typing as t
 
@@ -21,6 +20,7 @@ from farms import playing
 from farms.kubernetes import Cluster, a_cluster, status_of, why_not
 from farms.practice import PLAYBOOK, ROOT
 from farms.waiting import until
+from farms.warmly import run_ansible
 
 NUMBERS = itertools.count(1)
 PLENTY = {"remediation_budget": {"attempts": 50, "within_seconds": 900}}
@@ -81,7 +81,7 @@ class Space:
         }  # fmt: skip
         command = [str(PLAYBOOK), "playbooks/restart-service.yml", "-i", "cluster,", "-e", json.dumps(given), *words]
         env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": f"{playing.OURS}:{playing.BORROWED}"}
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=180, check=False)
+        done = run_ansible(command, cwd=ROOT, env=env)
         assert outcome.exists(), done.stdout + done.stderr
         return {**json.loads(outcome.read_text()), "code": done.returncode, "screen": done.stdout}
 

@@ -19,6 +19,7 @@ import pytest
 from farms.postgresql_backed import STANZA, USER, BackedCluster, backed, missing, owner
 from farms.redis import BIN, PATIENCE, ROOT, SUPERVISORD, Farm, Run, end_process
 from farms.waiting import until
+from farms.warmly import run_ansible
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import swap
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_cutover, postgresql_restore
@@ -75,21 +76,26 @@ class Stage:
             "remediation_state_dir": str(self.farm.folder / "ledger"), "service_manager_supervisor_url": self.farm.url, **more,
         }  # fmt: skip
 
-    def start(self, *flags: str, env: t.Optional[dict[str, str]] = None, **more: t.Any) -> tuple[subprocess.Popen[str], Path]:
+    def command(self, *flags: str, **more: t.Any) -> tuple[list[str], Path]:
+        """Return the command line of the playbook, and the file of its outcome."""
         self.runs += 1
         inventory, file = self.farm.folder / f"i-{self.runs}.json", self.farm.folder / f"o-{self.runs}.json"
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "remediation_outcome_file": str(file)}
         inventory.write_text(json.dumps({"postgresql": {"hosts": {"pg": {**local, **self.variables(**more)}}}}))
+        return [str(BIN / "ansible-playbook"), "playbooks/restore-database.yml", "-i", str(inventory), *flags], file
+
+    def start(self, *flags: str, env: t.Optional[dict[str, str]] = None, **more: t.Any) -> tuple[subprocess.Popen[str], Path]:
+        command, file = self.command(*flags, **more)
         process = subprocess.Popen(
-            [str(BIN / "ansible-playbook"), "playbooks/restore-database.yml", "-i", str(inventory), *flags], cwd=ROOT, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True,
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})},
+            start_new_session=True,
         )  # fmt: skip
         return process, file
 
     def restore(self, *flags: str, **more: t.Any) -> Run:
-        process, file = self.start(*flags, **more)
-        text = process.communicate(timeout=300)[0]
-        return Run(process.returncode, text, json.loads(file.read_text()) if file.exists() else {})
+        command, file = self.command(*flags, **more)
+        done = run_ansible(command, cwd=ROOT, timeout=300)
+        return Run(done.returncode, done.stdout + done.stderr, json.loads(file.read_text()) if file.exists() else {})
 
     def token(self, run: Run, plan: str) -> str:
         return str(next(one["token"] for one in run.outcome["reasons"][0]["plans"] if one["name"] == plan))

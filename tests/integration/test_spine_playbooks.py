@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from farms.waiting import until
+from farms.warmly import run_ansible
 
 import ansible_collections.somabrain.incident_response as collection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
@@ -48,7 +49,7 @@ def play(folder: Path, name: str, *args: str, **given: t.Any) -> tuple[int, str]
         "ANSIBLE_STDOUT_CALLBACK": "somabrain.incident_response.on_call",
     }  # fmt: skip
     words = [PLAYBOOK, "-i", "lab,", "-c", "local", str(COLLECTION / "playbooks" / name), "-e", json.dumps(variables), *args]
-    done = subprocess.run(words, capture_output=True, text=True, env=env, check=False, timeout=120)
+    done = run_ansible(words, env=env, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
 

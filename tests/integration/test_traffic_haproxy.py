@@ -20,6 +20,7 @@ import pytest
 from farms.playing import BORROWED, OURS, ROOT, run_playbook
 from farms.traffic import HAPROXY, PROMETHEUS, Balanced
 from farms.waiting import until
+from farms.warmly import run_ansible
 from somabrain_drill.traffic.bed import OPERATOR, POOL
 from somabrain_drill.traffic.load import PATHS, Load
 
@@ -347,7 +348,7 @@ def ends_of(bed: Balanced) -> list[tuple[str, t.Any, float]]:
 
 
 def reconcile(bed: Balanced) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(bed, "reconcile"), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    return run_ansible(command(bed, "reconcile"), cwd=ROOT, env=environment(), timeout=120)
 
 
 def command(bed: Balanced, name: str, **more: t.Any) -> list[str]:

@@ -18,6 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from farms.warmly import run_ansible
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.blocked import load_locks
@@ -226,7 +227,7 @@ def play(cluster: Cluster, *flags: str, **given: t.Any) -> Run:
     inventory = folder / "inventory.json"
     inventory.write_text(json.dumps({"postgresql": {"hosts": {"one": variables}}}))
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/unblock-database.yml", "-i", str(inventory), *flags]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+    ran = run_ansible(command, cwd=ROOT)
     outcome = folder / "outcome.json"
     kept = "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
     assert SECRET not in ran.stdout + ran.stderr + kept

@@ -18,6 +18,7 @@ import pytest
 from farms.postgresql_backed import STANZA, BackedCluster, backed, missing
 from farms.redis import BIN, ROOT
 from farms.waiting import until
+from farms.warmly import run_ansible
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
@@ -120,10 +121,8 @@ def play(cluster: BackedCluster, *flags: str) -> tuple[int, dict[str, t.Any], st
     host.update(ansible_connection="local", ansible_python_interpreter=sys.executable)
     host.update(backup_verification_report_file=str(folder / "r.json"), backup_verification_textfile=str(folder / "r.prom"))
     (folder / "i.json").write_text(json.dumps({"postgresql": {"hosts": {"pg": host}}}))
-    done = subprocess.run(
-        [str(BIN / "ansible-playbook"), "playbooks/verify-backups.yml", "-i", str(folder / "i.json"), *flags], cwd=ROOT,
-        capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+    command = [str(BIN / "ansible-playbook"), "playbooks/verify-backups.yml", "-i", str(folder / "i.json"), *flags]
+    done = run_ansible(command, cwd=ROOT, timeout=200)
     return done.returncode, json.loads((folder / "r.json").read_text()), (folder / "r.prom").read_text(), done.stdout + done.stderr
 
 

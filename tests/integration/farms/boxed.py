@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 import typing as t
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 from farms.compose import Project, docker, inspected
 from farms.practice import PLAYBOOK, ROOT
 from farms.waiting import until
+from farms.warmly import run_ansible
 from somabrain_drill.ports import free_port
 
 HERE = Path(__file__).parent
@@ -122,6 +122,6 @@ class Boxed:
         outcome = self.home / "outcome.json"
         outcome.unlink(missing_ok=True)
         command = [str(PLAYBOOK), "playbooks/restart-service.yml", "-i", "machine,", "-e", given, *words]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+        done = run_ansible(command, cwd=ROOT)
         assert outcome.exists(), done.stdout + done.stderr
         return {**json.loads(outcome.read_text()), "code": done.returncode, "screen": done.stdout}

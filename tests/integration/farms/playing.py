@@ -12,6 +12,8 @@ import sys
 import typing as t
 from pathlib import Path
 
+from farms.warmly import run_ansible
+
 import ansible_collections.somabrain.incident_response as collection
 
 OURS = next(iter(collection.__path__)).split("/ansible_collections/")[0]
@@ -47,7 +49,7 @@ def play(home: Path, files: t.Sequence[str], given: dict[str, t.Any], *words: st
     }
     program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
     command = [program, "-i", "machine,", *words, str(home / "play.json")]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
+    done = run_ansible(command, env=env)
     return done, {file: json.loads(place.read_text()) for file, place in places.items() if place.exists()}
 
 
@@ -56,7 +58,7 @@ def run_playbook(home: Path, name: str, given: dict[str, t.Any], *words: str) ->
     told = home / "outcome.json"
     told.unlink(missing_ok=True)
     command, environment = command_of(home, name, given, *words)
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = run_ansible(command, cwd=ROOT, env=environment, timeout=240)
     assert told.exists(), done.stdout + done.stderr
     return {**json.loads(told.read_text()), "code": done.returncode, "shown": done.stdout}
 

@@ -10,15 +10,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import typing as t
 from pathlib import Path
 
+from farms.warmly import PLAYBOOK as PLAYBOOK
+from farms.warmly import run_ansible
 from somabrain_drill.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
-PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 
 
 class Practice:
@@ -31,7 +31,7 @@ class Practice:
 
     def play(self, name: str, *words: str, **variables: t.Any) -> subprocess.CompletedProcess[str]:
         command = [str(PLAYBOOK), f"playbooks/{name}.yml", "-i", "inventories/lab", "-e", json.dumps(variables), *words]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=180, check=False)
+        return run_ansible(command, cwd=ROOT, env=self.environment)
 
     def run(self, name: str, *words: str, **variables: t.Any) -> dict[str, t.Any]:
         """Run a remedy's playbook and return its outcome, with the exit code as ``code``."""

@@ -25,6 +25,7 @@ import xmlrpc.client
 from pathlib import Path
 
 from farms.waiting import until
+from farms.warmly import run_ansible
 from somabrain_drill.ports import free_port
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
@@ -253,12 +254,9 @@ class Farm:
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "remediation_outcome_file": str(file)}
         named = {name: {**local, **variables} for name, variables in hosts.items()}
         inventory.write_text(json.dumps({self.GROUP: {"hosts": named}}))
-        done = subprocess.run(
-            [str(BIN / "ansible-playbook"), f"playbooks/{self.PLAYBOOK}.yml", "-i", str(inventory), *flags],
-            cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **(env or {})},
-            # A group of its own, which a story may kill as a whole.
-            start_new_session=True,
-        )  # fmt: skip
+        command = [str(BIN / "ansible-playbook"), f"playbooks/{self.PLAYBOOK}.yml", "-i", str(inventory), *flags]
+        # A session of its own, which a story may kill as a whole.
+        done = run_ansible(command, cwd=ROOT, timeout=300, env={**os.environ, **(env or {})}, session=True)
         text = done.stdout + done.stderr
         runs = {}
         for name in hosts:

@@ -20,6 +20,7 @@ from pathlib import Path
 from farms.compose import IMAGE, docker
 from farms.practice import PLAYBOOK, ROOT
 from farms.waiting import until
+from farms.warmly import run_ansible
 from somabrain_drill.ports import free_port
 
 HERE = Path(__file__).parent
@@ -148,7 +149,7 @@ class Machine:
     def restart(self, **more: t.Any) -> dict[str, t.Any]:
         """Run the playbook on the machine and return its outcome, with exit code and screen."""
         (self.home / "outcome.json").unlink(missing_ok=True)
-        done = subprocess.run(self.command(**more), cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+        done = run_ansible(self.command(**more), cwd=ROOT, timeout=240)
         return self.told(done.returncode, done.stdout + done.stderr)
 
     def told(self, code: int, screen: str) -> dict[str, t.Any]:
