@@ -5,24 +5,48 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, StepError, guarded
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, StepError, guarded, plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds, traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, Proof, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import part_of
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import PACKAGE, part_of
 
 Params = t.Dict[str, t.Any]
 
 
 class ActionModule(LookAction):
     STEP = health_info
+
+    def options(self) -> Params:
+        """Validate as the module that the task names: those that document one kind of check are the same look at one check."""
+        name = str(self._task.action).rpartition(".")[2]
+        self.front = None if name == "health_info" else importlib.import_module(f"{PACKAGE}._steps.{name}")
+        if self.front is None:
+            return super().options()
+        self._load_name = str(self._task.action)
+        _result, given = self.validate_argument_spec(self.front.ARGUMENT_SPEC)
+        return t.cast(Params, self.front.as_health_info(plain(given)))
+
+    def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        """Give a result the keys of the module that the task names."""
+        return result if self.front is None or result.get("failed") else t.cast(Result, self.front.told(result))
+
+    def progress(self, result: Result, waited: float, timeout: float) -> str:
+        """Return the line after an unproven slice: how far the first check that can say so is."""
+        words = [_progress_of(check) for check in result.get("checks") or []]
+        known = next((word for word in words if word), "")
+        if not known:
+            return super().progress(result, waited, timeout)
+        return one_line(f"{self._task_host()}: {known}; waited {waited:.0f} of {timeout:.0f} s", 160)
 
     def execute(self, params: Params, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Look, then pack the checks if that is wanted: until the last slice has been merged they are needed."""
@@ -104,6 +128,11 @@ class ActionModule(LookAction):
         result = checks_look.combine(results, params["subject"], proof, params["stage"])
         result["say"] += left_out
         return result
+
+
+def _progress_of(found: t.Mapping[str, t.Any]) -> str:
+    progress = traits.trait(found, "progress")
+    return str(progress(found["state"], found["facts"])) if progress else ""
 
 
 def _take_secrets(checks: t.Sequence[dict[str, t.Any]]) -> list[str]:

@@ -38,6 +38,8 @@ COMMON: dict[str, t.Any] = {
 SECRET_FILES = ("token_file", "password_file")
 WORKERS = 256
 MAX_CHECKS = 10000
+# Seconds that one check may take at most.
+LONGEST = 3600
 # What a probe may take beyond its deadline (to close, to judge) before it is left behind.
 GRACE = 0.25
 
@@ -66,8 +68,8 @@ def _validated_one(check: t.Any, index: int, probe_timeout: float, seen: set[str
             raise StepError(f"{where} ({kind}) has the unknown option '{one_line(option, 60)}': choose from {', '.join(sorted(spec))}")
         ready[option] = _value(check.get(option), spec[option], f"{where}.{option}")
     ready["timeout"] = probe_timeout if ready["timeout"] is None else ready["timeout"]
-    if not 0 < ready["timeout"] <= 3600:
-        raise StepError(f"{where}.timeout must be more than 0 and at most 3600 seconds")
+    if not 0 < ready["timeout"] <= LONGEST:
+        raise StepError(f"{where}.timeout must be more than 0 and at most {LONGEST} seconds")
     ready["name"] = _unique(ready, where, seen)
     return ready
 

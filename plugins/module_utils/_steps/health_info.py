@@ -60,3 +60,31 @@ def with_secrets(checks: t.Sequence[t.Any], secrets: t.Sequence[str]) -> list[t.
 def _with_secrets(check: dict[str, t.Any], secrets: t.Sequence[str]) -> dict[str, t.Any]:
     places = check.pop("secret_at")
     return dict(check, **{option: secrets[int(place)] for option, place in places.items()})
+
+
+def of_one(one: t.Mapping[str, t.Any], params: Params, more_seconds: float) -> Params:
+    """Return the options of a look at the single check *one*, with the look options of *params*, for a module that documents one kind.
+
+    One look may take the probe's time and *more_seconds*.
+    """
+    look_options = {name: params[name] for name in LOOK_SPEC}
+    # The kind keeps a tenth of a second for itself.
+    timeout = min(params["probe_timeout"] + more_seconds + 0.1, look.LONGEST)
+    return dict(look_options, checks=[dict(one, timeout=timeout)], subject="", pack=False, secrets=[])
+
+
+def one_told(result: Result, what: str) -> Result:
+    """Return the result of a look at a single check with its findings and with sentences that name *what* was looked at."""
+    (found,) = result["checks"]
+    return dict(result, findings=found["findings"], say=_say_of_one(found, result, what))
+
+
+def _say_of_one(found: t.Mapping[str, t.Any], result: Result, what: str) -> list[str]:
+    word = "%s is %s%s" % (what, found["health"], " (%s)" % found["state"] if found["state"] else "")
+    bad = list(dict.fromkeys(finding["text"] for finding in found["findings"] if finding["state"] != "well"))
+    if bad:
+        return ["%s: %s" % (word, text) for text in bad[:4]]
+    steady = ", %d times in a row" % result["passes"] if result["passes"] > 1 else ""
+    doubt = "" if result["proven"] else ", but not steadily enough to count as proven"
+    warnings = [finding["text"] for finding in found["findings"] if finding["name"] in ("warning", "secret")]
+    return ["%s: %s%s%s" % (word, found["findings"][0]["text"], steady, doubt), *warnings[:4]]

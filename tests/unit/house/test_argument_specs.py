@@ -22,6 +22,7 @@ STEPS = sorted(path.stem for path in (ROOT / "plugins/module_utils/_steps").glob
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins/action").glob("*.py"))
 ROUTED = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["plugin_routing"]["modules"]
 DOOR = "step"
+HEALTH = "somabrain.incident_response.health_info"
 
 
 def defaults_of(role: Path) -> dict[str, t.Any]:
@@ -83,7 +84,8 @@ def test_variables_bear_the_name_of_their_role(role: Path) -> None:
 
 def test_every_module_has_an_action_plugin_or_goes_through_the_door_and_every_step_has_a_module() -> None:
     assert sorted([*MODULES, DOOR]) == sorted([*ACTIONS, *ROUTED])
-    assert {route["action_plugin"] for route in ROUTED.values()} == {f"somabrain.incident_response.{DOOR}"}
+    assert {route["action_plugin"] for route in ROUTED.values()} == {f"somabrain.incident_response.{DOOR}", HEALTH}
+    assert {name for name, route in ROUTED.items() if route["action_plugin"] == HEALTH} == {"redis_health_info", "postgresql_health_info"}
     assert sorted(set(STEPS) - set(MODULES)) == []
     assert sorted(set(ROUTED) - set(STEPS)) == []
 

@@ -151,3 +151,9 @@ def _judge_answers(answers: list[str], options: t.Mapping[str, t.Any], findings:
         text = "the query returns the known answer" if right else "the query returns another answer than the known one"
         findings = (*findings, Finding("query", State.WELL if right else State.SICK, text))
     return Health(findings, state=word, identity=identity, facts=facts)
+
+
+def progress(state: str, facts: t.Mapping[str, t.Any]) -> str:
+    """Return how far a replay of WAL is, "" for any other state."""
+    redo = facts.get("redo") or {}
+    return "still replaying WAL, now at %s" % (redo.get("lsn") or redo.get("segment")) if state == "crash_recovery" and redo else ""

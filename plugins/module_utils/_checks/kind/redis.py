@@ -27,3 +27,10 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
     """Judge as ``judge_redis`` does."""
     return judge_redis(raw, options)
+
+
+def progress(state: str, facts: t.Mapping[str, t.Any]) -> str:
+    """Return how far a long load is, "" for any other state."""
+    if state != "loading" or facts.get("loading_eta_seconds") is None:
+        return ""
+    return "still loading: %.0f %%, about %s s left" % (facts["loaded_perc"], facts["loading_eta_seconds"])
