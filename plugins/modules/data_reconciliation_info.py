@@ -12,7 +12,7 @@ short_description: Tell what does not fit together after a recovery
 version_added: "0.1.0"
 description:
   - Counts the rows of the outbox by status, the ids that only Redis or only the database has, and the longest gap in the audit trail.
-  - Ids are compared as hashes and told as counts. Changes nothing.
+  - Compares ids as hashes and returns only counts. Changes nothing.
   - M(somabrain.incident_response.health_info) has the same as a check of the kind C(data_reconciliation).
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -40,7 +40,7 @@ options:
   stores:
     description:
       - "Pairs of keys and rows: C(name), C(pattern) of keys, C(regex) with one capturing part for the id, C(query) for the ids."
-      - Also C(max_only_redis) and C(max_only_database); a difference without a limit is only told.
+      - Also C(max_only_redis) and C(max_only_database); a difference without a limit is only reported.
     type: list
     elements: dict
     default: []

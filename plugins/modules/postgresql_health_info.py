@@ -8,17 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: postgresql_health_info
-short_description: Tell the state of a PostgreSQL cluster, its health and the acts that it allows
+short_description: Return the state of a PostgreSQL cluster, its health and the acts that it allows
 version_added: "0.1.0"
 description:
-  - Knocks by PostgreSQL's own protocol, asks all that it has to ask in one session of psql and, on the target, looks at processes,
-    lock file, disks and, when nobody is let in, at control file, WAL, modes, configuration and log.
+  - Knocks in PostgreSQL's own protocol, runs all queries in one session of psql and, on the target, reads processes, lock file, disks and,
+    when the login fails, control file, WAL, modes, configuration and log.
   - The state is one of V(accepting), V(standby), V(rejecting), V(crash_recovery), V(recovery_stuck), V(hung), V(lock_file_gone), V(auth),
     V(no_database), V(too_many_connections), V(blocked), V(archiver_failing), V(wal_filling), V(wraparound), V(prepared), V(audit_gap),
     V(standby_lagging), V(wrong_role), V(up_corrupt), V(slow), V(down_clean), V(down_crashed), V(down_orphans), V(pid_stale),
     V(pid_in_doubt), V(down_disk_full), V(down_permission), V(down_bad_config), V(down_no_wal), V(down_bad_control), V(down_panic),
-    V(down_data_missing), V(down_restoring), V(down_start_fails), or empty where it cannot be told.
-  - What runs is told by the processes themselves (program, working directory, start time), never by the lock file or a wrapper unit alone.
+    V(down_data_missing), V(down_restoring), V(down_start_fails), or empty where it is unknown.
+  - The processes themselves (program, working directory, start time) show what runs, never the lock file or a wrapper unit alone.
   - Changes nothing. The session is read-only. No literal of a query and no value of a row is returned.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -36,7 +36,7 @@ attributes:
     description: Nothing is changed, so there is no difference to show.
 options:
   data_dir:
-    description: Data directory on the target. The server tells it while it answers, else a C(data_directory) in O(config_file) does.
+    description: Data directory on the target. By default what the server reports, else C(data_directory) in O(config_file).
     type: str
     default: ""
   config_file:
@@ -44,45 +44,45 @@ options:
     type: str
     default: ""
   log_file:
-    description: Log file on the target, patterns allowed, of which the newest is read; else what the service manager kept of its output.
+    description: Log file on the target; of a pattern the newest file is read. By default the output that the service manager kept.
     type: str
     default: ""
   bin_dir:
-    description: Folder with the programs of this cluster's version; by default where distributions put them.
+    description: Directory with the programs of this cluster's version; by default the usual places of distributions.
     type: str
     default: ""
   service:
     description:
       - The service that runs the server, as the options C(manager), C(name), C(scope) and C(supervisor_url) of
         M(somabrain.incident_response.service_info); or its state, as that module returns it.
-      - Under Debian it is C(postgresql@15-main). The wrapper C(postgresql) is active whatever its clusters do, and is told as what it is.
+      - On Debian it is C(postgresql@15-main). The wrapper C(postgresql) is always active; a look reports it as a wrapper.
     type: dict
     default: {}
   facts_timeout:
-    description: Seconds for the queries and everything else, on top of O(probe_timeout).
+    description: Seconds for the queries and everything else, in addition to O(probe_timeout).
     type: float
     default: 10.0
   expected_identity:
-    description: What has to be seen again of RV(identity), such as C(system_identifier).
+    description: Required values of RV(identity), such as C(system_identifier).
     type: dict
     default: {}
   expected_role:
-    description: The role that this server has to have.
+    description: Required role of this server.
     type: str
     choices: [any, primary, standby]
     default: any
   known_answers:
-    description: Queries whose answer is known. Only whether it is right is told; the answer does not leave the server.
+    description: Queries whose answer is known. Only whether it is right is returned; the answer does not leave the server.
     type: list
     elements: dict
     default: []
     suboptions:
       query:
-        description: A C(SELECT); of its rows the first column counts, as text, one line for each row.
+        description: A C(SELECT); the first column of its rows counts, as text, one line for each row.
         type: str
         required: true
       database:
-        description: Database to ask; by default O(database).
+        description: Database to query; by default O(database).
         type: str
         default: ""
       expect:
@@ -94,12 +94,12 @@ options:
         type: str
         default: ""
   audit:
-    description: A table that gets rows all the time. Only where this is given, none in the last minutes is sick.
+    description: A table that always gets new rows. Where given, no row in the last minutes is sick.
     type: dict
     default: {}
     suboptions:
       table:
-        description: Its name, with its schema where it needs one.
+        description: Its name, with the schema where needed.
         type: str
         required: true
       column:
@@ -111,7 +111,7 @@ options:
         type: str
         default: ""
       within_minutes:
-        description: Within so many minutes at least one row is expected.
+        description: Expect at least one row within so many minutes.
         type: float
         default: 60.0
   max_connections_share:
@@ -119,7 +119,7 @@ options:
     type: float
     default: 0.9
   max_query_seconds:
-    description: Seconds after which a running statement, or a session idle in a transaction, is warned of.
+    description: Seconds after which a running statement, or a session idle in a transaction, causes a warning.
     type: float
     default: 300.0
   max_idle_seconds:
@@ -131,7 +131,7 @@ options:
     type: float
     default: 60.0
   max_prepared_seconds:
-    description: Seconds that a prepared transaction may be there.
+    description: Seconds that a prepared transaction may exist.
     type: float
     default: 3600.0
   max_lag_seconds:
@@ -139,7 +139,7 @@ options:
     type: float
     default: 30.0
   max_slot_bytes:
-    description: Bytes of WAL that a replication slot which nobody reads may keep before it is warned of.
+    description: Bytes of WAL that an unused replication slot may keep without a warning.
     type: int
     default: 10737418240
   max_disk_share:
@@ -147,15 +147,15 @@ options:
     type: float
     default: 0.9
   max_xid_age:
-    description: Age in transactions that a database may reach; at 2146 million it stops writing.
+    description: Age in transactions that a database may reach; PostgreSQL stops writes at 2146 million.
     type: int
     default: 1600000000
   min_cache_hit_share:
-    description: Share of reads that its cache has to answer; fewer are warned of.
+    description: Least share of reads from the cache; less causes a warning.
     type: float
     default: 0.9
   max_redo_still_seconds:
-    description: Seconds after which a replay of WAL that does not move counts as stuck.
+    description: Seconds after which a replay of WAL that does not advance counts as stuck.
     type: float
     default: 120.0
   max_latency_ms:
@@ -175,7 +175,7 @@ EXAMPLES = r"""
     service: {manager: systemd, name: postgresql@15-main}
   register: looked
 
-- name: Wait until it serves what it has to serve
+- name: Wait until it gives the known answers
   somabrain.incident_response.postgresql_health_info:
     host: 127.0.0.1
     port: 15432
@@ -209,7 +209,7 @@ findings:
   elements: dict
   returned: always
 identity:
-  description: What tells this cluster and process from others, C(system_identifier), C(pid), C(start_time), C(role), C(port), C(data_dir).
+  description: What identifies this cluster and process, C(system_identifier), C(pid), C(start_time), C(role), C(port), C(data_dir).
   type: dict
   returned: always
 actions:
@@ -220,12 +220,12 @@ actions:
   sample: [move_pid_aside, start]
 facts:
   description:
-    - What else was seen. C(connection) is accepting, rejecting or silent. Of a server that lets us in C(connections), C(sessions),
+    - What else was seen. C(connection) is accepting, rejecting or silent. After a login C(connections), C(sessions),
       C(locks), C(prepared), C(replication), C(archiver), C(checksums), C(databases), C(xid_age), C(top_queries), C(audit) and
       C(known_answers).
-    - C(process), C(orphans), C(lock_file), C(service), C(disks), and of one that does not C(control), C(wal), C(redo), C(access),
+    - C(process), C(orphans), C(lock_file), C(service), C(disks), and without a login C(control), C(wal), C(redo), C(access),
       C(config), C(contents) and C(log).
-    - C(not_seen) names the questions that were not answered, and why. C(identity_mismatch) is true for another cluster than expected.
+    - C(not_seen) names the queries without an answer, and why. C(identity_mismatch) is true for another cluster than expected.
   type: dict
   returned: always
 subject:
@@ -249,11 +249,11 @@ seconds:
   type: float
   returned: always
 on_its_way:
-  description: Whether all that is needed is time, as while it replays its WAL.
+  description: Whether only time is needed, as while it replays its WAL.
   type: bool
   returned: always
 checks:
-  description: The same look in the shape of M(somabrain.incident_response.health_info).
+  description: The same look in the form of M(somabrain.incident_response.health_info).
   type: list
   elements: dict
   returned: always
@@ -262,7 +262,7 @@ stage:
   type: str
   returned: always
 table:
-  description: Who blocks whom, and the statements that took the most time, as lines for a person.
+  description: Who blocks whom, and the statements that took the most time, as lines of a table.
   type: list
   elements: str
   returned: always

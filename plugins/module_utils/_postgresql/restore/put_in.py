@@ -112,7 +112,7 @@ def write_kept(path: str, inserted: t.Sequence[Inserted]) -> None:
 
 
 def read_kept(path: str) -> list[dict[str, t.Any]]:
-    """Return the kept hashes, [] where there is no such file. Raises OSError, ValueError."""
+    """Return the kept hashes, [] without the file. Raises OSError, ValueError."""
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file if line.strip()]
     return []
