@@ -16,7 +16,7 @@ Job = t.Callable[[], float]
 class Row(t.NamedTuple):
     """One line of the table: our work beside a peer's, and the ratio to reach.
 
-    With ``limit`` the bar is seconds at the 95th percentile and there is no peer; a target of None only tells.
+    With ``limit`` the bar is seconds at the 95th percentile and there is no peer; a target of None only reports.
     ``why`` says why a row has no figures.
     """
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Redis killed, until it is proven well: the whole process from outside, beside what others would run for it.
 
-From every run of ours the stability window (a second in which it must stay well) is subtracted where it stands beside a
+The stability window (a second in which Redis must stay well) is subtracted from our runs where they are compared with a
 peer: no peer has one. The rows in seconds include it.
 """
 

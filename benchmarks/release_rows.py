@@ -103,7 +103,7 @@ class Systemd:
 
 
 def why_no_compose() -> str:
-    """Return why no container can be made anew here, "" where it can."""
+    """Return why containers cannot be recreated here, "" if they can."""
     return compose.why_not() or ("" if playing.borrowed("community/docker") else "community.docker is not there")
 
 

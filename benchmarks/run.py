@@ -47,7 +47,7 @@ def versions() -> str:
         found.append(run([pyinfra(), "--version"]).strip().replace("v", "").replace(":", ""))
     except Skipped as skipped:
         found.append(f"no pyinfra ({skipped})")
-    # ssh tells its version where errors are told.
+    # ssh prints its version on standard error.
     found.append(run(["sh", "-c", "ssh -V 2>&1"]).partition(",")[0] if SSHD else "no sshd")
     return ", ".join(found)
 
@@ -95,11 +95,11 @@ def main() -> int:
     before, begun, on = busy(), time.monotonic(), f"{machine()}.\n{versions()}."
     rows = measured([asked.only] if asked.only else list(GROUPS), asked.quick)
     date, took = time.strftime("%Y-%m-%d", time.gmtime()), time.monotonic() - begun
-    told = f"{date}, {on}\nLoad of the machine before the start {before:.1f}; measured in {took:.0f} s.\n\n{table(rows)}\n"
-    print(told)
+    figures = f"{date}, {on}\nLoad of the machine before the start {before:.1f}; measured in {took:.0f} s.\n\n{table(rows)}\n"
+    print(figures)
     if not (asked.quick or asked.only):
         head, notes = ((HERE / name).read_text() for name in ("method.md", "notes.md"))
-        (ROOT / "docs/performance.md").write_text(f"{head}\n## Figures\n\n{told}\n{notes}")
+        (ROOT / "docs/performance.md").write_text(f"{head}\n## Figures\n\n{figures}\n{notes}")
     return 0
 
 

@@ -31,7 +31,7 @@ _SETTING = re.compile(
 )
 _SERVER = re.compile(
     r"[ \t]*server[ \t]+(?P<address>%s)(?P<given>(?:[ \t]+[a-z_]+(?:=[0-9a-z]+)?)*)[ \t]*;"
-    r"[ \t]*#[ \t]*(?P<name>%s)(?P<told>(?:[ \t]+[a-z]+(?:=[0-9]+)?)*)[ \t]*" % (ADDRESS, WORD)
+    r"[ \t]*#[ \t]*(?P<name>%s)(?P<marks>(?:[ \t]+[a-z]+(?:=[0-9]+)?)*)[ \t]*" % (ADDRESS, WORD)
 )
 _KEPT = re.compile(r"(?:max_fails|max_conns)=[0-9]{1,6}|fail_timeout=[0-9]{1,6}(?:ms|s|m|h)?")
 # Words of the comment: weight 0 (which nginx does not have), drained, taken out by a person, and without a health check.
@@ -98,7 +98,7 @@ def _server_of(line: str, number: int) -> t.Optional[Server]:
     found = _SERVER.fullmatch(line) if len(line) <= 1000 else None
     if not found:
         return None
-    given, told = found.group("given").split(), found.group("told").split()
+    given, told = found.group("given").split(), found.group("marks").split()
     weight = _number(given, "weight", 1)
     initial = _number(told, "initial", weight)
     problem = _problem(given, told, weight, initial)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's backups: a pgBackRest stanza whose repository lies in the lab's folder, and its first full backup."""
+"""The lab's backups: a pgBackRest stanza with its repository in the lab's directory, and the first full backup."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ pg1-port={port}
 pg1-socket-path={lab}/run
 pg1-user={user}
 """
-# Kept inside the cluster, so that a cluster made anew is backed up anew.
+# Kept inside the cluster, so that a recreated cluster is backed up again.
 STAMP = "postgres/somabrain-backup.stamp"
 
 
 def wanted(layout: Layout) -> bool:
-    """Return whether this lab has backups: they were asked for, and pgBackRest is there."""
+    """Return whether this lab has backups: they are wanted, and pgBackRest is installed."""
     return bool(layout.settings["backups"] and shutil.which("pgbackrest"))
 
 
 def configuration(layout: Layout, port: int) -> dict[str, tuple[str, int]]:
-    """Return pgBackRest's own file: name to text and mode; nothing where there are no backups."""
+    """Return pgBackRest's own file: name to text and mode; nothing without backups."""
     text = CONFIGURATION.format(lab=layout.dir, stanza=STANZA, port=port, user=SUPERUSER)
     return {"etc/pgbackrest.conf": (text, 0o644)} if wanted(layout) else {}
 
 
 def archiving(layout: Layout) -> list[str]:
-    """Return the lines of the cluster's configuration that send its WAL into the repository."""
+    """Return the lines of the cluster's configuration that archive WAL into the repository."""
     if not wanted(layout):
         return []
     command = f"pgbackrest --config={layout.dir}/etc/pgbackrest.conf --stanza={STANZA} archive-push %p"
@@ -56,7 +56,7 @@ def archiving(layout: Layout) -> list[str]:
 
 
 class First:
-    """The first full backup of a cluster, made while the rest of the lab comes up."""
+    """The first full backup of a cluster, taken while the rest of the lab starts."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout, self.problem = layout, ""
@@ -66,7 +66,7 @@ class First:
             self._thread.start()
 
     def end(self) -> list[str]:
-        """Wait for it, and return what there is to say."""
+        """Wait for the backup, and return sentences for the user."""
         if self.layout.settings["backups"] and not wanted(self.layout):
             return ["pgbackrest is not installed: this lab has no backups (scripts/setup installs it)"]
         if self.due:
@@ -74,8 +74,8 @@ class First:
         return [f"the first backup failed: {self.problem}"] if self.problem else []
 
     def _work(self) -> None:
-        # A cluster made anew keeps its stanza, with the new system identifier. The WAL of the backup arrives a moment later;
-        # waiting for it would take longer than all the rest.
+        # A recreated cluster keeps its stanza, with the new system identifier. The WAL of the backup arrives a moment later;
+        # waiting for it would take longer than everything else.
         created = self._run("--no-online", "stanza-create") or self._run("--no-online", "stanza-upgrade")
         if created and self._run("--type=full", "--no-archive-check", "backup"):
             self.layout.write(STAMP, "once\n", 0o600)

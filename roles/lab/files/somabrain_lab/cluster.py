@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's own PostgreSQL cluster: made once, by the lab's user, with the tables of the profile."""
+"""The lab's own PostgreSQL cluster: created once, by the lab's user, with the tables of the profile."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TABLES = {
 
 
 def create(layout: Layout) -> bool:
-    """Make the cluster when there is none; return whether it was made. Raises LabError."""
+    """Create the cluster if there is none; return whether it was created. Raises LabError."""
     data = layout.dir / "postgres"
     if (data / "PG_VERSION").exists():
         return False
@@ -75,7 +75,7 @@ def configuration(layout: Layout, more: t.Sequence[str] = ()) -> dict[str, tuple
         "timezone = 'UTC'",
         *more,
     ]
-    # On the private socket whoever may enter that folder is the superuser: its owner and root.
+    # Anyone who can enter the folder of the private socket is superuser: its owner and root.
     access = ["local all all trust", "host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256"]
     return {
         "postgres/lab.conf": ("\n".join(lines) + "\n", 0o600),
@@ -97,7 +97,7 @@ def connect(layout: Layout, port: int, database: str) -> psycopg.Connection[t.An
 
 
 def accepts(layout: Layout, port: int) -> bool:
-    """Return whether the server lets us in."""
+    """Return whether the server accepts connections."""
     try:
         connect(layout, port, "postgres").close()
     except psycopg.Error:
@@ -106,19 +106,19 @@ def accepts(layout: Layout, port: int) -> bool:
 
 
 def fill(layout: Layout, port: int) -> bool:
-    """Make role, database and tables of the profile where they are missing; return whether anything was new."""
+    """Create missing role, database and tables of the profile; return whether anything was new."""
     profile = layout.settings["profile"]
     table, column = layout.settings["audit_table"], layout.settings["audit_time_column"]
     statements = [*TABLES[profile], AUDIT]
     stamp = hashlib.sha256(json.dumps([profile, table, column, statements, "amcheck"]).encode()).hexdigest() + "\n"
-    # Kept inside the cluster, so that a cluster made anew is filled again.
+    # Kept inside the cluster, so that a recreated cluster is filled again.
     file = layout.dir / "postgres" / "somabrain-lab.stamp"
     if file.exists() and file.read_text(encoding="utf-8") == stamp:
         return False
     database, owner = DATABASE[profile]
     make_database(layout, port, database, owner)
     with connect(layout, port, database) as link, link.transaction():
-        # With it pg_amcheck can tell which table is damaged.
+        # Lets pg_amcheck say which table is damaged.
         if link.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
             link.execute("CREATE EXTENSION IF NOT EXISTS amcheck")
         hand_over(link, owner)
@@ -130,7 +130,7 @@ def fill(layout: Layout, port: int) -> bool:
 
 
 def make_database(layout: Layout, port: int, database: str, owner: str) -> None:
-    """Make the role (with the lab's password) and the database of one profile where they are missing."""
+    """Create the role (with the lab's password) and the database of one profile if they are missing."""
     password = Path(layout.dir, "secrets", "postgres_password").read_text(encoding="utf-8").strip()
     with connect(layout, port, "postgres") as link:
         if not link.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (owner,)).fetchone():
@@ -140,7 +140,7 @@ def make_database(layout: Layout, port: int, database: str, owner: str) -> None:
 
 
 def hand_over(link: psycopg.Connection[t.Any], owner: str) -> None:
-    """Give *owner* what the other profile's role owned, for a lab that has changed its generation."""
+    """Give *owner* what the other profile's role owned, for a lab that changed its profile."""
     for role in sorted({name for _database, name in DATABASE.values()} - {owner}):
         if link.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone():
             link.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(role), sql.Identifier(owner)))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the stand-in services are told: one JSON file, and secrets in files of their own."""
+"""Settings of the stand-in services: one JSON file, and secrets in files of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pwd
 import typing as t
 from pathlib import Path
 
-# What the standard library loads when it is first needed, too late for a user who may not read its folder.
+# Modules that the standard library loads on first use, too late for a user that cannot read its folder.
 LOADED_LATE = ("encodings.idna", "traceback", "linecache", "_strptime")
 
 Settings = t.Dict[str, t.Any]
@@ -24,13 +24,13 @@ def read(path: str) -> Settings:
 
 
 def secret(settings: Settings, name: str) -> str:
-    """Return a secret of the lab, or "" where there is none."""
+    """Return a secret of the lab, or "" for none."""
     path = Path(settings["lab_dir"]) / "secrets" / name
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def drop_privileges(settings: Settings) -> None:
-    """Become the lab's user when started by root.
+    """Switch to the lab's user when started by root.
 
     Done here and not by supervisor, because that user may not be allowed to read the interpreter's folder.
     """
@@ -43,5 +43,5 @@ def drop_privileges(settings: Settings) -> None:
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
     if not os.getcwd().startswith(settings["lab_dir"] + "/"):
-        # Its working directory tells which release a process runs.
+        # The working directory of a process shows which release it runs.
         os.chdir(settings["lab_dir"])

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from . import redis_client, supervisor
 
-# The checkout that scripts/demo stands in.
+# The checkout that contains scripts/demo.
 ROOT = Path.cwd()
 KEYS = 500
 WIDTH = 100

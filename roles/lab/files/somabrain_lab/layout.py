@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's one directory: its folders, its configuration files and its secrets."""
+"""The lab's directory: its folders, configuration files and secrets."""
 
 from __future__ import annotations
 
@@ -80,26 +80,26 @@ class Layout:
     def __init__(self, settings: Settings) -> None:
         self.settings = {**settings, "postgres_bin": settings["postgres_bin"] or newest_postgres()}
         self.dir = Path(settings["lab_dir"])
-        # Only root can and must hand the services to somebody else.
+        # Only root can and must run the services as another user.
         self.user = str(settings.get("user") or "") if os.geteuid() == 0 else ""
 
     @property
     def ids(self) -> tuple[int, int]:
-        """Return uid and gid of the user who owns the data; raises LabError when there is no such user."""
+        """Return uid and gid of the user that owns the data; raises LabError for an unknown user."""
         if not self.user:
             return os.geteuid(), os.getegid()
         try:
             account = pwd.getpwnam(self.user)
         except KeyError:
-            raise LabError(f"no user {self.user!r} to run the services as: set lab_user to one that exists, not root") from None
+            raise LabError(f"no user {self.user!r} to run the services as: set lab_user to an existing user, not root") from None
         if account.pw_uid == 0:
             raise LabError("PostgreSQL refuses to run as root: set lab_user to another user")
         return account.pw_uid, account.pw_gid
 
     def check(self) -> None:
-        """Raise LabError unless the directory is ours or may become ours."""
+        """Raise LabError unless the directory is a lab or may become one."""
         if not self.dir.is_absolute() or len(self.dir.parts) < 3 or self.dir.is_symlink():
-            raise LabError(f"lab_dir must be an absolute path below a top folder, and no symlink: {self.dir}")
+            raise LabError(f"lab_dir must be an absolute path two levels deep or more, and not a symlink: {self.dir}")
         if len(str(self.dir)) > 80:
             raise LabError(f"lab_dir is too long for a unix socket in it (80 characters at most): {self.dir}")
         if self.dir.exists() and not self.is_ours() and any(one.name != "remediation" for one in self.dir.iterdir()):
@@ -113,12 +113,12 @@ class Layout:
                 raise LabError(f"no program {program!r}: run scripts/setup, or set {name}")
 
     def is_ours(self) -> bool:
-        """Return whether the directory bears the lab's own marker."""
+        """Return whether the directory contains the lab's own marker."""
         marker = self.dir / MARKER
         return marker.is_file() and not marker.is_symlink() and not self.dir.is_symlink()
 
     def make(self) -> bool:
-        """Make the folders and secrets that are missing; return whether any was."""
+        """Create missing folders and secrets; return whether any was missing."""
         changed = not self.is_ours()
         self.dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name in (*PRIVATE, "logs", "etc"):
@@ -135,7 +135,7 @@ class Layout:
         return changed
 
     def _password(self) -> bool:
-        """Keep the password of Redis in a file as long as there is one; return whether that changed."""
+        """Keep the password of Redis, if any, in a file; return whether that changed."""
         file, secret = self.dir / "secrets" / "redis_password", self.settings["redis_password"]
         if secret:
             return self.write("secrets/redis_password", secret + "\n", 0o600)
@@ -143,18 +143,18 @@ class Layout:
         return False
 
     def _reachable(self) -> None:
-        """Raise LabError when the lab's user cannot come to the directory."""
+        """Raise LabError if the lab's user cannot enter the directory."""
         for folder in self.dir.parents if self.user else ():
             if not folder.stat().st_mode & 0o001:
-                raise LabError(f"user {self.user} cannot enter {folder}: set lab_dir (SOMABRAIN_LAB_DIR) to a folder all may enter")
+                raise LabError(f"user {self.user} cannot enter {folder}: set lab_dir (SOMABRAIN_LAB_DIR) to one that all may enter")
 
     def write(self, name: str, text: str, mode: int = 0o644) -> bool:
-        """Write one file of the lab, owned by its user, when it differs; return whether it did."""
+        """Write one file of the lab, owned by its user, if it differs; return whether it did."""
         path = self.dir / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return False
         fresh = path.with_name(path.name + ".new")
-        # Created with its mode, so that a secret is at no moment readable by others.
+        # Created with its mode, so that others can never read a secret.
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
             file.write(text)
         os.chown(fresh, *self.ids)
@@ -187,7 +187,7 @@ class Layout:
 
     def _programs(self, ports: t.Mapping[str, int]) -> list[tuple[str, list[str], dict[str, t.Any]]]:
         postgres = [self.settings["postgres_bin"] + "/postgres", "-D", f"{self.dir}/postgres", "-p", str(ports["postgres"])]
-        # What there is to practise on stays dead when it dies, as with Debian's own units.
+        # Redis and Postgres stay down when they die, as with Debian's own units.
         redis = {"autorestart": "false", "startsecs": self.settings["redis_start_seconds"], "user": self.user}
         return [
             ("redis", [self.settings["redis_server"], f"{self.dir}/etc/redis.conf"], redis),
@@ -209,22 +209,22 @@ class Layout:
         return PROGRAM.format(name=name, lab=escaped(self.dir), command=escaped(shlex.join(command)), directory=escaped(home), **values)
 
     def remove(self) -> bool:
-        """Remove the directory and all data in it; raises LabError when it does not bear our marker."""
+        """Remove the directory and all data in it; raises LabError without the lab's marker."""
         if not self.dir.exists():
             return False
         if not self.is_ours():
-            raise LabError(f"{self.dir} does not bear the lab's marker {MARKER}: nothing was removed")
+            raise LabError(f"{self.dir} does not contain the lab's marker {MARKER}: nothing was removed")
         shutil.rmtree(self.dir)
         return True
 
 
 def escaped(text: t.Any) -> str:
-    """Return *text* as supervisor's configuration wants it, where % begins an expansion."""
+    """Return *text* escaped for supervisor's configuration, where % begins an expansion."""
     return str(text).replace("%", "%%")
 
 
 def newest_postgres() -> str:
-    """Return the folder of the newest PostgreSQL's programs, where distributions put it; "" when there is none."""
+    """Return the directory of the newest PostgreSQL programs, as distributions place it; "" if none is installed."""
     found = {path.parent for place in ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin") for path in Path("/").glob(place[1:] + "/initdb")}
     on_path = shutil.which("initdb")
     newest = max(found, key=lambda folder: [int(number) for number in re.findall(r"\d+", str(folder))], default=None)

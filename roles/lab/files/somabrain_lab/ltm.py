@@ -31,7 +31,7 @@ class Store:
             try:
                 self._apply(json.loads(line))
             except ValueError:
-                # A crash may leave the last line cut; nobody was told that it was kept.
+                # A crash may truncate the last line; that write was never acknowledged.
                 continue
 
     def _apply(self, entry: t.Mapping[str, t.Any]) -> None:

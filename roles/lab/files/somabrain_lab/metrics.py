@@ -10,7 +10,7 @@ import typing as t
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, float("inf"))
 
-# The metrics of profile v1 that its operators watch: name, kind, help, and whether it stands at 0 from the start.
+# The metrics of profile v1 that its operators watch: name, kind, help, and whether it starts at 0.
 V1 = (
     ("somabrain_http_requests_total", "counter", "HTTP requests", False),
     ("somabrain_http_latency_seconds", "histogram", "HTTP request latency", False),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which loopback ports the lab uses; one that is taken is named, and another chosen."""
+"""Choose the loopback ports of the lab; report a taken port, and pick another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REACH = 200
 def is_free(port: int) -> bool:
     """Return whether a server could listen on 127.0.0.1:*port* now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Without this, connections that ended lately would make a free port look taken.
+        # Without this, recently closed connections would make a free port look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -28,7 +28,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(wanted: t.Mapping[str, int], kept: t.Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
-    """Return a port for each name, and a sentence for each that could not have its own.
+    """Return a port for each name, and a sentence for each name that got another port.
 
     *kept* are ports that our own running programs hold.
     """
@@ -46,7 +46,7 @@ def choose(wanted: t.Mapping[str, int], kept: t.Mapping[str, int]) -> tuple[dict
 
 
 def next_free(port: int, avoid: t.Collection[int]) -> int:
-    """Return the next free port after *port*; raises LabError when there is none within reach."""
+    """Return the next free port after *port*; raises LabError if none is within reach."""
     for candidate in range(port + 1, min(port + REACH, 65536)):
         if candidate not in avoid and is_free(candidate):
             return candidate
@@ -54,7 +54,7 @@ def next_free(port: int, avoid: t.Collection[int]) -> int:
 
 
 def holder(port: int) -> str:
-    """Return who listens on *port*, as far as this user may see."""
+    """Return the process that listens on *port*, as far as this user may see."""
     inodes = {line.split()[9] for line in listening() if int(line.split()[1].rpartition(":")[2], 16) == port}
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -25,7 +25,7 @@ Rule = t.Mapping[str, t.Any]
 BEGUN = time.monotonic()
 MIB = 1024 * 1024
 ROOM = 64 * MIB
-# What was left behind by requests; nobody lets it go.
+# Memory leaked by requests; it is never freed.
 LEAKED: list[bytes] = []
 
 
@@ -35,18 +35,18 @@ def holds(rule: Rule) -> bool:
 
 
 def leak(rule: Rule) -> None:
-    """Leave as much memory behind as *rule* says."""
+    """Leak as much memory as *rule* says."""
     if rule.get("grow_mib"):
         LEAKED.append(b"x" * (int(rule["grow_mib"]) * MIB))
 
 
 def files_of(lab: Path) -> tuple[Path, Path]:
-    """Return where faults are: a person's for any process of the lab, and those that this release brings."""
+    """Return the files of faults: a person's for any process of the lab, and those of this release."""
     return lab / "api_faults.json", Path(__file__).resolve().parents[1] / "faults.json"
 
 
 def rules_of(file: Path) -> list[t.Any]:
-    """Return the rules of a file, [] where there are none."""
+    """Return the rules of a file, [] for none."""
     try:
         rules = json.loads(file.read_bytes())
     except (OSError, ValueError):
@@ -55,7 +55,7 @@ def rules_of(file: Path) -> list[t.Any]:
 
 
 def at_start(file: Path) -> None:
-    """Do what the rules of *file* say of a process that starts."""
+    """Do what the rules of *file* say for a process that starts."""
     for rule in rules_of(file):
         if rule.get("stubborn"):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -18,12 +18,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve()
 FAULTS = "faults.json"
-# Where the collection keeps how a release gets its name.
+# The collection's code that names a release.
 TREE = HERE.parents[4] / "plugins/module_utils/_release/tree.py"
 
 
 def content_id(folder: Path) -> str:
-    """Return the name of the release that *folder* would be."""
+    """Return the name of *folder* as a release."""
     spec = importlib.util.spec_from_file_location("release_tree", TREE)
     assert spec
     assert spec.loader
@@ -55,7 +55,7 @@ def add(lab: Path, faults: t.Any = None, migrations: str = "") -> str:
 
 
 def select(lab: Path, release: str) -> bool:
-    """Let the link ``current`` point to a release; return whether that is new."""
+    """Point the link ``current`` to a release; return whether that is a change."""
     link, target = lab / "current", f"releases/{release}"
     if link.is_symlink() and os.readlink(link) == target:
         return False

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""supervisord over its unix socket, and the processes of ours that outlived it."""
+"""supervisord over its unix socket, and lab processes that outlived it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Supervisor:
             return False
 
     def programs(self) -> dict[str, dict[str, t.Any]]:
-        """Return supervisor's words about each program; nothing when it is not there."""
+        """Return supervisor's information about each program; nothing if supervisor is down."""
         if not self.alive():
             return {}
         return {info["name"]: info for info in self.call.getAllProcessInfo()}
@@ -68,17 +68,17 @@ class Supervisor:
         return {name for name, info in self.programs().items() if info["statename"] in RUNNING}
 
     def launch(self) -> None:
-        """Start supervisord, free of this terminal; raises LabError when it does not come up."""
+        """Start supervisord, detached from this terminal; raises LabError if it does not come up."""
         program = self._program or beside_python("supervisord")
         if not program:
-            raise LabError("supervisord is not installed: pip install supervisor, or set lab_supervisord to where it is")
+            raise LabError("supervisord is not installed: pip install supervisor, or set lab_supervisord to its path")
         command = [program, "-c", str(self.lab / "etc" / "supervisord.conf")]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, cwd="/", check=False)
         if done.returncode != 0 or not wait_for(self.alive, 10):
             raise LabError(f"supervisord did not start: {(done.stderr or done.stdout).strip()[-300:]}; see {self.lab}/logs/supervisord.log")
 
     def adopt(self) -> list[str]:
-        """Take up a changed configuration and return the programs that were made anew."""
+        """Load a changed configuration and return the programs that were recreated."""
         added, changed, removed = self.call.reloadConfig()[0]
         for name in (*changed, *removed):
             self.call.stopProcessGroup(name)
@@ -114,7 +114,7 @@ class Supervisor:
 
 
 def orphans(lab: Path) -> dict[int, str]:
-    """Return pid and name of programs of this lab that run although no supervisord owns them."""
+    """Return pid and name of running programs of this lab; call it when no supervisord owns them."""
     ours = {f"{lab}/etc/redis.conf": "redis", f"{lab}/etc/standin.json": "standin", f"{lab}/postgres": "postgres"}
     found: dict[int, str] = {}
     for process in Path("/proc").glob("[0-9]*"):
@@ -122,7 +122,7 @@ def orphans(lab: Path) -> dict[int, str]:
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
             program = os.path.basename(words[0])
             names = [name for path, name in ours.items() if path in words]
-            # redis-server rewrites its own command line; its folder still tells.
+            # redis-server rewrites its own command line; its working directory still identifies it.
             if program.startswith("redis-server") and os.readlink(process / "cwd") == f"{lab}/redis":
                 names = ["redis"]
             if names and (names[0] != "postgres" or program == "postgres"):
@@ -131,14 +131,14 @@ def orphans(lab: Path) -> dict[int, str]:
 
 
 def stop_orphans(lab: Path) -> bool:
-    """End what a dead supervisord left; two servers on one data directory would destroy it."""
+    """Stop what a dead supervisord left; two servers on one data directory would destroy it."""
     found = orphans(lab)
     for pid, name in found.items():
         send(pid, signal.SIGCONT)
         send(pid, signal.SIGINT if name == "postgres" else signal.SIGTERM)
     if not wait_for(lambda: not orphans(lab), 30):
         left = ", ".join(f"{name} (pid {pid})" for pid, name in orphans(lab).items())
-        raise LabError(f"left over from an earlier lab and not ending: {left}; stop it, then start the lab again")
+        raise LabError(f"left over from an earlier lab and not stopping: {left}; stop it, then start the lab again")
     return bool(found)
 
 
@@ -161,7 +161,7 @@ def beside_python(name: str) -> str:
 
 
 def wait_for(true: t.Callable[[], bool], seconds: float) -> bool:
-    """Return whether *true* became so within *seconds*."""
+    """Return whether *true* returned true within *seconds*."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Profile v2, the generation of 2026: Django's shapes; /readyz tells the truth about Postgres, /health about little."""
+"""Profile v2, the generation of 2026: Django's shapes; /readyz is right about Postgres, /health about little."""
 
 from __future__ import annotations
 
