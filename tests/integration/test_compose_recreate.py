@@ -98,7 +98,7 @@ def test_what_does_not_stop_is_not_made_anew_over_its_head(project: Project) -> 
 def test_one_container_of_several_is_refused(project: Project) -> None:
     done, dummy = play(project, "recreate", "api", service_manager_replica=1)
     assert done.returncode == 2
-    assert "Compose makes all containers of a service anew" in done.stdout
+    assert "Compose recreates all containers of a service" in done.stdout
 
 
 def test_every_task_file_speaks_to_the_service_and_to_no_other(project: Project) -> None:

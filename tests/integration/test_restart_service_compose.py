@@ -135,7 +135,7 @@ def test_an_api_that_the_kernel_ends_for_its_memory_is_refused(boxed: Boxed) -> 
         pass
     until(lambda: boxed.look()["OOMKilled"] and boxed.project.look("api")["service"]["restarts"] >= ENOUGH, 40)
     outcome = refused(boxed, "out_of_memory", downtime=True)
-    assert "it needs more memory than it is allowed" in outcome["reasons"][0]["text"]
+    assert "it needs more memory than its limit" in outcome["reasons"][0]["text"]
 
 
 def test_what_it_stands_on_comes_first(boxed: Boxed) -> None:

@@ -173,7 +173,7 @@ def test_a_bad_release_is_not_rolled_out_once_more_while_the_old_one_serves(spac
 NO_POD: dict[str, tuple[str, str, str]] = {
     "an image that is not there": ("shop/bad:1", "state_not_handled", "ImagePullBackOff"),
     "an exit loop": ("shop/crash:1", "exit_loop", "in a restart loop"),
-    "too little memory": ("shop/greedy:1", "out_of_memory", "more memory than it is allowed"),
+    "too little memory": ("shop/greedy:1", "out_of_memory", "more memory than its limit"),
 }
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Releases of a Compose service: images of its engine by their id; a pin is a file for Compose that names the image by its id."""
+"""Releases of a Compose service: images by their id; a pin is a Compose file that names the image by its id."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import compose as manager_compose
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
-# What the builder of an image may say of the schema changes that it brings.
+# Label by which an image declares its schema migrations.
 LABEL = "org.somabrain.release.migrations"
 # What can be the name or the id of an image.
 WORD = re.compile(r"[A-Za-z0-9][\w.:@/-]{0,255}\Z", re.ASCII)
 PIN_FILE = "compose.release.yml"
+# Recognises our own files, so its wording stays.
 HEAD = "# Written by somabrain.incident_response. Compose runs these images by their id; take a line out to go by its tag again.\n"
 
 
 def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return the facts of ``_release.blank``; *options* has ``pin_file``, ``ids`` and ``words`` beside the service.
 
-    With ``read_project`` the facts have ``project``, too: {src, problem, differs, command} of a container that would be made anew.
+    With ``read_project`` the facts have ``project``, too: {src, problem, differs, command} of a container that would be recreated.
     """
     clock = Clock(deadline)
     docker = Docker(str(options.get("docker_socket") or ""))
@@ -48,7 +49,7 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
     except manager_compose.NotOne as error:
         return identity.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), error))
     except Unreachable as error:
-        return identity.blank(reachable=False, detail="Docker cannot be asked: " + one_line(error, 160))
+        return identity.blank(reachable=False, detail="Docker does not answer: " + one_line(error, 160))
     except ValueError as error:
         return identity.blank(reachable=False, detail=one_line(error, 160))
     said = ((image or {}).get("Config") or {}).get("Labels") or {}
@@ -65,9 +66,9 @@ def pin_file_of(options: t.Mapping[str, t.Any], labels: t.Mapping[str, t.Any]) -
 
 
 def _project(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], image: t.Any, pin_file: str, clock: Clock) -> dict[str, t.Any]:
-    """Return whether the container could be made anew, and in what it would differ beside its image."""
+    """Return whether the container could be recreated, and in what it would differ beside its image."""
     if options.get("replica"):
-        text = "Compose makes all containers of a service anew, not one: scale it to one first (scale-traffic.yml), without a replica"
+        text = "Compose recreates all containers of a service: scale it to one first (scale-traffic.yml), and name no replica"
         return {"src": "", "problem": text, "differs": [], "command": ""}
     labels, socket = seen["Config"].get("Labels") or {}, str(options.get("docker_socket") or "")
     project = compose_project.project_of(options, labels, pin_file)
@@ -77,14 +78,14 @@ def _project(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], image:
     except compose_project.Unreadable as error:
         return {"src": project.src, "problem": str(error), "differs": [], "command": ""}
     strange = differs and project.made_in and os.path.realpath(project.src) != os.path.realpath(project.made_in)
-    text = "it was made in %s, and %s would make it otherwise (%s): correct project_src (rollback_project_src)"
+    text = "it was made in %s, and %s would give it other settings (%s): correct project_src (rollback_project_src)"
     problem = text % (one_line(project.made_in, 80), one_line(project.src, 80), ", ".join(differs)) if strange else ""
     command = compose_project.command_of(project, labels, pin_file)
     return {"src": project.src, "problem": problem, "differs": differs, "command": command}
 
 
 def _image(docker: Docker, word: str, clock: Clock) -> t.Any:
-    """Return what the engine tells of the image that a word means, None for none."""
+    """Return what the engine knows about the image that a word means, None for none."""
     if not WORD.match(word):
         return None
     return docker.read("/images/%s/json" % urllib.parse.quote(word, safe="/:@"), max(0.3, clock.left))
@@ -102,7 +103,7 @@ def _names(image: t.Any) -> list[str]:
 def _known(docker: Docker, release: str, clock: Clock) -> dict[str, t.Any]:
     image = _image(docker, release, clock)
     there = _id(image) == release
-    # An engine finds an image by its id only as long as that is what it holds.
+    # The id is made from the content, so an image found by its id is intact.
     return {"there": there, "intact": there or None, "names": _names(image), "detail": "" if there else "this engine has no such image"}
 
 
@@ -113,7 +114,7 @@ def pinned(path: str, service: str) -> str:
 
 
 def read_pins(path: str) -> dict[str, t.Any]:
-    """Return what a pin file of ours says, {} where there is none. Raises ValueError for a file that somebody else wrote."""
+    """Return the content of our pin file, {} for none. Raises ValueError for a file that we did not write."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(1 << 20)
@@ -132,6 +133,6 @@ def pins_with(path: str, service: str, release: str) -> str:
 
 
 def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
-    """Return how a person selects the image from before the plan and starts it."""
+    """Return how a person puts back the image from before the plan."""
     pins = named["pin_file"] or "%s/%s" % (plan["project_src"], PIN_FILE)
     return "name image %s in %s, then %s" % (plan["current"], pins, plan["compose"])

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Releases of a service that supervisor or systemd runs: directories named by their content, one of them selected by a link.
 
-What runs is told by the process: the directory that it works in or was started from. A link that was changed without a restart
-selects another one. Further links in the directory of the releases are names, as tags are of images.
+The process shows what runs: the directory that it works in or was started from. A link that was changed without a restart
+selects another release. Further links in the releases directory are names, like image tags.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
     clock = Clock(deadline)
     base, link = str(options.get("releases_dir") or ""), str(options.get("current") or "")
     if not (base and link):
-        return identity.blank(reachable=False, detail="releases_dir and current have to name where releases are and which link selects one")
+        why = "set releases_dir to the directory of releases and current to the link that selects one"
+        return identity.blank(reachable=False, detail=why)
     base = os.path.realpath(base)
     selected, why = selected_by(link, base)
     running, doubt = _running(options, base, link, selected, clock) if selected else ("", "")
@@ -43,7 +44,7 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
 def selected_by(link: str, base: str) -> tuple[str, str]:
     """Return (the id of the release that the link selects, "") or ("", why there is none)."""
     if not os.path.islink(link):
-        return "", "%s is no link that selects a release" % one_line(link, 80)
+        return "", "%s is not a link that selects a release" % one_line(link, 80)
     target = os.path.realpath(link)
     name = os.path.basename(target)
     if os.path.dirname(target) != base or not ID.match(name):
@@ -66,7 +67,7 @@ def _running(options: t.Mapping[str, t.Any], base: str, link: str, selected: str
         changed = float("inf")
     if not found and float(service.get("started_at") or 0) > changed:
         return selected, ""
-    return "", "which release process %d runs cannot be told: let it work in %s" % (pid, one_line(link, 80))
+    return "", "the release of process %d is unknown: set its working directory to %s" % (pid, one_line(link, 80))
 
 
 def _inside(base: str, place: str) -> str:
@@ -82,10 +83,10 @@ def look_at(base: str, release: str, clock: Clock) -> dict[str, t.Any]:
     """Return {there, intact, names, detail} of a release; ``intact`` is None where it could not be read whole in time."""
     folder = os.path.join(base, release)
     if not ID.match(release) or not os.path.isdir(folder) or os.path.islink(folder):
-        return {"there": False, "intact": None, "names": [], "detail": "there is no directory %s" % one_line(folder, 140)}
+        return {"there": False, "intact": None, "names": [], "detail": "directory %s does not exist" % one_line(folder, 140)}
     try:
         intact = tree.content_id(folder, lambda: not clock.left) == release
-        detail = "" if intact else "what is in %s is not what it was named for" % one_line(folder, 140)
+        detail = "" if intact else "the content of %s does not match its name" % one_line(folder, 140)
     except tree.NotReadable as error:
         intact, detail = None, one_line(error, 160)
     return {"there": True, "intact": intact, "names": names_of(base, release), "detail": detail}
@@ -114,6 +115,6 @@ def meant_by(base: str, word: str) -> str:
 
 
 def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
-    """Return how a person selects the release from before the plan and starts it."""
+    """Return how a person puts back the release from before the plan."""
     start = MANAGERS[str(named["manager"])].restart_command(named)
     return "ln -sfn %s/%s %s && %s" % (named["releases_dir"], plan["current"], named["current"], start)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a release is, whichever manager runs it: an id made of its content, and names that may come to mean another one."""
+"""What a release is under any manager: an id made from its content, and names that may move to another release."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import re
 import typing as t
 
 Facts = t.Dict[str, t.Any]
-# What a release says of the schema changes that it brings: older code runs with them too.
+# A release declares by this that older code runs with its migrations too.
 REVERSIBLE = "reversible"
 SHORTEST = 8
 
 
 def blank(**known: t.Any) -> Facts:
-    """Return facts in which nothing is known yet but what is given.
+    """Return facts in which only the given values are known.
 
     ``running`` is the id of the release that runs, or that would be started where none runs; ``selected`` what the next start takes;
     ``known`` tells of each id that was asked for {there, intact, names, detail}, None for what cannot be seen; ``named`` what each word

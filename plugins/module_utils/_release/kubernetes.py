@@ -25,9 +25,9 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
     try:
         workload, pods = manager_kubernetes.read_workload(dict(options, name=options["service"]), deadline)
     except Forbidden as error:
-        return identity.blank(reachable=False, detail="this user may not read %s" % error)
+        return identity.blank(reachable=False, detail="this user is not allowed to read %s" % error)
     except Unreachable as error:
-        return identity.blank(reachable=False, detail="Kubernetes cannot be asked: %s" % one_line(error, 160))
+        return identity.blank(reachable=False, detail="Kubernetes does not answer: %s" % one_line(error, 160))
     if not workload:
         return identity.blank(reachable=False, detail="%s is not in this namespace" % one_line(options["service"], 60))
     template = workload["spec"]["template"]
@@ -43,7 +43,7 @@ def facts_of(template: t.Mapping[str, t.Any], index: int, pods: t.Sequence[t.Any
     name = template["spec"]["containers"][index]["name"]
     digests = sorted({found for found in (_digest_in(pod, name, reference) for pod in pods) if found})
     pinned = DIGEST.search(reference)
-    # An image that no pod could be made of yet has no digest; its name stands for it, and is never one that was verified.
+    # An image that no pod runs yet has no digest; its name replaces it, and is never a verified one.
     running = pinned[1] if pinned else digests[0] if len(digests) == 1 else reference if not digests else ""
     annotations = (template.get("metadata") or {}).get("annotations") or {}
     ids = list(options.get("ids", []))
@@ -63,7 +63,7 @@ def _meant(word: str, ids: t.Sequence[str]) -> str:
 
 
 def index_of(containers: t.Sequence[t.Mapping[str, t.Any]], wanted: str) -> tuple[int, str]:
-    """Return (the place of the container that is meant, "") or (0, why none is)."""
+    """Return (the place of the container that is meant, "") or (0, why there is none)."""
     names = [str(one["name"]) for one in containers]
     if wanted in names:
         return names.index(wanted), ""
@@ -73,7 +73,7 @@ def index_of(containers: t.Sequence[t.Mapping[str, t.Any]], wanted: str) -> tupl
 
 
 def _digest_in(pod: t.Mapping[str, t.Any], name: str, reference: str) -> str:
-    """Return the digest that a pod of this very template runs, "" where it is of another or has not been made yet."""
+    """Return the digest that a pod of this very template runs, "" for another template or none yet."""
     if pod["metadata"].get("deletionTimestamp") or not any(
         one["name"] == name and one.get("image") == reference for one in pod["spec"]["containers"]
     ):

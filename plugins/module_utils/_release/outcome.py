@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a rollback looks at, keeps and tells for its undo: the judgement behind the filters of rollback. Plain data in and out."""
+"""The checks of a rollback, what it records and how it is undone: the filters of rollback. Plain data in and out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 Facts = t.Mapping[str, t.Any]
 # What the acts of one run note for its later tasks.
 BLANK: Facts = {"approved": "", "emptied": "", "memory": "", "before": "", "plan": {}}
-# To read a release takes time: so many of the newest are looked at, beside the one that a person names.
+# Reading a release takes time: only so many of the newest are looked at, plus the one that a person names.
 MOST_RELEASES = 5
 # Options of the release check that come from the role's variables unchanged.
 PASSED = (
@@ -37,7 +37,7 @@ def newest_of(last_verified: Facts) -> list[str]:
 def checks_of(given: Facts, plan: Facts, last_verified: Facts, more: Facts) -> list[dict[str, t.Any]]:
     """Return the checks of release, configuration and schema that the role's variables mean; *more* are options that win for the release.
 
-    Only once a plan is carried out do the checks want what it goes back to; before that a look only reports what is there.
+    The checks require the target only once the plan is being carried out; before that they only report.
     """
     wanted = plan if given["stage"] in ("act", "verify") else {}
     checks = [_release(given, wanted, last_verified, more)]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a service is rolled back, and to what. Plain data in, a verdict out; the first rule that holds decides.
 
-A target is only what the ledger saw pass verification, is there, is what it was then, and runs with the schema that the database has.
+A target passed verification by the ledger, still exists unchanged, and runs with the present schema of the database.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 
 Facts = t.Mapping[str, t.Any]
 PREFIX = "release:"
-# What the application's own look says where no other release can help, or nothing can be proven.
+# States of the application in which another release does not help, or nothing can be proven.
 NO_MATTER_OF_A_RELEASE = (
     "manager_unreachable", "several", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "auth",
 )  # fmt: skip
 
 
-# How much of a service each state of an application is, for the one return; what a state with another name tells of a release is nothing.
+# How well each state of an application serves, for the one return; other states say nothing about a release.
 RANKS: t.Mapping[str, int] = {
     "up": 3,
     **dict.fromkeys(("slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking"), 2),
@@ -33,7 +33,7 @@ RANKS: t.Mapping[str, int] = {
 
 
 class Verdict(t.NamedTuple):
-    """``word`` is the state that the guard reads; ``health`` well (nothing to do), sick (act, or a refusal by its word) or unknown."""
+    """``word`` is the state that the guard reads; ``health`` is well (nothing to do), sick (act, or refuse by the word) or unknown."""
 
     word: str
     health: str
@@ -42,7 +42,7 @@ class Verdict(t.NamedTuple):
 
 
 class Seen:
-    """What one look and the ledger told, with the names that the rules use."""
+    """What one look and the ledger say, with the names that the rules use."""
 
     def __init__(self, checks: Facts, verified: Facts, wanted: Facts) -> None:
         self.application, self.release = checks["application"], checks["release"]
@@ -61,7 +61,7 @@ class Seen:
     @property
     def offer(self) -> str:
         """The releases that passed verification, newest first, for a person to choose."""
-        return "verified are: %s" % ", ".join(short(str(one["release"])) for one in self.records[:5])
+        return "verified releases: %s" % ", ".join(short(str(one["release"])) for one in self.records[:5])
 
     @property
     def wants_application(self) -> bool:
@@ -119,8 +119,8 @@ def _barred(seen: Seen) -> t.Optional[Verdict]:
 
 
 def _no_record(seen: Seen) -> Verdict:
-    text = "the ledger has no release of it that passed verification; record one with record-release.yml while it is well"
-    return _refuse("no_verified_release", "%s, release %s runs" % (text, short(seen.running)))
+    text = "the ledger has no verified release of it; record one with record-release.yml while it is well"
+    return _refuse("no_verified_release", "%s; release %s is running" % (text, short(seen.running)))
 
 
 def _target(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
@@ -129,27 +129,27 @@ def _target(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
         return _named(seen)
     current = seen.record_of(seen.running)
     if current:
-        # What passed verification is left only for a release that a person names.
+        # A verified release is left only for one that a person names.
         return current, None
     others = [one for one in seen.records if one["release"] != seen.running]
     if not others:
-        return {}, _refuse("no_other_release", "release %s runs, and no other one ever passed verification" % short(seen.running))
+        return {}, _refuse("no_other_release", "release %s is running, and no other release ever passed verification" % short(seen.running))
     if seen.is_well and not seen.is_asked:
-        return {}, _refuse("not_asked", "it is well, with a release that was never recorded as verified (%s)" % short(seen.running))
+        return {}, _refuse("not_asked", "it is well with a release that was never recorded as verified (%s)" % short(seen.running))
     return others[0], None
 
 
 def _named(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
-    """Return the record that the person's own word means, by what it meant when it was verified and what it means now."""
+    """Return the record that the given word means, by its meaning at verification and now."""
     then = [one for one in seen.records if seen.word in one.get("names", [])]
     now = str(seen.facts.get("named", {}).get(seen.word) or "")
     by_id = meant_by(seen.word, [str(one["release"]) for one in seen.records])
     if not by_id and then and now and now not in [one["release"] for one in then]:
-        text = "%s was release %s when that was verified, and means %s now; name the one that is meant by its id"
+        text = "%s meant release %s when that was verified and means %s now; name the release by its id"
         return {}, _refuse("tag_moved", text % (seen.word, short(str(then[0]["release"])), short(now)))
     release = by_id or now or (str(then[0]["release"]) if then else "")
     if not release:
-        return {}, _refuse("unknown_release", "%s names no release here and none in the ledger; %s" % (one_line(seen.word, 80), seen.offer))
+        return {}, _refuse("unknown_release", "%s matches no release here or in the ledger; %s" % (one_line(seen.word, 80), seen.offer))
     record = seen.record_of(release)
     if not record:
         return {}, _refuse(
@@ -166,7 +166,7 @@ def _weighed(seen: Seen, record: dict[str, t.Any]) -> Verdict:
     if refused is None and application:
         refused = _there(seen, release) or _schema(seen, record) or _selectable(seen)
     if refused is None and any(one.get("component") == "postgresql" for one in seen.beside):
-        refused = _refuse("restore_pending", "the database of this host is being restored or repaired; let that end first")
+        refused = _refuse("restore_pending", "the database of this host is being restored or repaired; let that finish first")
     if refused:
         return refused
     plan = _plan(seen, record, application, configuration)
@@ -174,11 +174,11 @@ def _weighed(seen: Seen, record: dict[str, t.Any]) -> Verdict:
 
 
 def _configuration(seen: Seen, record: Facts) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
-    """Return (how the configuration differs from what was verified, None), ({}, None) for not at all, or ({}, why it cannot go back)."""
+    """Return (difference from the verified configuration, None), ({}, None) for none, or ({}, why it cannot go back)."""
     if not seen.wants_configuration(record):
         return {}, None
     if seen.configuration is None:
-        return {}, _refuse("no_configuration", "no repository of its configuration is known; set rollback_config_repository")
+        return {}, _refuse("no_configuration", "the repository of its configuration is unknown; set rollback_config_repository")
     then, facts, state = record.get("configuration") or {}, seen.configuration["facts"], str(seen.configuration["state"])
     if not then.get("commit"):
         return {}, _refuse("no_configuration", "no configuration was recorded with release %s" % short(str(record["release"])))
@@ -194,35 +194,35 @@ def _nothing_differs(seen: Seen, record: Facts, differs: bool) -> t.Optional[Ver
     release = short(str(record["release"]))
     if differs:
         if seen.is_well and not seen.is_asked:
-            return _refuse("not_asked", "it is well; what differs is its configuration, from what was verified with release %s" % release)
+            return _refuse("not_asked", "it is well; only its configuration differs from the one verified with release %s" % release)
         return None
     if seen.is_well:
-        return Verdict("verified", "well", "nothing differs from what passed verification with release %s" % release)
-    text = "%s; but release %s runs as it passed verification: a rollback would change nothing"
+        return Verdict("verified", "well", "everything matches what passed verification with release %s" % release)
+    text = "%s; but release %s is running exactly as verified: a rollback would change nothing"
     return _refuse("same_release", text % (_text_of(seen.application), release))
 
 
 def _there(seen: Seen, release: str) -> t.Optional[Verdict]:
     known = (seen.facts.get("known") or {}).get(release) or {}
     if known.get("there") is False:
-        return _refuse("release_missing", "release %s is not there any more: %s" % (short(release), known.get("detail")))
+        return _refuse("release_missing", "release %s no longer exists: %s" % (short(release), known.get("detail")))
     if known.get("intact") is False:
         return _refuse("release_altered", str(known.get("detail")))
     if known.get("there") and known.get("intact") is None:
         return _refuse(
-            "release_unknown", str(known.get("detail") or "whether release %s is whole cannot be told" % short(release)), "unknown"
+            "release_unknown", str(known.get("detail") or "whether release %s is complete is unknown" % short(release)), "unknown"
         )
     return None
 
 
 def _selectable(seen: Seen) -> t.Optional[Verdict]:
-    """A container that cannot be made anew, or only as another one than it was, is not stopped for it."""
+    """A container that cannot be recreated, or only with other settings, is not stopped for it."""
     problem = str((seen.facts.get("project") or {}).get("problem") or "")
     return _refuse("not_selectable", problem) if problem else None
 
 
 def _schema(seen: Seen, record: Facts) -> t.Optional[Verdict]:
-    """A schema that went on since is one that the older code may not run with."""
+    """The older code may not run with a schema that was migrated since."""
     then = record.get("migrations")
     if seen.migrations is None:
         return None
@@ -230,10 +230,10 @@ def _schema(seen: Seen, record: Facts) -> t.Optional[Verdict]:
         return _refuse("migrations_unknown", _text_of(seen.migrations), "unknown")
     now = seen.migrations["facts"].get("heads") or {}
     if then is None:
-        return _refuse("migrations_unknown", "which schema release %s ran with was not recorded" % short(str(record["release"])))
+        return _refuse("migrations_unknown", "the schema of release %s was not recorded" % short(str(record["release"])))
     if now == then or seen.facts.get("migrations") == REVERSIBLE:
         return None
-    text = "the schema was migrated since (%s, then %s), and release %s does not say that this can be gone back over"
+    text = "the schema was migrated since (now %s, then %s), and release %s does not declare its migrations reversible"
     return _refuse("irreversible_migration", text % (told_heads(now), told_heads(then), short(seen.running)))
 
 
@@ -274,22 +274,22 @@ def _side_effects(differs: t.Sequence[str], configuration: Facts) -> list[str]:
 
 
 def is_worse(before: str, after: str) -> bool:
-    """Return whether an application is less of a service than it was: by the states before and after. In doubt it is not."""
+    """Return whether an application serves less than before, by its two states. In doubt it does not."""
     return RANKS.get(before, 1) > RANKS.get(after, 3)
 
 
 def judge_record(checks: Facts) -> Verdict:
-    """Return whether what runs now can be recorded as verified: only what is well, whole, selected, and described by a commit."""
+    """Return whether the running release can be recorded: it must be well, complete, selected, and described by a commit."""
     application, release, configuration = checks["application"], checks["release"], checks.get("configuration")
     facts = release["facts"]
     for one in (application, release, checks.get("migrations"), configuration):
         if one and one["health"] != "well":
-            return _refuse("not_well", "only what is well is recorded: %s" % _text_of(one), str(one["health"]))
+            return _refuse("not_well", "only a well release is recorded: %s" % _text_of(one), str(one["health"]))
     if facts["selected"] != facts["running"]:
-        text = "release %s runs, but the next start takes %s"
+        text = "release %s is running, but the next start would use %s"
         return _refuse("not_selected", text % (short(facts["running"]), short(str(facts["selected"]) or "none")))
     if configuration and configuration["facts"].get("changed_count"):
-        text = "its configuration has changes to %s that nobody committed: commit them, or put them back"
+        text = "its configuration has uncommitted changes to %s: commit or revert them"
         return _refuse("configuration_drifted", text % counted(configuration["facts"]["changed_count"], "files"))
     if configuration and configuration["state"] != "clean":
         return _refuse("configuration_" + str(configuration["state"]), _text_of(configuration))
@@ -297,7 +297,7 @@ def judge_record(checks: Facts) -> Verdict:
 
 
 def record_of(checks: Facts, manager: str) -> dict[str, t.Any]:
-    """Return what the ledger keeps of what runs now: the release, its names, its configuration, and the schema it ran with."""
+    """Return what the ledger keeps of the running release: id, names, configuration and schema."""
     facts = checks["release"]["facts"]
     kept: dict[str, t.Any] = {key: facts[key] for key in ("names", "reference")}
     kept.update(release=facts["running"], manager=manager)

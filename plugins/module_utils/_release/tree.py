@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The id of a release that is a directory: the SHA-256 of all that is in it, by which it is named and proven unchanged."""
+"""The id of a release directory: the SHA-256 of its whole content, which names it and proves it unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import stat
 import typing as t
 
-# Python writes these when a release runs; they are no part of it.
+# Python writes these when a release runs; they do not belong to it.
 LEFT_OUT = frozenset(["__pycache__"])
 DESCRIPTOR = "release.json"
 CHUNK = 1 << 20

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person wants to read about the state of a service, in one sentence."""
+"""The state of a service in one sentence for a person."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 
 
 def sentence(raw: t.Mapping[str, t.Any]) -> str:
-    """Return what a person wants to read about this state, in one sentence."""
+    """Return the state in one sentence for a person."""
     name, manager = raw["name"], raw["manager"]
     if not raw.get("reachable"):
         return "%s: %s" % (name, raw["detail"])
     if not raw.get("exists"):
         return not_one(raw)
     if raw["state"] == "running" and raw.get("process_state") == "T":
-        return "%s is suspended (pid %s); SIGCONT lets it go on" % (name, raw["pid"])
+        return "%s is suspended (pid %s); SIGCONT resumes it" % (name, raw["pid"])
     if raw.get("workload"):
         word = {"backoff": "in a restart loop"}.get(raw["state"], raw["state"])
         return "%s is %s under %s: %s" % (name, word, manager, raw["detail"])
     if raw["state"] == "paused":
-        return "%s is paused under %s (pid %s); a start lets it go on" % (name, manager, raw["pid"])
+        return "%s is paused under %s (pid %s); a start resumes it" % (name, manager, raw["pid"])
     if raw["state"] == "unhealthy":
-        return "%s runs under %s (pid %s), but %s" % (name, manager, raw["pid"], raw["detail"])
+        return "%s is running under %s (pid %s), but %s" % (name, manager, raw["pid"], raw["detail"])
     if raw["state"] in ("running", "starting", "stopping"):
         return "%s is %s under %s (pid %s)" % (name, raw["state"], manager, raw["pid"])
     return "%s is %s under %s%s" % (name, {"backoff": "in a restart loop"}.get(raw["state"], raw["state"]), manager, _how(raw))

@@ -30,7 +30,7 @@ def run(params: Params, check: bool) -> Result:
         path = os.path.join(base, release)
         there = os.path.isdir(path)
         if there and tree.content_id(path) != release:
-            raise StepError("%s is there and is not what it was named for; move it away" % one_line(path, 160))
+            raise StepError("%s exists, but its content does not match its name; move it away" % one_line(path, 160))
         if not there and not check:
             _place(source, base, release)
     except (tree.NotReadable, OSError, shutil.Error) as error:

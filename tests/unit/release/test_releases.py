@@ -127,11 +127,11 @@ def test_what_is_not_there_or_not_what_it_was_is_never_selected(source: Path, tm
         with pytest.raises(StepError) as raised:
             pin(base, link, release)
         assert raised.value.data["reasons"][0]["code"] == code
-    with pytest.raises(StepError, match="not what it was named for"):
+    with pytest.raises(StepError, match="does not match its name"):
         add(source, base)
     assert os.readlink(link) == f"releases/{one}"
     (tmp_path / "folder").mkdir()
-    with pytest.raises(StepError, match="is no link"):
+    with pytest.raises(StepError, match="is not a link"):
         pin(base, tmp_path / "folder", one)
 
 
@@ -158,7 +158,7 @@ def test_what_runs_is_told_by_the_process_and_what_comes_next_by_the_link(source
     assert (load(base, link)["running"], load(base, link)["migrations"]) == (two, "reversible")
     monkeypatch.chdir(tmp_path)
     unclear = load(base, link, os.getpid())
-    assert (unclear["reachable"], "cannot be told" in unclear["detail"]) == (False, True)
+    assert (unclear["reachable"], "is unknown" in unclear["detail"]) == (False, True)
     shutil.rmtree(base / two)
     assert load(base, link)["known"][two]["there"] is False
 

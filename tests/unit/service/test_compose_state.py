@@ -109,7 +109,7 @@ def test_what_a_healthcheck_printed_is_told_in_one_line_without_its_secrets() ->
     seen = recorded("unhealthy")
     seen["State"]["Health"]["Log"] = [{"Output": "\x1b[31mno answer\npassword=hunter2secret"}]
     said = service.sentence(parse("x", seen, {}, {}))
-    assert said.startswith("x runs under compose (pid ")
+    assert said.startswith("x is running under compose (pid ")
     assert "its healthcheck reports unhealthy: \\x1b[31mno answer\\npassword=" in said
     assert "hunter2secret" not in said
 

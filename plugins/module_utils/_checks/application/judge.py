@@ -17,7 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 SICK, UNKNOWN, WELL = State.SICK, State.UNKNOWN, State.WELL
 RESTART = ("restart", "force")
 OOM_LINE = re.compile(r"MemoryError|Cannot allocate memory|(?i:out of memory)")
-# What its own HTTP says: our state, its health, the acts. What is not here is unknown under the word of the HTTP check.
+# By the HTTP check's word: our state, health, acts. Words that are not listed are unknown and keep their name.
 BY_HTTP: t.Mapping[str, tuple[str, State, tuple[str, ...]]] = {
     "hung": ("hung", SICK, RESTART),
     "unreachable": ("hung", SICK, RESTART),
@@ -28,7 +28,7 @@ BY_HTTP: t.Mapping[str, tuple[str, State, tuple[str, ...]]] = {
     "redirect": ("redirect", SICK, ()),
     "slow": ("slow", SICK, ()),
 }
-# An answer that is none of the profile's: whose it is decides.
+# An answer that does not fit the profile: who sent it decides.
 NOT_UNDERSTOOD = ("other_service", "too_large", "garbage")
 BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", "closed", "slow")
 
@@ -43,7 +43,7 @@ def judge_application(
     seen = Seen(raw, options, http, round_trip)
     found = _unless_barred(seen, _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer)))
     findings = [Finding("application", found.health, found.text)]
-    # What its own answer says beside the rule that decided; in doubt it would turn the doubt into a sickness.
+    # What else its own answer says. Left out when in doubt: it would turn unknown into sick.
     if seen.http and found.by_http and found.health is SICK:
         findings += [one for one in seen.http.findings if one.state is not WELL]
     if seen.leak["steady"] and found.word == "up":
@@ -52,19 +52,19 @@ def judge_application(
 
 
 def _with_room(seen: Seen, found: Found) -> Found:
-    """Take the restart away where a cluster could not make the new pods."""
+    """Drop the restart if the cluster could not create the new pods."""
     full = (seen.service.get("workload") or {}).get("full")
     if not full or "restart" not in found.actions:
         return found
-    return Found("no_room", SICK, "%s; a rollout makes new pods first, and quota %s leaves no room for one" % (found.text, ", ".join(full)))
+    return Found("no_room", SICK, "%s; a rollout creates new pods first, and quota %s is full" % (found.text, ", ".join(full)))
 
 
 def _unless_barred(seen: Seen, found: Found) -> Found:
-    """Take the acts away that end what its manager would not start again: what runs is left running, whatever it is."""
+    """Drop the acts that stop a service which its manager would not start again: it is left running, sick or not."""
     barred = str(seen.service.get("barred") or "")
     if not barred or not {"restart", "start"} & set(found.actions):
         return found
-    # What lets a process go on starts none.
+    # Resuming a process starts none.
     goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
     return Found(found.word if goes_on else "not_startable", SICK, "%s; %s" % (found.text, barred), goes_on, found.by_http)
 
@@ -81,43 +81,43 @@ def _unreachable(seen: Seen) -> t.Optional[Found]:
 
 def _stateful(seen: Seen) -> t.Optional[Found]:
     kind = seen.stateful
-    return Found("stateful", UNKNOWN, "%s is a stateful service (%s) and is not restarted from here" % (seen.name, kind)) if kind else None
+    return Found("stateful", UNKNOWN, "%s is a stateful service (%s); this role does not restart it" % (seen.name, kind)) if kind else None
 
 
 def _below(seen: Seen) -> t.Optional[Found]:
-    """What it stands on comes first: no restart mends that."""
+    """Dependencies come first: a restart does not repair them."""
     sick, unclear = ([one for one in seen.dependencies if one["health"] == word] for word in ("sick", "unknown"))
-    # A memory service that is away explains a degraded answer, not a process that gives none.
+    # A missing memory service explains a degraded answer, but not a missing one.
     if seen.http_word == "degraded" and seen.long_term_memory == "sick":
         sick = sick + seen.memory_service
     if sick:
-        return Found("dependency_down", SICK, "it stands on %s" % seen_of.texts_of(sick))
+        return Found("dependency_down", SICK, "it depends on %s" % seen_of.texts_of(sick))
     if unclear:
-        return Found("dependency_unknown", UNKNOWN, "whether what it stands on is well cannot be told: %s" % seen_of.texts_of(unclear))
+        return Found("dependency_unknown", UNKNOWN, "the health of its dependencies is unknown: %s" % seen_of.texts_of(unclear))
     return None
 
 
 def _in_cluster(seen: Seen) -> t.Optional[Found]:
-    """What only a workload of a cluster can be: unable to make a pod, scaled to nothing, or served by some of its pods."""
+    """States of a cluster workload only: no new pod comes up, scaled to zero, or only some pods ready."""
     workload = seen.service.get("workload") or {}
     if not workload or seen.service_word not in ("failed", "stopped", "unhealthy"):
         return None
-    told = sentence(seen.service)
+    text = sentence(seen.service)
     if workload["blocked"] and not seen.was_killed_for_memory:
-        return Found("rollout_stuck", SICK, "%s; a restart would make the same pods again" % told)
+        return Found("rollout_stuck", SICK, "%s; a restart would create the same pods again" % text)
     if seen.service_word == "stopped" and workload["remembered"] is None:
-        return Found("scaled_to_nothing", SICK, "%s; nobody noted how many pods it had" % told)
-    return Found("pods_not_ready", SICK, told, ("restart",)) if seen.service_word == "unhealthy" else None
+        return Found("scaled_to_nothing", SICK, "%s; no stop of ours noted how many pods it had" % text)
+    return Found("pods_not_ready", SICK, text, ("restart",)) if seen.service_word == "unhealthy" else None
 
 
 def _not_replaced(seen: Seen) -> t.Optional[Found]:
     if seen.old and seen.identity and all(seen.identity.get(key) == value for key, value in seen.old.items()):
-        return Found("not_restarted", SICK, "the process from before the restart still runs (pid %s)" % seen.identity.get("pid"))
+        return Found("not_restarted", SICK, "the process from before the restart is still running (pid %s)" % seen.identity.get("pid"))
     return None
 
 
 def _ended(seen: Seen) -> t.Optional[Found]:
-    """It does not run, or ends again and again."""
+    """It does not run, or exits again and again."""
     ended_once, looping = seen.is_to_be_started_again, _is_looping(seen)
     if seen.service_word not in ("stopped", "failed", "backoff") and not looping:
         return None
@@ -136,13 +136,13 @@ def _ended(seen: Seen) -> t.Optional[Found]:
 
 
 def _no_cure(seen: Seen, text: str, looping: bool) -> t.Optional[Found]:
-    """Return why it ended where another start would end the same way."""
+    """Return why it ended, if another start would end the same way."""
     if seen.was_killed_for_memory or seen.line_of(OOM_LINE):
-        return Found("oom", SICK, "%s: it needs more memory than it is allowed (%s)" % (text, seen.limit_text()))
+        return Found("oom", SICK, "%s: it needs more memory than its limit (%s)" % (text, seen.limit_text()))
     if seen.ended_cleanly and not looping:
         return None
     line = seen.line_of(*seen.bad_config)
-    return Found("bad_config", SICK, "%s: its log says: %s" % (text, one_line(redact(line), 160))) if line else None
+    return Found("bad_config", SICK, "%s; its log says: %s" % (text, one_line(redact(line), 160))) if line else None
 
 
 def _is_looping(seen: Seen) -> bool:
@@ -151,7 +151,7 @@ def _is_looping(seen: Seen) -> bool:
 
 
 def _is_between(seen: Seen) -> bool:
-    """Return whether it is between two of its manager's attempts; one that answers has to live on before that is over."""
+    """Return whether it is between two start attempts of its manager; even one that answers has to stay up for a while first."""
     if seen.service_word in ("running", "starting"):
         return seen.is_young and not seen.answers
     given_up = seen.service.get("start_limit_hit") or seen.service.get("autorestart") in ("false", "no")
@@ -197,15 +197,15 @@ def _by_http(seen: Seen) -> t.Optional[Found]:
     if not seen.http or seen.answers:
         return None
     if seen.listener == "other" and not seen.behind_proxy:
-        return Found("not_its_port", UNKNOWN, "%s belongs to another process than %s" % (seen.url, seen.name), by_http=True)
+        return Found("not_its_port", UNKNOWN, "the port of %s belongs to another process, not to %s" % (seen.url, seen.name), by_http=True)
     if seen.http_word in NOT_UNDERSTOOD:
-        # Who speaks is proven: the port is its own, so it is no stranger's answer.
+        # The port is its own, so the answer is proven to be its own too.
         own = seen.listener == "own"
-        text = "%s gives an answer that is not its own kind" % seen.url
+        text = "%s answers with something other than its health format" % seen.url
         return Found("wrong_body", SICK if own else UNKNOWN, text, RESTART if own else (), by_http=True)
     word, health, actions = BY_HTTP.get(seen.http_word, (seen.http_word or "unknown", UNKNOWN, ()))
     if seen.http.health is UNKNOWN:
-        # Seen from far, silence proves nothing.
+        # From a distance, silence proves nothing.
         health, actions = UNKNOWN, ()
     if word == "slow" and seen.is_leaking:
         return _leaking(seen)
@@ -216,13 +216,13 @@ def _by_round_trip(seen: Seen) -> t.Optional[Found]:
     trip = seen.round_trip
     if trip is None or trip.health is WELL:
         return None
-    text = next((one.text for one in trip.findings if one.state is not WELL), "the memory could not be written and recalled")
+    text = next((one.text for one in trip.findings if one.state is not WELL), "the test memory could not be written and recalled")
     if trip.state == "slow":
         return Found("slow", SICK, text)
     if trip.health is SICK and trip.state in BY_ROUND_TRIP:
-        # A write that only the memory service could give back is no matter of this process.
+        # Only the memory service could return that write, so this process is not to blame.
         if trip.state == "no_ltm" or seen.long_term_memory == "sick":
-            return Found("dependency_down", SICK, "%s; its long-term memory is not there" % text)
+            return Found("dependency_down", SICK, "%s; its long-term memory is down" % text)
         return Found("not_remembering", SICK, text, RESTART)
     return Found("auth" if trip.state == "auth" else "round_trip_unknown", UNKNOWN, text)
 
@@ -232,7 +232,7 @@ def _leaking(seen: Seen) -> t.Optional[Found]:
 
 
 def _well(seen: Seen) -> t.Optional[Found]:
-    return Found("up", WELL, "%s%s" % (sentence(seen.service), "" if seen.http else ", which is all that is known of it"))
+    return Found("up", WELL, "%s%s" % (sentence(seen.service), "" if seen.http else "; it has no health endpoint to check"))
 
 
 RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at an application from all sides at once: manager, HTTP, what it stands on, its processes, its log. Judges nothing."""
+"""Looks at an application from all sides at once: manager, HTTP, dependencies, processes, log. Judges nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Look = t.Callable[[t.Sequence[Options], float, str], t.List[Raw]]
 def load_application(options: Options, deadline: float, ask_http: t.Callable[[float], t.Optional[Raw]], look: Look) -> Raw:
     """Return now, service, http, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills in *deadline* seconds.
 
-    Raises StepError for a bad name or a wrong check of what it stands on.
+    Raises StepError for a bad name or a wrong check of a dependency.
     """
     clock, answer = Clock(deadline), min(float(options["answer_timeout"]), deadline)
     # What is young is young when the look begins, however long it takes.
@@ -54,7 +54,7 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
 
 
 def _look_below(options: Options, checks: t.Sequence[Options], seconds: float, look: Look) -> list[Raw]:
-    """Return the results of the checks of what the application stands on, seen from where it runs."""
+    """Return the results of the checks of its dependencies, seen from where the application runs."""
     given = [check for check in checks if check]
     if not given:
         return []

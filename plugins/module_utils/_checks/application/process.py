@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel tells of an application's processes: program, memory and its limit, and whose a listening port is."""
+"""The kernel's facts about an application's processes: program, memory and its limit, and who owns a listening port."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the rules of ``_checks/application/judge.py`` ask of a raw look at an application."""
+"""The questions that the rules of ``judge.py`` ask of a raw look at an application."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 
 FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager", "barred")
 MIB = 1024 * 1024
-# Seconds that two processes which a manager starts together may begin apart.
+# Processes that a manager starts together may begin so many seconds apart.
 SAME_START = 10.0
-# Signals by which a process is asked to end.
+# Signals that ask a process to end.
 ASKED = (None, "", "SIGTERM", "SIGINT")
 
 
@@ -59,14 +59,14 @@ class Seen:
     @property
     def service_word(self) -> str:
         word = str(self.service.get("state"))
-        # Whether it is well inside is judged here by its answers, not by its container's own check, which may begin half a minute late.
+        # Its answers decide, not the container's healthcheck, which may begin half a minute late.
         if not trait(self.service.get("manager"), "OWN_CHECKS") or not self.raw["http"]:
             return word
         return "running" if word == "unhealthy" or (word == "starting" and self.is_answered) else word
 
     @property
     def identity(self) -> dict[str, t.Any]:
-        """The process, and how often its manager has restarted it: when either changes, a stability window begins anew."""
+        """The process, and how often its manager has restarted it: when either changes, the stability window starts over."""
         one = identity_of(dict(self.service))
         return dict(one, restarts=self.service.get("restarts")) if one else {}
 
@@ -81,7 +81,7 @@ class Seen:
 
     @property
     def answers(self) -> bool:
-        """Whether its own health endpoint is well; true where none is named and the process runs."""
+        """Whether its own health endpoint is well; without one, whether the process runs."""
         return self.is_answered if self.http else self.service_word == "running"
 
     def http_text(self) -> str:
@@ -90,7 +90,7 @@ class Seen:
 
     @property
     def long_term_memory(self) -> str:
-        """well, sick or unknown, unknown too where nobody named it; ``renewed`` where it began after this process, which ran without it."""
+        """well, sick or unknown (also if not named); ``renewed`` if it began after this process, which then ran without it."""
         word = str(self.memory_service[0]["health"]) if self.memory_service else "unknown"
         since, started = self.raw["memory_since"], self.service.get("started_at")
         return "renewed" if word == "well" and since and started and since > float(started) + SAME_START else word
@@ -108,7 +108,7 @@ class Seen:
 
     @property
     def image(self) -> str:
-        """The name of its image without registry, folders, tag and digest; "" where it has none."""
+        """The name of its image without registry, folders, tag and digest; "" for none."""
         whole = str((self.service.get("image") or {}).get("name") or "")
         return whole.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
@@ -118,7 +118,7 @@ class Seen:
 
     @property
     def age(self) -> t.Optional[float]:
-        """Seconds since the process started, None where nobody tells."""
+        """Seconds since the process started, None if unknown."""
         started = self.service.get("started_at")
         return None if started is None else max(0.0, float(self.raw["now"]) - float(started))
 
@@ -132,14 +132,14 @@ class Seen:
 
     @property
     def restarts_by_itself(self) -> int:
-        """How often its manager has restarted it within the budget's time; where only a longer time is known, shared out evenly."""
+        """How often its manager restarted it within the budget's time; a count over a longer time is spread evenly."""
         restarts, window = self.service.get("restarts"), float(self.options["budget_seconds"])
         if not restarts or (self.service_word == "running" and self.age is not None and self.age > window):
             return 0
         before = self.known.get("restarts")
         grown = int(restarts) - int(before) if before is not None and int(restarts) >= int(before) else int(restarts)
         since = float(self.raw["now"]) - float(self.known["at"]) if self.known.get("at") else window
-        # The one that made the present process is known to be within the time.
+        # The restart that made the present process is within the time.
         return min(grown, max(1, math.floor(grown * window / since))) if grown and since > window else grown
 
     @property
@@ -149,20 +149,20 @@ class Seen:
 
     @property
     def is_to_be_started_again(self) -> bool:
-        """Whether its manager waits to start it once more and has not done that too often, where it tells how long the last one lived."""
+        """Whether its manager waits to start it again and has not done so too often; needs to know how long the last process lived."""
         told = self.service_word == "backoff" and self.service.get("lived") is not None
-        # Of those that do not even come up the second is one too many.
+        # If it did not even come up, the second attempt is one too many.
         return told and self.restarts_by_itself < (int(self.options["loop_restarts"]) if self.had_come_up else 1)
 
     def ended_text(self) -> str:
         by = str(self.service.get("signal") or "exit code %s" % self.service.get("exit_code"))
-        return "%s ended (%s) after %.0f s, and %s would start it again by itself" % (
+        return "%s ended (%s) after %.0f s, and %s is about to start it again" % (
             self.name, by, self.service.get("lived") or 0, self.service.get("manager"),
         )  # fmt: skip
 
     @property
     def is_looping(self) -> bool:
-        """Whether it was restarted too often since an earlier look; without one, nobody can tell when its restarts were."""
+        """Whether it was restarted too often since an earlier look; without one, the times of its restarts are unknown."""
         return bool(self.known.get("at")) and self.restarts_by_itself >= int(self.options["loop_restarts"])
 
     def restarts_text(self) -> str:
@@ -173,7 +173,7 @@ class Seen:
     def was_killed_for_memory(self) -> bool:
         if self.service.get("oom_killed") is not None:
             return bool(self.service["oom_killed"])
-        # Where the manager cannot know: the kernel has killed somebody since, and this one ended by that signal.
+        # The manager cannot know. The kernel has killed a process since, and this one ended by that signal.
         before, now = self.known.get("oom_kills"), self.raw["oom_kills"]
         return self.service.get("signal") == "SIGKILL" and before is not None and now is not None and int(now) > int(before)
 
@@ -186,7 +186,7 @@ class Seen:
 
     @functools.cached_property
     def leak(self) -> dict[str, t.Any]:
-        """Growth over earlier runs, or within this look; a young process only warms up."""
+        """Growth over earlier runs, or within this look; a young process is only warming up."""
         least, now = float(self.options["min_growth_bytes"]), list(self.raw["samples"])
         earlier = of_same_process(self.known.get("samples") or [], self.identity)
         ways = [growth_of([*earlier, *now[-1:]], least), growth_of(now, least)]
@@ -218,15 +218,15 @@ class Seen:
 
     def limit_text(self) -> str:
         given = self.options["memory_limit"] or self.raw["process"].get("memory_limit")
-        return "its limit is %d MiB" % (int(given) // MIB) if given else "its limit is that of its manager: MemoryMax, memory, ulimit"
+        return "its limit is %d MiB" % (int(given) // MIB) if given else "its manager sets the limit: MemoryMax, memory or ulimit"
 
     def unknown_text(self) -> str:
-        return "%s knows no such service%s" % (
+        return "%s has no such service%s" % (
             self.service.get("manager"), "; " + one_line(self.service["detail"], 160) if self.service.get("detail") else "",
         )  # fmt: skip
 
     def hand_over(self) -> dict[str, str]:
-        """Return {kind, playbook, service} of who is to mend it instead; empty words where nobody is known."""
+        """Return {kind, playbook, service} of the remedy that fits instead; empty words for none."""
         if self.stateful:
             return {"kind": self.stateful, "playbook": REMEDIES.get(self.stateful, ""), "service": self.name}
         down = [one for one in self.dependencies if one["health"] == "sick"] or [
@@ -237,7 +237,7 @@ class Seen:
         return {"kind": str(down[0]["kind"]), "playbook": down[0]["playbook"], "service": down[0]["service"]}
 
     def facts(self) -> dict[str, t.Any]:
-        """Return what else a person and the run want to know."""
+        """Return further facts for people and for the run."""
         count = self.restarts_by_itself
         return {
             **{key: self.service.get(key) for key in FACTS},
@@ -250,7 +250,7 @@ class Seen:
             "dependencies": {str(one["name"]): str(one["health"]) for one in self.dependencies + self.memory_service},
             "hand_over": self.hand_over(),
             "round_trip": dict(self.round_trip.facts) if self.round_trip else {},
-            # Its manager's own restarts count like attempts of ours.
+            # Restarts by its manager count like our attempts.
             "attempted_elsewhere": {"restart": count, "start": count},
         }
 

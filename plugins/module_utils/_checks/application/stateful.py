@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which services are stateful, told by name and by the program that runs: each has a remedy of its own and is never restarted from here."""
+"""Which services are stateful, by name and by running program: each has its own remedy and service_restart never restarts one."""
 
 from __future__ import annotations
 
