@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a folder of a git working copy holds beside what was committed, as plain data; nothing is written."""
+"""How a folder of a git working copy differs from what was committed, as plain data; writes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_DRIFT = 64 * 2**20
 MOST_SHOWN = 50
 NOTHING = ("000000", "")
 LINK, FILE, EXEC, FOLDER = "120000", "100644", "100755", "040000"
-# What an operation that was begun and not ended leaves in the directory of git.
+# What an unfinished operation leaves in the git directory.
 MARKS = {
     "MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert",
     "sequencer": "cherry-pick", "BISECT_LOG": "bisect",
@@ -42,7 +42,7 @@ def load_seen(git: Git, path: str, wanted: str) -> Seen:
     """Look at the folder *path* and at the commit *wanted* ("" for none). Raises GitError."""
     folder = folder_of(path)
     if wanted and not COMMIT.match(wanted):
-        raise GitError("bad", "a commit has to be given by all digits of its id: %s" % one_line(wanted, 80))
+        raise GitError("bad", "give a full commit id: %s" % one_line(wanted, 80))
     facts = dict(_commits(git, folder, wanted), **_place(git))
     index, overlooked, submodules = _index(git, folder)
     changed, unmerged, nested = _status(git, folder)
@@ -93,7 +93,7 @@ def pathspec(folder: str) -> tuple[str, ...]:
 
 
 def _index(git: Git, folder: str) -> tuple[Names, int, list[str]]:
-    """Return (mode and blob by name, how many of them git is told to overlook, the submodules among them)."""
+    """Return (mode and blob by name, how many of them git is configured to ignore, the submodules among them)."""
     names: Names = {}
     overlooked = 0
     for record in git.ask("ls-files", "--stage", "-v", "-z", *pathspec(folder)).split("\0")[:-1]:
@@ -105,7 +105,7 @@ def _index(git: Git, folder: str) -> tuple[Names, int, list[str]]:
 
 
 def _status(git: Git, folder: str) -> tuple[Names, bool, list[str]]:
-    """Return (index entries of what differs from HEAD, whether a merge is unfinished, repositories inside that are no submodules)."""
+    """Return (index entries of what differs from HEAD, whether a merge is unfinished, nested repositories that are not submodules)."""
     words = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all", *pathspec(folder))
     changed: Names = {}
     unmerged, nested = False, []
@@ -126,12 +126,12 @@ def _elsewhere(git: Git, folder: str) -> int:
         return 0
     out = git.ask("status", "--porcelain=v2", "-z", "--untracked-files=normal", "--no-renames", "--ignore-submodules=all")
     names = [record.split(" ", {"1": 8, "u": 10}.get(record[:1], 1))[-1] for record in out.split("\0")[:-1]]
-    # An untracked folder above ours is told as a whole.
+    # git reports an untracked folder above ours as a whole.
     return sum(not (name + "/").startswith(folder + "/") and not (name.endswith("/") and folder.startswith(name)) for name in names)
 
 
 def _filtered(git: Git, *names: t.Iterable[str]) -> list[str]:
-    """Return the filters, programs that are not run here, that contents in the folder would go through."""
+    """Return the filters (programs that we do not run) that apply to contents of the folder."""
     asked = sorted({name for some in names for name in some})
     if not git.filters or not asked:
         return []
@@ -153,7 +153,7 @@ def _link_in(top: str, folder: str) -> str:
 
 
 def kind_of(facts: t.Optional[os.stat_result]) -> str:
-    """Return what lies there in git's own modes; "" for nothing, "other" for what git does not keep."""
+    """Return the kind of file in git's modes; "" for nothing, "other" for what git does not store."""
     if facts is None:
         return ""
     if stat.S_ISREG(facts.st_mode):
@@ -168,7 +168,7 @@ def content_of(top: int, name: str) -> bytes:
             return os.fsencode(os.readlink(last, dir_fd=folder))
         with os.fdopen(os.open(last, _READ, dir_fd=folder), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError("%s is no file" % one_line(name, 80))
+                raise OSError("%s is not a file" % one_line(name, 80))
             content = file.read(MOST_DRIFT + 1)
     if len(content) > MOST_DRIFT:
         raise OSError("%s is too large" % one_line(name, 80))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts single files of a working copy in place, each by one rename, and takes others out; whoever owns the copy leads nobody out of it.
+"""Writes single files of a working copy, each by one rename, and removes others; the copy's owner cannot redirect us out of it.
 
 A file keeps its owner, group and rights; a new one gets those of its folder. What is neither as it was nor as it shall be is left alone.
 """
@@ -19,7 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._git.l
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.run import native
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import FOLDER, below, facts_of, give
 
-# One name, so that whoever comes after a kill finds what was left.
+# A fixed name, so that the next run after a kill finds what was left.
 PART = ".somabrain-return.part"
 
 State = t.Tuple[str, str]
@@ -34,7 +34,7 @@ class Around(t.NamedTuple):
 
 
 class Disturbed(Exception):
-    """Somebody else changed a file meanwhile; it was left as it is."""
+    """Someone else changed a file since; it was left as it is."""
 
 
 class Wanted(t.NamedTuple):
@@ -54,7 +54,7 @@ def rights_of(facts: os.stat_result) -> list[int]:
 
 
 def put(top: int, name: str, wanted: Wanted, known: t.Sequence[State], around: Around) -> bool:
-    """Make *name* what is wanted; tell whether that changed it. Raises Disturbed where it is none of *known*, OSError."""
+    """Make *name* what is wanted; return whether that changed it. Raises Disturbed if it is none of *known*, OSError."""
     now = state_of(top, name)
     if now == wanted.state:
         _tidy(top, name)
@@ -63,7 +63,7 @@ def put(top: int, name: str, wanted: Wanted, known: t.Sequence[State], around: A
             _remove_empty(top, name, around.removable)
         return False
     if now not in [tuple(one) for one in known]:
-        raise Disturbed("%s was changed by somebody else meanwhile and left as it is" % one_line(name, 80))
+        raise Disturbed("someone else changed %s since; it was left as it is" % one_line(name, 80))
     if not wanted.mode:
         _take_out(top, name)
         _remove_empty(top, name, around.removable)
@@ -177,7 +177,7 @@ def _facts(last: str, folder: int) -> t.Optional[os.stat_result]:
 
 
 def blocked(top: int, name: str, leaving: t.Collection[str]) -> str:
-    """Return what stands in the way of a file *name* and is not among *leaving*, "" for nothing."""
+    """Return what blocks a file *name* and is not in *leaving*, "" for nothing."""
     parts = name.split("/")
     for index in range(1, len(parts)):
         parent = "/".join(parts[:index])
@@ -190,7 +190,7 @@ def blocked(top: int, name: str, leaving: t.Collection[str]) -> str:
 
 
 def _inside(top: int, name: str, leaving: t.Collection[str]) -> str:
-    """Return the first thing in the folder *name* that is not leaving; empty folders are in nobody's way."""
+    """Return the first thing in the folder *name* that is not leaving; empty folders block nothing."""
     with below(top, native(name) + "/.") as (folder, dummy):
         inside = sorted(os.listdir(folder))
     for one in inside:

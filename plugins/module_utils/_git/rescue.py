@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps what is not committed before a configuration goes back, proves that it can be had again, and makes the commit that goes back.
+"""Keeps uncommitted changes before a configuration is returned, proves them restorable, and makes the commit.
 
-All of it in indexes of its own: until the plan is on the disk, neither branch, index nor a file of the working copy has changed.
+It uses separate indexes: until the plan is on disk, neither branch, index nor a file of the working copy has changed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _IDENTITY = {"NAME": "somabrain.incident_response", "EMAIL": "remediation@localh
 
 
 class Unfit(Exception):
-    """The configuration cannot go back as it is now; ``code`` is one of ``_reasons``."""
+    """The configuration cannot be returned in its present state; ``code`` is a refusal code."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -58,7 +58,7 @@ class Unfit(Exception):
 
 @contextlib.contextmanager
 def scratch(git: Git) -> t.Iterator[str]:
-    """Yield a private directory of whoever git runs as, for indexes."""
+    """Yield a private directory for indexes, owned by the user that git runs as."""
     folder = tempfile.mkdtemp(prefix="somabrain-return-")
     try:
         if git.user:
@@ -94,7 +94,7 @@ def touched_of(git: Git, seen: Seen, folder: str) -> dict[str, tuple[tuple[str, 
     names = {name for name in {*head, *wanted} if head.get(name) != wanted.get(name)} | set(seen.changed)
     odd = [name for name in sorted(names) if wanted.get(name, NOTHING)[0] == "160000" or "/.git/" in "/%s/" % name.lower()]
     if odd:
-        raise Unfit("state_not_handled", "the wanted commit has a repository of its own there: %s" % one_line(odd[0], 80))
+        raise Unfit("state_not_handled", "the wanted commit contains another repository there: %s" % one_line(odd[0], 80))
     index = {name: seen.changed.get(name, seen.entries.get(name, NOTHING)) for name in names}
     return {name: (index[name], wanted.get(name, NOTHING)) for name in sorted(names)}
 
@@ -103,13 +103,13 @@ def plan_of(git: Git, seen: Seen, folder: str, params: t.Mapping[str, t.Any]) ->
     """Return what would be done, as data; nothing is written. Raises Unfit, GitError, OSError."""
     touched = touched_of(git, seen, folder)
     if git.filters and any(name.rpartition("/")[2] == ".gitattributes" for name in touched):
-        raise Unfit("state_not_handled", "which files go through the filter %s would change" % one_line(git.filters[0], 40))
+        raise Unfit("state_not_handled", "it would change which files go through the filter %s" % one_line(git.filters[0], 40))
     leaving = {name for name, (dummy, new) in touched.items() if new == NOTHING} | set(seen.changed) | set(seen.entries)
     with opened_folder(git.top) as top:
         for name, (_index, new) in touched.items():
             found = blocked(top, name, leaving) if new != NOTHING else ""
             if found:
-                raise Unfit("state_not_handled", "%s is in the way, and git does not keep it: move it away" % one_line(found, 80))
+                raise Unfit("state_not_handled", "%s is in the way, and git does not track it: move it away" % one_line(found, 80))
         folders = _folders(top, touched)
     entries = [{"name": name, "index": list(index), "new": list(new)} for name, (index, new) in touched.items()]
     return {
@@ -151,17 +151,17 @@ def keep(git: Git, rescue: int, plan: Plan, seen: Seen) -> None:
         for number, entry in enumerate(plan["entries"]):
             state, rights, content = kept(top, entry["name"])
             if state[0] == "other":
-                raise Unfit("state_not_handled", "%s is neither file, link nor folder" % one_line(entry["name"], 80))
+                raise Unfit("state_not_handled", "%s is not a file, link or folder" % one_line(entry["name"], 80))
             total += len(content)
             if total > MOST_DRIFT:
-                raise Unfit("state_not_handled", "the files that would change have more than %d bytes, too much to keep" % MOST_DRIFT)
+                raise Unfit("state_not_handled", "the files to change exceed %d bytes, too much to keep" % MOST_DRIFT)
             entry.update(was=list(state), rights=rights, copy="files/%d" % number if state[0] else "")
             if state[0]:
                 write_new(rescue, entry["copy"], content)
             if entry["name"] in seen.changed:
                 drift[entry["name"]] = (seen.changed[entry["name"]], state)
     if digest_of(drift) != plan["drift_sha256"]:
-        raise Unfit("approval_stale", "the uncommitted changes went on while they were copied")
+        raise Unfit("approval_stale", "the uncommitted changes changed during the copy")
     plan["patch"] = _keep_patches(git, rescue, plan, seen)
 
 
@@ -191,7 +191,7 @@ def _proven_patch(git: Git, folder: str, plan: Plan, seen: Seen) -> str:
         git.ask("read-tree", "HEAD", index=again)
         git.ask("apply", "--cached", "--binary", "-", stdin=patch, index=again)
         if git.ask("write-tree", index=again) != git.ask("write-tree", index=index):
-            raise Unfit("state_not_handled", "the patch of the uncommitted changes does not give the same files again")
+            raise Unfit("state_not_handled", "the patch of the uncommitted changes does not reproduce the files")
     return patch
 
 
@@ -212,7 +212,7 @@ def commit_of(git: Git, plan: Plan, patch: str) -> str:
         tree = git.ask("write-tree", index=index).strip()
     inner, old = git.ask("rev-parse", "%s:%s" % (tree, plan["path"]), plan["head"] + "^{tree}").split()
     if inner != plan["wanted_tree"]:
-        raise GitError("unknown", "the tree that was made is not the wanted one")
+        raise GitError("unknown", "the new tree differs from the wanted one")
     if tree == old:
         return str(plan["head"])
     what = one_line(plan["path"] or "the configuration", 60)
@@ -238,7 +238,7 @@ def load_plan(rescue: int) -> t.Optional[Plan]:
     except FileNotFoundError:
         return None
     except ValueError:
-        raise Unfit("state_not_handled", "the plan of an earlier call cannot be read") from None
+        raise Unfit("state_not_handled", "the plan of an earlier call is unreadable") from None
 
 
 def read_kept(rescue: int, name: str) -> bytes:

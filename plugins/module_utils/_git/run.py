@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks git about a working copy that somebody else may have made: as its owner, bounded in time and size, and running no program of its.
+"""Runs git in a working copy of unknown origin: as its owner, bounded in time and size, and without running its programs.
 
 Hooks, filters, helpers and transports that the repository's own configuration names stay unused; the configuration of machine and user
 is not read. Names and contents are text in UTF-8 in which any other byte is kept (surrogateescape).
@@ -41,7 +41,7 @@ _FILTER = re.compile(r"filter\.([\w.-]+)\.(?:clean|smudge|process)\Z", re.ASCII)
 
 
 class GitError(Exception):
-    """The working copy cannot be asked or used. ``word`` is ``missing``, ``bad`` (an input) or ``unknown``; the text is one line."""
+    """The working copy is unusable. ``word`` is ``missing``, ``bad`` (an input) or ``unknown``; the text is one line."""
 
     def __init__(self, word: str, text: str) -> None:
         super().__init__(text)
@@ -76,9 +76,9 @@ class Git:
             with started([*command, *words], user=self.user, env=environment, cwd=self.top, stdin=subprocess.PIPE) as process:
                 return self._to_its_end(process, stdin)
         except FileNotFoundError:
-            raise GitError("unknown", "git is not installed there: install the package git") from None
+            raise GitError("unknown", "git is not installed: install the package git") from None
         except (OSError, KeyError) as error:
-            raise GitError("unknown", "git cannot be run: %s" % one_line(error, 120)) from None
+            raise GitError("unknown", "git does not run: %s" % one_line(error, 120)) from None
 
     def _to_its_end(self, process: t.Any, stdin: str) -> tuple[int, str, str]:
         out, err = _Reader(process.stdout, MOST), _Reader(process.stderr, 65536)
@@ -88,9 +88,9 @@ class Git:
             for stream in (out, err):
                 stream.join(max(0.05, self.end - time.monotonic()))
             if out.is_alive() or err.is_alive():
-                raise GitError("unknown", "git did not answer in time: give it more of it")
+                raise GitError("unknown", "git did not answer in time: give it more time")
             if out.is_more:
-                raise GitError("unknown", "git answers with more than %d bytes: look at a smaller folder" % MOST)
+                raise GitError("unknown", "git printed more than %d bytes: choose a smaller folder" % MOST)
             code = process.wait(max(0.05, self.end - time.monotonic()))
         finally:
             if process.poll() is None:
@@ -105,7 +105,7 @@ class Git:
         names = [key for key in keys if key.startswith("filter.") and key.endswith((".clean", ".smudge", ".process"))]
         odd = [name for name in names if not _FILTER.match(name)]
         if odd:
-            raise GitError("unknown", "the repository's configuration names a filter that cannot be left out: %s" % one_line(odd[0], 60))
+            raise GitError("unknown", "the repository's configuration names a filter that cannot be disabled: %s" % one_line(odd[0], 60))
         found = sorted({t.cast("re.Match[str]", _FILTER.match(name)).group(1) for name in names})
         for one in found:
             self.settings += ["filter.%s.%s" % (one, rest) for rest in ("clean=", "smudge=", "process=", "required=false")]
@@ -138,7 +138,7 @@ def _feed(stream: t.IO[bytes], text: str) -> None:
 
 
 def _shared(top: str) -> str:
-    """Return the mode that git gives to files of its own, whatever the umask: whoever may enter ``.git`` may read what is in it."""
+    """Return the mode that git gives to files of its own, whatever the umask: anyone who can enter ``.git`` can read it."""
     facts = os.lstat(os.path.join(top, ".git"))
     mode = facts.st_mode if stat.S_ISDIR(facts.st_mode) else os.stat(top).st_mode
     return "0%o" % (mode & 0o666 | 0o600)
@@ -156,34 +156,34 @@ def opened(repository: str, user: str, seconds: float) -> Git:
     try:
         owner, inner = os.stat(top).st_uid, os.lstat(os.path.join(top, ".git")).st_uid
     except (FileNotFoundError, NotADirectoryError):
-        raise GitError("missing", "%s is no working copy of git" % shown) from None
+        raise GitError("missing", "%s is not a git working copy" % shown) from None
     except (OSError, ValueError) as error:
-        raise GitError("unknown", "%s cannot be looked at: %s" % (shown, one_line(error, 80))) from None
+        raise GitError("unknown", "%s is not accessible: %s" % (shown, one_line(error, 80))) from None
     if inner != owner:
         raise GitError("unknown", "%s belongs to user %d and its .git to user %d" % (shown, owner, inner))
     return Git(top, _runs_as(user, owner, shown), end)
 
 
 def _runs_as(user: str, owner: int, shown: str) -> str:
-    """Return the name to run git as, "" for who we are. git runs as nobody else than the owner: what is made there has to be his."""
+    """Return the user to run git as, "" for ourselves. git runs only as the owner, who must own all new files."""
     try:
         wanted = pwd.getpwnam(user).pw_uid if user else owner
         if os.geteuid() == 0:
             user = pwd.getpwuid(wanted).pw_name
     except KeyError:
-        raise GitError("unknown", "there is no user %s here" % one_line(user or owner, 40)) from None
+        raise GitError("unknown", "user %s does not exist" % one_line(user or owner, 40)) from None
     if wanted != owner:
         raise GitError("unknown", "%s belongs to user %d, not to %s" % (shown, owner, one_line(user, 40)))
     if os.geteuid() not in (0, owner):
-        raise GitError("unknown", "%s belongs to user %d, and git works in no other user's directory; set become" % (shown, owner))
+        raise GitError("unknown", "%s belongs to user %d, and git refuses directories of other users; set become" % (shown, owner))
     return user if os.geteuid() == 0 else ""
 
 
 def folder_of(path: str) -> str:
-    """Return *path* as a folder of a working copy, "" for all of it. Raises GitError for what is no relative path inside it."""
+    """Return *path* as a folder of a working copy, "" for all of it. Raises GitError unless it is a relative path inside it."""
     parts = str(path).split("/")
     if not path or not str(path).isprintable() or path.startswith("/") or {"..", ".git"} & {part.lower() for part in parts}:
-        raise GitError("bad", "path has to be a folder inside the repository, relative and without ..: %s" % one_line(path, 80))
+        raise GitError("bad", "path must be a folder inside the repository, relative and without ..: %s" % one_line(path, 80))
     folder = posixpath.normpath(path)
     return "" if folder == "." else folder
 

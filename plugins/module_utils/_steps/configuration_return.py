@@ -42,7 +42,7 @@ Plan = rescue.Plan
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, before, after, patch, files, diff, say, stage}. Raises StepError; what it says tells whether anything was begun."""
+    """Return {changed, before, after, patch, files, diff, say, stage}. Raises StepError, which says whether anything was begun."""
     act = _return if params["action"] == "return" else _back
     try:
         git = opened(params["repository"], params["user"], params["timeout"])
@@ -52,10 +52,10 @@ def run(params: Params, check: bool) -> Result:
     except GitError as error:
         raise _refused("bad_input" if error.word in ("bad", "missing") else "state_not_handled", str(error)) from None
     except Disturbed as error:
-        raise _refused("state_not_handled", "%s; the same call again, or action back, ends what was begun" % error) from None
+        raise _refused("state_not_handled", "%s; to finish, repeat the call, or use action back" % error) from None
     except OSError as error:
         code = "no_room" if error.errno in (28, 122) else "state_not_handled"
-        text = "%s: %s; the same call again, or action back, ends what was begun"
+        text = "%s: %s; to finish, repeat the call, or use action back"
         raise _refused(code, text % (one_line(params["repository"], 60), one_line(error, 120))) from None
 
 
@@ -66,19 +66,19 @@ def _return(git: Git, params: Params, check: bool) -> Result:
     _judge_params(params, git)
     plan = _earlier(params)
     if plan and plan["state"] == "putting_back":
-        raise rescue.Unfit("state_not_handled", "action back was begun and not ended: end that first")
+        raise rescue.Unfit("state_not_handled", "action back was begun and not finished: finish that first")
     if plan and plan["state"] in ("begun", "done"):
         return _go_on(git, plan, params, check)
     seen = load_seen(git, params["path"], params["commit"])
     _judge_seen(seen, params)
     folder = folder_of(params["path"])
     if seen.facts["tree"] == seen.facts["wanted_tree"] and not seen.changed:
-        return _told({}, seen.facts, False, ["%s is as commit %s had it" % (_shown(params), params["commit"][:12])])
+        return _result({}, seen.facts, False, ["%s matches commit %s" % (_shown(params), params["commit"][:12])])
     plan = rescue.plan_of(git, seen, folder, params)
     diff = _diff(git, plan, seen)
     if check:
-        say = "would put %s of %s back to commit %s" % (counted(len(plan["entries"]), "files"), _shown(params), params["commit"][:12])
-        return _told(plan, seen.facts, True, [say], diff)
+        say = "would return %s of %s to commit %s" % (counted(len(plan["entries"]), "files"), _shown(params), params["commit"][:12])
+        return _result(plan, seen.facts, True, [say], diff)
     with _rescue_dir(params) as kept:
         rescue.keep(git, kept, plan, seen)
         plan["patch"] = os.path.join(params["rescue_dir"], plan["patch"]) if plan["patch"] else ""
@@ -88,26 +88,26 @@ def _return(git: Git, params: Params, check: bool) -> Result:
 
 
 def _judge_params(params: Params, git: Git) -> None:
-    """Raise Unfit for what cannot be meant."""
+    """Raise Unfit for impossible options."""
     for name in ("commit", "expected_head"):
         if not COMMIT.match(params[name]):
-            raise rescue.Unfit("bad_input", "%s has to be all digits of a commit's id" % name)
+            raise rescue.Unfit("bad_input", "%s must be a full commit id" % name)
     place = os.path.realpath(params["rescue_dir"])
     if (place + "/").startswith(git.top + "/"):
-        raise rescue.Unfit("bad_input", "rescue_dir has to be outside of the repository: %s" % one_line(params["rescue_dir"], 80))
+        raise rescue.Unfit("bad_input", "rescue_dir must be outside the repository: %s" % one_line(params["rescue_dir"], 80))
 
 
 def _judge_seen(seen: Seen, params: Params) -> None:
-    """Raise Unfit unless this is what was approved, and a state from which a commit can be made."""
+    """Raise Unfit unless this is the approved state and a commit can be made from it."""
     facts = seen.facts
     whole = (
-        (facts["commit"] and facts["wanted_there"] and facts["wanted_tree"], "there is no such commit, or no such folder in it"),
-        (not facts["unfinished"], "a %s was begun there and not ended" % facts["unfinished"]),
+        (facts["commit"] and facts["wanted_there"] and facts["wanted_tree"], "the commit or the folder in it does not exist"),
+        (not facts["unfinished"], "a %s was begun there and not finished" % facts["unfinished"]),
         (not facts["detached"], "no branch is checked out there"),
-        (not facts["locked"], "another git works there: .git/index.lock is held"),
-        (not facts["submodules"], "it holds a repository of its own: %s" % ", ".join(facts["submodules"][:1])),
-        (not facts["overlooked"], "git is told to overlook changes of some files (assume-unchanged, skip-worktree)"),
-        (not facts["filters"], "its files go through a filter, a program that is not run from here: %s" % ", ".join(facts["filters"][:1])),
+        (not facts["locked"], "another git is working there: .git/index.lock is held"),
+        (not facts["submodules"], "it contains another repository: %s" % ", ".join(facts["submodules"][:1])),
+        (not facts["overlooked"], "git is configured to ignore changes of some files (assume-unchanged, skip-worktree)"),
+        (not facts["filters"], "its files go through a filter, a program that we do not run: %s" % ", ".join(facts["filters"][:1])),
         (not facts["link"], "%s is a symbolic link in the working copy" % facts["link"]),
         (not seen.changed or facts["drift_sha256"], "the uncommitted changes have %d bytes, too much to keep" % facts["drift_bytes"]),
     )
@@ -117,52 +117,52 @@ def _judge_seen(seen: Seen, params: Params) -> None:
     if facts["commit"] != params["expected_head"]:
         raise rescue.Unfit("approval_stale", "the branch has moved to %s since the plan was made" % facts["commit"][:12])
     if facts["drift_sha256"] != params["expected_drift"]:
-        raise rescue.Unfit("approval_stale", "the uncommitted changes are not those that the plan was made for")
+        raise rescue.Unfit("approval_stale", "the uncommitted changes differ from those in the plan")
 
 
 def _go_on(git: Git, plan: Plan, params: Params, check: bool) -> Result:
-    """End what an earlier call has begun, or find it done. Raises Unfit where the call is another one or the copy went on since."""
+    """Finish what an earlier call began, or find it done. Raises Unfit if the call differs or the copy changed since."""
     same = {"path": folder_of(params["path"]), "repository": git.top, "commit": params["commit"], "drift_sha256": params["expected_drift"]}
     if any(plan.get(key) != value for key, value in same.items()) or plan["head"] != params["expected_head"]:
         raise rescue.Unfit("bad_input", "rescue_dir holds another return: %s" % one_line(params["rescue_dir"], 80))
     if plan["state"] == "done":
         facts = load_seen(git, params["path"], params["commit"]).facts
         if facts["tree"] == facts["wanted_tree"] and not facts["changed_count"]:
-            return _told(plan, facts, False, ["%s is as commit %s had it" % (_shown(params), params["commit"][:12])])
-        raise rescue.Unfit("approval_stale", "it was put back, and has changed since")
+            return _result(plan, facts, False, ["%s matches commit %s" % (_shown(params), params["commit"][:12])])
+        raise rescue.Unfit("approval_stale", "it was returned and has changed since")
     if check:
-        return _told(plan, {"commit": _head_of(git, plan)}, True, ["would end the return that was begun"])
+        return _result(plan, {"commit": _head_of(git, plan)}, True, ["would finish the return that was begun"])
     with _rescue_dir(params) as kept:
         return _carry_out(git, kept, plan, params)
 
 
 def _carry_out(git: Git, kept: int, plan: Plan, params: Params) -> Result:
-    """Do all of the plan from wherever an earlier call was cut off; raises GitError where the end is not what was wanted."""
+    """Do the whole plan from wherever an earlier call was interrupted; raises GitError if the end state is wrong."""
     _move_branch(git, plan, plan["head"], plan["made"], "put %s back to %s" % (plan["path"] or ".", plan["commit"][:12]))
     changed = _put_files(git, plan, rescue.around_of(plan, back=False))
     rescue.set_entries(git, {entry["name"]: entry["new"] for entry in plan["entries"]})
     git.tell("update-index", "-q", "--refresh")
     facts = load_seen(git, params["path"], plan["commit"]).facts
     if facts["tree"] != facts["wanted_tree"] or facts["changed_count"]:
-        raise GitError("unknown", "the folder is not as commit %s had it: %s" % (plan["commit"][:12], ", ".join(facts["changed"][:3])))
+        raise GitError("unknown", "the folder does not match commit %s: %s" % (plan["commit"][:12], ", ".join(facts["changed"][:3])))
     rescue.save_plan(kept, dict(plan, state="done"))
-    say = ["put %s of %s back to what commit %s had" % (counted(changed, "files"), _shown(params), plan["commit"][:12])]
-    say += ["what was not committed is kept in %s" % one_line(plan["patch"], 200)] if plan["patch"] else []
-    return _told(plan, facts, True, say)
+    say = ["returned %s of %s to commit %s" % (counted(changed, "files"), _shown(params), plan["commit"][:12])]
+    say += ["uncommitted changes are kept in %s" % one_line(plan["patch"], 200)] if plan["patch"] else []
+    return _result(plan, facts, True, say)
 
 
 def _head_of(git: Git, plan: Plan) -> str:
     """Return the commit of the branch of the plan. Raises Unfit where another one is checked out."""
     code, ref, dummy = git.tell("symbolic-ref", "-q", "HEAD")
     if code or ref.rstrip("\n") != plan["ref"]:
-        raise rescue.Unfit("approval_stale", "another branch is checked out than the plan was made for")
+        raise rescue.Unfit("approval_stale", "another branch is checked out than in the plan")
     return git.ask("rev-parse", "--verify", "HEAD").strip()
 
 
 def _move_branch(git: Git, plan: Plan, old: str, new: str, why: str) -> None:
     now = _head_of(git, plan)
     if now not in (old, new):
-        raise rescue.Unfit("approval_stale", "the branch has moved to %s meanwhile" % now[:12])
+        raise rescue.Unfit("approval_stale", "the branch has moved to %s since" % now[:12])
     if now != new:
         text = "configuration_return: %s" % one_line(why, 120)
         git.ask("update-ref", "-m", text, plan["ref"], new, old, env=rescue.identity(plan["stamp"]))
@@ -209,22 +209,22 @@ def _back(git: Git, params: Params, check: bool) -> Result:
     """Take the return back: branch, index and files are what they were before it, to the byte."""
     plan = _earlier(params)
     if plan is None or plan["state"] == "back":
-        return _told(plan or {}, {}, False, ["nothing to put back: this run has put no configuration back"])
+        return _result(plan or {}, {}, False, ["nothing to put back: this run returned no configuration"])
     if plan["repository"] != git.top:
         raise rescue.Unfit("bad_input", "rescue_dir holds a return of another repository")
     now = _head_of(git, plan)
     if now not in (plan["head"], plan["made"]):
-        raise rescue.Unfit("approval_stale", "the branch has moved on to %s; what came since is somebody's work" % now[:12])
+        raise rescue.Unfit("approval_stale", "the branch has moved on to %s; someone has committed since" % now[:12])
     if check:
-        return _told(plan, {"commit": plan["head"]}, True, ["would put %s back as they were" % counted(len(plan["entries"]), "files")])
+        return _result(plan, {"commit": plan["head"]}, True, ["would put back %s" % counted(len(plan["entries"]), "files")])
     with _rescue_dir(params) as kept:
         _put_back(git, kept, plan)
         facts = load_seen(git, plan["path"] or ".", "").facts
         if facts["commit"] != plan["head"] or facts["drift_sha256"] != plan["drift_sha256"]:
-            text = "the folder is not what it was before the return; the kept files are in %s"
+            text = "the folder differs from before the return; the kept files are in %s"
             raise GitError("unknown", text % one_line(params["rescue_dir"], 80))
         rescue.save_plan(kept, dict(plan, state="back"))
-    return _told(plan, facts, True, ["%s is again what it was before the return" % _shown(params)])
+    return _result(plan, facts, True, ["%s is as it was before the return" % _shown(params)])
 
 
 def _put_back(git: Git, kept: int, plan: Plan) -> None:
@@ -249,11 +249,11 @@ def _is_back_last(entry: t.Mapping[str, t.Any]) -> tuple[bool, bool]:
 def _old_of(kept: int, entry: t.Mapping[str, t.Any]) -> Wanted:
     wanted = Wanted(entry["was"][0], rescue.read_kept(kept, entry["copy"]) if entry["copy"] else b"", entry["rights"])
     if wanted.state != tuple(entry["was"]):
-        raise rescue.Unfit("data_damaged", "the kept copy of %s is not what was copied" % one_line(entry["name"], 80))
+        raise rescue.Unfit("data_damaged", "the kept copy of %s was altered" % one_line(entry["name"], 80))
     return wanted
 
 
-# The rescue directory and what is told -----------------------------------------------------------
+# The rescue directory and the result -------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -262,7 +262,7 @@ def _rescue_dir(params: Params) -> t.Iterator[int]:
     with opened_folder(params["rescue_dir"]) as kept:
         facts = os.fstat(kept)
         if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o077:
-            text = "rescue_dir has to be a directory of our own with mode 0700: %s"
+            text = "rescue_dir must be our own directory with mode 0700: %s"
             raise rescue.Unfit("bad_input", text % one_line(params["rescue_dir"], 80))
         yield kept
 
@@ -283,11 +283,11 @@ def _diff(git: Git, plan: Plan, seen: Seen) -> dict[str, str]:
     except GitError as error:
         text = "%s\n" % error
     shown = "".join(one_line(line, 200) + "\n" for line in text.split("\n"))
-    gone = "".join("taken out and kept: %s\n" % one_line(name, 160) for name, entry in sorted(seen.changed.items()) if entry == NOTHING)
+    gone = "".join("removed and kept: %s\n" % one_line(name, 160) for name, entry in sorted(seen.changed.items()) if entry == NOTHING)
     return {"prepared": (gone + shown)[:MOST_DIFF]}
 
 
-def _told(plan: Plan, facts: t.Mapping[str, t.Any], changed: bool, say: list[str], diff: t.Optional[dict[str, str]] = None) -> Result:
+def _result(plan: Plan, facts: t.Mapping[str, t.Any], changed: bool, say: list[str], diff: t.Optional[dict[str, str]] = None) -> Result:
     files = [one_line(entry["name"], 200) for entry in plan.get("entries", [])]
     before = {"commit": plan.get("head", facts.get("commit", "")), "drift_sha256": plan.get("drift_sha256", facts.get("drift_sha256", ""))}
     return {

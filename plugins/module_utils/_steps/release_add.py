@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``release_add``: a directory becomes a release, named by its content and whole from the moment it is there. Selects nothing."""
+"""Step of ``release_add``: make a release of a directory, named by its content and complete from the start. Selects nothing."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def run(params: Params, check: bool) -> Result:
             _place(source, base, release)
     except (tree.NotReadable, OSError, shutil.Error) as error:
         raise StepError("%s cannot become a release: %s" % (one_line(source, 80), one_line(error, 160))) from None
-    verb = "is there already" if there else "would be added" if check else "added"
+    verb = "already exists" if there else "would be added" if check else "added"
     say = ["release %s: %s" % (short(release), verb)]
     return {"changed": not there, "release": release, "path": path, "stage": params["stage"], "say": say}
 
 
 def _place(source: str, base: str, release: str) -> None:
-    """Copy beside its place and give it its name once it is proven to be the same. Raises OSError."""
+    """Copy beside its place, and rename once the copy is proven identical. Raises OSError."""
     os.makedirs(base, exist_ok=True)
     half = tempfile.mkdtemp(dir=base, prefix=".adding-")
     try:
         copy = os.path.join(half, release)
         shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns(*tree.LEFT_OUT))
         if tree.content_id(copy) != release:
-            raise OSError("it was changed while it was copied")
+            raise OSError("it changed during the copy")
         os.rename(copy, os.path.join(base, release))
     finally:
         shutil.rmtree(half)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``release_pin``: what the next start of a service takes is this release, whatever its names come to mean. Starts nothing."""
+"""Step of ``release_pin``: make the next start of a service use this release, even if its names move. Starts nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import sync_directory, write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 
-# Seconds that Docker and Compose have to say what a container would be made of.
+# Seconds that Docker and Compose have to answer what a container would be made from.
 PROVE_SECONDS = 20.0
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **releases.RELEASE_SPEC,
@@ -35,7 +35,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 def run(params: Params, check: bool) -> Result:
     """Return {changed, before, after, src, files, env_files, diff, stage, say}; ``before`` and ``after`` are ids, "" for none selected.
 
-    Raises StepError before anything is changed where the release is not there, is not what its id says, or cannot be selected.
+    Raises StepError before any change if the release is missing, does not match its id, or cannot be selected.
     """
     try:
         pin = {"images": _pin_image, "directories": _pin_directory}.get(str(trait(params["manager"], "RELEASED_AS")))
@@ -44,12 +44,12 @@ def run(params: Params, check: bool) -> Result:
         found = pin(params, check)
     except (OSError, ValueError, compose_project.Unreadable) as error:
         raise _refused("release_not_pinned", str(error)) from None
-    told = "%s release %s" % (
-        ("would select" if check else "selected") if found["changed"] else "selected already:",
+    text = "%s release %s" % (
+        ("would select" if check else "selected") if found["changed"] else "already selected:",
         short(params["release"]),
     )
     blank: dict[str, t.Any] = {"src": "", "files": [], "env_files": []}
-    return {**blank, **found, "after": params["release"], "stage": params["stage"], "say": ["%s: %s" % (params["name"], told)]}
+    return {**blank, **found, "after": params["release"], "stage": params["stage"], "say": ["%s: %s" % (params["name"], text)]}
 
 
 def _refused(code: str, text: str) -> StepError:
@@ -59,10 +59,10 @@ def _refused(code: str, text: str) -> StepError:
 def _pin_directory(params: Params, check: bool) -> dict[str, t.Any]:
     base, link, release = os.path.realpath(params["releases_dir"]), params["current"], params["release"]
     if not (params["releases_dir"] and link):
-        raise StepError("releases_dir and current have to name where releases are and which link selects one")
+        raise StepError("set releases_dir to the directory of releases and current to the link that selects one")
     before = directory.selected_by(link, base)[0]
     if os.path.lexists(link) and not os.path.islink(link):
-        raise ValueError("%s is no link; a release is selected by a link" % link)
+        raise ValueError("%s is not a link; a link selects the release" % link)
     _prove_directory(base, release)
     if before == release:
         return {"changed": False, "before": before}
@@ -78,7 +78,7 @@ def _prove_directory(base: str, release: str) -> None:
 
 
 def _replace_link(link: str, target: str) -> None:
-    """Let *link* point to *target* from one moment to the next, and survive a crash right after."""
+    """Point *link* to *target* atomically and durably."""
     folder = os.path.dirname(link)
     half = os.path.join(folder, ".%s.%s" % (os.path.basename(link), secrets.token_hex(6)))
     os.symlink(target, half)
@@ -97,9 +97,9 @@ def _pin_image(params: Params, check: bool) -> dict[str, t.Any]:
     compose_project.prove(project, params["docker_socket"], labels, path, clock)
     if before != release and not check:
         write_durably(path, text.encode())
-        # Whoever runs Compose here reads it, as its other files.
+        # Anyone who runs Compose here must be able to read it.
         os.chmod(path, 0o644)
-    # In a rehearsal the file may not be there yet, and Compose would not find it.
+    # In check mode the file may not exist yet, and Compose would not find it.
     files = [*project.files] + ([] if check and not os.path.isfile(path) else [path])
     made_of = {"src": project.src, "files": files, "env_files": [*project.env_files]}
     return {"changed": before != release, "before": before, **made_of, "diff": {"before": before + "\n", "after": release + "\n"}}
@@ -112,7 +112,7 @@ def _project_of(params: Params, clock: Clock) -> tuple[compose_project.Project, 
         image = docker.read("/images/%s/json" % release, clock.left)
         labels = _labels(docker, params, clock)
     except Unreachable as error:
-        raise StepError("Docker cannot be asked: %s" % one_line(error, 140)) from None
+        raise StepError("Docker does not answer: %s" % one_line(error, 140)) from None
     if (image or {}).get("Id") != release:
         raise _refused("release_missing", "this engine has no image %s" % release)
     path = release_compose.pin_file_of(params, labels)
@@ -120,7 +120,7 @@ def _project_of(params: Params, clock: Clock) -> tuple[compose_project.Project, 
 
 
 def _labels(docker: Docker, params: Params, clock: Clock) -> dict[str, t.Any]:
-    """Return the labels of a container of the service; where none is left, what names the service."""
+    """Return the labels of a container of the service; if none is left, those that name the service."""
     try:
         seen = manager_compose.find_all(docker, params, clock)[0]
         return dict(seen["Config"].get("Labels") or {})

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Step: one act on one service through its manager, bounded in time, graceful unless ``force``.
 
-A start waits for the manager's word only; whether the service is well is for the one who looks afterwards.
+A start waits only until the manager reports it; the look afterwards decides whether the service is well.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ DONE = {
     "release": "released",
 }
 RUNS = ("running", "starting", "unhealthy")
-# What is left of the time after a stop that took all of it, for SIGKILL to work and the manager to notice.
+# Reserved for SIGKILL to work and the manager to notice, after a stop that used up its time.
 GRACE = 0.8
 
 
 class _Act:
-    """One act under way: its options, its clock, and what it has to tell in the end."""
+    """One act in progress: its options, its clock, and what it reports at the end."""
 
     def __init__(self, params: Params) -> None:
         self.params = params
@@ -70,7 +70,7 @@ class _Act:
 
 
 def run(params: Params, check: bool) -> Result:
-    """Do the act. Returns before, after, changed, seconds, identity; raises StepError with before and after where it failed."""
+    """Do the act. Returns before, after, changed, seconds, identity; raises StepError with before and after if it failed."""
     _judge_options(params)
     act = _Act(params)
     _judge_before(act.before, params["stage"])
@@ -90,7 +90,7 @@ def _judge_options(params: Params) -> None:
     if params["action"] == "signal" and not params["signal"]:
         raise StepError("action=signal needs signal, one of %s" % ", ".join(SIGNALS))
     if params["action"] == "signal" and params["signal"] == "KILL" and not params["force"]:
-        raise StepError("SIGKILL loses what a service has not written yet; set force=true where that is accepted")
+        raise StepError("SIGKILL loses unwritten data; set force=true to accept that")
     if params["action"] == "extend_start_timeout" and not params["start_timeout"]:
         raise StepError("action=extend_start_timeout needs start_timeout (seconds)")
 
@@ -104,7 +104,7 @@ def _judge_before(before: ServiceState, stage: str) -> None:
 
 
 def wanted(before: ServiceState, params: Params) -> bool:
-    """Return whether the act would change anything, and is meant for the process that is there."""
+    """Return whether the act would change anything and is meant for the present process."""
     if before["pid"] and not _is_meant(before, params["only"]):
         return False
     by_state = {
@@ -130,7 +130,7 @@ def _start(act: _Act) -> None:
 
 
 def _await_start(act: _Act) -> None:
-    """Wait until the manager says running (or, for ``spawned``, until a process is there), or the time is over."""
+    """Wait until the manager reports running (or, for ``spawned``, a process exists), or the time is over."""
     seen: dict[str, t.Any] = {}
     enough = ("running",) if act.params["wait_for"] == "running" else RUNS
 
@@ -140,16 +140,16 @@ def _await_start(act: _Act) -> None:
 
     service_state.wait_for(decided, act.clock)
     if seen["state"] not in RUNS:
-        raise StepError("it did not start: %s; look at its log with service_info log_lines=20" % sentence(seen), started=False)
+        raise StepError("it did not start: %s; read its log with service_info log_lines=20" % sentence(seen), started=False)
     if seen["state"] not in enough:
         act.note = "still %s after %.0f s" % (seen["state"], act.clock.passed)
 
 
 def _stop(act: _Act) -> None:
     _stop_within(act, act.params["stop_timeout"] or act.clock.left)
-    # A manager with automatic restarts answers a kill with a successor.
+    # With automatic restarts the manager starts a successor after a kill.
     if act.killed and not act.manager.stop(act.params, max(GRACE, act.clock.left)):
-        raise StepError("its manager started a successor at once, which does not stop either; use action=hold first", stopped=False)
+        raise StepError("its manager started a successor at once, and that does not stop either; use action=hold first", stopped=False)
 
 
 def _stop_within(act: _Act, seconds: float) -> None:
@@ -160,7 +160,7 @@ def _stop_within(act: _Act, seconds: float) -> None:
         return
     if not act.params["force"]:
         raise StepError(
-            "%s (pid %s) did not stop within %.0f s and was not killed; look why, or set force=true where losing unwritten data is accepted"
+            "%s (pid %s) did not stop within %.0f s and was not killed; find out why, or set force=true to accept losing unwritten data"
             % (one_line(act.before["name"], 60), act.before["pid"], patience),
             stopped=False, pid=act.before["pid"],
         )  # fmt: skip

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check of kind ``application``: a stateless service that answers HTTP, with everything that says why it does not.
+"""Check of kind ``application``: a stateless service that answers HTTP, with everything that explains why it does not.
 
-One look asks its manager, its own health endpoint, what it stands on, its memory over some seconds, and the end of its log; where it
-answers, a memory is written and recalled. What is made of it is in ``_checks/application/judge.py``.
+One look covers its manager, its own health endpoint, its dependencies, its memory over some seconds, and the end of its log; if it
+answers, a test memory is written and recalled. ``_checks/application/judge.py`` judges.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
-# What a log says of a configuration that a service cannot start with.
+# Log lines of a configuration that a service cannot start with.
 BAD_CONFIG = (
     r"ImproperlyConfigured",
     r"ValidationError.*[Ss]ettings|[Ss]ettings.*ValidationError",
@@ -38,7 +38,7 @@ OPTIONS: dict[str, t.Any] = {
     **{name: http.OPTIONS[name] for name in HTTP if name != "url"},
     # A check of kind round_trip without its url; {} where nothing is to be written.
     "round_trip": {"type": "dict", "default": {}},
-    # Checks of what it stands on, and of what keeps its memories for good.
+    # Checks of its dependencies and of its long-term memory.
     "dependencies": {"type": "list", "elements": "dict", "default": []},
     "long_term_memory": {"type": "dict", "default": {}},
     "stateful": {"type": "list", "elements": "str", "default": []},

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``configuration``: a folder of a git working copy against what was committed, and against the commit that is wanted.
+"""Check kind ``configuration``: a folder of a git working copy against its commit, and against a wanted commit.
 
-Read-only. Without ``wanted`` and ``clean`` what differs is told and stays well: a person may be at work there.
+Read-only. Without ``wanted`` and ``clean`` differences are reported and stay well: someone may be working there.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ Raw = t.Mapping[str, t.Any]
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Return {error, detail, ...what ``_git_look.load_seen`` tells}."""
+    """Return {error, detail, ...the facts of ``_git.look.load_seen``}."""
     return load_facts(options["repository"], options["path"], options["wanted"], options["user"], deadline)
 
 
 def judge(raw: Raw, options: t.Mapping[str, t.Any]) -> Health:
-    """Clean is well. What differs is sick only where a commit is wanted or ``clean`` is; what git cannot tell for certain is unknown."""
+    """Clean is well. Differences are sick only if a commit or ``clean`` is wanted; what git cannot say for certain is unknown."""
     if raw["error"]:
         missing = raw["error"] == "missing"
         finding = Finding("configuration", State.SICK if missing else State.UNKNOWN, raw["detail"])
@@ -49,7 +49,7 @@ def judge(raw: Raw, options: t.Mapping[str, t.Any]) -> Health:
     found = _differences(raw)
     state = found[0][0] if found else "clean"
     if not found:
-        text = "%s is as it was committed (%s)" % (_shown(options), raw["commit"][:12])
+        text = "%s matches its commit (%s)" % (_shown(options), raw["commit"][:12])
         return Health((Finding("configuration", State.WELL, text),), state, facts=facts)
     strict = bool(raw["wanted"]) or options["clean"]
     findings = [Finding(*_named(word, strict), "%s: %s" % (_shown(options), text)) for word, text in found]
@@ -57,7 +57,7 @@ def judge(raw: Raw, options: t.Mapping[str, t.Any]) -> Health:
 
 
 def _named(word: str, strict: bool) -> tuple[str, State]:
-    """A working copy without a branch serves its configuration all the same."""
+    """A working copy without a branch still holds the right configuration."""
     return ("configuration", State.SICK) if strict and word != "detached" else ("warning", State.WELL)
 
 
@@ -74,31 +74,31 @@ def _missing(raw: Raw, options: t.Mapping[str, t.Any]) -> str:
 
 
 def _hidden(raw: Raw) -> str:
-    """Return why what git tells is not the whole truth, "" where it is."""
+    """Return why git's answer is incomplete, "" if it is complete."""
     if raw["submodules"]:
-        return "it holds a repository of its own, which is not looked into: %s" % raw["submodules"][0]
+        return "it contains another repository, which we do not look into: %s" % raw["submodules"][0]
     if raw["overlooked"]:
-        return "git is told to overlook changes of %s (assume-unchanged, skip-worktree)" % counted(raw["overlooked"], "files")
+        return "git is configured to ignore changes of %s (assume-unchanged, skip-worktree)" % counted(raw["overlooked"], "files")
     if raw["filters"]:
-        return "its files go through the filter %s, a program that is not run from here" % one_line(raw["filters"][0], 60)
+        return "its files go through the filter %s, a program that we do not run" % one_line(raw["filters"][0], 60)
     if raw["link"]:
         return "%s is a symbolic link in the working copy" % raw["link"]
     return ""
 
 
 def _differences(raw: Raw) -> list[tuple[str, str]]:
-    """Return (word, text) of all that differs, the one that stands most in the way first."""
+    """Return (word, text) of all differences, the most obstructive first."""
     found = []
     if raw["unfinished"]:
-        found.append(("unfinished", "a %s was begun there and not ended" % raw["unfinished"]))
+        found.append(("unfinished", "a %s was begun there and not finished" % raw["unfinished"]))
     if raw["detached"]:
         found.append(("detached", "no branch is checked out there, only commit %s" % raw["commit"][:12]))
     if raw["wanted"] and raw["tree"] != raw["wanted_tree"]:
-        found.append(("other_commit", "it is not what commit %s had, but that of %s" % (raw["wanted"][:12], raw["commit"][:12])))
+        found.append(("other_commit", "it does not match commit %s, but %s" % (raw["wanted"][:12], raw["commit"][:12])))
     if raw["changed_count"]:
         more = ", ..." if raw["changed_count"] > 3 else ""
         names = ", ".join(one_line(name, 60) for name in raw["changed"][:3])
-        found.append(("drifted", "changes to %s are not committed: %s%s" % (counted(raw["changed_count"], "files"), names, more)))
+        found.append(("drifted", "uncommitted changes to %s: %s%s" % (counted(raw["changed_count"], "files"), names, more)))
     return found
 
 

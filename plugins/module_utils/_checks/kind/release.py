@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check of kind ``release``: which release of a service runs, what the next start would take, and which others are there.
+"""Check of kind ``release``: which release of a service runs, which one the next start would use, and which others exist.
 
-A release that cannot be told is unknown. With ``wanted`` another one is sick. A release whose content is not what its id says is sick.
+An unidentified release is unknown. With ``wanted`` any other one is sick. A release whose content does not match its id is sick.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **releases.RELEASE_SPEC,
     "service": {"type": "str", "required": True},
-    # Ids whose presence is looked at, and words (names, tags, beginnings of ids) that are asked for what they mean.
+    # Ids to look for, and words (names, tags, beginnings of ids) to resolve.
     "ids": {"type": "list", "elements": "str", "default": []},
     "words": {"type": "list", "elements": "str", "default": []},
     "wanted": {"type": "str", "default": ""},
-    # Under Compose: whether a container could be made anew, and would be the same but for its image, is looked at as well.
+    # Under Compose: also check whether the container could be recreated, identical but for its image.
     "read_project": {"type": "bool", "default": False},
 }
 
@@ -41,11 +41,12 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
 def _judged(raw: t.Mapping[str, t.Any], wanted: str) -> tuple[str, State, str]:
     running = str(raw["running"])
     if not raw["reachable"] or not running:
-        return "unknown", State.UNKNOWN, str(raw["detail"]) or "which release runs cannot be told"
+        return "unknown", State.UNKNOWN, str(raw["detail"]) or "the running release is unknown"
     if wanted and running != wanted:
-        return "other", State.SICK, "release %s runs, not %s" % (short(running), short(wanted))
+        return "other", State.SICK, "release %s is running, not %s" % (short(running), short(wanted))
     if (raw["known"].get(running) or {}).get("intact") is False:
         return "altered", State.SICK, str(raw["known"][running]["detail"])
     if wanted and raw["selected"] != running:
-        return "not_selected", State.SICK, "release %s runs, but the next start takes %s" % (short(running), short(str(raw["selected"])))
-    return "known", State.WELL, "release %s runs%s" % (short(running), " (%s)" % ", ".join(raw["names"][:3]) if raw["names"] else "")
+        text = "release %s is running, but the next start would use %s"
+        return "not_selected", State.SICK, text % (short(running), short(str(raw["selected"])))
+    return "known", State.WELL, "release %s is running%s" % (short(running), " (%s)" % ", ".join(raw["names"][:3]) if raw["names"] else "")

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``replicas``: whether a service has as many pods or containers as are wanted, and whether it may get them.
+"""Check kind ``replicas``: whether a service has the wanted number of pods or containers, and whether it may be scaled to it.
 
-States: scaled is well; scale_out and scale_in are sick, with their plan; what is refused is sick under the code of its reason.
+States: scaled is well; scale_out and scale_in are sick, with their plan; a refusal is sick under its reason code.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ OPTIONS: dict[str, t.Any] = {
     **ask.SERVICE_SPEC,
     **new.PROJECT_SPEC,
     "service": {"type": "str", "required": True},
-    # Judged here, so that what is no number is refused by name.
+    # Judged here, so that a bad number is refused by name.
     "wanted_replicas": {"type": "raw", "required": True},
     "minimum": {"type": "int", "default": 1},
     "maximum": {"type": "int", "default": 10},
-    # Weights of servers that were asked for, too: that is a run of its own.
+    # Server weights given as well: that is a separate run.
     "beside": {"type": "raw", "default": {}},
     # How long it lasts, in seconds; 0: it stays.
     "lasts": {"type": "float", "default": 0.0},
 }
-# As many as there are: what is to be put right is something else of them.
+# Keep the number: something else of them is to be repaired.
 AS_IS = "as_is"
 ACTIONS: t.Mapping[str, tuple[str, ...]] = {"scale_out": ("scale",), "scale_in": ("scale",), "starting": ("wait",)}
 
@@ -48,12 +48,12 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 
 
 def number_of(raw: t.Mapping[str, t.Any], given: t.Any) -> t.Optional[int]:
-    """Return how many are wanted, which for AS_IS is how many there are; None for what is no number."""
+    """Return how many are wanted, for AS_IS the present number; None for anything but a number."""
     return (raw.get("workload") or {}).get("desired", 0) if given == AS_IS else whole(given)
 
 
 def whole(given: t.Any) -> t.Optional[int]:
-    """Return the whole number that is *given*, also in digits, None for what is none."""
+    """Return *given* as a whole number, also from digits; None for anything else."""
     return int(given) if not isinstance(given, bool) and re.fullmatch("-?[0-9]{1,6}", str(given)) else None
 
 
@@ -61,7 +61,7 @@ def unfit_of(options: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, str, str, 
     """Return the verdict on input that makes no sense, None for input that does."""
     wanted = options["wanted_replicas"]
     if wanted != AS_IS and whole(wanted) is None:
-        return ("replicas_out_of_range", "sick", "%s is no number of replicas" % one_line(wanted, 40), "replicas_out_of_range")
+        return ("replicas_out_of_range", "sick", "%s is not a number of replicas" % one_line(wanted, 40), "replicas_out_of_range")
     if options.get("beside"):
         text = "traffic_scaling_servers and traffic_scaling_replicas are two runs: give one of them"
         return ("bad_input", "sick", text, "bad_input")
@@ -76,7 +76,7 @@ def unfit_of(options: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, str, str, 
 
 
 def judge(raw: dict[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Judge the number that is wanted; ``facts.plan`` has it with the one that is there, which an act takes as its precondition."""
+    """Judge the wanted number; ``facts.plan`` has it with the present one, which an act takes as its precondition."""
     wanted, unfit = number_of(raw, options["wanted_replicas"]), unfit_of(options)
     verdict = Verdict(*unfit) if unfit else judge_replicas(raw, wanted or 0, minimum=options["minimum"], maximum=options["maximum"])
     findings = [Finding("replicas", State(verdict.health), verdict.text)]

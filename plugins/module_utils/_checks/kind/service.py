@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check of kind ``service``: what the service manager says about a service.
 
-Running is well; stopped, failed, paused, in a restart loop or unhealthy by its container's own check is sick; a manager that
-cannot be asked, an unknown service and a service in between are unknown. A service that runs can still be ill inside: that
-is for other checks.
+Running is well; stopped, failed, paused, in a restart loop or unhealthy by its container's healthcheck is sick; a manager that
+does not answer, an unknown service and a service between states are unknown. A running service can still be sick inside: other
+checks look at that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 HEALTH_OF = {"running": State.WELL, **dict.fromkeys(("stopped", "failed", "paused", "backoff", "unhealthy"), State.SICK)}
-# A restart loop allows no restart: whatever breaks it has to be found first.
+# A restart loop allows no restart: find its cause first.
 ACTIONS: t.Mapping[str, tuple[str, ...]] = {
     "stopped": ("start",),
     "failed": ("start",),
@@ -63,14 +63,14 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 
 
 def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
-    """Judge a service's state. ``restarts_before`` makes restarts since then a sickness, ``wanted_replicas`` another number of them."""
+    """Judge a service's state. Restarts since ``restarts_before`` are sick, and so is another number than ``wanted_replicas``."""
     word = str(raw["state"])
     findings = [Finding("service", _state_of(raw, options), sentence(raw), {"state": word, "pid": raw["pid"]})]
     before, now = options.get("restarts_before"), raw.get("restarts")
     if before is not None and now is not None:
         grown = int(now) - int(before)
         state = State.SICK if grown > 0 else State.WELL
-        findings.append(Finding("restarts", state, "restarted %d times by its manager meanwhile" % max(0, grown), {"grown": max(0, grown)}))
+        findings.append(Finding("restarts", state, "its manager restarted it %d times since" % max(0, grown), {"grown": max(0, grown)}))
     findings += _counted(raw, options.get("wanted_replicas"))
     allowed = ask.trait(raw["manager"], "ALLOWED") or ACTIONS
     actions = ("reset_failed", "start") if word == "failed" and raw.get("start_limit_hit") else allowed.get(word, ())
@@ -78,12 +78,12 @@ def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
 
 
 def _counted(raw: t.Mapping[str, t.Any], wanted: t.Optional[int]) -> list[Finding]:
-    """Return whether the service has as many pods or containers as are wanted; one that has none is another finding's."""
+    """Return whether the service has the wanted number of pods or containers; another finding covers one that has none."""
     workload = raw.get("workload") or {}
     if wanted is None or not workload:
         return []
     there = int(workload["desired"])
-    text = "%s has %d, as many as are wanted" if there == wanted else "%s has %d, and " + "%d are wanted" % wanted
+    text = "%s has %d, as wanted" if there == wanted else "%s has %d, but " + "%d are wanted" % wanted
     return [Finding("replicas", State.WELL if there == wanted else State.SICK, text % (raw["name"], there), {"replicas": there})]
 
 
