@@ -18,7 +18,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 
 REMOVERS = frozenset(["rm", "unlink", "shred", "truncate", "rmdir", "srm", "wipe"])
 REPLACERS = frozenset(["mv", "cp", "install", "ln", "dd", "tee"])
-SHELLS = frozenset(["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"])
 ELSEWHERE = ("/tmp/", "/var/tmp/", "/dev/")  # noqa: S108 - places where no data lie
 RUNS = frozenset(["-exec", "-execdir", "-ok"])
 ENDINGS = (".rdb", ".aof", ".manifest")
