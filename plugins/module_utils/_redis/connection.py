@@ -4,7 +4,7 @@
 """A small RESP2 client: one connection, one total deadline, caps on what a reply may cost.
 
 An error reply of the server is a value (ErrorReply); everything else that goes wrong is a RespError
-whose ``kind`` tells refused, no_socket, timeout, unreachable, closed, tls, garbage and too_large apart.
+whose ``kind`` is refused, no_socket, timeout, unreachable, closed, tls, garbage or too_large.
 """
 
 from __future__ import annotations
