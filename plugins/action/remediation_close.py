@@ -11,6 +11,7 @@ from ansible.errors import AnsibleError
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import why_red
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_close
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, commands, raw_text, write_outcome_file
 
@@ -23,7 +24,7 @@ class ActionModule(SpineAction):
     def prepare(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         names = ("remediation_reason", "remediation_freeze_override", "remediation_without_evidence")
         params["annotations"] = {name: raw_text(task_vars, name) for name in names}
-        # A run that was never opened still has to say on which host and component.
+        # A run that was never opened must still name its host and component.
         host, component = str(task_vars.get("inventory_hostname") or ""), str(params["run"].get("component") or "")
         params["run"] = dict({"host": host, "component": component}, **params["run"])
         return super().prepare(params, own, task_vars)
@@ -33,10 +34,10 @@ class ActionModule(SpineAction):
             result = self.on_target(params, task_vars)
             if "outcome" in result:
                 return result
-            # No Python there, or none that can run the step: the outcome is then told by the controller alone.
-            why = f"the keeper cannot write down the outcome: {one_line(redact(str(result.get('msg'))), 300)}"
+            # No Python on the keeper, or none that can run the step: the controller alone then reports the outcome.
+            why = f"the keeper cannot record the outcome: {one_line(redact(str(result.get('msg'))), 300)}"
         except AnsibleError as error:
-            why = f"the keeper cannot be reached: {one_line(redact(str(error)), 300)}"
+            why = f"the keeper is unreachable: {one_line(redact(str(error)), 300)}"
         return self.on_controller(dict(params, not_reached=why))
 
     def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
@@ -45,12 +46,13 @@ class ActionModule(SpineAction):
         if not outcome:
             return result
         if outcome.get("outcome") == "unproven" and not outcome.get("reasons"):
-            # The same command looks first: what is well by then is left alone, and what was held goes on.
+            # The same command looks first: it leaves alone what is well by then, and continues what was held.
             outcome["next_command"] = commands(task_vars, str(outcome.get("host") or ""))["again"]
         try:
             outcome["controller_file"] = write_outcome_file(outcome, task_vars)
         except OSError as error:
             result["say"] = [f"remediation_outcome_file could not be written: {error}"]
+        result["red"] = why_red(outcome)
         small = {name: outcome.get(name) for name in PUBLISHED}
         small["reasons"] = [one.get("code") for one in outcome.get("reasons") or []]
         result["ansible_stats"] = {"data": {"remediation": {outcome["target"]: small}}, "per_host": False, "aggregate": True}

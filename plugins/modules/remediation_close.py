@@ -120,7 +120,11 @@ outcome:
   returned: always
   type: dict
   sample: {outcome: recovered, green: true, seconds: 1.4}
-
+red:
+  description: Why the run is red, in one line for logs that show nothing else; empty for a green one.
+  returned: through the action plugin
+  type: str
+  sample: ""
 stage:
   description: Stage of the run that this result belongs to.
   returned: always

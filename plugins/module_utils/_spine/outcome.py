@@ -114,6 +114,17 @@ def is_green(outcome: str, loss: Facts) -> bool:
     return outcome in GREEN or (outcome == "recovered_with_loss" and bool(loss.get("approved")))
 
 
+def why_red(outcome: Facts) -> str:
+    """Return, for logs that show nothing else of a run, why it is red: its outcome, the first reason and the next command; "" if green."""
+    if outcome.get("green"):
+        return ""
+    first = (outcome.get("reasons") or [{}])[0]
+    parts = ["outcome: %s" % outcome.get("outcome")]
+    parts += ["%s: %s" % (first.get("code"), first.get("text"))] if first else []
+    parts += [str(first.get("unblock") or ""), "next: %s" % first["next_command"] if first.get("next_command") else ""]
+    return "; ".join(part for part in parts if part)
+
+
 def rung(ladder: t.Sequence[Facts], tried: int) -> t.Optional[dict[str, t.Any]]:
     """Return the highest rung of the escalation ladder that *tried* attempts have reached, None when none is."""
     reached = [step for step in ladder if tried >= int(step["after_attempts"])]

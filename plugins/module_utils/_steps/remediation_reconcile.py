@@ -70,7 +70,14 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
     dead = {str(lease["run_id"]) for lease in abandoned} | ledger.abandoned_runs()
     owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"] + params["prolonged"]]
     due = [row for row in owed if _is_due(row, now, dead) and row["component"] not in busy]
-    return {"abandoned": abandoned, "held": held, "due": due, "owed": [row for row in owed if row not in due]}
+    left = [row for row in owed if row not in due]
+    return {"abandoned": abandoned, "held": held, "due": [dict(row, ended_by=_ended_by(str(row["kind"]))) for row in due], "owed": left}
+
+
+def _ended_by(kind: str) -> str:
+    """Return who ends an obligation of this kind: service_manager, the role that began it, or "" for a person."""
+    role = kind.partition("/")[0]
+    return kind if kind == "service_manager" else role if role in BY_ROLE and role != kind else ""
 
 
 def _is_due(row: t.Mapping[str, t.Any], now: float, dead: t.Container[str]) -> bool:

@@ -21,8 +21,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
     judge_evidence,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.lease import judge_lease
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import declared, is_green, judge_outcome, rung
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import (
+    declared,
+    is_green,
+    judge_outcome,
+    rung,
+    why_red,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.shared import budget_of, judge_budget
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_reconcile
 
 ROOT = Path(__file__).resolve().parents[3]
 HELD = {"run_id": "R1", "owner": "ann", "host": "lab", "component": "redis", "phase": "begin start", "taken_at": 0.0, "beat_at": 0.0}
@@ -348,3 +355,38 @@ def test_what_is_to_be_given_anew_is_not_said_twice() -> None:
 def test_a_code_that_is_not_listed_is_a_mistake_of_the_programmer() -> None:
     with pytest.raises(KeyError):
         spine_reasons.reason("no_such_code", "x")
+
+
+REASON = {"code": "no_room", "text": "the disk is full", "unblock": "free space", "next_command": "ansible-playbook x.yml"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        ({"outcome": "recovered", "green": True}, ""),
+        ({"outcome": "failed", "green": False}, "outcome: failed"),
+        ({"outcome": "failed", "green": False, "reasons": None}, "outcome: failed"),
+        (
+            {"outcome": "refused", "green": False, "reasons": [REASON, dict(REASON, code="frozen")]},
+            "outcome: refused; no_room: the disk is full; free space; next: ansible-playbook x.yml",
+        ),
+        ({"outcome": "refused", "green": False, "reasons": [{"code": "frozen", "text": "a freeze"}]}, "outcome: refused; frozen: a freeze"),
+    ],
+)
+def test_why_a_run_is_red_fits_in_one_line(outcome: dict[str, t.Any], line: str) -> None:
+    assert why_red(outcome) == line
+
+
+@pytest.mark.parametrize(
+    ("kind", "by"),
+    [
+        ("service_manager", "service_manager"),
+        ("service_manager/x", ""),
+        ("traffic_scaling/set/api", "traffic_scaling"),
+        ("traffic_scaling", ""),
+        ("redis_reload", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_due_names_who_ends_it(kind: str, by: str) -> None:
+    assert remediation_reconcile._ended_by(kind) == by
