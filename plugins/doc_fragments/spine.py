@@ -27,7 +27,7 @@ options:
     LIMITS = r"""
 options:
   budget:
-    description: How often the same act may be tried on one target within a time.
+    description: How often the same act may be tried on one target in a given time.
     type: dict
     default: {}
     suboptions:
@@ -40,17 +40,17 @@ options:
         type: float
         default: 900.0
   freeze_windows:
-    description: Times in which nothing is changed.
+    description: Times during which nothing is changed.
     type: list
     elements: dict
     default: []
     suboptions:
       start:
-        description: Begin, RFC 3339 with a zone.
+        description: Start, RFC 3339 with a time zone.
         type: str
         required: true
       end:
-        description: End, RFC 3339 with a zone.
+        description: End, RFC 3339 with a time zone.
         type: str
         required: true
       reason:
@@ -58,16 +58,16 @@ options:
         type: str
         default: ""
   freeze_override:
-    description: A reason to act in spite of a freeze.
+    description: A reason to act despite a freeze.
     type: str
     default: ""
   kill_files:
-    description: Further kill switch files on the keeper.
+    description: More kill switch files on the keeper.
     type: list
     elements: path
     default: []
   killed:
-    description: Text of a kill switch on the controller; found by the action plugin.
+    description: Text of a kill switch on the controller; set by the action plugin.
     type: str
     default: ""
 """

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: access_check
-short_description: Prove before an incident that a host can be worked on and the keeper has room
+short_description: Prove before an incident that we can work on a host and the keeper has space
 version_added: "0.1.0"
 description:
-  - Says whether the tools that remedies need are there, whether root can be had, and whether files with secrets are private.
-  - Makes the keeper's state directory (mode 0700) and a reserve file in it where O(state_dir) is given, so that a full disk does not
-    stop the recovery of a full disk. That is all it ever changes.
+  - Checks whether the tools that remedies need are installed, whether root access works, and whether files with secrets are private.
+  - Creates the keeper's state directory (mode 0700) and a reserve file in it if O(state_dir) is set, so that a full disk does not
+    stop the recovery of a full disk. It changes nothing else.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -23,24 +23,24 @@ attributes:
     support: full
   diff_mode:
     support: none
-    description: What would be made is told as items.
+    description: The items report what would be created.
 options:
   tools:
-    description: Programs that have to be there; V(a|b) means that one of both is enough.
+    description: Programs that must be installed; V(a|b) means that either is enough.
     type: list
     elements: str
     default: []
   expect_root:
-    description: Whether this task runs with become and has to be root.
+    description: Whether this task runs with become and must be root.
     type: bool
     default: false
   secret_files:
-    description: Files on this host that hold secrets; they have to be readable and private.
+    description: Files on this host that hold secrets; they must be readable and private.
     type: list
     elements: path
     default: []
   state_dir:
-    description: The keeper's state directory. Empty where this host is not the keeper.
+    description: The keeper's state directory. Empty if this host is not the keeper.
     type: path
     default: ""
   reserve_bytes:
@@ -62,12 +62,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 items:
-  description: What was looked at, each with name, ok and text.
+  description: What was checked, each with name, ok and text.
   type: list
   elements: dict
   returned: always
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: always
 """

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: access_report
-short_description: Tell what an access check found, one line an item
+short_description: Report what an access check found, one line per item
 version_added: "0.1.0"
 description:
-  - Puts the results of M(somabrain.incident_response.access_check) and M(somabrain.incident_response.health_info) together, says of
-    each item whether it is ready and what to do where it is not. It runs on the controller and changes nothing.
+  - Combines the results of M(somabrain.incident_response.access_check) and M(somabrain.incident_response.health_info) and says for
+    each item whether it is ready and what to do if it is not. It runs on the controller and changes nothing.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -25,7 +25,7 @@ attributes:
     description: Nothing is changed.
 options:
   parts:
-    description: Registered results, also of tasks that failed or could not reach their host; C(what) names such a part.
+    description: Registered results, including those of tasks that failed or found their host unreachable; C(what) names such a part.
     type: list
     elements: dict
     required: true
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ok:
-  description: Whether every item is ready, and there is any.
+  description: Whether there are items and every one is ready.
   type: bool
   returned: always
 items:
@@ -60,7 +60,7 @@ problems:
   elements: str
   returned: always
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: always
 say:

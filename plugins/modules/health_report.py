@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_report
-short_description: Give one verdict over what health_info saw on many hosts, and write it down
+short_description: Give one verdict over what health_info saw on many hosts, and record it
 version_added: "0.1.0"
 description:
   - Turns the results of M(somabrain.incident_response.health_info) on many hosts into one verdict, V(well), V(sick) or V(unknown).
-  - A host that could not be reached or looked at is V(unknown), never left out.
+  - A host that was unreachable or could not be checked is V(unknown), never left out.
   - Writes a JSON report and a text file for the Prometheus node exporter on the controller, each replaced as a whole.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -21,21 +21,21 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: The verdict is given, the files are not written.
+    description: It gives the verdict but writes no files.
   diff_mode:
     support: none
     description: The files hold times, so they always differ.
 options:
   hosts:
-    description: The result of M(somabrain.incident_response.health_info) by host name; an empty one counts as no answer.
+    description: The result of M(somabrain.incident_response.health_info) by host name; an empty result counts as no answer.
     type: dict
     required: true
   report_file:
-    description: File on the controller for the whole report as JSON, mode 0600. Empty for none. Its directory has to exist.
+    description: File on the controller for the whole report as JSON, mode 0600. Empty for none. Its directory must exist.
     type: path
     default: ""
   textfile:
-    description: File on the controller in the text format of Prometheus, mode 0644. Empty for none. Its directory has to exist.
+    description: File on the controller in the text format of Prometheus, mode 0644. Empty for none. Its directory must exist.
     type: path
     default: ""
   stage:
@@ -66,7 +66,7 @@ verdicts:
   type: dict
   returned: always
 report:
-  description: The JSON file without its checks, so schema, verified_at, health, and of each host health, reason, seconds, endpoints.
+  description: The JSON file without its checks: schema, verified_at, health, and for each host health, reason, seconds, endpoints.
   type: dict
   returned: always
 files:
@@ -75,7 +75,7 @@ files:
   elements: str
   returned: always
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: always
 say:

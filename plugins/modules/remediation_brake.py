@@ -2,17 +2,17 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stop a run over many hosts when too many of them are sick."""
+"""Stop a run over many hosts if too many of them are sick."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: remediation_brake
-short_description: Stop a run over many hosts when too many of them are sick
+short_description: Stop a run over many hosts if too many of them are sick
 version_added: "0.1.0"
 description:
-  - Fails with the reason V(storm_brake) when more than a share of the hosts is not well.
-  - A common cause is likely then, and acting host by host makes it worse.
+  - Fails with the reason V(storm_brake) if more than the given share of hosts is not well.
+  - A common cause is then likely, and acting host by host makes it worse.
   - It runs on the controller only and needs no connection; use it with C(run_once) after a look at all hosts.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -24,7 +24,7 @@ attributes:
     description: It only judges.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   component:
     description: What was looked at.
@@ -35,7 +35,7 @@ options:
     type: dict
     required: true
   max_share:
-    description: Largest share of hosts, from 0 to 1, that may be other than well.
+    description: Largest share of hosts, from 0 to 1, that may be not well.
     type: float
     default: 0.5
   min_hosts:

@@ -11,7 +11,7 @@ module: remediation_capture
 short_description: Read evidence on a target whose keeper is another host
 version_added: "0.1.0"
 description:
-  - Reads the ends of files and the answers of commands, redacted and capped, for the guard to store on the keeper.
+  - Reads the ends of files and the output of commands, redacted and limited in size; the guard stores them on the keeper.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -22,20 +22,20 @@ attributes:
     description: It only reads.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   evidence:
-    description: What to keep before anything changes.
+    description: What to save before anything changes.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: Name of the file it is kept as.
+        description: Name of the file it is saved as.
         type: str
         required: true
       kind:
-        description: Whether it is the end of a file or the answer of a command.
+        description: Whether it is the end of a file or the output of a command.
         type: str
         choices: [file, command]
         required: true
@@ -47,7 +47,7 @@ options:
         type: list
         elements: str
       max_bytes:
-        description: Most bytes to keep, counted from the end.
+        description: Maximum bytes to save, counted from the end.
         type: int
         default: 262144
       timeout:
@@ -59,7 +59,7 @@ options:
         type: bool
         default: false
   evidence_max_bytes:
-    description: Most bytes to keep in all.
+    description: Maximum bytes to save in total.
     type: int
     default: 8388608
 """
@@ -73,14 +73,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 captured:
-  description: The pieces of evidence, their content in base64.
+  description: The pieces of evidence, with their content in base64.
   returned: always
   type: list
   elements: dict
   sample: []
 
 stage:
-  description: Stage of the run that this result belongs to.
+  description: Stage of the run this result belongs to.
   returned: always
   type: str
   sample: open

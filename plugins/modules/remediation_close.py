@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write down the outcome of a run and release its lease."""
+"""Record the outcome of a run and release its lease."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: remediation_close
-short_description: Write down the outcome of a run and release its lease
+short_description: Record the outcome of a run and release its lease
 version_added: "0.1.0"
 description:
-  - Judges one explicit outcome, appends it to the journal, keeps it as a file and releases the lease.
-  - As an action plugin it publishes the outcome with C(set_stats) and writes C(remediation_outcome_file).
-  - It never fails by itself, so that the outcome is out before the job turns red.
+  - Judges one explicit outcome, appends it to the journal, saves it as a file and releases the lease.
+  - The action plugin publishes the outcome with C(set_stats) and writes C(remediation_outcome_file).
+  - It never fails by itself, so that the outcome is published before the job turns red.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -26,10 +26,10 @@ attributes:
     description: The outcome is judged and shown, nothing is written on the keeper.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   budget:
-    description: The attempt budget whose window bounds what was tried.
+    description: The attempt budget; its time limits which attempts count.
     type: dict
     default: {}
     suboptions:
@@ -50,7 +50,7 @@ options:
     type: dict
     default: {}
   after:
-    description: What was seen after; empty when nothing was verified.
+    description: What was seen after; empty if nothing was verified.
     type: dict
     default: {}
   failure:
@@ -58,22 +58,22 @@ options:
     type: dict
     default: {}
   undo_ok:
-    description: Whether all that was begun was put back.
+    description: Whether everything that was begun was put back.
     type: bool
     default: false
   undo:
-    description: How a person puts this run's acts back.
+    description: How a person undoes this run's acts.
     type: str
     default: ""
   loss:
     description:
       - What was lost (count, unit, exact, text, approved, known_before, present_after); empty for nothing.
-      - A count that is left out is unknown, one that is not exact is a loss also when it is 0.
-      - Where approved is left out, it is whether this run had a plan approved; more than that plan's exact count is not approved.
+      - An omitted count is unknown; a count that is not exact is a loss even if it is 0.
+      - If approved is omitted, it is whether this run had a plan approved; more than that plan's exact count is not approved.
     type: dict
     default: {}
   verified:
-    description: States to remember as last verified when the run ends well, by kind.
+    description: States to store as last verified if the run ends well, by kind.
     type: dict
     default: {}
   proof:
@@ -82,11 +82,11 @@ options:
     elements: str
     default: []
   annotations:
-    description: Free text of persons; added by the action plugin.
+    description: Free text entered by people; set by the action plugin.
     type: dict
     default: {}
   not_reached:
-    description: Why the keeper cannot be reached; found by the action plugin, which then judges the outcome on the controller.
+    description: Why the keeper is unreachable; set by the action plugin, which then judges the outcome on the controller.
     type: str
     default: ""
   ladder:
@@ -96,7 +96,7 @@ options:
     default: []
     suboptions:
       after_attempts:
-        description: Number of attempts from which on this rung holds.
+        description: Number of attempts from which this rung applies.
         type: int
         required: true
       page:
@@ -126,7 +126,7 @@ red:
   type: str
   sample: ""
 stage:
-  description: Stage of the run that this result belongs to.
+  description: Stage of the run this result belongs to.
   returned: always
   type: str
   sample: close

@@ -11,9 +11,9 @@ module: remediation_gate
 short_description: Begin one act under the fencing token
 version_added: "0.1.0"
 description:
-  - The last look at token, freeze and budget before one act.
-  - Writes the intent down, so that a later run knows that this one may have acted.
-  - Fails, with the reasons as data, when the act may not begin.
+  - Checks token, freeze and budget once more before one act.
+  - Records the intent, so that a later run knows that this one may have acted.
+  - Fails, with the reasons as data, if the act may not begin.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -27,7 +27,7 @@ attributes:
     description: The gate is judged and the act named, nothing is written.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   action:
     description: The act that begins now, a word such as V(restart).
@@ -35,23 +35,23 @@ options:
     required: true
   purpose:
     description:
-      - Whether this acts, puts back, or writes down that something is done. Putting back is not held up by budget or freeze.
-      - With V(part) the act that was begun goes on with a part that has a deadline of its own; it counts as no further attempt.
-      - With V(done) nothing begins and nothing holds it up; O(settles) ends what the act had owed.
+      - Whether this acts, undoes, or records that something is done. Budget and freeze do not stop an undo.
+      - With V(part) the act continues with a part that has its own deadline; it does not count as another attempt.
+      - With V(done) nothing begins and nothing stops it; O(settles) ends what the act had owed.
     type: str
     choices: [act, part, undo, done]
     default: act
   deadline:
-    description: Seconds after which the act is surely over; the lease outlives it.
+    description: Seconds after which the act is certainly over; the lease outlives it.
     type: float
     default: 30.0
   holds:
     description:
-      - Seconds after which nothing goes on any more should the run die at once, where that is sooner than O(deadline).
-      - For a part that leaves nothing half done and that another run need not sit out.
+      - Seconds after which nothing is still running if the run dies now, if that is sooner than O(deadline).
+      - For a part that leaves nothing half done, so that another run need not wait for it.
     type: float
   owes:
-    description: Something with an end that this act begins, for reconcile to find when the run dies.
+    description: Something that must be ended later and that this act begins; reconcile finds it if the run dies.
     type: dict
     suboptions:
       kind:
@@ -64,15 +64,15 @@ options:
         default: {}
       parts:
         description:
-          - What it has parts of, and how each was before. Each is owed by itself, as C(kind/PART), and may end apart from the others.
-          - A part that has an end already goes back to how it was before that one.
+          - Its parts, and how each was before. Each is recorded separately, as C(kind/PART), and may end separately.
+          - A part that already has an end returns to how it was before that.
         type: dict
         default: {}
       seconds:
-        description: Seconds until its end; left out for a protection of data, which never expires.
+        description: Seconds until its end; omit for a protection of data, which never expires.
         type: float
       told:
-        description: What is said of its end, before the time of it, such as V(maintenance ends); empty for nothing.
+        description: Words to show before the time of its end, such as V(maintenance ends); empty shows nothing.
         type: str
         default: ""
   settles:
@@ -81,7 +81,7 @@ options:
     elements: str
     default: []
   revives:
-    description: What earlier acts of this run ended by O(settles) is owed again, with the end that it had. For an act that puts back.
+    description: Restore what earlier acts of this run ended by O(settles), with its former end. For an undo.
     type: bool
     default: false
 """
@@ -109,7 +109,7 @@ reasons:
   sample: []
 
 stage:
-  description: Stage of the run that this result belongs to.
+  description: Stage of the run this result belongs to.
   returned: always
   type: str
   sample: act

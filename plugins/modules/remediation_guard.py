@@ -11,8 +11,8 @@ module: remediation_guard
 short_description: Decide whether a run may act
 version_added: "0.1.0"
 description:
-  - Keeps what was seen, judges state, evidence, freeze, budget and approval, and writes the decision into the journal.
-  - Every refusal has a stable code, what would unblock it and the next command.
+  - Saves what was seen, judges state, evidence, freeze, budget and approval, and records the decision in the journal.
+  - Every refusal has a stable code, says what would unblock it, and names the next command.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -26,7 +26,7 @@ attributes:
     description: The decision is made and shown, nothing is written.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   before:
     description: What the probe saw before.
@@ -42,14 +42,14 @@ options:
     type: dict
     default: {}
   expected_loss:
-    description: What acting may lose, as a sentence; empty when nothing. A loss needs an approval.
+    description: What acting may lose, as a sentence; empty for nothing. A loss needs an approval.
     type: str
     default: ""
   plans:
     description:
-      - What could be done where every way may lose data, the recommended one first; one of them needs an approval.
-      - Each gets a token of its own, bound to host, component, identity, state, acts, the names of all plans and to what C(binds) says.
-      - Not together with O(expected_loss), which is one plan that is bound to its sentence.
+      - The options if each of them may lose data, the recommended one first; one of them must be approved.
+      - Each gets its own token, bound to host, component, identity, state, acts, the names of all plans and to C(binds).
+      - Not together with O(expected_loss), which is a single plan bound to its sentence.
     type: list
     elements: dict
     default: []
@@ -59,7 +59,7 @@ options:
         type: str
         required: true
       text:
-        description: What would be done, as a sentence. It is shown, not bound, where O(plans[].binds) or O(plans[].counts) are given.
+        description: What would be done, as a sentence. It is shown but not bound if O(plans[].binds) or O(plans[].counts) is set.
         type: str
         required: true
       loss:
@@ -68,32 +68,32 @@ options:
         default: {}
         suboptions:
           count:
-            description: How many; left out where that is not known.
+            description: How many; omit if unknown.
             type: int
           unit:
-            description: How many of what.
+            description: Unit of the count.
             type: str
             default: ""
           exact:
-            description: Whether they were counted; else it is an estimate.
+            description: Whether they were counted; otherwise it is an estimate.
             type: bool
             default: false
       binds:
-        description: Plain data that has to be the same when the plan is applied, such as hashes of files or the id of a server's run.
+        description: Plain data that must be the same when the plan is applied, such as hashes of files or the id of a server's run.
         type: dict
         default: {}
       counts:
-        description: Numbers by name that may move within O(plans[].tolerance) between plan and apply; the count of the loss then may, too.
+        description: Numbers by name that may change within O(plans[].tolerance) between plan and apply; so may the count of the loss.
         type: dict
         default: {}
       tolerance:
-        description: By how much they may move, a share of each when below 1, a number from 1 on.
+        description: By how much they may change; a share of each if below 1, a number from 1 on.
         type: float
         default: 0.0
   accepted:
     description:
-      - The name of the one of O(plans) that limits set beforehand allow without a person; it is written down like an approved one.
-      - So a later run can tell its loss when this one dies before it has told it.
+      - The name of the one of O(plans) that preset limits allow without a person; it is recorded like an approved one.
+      - A later run can then report its loss if this one dies first.
     type: str
     default: ""
   approval:
@@ -101,7 +101,7 @@ options:
     type: str
     default: ""
   approval_seconds:
-    description: Seconds a new token is good for.
+    description: Seconds for which a new token is valid.
     type: int
     default: 900
   without_evidence:
@@ -113,7 +113,7 @@ options:
     type: float
     default: 120.0
   must_proceed:
-    description: Fail, with the reasons as data, when this run may not act; for a guard in the middle of acting.
+    description: Fail, with the reasons as data, if this run may not act; for a guard in the middle of acting.
     type: bool
     default: false
 """
@@ -143,7 +143,7 @@ EXAMPLES = r"""
 RETURN = r"""
 verdict:
   description:
-    - Whether to proceed, the reasons against it, the acts that the state allows, the approval that was used and the name of its plan.
+    - Whether to proceed, the reasons against it, the acts that the state allows, the approval used and the name of its plan.
     - A reason that asks for an approval has C(plans), each with name, text, loss, token, expires (seconds since the epoch), next_command.
   returned: always
   type: dict
@@ -155,13 +155,13 @@ before:
   sample: {}
 
 run:
-  description: The run with its id, fencing token, evidence and what is known of the component.
+  description: The run with its id, fencing token, evidence and what is known about the component.
   returned: always
   type: dict
   sample: {}
 
 stage:
-  description: Stage of the run that this result belongs to.
+  description: Stage of the run this result belongs to.
   returned: always
   type: str
   sample: guard

@@ -23,10 +23,10 @@ attributes:
     description: It only reads.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   limit:
-    description: Most runs to list.
+    description: Maximum number of runs to list.
     type: int
     default: 20
   run_id:
@@ -38,11 +38,11 @@ options:
     type: bool
     default: false
   export_to:
-    description: Where the controller writes the journal as JSON lines; an option of the action plugin only.
+    description: Where the controller writes the journal as JSON lines; only the action plugin uses it.
     type: str
     default: ""
   quiet:
-    description: Say nothing to the person on call.
+    description: Show nothing to the person on call.
     type: bool
     default: false
 """
@@ -61,7 +61,7 @@ runs:
   elements: dict
   sample: []
 leases:
-  description: The leases that stand.
+  description: The leases currently held.
   returned: always
   type: list
   elements: dict
@@ -73,7 +73,7 @@ owed:
   elements: dict
   sample: []
 chain:
-  description: Whether the chain is whole, where it breaks, how long it is, and the hash of its head.
+  description: Whether the chain is intact, where it breaks, how long it is, and the hash of its head.
   returned: always
   type: dict
   sample: {whole: true, broken_at: null, records: 12, head: "..."}
@@ -91,7 +91,7 @@ steps:
   sample: []
 
 stage:
-  description: Stage of the run that this result belongs to.
+  description: Stage of the run this result belongs to.
   returned: always
   type: str
   sample: assess

@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take the lease of a target and keep evidence."""
+"""Take the lease of a target and save evidence."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: remediation_open
-short_description: Take the lease of a target and keep evidence
+short_description: Take the lease of a target and save evidence
 version_added: "0.1.0"
 description:
-  - Opens one run on (host, component) in the keeper's ledger, and keeps the evidence before anything changes.
-  - A lease of a run that is provably dead is taken over; any other lease refuses this run by name.
-  - As an action plugin it makes the run id, names the operator and knows the controller; the options for these are its own.
+  - Opens one run on (host, component) in the keeper's ledger and saves the evidence before anything changes.
+  - The lease of a provably dead run is taken over; any other lease makes this run refuse.
+  - The action plugin sets the options for run id, operator and controller.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -25,30 +25,30 @@ attributes:
     description: The ledger is read, nothing is written.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   host:
     description: The target as the inventory names it.
     type: str
     required: true
   component:
-    description: What is remedied on it.
+    description: What is remedied there.
     type: str
     required: true
   remedy:
-    description: The role that remedies it.
+    description: The role that does it.
     type: str
     required: true
   run_id:
-    description: Id of the run; made by the action plugin.
+    description: Id of the run; set by the action plugin.
     type: str
     default: ""
   owner:
-    description: Who is acting; found by the action plugin.
+    description: Who is acting; set by the action plugin.
     type: str
     default: ""
   controller:
-    description: Fingerprint of the controller process; made by the action plugin.
+    description: Fingerprint of the controller process; set by the action plugin.
     type: dict
     default: {}
   lease_seconds:
@@ -60,7 +60,7 @@ options:
     type: bool
     default: false
   dead_runs:
-    description: Ids of runs whose controller is provably gone; found by the action plugin.
+    description: Ids of runs whose controller is provably gone; set by the action plugin.
     type: list
     elements: str
     default: []
@@ -74,17 +74,17 @@ options:
     default: 60.0
 
   evidence:
-    description: What to keep before anything changes.
+    description: What to save before anything changes.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: Name of the file it is kept as.
+        description: Name of the file it is saved as.
         type: str
         required: true
       kind:
-        description: Whether it is the end of a file or the answer of a command.
+        description: Whether it is the end of a file or the output of a command.
         type: str
         choices: [file, command]
         required: true
@@ -96,7 +96,7 @@ options:
         type: list
         elements: str
       max_bytes:
-        description: Most bytes to keep, counted from the end.
+        description: Maximum bytes to save, counted from the end.
         type: int
         default: 262144
       timeout:
@@ -108,7 +108,7 @@ options:
         type: bool
         default: false
   evidence_max_bytes:
-    description: Most bytes to keep in all.
+    description: Maximum bytes to save in total.
     type: int
     default: 8388608
 """
@@ -125,13 +125,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run:
-  description: The run with its id, fencing token, evidence and what is known of the component.
+  description: The run with its id, fencing token, evidence and what is known about the component.
   returned: always
   type: dict
   sample: {}
 
 stage:
-  description: Stage of the run that this result belongs to.
+  description: Stage of the run this result belongs to.
   returned: always
   type: str
   sample: open

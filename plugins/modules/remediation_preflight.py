@@ -11,8 +11,8 @@ module: remediation_preflight
 short_description: Refuse a run before any host is touched
 version_added: "0.1.0"
 description:
-  - Fails when no host matches, when ansible-core is too old, or when free text carries template markers.
-  - Fails, too, when a variable given by C(-e) is nearly one of the collection's, or has no value; Ansible alone says nothing of those.
+  - Fails if no host matches, if ansible-core is too old, or if free text contains template markers.
+  - Also fails if the name of a variable given with C(-e) is almost one of the collection's, or if it has no value.
   - It runs on the controller only and needs no connection; put it into a first play on C(all,localhost) with C(run_once).
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -24,16 +24,16 @@ attributes:
     description: It only judges.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   hosts:
-    description: The pattern of the play that follows.
+    description: The host pattern of the following play.
     type: str
     required: true
   component:
     description:
-      - What the play that follows remedies; leave it out where nothing is remedied.
-      - The outcome file of each host says V(failed) until its run is opened, so that no earlier outcome is taken for this one.
+      - What the following play remedies; omit if it remedies nothing.
+      - The outcome file of each host says V(failed) until its run is opened, so that no one mistakes an earlier outcome for this one.
     type: str
     default: ""
 """

@@ -11,7 +11,7 @@ module: remediation_reconcile
 short_description: Close what dead runs left open
 version_added: "0.1.0"
 description:
-  - Takes the leases of provably dead runs, closes these runs as abandoned, and lists what still has to be put back.
+  - Takes the leases of provably dead runs, closes these runs as abandoned, and lists what must still be ended.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -20,10 +20,10 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: It is judged and shown, nothing is written.
+    description: It judges and shows, but writes nothing.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   host:
     description: The target whose leftovers are looked at.
@@ -34,22 +34,22 @@ options:
     type: str
     default: ""
   dead_runs:
-    description: Ids of runs whose controller is provably gone; found by the action plugin.
+    description: Ids of runs whose controller is provably gone; set by the action plugin.
     type: list
     elements: str
     default: []
   settled:
-    description: Ids of obligations that have been ended.
+    description: Ids of obligations that were ended.
     type: list
     elements: int
     default: []
   prolonged:
-    description: Ids of obligations that could not be ended yet and go on for O(prolong_seconds).
+    description: Ids of obligations that could not be ended yet; they are prolonged by O(prolong_seconds).
     type: list
     elements: int
     default: []
   prolong_seconds:
-    description: Seconds for which O(prolonged) go on.
+    description: Seconds by which O(prolonged) are prolonged.
     type: float
     default: 600.0
   killed:
@@ -73,26 +73,26 @@ abandoned:
   elements: dict
   sample: []
 held:
-  description: Leases that stand, each with the reason.
+  description: Leases still held, each with the reason.
   returned: always
   type: list
   elements: dict
   sample: []
 due:
-  description: Obligations whose end has come.
+  description: Obligations that are due, each with C(ended_by), which is C(service_manager), the role that ends it, or empty for a person.
   returned: always
   type: list
   elements: dict
   sample: []
 owed:
-  description: Obligations that go on.
+  description: Obligations that are not due.
   returned: always
   type: list
   elements: dict
   sample: []
 
 stage:
-  description: Stage of the run that this result belongs to.
+  description: Stage of the run this result belongs to.
   returned: always
   type: str
   sample: act

@@ -2,16 +2,16 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refuse by name."""
+"""Refuse with a reason code."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: remediation_refuse
-short_description: Refuse by name
+short_description: Refuse with a reason code
 version_added: "0.1.0"
 description:
-  - Fails with a reason as data, so that the outcome of the run is V(refused) with what would unblock it and the next command.
+  - Fails with a reason as data: the run ends V(refused) and names what would unblock it and the next command.
   - It runs on the controller only and needs no connection.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -20,10 +20,10 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: It fails in check mode too, since the real run would.
+    description: It fails in check mode too, because the real run would.
   diff_mode:
     support: none
-    description: Nothing of the target is changed, so there is no difference to show.
+    description: The target is not changed, so there is no difference to show.
 options:
   code:
     description: Stable code of the reason, one of those in C(docs/reasons.md). Required unless O(refusal) is given.
