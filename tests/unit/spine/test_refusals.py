@@ -24,7 +24,7 @@ YAML = [path for folder in ("tasks", "vars", "defaults", "faults") for path in (
 WORDS = [(code, "", one.unblock, one.command) for code, one in REASONS.items()] + [
     (code, name, case.unblock + case.text, case.command) for code, one in REASONS.items() for name, case in one.cases.items()
 ]
-# What a role may write out in full, since no code or case would fit another host or remedy.
+CASES = {(code, case) for code, one in REASONS.items() for case in one.cases}
 PLACEHOLDERS = {"again", "graph", "token", *PLAYBOOKS}
 
 
@@ -36,21 +36,37 @@ def mappings(node: t.Any) -> t.Iterator[dict[str, t.Any]]:
         yield from mappings(value)
 
 
-def named() -> list[tuple[str, str, str]]:
-    """Return (file, code, case) of every refusal that a role or a drill names in YAML."""
+def named() -> list[tuple[str, str, str, dict[str, t.Any]]]:
+    """Return (file, code, case, the whole mapping) of every refusal that a role or a drill names in YAML."""
     found = []
     for path in YAML:
         for one in mappings(yaml.safe_load(path.read_text())):
             refusals = [value for key, value in one.items() if str(key).endswith("_refusals") and isinstance(value, dict)]
             entries = [{"code": entry} if isinstance(entry, str) else entry for each in refusals for entry in each.values()]
-            found += [(path.name, each.get("code"), each.get("case", "")) for each in [one, *entries] if isinstance(each.get("code"), str)]
-    return [(name, str(code), str(case)) for name, code, case in found if "{{" not in f"{code}{case}"]
+            given = [each for each in [one, *entries] if isinstance(each.get("code"), str)]
+            found += [(str(path.relative_to(ROOT)), str(each["code"]), str(each.get("case", "")), each) for each in given]
+    return [one for one in found if "{{" not in one[1] + one[2]]
 
 
 def test_every_code_and_case_that_a_role_or_a_drill_names_exists() -> None:
-    wrong = [(name, code, case) for name, code, case in named() if code not in REASONS or (case and case not in REASONS[code].cases)]
+    wrong = [(name, code, case) for name, code, case, _ in named() if code not in REASONS or (case and case not in REASONS[code].cases)]
     assert wrong == []
     assert len(named()) > 50
+
+
+def test_every_case_is_used_and_gets_what_it_fills_in() -> None:
+    python = "\n".join(path.read_text() for path in PYTHON)
+    used = {(code, case) for _, code, case, _ in named()}
+    used |= {(code, case) for code, case in CASES if re.search(rf'reason\("{code}".*case=.*"{case}"', python)}
+    assert sorted(CASES - used) == []
+    for name, code, case, given in named():
+        said = "" if not case else REASONS[code].cases[case].unblock + REASONS[code].cases[case].text
+        wanted = set(re.findall(r"\{(\w+)\}", said))
+        assert wanted <= set(given.get("values") or {}), f"{name}: {code}/{case} needs values for {wanted}"
+
+
+def test_no_role_words_a_refusal_itself() -> None:
+    assert [(name, code) for name, code, _, given in named() if "unblock" in given] == []
 
 
 def test_every_code_that_python_names_exists() -> None:
