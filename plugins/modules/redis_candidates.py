@@ -2,24 +2,24 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find and try every set of data that a damaged or emptied Redis could go on with."""
+"""Find and try every set of data that a damaged or emptied Redis can be restored from."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_candidates
-short_description: Find and try every set of data that a damaged or emptied Redis could go on with
+short_description: Find and try every set of data that a damaged or emptied Redis can be restored from
 version_added: "0.1.0"
 description:
-  - Copies the data directory with digests, judges the copy, and makes every set of data that can be made from it.
-    These are the files as they are, the files up to the damage, the files without the damaged regions, the files in order where their
-    manifest is lost, the dump, the dump with its checksum mended, what still reads in a dump, and the files without a command that
-    emptied the server.
-  - Adds backups, earlier rescue copies, replicas and the living server itself.
-  - Loads each in a side instance of its own (a unix socket, no port, no replication, no module), counts it, asks known answers, compares
-    all of them key by key, and saves each as one checked RDB.
-  - Says what each would lose, which is the best, and whether that is so certain that no person has to choose.
-  - Nothing is written to the data directory or to any server. A replica is only read.
+  - Copies the data directory with digests, checks the copy, and makes every candidate that can be made from it.
+    The candidates are the files as they are, the files up to the damage, the files without the damaged regions, the files in order when
+    their manifest is lost, the dump, the dump repaired until its checksum matches, the readable part of a dump, and the files without
+    the command that emptied the server.
+  - Adds backups, earlier rescue copies, replicas and the running server itself.
+  - Loads each candidate in a side instance (a unix socket, no port, no replication, no module), counts its keys, checks known answers,
+    compares all candidates key by key, and saves each as one checked RDB.
+  - Reports what each candidate would lose, which one is best, and whether that is certain enough to need no person to choose.
+  - Writes nothing to the data directory or to any server. Replicas are only read.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -28,62 +28,62 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Judges the places and writes nothing; then there are no candidates.
+    description: Checks the directories and writes nothing. Returns no candidates.
   diff_mode:
     support: none
-    description: Only files in the work directory are made.
+    description: Creates files in the work directory only.
 options:
   data_dir:
-    description: Data directory of Redis. May be empty only where O(alive) is set and its files cannot be seen.
+    description: Data directory of Redis. May be empty only if O(alive) is set and the files cannot be reached.
     type: str
     default: ""
   settings:
-    description: Words of redis.conf that say what a start would load (appendonly, appenddirname, appendfilename, dbfilename).
+    description: Settings of redis.conf that decide what Redis loads at start (appendonly, appenddirname, appendfilename, dbfilename).
     type: dict
     default: {}
   work_dir:
     description:
-      - Directory for the copy and the candidates, which needs room for about three times the data. Made with mode 0700.
-      - Rescue copies that M(somabrain.incident_response.redis_rescue) left there are candidates too.
+      - Directory for the copy and the candidates. Needs room for about three times the data. Created with mode 0700.
+      - Rescue copies that M(somabrain.incident_response.redis_rescue) left there become candidates too.
     type: path
     required: true
   run_id:
-    description: Name of the run's own directory in O(work_dir).
+    description: Name of the directory of this run in O(work_dir).
     type: str
     required: true
   timeout:
-    description: Seconds that all of it may take.
+    description: Time limit for the whole task, in seconds.
     type: float
     default: 1800.0
   redis_server:
-    description: The C(redis-server) program for side instances; found by itself where empty.
+    description: The C(redis-server) program for side instances. If empty, the one found on the host.
     type: str
     default: ""
   alive:
-    description: Whether the server lives; then its keys are a candidate too, read key by key, and its files may change meanwhile.
+    description: Whether the server is running. Then its keys are a candidate too, and its files may change during the copy.
     type: bool
     default: false
   backups:
-    description: RDB files to try, on this host; a C(*) stands for many.
+    description: RDB files on this host to try. A C(*) matches several.
     type: list
     elements: str
     default: []
   replicas:
-    description: Replicas to read from. One without a password of its own gets that of the server.
+    description: Replicas to read from. A replica without a password uses the one of the server.
     type: list
     elements: dict
     default: []
     suboptions:
       host:
-        description: Its address.
+        description: Address of the replica.
         type: str
         default: 127.0.0.1
       port:
-        description: Its port.
+        description: Port of the replica.
         type: int
         default: 6379
       socket:
-        description: Its unix socket, instead of host and port.
+        description: Unix socket of the replica, instead of host and port.
         type: str
         default: ""
       username:
@@ -91,7 +91,7 @@ options:
         type: str
         default: ""
       password:
-        description: Password; better give O(replicas[].password_file).
+        description: Password. Prefer O(replicas[].password_file).
         type: str
         default: ""
       password_file:
@@ -99,7 +99,7 @@ options:
         type: str
         default: ""
   known_keys:
-    description: Answers that are known, asked of each candidate.
+    description: Known answers to check in each candidate.
     type: list
     elements: dict
     default: []
@@ -109,40 +109,40 @@ options:
         type: str
         required: true
       sha256:
-        description: Digest of its value.
+        description: SHA-256 of its value.
         type: str
         default: ""
       exists:
-        description: Whether it has to be there.
+        description: Whether the key must exist.
         type: bool
         default: true
       db:
-        description: Its database.
+        description: Database of the key.
         type: int
         default: 0
   last_known_keys:
-    description: How many keys Redis had when it was last seen well, V(-1) where nobody knows.
+    description: How many keys Redis had when it was last seen well, V(-1) if unknown.
     type: int
     default: -1
   empty_below_share:
-    description: A candidate with less than this share of the keys is no cure.
+    description: A candidate with less than this share of the known keys counts as empty.
     type: float
     default: 0.5
   accept_loss:
-    description: The loss that needs no person.
+    description: The loss that needs no approval by a person.
     type: dict
     default: {}
     suboptions:
       tail_bytes:
-        description: So many bytes at the cut end of the last file.
+        description: Bytes at the cut end of the last file.
         type: int
         default: 0
       share:
-        description: This share of all keys, where the loss is exactly known.
+        description: Share of all keys, if the loss is known exactly.
         type: float
         default: 0.0
   stage:
-    description: The stage of a remediation that this belongs to.
+    description: The stage of the remediation that this task belongs to.
     type: str
     choices: [assess, act, undo]
     default: act
@@ -152,7 +152,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See what the data of a damaged Redis can be recovered to
+- name: See which data a damaged Redis can be restored from
   somabrain.incident_response.redis_candidates:
     data_dir: /var/lib/redis
     settings: {appendonly: "yes"}
@@ -163,24 +163,24 @@ EXAMPLES = r"""
       - {host: 10.0.0.7, port: 6379, password_file: /etc/redis/replica.secret}
   register: found
 
-- name: Read them
+- name: Show the candidates
   ansible.builtin.debug:
     var: found.table
 """
 
 RETURN = r"""
 copy:
-  description: The copy of the data directory; empty where there was none to copy.
+  description: The copy of the data directory; empty if there was nothing to copy.
   type: dict
   returned: success
   contains:
-    path: {description: Where it is., type: str}
-    count: {description: How many files it has., type: int}
-    bytes: {description: Their size., type: int}
-    sha256: {description: One digest for all of them; the manifest beside the copy has that of each., type: str}
-    consistent: {description: Whether no file changed meanwhile., type: bool}
+    path: {description: Path of the copy., type: str}
+    count: {description: Number of files., type: int}
+    bytes: {description: Total size of the files., type: int}
+    sha256: {description: One digest of all files; the manifest beside the copy holds the digest of each., type: str}
+    consistent: {description: Whether no file changed during the copy., type: bool}
 verdict:
-  description: What the judgement of the copied files says, as in M(somabrain.incident_response.redis_health_info).
+  description: The verdict on the copied files, as in M(somabrain.incident_response.redis_health_info).
   type: str
   returned: success
 judged:
@@ -189,7 +189,7 @@ judged:
   elements: dict
   returned: success
 candidates:
-  description: What was tried, best first, those that do not load last.
+  description: The candidates, best first; those that do not load come last.
   type: list
   elements: dict
   returned: success
@@ -199,14 +199,14 @@ candidates:
     sha256: {description: Its digest., type: str}
     bytes: {description: Its size., type: int}
     keys: {description: How many keys it holds., type: int}
-    expires: {description: How many of these expire by themselves., type: int}
+    expires: {description: How many of these keys have a time to live., type: int}
     last_write: {description: When it was last written (seconds since 1970)., type: float}
-    loss: {description: "What would be lost with it: count (none for an unknown number), unit, exact.", type: dict}
-    superset: {description: Whether it holds all lasting keys and values of every other., type: bool}
+    loss: {description: "What would be lost with it: count (null if unknown), unit, exact.", type: dict}
+    superset: {description: Whether it holds every lasting key and value of all other candidates., type: bool}
     risk: {description: What may be wrong with it., type: str}
-    proof: {description: What it was checked by., type: str}
-    error: {description: "Why it does not load, empty where it does.", type: str}
-    seconds: {description: How long it took to try., type: float}
+    proof: {description: How it was checked., type: str}
+    error: {description: "Why it does not load; empty if it loads.", type: str}
+    seconds: {description: How long the trial took., type: float}
     lineage: {description: "One of files, server, older.", type: str}
     dropped: {description: Commands or entries that could not be kept., type: int}
     dropped_bytes: {description: Bytes that could not be kept., type: int}
@@ -218,13 +218,13 @@ choice:
   returned: success
   contains:
     name: {description: Its name., type: str}
-    superset: {description: Whether it holds all that any other holds., type: bool}
+    superset: {description: Whether it holds everything that any other candidate holds., type: bool}
     certain: {description: Whether nothing is lost with it., type: bool}
     by: {description: "One of policy (no person has to choose), person.", type: str}
     loss: {description: What would be lost., type: dict}
-    why: {description: Why it is so., type: str}
+    why: {description: The reason for this choice., type: str}
 plans:
-  description: One plan for each candidate that loads, as M(somabrain.incident_response.remediation_guard) takes them.
+  description: One plan for each candidate that loads, in the form that M(somabrain.incident_response.remediation_guard) takes.
   type: list
   elements: dict
   returned: success
@@ -234,16 +234,16 @@ table:
   elements: str
   returned: success
 notes:
-  description: What was ruled out from the start.
+  description: What was ruled out before any trial.
   type: list
   elements: str
   returned: success
 seconds:
-  description: How long all of it took.
+  description: How long the task took.
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

@@ -11,9 +11,9 @@ module: redis_copy
 short_description: Copy a data directory of Redis, with a digest of each file
 version_added: "0.1.0"
 description:
-  - Copies all files of a data directory with their owners, modes and times, reads the copy again, and writes a manifest with
+  - Copies all files of a data directory with their owners, modes and times, reads the copy back, and writes a manifest with
     the sha256 of each file beside it, as C(DEST.manifest.json).
-  - Links, files of several owners, a directory that changes meanwhile and a lack of room are refused; then nothing is left.
+  - Refuses links, files of several owners, a directory that changes during the copy, and a lack of room; then it leaves nothing behind.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -24,26 +24,26 @@ attributes:
     description: Says what it would copy, and writes nothing.
   diff_mode:
     support: none
-    description: Only a new directory is made.
+    description: Creates a new directory only.
 options:
   data_dir:
-    description: The directory that is copied. It is only read.
+    description: The directory to copy. It is only read.
     type: path
     required: true
   dest:
-    description: The copy. Where a whole copy of the same data is there already, it is taken.
+    description: Path of the copy. A complete copy of the same data that is already there is used.
     type: path
     required: true
   live:
-    description: Whether files may change meanwhile; then C(consistent) tells whether they did.
+    description: Whether files may change during the copy. Then C(consistent) reports whether they did.
     type: bool
     default: false
   timeout:
-    description: Seconds that all of it may take.
+    description: Time limit for the whole task, in seconds.
     type: float
     default: 900.0
   stage:
-    description: The stage of a remediation that this belongs to.
+    description: The stage of the remediation that this task belongs to.
     type: str
     choices: [assess, act, undo]
     default: act
@@ -65,32 +65,32 @@ path:
   type: str
   returned: success
 bytes:
-  description: The size of its files.
+  description: Total size of the files.
   type: int
   returned: success
 files:
-  description: How many files it has.
+  description: Number of files.
   type: int
   returned: success
 sha256:
-  description: One digest of all of them.
+  description: One digest of all files.
   type: str
   returned: success
 consistent:
-  description: Whether nothing changed while it was made.
+  description: Whether nothing changed during the copy.
   type: bool
   returned: success
 skipped:
-  description: What was left out, since it is no data of Redis.
+  description: What was left out because it is not Redis data.
   type: list
   elements: str
   returned: success
 seconds:
-  description: How long it took.
+  description: How long the task took.
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

@@ -11,12 +11,12 @@ module: redis_install
 short_description: Put one checked RDB into the data directory of a stopped Redis, or put the old files back
 version_added: "0.1.0"
 description:
-  - Makes an RDB what a stopped Redis will load - its dump, the head of its append-only file, or base, incremental file and manifest
-    of a multi-part one - as its settings say.
-  - The old files are renamed into C(before-RUN_ID) of the data directory and stay there. One rename switches from the old to
-    the new, so that a start at any moment finds one of them whole; after a crash the same call, or O(state=put_back), ends what was begun.
-  - With O(state=put_back) the very old files are put back, and what Redis wrote since is kept beside them.
-  - Refuses while a process works in the directory or has one of its files open.
+  - Puts an RDB where the settings of a stopped Redis make it load - as its dump, as the head of its append-only file, or as base,
+    incremental file and manifest of a multi-part one.
+  - Renames the old files into C(before-RUN_ID) in the data directory, where they stay. A single rename switches from old to new, so
+    that Redis finds a complete set whenever it starts. After a crash, the same call finishes the work and O(state=put_back) undoes it.
+  - With O(state=put_back), puts the old files back and keeps what Redis wrote since beside them.
+  - Refuses while a process runs in the directory or has one of its files open.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -24,10 +24,10 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks at files and processes, and writes nothing.
+    description: Checks files and processes, and writes nothing.
   diff_mode:
     support: full
-    description: Shows the files that go and the file that comes.
+    description: Shows the files that are replaced and the file that replaces them.
 options:
   data_dir:
     description: Data directory of Redis.
@@ -35,33 +35,33 @@ options:
     required: true
   settings:
     description:
-      - Settings of Redis that say what it loads, V(appendonly), V(appenddirname), V(appendfilename) and V(dbfilename).
-      - V(multi_part) tells whether its append-only file has several parts, where neither V(appenddirname) nor its directory tells.
+      - Settings of Redis that decide what it loads, V(appendonly), V(appenddirname), V(appendfilename) and V(dbfilename).
+      - V(multi_part) says whether the append-only file has several parts, if neither V(appenddirname) nor its directory shows that.
     type: dict
     default: {}
   run_id:
-    description: The run that this belongs to; becomes part of the name of the directory with the old files.
+    description: ID of the run; part of the name of the directory with the old files.
     type: str
     required: true
   rdb:
-    description: The file that is to be loaded. Needed with O(state=installed).
+    description: The file that Redis shall load. Required with O(state=installed).
     type: path
     default: ""
   sha256:
-    description: Its digest when it was checked. Needed with O(state=installed).
+    description: Digest of the file when it was checked. Required with O(state=installed).
     type: str
     default: ""
   state:
-    description: Whether the file is put in place, or the old files are put back.
+    description: Whether to install the file or to put the old files back.
     type: str
     choices: [installed, put_back]
     default: installed
   timeout:
-    description: Seconds that writing the file may take; after them nothing has changed.
+    description: Time limit for writing the file, in seconds. When it is exceeded, nothing has changed.
     type: float
     default: 900.0
   stage:
-    description: The stage of a remediation that this belongs to.
+    description: The stage of the remediation that this task belongs to.
     type: str
     choices: [act, undo]
     default: act
@@ -71,7 +71,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Let the stopped Redis load the rescue copy
+- name: Make the stopped Redis load the rescue copy
   somabrain.incident_response.redis_install:
     data_dir: /var/lib/redis
     settings: {appendonly: "yes", appenddirname: appendonlydir}
@@ -94,11 +94,11 @@ before_dir:
   returned: success
   sample: /var/lib/redis/before-20261123T192312Z-7f3a
 layout:
-  description: What Redis loads, V(rdb), V(aof) or V(multi_part).
+  description: Layout of what Redis loads, V(rdb), V(aof) or V(multi_part).
   type: str
   returned: success
 moved:
-  description: The old files, relative to the data directory; empty where nothing changed.
+  description: The old files, relative to the data directory; empty if nothing changed.
   type: list
   elements: str
   returned: success
@@ -108,7 +108,7 @@ installed:
   elements: str
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

@@ -2,20 +2,19 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Load the keys of a kept copy into a living Redis."""
+"""Load the keys of a kept copy into a running Redis."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_reload
-short_description: Load the keys of a kept copy into a living Redis
+short_description: Load the keys of a kept copy into a running Redis
 version_added: "0.1.0"
 description:
-  - Loads a copy made by M(somabrain.incident_response.redis_copy) in a Redis of its own, and sends each key from there, with its
-    time to live.
-  - A key that the living Redis has already is left as it is, so that what was written since stays. Doing it again loads only what
-    is missing.
-  - Waits for a Redis that has just been started.
+  - Loads a copy made by M(somabrain.incident_response.redis_copy) in a side instance, and sends each key from there with its time to
+    live.
+  - Leaves every key alone that the running Redis already has, so that newer writes stay. Running it again loads only what is missing.
+  - Waits for a Redis that was just started.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -24,31 +23,31 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Says what it would load, and looks at nothing.
+    description: Reports what it would load, without checking anything.
   diff_mode:
     support: none
-    description: Keys are not shown.
+    description: Does not show keys.
 options:
   copies:
-    description: The copies, the newest first.
+    description: The copies, newest first.
     type: list
     elements: path
     required: true
   settings:
     description:
-      - The settings of Redis that say which files hold the data, V(appendonly), V(appenddirname), V(appendfilename) and V(dbfilename).
+      - The settings of Redis that decide which files hold the data, V(appendonly), V(appenddirname), V(appendfilename) and V(dbfilename).
     type: dict
     default: {}
   redis_server:
-    description: The C(redis-server) program that loads the copy; one that is found on the host where empty.
+    description: The C(redis-server) program that loads the copy. If empty, the one found on the host.
     type: str
     default: ""
   timeout:
-    description: Seconds that all of it may take.
+    description: Time limit for the whole task, in seconds.
     type: float
     default: 1800.0
   stage:
-    description: The stage of a remediation that this belongs to.
+    description: The stage of the remediation that this task belongs to.
     type: str
     choices: [act, undo]
     default: act
@@ -57,7 +56,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Load what the start deleted
+- name: Load the keys that the start deleted
   somabrain.incident_response.redis_reload:
     socket: /run/redis/redis.sock
     copies: [/srv/rescue/redis/20261123T192312Z-7f3a/kept]
@@ -66,31 +65,31 @@ EXAMPLES = r"""
 
 RETURN = r"""
 keys:
-  description: How many keys the copies hold.
+  description: Number of keys in the copies.
   type: int
   returned: success
 copied:
-  description: How many of them were loaded.
+  description: Number of keys that were loaded.
   type: int
   returned: success
 there:
-  description: How many of them the living Redis had already.
+  description: Number of keys that the running Redis already had.
   type: int
   returned: success
 gone:
-  description: How many of them had expired.
+  description: Number of keys that had expired.
   type: int
   returned: success
 failed:
-  description: How many of them Redis refused; more than 0 fails the task.
+  description: Number of keys that Redis refused. More than 0 fails the task.
   type: int
   returned: success
 seconds:
-  description: How long it took.
+  description: How long the task took.
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

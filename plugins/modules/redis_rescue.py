@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Copy all keys of a living Redis to a checked file elsewhere."""
+"""Copy all keys of a running Redis to a checked file elsewhere."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_rescue
-short_description: Copy all keys of a living Redis to a checked file elsewhere
+short_description: Copy all keys of a running Redis to a checked file elsewhere
 version_added: "0.1.0"
 description:
-  - Has Redis send all of its keys from memory, by C(redis-cli --rdb), into one RDB file, and checks that file.
-  - It works where Redis cannot write to its own directory any more. Run it on the host that keeps the copy.
-  - Space is looked at first; when anything fails, no half file is left.
+  - Makes Redis send all of its keys from memory into one RDB file, with C(redis-cli --rdb), and checks that file.
+  - Works even if Redis can no longer write to its own directory. Run it on the host that keeps the copy.
+  - Checks the free space first. If anything fails, it leaves no partial file.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -22,29 +22,29 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks at Redis and at the space, and writes nothing.
+    description: Checks Redis and the free space, and writes nothing.
   diff_mode:
     support: none
-    description: Only a new file is made.
+    description: Creates a new file only.
 options:
   dest_dir:
-    description: Directory for the copy, on another file system than the data where that one may be full. Made with mode 0700.
+    description: Directory for the copy, on another file system if the one with the data may be full. Created with mode 0700.
     type: path
     required: true
   data_dir:
-    description: Data directory of Redis, where it cannot tell it itself.
+    description: Data directory of Redis, if Redis cannot report it.
     type: str
     default: ""
   run_id:
-    description: Becomes part of the file's name; Redis' own run id where empty.
+    description: Part of the file name. If empty, the run id that Redis reports.
     type: str
     default: ""
   timeout:
-    description: Seconds that all of it may take.
+    description: Time limit for the whole task, in seconds.
     type: float
     default: 120.0
   force_diskless:
-    description: Whether C(repl-diskless-sync) and its delay may be set for the time of the copy, so that Redis needs no file of its own.
+    description: Whether to set C(repl-diskless-sync) and its delay during the copy, so that Redis writes no file itself.
     type: bool
     default: true
   redis_cli:
@@ -52,7 +52,7 @@ options:
     type: str
     default: redis-cli
   stage:
-    description: The stage of a remediation that this belongs to.
+    description: The stage of the remediation that this task belongs to.
     type: str
     choices: [assess, act, undo]
     default: act
@@ -71,48 +71,48 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The copy.
+  description: Path of the copy.
   type: str
   returned: success
   sample: /srv/rescue/redis/redis-0b46fa1f-20261123T192312Z.rdb
 bytes:
-  description: Its size.
+  description: Size of the copy.
   type: int
   returned: success
 sha256:
-  description: Its digest.
+  description: SHA-256 of the copy.
   type: str
   returned: success
 keys:
-  description: How many keys it holds; none where redis-check-rdb is not installed.
+  description: Number of keys in the copy; null if redis-check-rdb is not installed.
   type: int
   returned: success
 keys_in_server:
-  description: How many keys Redis had just before.
+  description: Number of keys in Redis just before the copy.
   type: int
   returned: success
 proven:
-  description: Whether the copy was checked and found whole.
+  description: Whether the copy was checked and is valid.
   type: bool
   returned: success
 proof:
-  description: What it was checked by, V(redis-check-rdb) or V(checksum).
+  description: How the copy was checked, V(redis-check-rdb) or V(checksum).
   type: str
   returned: success
 filesystem_differs:
-  description: Whether the copy lies on another file system than the data.
+  description: Whether the copy is on another file system than the data.
   type: bool
   returned: success
 settings_changed:
-  description: Settings of Redis that were changed for the time of the copy, with the values that were put back.
+  description: Redis settings that were changed during the copy, with the values they were set back to.
   type: dict
   returned: success
 seconds:
-  description: How long it took.
+  description: How long the task took.
   type: float
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: success
 say:

@@ -25,9 +25,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import Side, SideFailed, has_ended
 
 LOG = "side.log"
-# Memory that must be free, as a multiple of what the data are expected to take.
+# Memory that must be free, as a multiple of what the data need.
 MEMORY_FACTOR = 1.3
-# A unix socket's path has room for 107 bytes.
+# The path of a unix socket has room for 107 bytes.
 SOCKET_PATH = 100
 PATIENCE = 2.0
 _VERSION = re.compile(r"\bv=(\d+)\.(\d+)")
@@ -93,7 +93,7 @@ class SideInstance(Side):
         return "".join("%s %s\n" % (word, _quoted(value)) for word, value in lines.items())
 
     def _become(self) -> None:
-        # Where memory runs out, this one goes first.
+        # If memory runs out, the kernel kills this process first.
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")
         if self.owner:
@@ -113,15 +113,15 @@ class SideInstance(Side):
         return "the side instance did not load its data in time"
 
     def _last_words(self) -> str:
-        """Return the last line of the log that tells of trouble, "" for none."""
+        """Return the last log line about trouble, "" for none."""
         try:
             with open(os.open(os.path.join(self.folder, LOG), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - 16384))
                 lines = [_NOISE.sub("", line) for line in file.read(16384).decode("utf-8", "replace").splitlines()]
         except OSError:
             return ""
-        told = [line for line in lines if _TROUBLE.search(line)] or lines
-        return one_line(redact(told[-1].strip()), 200) if told else ""
+        trouble = [line for line in lines if _TROUBLE.search(line)] or lines
+        return one_line(redact(trouble[-1].strip()), 200) if trouble else ""
 
     def _shut_down(self, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(RespError), Connection(self.address, PATIENCE) as redis:
@@ -139,7 +139,7 @@ def _quoted(value: str) -> str:
 
 
 def configuration(version: tuple[int, int], socket: str, settings: t.Mapping[str, str]) -> dict[str, str]:
-    """Return the words of the side instance's configuration for a Redis of *version*, *settings* over ours."""
+    """Return the configuration of a side instance for a Redis of *version*; *settings* replace ours."""
     words = {
         "port": "0", "unixsocket": socket, "unixsocketperm": "700", "daemonize": "no", "supervised": "no", "logfile": LOG,
         "loglevel": "notice", "databases": "1024",
@@ -148,7 +148,7 @@ def configuration(version: tuple[int, int], socket: str, settings: t.Mapping[str
         "stop-writes-on-bgsave-error": "no", "maxmemory": "0", "maxmemory-policy": "noeviction", "lua-time-limit": "0",
     }  # fmt: skip
     if version >= (6, 2):
-        # A value that does not hold together is refused here, and not by the server later.
+        # Refuse an inconsistent value here, before the server would.
         words.update({"sanitize-dump-payload": "yes", "crash-memcheck-enabled": "no"})
     if version >= (7, 0):
         words.update({"enable-debug-command": "yes", "appenddirname": "appendonlydir"})
@@ -157,7 +157,7 @@ def configuration(version: tuple[int, int], socket: str, settings: t.Mapping[str
 
 
 def version_of(program: str) -> tuple[int, int]:
-    """Return (major, minor) of a redis-server. Raises SideFailed where it is none."""
+    """Return (major, minor) of a redis-server. Raises SideFailed if it is not one."""
     try:
         done = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -170,7 +170,7 @@ def version_of(program: str) -> tuple[int, int]:
 
 
 def find_server(wanted: str, pid: t.Any = 0) -> str:
-    """Return the redis-server program: *wanted*, else that on the path, else what process *pid* runs. Raises SideFailed."""
+    """Return the redis-server program: *wanted*, else the one on the path, else the one that process *pid* runs. Raises SideFailed."""
     if wanted:
         found = shutil.which(wanted)
         if not found:
@@ -189,7 +189,7 @@ def find_server(wanted: str, pid: t.Any = 0) -> str:
 
 
 def free_memory() -> t.Optional[int]:
-    """Return the bytes of memory that can be had without swapping (the system's and this control group's), None where not told."""
+    """Return the bytes of memory available without swapping (of the system and of this control group), None if unknown."""
     found: list[int] = []
     with contextlib.suppress(OSError), open("/proc/meminfo", "rb") as file:
         words = re.search(rb"^MemAvailable:\s+(\d+) kB", file.read(65536), re.M)
@@ -206,7 +206,7 @@ def _number_in(path: str) -> int:
 
 
 def check_memory(expects: int) -> None:
-    """Raise SideFailed(no_room) where less memory is free than *expects* bytes of data need beside all else."""
+    """Raise SideFailed(no_room) if *expects* bytes of data need more memory than is free."""
     free = free_memory()
     needed = int(expects * MEMORY_FACTOR)
     if free is not None and needed > free:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``redis_candidates``: every set of data that a damaged or emptied Redis could go on with, tried, counted and judged.
+"""Step of ``redis_candidates``: try, count and judge every set of data that a damaged or emptied Redis can be restored from.
 
-The data directory is copied first, with digests, and only that copy is read from then on. A living server is only read.
+It copies the data directory first, with digests, and reads only that copy from then on. A running server is only read.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ SHOWN = (
 def run(params: Params, check: bool) -> Result:
     """Return {changed, copy, candidates, choice, plans, table, verdict, seconds, say}.
 
-    Raises StepError with a ``code`` of _reasons: no_room, bad_input, data_damaged, data_missing, state_not_handled.
+    Raises StepError with one of the codes no_room, bad_input, data_damaged, data_missing, state_not_handled.
     """
     begun = time.monotonic()
     end = begun + params["timeout"]
@@ -105,7 +105,7 @@ def _refused(code: str, text: str, **more: t.Any) -> StepError:
 
 
 def _judge_places(params: Params) -> str:
-    """Return the run's directory. Raises StepError for places that cannot be meant."""
+    """Return the directory of the run. Raises StepError for unusable places."""
     run_id = re.sub(r"[^\w.-]", "", params["run_id"]).strip(".")[:60]
     if not run_id:
         raise _refused("bad_input", "run_id must contain letters or digits")
@@ -122,15 +122,15 @@ def _judge_places(params: Params) -> str:
 
 def _rehearsed(params: Params, folder: str) -> Result:
     say = ["would copy %s to %s and try every candidate made from it" % (one_line(params["data_dir"], 80), one_line(folder, 80))]
-    nobody = {"name": "", "superset": False, "certain": False, "by": "person", "loss": {}, "why": "nothing was tried"}
+    none = {"name": "", "superset": False, "certain": False, "by": "person", "loss": {}, "why": "nothing was tried"}
     return {
-        "changed": True, "copy": {}, "verdict": "", "candidates": [], "choice": nobody, "plans": [], "table": [], "seconds": 0.0,
+        "changed": True, "copy": {}, "verdict": "", "candidates": [], "choice": none, "plans": [], "table": [], "seconds": 0.0,
         "stage": params["stage"], "say": say,
     }  # fmt: skip
 
 
 def _make_private(path: str) -> None:
-    """Make a directory (0700), or make sure that the one there is ours and closed to others. Raises StepError."""
+    """Create a directory (0700), or check that the existing one is ours and closed to others. Raises StepError."""
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         facts = os.lstat(path)
@@ -158,25 +158,25 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
         raise _none(candidates, found, judged)
     _relate(bench, candidates, options)
     for one in candidates:
-        # While the server serves, what its files hold and what any other one lacks grow with every write.
+        # While the server runs, every write changes its files and what the others lack.
         one["moves"] = bool(one["moves"] or params["alive"])
     return dict(found, **_told(params, candidates, options, found))
 
 
 def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.Any], dict[str, t.Any], list[Recipe], list[str]]:
-    """Copy the data directory and judge the copy; return (copy, judgement, recipes, notes). Raises CopyRefused, OutOfTime."""
+    """Copy the data directory and judge the copy. Return (copy, judgement, recipes, notes). Raises CopyRefused, OutOfTime."""
     if not params["data_dir"]:
         return {}, {}, [], []
     copy = copy_tree(params["data_dir"], os.path.join(folder, "copy"), end, live=params["alive"])
     judged = judge_files(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
     recipes, notes = recipes_of(copy["path"], judged, params["settings"], end)
-    # While a server goes on writing, its files are no fixed thing that a plan could be bound to.
+    # A running server keeps changing its files: no plan can be bound to them.
     binds = {} if params["alive"] else {"files": copy["sha256"]}
     return copy, judged, [one._replace(binds=binds) for one in recipes], notes
 
 
 def _older_writer(copy: t.Mapping[str, t.Any], ours: tuple[int, int]) -> list[str]:
-    """Return a note where the data were written by an older Redis than the side instances are: such a one cannot load what they save."""
+    """Return a note if an older Redis than the side instances wrote the data: it cannot load what they save."""
     for one in copy.get("files") or []:
         if one["name"].endswith(".rdb") and one["bytes"]:
             with open_plain(os.path.join(copy["path"], one["name"])) as file:
@@ -196,7 +196,7 @@ def _owner(data_dir: str) -> t.Optional[tuple[int, int]]:
 
 
 def _backups(params: Params, end: float) -> list[Recipe]:
-    """Return the recipes for the backups that are named (a * stands for many) and for earlier rescue copies, latest first."""
+    """Return the recipes for the given backups (a * matches several) and for earlier rescue copies, latest first."""
     named = [path for pattern in params["backups"] or [] for path in sorted(glob.glob(pattern)) or [pattern]]
     rescues = glob.glob(os.path.join(glob.escape(params["work_dir"]), "redis-*.rdb"))
     made = []
@@ -214,7 +214,7 @@ def _mtime(path: str) -> float:
 
 
 def _servers(params: Params, bench: Bench) -> dict[str, t.Any]:
-    """Return {candidates, emptied} of the living: this server itself where it lives, and its replicas."""
+    """Return {candidates, emptied} of the running servers: this one, if it runs, and its replicas."""
     found: list[Facts] = []
     emptied = False
     if params["alive"]:
@@ -230,27 +230,27 @@ def _servers(params: Params, bench: Bench) -> dict[str, t.Any]:
 
 
 def _emptied(candidates: list[Facts], servers: dict[str, t.Any], params: Params) -> bool:
-    """Return whether a command that empties a database was seen, in the server's counters or at the end of the files; drop stale ones."""
+    """Return whether the server's counters or the end of its files show a command that empties a database; drop a stale one."""
     flush = next((one for one in candidates if one["name"] == "before_flush"), None)
     if flush is None or flush["error"]:
         return bool(servers["emptied"])
     after = max((one["keys"] for one in candidates if one["lineage"] == "files" and one is not flush and not one["error"]), default=0)
     usual = params["last_known_keys"] if params["last_known_keys"] > 0 else flush["keys"]
-    # A Redis that was found empty keeps serving: what writers added since then does not make its flush an old one.
+    # An emptied Redis keeps running: what clients added since does not make the flush stale.
     if not params["alive"] and after >= usual * params["empty_below_share"]:
-        # Life went on after it: it is history, and no mistake of today.
+        # Enough was written after it: it is history, not today's mistake.
         candidates.remove(flush)
         return bool(servers["emptied"])
     return True
 
 
 def _crooked(judged: t.Mapping[str, t.Any]) -> str:
-    """Return what is wrong with a manifest that is there, "" for nothing."""
+    """Return what is wrong with an existing manifest, "" for nothing."""
     return next((str(one["detail"]) for one in judged.get("files") or [] if one["kind"] == "manifest" and one["verdict"] == "damaged"), "")
 
 
 def _relate(bench: Bench, candidates: list[Facts], options: t.Mapping[str, t.Any]) -> None:
-    """Fill in what the candidates are to one another, and what each would lose."""
+    """Fill in how the candidates relate to each other, and what each would lose."""
     related(candidates, bench.prints, {one["name"] for one in current(candidates, options)})
     compared(candidates, bench.prints, ordered(candidates, options)[0]["name"])
     for one in candidates:
@@ -280,7 +280,7 @@ def _sentence(one: t.Mapping[str, t.Any]) -> str:
 
 
 def _short(copy: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return a copy's facts without the list of its files, which its manifest holds."""
+    """Return the facts of a copy without the list of files, which is in its manifest."""
     if not copy:
         return {}
     return dict({key: copy[key] for key in ("path", "bytes", "sha256", "consistent")}, count=len(copy["files"]))

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``redis_copy``: a hashed copy of a data directory, read again before it gets its name."""
+"""Step of ``redis_copy``: a hashed copy of a data directory, read back before it gets its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, path, bytes, files, sha256, consistent, skipped, seconds, stage, say}. Raises StepError where there is no copy."""
+    """Return {changed, path, bytes, files, sha256, consistent, skipped, seconds, stage, say}. Raises StepError if it made no copy."""
     begun = time.monotonic()
     if check:
         say = "would copy %s to %s" % (one_line(params["data_dir"], 60), one_line(params["dest"], 80))

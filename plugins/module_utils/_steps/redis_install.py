@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``redis_install``: one checked RDB becomes what a stopped Redis will load, and the very old files come back where asked."""
+"""Step of ``redis_install``: make a stopped Redis load one checked RDB, or put the old files back."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
 }
 CHUNK = 1024 * 1024
-# What stays free beside the file: a Redis that starts writes a little at once.
+# Stays free beside the file: Redis writes a little as soon as it starts.
 MARGIN_BYTES = 4 * 1024 * 1024
 
 
 def run(params: Params, check: bool) -> Result:
     """Return {changed, before_dir, layout, moved, installed, diff, stage, say}.
 
-    Raises StepError where a process uses the directory, the file is not the one that was checked, or there is no room; then nothing
-    that a start would load has changed, or the same call again (or ``put_back``) ends it.
+    Raises StepError if a process uses the directory, the file is not the one that was checked, or there is no room. Then either nothing
+    that Redis loads has changed, or the same call finishes the work and ``put_back`` undoes it.
     """
     name = "before-" + _judge_params(params)
     try:
@@ -61,7 +61,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _judge_params(params: Params) -> str:
-    """Return the run id as part of a file name. Raises StepError."""
+    """Return the run id in a form that fits a file name. Raises StepError."""
     run_id = re.sub(r"[^\w-]", "", params["run_id"])[:64]
     if not run_id:
         raise _refused("bad_input", "run_id must contain letters or digits")
@@ -93,7 +93,7 @@ def _installed(data: int, name: str, params: Params, check: bool) -> Result:
 
 
 def _ready(data: int, before: int, plan: t.Optional[engine.Plan], fresh: engine.Plan, params: Params) -> engine.Plan:
-    """Return the plan to follow: that of an attempt that was cut off, else *fresh*, with its files staged and checked."""
+    """Return the plan to follow: that of an interrupted attempt, else *fresh* with its files staged and checked."""
     if plan and plan["state"] == "staged":
         return plan
     if plan and plan["state"] == "putting_back":
@@ -138,7 +138,7 @@ def _before(data: int, name: str, make: bool) -> t.Iterator[t.Optional[int]]:
 
 
 def _judge_holders(seen: engine.Seen, data_dir: str) -> None:
-    """Raise StepError where a process works in the data directory or has one of its files open."""
+    """Raise StepError if a process runs in the data directory or has one of its files open."""
     holders = load_holders(seen.top, seen.files.values())
     if not holders:
         return
@@ -156,7 +156,7 @@ def _judge_holders(seen: engine.Seen, data_dir: str) -> None:
 
 
 def _stage(data: int, before: int, plan: engine.Plan, params: Params) -> None:
-    """Make all that comes ready in ``new``, with its owner, and prove the bytes. Raises StepError, OSError."""
+    """Write the new files to ``new``, with their owner, and verify the bytes. Raises StepError, OSError."""
     owner, end = tuple(plan["owner"]), time.monotonic() + params["timeout"]
     with _open_rdb(params["rdb"]) as reader:
         size = os.fstat(reader).st_size
@@ -196,7 +196,7 @@ def _stage_data(reader: int, before: int, path: str, size: int, owner: t.Any, sh
                 raise _refused("data_damaged", "the chosen file is not the one that was checked: its sha256 differs")
             give(writer, owner)
             os.fsync(writer)
-            # From the disk, as far as the kernel lets go of what it has just written.
+            # Reads from the disk, as far as the kernel drops its cached pages.
             os.posix_fadvise(writer, 0, 0, os.POSIX_FADV_DONTNEED)
             os.lseek(writer, 0, os.SEEK_SET)
             if _hashed(writer, end) != sha256 or os.fstat(writer).st_size != size:
@@ -207,7 +207,7 @@ def _stage_data(reader: int, before: int, path: str, size: int, owner: t.Any, sh
 
 
 def _hashed(reader: int, end: float, writer: t.Optional[int] = None) -> str:
-    """Return the sha256 of what is left to read of *reader*, written to *writer* where there is one."""
+    """Return the sha256 of the rest of *reader*; copy that rest to *writer* if there is one."""
     digest = hashlib.sha256()
     for chunk in iter(lambda: os.read(reader, CHUNK), b""):
         if time.monotonic() > end:

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``redis_reload``: the keys of a kept copy go into the living Redis, which keeps every key that it has already.
+"""Step of ``redis_reload``: load the keys of a kept copy into the running Redis, which keeps every key that it already has.
 
-The copy is loaded by a side instance from a copy of its own, so that it stays what it is. Doing it twice changes nothing more.
+A side instance loads a copy of the copy, so that the original stays unchanged. Running it twice changes nothing more.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     stage={"type": "str", "choices": ["act", "undo"], "default": "act"},
 )
 POLL = 0.05
-# Memory that data take, as a multiple of the files that hold them, which are compressed as a rule.
+# Memory that data take, as a multiple of their files, which are usually compressed.
 MEMORY_FACTOR = 3
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, keys, copied, there, gone, seconds, stage, say}. Raises StepError where keys are missing afterwards.
+    """Return {changed, keys, copied, there, gone, seconds, stage, say}. Raises StepError if keys are missing afterwards.
 
-    The newest copy comes first in *copies*: a key of an older one is left out where a newer one has it.
+    *copies* are sorted newest first: an older copy never replaces a key of a newer one.
     """
     begun = time.monotonic()
     if check:
@@ -63,7 +63,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _reloaded(copy: str, params: Params, end: float) -> tuple[int, Moved]:
-    """Return how many keys *copy* holds, and what became of them. Raises StepError."""
+    """Return how many keys *copy* holds and what happened to them. Raises StepError."""
     try:
         wrong = verify_copy(copy, end)
         if wrong:
@@ -89,7 +89,7 @@ def _by_side_instance(copy: str, params: Params, end: float) -> tuple[int, Moved
             moved = copy_keys(source, target, end)
             copy_functions(source, target)
             left = sum(keys for keys, _expires in sizes_of(source).values())
-        # A key that ended between the count and the scan was never seen by the latter.
+        # The scan does not see a key that expired after the count.
         unseen = count - moved.copied - moved.there - moved.gone - moved.failed
         return count, moved._replace(gone=moved.gone + max(0, min(unseen, count - left)))
     finally:
@@ -103,13 +103,13 @@ def _side_instance(made: t.Mapping[str, t.Any], params: Params, end: float) -> S
 
 
 def side_settings(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Return the words by which a side instance loads the files that *settings* name."""
+    """Return the settings with which a side instance loads the files that *settings* name."""
     names = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
     return {name: str(settings[name]) for name in names if settings.get(name)}
 
 
 def wait_for_answer(params: Params, end: float) -> None:
-    """Return once Redis answers PING with PONG. Raises StepError, also where it does not in time."""
+    """Return once Redis answers PING with PONG. Raises StepError, also if it does not in time."""
     last = "no answer"
     while time.monotonic() < end:
         try:
@@ -134,5 +134,5 @@ def _shown(copies: t.Iterable[str]) -> str:
 
 
 def _failed(code: str, text: str, **facts: t.Any) -> StepError:
-    # No refusal: Redis runs, and without these keys.
+    # Not a refusal: Redis is running, but without these keys.
     return StepError("%s: %s" % (code, text), code=code, **facts)

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``redis_rescue``: all keys of a living Redis, by its own replication, into a checked RDB elsewhere.
+"""Step of ``redis_rescue``: copy all keys of a running Redis, by replication, to a checked RDB elsewhere.
 
-Redis sends the copy straight from memory, so it works where Redis itself cannot write any more (MISCONF, full disk).
+Redis sends the copy straight from memory, so this works even if Redis itself can no longer write (MISCONF, full disk).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     redis_cli={"type": "str", "default": "redis-cli"},
     stage={"type": "str", "choices": ["assess", "act", "undo"], "default": "act"},
 )
-# An RDB is as a rule smaller than the memory that its keys take.
+# An RDB is usually smaller than the memory its keys take.
 SPACE_FACTOR = 1.2
-# Without a file of Redis' own, whose directory may be what is broken; and without the five seconds that it waits for more replicas.
+# Redis then writes no file itself (its directory may be what is broken) and does not wait five seconds for more replicas.
 DISKLESS = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0"}
 TALK_SECONDS = 5.0
 
@@ -50,7 +50,7 @@ TALK_SECONDS = 5.0
 def run(params: Params, check: bool) -> Result:
     """Return {changed, path, bytes, sha256, keys, proven, proof, filesystem_differs, seconds, say, ...}.
 
-    Raises StepError when there is no whole, checked copy in time; then no half file is left.
+    Raises StepError if there is no complete, checked copy in time; then it leaves no partial file.
     """
     begun = time.monotonic()
     end = begun + params["timeout"]
@@ -77,7 +77,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def _judge_place(dest_dir: str, data_dir: str, needed: int) -> bool:
-    """Return whether *dest_dir* is on another file system than *data_dir*. Raises StepError where it cannot hold *needed* bytes."""
+    """Return whether *dest_dir* is on another file system than *data_dir*. Raises StepError if it has no room for *needed* bytes."""
     if not os.path.isabs(dest_dir):
         raise StepError("the rescue directory must be an absolute path: set redis_recovery_rescue_dir")
     parent = _nearest(dest_dir)
@@ -99,7 +99,7 @@ def _judge_place(dest_dir: str, data_dir: str, needed: int) -> bool:
 
 
 def _nearest(path: str) -> str:
-    """Return *path* or the nearest directory above it that exists."""
+    """Return *path* or the nearest existing directory above it."""
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
@@ -107,7 +107,7 @@ def _nearest(path: str) -> str:
 
 @contextlib.contextmanager
 def _diskless(params: Params) -> t.Iterator[dict[str, str]]:
-    """Have Redis send the copy at once and without a file of its own; put the settings back. Yields what they were, where changed."""
+    """Make Redis send the copy at once and without a file of its own; restore the settings. Yields the old values of what it changed."""
     before: dict[str, str] = {}
     if params["force_diskless"]:
         with connected(params, TALK_SECONDS) as redis:
@@ -129,7 +129,7 @@ def _set(redis: Connection, name: str, value: str) -> bool:
 def _copied(params: Params, path: str, end: float) -> Result:
     part = path + ".part"
     try:
-        # Made by us first, so that it is never readable for others, whatever the umask.
+        # Created first, so that others can never read it, whatever the umask.
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
         fetch_rdb(params, part, end)
         facts = _verified(part, end)

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges candidates for the data of a Redis: what each would lose, which is the best, and whether a person has to choose. Pure.
+"""Judges candidates for the data of a Redis: what each would lose, which is best, and whether a person must choose. Pure.
 
-A candidate's ``lineage`` is ``files`` (what the server itself wrote last), ``server`` (a living instance) or ``older`` (a backup, a
-rescue copy, a dump beside an append-only file). Lost is counted against all that the candidates of today hold together, the older
-ones counting only where there is nothing else; what no candidate holds any more is told by the number of commands dropped.
+A candidate's ``lineage`` is ``files`` (what the server itself wrote last), ``server`` (a running instance) or ``older`` (a backup, a
+rescue copy, a dump beside an append-only file). Loss is counted against everything that today's candidates hold together; older ones
+count only if there is nothing else. The number of dropped commands covers what no candidate holds any more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Candidate = t.Mapping[str, t.Any]
 Options = t.Mapping[str, t.Any]
 Loss = t.Dict[str, t.Any]
 
-# The one further left is preferred where two would lose the same.
+# If two would lose the same, the one further left wins.
 PREFERENCE = (
     "as_is", "rebuilt_manifest", "repaired_dump", "replica", "cut", "salvage", "before_flush", "live", "dump", "salvaged_dump",
     "rescue", "backup",
@@ -38,10 +38,10 @@ RISKS = {
     "replica": "may be behind its master",
     "live": "what the server has now",
 }
-# Made of the same commands, only fewer: what an earlier state holds and a later one does not was removed since.
+# Made of the same commands, only fewer: what an earlier state holds and a later one lacks was removed in between.
 EARLIER = {"salvage": ("cut",)}
 UNPROVEN = "checksum wrong: a value is bad"
-# Counts of what goes on living may move between plan and approval by this share.
+# Counts of a running server may change by this share between plan and approval.
 LIVING_TOLERANCE = 0.01
 WIDTH = 100
 
@@ -53,24 +53,24 @@ def kind_of(name: str) -> str:
 
 
 def is_earlier(one: str, other: str) -> bool:
-    """Return whether the candidate *one* is an earlier state of what the candidate *other* is, both by name."""
+    """Return whether candidate *one* is an earlier state of candidate *other*; both are names."""
     return kind_of(one) in EARLIER.get(kind_of(other), ())
 
 
 def loadable(candidates: t.Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that a Redis could load."""
+    """Return the candidates that Redis can load."""
     return [one for one in candidates if not one["error"]]
 
 
 def hollow(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> bool:
-    """Return whether a candidate holds so little, against what was known or another of today holds, that it is the incident and no cure."""
+    """Return whether a candidate holds so few keys, compared with what was known or with another one, that it shows the incident."""
     known, there = int(options["last_known_keys"]), loadable(candidates)
     most = known if known > 0 else max((other["keys"] for other in there if other["lineage"] != "older"), default=0)
     return bool(one["keys"] < most * float(options["empty_below_share"])) or (not one["keys"] and any(other["keys"] for other in there))
 
 
 def current(candidates: t.Sequence[Candidate], options: Options) -> list[Candidate]:
-    """Return the candidates of today; all of them where those of today hold next to nothing."""
+    """Return the candidates of today, or all of them if those of today hold next to nothing."""
     there = loadable(candidates)
     today = [one for one in there if one["lineage"] != "older"]
     return today if any(not hollow(one, there, options) for one in today) else there
@@ -83,7 +83,7 @@ def ordered(candidates: t.Sequence[Candidate], options: Options) -> list[Candida
     def rank(one: Candidate) -> tuple[t.Any, ...]:
         lost = (one["missing"] or 0) + one["dropped"]
         older = one["lineage"] == "older"
-        # Of older ones the latest is the best.
+        # Among older ones, the latest is best.
         age = -(one["last_write"] or 0.0) if older else 0.0
         place = PREFERENCE.index(kind_of(one["name"]))
         return (one["known_wrong"], hollow(one, candidates, options), one["name"] not in today, one["unproven"], older, age, lost, place)
@@ -92,7 +92,7 @@ def ordered(candidates: t.Sequence[Candidate], options: Options) -> list[Candida
 
 
 def trusted(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> bool:
-    """Return whether a replica is proven to be no older than the files: it holds all that they do, or as many keys as were known."""
+    """Return whether a replica is proven no older than the files: it holds all they hold, or as many keys as were known."""
     if kind_of(one["name"]) != "replica" or not one["in_step"] or not one["contains_all"]:
         return False
     known = int(options["last_known_keys"])
@@ -101,14 +101,14 @@ def trusted(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
 
 
 def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> Loss:
-    """Return {count, unit, exact} of what would be lost with *one*; a count of None is an unknown number."""
+    """Return {count, unit, exact} of what would be lost with *one*; a count of None means unknown."""
     nowhere, certain, unit = _nowhere(candidates, options)
     if one["missing"] is None:
         most = max(other["keys"] for other in loadable(candidates))
         count, certain = max(0, most - one["keys"]) + max(nowhere, one["dropped"]), False
     else:
         count = one["missing"] + max(0, one["changed"] - _spoilt(one, candidates, options)) + nowhere
-        # Of what is lost in both, some may be counted twice.
+        # Some of it may be counted twice.
         certain = certain and not (one["changed"] and nowhere)
     if count and any(other["expires"] for other in loadable(candidates)) and one["dropped"] != nowhere:
         certain = False
@@ -118,20 +118,20 @@ def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
 
 
 def _spoilt(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> int:
-    """Return how many of the values that differ from the best candidate's are at least the fault of that one: its checksum is wrong."""
+    """Return how many of the values that differ from the best candidate are at least wrong in that one, as its bad checksum proves."""
     return int(not _unsure(one, options) and _unsure(ordered(candidates, options)[0], options))
 
 
 def _unsure(one: Candidate, options: Options) -> bool:
-    """Return whether more of a candidate may be missing or wrong than can be told."""
+    """Return whether more of a candidate may be missing or wrong than its counts show."""
     if one["doubt"] == "databases":
-        # There was no other database where as many keys were known as there are here and were.
+        # If no more keys were known than are kept and dropped here, there was no other database.
         return not 0 < int(options["last_known_keys"]) <= one["keys"] + one["dropped"]
     return bool(one["unproven"] or one["doubt"] == "values")
 
 
 def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, bool, str]:
-    """Return (how much no candidate holds any more, whether that is certain, its unit)."""
+    """Return (how much no candidate holds any more, its certainty, its unit)."""
     today = [one for one in current(candidates, options) if not hollow(one, candidates, options)]
     if any(trusted(one, candidates, options) for one in today):
         return 0, True, "keys"
@@ -139,7 +139,7 @@ def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, 
     if not files:
         return 0, False, "keys"
     best = files[0]
-    # Others may hold what it had to drop.
+    # Others may hold what this one had to drop.
     elsewhere = min(best["dropped"], best["missing"] or 0)
     all_known = best["doubt"] == "databases" and best["keys"] + best["dropped"] == int(options["last_known_keys"])
     certain = (best["exact"] and not best["doubt"] or all_known) and not best["unproven"] and not elsewhere
@@ -160,7 +160,7 @@ def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate]
 def choice_of(candidates: t.Sequence[Candidate], options: Options) -> dict[str, t.Any]:
     """Return {name, superset, certain, by, loss, why}: the best candidate, and whether policy or a person chooses.
 
-    Each candidate has its ``loss`` by now. Options: last_known_keys, empty_below_share, accept_loss, emptied, crooked, verdict.
+    Each candidate must have its ``loss``. Options: last_known_keys, empty_below_share, accept_loss, emptied, crooked, verdict.
     """
     best = ordered(candidates, options)[0]
     lossless = best["loss"]["count"] == 0 and best["loss"]["exact"] and best["contains_all"]
@@ -175,7 +175,7 @@ def choice_of(candidates: t.Sequence[Candidate], options: Options) -> dict[str, 
 
 
 def _against(best: Candidate, candidates: t.Sequence[Candidate], options: Options) -> str:
-    """Return what forbids to choose without a person, however good *best* looks, "" for nothing."""
+    """Return why a person must choose, however good *best* looks; "" for no reason."""
     if kind_of(best["name"]) == "before_flush" or options.get("emptied"):
         return "someone emptied it, and only a person knows whether on purpose"
     if options.get("crooked"):
@@ -212,13 +212,13 @@ def _doubt(best: Candidate) -> str:
 
 
 def _counts(one: Candidate) -> dict[str, int]:
-    """Return what of a plan may move: how many keys it has; of what still grows how many it would lose, since more keys harm nobody."""
+    """Return the counts that bind a plan: its keys; for a growing source only its loss, since more keys do no harm."""
     lost = one["loss"].get("count")
     return {"lost": int(lost)} if one["moves"] and lost is not None else {"keys": one["keys"] - one["expires"]}
 
 
 def plans_of(candidates: t.Sequence[Candidate], options: Options) -> list[dict[str, t.Any]]:
-    """Return one plan for each loadable candidate, the recommended first: {name, text, loss, binds, counts, tolerance}."""
+    """Return one plan for each loadable candidate, recommended first: {name, text, loss, binds, counts, tolerance}."""
     return [
         {
             "name": one["name"], "text": _plan_text(one), "loss": one["loss"], "binds": dict(one["binds"], candidate=one["name"]),
@@ -241,16 +241,16 @@ def clock(at: t.Optional[float]) -> str:
 
 
 def table_of(candidates: t.Sequence[Candidate], options: Options) -> list[str]:
-    """Return the candidates as lines of at most 100 columns, best first, those that do not load last."""
+    """Return the candidates as lines of at most 100 columns, best first; those that do not load come last."""
     row = "%-16s %9s %7s  %-19s  %9s  %s"
     lines = [row % ("candidate", "keys", "expire", "last write (UTC)", "lost", "risk")]
     for one in ordered(candidates, options):
-        lines.append(row % (one["name"], one["keys"], one["expires"], clock(one["last_write"]), _told(one["loss"]), one["risk"]))
+        lines.append(row % (one["name"], one["keys"], one["expires"], clock(one["last_write"]), _loss_text(one["loss"]), one["risk"]))
     lines += ["%-16s does not load: %s" % (one["name"], one["error"]) for one in candidates if one["error"]]
     return [one_line(line.rstrip(), WIDTH) for line in lines]
 
 
-def _told(loss: Loss) -> str:
+def _loss_text(loss: Loss) -> str:
     if loss["count"] is None:
         return "unknown"
     return "%s%d" % ("" if loss["exact"] else "~", loss["count"])

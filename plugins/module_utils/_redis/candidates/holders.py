@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which processes use a data directory: a Redis that works in it, and whoever has one of its files open. Reads /proc only."""
+"""Which processes use a data directory: a Redis that runs in it, and any process that has one of its files open. Reads /proc only."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Mark = t.Tuple[int, int]
 def load_holders(folder: os.stat_result, files: t.Iterable[os.stat_result]) -> list[dict[str, t.Any]]:
     """Return [{pid, name, why}] of the processes that use the directory *folder* or one of its *files*; never raises.
 
-    ``why`` is works_in, has_open, or hidden: a Redis into which we may not look. Directories and files are known by device and inode,
-    so that other names, and the mount namespaces of containers, hide nothing.
+    ``why`` is works_in, has_open, or hidden (a Redis that we may not inspect). Directories and files are identified by device and inode,
+    so that other names and the mount namespaces of containers hide nothing.
     """
     top, wanted = (folder.st_dev, folder.st_ino), {(facts.st_dev, facts.st_ino) for facts in files}
     try:
@@ -42,7 +42,7 @@ def _why(pid: int, name: str, top: Mark, wanted: set[Mark]) -> str:
     except PermissionError:
         return "hidden" if server else ""
     except OSError:
-        # It has ended meanwhile.
+        # The process has exited.
         return ""
     return "has_open" if opened & wanted else ""
 

@@ -1,12 +1,12 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts one RDB into a data directory as what its Redis would load, and puts the very old files back.
+"""Installs one RDB in a data directory so that its Redis loads it, and puts the old files back.
 
-Everything goes by rename within ``<data_dir>/before-<run id>``: ``new`` holds what is to come, ``old`` what was there, ``undone`` what a
-put-back took out, ``between`` what somebody else wrote meanwhile. One rename is the switch (of the dump, of the append-only file, of the
-manifest): before it a start loads all of the old, after it all of the new. ``plan.json`` is written before it, so that whoever comes after
-a crash ends what was begun, in either direction. Nothing that was there is ever removed.
+Everything is a rename within ``<data_dir>/before-<run id>``: ``new`` holds the staged files, ``old`` the replaced ones, ``undone`` what a
+put-back took out, ``between`` what another process wrote in between. One rename (of the dump, the append-only file or the manifest) is
+the switch: before it Redis loads all of the old, after it all of the new. ``plan.json`` is written before the switch, so that after a
+crash the next call can finish in either direction. No existing file is ever removed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Plan = t.Dict[str, t.Any]
 
 
 class Unfit(Exception):
-    """The data directory or the settings are not such that a file can be put there; ``code`` is one of ``_reasons``."""
+    """The data directory or the settings do not allow an installation; ``code`` is the code of a refusal."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -46,7 +46,7 @@ class Unfit(Exception):
 
 
 class Seen(t.NamedTuple):
-    """What a data directory holds of what its Redis would load or write over: facts by relative path, and those of the folder."""
+    """What a data directory holds that Redis would load or overwrite: facts by relative path, and those of the folder."""
 
     top: os.stat_result
     files: dict[str, os.stat_result]
@@ -54,7 +54,7 @@ class Seen(t.NamedTuple):
 
 
 def names_of(settings: t.Mapping[str, t.Any]) -> tuple[str, str, str]:
-    """Return (appenddirname, appendfilename, dbfilename). Raises Unfit for names that are none."""
+    """Return (appenddirname, appendfilename, dbfilename). Raises Unfit for unusable names."""
     folder, aof, rdb = (name_in(settings, key) for key in ("appenddirname", "appendfilename", "dbfilename"))
     for name in (folder, aof, rdb):
         if not _NAME.match(name) or name in (".", "..") or name.startswith("before-"):
@@ -65,7 +65,7 @@ def names_of(settings: t.Mapping[str, t.Any]) -> tuple[str, str, str]:
 
 
 def load_seen(data: int, settings: t.Mapping[str, t.Any]) -> Seen:
-    """Return what the open directory *data* holds. Raises Unfit for bad names, OSError where it cannot be read."""
+    """Return what the open directory *data* holds. Raises Unfit for bad names, OSError if it cannot be read."""
     folder, aof, rdb = names_of(settings)
     files = {name: facts for name in (aof, rdb) for facts in [facts_of(data, name)] if facts is not None}
     inner = facts_of(data, folder)
@@ -77,7 +77,7 @@ def load_seen(data: int, settings: t.Mapping[str, t.Any]) -> Seen:
 
 
 def plan_of(seen: Seen, settings: t.Mapping[str, t.Any]) -> Plan:
-    """Return which files go, which come, and which rename is the switch. Pure; raises Unfit for what must not be touched."""
+    """Return which files go, which come, and which rename is the switch. Pure; raises Unfit for anything it must not touch."""
     folder, aof, rdb = names_of(settings)
     _judge_seen(seen, folder)
     plan: Plan = {"folder": folder, "folder_existed": seen.folder is not None, "data": rdb, "main": rdb, "new": [rdb], "watched": [rdb]}
@@ -89,7 +89,7 @@ def plan_of(seen: Seen, settings: t.Mapping[str, t.Any]) -> Plan:
         return dict(plan, layout="aof", data=aof, main=aof, new=[aof], watched=[aof, rdb] if seen.folder else plan["watched"], old=old)
     base, incr = next_names(aof, [path.rpartition("/")[2] for path in seen.files if path.startswith(folder + "/")])
     manifest, new = "%s/%s.manifest" % (folder, aof), [folder + "/" + base, folder + "/" + incr]
-    # Where there is no folder yet, all of it comes in one rename.
+    # If there is no folder yet, all of it comes in one rename.
     come = {"new": [*new, manifest], "main": manifest} if seen.folder else {"new": [folder], "main": folder}
     return dict(plan, layout="multi_part", data=new[0], incr=new[1], manifest=manifest, old=list(seen.files), **come)
 
@@ -107,12 +107,12 @@ def _judge_seen(seen: Seen, folder: str) -> None:
 def _is_multi_part(settings: t.Mapping[str, t.Any], seen: Seen) -> bool:
     if settings.get("multi_part") is not None:
         return str(settings["multi_part"]).lower() in ("true", "yes", "1")
-    # A Redis without it reads an RDB as the head of its one file, and a newer Redis takes that file over.
+    # An older Redis reads an RDB as the head of its single file, and a newer one takes that file over.
     return bool(settings.get("appenddirname")) or seen.folder is not None
 
 
 def next_names(aof: str, there: t.Iterable[str]) -> tuple[str, str]:
-    """Return the names of a base and an incremental file whose numbers are above all of those *there*."""
+    """Return the names of a base and an incremental file, numbered above all of those *there*."""
     pattern = re.compile(re.escape(aof) + r"\.(\d{1,18})\.(base|incr)\.(?:rdb|aof)\Z")
     numbers: dict[str, int] = {"base": 0, "incr": 0}
     for name in there:
@@ -128,7 +128,7 @@ def manifest_of(base: str, incr: str) -> str:
 
 
 def owner_of(seen: Seen, plan: Plan) -> tuple[int, int, int]:
-    """Return (user, group, mode) for a file that comes: those of the file whose place it takes, else what the directory suggests."""
+    """Return (user, group, mode) for a new file: those of the file it replaces, else those that the directory suggests."""
     like = [seen.files[path] for path in [plan["main"], *plan["old"]] if path in seen.files]
     facts = like[0] if like else seen.folder or seen.top
     return facts.st_uid, facts.st_gid, facts.st_mode & 0o666
@@ -138,7 +138,7 @@ def owner_of(seen: Seen, plan: Plan) -> tuple[int, int, int]:
 
 
 def open_before(data: int, name: str, make: bool) -> t.Optional[int]:
-    """Return the open directory *name* of ours inside *data*, None where there is none. Raises Unfit for a stranger's, OSError."""
+    """Return our open directory *name* inside *data*, None if there is none. Raises Unfit if it is not ours, OSError."""
     if make:
         make_folder(data, name)
     try:
@@ -153,7 +153,7 @@ def open_before(data: int, name: str, make: bool) -> t.Optional[int]:
 
 
 def load_plan(before: int) -> t.Optional[Plan]:
-    """Return the plan of an installation that was begun, None where none was. Raises Unfit for one that cannot be read."""
+    """Return the plan of an installation that has begun, None for none. Raises Unfit if it cannot be read."""
     try:
         with os.fdopen(open_regular(PLAN, before), "rb") as file:
             return t.cast(Plan, json.loads(file.read(1024 * 1024).decode("utf-8")))
@@ -164,14 +164,14 @@ def load_plan(before: int) -> t.Optional[Plan]:
 
 
 def save_plan(before: int, plan: Plan) -> None:
-    """Write the plan so that it is whole at every moment. Raises OSError."""
+    """Write the plan atomically. Raises OSError."""
     write_new(before, PLAN + ".part", json.dumps(plan, indent=1, sort_keys=True).encode())
     os.rename(PLAN + ".part", PLAN, src_dir_fd=before, dst_dir_fd=before)
     os.fsync(before)
 
 
 def forget_staged(before: int) -> None:
-    """Remove what an earlier attempt had made ready and never put in place; copies only. Raises OSError."""
+    """Remove what an earlier attempt staged but never installed; copies only. Raises OSError."""
     if facts_of(before, "new") is not None:
         shutil.rmtree("/proc/self/fd/%d/new" % before)
 
@@ -180,7 +180,7 @@ def forget_staged(before: int) -> None:
 
 
 def install(data: int, before: int, plan: Plan) -> None:
-    """Put the staged files in place and the old ones aside, from wherever an earlier attempt stopped. Raises OSError."""
+    """Move the staged files in and the old ones aside, from wherever an earlier attempt stopped. Raises OSError."""
     main = plan["main"]
     for path in plan["new"]:
         if path != main:
@@ -194,7 +194,7 @@ def install(data: int, before: int, plan: Plan) -> None:
 
 
 def put_back(data: int, before: int, plan: Plan) -> None:
-    """Put the old files back and what came instead aside, from wherever an earlier attempt stopped. Raises OSError."""
+    """Move the old files back and their replacements aside, from wherever an earlier attempt stopped. Raises OSError."""
     for path in sorted(plan["old"], key=lambda path: bool(path == plan["main"])):
         _restore(data, before, path)
     for path in sorted(_strays(data, plan), key=lambda path: bool(path != plan["main"])):
@@ -210,14 +210,14 @@ def _come(data: int, before: int, path: str, replace: bool = False) -> None:
 
 
 def _keep(data: int, before: int, path: str) -> None:
-    """Give the old file a second name in ``old``, so that it is there at every moment."""
+    """Give the old file a second name in ``old``, so that it never disappears."""
     kept, there = facts_of(before, "old/" + path), facts_of(data, path)
     if there is None or facts_of(before, "new/" + path) is None:
         return
     if kept is None:
         _link(data, path, before, "old/" + path)
     elif kept.st_ino != there.st_ino:
-        # Somebody wrote since the attempt that was cut off.
+        # Someone wrote since the interrupted attempt.
         _link(data, path, before, _free(before, "between", path))
 
 
@@ -226,7 +226,7 @@ def _restore(data: int, before: int, path: str) -> None:
     if kept is None:
         return
     if there is not None and there.st_ino == kept.st_ino:
-        # Two names of one file: a rename between them would leave both.
+        # Two names of one file: a rename from one to the other would leave both.
         with below(before, "old/" + path) as (folder, name):
             os.unlink(name, dir_fd=folder)
         return
@@ -236,14 +236,14 @@ def _restore(data: int, before: int, path: str) -> None:
 
 
 def _put_away(data: int, before: int, path: str, there: os.stat_result) -> None:
-    """Give what came a second name in ``undone``, unless an attempt that was cut off has done that."""
+    """Give the replacement a second name in ``undone``, unless an interrupted attempt already did."""
     away = facts_of(before, "undone/" + path)
     if away is None or away.st_ino != there.st_ino:
         _link(data, path, before, _free(before, "undone", path))
 
 
 def _strays(data: int, plan: Plan) -> t.Iterator[str]:
-    """Yield what a start would find now and did not find before the installation."""
+    """Yield what Redis would load now but not before the installation."""
     for top in plan["watched"]:
         if facts_of(data, top) is None or top in plan["old"]:
             continue
@@ -256,7 +256,7 @@ def _strays(data: int, plan: Plan) -> t.Iterator[str]:
 
 
 def _free(before: int, place: str, path: str, other: str = "") -> str:
-    """Return a path in ``place`` that is not taken; where it is taken, one of ``other`` or of the next place of that name."""
+    """Return a free path in ``place``; if it is taken, one in ``other`` or in the next numbered place."""
     if facts_of(before, "%s/%s" % (place, path)) is None:
         return "%s/%s" % (place, path)
     name = other or place
@@ -280,6 +280,6 @@ def _link(source: int, path: str, target: int, to: str) -> None:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            # Without second names there is a moment without either file; a later attempt goes on from there.
+            # Without hard links there is a moment without either file; a later attempt continues from there.
             os.rename(name, wanted, src_dir_fd=folder, dst_dir_fd=other)
         os.fsync(other)

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes candidates real: each is written, loaded in a side instance, counted, sampled, saved as one RDB, checked and hashed.
+"""Tries candidates: writes each, loads it in a side instance, counts and samples it, saves it as one RDB, checks and hashes that.
 
-Everything happens in a private directory of the run. Nothing is written where the data lie, or on a living server.
+Everything happens in a private directory of the run. Nothing is written to the data directory or to a running server.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 Facts = t.Dict[str, t.Any]
 Fill = t.Callable[[Connection, float], Salvaged]
 
-# What stays free beside a candidate.
+# Stays free beside a candidate.
 MARGIN_BYTES = 64 * 1024 * 1024
 FILES = {"aof": "appendonly.aof", "rdb": "dump.rdb", "wire": ""}
 
@@ -64,7 +64,7 @@ class Bench(t.NamedTuple):
 
 
 def blank(name: str, lineage: str, error: str = "") -> Facts:
-    """Return the facts of a candidate of which nothing is known yet."""
+    """Return the facts of a candidate about which nothing is known yet."""
     return {
         "name": name, "path": "", "sha256": "", "bytes": 0, "keys": 0, "expires": 0, "last_write": None, "lineage": lineage,
         "dropped": 0, "unit": "keys", "exact": True, "dropped_bytes": 0, "detail": "", "unproven": False, "known_wrong": 0, "moves": False,
@@ -74,7 +74,7 @@ def blank(name: str, lineage: str, error: str = "") -> Facts:
 
 
 def tried(bench: Bench, recipe: Recipe, fill: t.Optional[Fill] = None) -> Facts:
-    """Return the facts of one candidate; what goes wrong with it becomes its ``error``. *fill* puts keys into an empty side instance."""
+    """Return the facts of one candidate; a failure becomes its ``error``. *fill* puts keys into an empty side instance."""
     begun = time.monotonic()
     facts = blank(recipe.name, recipe.lineage)
     facts["risk"] = UNPROVEN if recipe.unproven else facts["risk"]
@@ -132,7 +132,7 @@ def _written(bench: Bench, recipe: Recipe, path: str) -> Salvaged:
 
 
 def _looked(bench: Bench, name: str, side: SideInstance) -> Facts:
-    """Count, sample and print what a side instance has loaded."""
+    """Count, sample and fingerprint what a side instance has loaded."""
     with side.connect() as redis:
         sizes = sizes_of(redis).values()
         bench.prints[name] = prints_of(redis, bench.end)
@@ -144,7 +144,7 @@ def _looked(bench: Bench, name: str, side: SideInstance) -> Facts:
 
 
 def _kept(saved: str, path: str, end: float) -> Facts:
-    """Take the RDB that the side instance saved as our own; return {path, bytes, sha256, proof}. Raises SideFailed, OutOfTime, OSError."""
+    """Take over the RDB that the side instance saved; return {path, bytes, sha256, proof}. Raises SideFailed, OutOfTime, OSError."""
     os.rename(saved, path)
     with open_plain(path) as file:
         if os.geteuid() == 0:
@@ -161,7 +161,7 @@ def _kept(saved: str, path: str, end: float) -> Facts:
 
 
 def related(candidates: t.Sequence[Facts], prints: t.Mapping[str, Prints], today: t.Collection[str]) -> None:
-    """Fill in, for each candidate that loads, what others hold and it does not: ``missing`` (of those of *today*), ``contains_all``."""
+    """Fill in, for each candidate that loads, what others hold and it lacks: ``missing`` (of those of *today*), ``contains_all``."""
     there = {one["name"]: prints[one["name"]] for one in candidates if not one["error"]}
     whole = all(one.complete for one in there.values())
     for one in candidates:
@@ -173,7 +173,7 @@ def related(candidates: t.Sequence[Facts], prints: t.Mapping[str, Prints], today
 
 
 def compared(candidates: t.Sequence[Facts], prints: t.Mapping[str, Prints], best: str) -> None:
-    """Fill in ``changed``: how many keys have another value in the candidate *best*, or are removed there since."""
+    """Fill in ``changed``: how many keys have another value in the candidate *best*, or were removed there later."""
     for one in candidates:
         with contextlib.suppress(KeyError):
             mine, newest = prints[one["name"]], prints[best]

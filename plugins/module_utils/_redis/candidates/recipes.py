@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which sets of data can be made from the copy of a damaged data directory, and how each is written, as one file for a side instance.
+"""Which candidates can be made from the copy of a damaged data directory, and how each is written as one file for a side instance.
 
-The parts of an append-only file are joined to one: an RDB base and the commands after it are what every Redis loads as a single file.
+The parts of an append-only file are joined into one: every Redis loads an RDB base followed by commands as a single file.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Settings = t.Mapping[str, t.Any]
 Write = t.Callable[[t.BinaryIO, float], Salvaged]
 
 MAGIC = b"REDIS"
-# Between two parts: each is written for a reader that begins in database 0.
+# Between two parts: each is written for a reader that starts in database 0.
 SELECT_0 = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"
 WHOLE = Salvaged(0, 0, True, 0, [], None, "")
 HEAD_BYTES = 1024
 # Of the RDB format, latest first.
 VERSIONS = tuple(range(12, 5, -1))
-# Memory that the data of an RDB take, as a multiple of its size, where it does not say it itself; it says too much at most by that other.
+# Memory that an RDB needs, as a multiple of its size: if the RDB does not say, and the most that is believed of what it says.
 USUAL_GROWTH, MOST_GROWTH = 3, 30
 _FLUSH = re.compile(rb"(?i)\r\nflush(?:all|db)\r\n")
 _CTIME = re.compile(rb"\xfa\x05ctime\xc2(.{4})", re.S)
@@ -54,11 +54,11 @@ _VERSION = re.compile(rb"\xfa\x09redis-ver[\x01-\x20]([0-9.]{1,16})")
 
 
 class Unbuildable(Exception):
-    """A set of data cannot be made at all; the text is one line."""
+    """A candidate cannot be made at all; the text is one line."""
 
 
 class Recipe(t.NamedTuple):
-    """How one candidate is made: ``write`` puts it into a file of ``kind`` aof or rdb; skipped where one of ``unless`` did load."""
+    """How one candidate is made: ``write`` puts it into a file of ``kind`` aof or rdb. Skipped if one of ``unless`` loaded."""
 
     name: str
     kind: str
@@ -74,7 +74,7 @@ class Recipe(t.NamedTuple):
 
 
 class Part(t.NamedTuple):
-    """One file of an append-only file, in its place among the others."""
+    """One part of an append-only file."""
 
     path: str
     size: int
@@ -84,7 +84,7 @@ class Part(t.NamedTuple):
 
 
 def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end: float) -> tuple[list[Recipe], list[str]]:
-    """Return (the recipes for what lies in the directory *copy*, notes on what was ruled out). Raises OutOfTime."""
+    """Return (the recipes for the files in the directory *copy*, notes on what was ruled out). Raises OutOfTime."""
     dump = os.path.join(copy, name_in(settings, "dbfilename"))
     if judged["source"] == "rdb":
         return rdb_recipes(dump, "as_is", "files", end), []
@@ -97,7 +97,7 @@ def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end
 
 
 def _parts(copy: str, judged: t.Mapping[str, t.Any], settings: Settings) -> tuple[list[Part], bool]:
-    """Return (the parts in their order, whether that order was told by the names alone). Raises Refused."""
+    """Return (the parts in their order, whether only their names gave that order). Raises Refused."""
     aof = name_in(settings, "appendfilename")
     folder = os.path.join(copy, name_in(settings, "appenddirname"))
     good = {one["name"] for one in judged["files"] if one["verdict"] == "valid"}
@@ -124,7 +124,7 @@ def _part(path: str, good: bool) -> Part:
 
 
 def open_plain(path: str) -> t.BinaryIO:
-    """Open a regular file that is no link. Raises OSError."""
+    """Open a regular file that is not a link. Raises OSError."""
     return os.fdopen(open_regular(path), "rb", buffering=256 * 1024)
 
 
@@ -159,7 +159,7 @@ def _flushed(parts: t.Sequence[Part], end: float) -> bool:
 
 
 def _mentions_flush(file: t.BinaryIO, start: int) -> bool:
-    """Tell quickly whether the word is there at all; only then are the commands followed one by one."""
+    """Return whether the word occurs at all: a quick look before following the commands one by one."""
     file.seek(start)
     return any(_FLUSH.search(chunk) for chunk in _overlapping(file, 16))
 
@@ -176,7 +176,7 @@ def _preamble(part: Part, file: t.BinaryIO, end: float) -> int:
     """Return how many bytes of a part are an RDB."""
     if not part.is_rdb or part.path.endswith(".rdb"):
         return part.size if part.is_rdb else 0
-    # Where the RDB at its head is broken, what comes after it is taken for more of it, and told as dropped.
+    # If the RDB at the head is broken, everything after it counts as part of it, and as dropped.
     length = preamble_length(file, part.size, end)
     return part.size if length is None else length
 
@@ -200,21 +200,21 @@ def _refuse_nothing(out: t.BinaryIO, parts: t.Sequence[Part]) -> None:
 
 
 def copy_part(part: Part, out: t.BinaryIO, end: float) -> Salvaged:
-    """Write a part as it is. Raises OSError."""
+    """Write a part unchanged. Raises OSError."""
     with open_plain(part.path) as file:
         copy_bytes(file, out)
     return WHOLE
 
 
 def salvaged(parts: t.Sequence[Part], out: t.BinaryIO, end: float) -> Salvaged:
-    """Write what is good of all parts; what is lost is told in keys. Raises OutOfTime, OSError, Unbuildable."""
+    """Write what is intact in all parts; the loss is counted in keys. Raises OutOfTime, OSError, Unbuildable."""
     toll = Toll(_many_databases(parts))
     done = joined(parts, out, end, lambda part, to, until: salvage_part(part, to, until, toll))
     return in_keys(done, toll)
 
 
 def in_keys(done: Salvaged, toll: Toll) -> Salvaged:
-    """Return *done* with its loss in keys, as *toll* followed it."""
+    """Return *done* with its loss in keys, as counted by *toll*."""
     if toll.given_up:
         return done._replace(exact=done.exact and not done.dropped, doubt=done.doubt or ("effects" if done.dropped else ""))
     count, exact = toll.total()
@@ -224,7 +224,7 @@ def in_keys(done: Salvaged, toll: Toll) -> Salvaged:
 
 
 def _many_databases(parts: t.Sequence[Part]) -> bool:
-    """Tell quickly whether more than one database is selected anywhere in the parts."""
+    """Return whether the parts select more than one database; a quick look."""
     found: set[bytes] = set()
     for part in parts:
         with contextlib.suppress(OSError), open_plain(part.path) as file:
@@ -234,17 +234,17 @@ def _many_databases(parts: t.Sequence[Part]) -> bool:
 
 
 def salvage_part(part: Part, out: t.BinaryIO, end: float, toll: t.Optional[Toll] = None) -> Salvaged:
-    """Write what is good of a part. Raises OutOfTime."""
+    """Write what is intact in a part. Raises OutOfTime."""
     try:
         with open_plain(part.path) as file:
             start = _preamble(part, file, end)
             if start != part.size or not part.size:
                 if toll and start:
-                    told_keys(toll, file, start, end)
+                    add_keys(toll, file, start, end)
                 return salvage_aof(file, part.size, out, end, start, toll)
             done = WHOLE if part.good and copy_bytes(file, out) else _whole_rdb(file, part, out, end)
             if toll:
-                _told_base(toll, file, out, done, end)
+                _add_base(toll, file, out, done, end)
             return done
     except OSError as error:
         if toll:
@@ -252,17 +252,17 @@ def salvage_part(part: Part, out: t.BinaryIO, end: float, toll: t.Optional[Toll]
         return _nothing_of(part, error)
 
 
-def _told_base(toll: Toll, file: t.BinaryIO, out: t.BinaryIO, done: Salvaged, end: float) -> None:
-    """Tell *toll* of the keys that *out* has by now, which is an RDB, and of those that were lost of it from *file*."""
-    told_keys(toll, out, out.tell(), end)
+def _add_base(toll: Toll, file: t.BinaryIO, out: t.BinaryIO, done: Salvaged, end: float) -> None:
+    """Report to *toll* the keys in *out*, which is an RDB by now, and the keys of *file* that did not get there."""
+    add_keys(toll, out, out.tell(), end)
     if done.dropped:
         first = done.regions[0] if done.regions else {"at": 0, "bytes": 0}
         file.seek(first["at"])
         toll.keys(done.dropped, done.exact, file.read(min(first["bytes"], EDGE_BYTES)))
 
 
-def told_keys(toll: Toll, source: t.BinaryIO, size: int, end: float) -> None:
-    """Tell *toll* of the keys of a sound RDB."""
+def add_keys(toll: Toll, source: t.BinaryIO, size: int, end: float) -> None:
+    """Report the keys of a sound RDB to *toll*."""
     database, position = 0, source.tell()
     cursor = Cursor(source, size, time.monotonic() + (end - time.monotonic()) * TOLL_SHARE)
     cursor.go(RDB_HEAD_BYTES)
@@ -292,9 +292,9 @@ def _nothing_of(part: Part, error: OSError) -> Salvaged:
 
 
 def cut_parts(parts: t.Sequence[Part], out: t.BinaryIO, end: float, is_tail: bool = False) -> Salvaged:
-    """Write everything before the first damage; what comes after it is counted as dropped. Raises OutOfTime, OSError, Unbuildable.
+    """Write everything before the first damage and count the rest as dropped. Raises OutOfTime, OSError, Unbuildable.
 
-    Where the damage *is_tail*, what is lost is told in keys.
+    If the damage *is_tail*, the loss is counted in keys.
     """
     total = WHOLE
     toll = Toll(_many_databases(parts)) if is_tail else None
@@ -318,10 +318,10 @@ def _cut_part(part: Part, out: t.BinaryIO, end: float, toll: t.Optional[Toll]) -
                 raise Unbuildable("the base itself is damaged")
             copy_bytes(file, out)
             if toll:
-                told_keys(toll, out, out.tell(), end)
+                add_keys(toll, out, out.tell(), end)
             return WHOLE
         if toll and start:
-            told_keys(toll, file, start, end)
+            add_keys(toll, file, start, end)
         return cut_aof(file, part.size, out, end, start, toll)
 
 
@@ -339,7 +339,7 @@ def before_flush(parts: t.Sequence[Part], out: t.BinaryIO, end: float) -> Salvag
 
 
 def rdb_recipes(path: str, name: str, lineage: str, end: float) -> list[Recipe]:
-    """Return the recipes for one RDB: as it is where it is good, else repaired, salvaged, and unproven. Raises OutOfTime."""
+    """Return the recipes for one RDB: unchanged if it is good, else repaired, salvaged, and unproven. Raises OutOfTime."""
     try:
         with open_plain(path) as file:
             facts = os.fstat(file.fileno())
@@ -354,7 +354,7 @@ def rdb_recipes(path: str, name: str, lineage: str, end: float) -> list[Recipe]:
         return [good] if facts.st_size else []
     repaired = good._replace(name="repaired_dump", write=lambda out, until: _repaired(path, out, until))
     if verdict == "unjudged":
-        # Of a version that nobody here knows: that may be true, or be the damage.
+        # Of an unknown version: that may be true, or be the damage.
         return [good, repaired._replace(unless=(name,))]
     salvaged = good._replace(name="salvaged_dump", write=lambda out, until: _salvaged(path, out, until), unless=("repaired_dump",))
     blind = good._replace(settings={"rdbchecksum": "no"}, unproven=True, unless=("repaired_dump",))
@@ -376,11 +376,11 @@ def _repaired(path: str, out: t.BinaryIO, end: float) -> Salvaged:
 
 
 def mended_rdb(file: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> t.Optional[Salvaged]:
-    """Write an RDB with its one wrong place put right to the empty file *out*, None where its checksum does not tell what was there."""
+    """Write an RDB with its one wrong place repaired to the empty file *out*; None if its checksum does not show what was there."""
     done = repaired_rdb(file, size, out, end)
     if done is not None:
         return done
-    # How an RDB begins is known but for its version, and the checksum tells which it was.
+    # Only the version at the start of an RDB is variable, and the checksum shows which one it was.
     for version in VERSIONS:
         _empty(out)
         copy_bytes(file, out)
@@ -426,7 +426,7 @@ def copy_bytes(file: t.BinaryIO, out: t.BinaryIO) -> bool:
 
 
 class Nowhere:
-    """A file to write to that keeps nothing."""
+    """A writable file that keeps nothing."""
 
     def __init__(self) -> None:
         self._at = 0
@@ -457,22 +457,22 @@ def _memory(part: Part) -> int:
 
 
 def memory_of(head: bytes, size: int) -> int:
-    """Return the bytes of memory that the data of an RDB (its first bytes, its size) are expected to take."""
+    """Return the bytes of memory that the data of an RDB are expected to need, given its first bytes and its size."""
     found = _USED.search(head)
-    told = 0
+    said = 0
     if found:
         raw = next(group for group in found.groups() if group is not None)
-        told = int(raw) if found.group(4) else int.from_bytes(raw, "little")
-    return min(told or size * USUAL_GROWTH, size * MOST_GROWTH + CHUNK)
+        said = int(raw) if found.group(4) else int.from_bytes(raw, "little")
+    return min(said or size * USUAL_GROWTH, size * MOST_GROWTH + CHUNK)
 
 
 def ctime_of(head: bytes) -> t.Optional[float]:
-    """Return when an RDB says that it was written (seconds since 1970), None where it does not."""
+    """Return when an RDB was written according to itself (seconds since 1970), None if it does not say."""
     found = _CTIME.search(head)
     return float(int.from_bytes(found.group(1), "little")) if found else None
 
 
 def version_in(head: bytes) -> str:
-    """Return the version of the Redis that wrote an RDB, "" where it does not say."""
+    """Return the version of the Redis that wrote an RDB, "" if it does not say."""
     found = _VERSION.search(head)
     return found.group(1).decode("ascii") if found else ""

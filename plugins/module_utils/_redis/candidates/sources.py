@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Candidates that do not come from the data directory: backups, earlier rescue copies, replicas, and the living server itself."""
+"""Candidates that do not come from the data directory: backups, earlier rescue copies, replicas, and the running server itself."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import version_of
 
 TALK_SECONDS = 5.0
-# Of the memory of a server, what its keys may take in an RDB.
+# The share of a server's memory that its keys may take in an RDB.
 SPACE_FACTOR = 1.2
-# Above, they are not asked for one by one where that can be helped: five seconds is what a server waits before it sends all.
+# Above this, keys are not read one by one if that can be avoided: a server waits only five seconds before it sends all of them.
 MANY_KEYS = 300_000
 CHANGES = "rdb_changes_since_last_save"
 EMPTYING = ("cmdstat_flushall", "cmdstat_flushdb")
 
 
 def from_file(name: str, path: str, end: float) -> Recipe:
-    """Return the recipe for an RDB somewhere on this host; what is wrong with it is told when it is tried."""
+    """Return the recipe for an RDB on this host; a problem with it is reported when it is tried."""
     try:
         with open(path, "rb") as file:
             head, facts = file.read(HEAD_BYTES), os.fstat(file.fileno())
@@ -72,7 +72,7 @@ def _read(path: str, out: t.BinaryIO) -> Salvaged:
 
 
 def from_server(name: str, params: Params, bench: Bench) -> tuple[Facts, dict[str, str]]:
-    """Return (the candidate with the keys of the living Redis that *params* name, its INFO). Nothing is changed there."""
+    """Return (the candidate with the keys of the running Redis that *params* name, its INFO). Changes nothing there."""
     try:
         with connected(params, min(TALK_SECONDS, max(0.1, bench.end - time.monotonic()))) as redis:
             info = parse_info(str(tell(redis, "INFO", "all")))
@@ -81,7 +81,7 @@ def from_server(name: str, params: Params, bench: Bench) -> tuple[Facts, dict[st
     except StepError as error:
         return blank(name, "server", one_line(error, 160)), {}
     recipe = _recipe(name, params, info)
-    # By its own replication it would write a file of its own, unless it sends straight from memory.
+    # Replication would make it write a file, unless it sends straight from memory.
     may_send = name != "live" and diskless == "yes" and _linked(info) and bool(shutil.which("redis-cli"))
     sent = recipe._replace(kind="rdb", write=lambda out, until: _sent(params, out, until))
     if may_send and (keys_of(info) or 0) > MANY_KEYS:
@@ -102,7 +102,7 @@ def _recipe(name: str, params: Params, info: t.Mapping[str, str]) -> Recipe:
 
 
 def _check_version(info: t.Mapping[str, str], program: str) -> None:
-    """Raise StepError where what the side instance saves could not be loaded by a server as old as this one."""
+    """Raise StepError if this server is too old to load what the side instance saves."""
     words = info.get("redis_version", "").split(".")
     theirs = tuple(int(word) for word in words[:2] if word.isdigit())
     ours = version_of(program)
@@ -118,7 +118,7 @@ def _linked(info: t.Mapping[str, str]) -> bool:
 
 
 def _in_step(info: t.Mapping[str, str]) -> bool:
-    """Return whether a replica holds a whole state of its master, and not the first half of a new one."""
+    """Return whether a replica holds a complete state of its master, not the first part of a new one."""
     return info.get("loading", "0") == "0" and info.get("master_sync_in_progress", "0") == "0"
 
 
@@ -140,7 +140,7 @@ def was_emptied(info: t.Mapping[str, str]) -> bool:
 
 
 def _sent(params: Params, out: t.BinaryIO, end: float) -> Salvaged:
-    # The file that we have open, whatever its name.
+    # The file that we have open, whatever it is called.
     fetch_rdb(dict(params, redis_cli="redis-cli"), "/proc/%d/fd/%d" % (os.getpid(), out.fileno()), end)
     return WHOLE
 

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gets the keys of a living Redis out of it: as one RDB by its own replication, or key by key into another Redis.
+"""Gets the keys out of a running Redis: as one RDB by replication, or key by key into another Redis.
 
-Replication makes some servers write their dump file anew, so it is asked only of one that sends straight from memory, or where a
-fresh dump is harmless. Key by key works always, also on a replica that has lost its master, and writes nothing on the source.
+Replication makes some servers rewrite their dump file, so only a server that sends straight from memory is asked for it, or one where
+a fresh dump does no harm. Key by key always works, even on a replica that has lost its master, and writes nothing on the source.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import REPLY_BYTES, as_bytes, scan, sizes_of
 
-# So many keys are asked for at once; their values may be large, so not many.
+# Keys per request; few, since values may be large.
 BATCH = 100
 GONE, LASTS = -2, -1
 
 
 class Moved(t.NamedTuple):
-    """Keys by what became of them: copied, already there and left as they are, gone meanwhile; ``refused`` is the first refusal."""
+    """Keys by what happened to them: copied, already there and left alone, gone in between, failed; ``refused`` is the first refusal."""
 
     copied: int
     there: int
@@ -37,7 +37,7 @@ class Moved(t.NamedTuple):
 
 
 def fetch_rdb(params: Params, path: str, end: float) -> None:
-    """Have the Redis that *params* name (host, port, socket, username, password, redis_cli, timeout) send its keys into the file *path*.
+    """Make the Redis that *params* name (host, port, socket, username, password, redis_cli, timeout) send its keys into the file *path*.
 
     *end* is a monotonic time. Raises StepError.
     """
@@ -62,9 +62,9 @@ def fetch_rdb(params: Params, path: str, end: float) -> None:
 
 
 def copy_keys(source: Connection, target: Connection, end: float) -> Moved:
-    """Copy every key that *target* has not yet, with its time to live. Raises RespError, OutOfTime.
+    """Copy every key that *target* does not have yet, with its time to live. Raises RespError, OutOfTime.
 
-    A key that is already in *target* is left as it is, whatever its value.
+    A key that is already in *target* stays as it is, whatever its value.
     """
     total = Moved(0, 0, 0, 0, "")
     source.max_bytes = REPLY_BYTES
@@ -80,7 +80,7 @@ def copy_keys(source: Connection, target: Connection, end: float) -> Moved:
 
 
 def copy_functions(source: Connection, target: Connection) -> None:
-    """Copy the function libraries, where both know them. Raises RespError."""
+    """Copy the function libraries, if both servers support them. Raises RespError."""
     dump = source.ask("FUNCTION", "DUMP")
     if isinstance(dump, (str, bytes)) and not isinstance(dump, ErrorReply):
         target.ask("FUNCTION", "RESTORE", dump, "APPEND")
