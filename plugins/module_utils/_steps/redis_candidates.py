@@ -160,7 +160,7 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     for one in candidates:
         # While the server runs, every write changes its files and what the others lack.
         one["moves"] = bool(one["moves"] or params["alive"])
-    return dict(found, **_told(params, candidates, options, found))
+    return dict(found, **_result(params, candidates, options, found))
 
 
 def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.Any], dict[str, t.Any], list[Recipe], list[str]]:
@@ -180,10 +180,10 @@ def _older_writer(copy: t.Mapping[str, t.Any], ours: tuple[int, int]) -> list[st
     for one in copy.get("files") or []:
         if one["name"].endswith(".rdb") and one["bytes"]:
             with open_plain(os.path.join(copy["path"], one["name"])) as file:
-                told = version_in(file.read(HEAD_BYTES))
-            if told.partition(".")[0].isdigit() and int(told.partition(".")[0]) < ours[0]:
+                version = version_in(file.read(HEAD_BYTES))
+            if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < ours[0]:
                 text = "%s was written by Redis %s, candidates are saved by %d.%d: if the server is older, set redis_recovery_server"
-                return [one_line(text % (one_line(one["name"], 60), told, *ours), 240)]
+                return [one_line(text % (one_line(one["name"], 60), version, *ours), 240)]
     return []
 
 
@@ -257,7 +257,7 @@ def _relate(bench: Bench, candidates: list[Facts], options: t.Mapping[str, t.Any
         one["loss"] = loss_of(one, candidates, options) if not one["error"] else {}
 
 
-def _told(params: Params, candidates: list[Facts], options: t.Mapping[str, t.Any], found: Result) -> Result:
+def _result(params: Params, candidates: list[Facts], options: t.Mapping[str, t.Any], found: Result) -> Result:
     choice = choice_of(candidates, options)
     best = ordered(candidates, options)
     rows = best + [one for one in candidates if one["error"]]

@@ -76,12 +76,12 @@ def _installed(data: int, name: str, params: Params, check: bool) -> Result:
     if plan and plan["state"] in ("staged", "installed") and plan["sha256"] != params["sha256"]:
         raise _refused("state_not_handled", "this run began to install another file: put that back first")
     if plan and plan["state"] == "installed":
-        return _told(plan, False, ["the chosen file is already in place"])
+        return _result(plan, False, ["the chosen file is already in place"])
     seen = engine.load_seen(data, params["settings"])
     _judge_holders(seen, params["data_dir"])
     fresh = _fresh_plan(seen, params)
     if check:
-        return _told(fresh, True, ["would install %s as %s" % (_short(params), fresh["data"])])
+        return _result(fresh, True, ["would install %s as %s" % (_short(params), fresh["data"])])
     with _before(data, name, make=True) as before:
         if before is None:
             raise _refused("data_damaged", "the directory for the old files is gone; run again")
@@ -89,7 +89,7 @@ def _installed(data: int, name: str, params: Params, check: bool) -> Result:
         engine.install(data, before, plan)
         engine.save_plan(before, dict(plan, state="installed"))
     say = "installed %s as %s; the old files are in %s" % (_short(params), plan["data"], name)
-    return _told(plan, True, [one_line(say, 240)])
+    return _result(plan, True, [one_line(say, 240)])
 
 
 def _ready(data: int, before: int, plan: t.Optional[engine.Plan], fresh: engine.Plan, params: Params) -> engine.Plan:
@@ -117,14 +117,14 @@ def _put_back(data: int, name: str, params: Params, check: bool) -> Result:
     with _before(data, name, make=False) as before:
         plan = engine.load_plan(before) if before is not None else None
         if before is None or plan is None or plan["state"] == "put_back":
-            return _told(plan or {}, False, ["nothing to put back: this run installed nothing"])
+            return _result(plan or {}, False, ["nothing to put back: this run installed nothing"])
         _judge_holders(engine.load_seen(data, params["settings"]), params["data_dir"])
         if check:
-            return _told(plan, True, ["would put the old files back"], back=True)
+            return _result(plan, True, ["would put the old files back"], back=True)
         engine.save_plan(before, dict(plan, state="putting_back"))
         engine.put_back(data, before, plan)
         engine.save_plan(before, dict(plan, state="put_back"))
-    return _told(plan, True, ["put %d old files back; the files they replaced are in %s/undone" % (len(plan["old"]), name)], back=True)
+    return _result(plan, True, ["put %d old files back; the files they replaced are in %s/undone" % (len(plan["old"]), name)], back=True)
 
 
 @contextlib.contextmanager
@@ -228,10 +228,10 @@ def _dress_folder(data: int, before: int, folder: str, owner: t.Any) -> None:
         os.close(inner)
 
 
-# Telling -----------------------------------------------------------------------------------------
+# Results -----------------------------------------------------------------------------------------
 
 
-def _told(plan: engine.Plan, changed: bool, say: list[str], back: bool = False) -> Result:
+def _result(plan: engine.Plan, changed: bool, say: list[str], back: bool = False) -> Result:
     old, come = _listing(plan, "old"), _listing(plan, "come")
     diff = {"before": come if back else old, "after": old if back else come} if changed else {"before": "", "after": ""}
     return {

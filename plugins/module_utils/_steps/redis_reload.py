@@ -55,11 +55,11 @@ def run(params: Params, check: bool) -> Result:
     done = [_reloaded(copy, params, begun + params["timeout"]) for copy in params["copies"]]
     keys, moved = sum(count for count, _moved in done), summed([moved for _count, moved in done])
     facts: Result = {"keys": keys, "copied": moved.copied, "there": moved.there, "gone": moved.gone, "failed": moved.failed}
-    told = "loaded %d of %d kept keys; %d were already there, %d had expired" % (moved.copied, keys, moved.there, moved.gone)
+    text = "loaded %d of %d kept keys; %d were already there, %d had expired" % (moved.copied, keys, moved.there, moved.gone)
     if moved.failed or moved.copied + moved.there + moved.gone < keys:
         why = "%d refused (%s)" % (moved.failed, moved.refused or "no reason given")
-        raise _failed("state_not_handled", "%s, %s: run again" % (told, why), **facts)
-    return dict(facts, changed=moved.copied > 0, seconds=round(time.monotonic() - begun, 3), stage=params["stage"], say=[told])
+        raise _failed("state_not_handled", "%s, %s: run again" % (text, why), **facts)
+    return dict(facts, changed=moved.copied > 0, seconds=round(time.monotonic() - begun, 3), stage=params["stage"], say=[text])
 
 
 def _reloaded(copy: str, params: Params, end: float) -> tuple[int, Moved]:

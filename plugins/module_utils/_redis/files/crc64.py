@@ -1,22 +1,22 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checksum of an RDB, fast in plain Python, and which bytes must be wrong where it does not match.
+"""The checksum of an RDB, fast in plain Python, and which bytes must be wrong if it does not match.
 
-A table takes 12 MB a second. Here whole blocks are folded as large integers by a multiple of the checksum's polynomial that has only
-five terms: more than 100 MB a second. Squaring it gives multiples of twice the degree with five terms again.
+A table processes 12 MB a second. This folds whole blocks as large integers by a multiple of the checksum's polynomial that has only
+five terms: more than 100 MB a second. Squaring it gives multiples of twice the degree, again with five terms.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-_JONES = 0x95AC9329AC4BC9B5  # bit-reflected; starts at 0, nothing is added at the end
+_JONES = 0x95AC9329AC4BC9B5  # bit-reflected; starts at 0, no final XOR
 _ALL = (1 << 64) - 1
 # x^225778 + x^169641 + x^148507 + x^94451 + 1 is a multiple of the polynomial.
 _DEGREE, _TERMS = 225778, (169641, 148507, 94451, 0)
 _PIECE = 1024 * 1024
-# Squared so often, one fold takes 220 kB off.
+# Squared so often, one fold removes 220 kB.
 _SQUARED = 5
 
 
@@ -33,14 +33,14 @@ _TABLE = _table()
 
 
 class Crc64:
-    """The checksum of bytes that come piece by piece. It holds less than 3 MB."""
+    """The checksum of bytes that arrive in pieces. Holds less than 3 MB."""
 
     def __init__(self) -> None:
-        # Bits that leave the same rest as all bytes so far; the lowest is the first.
+        # Bits that leave the same remainder as all bytes so far; the lowest is the first.
         self._rest = self._bits = 0
 
     def add(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         for start in range(0, len(data), _PIECE):
             piece = data[start : start + _PIECE]
             self._rest |= int.from_bytes(piece, "little") << self._bits
@@ -75,7 +75,7 @@ def wrong_bytes(difference: int, size: int, width: int, tick: t.Callable[[], Non
     """
     found: dict[int, bytes] = {}
     for distance in _distances(difference, size, width, tick):
-        # The polynomial of the wrong bytes if the last of them is so far from the end; it has to be a short one.
+        # The polynomial of the wrong bytes if the last one is this far from the end; it must be short.
         run = _times(difference, _power(_BACK, distance))
         if run and not run & ((1 << (64 - 8 * width)) - 1):
             wrong = run.to_bytes(8, "little").lstrip(b"\0")
@@ -87,9 +87,9 @@ def wrong_bytes(difference: int, size: int, width: int, tick: t.Callable[[], Non
 
 
 def _distances(difference: int, size: int, width: int, tick: t.Callable[[], None]) -> t.Iterator[int]:
-    """Yield how many bytes before the end a run may stop: few that are none of it, all that are.
+    """Yield how many bytes before the end a run may stop: all true ones and few others.
 
-    What the register puts out when it goes backwards is zero for 64 bits less the run's just there.
+    When the register runs backwards, its output there is zero for 64 bits less those of the run.
     """
     yield from range(min(8, size))
     zeros, tail, position = b"\0" * (7 - width), b"", 0
@@ -107,10 +107,10 @@ def _distances(difference: int, size: int, width: int, tick: t.Callable[[], None
 
 
 def _outputs(register: int) -> t.Iterator[bytes]:
-    """Yield what comes out of *register* bit by bit on its way backwards, in blocks of 11,806 bytes without end."""
+    """Yield the output of *register* running backwards, in endless blocks of 11,806 bytes."""
     before = []
     for _bit in range(_DEGREE):
-        # Forwards first: what the multiple of five terms tells needs that many bits before it.
+        # Forwards first: the multiple of five terms needs that many bits before it.
         before.append("1" if register & 1 else "0")
         register = (register >> 1) ^ _JONES if register & 1 else register >> 1
     bits = int("".join(before), 2)
@@ -147,7 +147,7 @@ def _power(base: int, exponent: int) -> int:
 def _one_byte_back() -> int:
     register = 1 << 63
     for _bit in range(8):
-        # What was shifted out on the way here shows at the top.
+        # The top bit shows what was shifted out on the way here.
         register = ((register ^ _JONES) << 1 | 1) & _ALL if register >> 63 else register << 1
     return register
 

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a command of an append-only file does to which keys: makes them whole, removes them, or builds on what they were. Pure.
+"""What a command of an append-only file does to which keys: set them, remove them, or build on their old value. Pure.
 
-A key that is set whole or removed is right afterwards whatever was lost before; one that is built upon stays wrong.
+A key that is set or removed is right afterwards, whatever was lost before. A key whose old value is built upon stays wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typing as t
 
 Words = t.Sequence[bytes]
 
-# The commands of Redis that change anything.
+# The Redis commands that change anything.
 KNOWN = frozenset(
     b"""append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin copy decr decrby del eval evalsha exec
     expire expireat fcall function geoadd georadius georadiusbymember geosearchstore getdel getex getset hdel hexpire hexpireat
@@ -24,24 +24,24 @@ KNOWN = frozenset(
     zremrangebyscore zunionstore""".split()
 ) | {b"flush" + what for what in (b"all", b"db")}
 
-# Commands that carry no data of their own: they are neither counted as kept nor as dropped.
+# Commands without data of their own: they count neither as kept nor as dropped.
 FRAME = frozenset([b"select", b"multi", b"exec"])
 _SETS = frozenset([b"set", b"setex", b"psetex"])
 _REMOVES = frozenset([b"del", b"unlink", b"getdel"])
-# A SET with one of these looks at what was there.
+# A SET with one of these depends on the old value.
 _LOOKS = frozenset([b"nx", b"xx", b"get", b"keepttl"])
-# Both of their first two words are keys, and each may get what the other had.
+# The first two arguments are keys, and either may get the other's value.
 _MIXES = frozenset([b"copy", b"renamenx", b"smove", b"lmove", b"blmove", b"rpoplpush", b"brpoplpush"])
 _STORES = frozenset([b"sunionstore", b"sinterstore", b"sdiffstore", b"zrangestore", b"geosearchstore"])
 _NUMBERED = frozenset([b"zunionstore", b"zinterstore", b"zdiffstore"])
 _WILD = frozenset(b"eval evalsha fcall swapdb move sort migrate georadius georadiusbymember".split()) | FRAME
 _KEYLESS = frozenset([b"function", b"script", b"publish", b"spublish"])
-# Redis writes these only where they did change something.
+# Redis writes these only if they changed something.
 _CHANGE = frozenset(b"incr decr incrby decrby append lpush rpush lpop rpop sadd srem zrem hdel xadd del unlink".split())
 
 
 class Effect(t.NamedTuple):
-    """Keys by what becomes of them. ``sources`` are only read, ``emptied`` is all or db, ``wild`` tells that any key may be meant."""
+    """Keys by what happens to them. ``sources`` are only read, ``emptied`` is all or db, ``wild`` means that any key may be affected."""
 
     sets: Words = ()
     removes: Words = ()
@@ -58,7 +58,7 @@ class Effect(t.NamedTuple):
 
 
 def effect_of(words: Words) -> Effect:
-    """Return what a whole command does, given its words; a value may be cut short."""
+    """Return what a complete command does, given its words; values may be cut short."""
     name = words[0].lower()
     if name[:5] == b"flush":
         return Effect(emptied="all" if name == b"flush" + b"all" else "db")
@@ -99,7 +99,7 @@ def _on_others(name: bytes, words: Words) -> Effect:
 
 
 def surely_changes(name: bytes) -> bool:
-    """Return whether a command of that name, where it is in an append-only file, did change its key."""
+    """Return whether a command of that name in an append-only file certainly changed its key."""
     return name in _CHANGE
 
 

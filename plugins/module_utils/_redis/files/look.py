@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges the data files of a Redis that is down, read-only and in place, before anything may start it.
+"""Judges the data files of a stopped Redis, read-only and in place, before anything may start it.
 
-The verdict is the worst of the files that a start would load: valid; tail_cut (only the end of the last incremental
-file); damaged; missing (a file that is counted on is not there while others are); empty (no data at all); unjudged.
+The verdict is that of the worst file that Redis would load: valid; tail_cut (only the end of the last incremental file is bad); damaged;
+missing (a needed file is missing while others exist); empty (no data at all); unjudged.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ FileResult = t.Dict[str, t.Any]
 Settings = t.Mapping[str, t.Any]
 
 WORST_FIRST = ("damaged", "missing", "unjudged", "tail_cut", "valid")
-# Above this size Redis' own checker is asked first: it is several times faster than Python.
+# Above this size Redis' own checker runs first: it is several times faster than Python.
 LARGE = 32 * 1024 * 1024
 MANIFEST_BYTES = 1024 * 1024
 _OK_UP_TO = re.compile(rb"size=\d+, ok_up_to=(\d+),")
 
 
 class Refused(Exception):
-    """A file is not what may be read: missing, a link, no regular file. ``verdict`` says what that makes of the data."""
+    """A file may not be read: it is missing, a link, or not a regular file. ``verdict`` is what that means for the data."""
 
     def __init__(self, verdict: str, detail: str) -> None:
         super().__init__(detail)
@@ -55,9 +55,9 @@ class _Part(t.NamedTuple):
 
 
 def judge_files(data_dir: str, settings: Settings, deadline: float) -> dict[str, t.Any]:
-    """Return {verdict, source, proof, files, expected_keys, detail, seconds} of what a start in *data_dir* would load.
+    """Return {verdict, source, proof, files, expected_keys, detail, seconds} of what Redis would load from *data_dir*.
 
-    *settings* are those of redis.conf (appendonly, appenddirname, appendfilename, dbfilename), {} where unknown;
+    *settings* are those of redis.conf (appendonly, appenddirname, appendfilename, dbfilename), {} if unknown;
     *deadline* is in seconds. Never raises.
     """
     begun = time.monotonic()
@@ -76,7 +76,7 @@ def judge_files(data_dir: str, settings: Settings, deadline: float) -> dict[str,
 
 
 def fingerprint(data_dir: str, settings: Settings) -> list[t.Any]:
-    """Return names, sizes and times of what lies in the data directory; the same list means the same verdict."""
+    """Return names, sizes and times of everything in the data directory; the same list means the same verdict."""
     seen: list[t.Any] = []
     for path in (data_dir, os.path.join(data_dir, name_in(settings, "appenddirname"))):
         try:
@@ -90,7 +90,7 @@ def fingerprint(data_dir: str, settings: Settings) -> list[t.Any]:
 
 
 def changed_at(data_dir: str, settings: Settings) -> float:
-    """Return when a data file was last put there or changed (ctime, seconds since the epoch), 0 where none is seen."""
+    """Return when a data file was last added or changed (ctime, seconds since the epoch), 0 for none."""
     newest = 0.0
     for path in (data_dir, os.path.join(data_dir, name_in(settings, "appenddirname"))):
         try:
@@ -104,7 +104,7 @@ def changed_at(data_dir: str, settings: Settings) -> float:
 
 def _result(verdict: str, source: str, files: list[FileResult], detail: str, begun: float) -> dict[str, t.Any]:
     proofs = sorted({one["proof"] for one in files if one["proof"]})
-    # The number of keys is known where an RDB is all there is.
+    # The number of keys is known only if an RDB is the only file.
     whole = [one for one in files if one["bytes"] and one["kind"] != "manifest"]
     keys = whole[0]["keys"] if len(whole) == 1 and verdict == "valid" else None
     seconds = round(time.monotonic() - begun, 3)
@@ -168,7 +168,7 @@ def _by_manifest(inner: int, manifest: str, end: float) -> list[FileResult]:
 
 
 def parse_manifest(text: str, own_name: str) -> list[tuple[str, str]]:
-    """Return [(file name, type b|h|i)] in loading order. Raises Refused for anything that Redis would not have written."""
+    """Return [(file name, type b|h|i)] in loading order. Raises Refused for anything that Redis would not write."""
     parts: list[_Part] = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -232,7 +232,7 @@ def _one(directory: int, name: str, kind: str, end: float, last: bool = False) -
 
 
 def _mixed(file: t.BinaryIO, name: str, size: int, end: float, last: bool) -> FileResult:
-    """An old single file: an RDB and then commands. Only Redis' own checker finds where one ends."""
+    """Judge an old single file: an RDB followed by commands. Only Redis' own checker finds where the RDB ends."""
     good_to = _by_checker(file, end)
     if good_to is None:
         found = "its RDB part cannot be read" if tool("redis-check-aof") else "redis-check-aof is not installed"
@@ -242,7 +242,7 @@ def _mixed(file: t.BinaryIO, name: str, size: int, end: float, last: bool) -> Fi
 
 def _framed(file: t.BinaryIO, name: str, kind: str, size: int, end: float, last: bool, start: int = 0) -> FileResult:
     if size > LARGE and not start:
-        # What the checker has accepted need not be followed again.
+        # No need to read again what the checker has accepted.
         start = _by_checker(file, end) or 0
     scan = scan_resp(file, size, end, start)
     if not scan.problem:
@@ -256,7 +256,7 @@ def _where(scan: Scan, size: int) -> str:
 
 
 def _by_checker(file: t.BinaryIO, end: float) -> t.Optional[int]:
-    """Return how far redis-check-aof (without --fix) finds the file good, None where it cannot tell."""
+    """Return up to which byte redis-check-aof (without --fix) finds the file good, None if it does not say."""
     checker = tool("redis-check-aof")
     if not checker:
         return None

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A set that may be wrong in one direction only, of bounded memory: a Bloom filter of two bits."""
+"""A set of bounded memory that may err in one direction only: a Bloom filter of two bits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _BITS = 1 << 25
 
 
 class Maybe:
-    """Tells what may have been there before: never no for one that was, rarely yes for another. It holds 4 MB."""
+    """Remembers what was added: never denies a member, rarely accepts a stranger. Takes 4 MB."""
 
     def __init__(self) -> None:
         self._bits = bytearray(_BITS // 8)
 
     def add(self, what: t.Hashable) -> bool:
-        """Take one in; return whether it may have been taken before."""
+        """Add one; return whether it may have been there before."""
         one, other = self._places(what)
         bits = self._bits
         before = bits[one >> 3] >> (one & 7) & bits[other >> 3] >> (other & 7) & 1
@@ -26,7 +26,7 @@ class Maybe:
         return bool(before)
 
     def has(self, what: t.Hashable) -> bool:
-        """Return whether it may have been taken."""
+        """Return whether it may have been added."""
         return all(self._bits[bit >> 3] >> (bit & 7) & 1 for bit in self._places(what))
 
     @staticmethod

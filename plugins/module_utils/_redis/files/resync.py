@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the damaged places of an append-only file: which commands are sound, where they begin again, how many a region held.
+"""Reads the damaged places of an append-only file: which commands are sound, where they resume, how many a region held.
 
-A word that says its length and ends where it says is stepped over, so that text in a value is not taken for commands.
+It steps over a word that ends where its length says, so that text inside a value is not read as commands.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 
 Command = t.Tuple[int, int, bytes, t.Optional[float]]
 
-# The shortest command that changes anything, in bytes: DEL of a key of no letters.
+# Bytes of the shortest command that changes anything: DEL of an empty key.
 SHORTEST = 19
-# So many commands around a region are needed before their lengths tell how many were in it.
+# Fewer commands around a region do not show by their lengths how many were in it.
 ALIKE = 8
-# SELECT of a database of one digit, in bytes.
+# Bytes of a SELECT of a database with one digit.
 SELECT_BYTES = 23
-# What is spent at most on finding which commands fill a region, in bytes of it times lengths.
+# Limit for finding which commands fill a region: its bytes times the number of lengths.
 _MOST_WORK = 1_000_000
-# How every mark begins: looked for first, which is ten times faster than looking for any mark.
+# How every mark begins. Searching for this first is ten times faster.
 _BEGIN = re.compile(rb"[*$#][0-9T]")
 # A word's length; a note of the time; a command without data or the name of one; the head of any other command.
 _MARK = re.compile(
@@ -49,7 +49,7 @@ _MARK_BYTES = 64  # no mark is longer
 
 
 class _Mark(t.NamedTuple):
-    """What can be read at a place: note, bare (a command without data), head or word, and the words that a head announces."""
+    """What can be read at a place: note, bare (a command without data), head or word; a head has a number of words."""
 
     kind: str
     at: int
@@ -66,10 +66,10 @@ def misspelt(name: bytes) -> bool:
 
 
 def sound_commands(source: t.BinaryIO, size: int, end: float, start: int) -> t.Iterator[Command]:
-    """Yield the commands from *start* to the first damage; the last one only if the damage is not its own. Raises OutOfTime.
+    """Yield the commands from *start* to the first damage, the last one only if it is not damaged itself. Raises OutOfTime.
 
-    A command with too small a number of words ends well, and then a word follows that belongs to no command. A star that became
-    a number sign makes a note of a command's head.
+    A command whose word count is too small ends well, but then a word follows that belongs to no command. A star that became
+    a number sign turns the head of a command into a note.
     """
     held: t.Optional[Command] = None
     for one in commands_of(source, size, end, start):
@@ -87,7 +87,7 @@ def sound_commands(source: t.BinaryIO, size: int, end: float, start: int) -> t.I
 
 
 def next_command(source: t.BinaryIO, size: int, start: int, end: float) -> int:
-    """Return where a whole command begins at or after *start* outside of any word, *size* for nowhere. Raises OutOfTime."""
+    """Return where the next complete command begins at or after *start*, outside of any word; *size* for none. Raises OutOfTime."""
     for mark in _marks(source, start, size, end):
         if mark.kind in ("head", "bare") and _begins_here(source, mark.at, size, end):
             return mark.at
@@ -95,7 +95,7 @@ def next_command(source: t.BinaryIO, size: int, start: int, end: float) -> int:
 
 
 def ends_a_value(source: t.BinaryIO, at: int) -> bool:
-    """Return whether a value ends at *at*: what stood before it was text in the value and no command."""
+    """Return whether a value ends at *at*: then the bytes before it were text in that value, not a command."""
     source.seek(at)
     after = source.read(3)
     return after[:2] == b"\r\n" and after[2:] in (b"*", b"$", b"#", b"")
@@ -104,9 +104,9 @@ def ends_a_value(source: t.BinaryIO, at: int) -> bool:
 def commands_in(
     source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequence[int], end: float, many_databases: bool = False
 ) -> tuple[int, bool]:
-    """Return (how many data commands the region from *at* to *until* held, whether that is certain; else it is the most it may be).
+    """Return (how many data commands the region from *at* to *until* held, whether that is certain; else it is the most it can be).
 
-    *near* are the lengths of commands before and after it: they tell the number where only one number of them fills the region.
+    *near* are the lengths of commands before and after: they give the number if only one number of such commands fills the region.
     Raises OutOfTime.
     """
     if until >= size and scan_resp(source, size, end, at, most=1).problem == "cut":
@@ -130,7 +130,7 @@ def commands_in(
 
 
 def _possible(room: int, near: t.Sequence[int], is_end: bool, many_databases: bool) -> set[int]:
-    """Return which numbers of commands as long as those *near* fill *room* bytes; none where their lengths tell nothing."""
+    """Return which numbers of commands as long as those *near* fill *room* bytes; empty if their lengths say nothing."""
     if len(near) < ALIKE:
         return set()
     # A SELECT and fewer commands may fill it as well.
@@ -140,7 +140,7 @@ def _possible(room: int, near: t.Sequence[int], is_end: bool, many_databases: bo
 
 
 def announced_end(source: t.BinaryIO, at: int, until: int) -> int:
-    """Return where the command at *at* ends as the length of its last word says, which is all of it that is damaged; 0 where it is not."""
+    """Return where the command at *at* ends, going by the length of its last word, if only that word is damaged; else 0."""
     source.seek(at)
     text = source.read(min(SMALL, until - at))
     head = _HEAD.match(text)
@@ -154,7 +154,7 @@ def announced_end(source: t.BinaryIO, at: int, until: int) -> int:
         place, left = word.end() + int(word.group(1)) + 2, left - 1
         if text[place - 2 : place] != b"\r\n":
             break
-    # A length that is wrong itself would step over commands.
+    # A wrong length would step over commands.
     inside = _HEAD.search(text, word.end(), place) if word else None
     return at + place if not left and place <= len(text) and not inside else 0
 
@@ -167,7 +167,7 @@ def _filling(room: int, near: t.Sequence[int], is_end: bool) -> set[int]:
     lengths = _lengths(near)
     if room * len(lengths) > _MOST_WORK:
         return set(range(-(-room // longest), room // shortest + 1))
-    # Bit n is set where so many commands may take n bytes.
+    # Bit n is set if that many commands can take n bytes.
     counts, sums, mask = set(), 1, (1 << room + 1) - 1
     for count in range(1, room // shortest + 1):
         sums = functools.reduce(lambda found, length: found | (sums << length), lengths, 0) & mask  # noqa: B023
@@ -176,26 +176,26 @@ def _filling(room: int, near: t.Sequence[int], is_end: bool) -> set[int]:
 
 
 def _lengths(near: t.Sequence[int]) -> list[int]:
-    """Return the lengths that commands have, and all between two that are near each other."""
+    """Return the lengths of commands, and all lengths between two similar ones."""
     seen = sorted(set(near))
     gaps = [range(one, other) for one, other in zip(seen, seen[1:]) if other - one <= max(2, one // 5)]
     return sorted({*seen, *[length for gap in gaps for length in gap]})
 
 
 class _Region:
-    """What can be read in a damaged region, and the bytes between that."""
+    """What can be read in a damaged region, and the bytes in between."""
 
     def __init__(self, at: int) -> None:
         self.seen_to = at
         self.heads = self.hidden = self.spans = self.longest = self.words = self.bare = self.wanted = self.doubts = 0
 
     def add(self, mark: _Mark) -> None:
-        """Take what was read next."""
+        """Add the next mark."""
         hidden = self.span(mark.at)
         self.seen_to = mark.at + mark.length
         if mark.kind in ("bare", "note"):
             self.bare += mark.length
-            # The nearest hidden head is that of this command, or the damage itself spells a name like that.
+            # The nearest hidden head belongs to this command, or the damage itself happens to spell such a name.
             self.doubts += mark.kind == "bare" and hidden > 0
         elif mark.kind == "head":
             self.heads, self.wanted = self.heads + 1, mark.words
@@ -203,16 +203,16 @@ class _Region:
             self.words += 1
 
     def span(self, until: int) -> int:
-        """Take the bytes up to *until* in which nothing can be read; return how many commands may begin there."""
+        """Add the unreadable bytes up to *until*; return how many commands may begin there."""
         length = until - self.seen_to
         hidden = _hidden(length)
         self.hidden, self.spans, self.longest = self.hidden + hidden, self.spans + (length > 0), max(self.longest, length)
         return hidden
 
     def most(self) -> int:
-        """Return the most data commands that fit into what was seen."""
+        """Return the most data commands that the region can hold."""
         one_word_is_damaged = self.heads == self.spans == 1 and self.words == self.wanted - 1
-        # No second command fits into so few bytes beside the word that is missing.
+        # Beside the missing word, so few bytes have no room for a second command.
         if one_word_is_damaged and self.longest < (25 if self.wanted < 4 else 16):
             return 1
         return self.heads + self.hidden
@@ -228,12 +228,12 @@ def _region(source: t.BinaryIO, at: int, until: int, end: float) -> _Region:
 
 
 def _torn_end(source: t.BinaryIO, at: int) -> tuple[int, bool]:
-    """Tell of a command that is whole as far as the file goes whether it bears data."""
+    """Return (how many data commands a command is that the end of the file cuts, whether that is certain)."""
     source.seek(at)
     text = source.read(18).lower()
     if text[:7] in (b"*1\r\n$4\r", b"*1\r\n$5\r") or text == b"*2\r\n$6\r\nselect\r\n":
         return 0, True
-    # Cut before its name can be told from the name of a command without data.
+    # Cut so early that its name may be that of a command without data.
     return 1, len(text) == 18 or text[:1] == b"*" and text[1:2] not in (b"", b"1", b"2")
 
 
@@ -245,7 +245,7 @@ def _begins_here(source: t.BinaryIO, at: int, size: int, end: float) -> bool:
 
 
 def _hidden(span: int) -> int:
-    """Return how many commands may begin in *span* bytes in which nothing can be read."""
+    """Return how many commands may begin in *span* unreadable bytes."""
     return 0 if span < 4 else 1 + (span - 4) // SHORTEST
 
 
@@ -264,8 +264,8 @@ def _marks(source: t.BinaryIO, start: int, stop: int, end: float) -> t.Iterator[
 
 
 def _marks_of(source: t.BinaryIO, chunk: bytes, base: int, stop: int, is_last: bool) -> t.Generator[_Mark, None, int]:
-    """Yield the marks of one chunk; return where the next one begins, which is past a word that reaches beyond this one."""
-    # A mark that lies across two chunks is read with the second.
+    """Yield the marks of one chunk; return where the next chunk begins, past a word that extends beyond this one."""
+    # A mark that spans two chunks is read with the second.
     limit, at = len(chunk) if is_last else len(chunk) - _MARK_BYTES, 0
     while at < limit:
         begin = _BEGIN.search(chunk, at)
@@ -286,6 +286,6 @@ def _mark(source: t.BinaryIO, match: t.Match[bytes], base: int, stop: int) -> t.
     if kind != "word":
         return _Mark(kind, at, length)
     length += int(match.group("word")) + 2
-    # What follows the word tells that it ends here; nothing does at the file's end.
+    # Only what follows a word proves that it ends here.
     closes = at + length <= stop and ends_a_value(source, at + length - 2)
     return _Mark(kind, at, length) if closes else None

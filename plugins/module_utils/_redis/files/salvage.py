@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes what is good out of a damaged append-only file, file to file: cut it, skip the damage, leave a flush out, rebuild a manifest.
+"""Copies what is intact in a damaged append-only file: cut it, skip the damage, leave out a flush, rebuild the manifest.
 
-Bounded in memory and time; the source is only read. A sick file never raises, only a deadline does (``OutOfTime``).
-An append-only file bears no checksum: a damaged byte inside a value keeps the framing whole and cannot be seen here.
+Bounded in memory and time; the source is only read. Bad data never raises, only a deadline does (``OutOfTime``).
+An append-only file has no checksum: a damaged byte inside a value keeps the framing intact and stays unseen here.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.toll import Toll
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import remains_of, worded
 
-# So many lengths of the commands before and after a region tell how many commands fit into it.
+# Commands before and after a region whose lengths are used to count the commands in it.
 BEFORE, AFTER = 64, 16
 # No command is longer.
 MOST_BYTES = 1 << 40
-# Of the time that is left, the share in which the loss is followed key by key.
+# Share of the remaining time for following the loss key by key.
 TOLL_SHARE = 0.4
-# So many regions and flushes are listed; all regions are counted.
+# Regions and flushes that are listed; all regions are counted.
 LISTED = 100
 _PART = re.compile(r"\.([1-9]\d{0,17})\.(base|incr)\.(rdb|aof)")
 
 
 class Salvaged(t.NamedTuple):
-    """What was taken out of a file. Offsets and sizes are bytes, ``last_write`` seconds since 1970.
+    """What was copied from a file. Offsets and sizes are bytes, ``last_write`` seconds since 1970.
 
-    Counts are the writes of an append-only file (without SELECT, MULTI and EXEC), the keys of an RDB. Where ``exact`` is false,
-    ``dropped`` is the most that it may be. What an earlier cut had taken away already is in no count.
+    Counts are the writes of an append-only file (without SELECT, MULTI and EXEC) or the keys of an RDB. If ``exact`` is false,
+    ``dropped`` is the most it can be. No count includes what an earlier cut had already removed.
     """
 
     kept: int
@@ -54,29 +54,29 @@ class Salvaged(t.NamedTuple):
     regions: t.List[t.Dict[str, int]]
     last_write: t.Optional[float]
     detail: str
-    # Keys instead of writes, where those were followed to what became of them.
+    # "keys" if the writes were followed to the keys that they changed.
     unit: str = ""
-    # Why the number is no limit: "values" may be wrong that nothing tells of, "databases" may have come after the end, the "effects" of
-    # what is lost may be any.
+    # Why the number is no limit: "values" may be wrong unnoticed, "databases" may have followed the end, lost commands may have had any
+    # "effects".
     doubt: str = ""
 
 
 class _Piece:
-    """Whole commands in a row. It begins and ends outside of any transaction; a torn one at either end belongs to the damage."""
+    """A run of complete commands. It begins and ends outside of transactions; a torn one at either end belongs to the damage."""
 
     def __init__(self, begin: int, resumed: bool, database: bytes) -> None:
         self.begin = self.good = self.stop = begin
         self.database = self.database_begin = self.database_good = self.database_torn = database
         self.last_write: t.Optional[float] = None
         self.kept = self.pending = self.torn = 0
-        # After damage an EXEC may come whose MULTI is lost.
+        # After damage, an EXEC may follow whose MULTI is lost.
         self.resumed, self.opened = resumed, False
         self.first: list[int] = []
         self.last: list[int] = []
         self.flushes: t.Deque[tuple[int, int]] = collections.deque(maxlen=LISTED)
 
     def add(self, one: Command) -> None:
-        """Take one command: it counts once no transaction is open any more."""
+        """Add one command: it counts as soon as no transaction is open."""
         at, length, name, note = one
         self.stop = at + length
         if name == b"exec" and self.resumed and not self.opened:
@@ -107,7 +107,7 @@ class _Piece:
 
 
 class _Walk:
-    """The sound commands of one file in their order, copied to *out*, and the regions between them."""
+    """The sound commands of one file in order, copied to *out*, and the damaged regions between them."""
 
     def __init__(
         self, source: t.BinaryIO, size: int, end: float, out: t.Optional[t.BinaryIO] = None, toll: t.Optional[Toll] = None
@@ -120,7 +120,7 @@ class _Walk:
         self.exact = True
         self.last_write: t.Optional[float] = None
         self.flushes: t.Deque[tuple[int, int]] = collections.deque(maxlen=LISTED)
-        # The database that the source and the copy have selected, and all that were ever selected.
+        # The database now selected in the source and in the copy, and all that were ever selected.
         self.database = self.selected = b"0"
         self.databases: set[bytes] = set()
         self.near: list[int] = []
@@ -133,19 +133,19 @@ class _Walk:
             self.out.write(chunk)
 
     def run(self, start: int) -> None:
-        """Take all sound commands from *start* to the end of the file. Raises OutOfTime."""
+        """Copy all sound commands from *start* to the end of the file. Raises OutOfTime."""
         piece = self.piece(start, False)
         self.take(piece)
         while piece.good < self.size:
             piece = self.beyond(piece)
 
     def beyond(self, piece: _Piece) -> _Piece:
-        """Step over the damage behind *piece*; take and return what follows it."""
+        """Step over the damage after *piece*; copy and return what follows."""
         stop = after = piece.stop
         while True:
             after = next_command(self.source, self.size, after + 1, self.end) if after < self.size else self.size
             follows = self.piece(after, after < self.size)
-            # The words of a damaged command may hold commands as their text.
+            # The values of a damaged command may contain commands as text.
             if follows.stop >= self.size or not ends_a_value(self.source, follows.stop):
                 break
             after = follows.stop
@@ -154,7 +154,7 @@ class _Walk:
         return follows
 
     def piece(self, start: int, resumed: bool) -> _Piece:
-        """Return the sound commands in a row from *start* on."""
+        """Return the run of sound commands from *start*."""
         piece = _Piece(start, resumed, self.database)
         for one in sound_commands(self.source, self.size, self.end, start):
             if one[2] == b"select":
@@ -171,7 +171,7 @@ class _Walk:
         return number if number.isdigit() else b"0"
 
     def take(self, piece: _Piece) -> None:
-        """Copy *piece*, in the database that it was written for."""
+        """Copy *piece* into the database that it was written for."""
         if self.out is not None and piece.good > piece.begin and piece.database_begin != self.selected:
             self.out.write(b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n" % (len(piece.database_begin), piece.database_begin))
         position = piece.begin
@@ -189,7 +189,7 @@ class _Walk:
         self.last_write = piece.last_write if piece.last_write is not None else self.last_write
 
     def lose(self, piece: _Piece, stop: int, after: int, follows: _Piece) -> None:
-        """Note the region between two pieces as dropped, with the number of writes that were in it."""
+        """Record the region between two pieces as dropped, with the number of its writes."""
         count, exact = 0, True
         self.follow(piece.good, stop, piece.database_good, is_lost=True)
         if after > stop:
@@ -205,7 +205,7 @@ class _Walk:
             self.regions.append({"at": at, "bytes": size, "dropped": count})
 
     def follow(self, start: int, stop: int, database: bytes, is_lost: bool = False) -> None:
-        """Tell the toll of the sound commands from *start* to *stop*, kept or lost."""
+        """Report the sound commands from *start* to *stop* to the toll, as kept or lost."""
         toll = self.toll
         if toll is None or toll.given_up:
             return
@@ -221,11 +221,11 @@ class _Walk:
             toll.given_up = True
 
     def count(self, at: int, until: int, count: int, exact: bool) -> None:
-        """Tell the toll of the damaged region from *at* to *until*."""
+        """Report the damaged region from *at* to *until* to the toll."""
         if self.toll is None:
             return
         left = remains_of(self.source, at, until)
-        # A command that the end of the file cuts may have been of any length.
+        # A command cut by the end of the file may have had any length.
         size = until - at if until < self.size else MOST_BYTES
         is_known = self.toll.region(left, count, exact, size, self.database) or (exact and count > 1)
         may_select = self.toll.many_databases and not is_known and until - at >= SELECT_BYTES
@@ -240,10 +240,10 @@ class _Walk:
 
 
 def cut_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: int = 0, toll: t.Optional[Toll] = None) -> Salvaged:
-    """Copy *source* up to its last whole command before any damage, as ``redis-check-aof --fix`` would. Raises OutOfTime.
+    """Copy *source* up to its last complete command before any damage, as ``redis-check-aof --fix`` would. Raises OutOfTime.
 
-    *start* is the length in bytes of the RDB at the head of an old single file, which is copied as it is. A *toll* follows the loss to
-    the keys that it meets.
+    *start* is the length in bytes of the RDB at the head of an old single file, which is copied unchanged. A *toll* follows the loss to
+    the keys that it affects.
     """
     walk = _Walk(source, size, end, out, toll)
     walk.copy(0, start)
@@ -263,9 +263,9 @@ def cut_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: i
 def salvage_aof(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: int = 0, toll: t.Optional[Toll] = None) -> Salvaged:
     """Copy all sound commands of *source*, before and after each damaged region. Raises OutOfTime.
 
-    A transaction that is torn is dropped whole. What follows a region is written to the database that was selected last before it.
-    *start* is the length in bytes of the RDB at the head of an old single file, which is copied as it is. A *toll* follows the loss to
-    the keys that it meets.
+    A torn transaction is dropped completely. What follows a region goes to the database that was last selected before it.
+    *start* is the length in bytes of the RDB at the head of an old single file, which is copied unchanged. A *toll* follows the loss to
+    the keys that it affects.
     """
     walk = _Walk(source, size, end, out, toll)
     walk.copy(0, start)
@@ -283,9 +283,9 @@ def flushes(source: t.BinaryIO, size: int, end: float, start: int = 0) -> list[t
 
 
 def without_flush(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, start: int = 0) -> Salvaged:
-    """Copy all sound commands but the last that empties a database; what was written after it stays. Raises OutOfTime.
+    """Copy all sound commands except the last one that empties a database; later writes stay. Raises OutOfTime.
 
-    ``kept`` is 0 and nothing is copied where no command empties a database.
+    If no command empties a database, ``kept`` is 0 and nothing is copied.
     """
     found = flushes(source, size, end, start)
     if not found:
@@ -299,7 +299,7 @@ def without_flush(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float, st
 
 
 def rebuilt_manifest(names: t.Collection[str], aof_name: str) -> str:
-    """Return the manifest for the files of an append-only directory. Raises Refused where parts or their order are not certain."""
+    """Return the manifest for the files of an append-only directory. Raises Refused if the parts or their order are uncertain."""
     parts: dict[str, dict[int, str]] = {"base": {}, "incr": {}}
     for name in sorted(names):
         found = _PART.fullmatch(name, len(aof_name)) if name.startswith(aof_name) else None
@@ -329,7 +329,7 @@ def _refuse_doubts(bases: t.Sequence[int], increments: t.Sequence[int]) -> None:
 
 
 def _quoted(name: str) -> str:
-    """Return *name* as Redis writes it into a manifest. Raises Refused for a name that it would not write."""
+    """Return *name* as Redis writes it in a manifest. Raises Refused for a name that Redis would not write."""
     if not name.isprintable():
         raise Refused("damaged", "a file has a name that cannot be written in a manifest")
     if not re.search(r"[\s\"'\\]", name):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads one Redis data file in place: RESP framing of an append-only file, checksum and structure of an RDB.
 
-Bounded in memory, bounded in time, never writes. An append-only file bears no checksum, so framing is all that it can prove.
+Bounded in memory and time, never writes. An append-only file has no checksum, so framing is all it can prove.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024
 RDB_EOF_BYTES = 9  # the opcode and eight bytes of checksum
-# How a command looks at its beginning: a few words, the first of them a name.
+# The start of a command: the number of its words, the first of them a name.
 NEXT_COMMAND = re.compile(rb"\*[1-9]\d{0,6}\r\n\$[1-9]\d{0,2}\r\n[A-Za-z.|_-]+\r\n")
 _KEYS = re.compile(rb"\[info\] (\d+) keys read")
 
 
 class OutOfTime(Exception):
-    """The deadline is over before the file was judged."""
+    """The deadline passed before the file was judged."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """How far a file is good. ``problem`` is "", ``cut`` (it just ends too early) or ``bad``; offsets are bytes from its start."""
+    """How far a file is good. ``problem`` is "", ``cut`` (it only ends too early) or ``bad``; offsets are bytes from its start."""
 
     good_to: int
     commands: int
@@ -78,7 +78,7 @@ def scan_resp(file: t.BinaryIO, size: int, end: float, start: int = 0, most: t.O
 def commands_of(file: t.BinaryIO, size: int, end: float, start: int = 0) -> t.Iterator[tuple[int, int, bytes, t.Optional[float]]]:
     """Yield (offset, length in bytes, lower-case name, time of a timestamp note) of each whole command from *start* to the first bad one.
 
-    A timestamp note bears the name ``#``. *end* is a monotonic time. Raises OutOfTime.
+    The name of a timestamp note is ``#``. *end* is a monotonic time. Raises OutOfTime.
     """
     try:
         yield from _walked(file, size, end, start)
@@ -131,7 +131,7 @@ def _command(file: t.BinaryIO, left: int) -> tuple[bytes, int, t.Optional[float]
 
 def _number(line: bytes, mark: bytes, left: int) -> int:
     if not line.endswith(b"\r\n"):
-        # Only the very end of the file may stop within a line.
+        # Only the end of the file may cut a line.
         if len(line) >= left and (not line or line[:1] == mark) and line[1:].rstrip(b"\r").isdigit() | (len(line) < 2):
             raise _Cut
         raise _Bad("a length is missing")
@@ -141,10 +141,10 @@ def _number(line: bytes, mark: bytes, left: int) -> int:
 
 
 def goes_on_after(file: t.BinaryIO, size: int, failed_at: int, end: float) -> bool:
-    """Return whether good commands follow the one that begins at *failed_at*: then it is damage in the middle, not a cut tail.
+    """Return whether good commands follow the one at *failed_at*: then the damage is in the middle and not a cut tail.
 
-    A damaged length that swallows the rest of the file looks like a cut otherwise. Values that contain RESP
-    are told as damage: the safe side.
+    Without this, a damaged length that swallows the rest of the file looks like a cut. Values that contain RESP
+    count as damage, which is the safe side.
     """
     position = failed_at + 1
     while position < size:
@@ -155,20 +155,20 @@ def goes_on_after(file: t.BinaryIO, size: int, failed_at: int, end: float) -> bo
         for match in NEXT_COMMAND.finditer(chunk):
             if scan_resp(file, size, end, position + match.start(), most=1).problem == "":
                 return True
-        # The overlap keeps a command's head that lies across two chunks.
+        # The overlap keeps the head of a command that spans two chunks.
         position += len(chunk) if len(chunk) < CHUNK else CHUNK - 256
     return False
 
 
 def tool(name: str) -> str:
-    """Return the path of one of Redis' own checkers, "" where it is not installed."""
+    """Return the path of one of Redis' own checkers, "" if it is not installed."""
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin:/opt/redis/bin") or ""
 
 
 def run_tool(argv: t.Sequence[str], descriptor: int, end: float) -> tuple[int, bytes]:
     """Run a checker on an open file; return its exit code and the end of its output. Raises OutOfTime.
 
-    The file goes by descriptor, so that what is checked is what was opened, whatever happens to its name.
+    The file is passed by descriptor, so that the checker reads what we opened, whatever happens to its name.
     """
     path = "/dev/fd/%d" % descriptor
     try:

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts the keys that differ for what damage took from an append-only file: missing, of another value, or there again.
+"""Counts the keys that differ because of damage in an append-only file: keys that are missing, have another value, or came back.
 
-It follows the sound commands and the lost ones in their order. A lost write whose key is set anew or removed later is no loss; one that
-others build upon stays one. The number is never too small, as far as lost commands are of the kinds that the file has elsewhere.
+It follows the sound and the lost commands in order. A lost write is no loss if its key is set again or removed later; it stays one if
+later commands build on it. The number is never too small, as long as the lost commands are of kinds that occur elsewhere in the file.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 Key = t.Tuple[bytes, bytes]
 Kind = t.Tuple[bytes, int]
 
-# So many lost keys are followed by their names, and so many damaged places by what they read; beyond they are only counted.
+# Lost keys followed by name, and damaged places followed by their text; more of them are only counted.
 MOST_NAMES = 10_000
 MOST_PLACES = 200
-# Bytes that a key takes at least in a command, where none is known, and the share of what it takes elsewhere that it may take.
+# Least bytes of a key in a command if none is known; else the least share of what a key takes elsewhere.
 KEY_BYTES, SLACK = 6.0, 0.75
-# One of so many writes that meets a key which is there already leaves it open whether a nameless lost one was met, too.
+# If more than one in so many writes hits an existing key, a lost key without a name may have been hit too.
 RARE = 1000
 _MOST_KINDS = 1000
 
 
 class _Lost:
-    """One lost key that is known by its name: whether it is lost for sure, and whether it was never there before."""
+    """A lost key whose name is known: whether it is lost for certain, and whether it never existed before."""
 
     def __init__(self, sure: bool, fresh: bool) -> None:
         self.sure, self.fresh = sure, fresh
 
 
 class _Place:
-    """Commands without a name that one damaged place held, the bytes that they had, and what can be read there."""
+    """The unknown commands of one damaged place, their bytes, and the text that can still be read there."""
 
     def __init__(self, count: int, size: int, text: bytes, keys: bool, since: int, exact: bool = True) -> None:
         self.count, self.size, self.text, self.keys, self.since, self.exact = count, size, text, keys, since, exact
 
 
 class Toll:
-    """What is lost. Give it sound and lost commands in their order, then ask for the ``total``."""
+    """What is lost. Give it the sound and lost commands in order, then read ``total``."""
 
     def __init__(self, many_databases: bool = False) -> None:
         self.many_databases = many_databases
@@ -59,7 +59,7 @@ class Toll:
         self._places: list[_Place] = []
         self._counted = 0
         self._sure, self._unknown, self._astray = True, False, False
-        # Where there was no time to follow all commands, nothing is told.
+        # Set if there was no time to follow all commands: then the total says nothing.
         self.given_up = False
         self._writes = self._met = 0
         self._widest, self._bytes = 1, 0.0
@@ -67,7 +67,7 @@ class Toll:
         self._kinds: set[Kind] = set()
 
     def total(self) -> tuple[t.Optional[int], bool]:
-        """Return (the number of keys, None for an unknown one; whether it is exact, else it is the most it may be)."""
+        """Return (the number of keys, None if unknown; whether it is exact, else it is the most it can be)."""
         hidden = any(place.count and not place.keys for place in self._places)
         if self._unknown or (hidden and self._strange):
             return None, False
@@ -88,7 +88,7 @@ class Toll:
         return again and self._met * RARE > self._writes
 
     def _most_in(self, place: _Place) -> int:
-        """Return how many keys a place may have met: hidden commands hardly take fewer bytes a key than any other one here."""
+        """Return how many keys a place may have affected: hidden commands hardly take fewer bytes per key than all others here."""
         if place.keys or not place.count:
             return place.count
         least = place.count if place.exact else 1
@@ -99,16 +99,16 @@ class Toll:
         return bool(self._names or self._counted or self._unknown or any(place.count for place in self._places))
 
     def there(self, db: bytes, key: bytes) -> None:
-        """Take in a key that is there before any command."""
+        """Add a key that exists before any command."""
         self._was.add((db, key))
 
     def sound(self, words: t.Sequence[bytes], db: bytes) -> None:
-        """Take in a command that is kept."""
+        """Add a command that is kept."""
         effect = self._noted(words)
         if effect.emptied:
             self._emptied(effect.emptied, db)
         elif self._astray:
-            # Of each key one is missing in one database, and one too many in the other.
+            # Each key is missing in one database and surplus in another.
             self._nameless(2 * len(set(effect.touched)))
             self._unknown = self._unknown or effect.wild
         elif effect.wild:
@@ -168,11 +168,11 @@ class Toll:
         if name in self._names:
             del self._names[name]
         elif not self._was.has(name) and (self._places or self._counted):
-            # Redis writes a removal only where the key was there: it was a lost command that made it.
+            # Redis writes a removal only if the key existed: a lost command must have created it.
             self._recognised(name[1], alone)
 
     def _recognised(self, key: bytes, alone: bool) -> None:
-        """Take *key* from the nameless where a damaged place still reads its name, though not as that of a key."""
+        """Take *key* off the nameless ones if a damaged place still contains its name somewhere."""
         for place in self._places:
             if alone and place.count and key in place.text:
                 place.count -= 1
@@ -180,7 +180,7 @@ class Toll:
         self._sure = False
 
     def lost(self, words: t.Sequence[bytes], db: bytes) -> None:
-        """Take in a command that is lost and whose words are all known."""
+        """Add a lost command whose words are all known."""
         effect = effect_of(words)
         if effect.emptied or effect.wild:
             self._unknown = True
@@ -204,7 +204,7 @@ class Toll:
         elif known or self._was.has(name):
             self._name(name, True)
         else:
-            # What was removed was made by another lost command: nothing of it is missing.
+            # Another lost command had created the key: nothing of it is missing.
             self._sure = self._sure and not (self._places or self._counted)
 
     def _name(self, name: Key, sure: bool, fresh: bool = False) -> None:
@@ -219,7 +219,7 @@ class Toll:
             self._counted, self._sure = self._counted + count, False
 
     def keys(self, count: int, exact: bool, text: bytes) -> None:
-        """Take in that *count* keys are lost of which only what *text* reads is known."""
+        """Add *count* lost keys of which only *text* is known."""
         self._sure = self._sure and exact
         self._place(_Place(count, 0, text, True, self._writes))
 
@@ -233,15 +233,15 @@ class Toll:
         self._places.append(place)
 
     def region(self, left: Remains, count: int, exact: bool, size: int, db: bytes) -> bool:
-        """Take in a damaged region of *size* bytes that held *count* commands, at most so many where that is not *exact*.
+        """Add a damaged region of *size* bytes that held *count* commands, or at most so many if not *exact*.
 
-        Return whether it is known what each of them was.
+        Return whether each of these commands is known.
         """
         if left.first and left.first[0].lower() in KNOWN:
             most = 1 if left.first[0].lower() in FRAME else most_keys(left.first[0].lower(), left.announced)
             self._unknown, self._widest = self._unknown or most is None, max(self._widest, most or 1)
         if exact and count == left.announced == 1 and not self._strange:
-            # Of one word are only MULTI and EXEC, and what empties databases.
+            # The only commands of one word are MULTI, EXEC and those that empty databases.
             return True
         known = self._known(left, count, exact)
         for words in known:
@@ -252,7 +252,7 @@ class Toll:
         return exact and count == len(known)
 
     def astray(self, is_so: bool) -> None:
-        """Return whether from here on commands may have been carried out in another database than they were written for."""
+        """Set whether commands from here on may have run in another database than they were written for."""
         self._astray = is_so
 
     def _known(self, left: Remains, count: int, exact: bool) -> list[list[bytes]]:
@@ -277,7 +277,7 @@ class Toll:
         return words if words[0] and not any(place in where for place in _places_of_keys(words)) else []
 
     def _guessed(self, words: t.Sequence[bytes], hidden: bool) -> bytes:
-        """Return the only name that commands of so many words have here, b"" where there are others."""
+        """Return the only name that commands of so many words have here, b"" if there are several."""
         names = {name for name, count in self._kinds if count == len(words) and (hidden or len(name) == len(words[0]))}
         return names.pop() if len(names) == 1 else b""
 
@@ -285,14 +285,14 @@ class Toll:
         return words if words and words[0].lower() in KNOWN and words[0].lower() not in FRAME else []
 
     def _begun(self, left: Remains) -> list[bytes]:
-        """Return the words of a command of which the first are left."""
+        """Return the words of a command whose first words are left."""
         if len(left.first) < 2 or left.first[0].lower() not in KNOWN:
             return []
         words = [*left.first, *[b""] * (left.announced - len(left.first))]
         return words if all(place < len(left.first) for place in _places_of_keys(words)) else []
 
     def _ended(self, left: Remains) -> list[bytes]:
-        """Return the words of a command of which the last are left, where all kinds of commands here agree on its key."""
+        """Return the words of a command whose last words are left, if all kinds of commands here agree on its key."""
         found: set[t.Tuple[bytes, ...]] = set()
         for name, count in self._kinds:
             hidden = count - len(left.last)
@@ -307,7 +307,7 @@ class Toll:
 
 
 def _places_of_keys(words: t.Sequence[bytes]) -> list[int]:
-    """Return which words of a command are keys that it touches."""
+    """Return the positions of the keys that a command touches."""
     marked = [words[0], *[word if word.isdigit() and index == 2 else b"\0%d" % index for index, word in enumerate(words[1:], 1)]]
     effect = effect_of(marked)
     if effect.wild or effect.emptied:

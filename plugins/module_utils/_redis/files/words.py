@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the words of sound commands of an append-only file, and what words are left of the first and the last command of a damaged region.
+"""Reads the words of the sound commands of an append-only file, and the words left of the first and last command of a damaged region.
 
-Bounded in memory: of a long word only its beginning is kept.
+Bounded in memory: keeps only the beginning of a long word.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, OutOfTime
 
-# So much is kept of a word, and of a region at either end, in bytes; names of keys are hardly ever longer.
+# Bytes kept of a word, and of a region at either end; key names are hardly ever longer.
 WORD_BYTES = 4096
 EDGE_BYTES = 16 * 1024
-# So many words of a command are kept.
+# Words kept of a command.
 MOST_WORDS = 100_000
 _HEAD = re.compile(rb"\*([1-9]\d{0,6})\r\n")
 _WORD = re.compile(rb"\$(\d{1,10})\r\n")
-# The shortest head and first word: fewer bytes hide only a head.
+# Bytes of the shortest head and first word: fewer can hide only a head.
 _HEAD_AND_NAME = 11
 
 
 class Remains(t.NamedTuple):
-    """What is left of a damaged region: of its first command the number of words and the first of them, of its last one the last.
+    """What is left of a damaged region: the word count and first words of its first command, the last words of its last one.
 
-    ``named`` tells that the last words begin with the name of their command. ``text`` is what the region's ends read.
+    ``named`` says that the last words begin with the name of their command. ``text`` is the text at the ends of the region.
     """
 
     announced: int
@@ -39,7 +39,7 @@ class Remains(t.NamedTuple):
 
 
 def worded(source: t.BinaryIO, start: int, stop: int, end: float) -> t.Iterator[list[bytes]]:
-    """Yield the words of each command from *start* to *stop*, which are sound. Raises OutOfTime."""
+    """Yield the words of each command from *start* to *stop*, all of them sound. Raises OutOfTime."""
     buffer, base, at = b"", start, 0
     while base + at < stop:
         found = _command(buffer, at)
@@ -59,7 +59,7 @@ def worded(source: t.BinaryIO, start: int, stop: int, end: float) -> t.Iterator[
 
 
 def _command(buffer: bytes, at: int) -> t.Optional[tuple[list[bytes], int]]:
-    """Return (the words of the command at *at*, none for a note; where it ends), None where the buffer ends before it."""
+    """Return (the words of the command at *at*, none for a note; where it ends), None if the buffer ends too early."""
     if buffer[at : at + 1] == b"#":
         ends = buffer.find(b"\n", at)
         return None if ends < 0 else ([], ends + 1)
@@ -81,7 +81,7 @@ def _command(buffer: bytes, at: int) -> t.Optional[tuple[list[bytes], int]]:
 
 
 def remains_of(source: t.BinaryIO, at: int, until: int) -> Remains:
-    """Read what is left between *at*, where a command begins, and *until*, where one ends."""
+    """Read what is left between *at*, where a command begins, and *until*, where a command ends."""
     source.seek(at)
     begin = source.read(min(EDGE_BYTES, until - at))
     source.seek(max(at, until - EDGE_BYTES))
@@ -107,7 +107,7 @@ def _first(text: bytes, at: int, most: int) -> tuple[list[bytes], int]:
 
 
 def _last(text: bytes, start: int) -> tuple[list[bytes], int]:
-    """Return (the longest row of words that ends where *text* does, where it begins)."""
+    """Return (the longest run of words that ends with *text*, where it begins)."""
     for begin in _WORD.finditer(text, start):
         words, at = _first(text, begin.start(), MOST_WORDS)
         if words and at == len(text):

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells which strings of an RDB Redis would refuse or crash on: packed ones that do not unpack, containers that do not hold together.
+"""Finds the strings of an RDB that Redis would refuse or crash on: compressed ones that do not decompress, inconsistent containers.
 
-Only for files whose checksum is wrong; a string without inner structure may be wrong unseen.
+Only for files whose checksum is wrong. A string without inner structure may be wrong unnoticed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class _Wrong(Exception):
 
 
 def check_string(kind: int, data: bytes, unpacked: t.Optional[int]) -> str:
-    """Return what is wrong with a string that is a value of the type *kind* (0 or less: plain), "" for nothing that can be seen.
+    """Return what is wrong with a string that is a value of type *kind* (0 or less: plain), "" if nothing shows.
 
-    *unpacked* is the length in bytes that it must have without its LZF packing, None where it is not packed.
+    *unpacked* is the length in bytes that it must have once its LZF compression is undone, None if it is not compressed.
     """
     try:
         if unpacked is not None:
@@ -36,7 +36,7 @@ def check_string(kind: int, data: bytes, unpacked: t.Optional[int]) -> str:
 
 
 def unpack(data: bytes, length: int) -> bytes:
-    """Return LZF-packed *data* unpacked, which must make *length* bytes."""
+    """Decompress LZF *data*, which must yield *length* bytes."""
     out, index = bytearray(), 0
     while index < len(data):
         control = data[index]
@@ -95,19 +95,19 @@ def _intset(data: bytes) -> None:
 
 def _listpack(data: bytes) -> int:
     _need(len(data) >= 7 and _u32(data, 0) == len(data) and data[-1] == 255, "a listpack has the wrong size or no end")
-    at, count, told = 6, 0, int.from_bytes(data[4:6], "little")
+    at, count, said = 6, 0, int.from_bytes(data[4:6], "little")
     while at < len(data) - 1:
         length = _listpack_entry(data, at)
         back = _back_length(length)
         _need(data[at + length : at + length + len(back)] == back, "a listpack element has a wrong back length")
         at += length + len(back)
         count += 1
-    _need(at == len(data) - 1 and told in (count, 65535), "a listpack has a wrong element count")
+    _need(at == len(data) - 1 and said in (count, 65535), "a listpack has a wrong element count")
     return count
 
 
 def _listpack_entry(data: bytes, at: int) -> int:
-    """Return the length of the element at *at*, without the length that leads back."""
+    """Return the length of the element at *at*, without its back length."""
     first = data[at]
     if first < 0x80:
         return 1
@@ -133,19 +133,19 @@ def _back_length(length: int) -> bytes:
 
 def _ziplist(data: bytes) -> int:
     _need(len(data) >= 11 and _u32(data, 0) == len(data) and data[-1] == 255, "a ziplist has the wrong size or no end")
-    at, count, before, last, told = 10, 0, 0, 10, int.from_bytes(data[8:10], "little")
+    at, count, before, last, said = 10, 0, 0, 10, int.from_bytes(data[8:10], "little")
     while at < len(data) - 1:
         head = 1 if data[at] < 254 else 5
         _need((data[at] if head == 1 else _u32(data, at + 1)) == before, "a ziplist element has a wrong length of the previous one")
         last, before = at, head + _ziplist_entry(data, at + head)
         at += before
         count += 1
-    _need(at == len(data) - 1 and told in (count, 65535) and _u32(data, 4) == last, "a ziplist is inconsistent")
+    _need(at == len(data) - 1 and said in (count, 65535) and _u32(data, 4) == last, "a ziplist is inconsistent")
     return count
 
 
 def _ziplist_entry(data: bytes, at: int) -> int:
-    """Return the length of the element whose encoding is at *at*, from there on."""
+    """Return the length of the element from its encoding at *at* on."""
     first = data[at]
     if first < 0x40:
         return 1 + first

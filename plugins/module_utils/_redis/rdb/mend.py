@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes what is good out of a damaged RDB, file to file: puts a few wrong bytes right, or keeps all whole entries and skips the damage.
+"""Copies what is intact in a damaged RDB: repairs a few wrong bytes, or keeps all complete entries and skips the damage.
 
-Bounded in memory and time; the source is only read. A sick file never raises, only a deadline does (``OutOfTime``).
-Only the whole file bears a checksum: which value is wrong cannot be told where the framing is whole.
+Bounded in memory and time; the source is only read. Bad data never raises, only a deadline does (``OutOfTime``).
+The only checksum covers the whole file: if the framing is intact, nothing shows which value is wrong.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 
 NEWEST = 12  # the version of the format that Redis 7.4 writes
-# A repair is taken only where one by chance is less likely than one in a million.
+# A repair is used only if a match by chance is less likely than one in a million.
 _CHANCE_BITS = 20
-# The version that first knew a type.
+# The first version of the format that has a type.
 _SINCE = {14: 7, 5: 8, 7: 8, 15: 9, 16: 10, 17: 10, 18: 10, 19: 10, 20: 11, 21: 11, 22: 12, 23: 12, 24: 12, 25: 12}
-# So many wrong bytes in a row, and fewer, are put right by the checksum.
+# The checksum can repair up to so many wrong bytes in a row.
 _FEW = 3
-# So many strings of text for one that is none make that one suspect.
+# With so many text strings for each one that is not text, the latter are suspect.
 _FEW_OTHERS = 10
 _NO_TEXT = re.compile(rb"[^ -~]+")
 _LAST_ROW = re.compile(rb"[^ -~]*\Z")
@@ -66,10 +66,10 @@ class _Writer:
 
 
 def salvage_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> Salvaged:
-    """Copy all whole entries of *source* into a sound RDB, before and after each damaged region. Raises OutOfTime.
+    """Copy all complete entries of *source* into a sound RDB, before and after each damaged region. Raises OutOfTime.
 
-    Where ``kept`` is 0 nothing is written. Two entries of the same key are both dropped: Redis would not load them, and which is right
-    nobody knows.
+    If ``kept`` is 0, nothing is written. Two entries of the same key are both dropped: Redis would not load them, and nothing shows
+    which one is right.
     """
     difference = _difference(source, size, end)
     plan = planned(source, size, end)
@@ -80,20 +80,20 @@ def salvage_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> S
     doubt = "" if difference == 0 and not plan.dropped_bytes else _doubt(plan, source, size, end, (dropped, exact))
     _share(plan.regions, dropped - plan.faulty)
     details = [_detail(plan, size)] + ([_UNSEEN] if difference and not plan.dropped_bytes else [_MORE] if doubt == "values" else [])
-    regions, told = plan.regions[:LISTED], "; ".join(details)
-    return Salvaged(plan.kept, dropped, exact, plan.dropped_bytes, regions, plan.last_write, told, doubt=doubt)
+    regions, detail = plan.regions[:LISTED], "; ".join(details)
+    return Salvaged(plan.kept, dropped, exact, plan.dropped_bytes, regions, plan.last_write, detail, doubt=doubt)
 
 
 def repaired_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> t.Optional[Salvaged]:
-    """Copy *source* with its one to three wrong bytes in a row put right, None where that does not explain all. Raises OutOfTime.
+    """Copy *source* with one to three wrong bytes in a row repaired; None if that does not explain everything. Raises OutOfTime.
 
-    The checksum tells where they are and what they were: nothing is lost. A file that was cut cannot be repaired.
+    The checksum shows where they are and what they were, so nothing is lost. A file that was cut cannot be repaired.
     """
     difference = _difference(source, size, end)
     if not difference:
         return None
     cursor = Cursor(source, size, end)
-    # The wider the run, the likelier one fits by chance.
+    # The wider the run, the more likely a match by chance.
     width = min(_FEW, (64 - _CHANCE_BITS - size.bit_length()) // 8)
     found = wrong_bytes(difference, size, width, lambda: cursor.tick(0)) if width > 0 else []
     if len(found) != 1:
@@ -111,7 +111,7 @@ def repaired_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> 
 
 
 def preamble_length(source: t.BinaryIO, size: int, end: float) -> t.Optional[int]:
-    """Return the length in bytes of the RDB that an old append-only file begins with, 0 for none, None where it is broken."""
+    """Return the length in bytes of the RDB at the start of an old append-only file, 0 for none, None if it is broken."""
     source.seek(0)
     if source.read(5) != b"REDIS":
         return 0
@@ -127,7 +127,7 @@ def preamble_length(source: t.BinaryIO, size: int, end: float) -> t.Optional[int
 
 
 class _Mended:
-    """A file as it would be with some of its bytes changed."""
+    """A file as it would be with some bytes changed."""
 
     def __init__(self, source: t.BinaryIO, at: int, wrong: bytes) -> None:
         self._source, self._at, self._wrong = source, at, wrong
@@ -151,7 +151,7 @@ class _Mended:
 
 
 def _difference(source: t.BinaryIO, size: int, end: float) -> t.Optional[int]:
-    """Return the computed checksum XOR the stored one, None where there is none to compare with."""
+    """Return the computed checksum XOR the stored one, None if none is stored."""
     if size < HEAD_BYTES + RDB_EOF_BYTES:
         return None
     source.seek(0)
@@ -175,7 +175,7 @@ def _write(plan: Plan, source: t.BinaryIO, size: int, out: t.BinaryIO) -> None:
 
 
 def _version(source: t.BinaryIO, plan: Plan) -> int:
-    """Return the format's version that the file says, or where that cannot be, one that knows all that is in it."""
+    """Return the format version of the file or, if that is impossible, one that supports everything in it."""
     least = max([6] + [_SINCE.get(kind, 0) for kind in plan.types])
     source.seek(0)
     head = source.read(HEAD_BYTES)
@@ -188,23 +188,23 @@ def _number(value: int) -> bytes:
 
 
 def _dropped(plan: Plan) -> tuple[int, bool]:
-    """Return (how many keys are not in the copy, whether that is certain; else it is the most it may be)."""
+    """Return (how many keys are not in the copy, whether that is certain; else it is the most it can be)."""
     known = sum(plan.sizes.values())
     lost_in = {database: plan.sizes.get(database, 0) - kept for database, kept in plan.kept_in.items()}
-    told = bool(plan.sizes) and all(lost >= 0 for lost in lost_in.values()) and set(plan.kept_in) <= set(plan.sizes)
+    sized = bool(plan.sizes) and all(lost >= 0 for lost in lost_in.values()) and set(plan.kept_in) <= set(plan.sizes)
     lost = known - plan.kept
     if not plan.regions:
-        return max(plan.faulty, lost if told else 0), plan.ended and (not told or lost == plan.faulty)
+        return max(plan.faulty, lost if sized else 0), plan.ended and (not sized or lost == plan.faulty)
     damaged = sum(region["bytes"] for region in plan.regions)
-    # A region that hides where a database begins makes these numbers wrong: then they do not fit its size.
+    # If a region hides the start of a database, these numbers are wrong and do not fit its size.
     fits = SHORTEST * (lost - plan.faulty) <= damaged <= max(1, lost) * max(plan.longest, 64)
-    if told and (fits or not plan.ended):
+    if sized and (fits or not plan.ended):
         return lost, fits and plan.ended
-    return max(lost if told else 0, plan.faulty + damaged // SHORTEST), False
+    return max(lost if sized else 0, plan.faulty + damaged // SHORTEST), False
 
 
 def _doubt(plan: Plan, source: t.BinaryIO, size: int, end: float, lost: tuple[int, bool]) -> str:
-    """Return why more may be lost than is told, "" where damage is seen in one place and is wide enough to be all that there is."""
+    """Return why more may be lost than counted, "" if the damage is in one place and wide enough to be all of it."""
     places = plan.regions + [{"at": at, "bytes": length} for at, length in plan.left_out]
     if len(places) != 1:
         return "values"
@@ -213,17 +213,17 @@ def _doubt(plan: Plan, source: t.BinaryIO, size: int, end: float, lost: tuple[in
     if _scattered(plan, source, size, end):
         return "values"
     if plan.sizes and not all(kept <= plan.sizes.get(database, 0) for database, kept in plan.kept_in.items()):
-        # Where another database begins is lost.
+        # The start of another database is lost.
         return "values"
     start = places[0]["at"]
     sound = max((_strange(source, at, min(stop, start) if at < start else stop) for at, stop, _database, _resumed in plan.runs), default=0)
-    # Few wrong bytes would have been put right by the checksum: others are wrong, too. Of three entries one at least is damaged whole.
+    # The checksum would have repaired a few wrong bytes, so others are wrong too. Of three entries, at least one is damaged completely.
     is_wide = lost[1] and lost[0] > 2
     return "" if is_wide or _strange(source, start, start + places[0]["bytes"]) > max(sound + 1, _FEW) else "values"
 
 
 def _scattered(plan: Plan, source: t.BinaryIO, size: int, end: float) -> bool:
-    """Return whether a few strings that are kept are no text where all others are: then damage is in them, too."""
+    """Return whether a few kept strings are not text while all others are: then they are damaged too."""
     cursor, text, other = Cursor(source, size, end), 0, 0
     for start, stop, _database, _resumed in plan.runs:
         cursor.go(start)
@@ -241,7 +241,7 @@ def _scattered(plan: Plan, source: t.BinaryIO, size: int, end: float) -> bool:
 
 
 def _strange(source: t.BinaryIO, start: int, stop: int) -> int:
-    """Return the length of the longest row of bytes from *start* to *stop* that are no text."""
+    """Return the length of the longest run of bytes from *start* to *stop* that are not text."""
     longest, carried = 0, b""
     for chunk in chunks(source, start, stop):
         rows = _NO_TEXT.findall(carried + chunk)
@@ -252,11 +252,11 @@ def _strange(source: t.BinaryIO, start: int, stop: int) -> int:
 
 def _share(regions: t.Sequence[dict[str, int]], dropped: int) -> None:
     """Share the dropped keys among the regions by their bytes."""
-    total, seen, told = sum(region["bytes"] for region in regions), 0, 0
+    total, seen, shared = sum(region["bytes"] for region in regions), 0, 0
     for region in regions:
         seen += region["bytes"]
-        region["dropped"] = max(0, dropped) * seen // total - told
-        told += region["dropped"]
+        region["dropped"] = max(0, dropped) * seen // total - shared
+        shared += region["dropped"]
 
 
 def _detail(plan: Plan, size: int) -> str:

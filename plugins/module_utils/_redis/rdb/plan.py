@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans what can be kept of a damaged RDB: runs of whole entries, and the regions and single entries to leave out.
+"""Plans what to keep of a damaged RDB: runs of complete entries, and the regions and single entries to leave out.
 
-An RDB says nowhere that an entry begins, so a place is believed only where several entries follow it, or the file's end does.
+Nothing in an RDB marks the start of an entry, so a place is believed only if several entries or the end of the file follow it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.search import BELIEVED, LONG, Ends, Search, next_item
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import HEAD_BYTES, Broken, Cursor, Item
 
-# How far before the place where reading failed the damage is looked for, in bytes.
+# How many bytes before the place where reading failed the damage is searched for.
 _BACK = 256 * 1024
-# The shortest entry in bytes: type, key of one letter, empty value.
+# Bytes of the shortest entry: type, key of one letter, empty value.
 SHORTEST = 4
 _MOST_REGIONS = 10000
 _MOST_SUSPECTS = 100000
@@ -28,7 +28,7 @@ _Run = t.Tuple[int, int, int, bool]
 
 
 class Plan:
-    """What to keep of one RDB. ``runs`` are (start, stop, database, whether damage is before it), ``left_out`` (offset, length) in them."""
+    """What to keep of one RDB. ``runs``: (start, stop, database, whether damage precedes it); ``left_out``: (offset, length) in them."""
 
     def __init__(self) -> None:
         self.runs: list[_Run] = []
@@ -43,7 +43,7 @@ class Plan:
         self.ended = self.unsure = False
 
     def missing(self) -> bool:
-        """Return whether more keys are neither kept nor left out than the regions had room for, by the usual length of an entry."""
+        """Return whether more keys are unaccounted for than the regions have room for, by the usual length of an entry."""
         regions = sum(region["bytes"] for region in self.regions)
         room = 2 * len(self.regions) + 5 * regions * self.kept // max(1, 4 * self.kept_bytes)
         return self.ended and sum(self.sizes.values()) - self.kept - self.faulty > room
@@ -54,7 +54,7 @@ def planned(source: t.BinaryIO, size: int, end: float) -> Plan:
     planner = _Planner(source, size, end)
     planner.run()
     if planner.plan.missing():
-        # A damaged length may have stepped over entries and come right again.
+        # A damaged length may have stepped over entries and landed on one.
         planner = _Planner(source, size, end, look_inside=True)
         planner.run()
     planner.leave_out_same_keys()
@@ -67,7 +67,7 @@ class _Planner:
         self.plan = Plan()
         self.cursor = Cursor(source, size, end, check_string)
         self.search = Search(source, size, end)
-        # What was read last is not believed before more follows it.
+        # The last items are not believed until more follow.
         self.recent: t.Deque[tuple[Item, int]] = collections.deque()
         self.database = self.believed_database = self.start_database = 0
         self.start = self.good = HEAD_BYTES
@@ -101,7 +101,7 @@ class _Planner:
         if item.kind == "key" and (item.fault or self.look_inside) and item.length > LONG and self.search.hides_entries(item):
             raise Broken("its length is damaged")
         if item.kind == "key":
-            # A row of the same bytes reads as the same key again and again.
+            # A run of equal bytes reads as the same key again and again.
             if item.value == self.before:
                 raise Broken("the same key again")
             self.before = item.value
@@ -114,7 +114,7 @@ class _Planner:
         self._believe(BELIEVED)
 
     def _believe(self, left: int) -> None:
-        """Take what was read into the plan, all but the last *left*."""
+        """Move what was read into the plan, except the last *left* items."""
         plan = self.plan
         while len(self.recent) > left:
             item, database = self.recent.popleft()
@@ -150,7 +150,7 @@ class _Planner:
         plan.faulty, plan.dropped_bytes, plan.fault = plan.faulty + 1, plan.dropped_bytes + length, plan.fault or fault
 
     def _beyond(self, failed: int, error: Broken) -> t.Optional[int]:
-        """Give up what the damage at or before *failed* makes doubtful; return where entries go on, None for nowhere."""
+        """Drop what the damage at or before *failed* makes doubtful; return where entries resume, None for nowhere."""
         if isinstance(error, Ends) and self.before_run is not None:
             self._reject()
         first = self.recent[0][0].at + 1 if self.recent else failed + 1
@@ -167,7 +167,7 @@ class _Planner:
         return self._resume(after if len(self.plan.regions) < _MOST_REGIONS else self.size)
 
     def _doubt(self) -> None:
-        """Give up the last key: its length may be what is damaged; and what was read since, where its keys are no text as others are."""
+        """Drop the last key, whose length may be damaged, and later ones if their keys are not text as all others are."""
         keys = [item for item, dummy in self.recent if item.kind == "key"]
         if self.text_only:
             while keys and not _is_text(keys[-1].value):
@@ -190,7 +190,7 @@ class _Planner:
         return after if after < self.size else None
 
     def _reject(self) -> None:
-        """Forget all since the last damage: it was an RDB in the text of a value."""
+        """Forget everything since the last damage: it was an RDB inside a value."""
         before = t.cast(t.Dict[str, t.Any], self.before_run)
         vars(self.plan).update(before["plan"])
         for name, length in before["lists"].items():
@@ -201,7 +201,7 @@ class _Planner:
         self.before_run = None
 
     def _close(self, after: int) -> None:
-        """End the run at the last believed entry; what lies from there to *after* is a damaged region."""
+        """End the run at the last believed entry; from there to *after* is a damaged region."""
         plan = self.plan
         if self.good > self.start:
             plan.runs.append((self.start, self.good, self.start_database, self.start > HEAD_BYTES))
@@ -210,7 +210,7 @@ class _Planner:
             plan.dropped_bytes += after - self.good
 
     def leave_out_same_keys(self) -> None:
-        """Leave out all entries of a key that is there more than once."""
+        """Leave out all entries of a key that appears more than once."""
         places: dict[int, list[tuple[int, int, int]]] = collections.defaultdict(list)
         for item, database in self._entries() if self.suspects else ():
             code = hash((database, item.value))

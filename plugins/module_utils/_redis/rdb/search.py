@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds where the entries of a damaged RDB go on. An RDB says nowhere that an entry begins, so many places look like one.
+"""Finds where the entries of a damaged RDB resume. Nothing in an RDB marks the start of an entry, so many places look like one.
 
-A place is believed where several entries follow it, or the file's end does. What begins wrong soon falls into step with what is right:
-of two readings the one that steps over many entries of the other is wrong, and else only that is taken on which all readings agree.
+A place is believed if several entries or the end of the file follow it. A reading that begins wrong soon falls into step with the right
+one: of two readings, the one that steps over many entries of the other is wrong; otherwise only what all readings agree on is used.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, RDB_EOF_BYTES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Broken, Cursor, Item
 
-# Entries that must follow a place before it is believed that entries go on there.
+# Entries that must follow a place before it is believed.
 BELIEVED = 8
-# Only in longer entries are others looked for, in bytes.
+# Only longer entries are searched for others, in bytes.
 LONG = 64
-# So many of their borders are compared with those of another reading.
+# Borders that are compared with those of another reading.
 _BORDERS = 4 * BELIEVED
-# Better readings are looked for so often.
+# How often a better reading is searched for.
 _TURNS = 50
 _DATABASES = 1 << 16
-# What an entry can begin with: a type or a mark, but no row of zeros, which would read as keys without name and value.
+# What an entry can begin with: a type or an opcode, but not a run of zeros, which would read as keys without name and value.
 _BEGIN = re.compile(rb"(?!\0\0\0)[\0-\x05\x07\x09-\x19\xf4-\xfe]")
 _Borders = t.List[int]
 
 
 class Ends(Broken):
-    """An end mark stands before the file's end."""
+    """There is an end marker before the end of the file."""
 
 
 def next_item(cursor: Cursor) -> Item:
-    """Return the next thing of the file. Raises Broken for one that cannot stand there."""
+    """Return the next item of the file. Raises Broken for one that cannot be there."""
     item = cursor.item()
     if item.kind == "eof" and item.at not in (cursor.size - RDB_EOF_BYTES, cursor.size - 1):
         raise Ends("ends before the file does")
@@ -45,7 +45,7 @@ def next_item(cursor: Cursor) -> Item:
 
 
 class Search:
-    """Looks for places in one file where entries go on. Methods raise OutOfTime."""
+    """Searches one file for places where entries resume. Methods raise OutOfTime."""
 
     def __init__(self, source: t.BinaryIO, size: int, end: float) -> None:
         self.source, self.size = source, size
@@ -53,9 +53,9 @@ class Search:
         self.last = 0
 
     def place(self, start: int, failed: int, read: t.Sequence[Item]) -> int:
-        """Return the first place from *start* on where entries begin that go on beyond *failed*, the file's size for none.
+        """Return the first place from *start* where entries begin that continue beyond *failed*, the file size for none.
 
-        *read* is what was read last before *failed*. Many entries in the bytes of one of these are believed where they do not go on.
+        *read* are the last items before *failed*. Many entries within the bytes of one of them are believed even if they end there.
         """
         known = {item.at for item in read}
         self.last = read[-1].at if read else failed
@@ -70,7 +70,7 @@ class Search:
         return tail if tail >= start and self.source.read(1) == b"\xff" else self.size
 
     def hides_entries(self, item: Item) -> bool:
-        """Return whether the bytes of one entry read as many: then its length is what is damaged."""
+        """Return whether the bytes of one entry read as many entries: then its length is damaged."""
         stop = min(item.at + item.length, item.at + CHUNK)
         return any(self._hidden_in(item, at) for at in self._beginnings(item.at + 1, stop))
 
@@ -95,7 +95,7 @@ class Search:
             position += len(chunk)
 
     def _borders(self, at: int, failed: int) -> t.Optional[_Borders]:
-        """Return where the entries from *at* on begin, None where they are not believed or do not go on beyond *failed*."""
+        """Return where the entries from *at* begin, None if they are not believed or do not continue beyond *failed*."""
         trial, keys, borders, believed = self.trial, set(), [at], False  # type: Cursor, set[bytes], _Borders, bool
         trial.go(at)
         try:
@@ -104,7 +104,7 @@ class Search:
                 if item.kind == "eof":
                     return borders if keys and item.at > failed else None
                 if item.kind == "key":
-                    # A row of the same bytes reads as the same key again and again.
+                    # A run of equal bytes reads as the same key again and again.
                     if item.value in keys:
                         break
                     keys.add(item.value)
@@ -115,7 +115,7 @@ class Search:
         return borders if believed else None
 
     def _agreed(self, borders: _Borders, failed: int) -> int:
-        """Return the first border from which on no other reading that may be right differs."""
+        """Return the first border from which no other plausible reading differs."""
         agreed = borders[0]
         for _turn in range(_TURNS):
             better, agreed = self._compared(borders, failed)
@@ -125,11 +125,11 @@ class Search:
         return agreed
 
     def _compared(self, borders: _Borders, failed: int) -> tuple[t.Optional[_Borders], int]:
-        """Return (a reading that is better than *borders*, where all that may be right agree)."""
+        """Return (a reading better than *borders* or None, the place from which all plausible readings agree)."""
         agreed, own = borders[0], set(borders)
         stop = min(borders[min(BELIEVED, len(borders) - 1)], agreed + CHUNK)
         for at in self._beginnings(agreed + 1, stop):
-            # What begins in or behind the last that was read need not go on beyond the place where reading failed.
+            # A reading from within or after the last item need not continue beyond the place where reading failed.
             other = None if at in own else self._borders(at, at if at > self.last else failed)
             if not other or _steps_over(other, borders):
                 continue
@@ -140,7 +140,7 @@ class Search:
 
 
 def _steps_over(one: _Borders, other: _Borders) -> bool:
-    """Return whether an entry of *one* holds so many borders of *other* that they would be believed."""
+    """Return whether an entry of *one* spans so many borders of *other* that these would be believed."""
     return any(
         bisect.bisect_left(other, stop) - bisect.bisect_right(other, start) >= BELIEVED
         for start, stop in zip(one[:BELIEVED], one[1 : BELIEVED + 1])

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Steps through an RDB of Redis 2.8 to 7.4 from entry to entry: where each begins and ends, its database, its key, whether it expires.
+"""Steps through an RDB of Redis 2.8 to 7.4 entry by entry: where each begins and ends, its database, its key, whether it expires.
 
-Values are stepped over, not decoded. Bounded in memory whatever the file says of its lengths.
+Values are skipped, not decoded. Bounded in memory, whatever lengths the file claims.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 HEAD_BYTES = 9
 EOF, SELECTDB, RESIZEDB, AUX = 0xFF, 0xFE, 0xFB, 0xFA
 _EXPIRE, _EXPIRE_MS, _FREQ, _IDLE, _MODULE_AUX, _FUNCTION_PRE, _FUNCTION, _SLOT = 0xFD, 0xFC, 0xF9, 0xF8, 0xF7, 0xF6, 0xF5, 0xF4
-# Larger strings are looked into by nobody.
+# Larger strings are not checked.
 _LARGEST_LOOKED_AT = 2 * CHUNK
 
 
 class Broken(Exception):
-    """The bytes at a place are nothing that Redis writes there, or the file ends before they do (``cut``)."""
+    """The bytes at a place are not what Redis writes there, or the file ends too early (``cut``)."""
 
     def __init__(self, text: str, cut: bool = False) -> None:
         super().__init__(text)
@@ -29,9 +29,9 @@ class Broken(Exception):
 
 
 class Item(t.NamedTuple):
-    """One thing in an RDB: ``kind`` is key, select, resize, aux, other or eof; offset and length in bytes.
+    """One item of an RDB: ``kind`` is key, select, resize, aux, other or eof; offset and length in bytes.
 
-    ``fault`` says what of its content Redis would refuse, where the contents are checked; ``value`` is the key, the database's number,
+    ``fault`` says which content Redis would refuse, if contents are checked; ``value`` is the key, the number of the database,
     the (keys, expires) of a resize, or the (name, text) of an aux.
     """
 
@@ -44,13 +44,13 @@ class Item(t.NamedTuple):
     fault: str = ""
 
 
-# Looks at the content of a string: type of the value that it is (0 or less for none), its bytes, their length unpacked if they are
-# packed. Returns what is wrong with it, "" for nothing.
+# Checks the content of a string: the type of the value that it is (0 or less for none), its bytes, their decompressed length if they
+# are compressed. Returns what is wrong with it, "" for nothing.
 Check = t.Callable[[int, bytes, t.Optional[int]], str]
 
 
 class Cursor:
-    """Reads an RDB forward from a place. Methods raise Broken where the file does not go on as it has to."""
+    """Reads an RDB forward from a place. Methods raise Broken if the file does not continue as it must."""
 
     def __init__(self, source: t.BinaryIO, size: int, end: float, check: t.Optional[Check] = None) -> None:
         self.source, self.size, self.end, self.check = source, size, end, check
@@ -59,7 +59,7 @@ class Cursor:
 
     @property
     def at(self) -> int:
-        """Where the cursor stands, in bytes."""
+        """Return the position of the cursor, in bytes."""
         return self.base + self.index
 
     def go(self, at: int) -> None:
@@ -87,7 +87,7 @@ class Cursor:
         return self.buffer[self.index - 1]
 
     def skip(self, count: int) -> None:
-        """Step over *count* bytes."""
+        """Skip *count* bytes."""
         if self.base + self.index + count > self.size:
             raise Broken("ends within a value", cut=True)
         self.go(self.base + self.index + count)
@@ -121,7 +121,7 @@ class Cursor:
         return found
 
     def skip_text(self, kind: int = -1) -> None:
-        """Step over a string; look into it where the contents are checked. *kind* is the type of a value that is this string."""
+        """Skip a string, checking its content if contents are checked. *kind* is the type of a value that is this string."""
         first = self.byte()
         if first >> 6 == 3:
             self._skip_packed(first & 63, kind)
@@ -151,13 +151,13 @@ class Cursor:
             wrong = self.check(kind, self.take(packed), length)
             self.fault = self.fault or wrong
             return
-        # Packing that makes more of it is nothing that Redis writes.
+        # Redis never writes a compressed string that grew.
         if packed > length:
             raise Broken("a compressed string is longer than its content")
         self.skip(packed)
 
     def text(self, most: int = SMALL) -> bytes:
-        """Return a string as it stands in the file, numbers as their digits; no more than *most* bytes of it."""
+        """Return a string as it is in the file, numbers as digits; at most *most* bytes of it."""
         begin, first = self.at, self.byte()
         if first >> 6 == 3 and first & 63 < 3:
             return b"%d" % int.from_bytes(self.take(1 << (first & 63)), "little", signed=True)
@@ -176,7 +176,7 @@ class Cursor:
         return found
 
     def item(self) -> Item:
-        """Return the next thing of the file."""
+        """Return the next item of the file."""
         begin, self.fault, expires = self.at, "", False
         kind = self.byte()
         while kind in (_EXPIRE, _EXPIRE_MS, _FREQ, _IDLE):
@@ -217,7 +217,7 @@ class Cursor:
         return Item(name, begin, self.at - begin, value)
 
     def tick(self, turn: int) -> None:
-        """Look at the clock now and then. Raises OutOfTime."""
+        """Check the clock now and then. Raises OutOfTime."""
         if not turn & 0x3FFF and time.monotonic() > self.end:
             raise OutOfTime
 
@@ -232,7 +232,7 @@ def _skip_function(cursor: Cursor, kind: int) -> None:
 
 
 def _skip_module(cursor: Cursor) -> None:
-    """Step over a module's value, which says of each part what it is."""
+    """Skip a module's value, in which each part has an opcode."""
     cursor.number()
     for turn in range(cursor.size):
         cursor.tick(turn)
