@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS as REASONS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import Case
 
@@ -28,6 +29,11 @@ def reason(code: str, text: str, *, case: str = "", values: t.Optional[t.Mapping
     said = wording(code, case)
     unblock = fill(said.unblock, values or {})
     return dict({"code": code, "text": text or fill(said.text, values or {}), "unblock": unblock, "next_command": said.command}, **more)
+
+
+def refused(code: str, text: str) -> StepError:
+    """Return the error of a step that must stop, with its reason as data."""
+    return StepError("%s: %s" % (code, text), reasons=[reason(code, text)])
 
 
 def wording(code: str, case: str = "") -> Case:

@@ -24,7 +24,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import RESTORE_OPTIONS, load_restore
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SideInstance
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import links_outside
-from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import refused
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import run as run_program
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
@@ -53,7 +54,7 @@ def run(params: Params, check: bool) -> Result:
         try:
             checks += _tried(wanted, raw, end)
         except OSError as error:
-            raise refused("no_room" if error.errno in (28, 122) else "state_not_handled", one_line(error, 160)) from None
+            raise refused("no_room" if is_full(error) else "state_not_handled", one_line(error, 160)) from None
     return _result(checks, raw, check, round(time.monotonic() - begun, 3))
 
 

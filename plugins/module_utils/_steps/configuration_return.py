@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._git.l
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.put import Disturbed, Wanted, put
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.run import COMMIT, Git, GitError, folder_of, opened
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import opened_folder
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full, opened_folder
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "repository": {"type": "path", "required": True},
@@ -54,7 +54,7 @@ def run(params: Params, check: bool) -> Result:
     except Disturbed as error:
         raise _refused("state_not_handled", "%s; to finish, repeat the call, or use action back" % error) from None
     except OSError as error:
-        code = "no_room" if error.errno in (28, 122) else "state_not_handled"
+        code = "no_room" if is_full(error) else "state_not_handled"
         text = "%s: %s; to finish, repeat the call, or use action back"
         raise _refused(code, text % (one_line(params["repository"], 60), one_line(error, 120))) from None
 

@@ -15,7 +15,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as engine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import compare, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.written import load_now
-from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import refused, side_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import side_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(

@@ -26,7 +26,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.put_in import put_in, read_kept, take_out
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.written import judge_written, load_written
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.act import make_private
-from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import refused, side_of, tablespaces_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import side_of, tablespaces_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(

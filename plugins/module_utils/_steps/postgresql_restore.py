@@ -33,7 +33,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
     load_tablespaces,
     plan_moves,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
@@ -68,15 +69,10 @@ def run(params: Params, check: bool) -> Result:
     except SqlError as error:
         raise StepError("PostgreSQL: %s" % error, sqlstate=error.sqlstate) from None
     except OSError as error:
-        code = "no_room" if error.errno in (28, 122) else "state_not_handled"
+        code = "no_room" if is_full(error) else "state_not_handled"
         raise refused(code, "%s: %s" % (one_line(error.filename or params["side_dir"], 80), error.strerror)) from None
     nothing: Result = {"removed": [], "plans": [], "tables": [], "run_id": params["run_id"]}
     return dict(nothing, **done, seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
-
-
-def refused(code: str, text: str) -> StepError:
-    """Return the error of a step that must stop, with its reason as data."""
-    return StepError("%s: %s" % (code, text), reasons=[reason(code, text)])
 
 
 def _restored(params: Params, check: bool, end: float) -> Result:

@@ -45,6 +45,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
@@ -94,7 +95,7 @@ def run(params: Params, check: bool) -> Result:
     except CopyRefused as error:
         raise _refused(error.code, error.text) from None
     except OSError as error:
-        raise _refused("no_room" if error.errno in (28, 122) else "bad_input", "%s: %s" % (one_line(folder, 80), error.strerror)) from None
+        raise _refused("no_room" if is_full(error) else "bad_input", "%s: %s" % (one_line(folder, 80), error.strerror)) from None
     except OutOfTime:
         raise _refused("state_not_handled", "ran out of time examining the data; raise redis_recovery_deadlines") from None
     return dict(found, changed=True, stage=params["stage"], seconds=round(time.monotonic() - begun, 3))
@@ -135,7 +136,7 @@ def _make_private(path: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)
         facts = os.lstat(path)
     except OSError as error:
-        code = "no_room" if error.errno in (28, 122) else "bad_input"
+        code = "no_room" if is_full(error) else "bad_input"
         raise _refused(code, "cannot create the work directory %s: %s" % (one_line(path, 80), error.strerror)) from None
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
         raise _refused("bad_input", "the work directory %s must be a directory with mode 0700 that belongs to us" % one_line(path, 80))

@@ -9,9 +9,9 @@ import os
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -33,7 +33,7 @@ def run(params: Params, check: bool) -> Result:
     try:
         made = copy_tree(params["data_dir"], params["dest"], begun + params["timeout"], params["live"])
     except CopyRefused as error:
-        raise StepError("%s: %s" % (error.code, error.text), reasons=[reason(error.code, error.text)]) from None
+        raise refused(error.code, error.text) from None
     facts: Result = {key: made[key] for key in ("path", "bytes", "sha256", "consistent", "skipped")}
     facts.update(changed=not there, files=len(made["files"]), seconds=round(time.monotonic() - begun, 3), stage=params["stage"])
     say = "kept %d files (%d bytes) of %s in %s" % (facts["files"], facts["bytes"], one_line(params["data_dir"], 60), facts["path"])

@@ -12,15 +12,16 @@ import re
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates import install as engine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.holders import load_holders
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import (
     FOLDER,
     below,
     give,
+    is_full,
     open_regular,
     opened_folder,
     write_new,
@@ -53,20 +54,20 @@ def run(params: Params, check: bool) -> Result:
             act = _installed if params["state"] == "installed" else _put_back
             return dict(act(data, name, params, check), before_dir=os.path.join(params["data_dir"], name), stage=params["stage"])
     except engine.Unfit as error:
-        raise _refused(error.code, str(error)) from None
+        raise refused(error.code, str(error)) from None
     except OSError as error:
-        code = "no_room" if error.errno in (28, 122) else "state_not_handled"
+        code = "no_room" if is_full(error) else "state_not_handled"
         text = "%s: %s; run the same call again to finish, or state put_back to undo" % (one_line(params["data_dir"], 60), error.strerror)
-        raise _refused(code, text) from None
+        raise refused(code, text) from None
 
 
 def _judge_params(params: Params) -> str:
     """Return the run id in a form that fits a file name. Raises StepError."""
     run_id = re.sub(r"[^\w-]", "", params["run_id"])[:64]
     if not run_id:
-        raise _refused("bad_input", "run_id must contain letters or digits")
+        raise refused("bad_input", "run_id must contain letters or digits")
     if params["state"] == "installed" and not (params["rdb"] and re.match(r"[0-9a-f]{64}\Z", params["sha256"])):
-        raise _refused("bad_input", "set rdb to the file and sha256 to the digest it was checked with")
+        raise refused("bad_input", "set rdb to the file and sha256 to the digest it was checked with")
     return run_id
 
 
@@ -74,7 +75,7 @@ def _installed(data: int, name: str, params: Params, check: bool) -> Result:
     with _before(data, name, make=False) as before:
         plan = engine.load_plan(before) if before is not None else None
     if plan and plan["state"] in ("staged", "installed") and plan["sha256"] != params["sha256"]:
-        raise _refused("state_not_handled", "this run began to install another file: put that back first")
+        raise refused("state_not_handled", "this run began to install another file: put that back first")
     if plan and plan["state"] == "installed":
         return _result(plan, False, ["the chosen file is already in place"])
     seen = engine.load_seen(data, params["settings"])
@@ -84,7 +85,7 @@ def _installed(data: int, name: str, params: Params, check: bool) -> Result:
         return _result(fresh, True, ["would install %s as %s" % (_short(params), fresh["data"])])
     with _before(data, name, make=True) as before:
         if before is None:
-            raise _refused("data_damaged", "the directory for the old files is gone; run again")
+            raise refused("data_damaged", "the directory for the old files is gone; run again")
         plan = _ready(data, before, plan, fresh, params)
         engine.install(data, before, plan)
         engine.save_plan(before, dict(plan, state="installed"))
@@ -149,7 +150,7 @@ def _judge_holders(seen: engine.Seen, data_dir: str) -> None:
     }
     one = holders[0]
     text = "%s is in use: process %d (%s) %s" % (one_line(data_dir, 60), one["pid"], one_line(one["name"], 30), texts[one["why"]])
-    raise _refused("state_not_handled", text + "; stop it first")
+    raise refused("state_not_handled", text + "; stop it first")
 
 
 # Staging -----------------------------------------------------------------------------------------
@@ -163,7 +164,7 @@ def _stage(data: int, before: int, plan: engine.Plan, params: Params) -> None:
         space = os.fstatvfs(data)
         if space.f_bavail * space.f_frsize < size + MARGIN_BYTES:
             text = "the chosen file needs %d bytes, and %s has %d free" % (size, params["data_dir"], space.f_bavail * space.f_frsize)
-            raise _refused("no_room", text)
+            raise refused("no_room", text)
         _stage_data(reader, before, "new/" + plan["data"], size, owner, params["sha256"], end)
     if plan["layout"] == "multi_part":
         manifest = engine.manifest_of(*(plan[key].rpartition("/")[2] for key in ("data", "incr")))
@@ -178,10 +179,10 @@ def _open_rdb(path: str) -> t.Iterator[int]:
     try:
         reader = open_regular(path)
     except OSError as error:
-        raise _refused("bad_input", "the chosen file %s cannot be opened: %s" % (one_line(path, 80), error.strerror or error)) from None
+        raise refused("bad_input", "the chosen file %s cannot be opened: %s" % (one_line(path, 80), error.strerror or error)) from None
     try:
         if os.read(reader, 5) != b"REDIS":
-            raise _refused("bad_input", "the chosen file %s is not an RDB" % one_line(path, 80))
+            raise refused("bad_input", "the chosen file %s is not an RDB" % one_line(path, 80))
         os.lseek(reader, 0, os.SEEK_SET)
         yield reader
     finally:
@@ -193,14 +194,14 @@ def _stage_data(reader: int, before: int, path: str, size: int, owner: t.Any, sh
         writer = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
         try:
             if _hashed(reader, end, writer) != sha256:
-                raise _refused("data_damaged", "the chosen file is not the one that was checked: its sha256 differs")
+                raise refused("data_damaged", "the chosen file is not the one that was checked: its sha256 differs")
             give(writer, owner)
             os.fsync(writer)
             # Reads from the disk, as far as the kernel drops its cached pages.
             os.posix_fadvise(writer, 0, 0, os.POSIX_FADV_DONTNEED)
             os.lseek(writer, 0, os.SEEK_SET)
             if _hashed(writer, end) != sha256 or os.fstat(writer).st_size != size:
-                raise _refused("data_damaged", "reading the file back returned different bytes: do not trust this disk")
+                raise refused("data_damaged", "reading the file back returned different bytes: do not trust this disk")
         finally:
             os.close(writer)
         os.fsync(folder)
@@ -211,7 +212,7 @@ def _hashed(reader: int, end: float, writer: t.Optional[int] = None) -> str:
     digest = hashlib.sha256()
     for chunk in iter(lambda: os.read(reader, CHUNK), b""):
         if time.monotonic() > end:
-            raise _refused("state_not_handled", "ran out of time installing the file; raise timeout")
+            raise refused("state_not_handled", "ran out of time installing the file; raise timeout")
         digest.update(chunk)
         view = memoryview(chunk)
         while writer is not None and view:
@@ -248,7 +249,3 @@ def _listing(plan: engine.Plan, which: str) -> str:
 
 def _short(params: Params) -> str:
     return one_line(os.path.basename(params["rdb"]), 60)
-
-
-def _refused(code: str, text: str) -> StepError:
-    return StepError("%s: %s" % (code, text), reasons=[reason(code, text)])

@@ -9,10 +9,10 @@ import json
 import re
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 
@@ -36,9 +36,9 @@ def run(params: Params, check: bool) -> Result:
     """
     state = pools.load_pool(params["target"], params["timeout"])
     if not state["reachable"]:
-        raise _refused("balancer_refused", state["detail"])
+        raise refused("balancer_refused", state["detail"])
     if not state["pool"]:
-        raise _refused("unknown_pool", "there is no pool %s" % one_line(params["target"]["pool"], 60))
+        raise refused("unknown_pool", "there is no pool %s" % one_line(params["target"]["pool"], 60))
     change = _change_of(params, state)
     before = pool.without_counts(state)
     after, warnings = _with(before, change), []
@@ -67,7 +67,7 @@ def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:
     if params["until"] == "idle":
         return ["after %g s these still have sessions: %s" % (params["wait"], listed)]
     pools.shift_pool(params["target"], {"servers": back}, params["timeout"])
-    raise _refused("slot_down", "these did not come up within %g s and were rolled back: %s" % (params["wait"], listed))
+    raise refused("slot_down", "these did not come up within %g s and were rolled back: %s" % (params["wait"], listed))
 
 
 def _late_of(params: Params) -> t.Callable[[], list[str]]:
@@ -101,10 +101,6 @@ def _lateness(name: str, one: t.Optional[t.Mapping[str, t.Any]], until: str) -> 
     return "%s at %s (%s%s)" % (name, one["address"], one["status"] or "no check", hasty)
 
 
-def _refused(code: str, text: str) -> StepError:
-    return StepError("%s: %s" % (code, text), reasons=[reason(code, text)])
-
-
 def _change_of(params: Params, state: pool.BalancerState) -> dict[str, t.Any]:
     """Return the change with whole numbers in it; raises StepError for what the balancer would not accept."""
     return {"servers": _servers_of(params, state), "maintenance": _switch_of(params["maintenance"], state)}
@@ -114,11 +110,11 @@ def _servers_of(params: Params, state: pool.BalancerState) -> dict[str, dict[str
     servers, largest = pool.by_name(state), pools.max_weight(params["target"])
     strange = sorted(set(params["servers"]) - set(servers))
     if strange:
-        raise _refused("unknown_server", "pool %s has no server %s" % (state["pool"], ", ".join(one_line(name, 40) for name in strange)))
+        raise refused("unknown_server", "pool %s has no server %s" % (state["pool"], ", ".join(one_line(name, 40) for name in strange)))
     wanted = {str(name): _fit(str(name), given, servers[name], largest) for name, given in params["servers"].items()}
     moved = [name for name, one in wanted.items() if one.get("address", servers[name]["address"]) != servers[name]["address"]]
     if moved and not state["addresses"]:
-        raise _refused("address_fixed", pool.FIXED % state["balancer"])
+        raise refused("address_fixed", pool.FIXED % state["balancer"])
     return wanted
 
 
@@ -128,7 +124,7 @@ def _switch_of(given: t.Optional[t.Mapping[str, t.Any]], state: pool.BalancerSta
         return None
     now = state["maintenance"]
     if given.get("on") and not now["prepared"]:
-        raise _refused("switch_missing", "pool %s cannot be put into maintenance: %s" % (state["pool"], now["detail"]))
+        raise refused("switch_missing", "pool %s cannot be put into maintenance: %s" % (state["pool"], now["detail"]))
     wanted = {"on": bool(given["on"]), "retry_after": int(given.get("retry_after") or 0), "reason": ""}
     same = wanted["on"] == now["on"] and (not wanted["on"] or wanted["retry_after"] == now["retry_after"])
     return None if same else wanted
@@ -137,16 +133,16 @@ def _switch_of(given: t.Optional[t.Mapping[str, t.Any]], state: pool.BalancerSta
 def _fit(name: str, given: t.Any, now: t.Mapping[str, t.Any], largest: int) -> dict[str, t.Any]:
     """Return {weight, admin} of what is given for one server, and its address; raises StepError for what no balancer accepts."""
     if not isinstance(given, dict) or not re.fullmatch("-?[0-9]{1,9}", str(given.get("weight", now["weight"]))):
-        raise _refused("weight_out_of_range", "%s: %s is not a {weight, admin, address}" % (name, one_line(given, 40)))
+        raise refused("weight_out_of_range", "%s: %s is not a {weight, admin, address}" % (name, one_line(given, 40)))
     weight, admin = int(given.get("weight", now["weight"])), str(given.get("admin", now["admin"]))
     if not 0 <= weight <= largest or admin not in (pool.READY, pool.DRAIN, pool.MAINT):
         text = "%s: %d, %s; a weight is 0 to %d, a state ready, drain or maint" % (name, weight, one_line(admin, 20), largest)
-        raise _refused("weight_out_of_range", text)
+        raise refused("weight_out_of_range", text)
     if "address" not in given:
         return {"weight": weight, "admin": admin}
     address = pool.address_of(given["address"])
     if not address:
-        raise _refused("weight_out_of_range", "%s: %s is not an address IP:PORT" % (name, one_line(given["address"], 60)))
+        raise refused("weight_out_of_range", "%s: %s is not an address IP:PORT" % (name, one_line(given["address"], 60)))
     return {"weight": weight, "admin": admin, "address": address}
 
 

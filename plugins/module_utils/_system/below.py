@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import typing as t
@@ -75,6 +76,11 @@ def write_new(top: int, path: str, content: bytes, owner: t.Optional[tuple[int, 
                 give(descriptor, owner)
             os.fsync(descriptor)
         os.fsync(folder)
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether *error* says that the disk or the quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def give(descriptor: int, owner: tuple[int, int, int]) -> None:

@@ -10,7 +10,6 @@ as ``<copy>.manifest.json``. Links are never followed, and what is no plain data
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
 
 CHUNK = 1024 * 1024
 # What stays free on the file system of the copy, for whatever else writes there meanwhile.
@@ -33,7 +33,6 @@ MOST_LEVELS = 8
 ASIDE = ("before-", "lost+found")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class CopyRefused(Exception):
@@ -449,7 +448,7 @@ def _in_time(end: float) -> None:
 
 
 def _unwritable(path: str, error: OSError) -> CopyRefused:
-    code = "no_room" if error.errno in _FULL else "bad_input"
+    code = "no_room" if is_full(error) else "bad_input"
     return CopyRefused(code, "the copy cannot be written to %s: %s" % (_shown(path), one_line(error.strerror or error, 80)))
 
 
