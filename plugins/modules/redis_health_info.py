@@ -2,20 +2,20 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at one Redis and tell which of fourteen states it is in."""
+"""Look at one Redis and report which of fourteen states it is in."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: redis_health_info
-short_description: Tell the state of a Redis, its health and the acts that it allows
+short_description: Report the state of a Redis, its health and the acts that it allows
 version_added: "0.1.0"
 description:
-  - Asks Redis by its own protocol and, on the target, looks at its process, disk, log and, when it is down, at its data files.
+  - Queries Redis by its own protocol and checks its process, disk and log on the target, and its data files when it is down.
   - The state is one of V(up), V(auth), V(loading), V(busy_script), V(misconf_rdb), V(misconf_aof), V(oom), V(readonly_replica), V(hung),
-    V(down_clean), V(down_crash_loop), V(down_bad_file), V(up_but_empty), V(up_but_wrong), or empty where it cannot be told.
-  - Changes nothing. Whether writes are accepted is asked by a C(SET) with C(XX) on a name that cannot exist.
-  - Data files are judged read-only and in place; links that lead out of the data directory are never followed.
+    V(down_clean), V(down_crash_loop), V(down_bad_file), V(up_but_empty), V(up_but_wrong), or empty if unknown.
+  - Changes nothing. Tests whether Redis accepts writes with a C(SET) with C(XX) on a name that cannot exist.
+  - Checks data files read-only and in place, and never follows links out of the data directory.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -32,11 +32,11 @@ attributes:
     description: Nothing is changed, so there is no difference to show.
 options:
   data_dir:
-    description: Data directory on the target. Redis itself tells it while it answers, else O(config_file) does.
+    description: Data directory on the target. By default the one that Redis reports, else the one in O(config_file).
     type: str
     default: ""
   config_file:
-    description: Configuration file of Redis on the target; says where the data are when Redis is down.
+    description: Configuration file of Redis on the target; names the data directory when Redis is down.
     type: str
     default: ""
   log_file:
@@ -48,11 +48,11 @@ options:
     type: str
     default: ""
   start_command:
-    description: The command that starts Redis, to recognise one that deletes its data first. By default what O(service) runs.
+    description: The command that starts Redis, to detect one that deletes its data first. By default the command that O(service) runs.
     type: str
     default: ""
   reload_from:
-    description: Copies of the data that were kept before a start and are not loaded yet.
+    description: Copies of the data that were kept before a start but are not loaded yet.
     type: list
     elements: str
     default: []
@@ -60,45 +60,45 @@ options:
     description:
       - The service that runs Redis, as the options C(manager), C(name), C(scope) and C(supervisor_url) of
         M(somabrain.incident_response.service_info); or its state, as that module returns it.
-      - It is asked when Redis is silent.
+      - Queried when Redis does not answer.
     type: dict
     default: {}
   judge_files:
-    description: When to judge the data files; with V(auto) when Redis is down.
+    description: When to check the data files; V(auto) checks them when Redis is down.
     type: str
     choices: [auto, always, never]
     default: auto
   files_timeout:
-    description: Seconds that judging the data files may take. Files that were not judged in time allow no start.
+    description: Time limit for checking the data files, in seconds. Files that are not checked in time allow no start.
     type: float
     default: 60.0
   write_probe:
-    description: Whether to ask by a C(SET) that never writes whether writes are accepted.
+    description: Whether to test with a C(SET) that never writes whether Redis accepts writes.
     type: bool
     default: true
   expected_role:
-    description: The role that this Redis has to have.
+    description: The role that this Redis must have.
     type: str
     choices: [any, master, replica]
     default: any
   expected_replicas:
-    description: How many replicas have to be online.
+    description: How many replicas must be online.
     type: int
     default: 0
   expected_identity:
-    description: What has to be seen again of RV(identity), such as C(run_id) or C(role); C(restarts) limits the service's restart count.
+    description: Parts of RV(identity) that must not change, such as C(run_id) or C(role); C(restarts) limits the restarts of the service.
     type: dict
     default: {}
   last_known_keys:
-    description: Number of keys at the last proven look; V(-1) where unknown. V(0) says that being empty is right.
+    description: Number of keys at the last proven look; V(-1) if unknown. V(0) means that empty is right.
     type: int
     default: -1
   empty_below_share:
-    description: Below this share of O(last_known_keys) Redis counts as emptied.
+    description: With less than this share of O(last_known_keys), Redis counts as emptied.
     type: float
     default: 0.5
   known_keys:
-    description: Keys whose answer is known. They are only read.
+    description: Keys with known values. They are only read.
     type: list
     elements: dict
     default: []
@@ -108,46 +108,46 @@ options:
         type: str
         required: true
       sha256:
-        description: Digest of its value; for other types than strings, of what C(DUMP) returns without its last ten bytes.
+        description: SHA-256 of its value; for types other than strings, of what C(DUMP) returns without the last ten bytes.
         type: str
         default: ""
       exists:
-        description: Whether it has to be there.
+        description: Whether the key must exist.
         type: bool
         default: true
       db:
-        description: Number of its database.
+        description: Database of the key.
         type: int
         default: 0
   max_latency_ms:
-    description: Milliseconds that C(PING) may take; V(0) allows any time.
+    description: Milliseconds that C(PING) may take; V(0) sets no limit.
     type: float
     default: 0.0
   maxmemory_limit:
-    description: Bytes up to which C(maxmemory) may be raised; V(0) allows no raising.
+    description: Bytes up to which C(maxmemory) may be raised; V(0) forbids raising it.
     type: int
     default: 0
   sentinels:
     description:
-      - The Sentinels that watch over this Redis. Most of them have to answer and to agree that it is the master; else no act is allowed.
+      - The Sentinels of this Redis. A majority must answer and agree that it is the master; otherwise no act is allowed.
     type: list
     elements: dict
     default: []
     suboptions:
       host:
-        description: Name or address of a Sentinel, as seen from where Redis is looked at.
+        description: Name or address of a Sentinel, as seen from the host that checks Redis.
         type: str
         default: 127.0.0.1
       port:
-        description: Its port.
+        description: Port of the Sentinel.
         type: int
         default: 26379
       username:
-        description: User name, where it has users of its own.
+        description: User name, if the Sentinel has ACL users.
         type: str
         default: ""
       password_file:
-        description: Path of a file that holds its password; none where empty.
+        description: File that holds its password; empty for none.
         type: str
         default: ""
   sentinel_master:
@@ -155,7 +155,7 @@ options:
     type: str
     default: mymaster
   sentinel_known_as:
-    description: C(ADDRESS:PORT) by which the Sentinels know this Redis, where that is none of its host's own (containers, NAT).
+    description: C(ADDRESS:PORT) by which the Sentinels know this Redis, if the host itself does not have it (containers, NAT).
     type: str
     default: ""
 seealso:
@@ -193,12 +193,12 @@ state:
   returned: always
   sample: hung
 findings:
-  description: What was observed, each with name, state, text and data.
+  description: The observations, each with name, state, text and data.
   type: list
   elements: dict
   returned: always
 identity:
-  description: What tells this process from its successor, C(run_id), C(pid), C(start_time), C(role), C(port), C(tcp).
+  description: What distinguishes this process from its successor, C(run_id), C(pid), C(start_time), C(role), C(port), C(tcp).
   type: dict
   returned: always
 actions:
@@ -209,12 +209,12 @@ actions:
   sample: [continue, rescue, restart]
 facts:
   description:
-    - What else was seen, C(keys), C(persistence) with what a kill would lose, C(disk), C(files), C(log), C(process) and memory.
+    - Other facts, C(keys), C(persistence) with what a kill would lose, C(disk), C(files), C(log), C(process) and memory.
     - While loading also C(loading_eta_seconds) and C(loaded_perc). C(identity_mismatch) is true when another Redis answers than expected.
   type: dict
   returned: always
 subject:
-  description: What was looked at.
+  description: What was checked.
   type: str
   returned: always
 proven:
@@ -226,15 +226,15 @@ passes:
   type: int
   returned: always
 looks:
-  description: How many looks were taken.
+  description: Number of looks.
   type: int
   returned: always
 seconds:
-  description: How long all of it took.
+  description: How long the task took.
   type: float
   returned: always
 on_its_way:
-  description: Whether all that is needed is time, as while loading.
+  description: Whether it only needs time, as while loading.
   type: bool
   returned: always
 checks:
@@ -243,7 +243,7 @@ checks:
   elements: dict
   returned: always
 stage:
-  description: The stage that was asked for.
+  description: The requested stage.
   type: str
   returned: always
 say:
