@@ -89,9 +89,9 @@ wait_for() {
   return "$status"
 }
 
-# in_lane FUNCTION ARGS...: runs it beside others, as many at once as WORKERS says; wait_for_lanes waits for all of them.
+# in_lane FUNCTION ARGS...: runs it beside others, LANES_AT_ONCE of them at most; wait_for_lanes waits for all of them.
 in_lane() {
-  while [ "$(lanes_taken)" -ge "$WORKERS" ]; do sleep 0.2; done
+  while [ "$(lanes_taken)" -ge "$LANES_AT_ONCE" ]; do sleep 0.2; done
   (
     trap '[ -z "$CHILD" ] || kill "$CHILD" 2>/dev/null; exit 143' TERM
     "$@"
@@ -176,7 +176,7 @@ run_pytest() {
     fi
   fi
   seconds=$(since "$begun")
-  [ "$status" -eq 0 ] || note="exit $status"
+  [ "$status" -eq 0 ] || note="exit $status: $("$PYTHON" "$ROOT/scripts/lib/results.py" failed "$xml" 2>/dev/null | cut -c1-400)"
   record "$name" "$passed" "$failed" "$skipped" "$seconds" "$note"
   return "$((status != 0))"
 }

@@ -56,20 +56,21 @@ def failed_names(text: str) -> str:
     return ", ".join(dict.fromkeys(str(case.get("name")) for case in bad))
 
 
-def stage_line(stage: str, rows: t.Sequence[Row]) -> str:
+def stage_line(stage: str, rows: t.Sequence[Row], width: int = 12) -> str:
     """Return the line of one stage: its word, its counts, its seconds."""
     passed, failed, skipped = (sum(getattr(row, key) for row in rows) for key in ("passed", "failed", "skipped"))
     word = "FAILED" if failed else "passed" if passed else "skipped"
     seconds = sum(row.seconds for row in rows)
-    return f"{stage:<12} {word:<8} {passed:>6} {failed:>7} {skipped:>8} {seconds:>9.1f}"
+    return f"{stage:<{width}} {word:<8} {passed:>6} {failed:>7} {skipped:>8} {seconds:>9.1f}"
 
 
 def table(rows: t.Sequence[Row]) -> str:
     """Return the table of stages, every failed, skipped or unsteady case with its reason, and the last line with the sums."""
-    lines = [f"{'stage':<12} {'result':<8} {'passed':>6} {'failed':>7} {'skipped':>8} {'seconds':>9}"]
+    width = max([12, *(len(row.stage) for row in rows)])
+    lines = [f"{'stage':<{width}} {'result':<8} {'passed':>6} {'failed':>7} {'skipped':>8} {'seconds':>9}"]
     for stage in dict.fromkeys(row.stage for row in rows):
         own = [row for row in rows if row.stage == stage]
-        lines.append(stage_line(stage, own))
+        lines.append(stage_line(stage, own, width))
         for row in own:
             if row.failed:
                 lines.append(f"  failed   {row.name}" + (f": {row.note}" if row.note else ""))

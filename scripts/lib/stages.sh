@@ -5,8 +5,9 @@
 # One function for each stage of scripts/test. Sourced, never run.
 
 COLLECTION=ansible_collections.somabrain.incident_response
-# Most of what a test does here is to wait for a process, so one more than there are cores keeps them busy.
-WORKERS=${WORKERS:-$(($(nproc) + 1))}
+# An integration test mostly waits for a process, so two for each core keep it busy; a story with its machine takes more of it.
+WORKERS=${WORKERS:-$(($(nproc) * 2))}
+LANES_AT_ONCE=$(($(nproc) + 1))
 
 stage_lint() {
   make_tree
