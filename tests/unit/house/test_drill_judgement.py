@@ -70,7 +70,7 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "an upper bound": (seen(LOSSY, mended(**{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
     "told without a number": (seen(LOSSY, mended(text="some"), losses=LOSS), "without a number"),
     "told as unknown where it is": (seen(UNKNOWN, mended(text="some"), losses=COUNTED), ""),
-    "a number where none can be known": (seen(UNKNOWN, mended(**TOLD), losses=LOSS), "nobody can know"),
+    "a number where none can be known": (seen(UNKNOWN, mended(**TOLD), losses=LOSS), "the number cannot be known"),
     "back again": (seen(fault(), STARTED, losses={**COUNTED, "resurrected": 1}), "1 resurrected"),
     "another value": (seen(fault(), STARTED, losses={**COUNTED, "wrong": 1}), "1 wrong"),
     "nothing to count": (seen(fault(), STARTED, losses=None), "could not be counted"),
@@ -90,14 +90,14 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "a refusal": (seen(REFUSED, ran("refused", 2, "data_damaged"), losses=None), ""),
     "another reason": (seen(REFUSED, ran("refused", 2, "no_room"), losses=None), "expected data_damaged"),
     "a refusal that touched": (seen(REFUSED, ran("refused", 2, "data_damaged"), same=False, losses=None), "changed something"),
-    "a refusal that cost an answer": (seen(REFUSED, ran("refused", 2, "data_damaged"), cost=0.3, losses=None), "for 0.3 s nobody"),
+    "a refusal that cost an answer": (seen(REFUSED, ran("refused", 2, "data_damaged"), cost=0.3, losses=None), "for 0.3 s clients got no answer"),
     "a recovery that cost answers": (seen(fault(), STARTED, cost=2.5), ""),
     "a changed decoy": (seen(fault(), STARTED, decoy_same=False), "decoy"),
     "a rehearsal that changed": (seen(fault(), STARTED, rehearsal=(ran("rehearsed"), False)), "check mode changed"),
     "a rehearsal that acted": (seen(fault(), STARTED, rehearsal=(ran("recovered", acts=("start",)), True)), "check mode ended recovered"),
     "acts again": (seen(fault(), STARTED, again=(STARTED, True)), "expected nothing_to_do"),
     "another process afterwards": (seen(fault(), STARTED, again=(ran("nothing_to_do"), False)), "another process"),
-    "an act nobody told": (seen(fault(), STARTED, begun=2), "the journal has 2 acts"),
+    "an act missing from the outcome": (seen(fault(), STARTED, begun=2), "the journal has 2 acts"),
     "one of two": (seen(fault(at_once=2), STARTED, ran("refused", 2, "lease_held")), ""),
     "both of two": (seen(fault(at_once=2), STARTED, STARTED), "2 of 2 runs at once acted"),
     "none of two": (seen(fault(at_once=2), ran("refused", 2, "lease_held"), ran("refused", 2, "lease_held")), "0 of 2 runs at once acted"),
@@ -145,7 +145,7 @@ def test_a_copy_is_made_before_the_first_change_and_tells_what_there_was(tmp_pat
     assert "does not tell the files" in put_aside(tmp_path / "other", digest="0" * 64)
     assert "no copy" in undo.judged_copy(tmp_path / "none", tmp_path, {})
     (tmp_path / "good/run/copy/dump.rdb").write_bytes(b"date")
-    assert "not what its manifest tells: dump.rdb" in undo.judged_copy(tmp_path / "good/run", tmp_path / "good/before-run", {})
+    assert "differs from its manifest: dump.rdb" in undo.judged_copy(tmp_path / "good/run", tmp_path / "good/before-run", {})
 
 
 BAD = {

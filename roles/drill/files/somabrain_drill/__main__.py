@@ -48,7 +48,7 @@ def kept(record_dir: str) -> Path:
 
 
 def of_role() -> int:
-    """Hold the drills that the role asks for, and tell it as JSON on standard output."""
+    """Run the drills that the role asks for, and print the results as JSON."""
     given = json.load(sys.stdin)
     record_dir = given.pop("record_dir")
     faults = load_all(FAULTS, given.pop("faults"))

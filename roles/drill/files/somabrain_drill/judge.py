@@ -92,13 +92,13 @@ def _named(turn: Turn, last: Ran) -> t.Iterator[str]:
     if turn.acts and tuple(last.acts) != turn.acts:
         yield f"took the acts {', '.join(last.acts) or 'none'}, expected {', '.join(turn.acts)}"
     if turn.tells not in last.told:
-        yield f"told {last.told or 'nothing'}, which has not: {turn.tells}"
+        yield f"reported {last.told or 'nothing'}, which lacks: {turn.tells}"
 
 
 def _effects(turned: Turned) -> t.Iterator[str]:
     """Yield what the run cost or changed though it must not."""
     if turned.last.word == "refused" and turned.cost:
-        yield f"refused, and for {turned.cost:.1f} s nobody got an answer that got one before"
+        yield f"refused, and for {turned.cost:.1f} s clients got no answer that got one before"
     if turned.turn.unchanged and not turned.same:
         yield "changed data, configuration or process"
 
@@ -152,7 +152,7 @@ def _loss(seen: Seen) -> list[str]:
     told = declared(outcome)
     if rule == "unknown":
         # No number can be right where nothing in the data tells what is wrong; one that is told all the same is a guess.
-        wrong = [] if told is None else [f"declared {told} where nobody can know the number"]
+        wrong = [] if told is None else [f"declared {told} where the number cannot be known"]
     else:
         wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses))
     if rule == "none" and (seen.lost or told != 0):

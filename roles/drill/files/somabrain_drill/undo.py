@@ -86,7 +86,7 @@ def judged_copy(folder: Path, aside: Path, was: t.Mapping[str, t.Any]) -> str:
     if was and files != {path: facts.rpartition(" ")[2] for path, facts in only_files(was).items()}:
         return "the manifest of the copy does not tell the files that there were"
     wrong = [name for name, digest in files.items() if _digest(folder / "copy" / name) != digest]
-    return f"the copy is not what its manifest tells: {', '.join(wrong)}" if wrong else ""
+    return f"the copy differs from its manifest: {', '.join(wrong)}" if wrong else ""
 
 
 def _digest(path: Path) -> str:
