@@ -44,8 +44,8 @@ def warm() -> None:
             importlib.import_module(f"ansible.plugins.{name}")
     finder = importlib.import_module("ansible.utils.collection_loader._collection_finder")._AnsibleCollectionFinder
     constants = importlib.import_module("ansible.constants")
-    importlib.import_module("ansible.plugins.loader")._configure_collection_loader(constants.COLLECTIONS_PATHS)
     with contextlib.suppress(Exception):
+        importlib.import_module("ansible.plugins.loader")._configure_collection_loader(constants.COLLECTIONS_PATHS)
         for module in pkgutil.iter_modules(importlib.import_module(COLLECTION).__path__):
             importlib.import_module(f"{COLLECTION}.{module.name}")
     # Each run installs its own; the modules stay.
