@@ -90,7 +90,7 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "a refusal": (seen(REFUSED, ran("refused", 2, "data_damaged"), losses=None), ""),
     "another reason": (seen(REFUSED, ran("refused", 2, "no_room"), losses=None), "expected data_damaged"),
     "a refusal that touched": (seen(REFUSED, ran("refused", 2, "data_damaged"), same=False, losses=None), "changed something"),
-    "a refusal that cost an answer": (seen(REFUSED, ran("refused", 2, "data_damaged"), cost=0.3, losses=None), "for 0.3 s clients got no answer"),
+    "a refusal that cost an answer": (seen(REFUSED, ran("refused", 2, "data_damaged"), cost=0.3, losses=None), "for 0.3 s clients got no"),
     "a recovery that cost answers": (seen(fault(), STARTED, cost=2.5), ""),
     "a changed decoy": (seen(fault(), STARTED, decoy_same=False), "decoy"),
     "a rehearsal that changed": (seen(fault(), STARTED, rehearsal=(ran("rehearsed"), False)), "check mode changed"),
