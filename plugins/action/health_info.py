@@ -49,7 +49,7 @@ class ActionModule(LookAction):
         return one_line(f"{self._task_host()}: {known}; waited {waited:.0f} of {timeout:.0f} s", 160)
 
     def execute(self, params: Params, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
-        """Look, then pack the checks if that is wanted: until the last slice has been merged they are needed."""
+        """Look, then pack the checks if wanted; until the last slice is merged they are needed unpacked."""
         result = super().execute(dict(params, pack=False), own, task_vars)
         return checks_look.packed(result) if params.get("pack") and not result.get("failed") else result
 
@@ -75,17 +75,17 @@ class ActionModule(LookAction):
         if not looking:
             return health_info.run(params, self._task.check_mode)
         if set(parts) != set(places):
-            raise StepError("the look from the controller broke: run again with -vvv and report what it shows")
+            raise StepError("the look from the controller crashed: run again with -vvv and report the traceback")
         skipped = health_info.writers_left_out(checks)[1] if self._task.check_mode else []
-        left_out = [f"{name}: left out, a rehearsal writes no canary" for name in skipped]
+        left_out = [f"{name}: skipped, a rehearsal writes no canary" for name in skipped]
         return self._merged(params, looking, places, parts, left_out)
 
     def sources(self, params: t.Mapping[str, t.Any]) -> dict[str, str]:
-        """A look at a disk needs nothing of Redis, PostgreSQL or HTTP on the target."""
+        """Pipe only the kinds that are asked for: a look at a disk needs no Redis, PostgreSQL or HTTP code."""
         return {**super().sources(params), **part_of(kinds, traits.kinds_of(params["checks"]))}
 
     def _place_of(self, check: t.Mapping[str, t.Any], params: Params) -> str:
-        """A check's own look_from comes first, then the task's, then what the check looks at."""
+        """Return the check's own look_from, else the task's, else what suits what it looks at."""
         for wanted in (check["look_from"], params["look_from"]):
             if wanted != "auto":
                 return str(wanted)

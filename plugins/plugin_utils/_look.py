@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Base of the action plugins that look: from the controller or the target, and in slices when the wait is long.
 
-The step's ARGUMENT_SPEC must include ``_look_options.LOOK_SPEC``; the step learns by ``stands_on``
-where it runs. An unreachable target raises AnsibleConnectionFailure, as for any task.
+The step's ARGUMENT_SPEC must include LOOK_SPEC of ``_health/options.py``; ``stands_on`` says
+where the step runs. An unreachable target raises AnsibleConnectionFailure, as for any task.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
-# A wait longer than this is cut into slices, so that a person sees that it goes on.
+# A longer wait is cut into slices, so that the person watching sees progress.
 SLICE = 10.0
 
 
@@ -27,7 +27,7 @@ class LookAction(StepAction):
     """A step that only looks. Subclasses may override ``belongs_on_target``, ``look`` and ``progress``."""
 
     def belongs_on_target(self, params: t.Mapping[str, t.Any]) -> bool:
-        """For ``look_from: auto``: can what *params* names only be seen from the target? Loopback names and sockets can."""
+        """Return whether, with ``look_from: auto``, only the target can see what *params* names: a loopback address or a socket."""
         return bool(params.get("socket")) or is_loopback(params.get("host"))
 
     def place(self, params: t.Mapping[str, t.Any]) -> str:
@@ -38,7 +38,7 @@ class LookAction(StepAction):
         return "target" if self.belongs_on_target(params) else "controller"
 
     def standing(self, params: t.Mapping[str, t.Any], place: str) -> str:
-        """Return what the step is told: the controller is the target too where the connection is local and the address its own."""
+        """Return ``stands_on`` for the step: over a local connection the controller is the target for addresses of its own."""
         same = self._connection.transport == "local" and self.belongs_on_target(params)
         return "target" if place == "target" or same else "controller"
 
@@ -55,13 +55,13 @@ class LookAction(StepAction):
             slices = {"timeout": max(0.0, min(left, SLICE)), "wait_timeout": min(float(params["wait_timeout"]), SLICE)}
             result = self.look(dict(params, **slices), task_vars)
             looks += int(result.get("looks") or 0)
-            # What is on its way (a Redis that loads) is given more time than what may never come.
+            # What only needs time (a Redis that is loading) gets more of it than what may never come up.
             total = max(params["timeout"], params["wait_timeout"]) if result.get("on_its_way") else float(params["timeout"])
             over = left <= SLICE and total - (time.monotonic() - begun) <= SLICE / 100
             if over or result.get("failed") or result.get("proven"):
                 break
             Display().display(self.progress(result, time.monotonic() - begun, total))
-            # A slice whose streak was broken may end early; do not turn that into a busy loop.
+            # A slice with a broken streak may end early; do not loop busily.
             time.sleep(max(0.0, float(params["interval"])))
         result.pop("invocation", None)
         if "looks" in result:

@@ -32,15 +32,15 @@ COMMON: dict[str, t.Any] = {
     "kind": {"type": "str", "required": True},
     "timeout": {"type": "float"},
     "look_from": {"type": "str", "choices": ["auto", "controller", "target"], "default": "auto"},
-    # Names of checks that have to be well in the same look before this one is worth making.
+    # Names of checks that must be well in the same look before this one runs.
     "needs": {"type": "list", "elements": "str", "default": []},
 }
 SECRET_FILES = ("token_file", "password_file")
 WORKERS = 256
 MAX_CHECKS = 10000
-# Seconds that one check may take at most.
+# Longest timeout of one check, in seconds.
 LONGEST = 3600
-# What a probe may take beyond its deadline (to close, to judge) before it is left behind.
+# How long a probe may run beyond its deadline (to close, to judge) before it is abandoned.
 GRACE = 0.25
 
 
@@ -49,7 +49,7 @@ def validated(checks: t.Sequence[t.Any], probe_timeout: float) -> list[Check]:
     if not checks:
         raise StepError("checks is empty: name at least one check, for example {kind: tcp, host: db1, port: 5432}")
     if len(checks) > MAX_CHECKS:
-        raise StepError(f"checks holds {len(checks)} checks, {MAX_CHECKS} are allowed: split them over several tasks")
+        raise StepError(f"checks has {len(checks)} entries, at most {MAX_CHECKS} are allowed: split them over several tasks")
     seen: set[str] = set()
     return [_validated_one(check, index, probe_timeout, seen) for index, check in enumerate(checks)]
 
@@ -85,12 +85,12 @@ def _required(kind: str) -> tuple[str, ...]:
 
 
 def require_needs(checks: t.Sequence[Check]) -> None:
-    """Raise StepError where a check needs a name that no check of the whole look has; a part of a look cannot tell."""
+    """Raise StepError where a check needs a name that no check of the whole look has; a part of a look cannot know."""
     names = {check["name"] for check in checks}
     for check in checks:
         for needed in check["needs"]:
             if needed not in names:
-                raise StepError(f"{check['name']} needs '{one_line(needed, 60)}', which is not the name of a check: correct its needs")
+                raise StepError(f"{check['name']} needs '{one_line(needed, 60)}', but no check has that name: correct its needs")
 
 
 def _unique(check: Check, where: str, seen: set[str]) -> str:
@@ -171,7 +171,7 @@ _CONVERT: dict[str, t.Callable[[t.Any], t.Any]] = {
 
 
 class _Slot:
-    """One check on its way: who runs it writes ``started`` and ``result``, then sets ``done``."""
+    """One running check: its worker writes ``started`` and ``result``, then sets ``done``."""
 
     __slots__ = ("check", "started", "result", "done")
 
@@ -183,23 +183,30 @@ class _Slot:
 
 
 def run_checks(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]]:
-    """Run validated *checks* at once, those that need others after these, and return their results in order.
+    """Run validated *checks* at once, then those that need others, and return the results in order.
 
-    A probe that hangs where no deadline can reach it (a dead file server, a resolver) is left behind as unknown.
+    A probe that hangs beyond any deadline (a dead file server, a resolver) is abandoned and unknown.
     """
     names = {check["name"] for check in checks}
-    # What is needed but looked at from elsewhere cannot be waited for here.
-    needs = [[name for name in check.get("needs") or [] if name in names] for check in checks]
-    first = [check for check, needed in zip(checks, needs) if not needed]
-    found = {result["name"]: result for result in _at_once(first, stands_on)}
-    missing = {check["name"]: [n for n in needed if found.get(n, {}).get("health") != "well"] for check, needed in zip(checks, needs)}
-    second = [check for check, needed in zip(checks, needs) if needed and not missing[check["name"]]]
-    found.update((result["name"], result) for result in _at_once(second, stands_on))
+    # A check that runs elsewhere cannot be waited for here.
+    needs = {check["name"]: [name for name in check["needs"] if name in names] for check in checks}
+    found = _by_name(_at_once([check for check in checks if not needs[check["name"]]], stands_on))
+    missing = {name: [one for one in needed if not _is_well(found.get(one))] for name, needed in needs.items()}
+    ready = [check for check in checks if needs[check["name"]] and not missing[check["name"]]]
+    found.update(_by_name(_at_once(ready, stands_on)))
     return [found.get(check["name"]) or _left_out(check, missing[check["name"]]) for check in checks]
 
 
+def _by_name(results: t.Iterable[dict[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    return {result["name"]: result for result in results}
+
+
+def _is_well(result: t.Optional[t.Mapping[str, t.Any]]) -> bool:
+    return result is not None and bool(result["health"] == "well")
+
+
 def _left_out(check: Check, missing: t.Sequence[str]) -> dict[str, t.Any]:
-    text = "not looked at, since %s is not well" % ", ".join(missing)
+    text = "skipped because %s is not well" % ", ".join(missing)
     return _result(check, Health((Finding("needs", State.UNKNOWN, text),), facts={"left_out": True}), 0.0)
 
 
@@ -238,7 +245,7 @@ def _start_worker(waiting: collections.deque[_Slot]) -> None:
             slot.result = look_once(slot.check)
             slot.done.set()
 
-    # A daemon: neither Ansible's worker nor a piped step waits at its end for a probe left behind.
+    # A daemon: neither Ansible's worker nor a piped step waits at exit for an abandoned probe.
     threading.Thread(target=work, daemon=True).start()
 
 
@@ -248,9 +255,9 @@ def _await(slot: _Slot, waiting: collections.deque[_Slot]) -> dict[str, t.Any]:
         left = limit if slot.started is None else slot.started + limit - time.monotonic()
         if slot.started is not None and left <= 0:
             _start_worker(waiting)
-            hung = Finding("deadline", State.UNKNOWN, f"the probe itself hung and was left behind after {slot.check['timeout']:g} s")
+            hung = Finding("deadline", State.UNKNOWN, f"the probe itself hung and was abandoned after {slot.check['timeout']:g} s")
             return _result(slot.check, Health((hung,)), limit)
-        # While the check still queues behind hung ones, look now and then whether it has begun.
+        # While the check still queues behind hung ones, poll whether it has started.
         slot.done.wait(left if slot.started is not None else 0.02)
     return slot.result
 
@@ -269,7 +276,7 @@ def look_below(checks: t.Sequence[t.Any], seconds: float, stands_on: str) -> lis
     """
     for check in checks:
         if not traits.only_looks(check):
-            raise StepError(f"a dependency of kind {one_line(check['kind'], 40)} is not looked at: choose a kind that only looks")
+            raise StepError(f"a dependency cannot be of kind {one_line(check['kind'], 40)}: choose a kind that only looks")
     found = run_checks(validated(checks, seconds), stands_on)
     return [dict(result, **_repair_of(check)) for result, check in zip(found, checks)]
 
@@ -284,15 +291,15 @@ def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) ->
     try:
         health: Health = KINDS[check["kind"]].judge(load(), check)
         health = dataclasses.replace(health, findings=(*health.findings, *_exposed(check))) if health.findings else health
-    except Exception as error:  # one broken check must not take the other 999 along
+    except Exception as error:  # one broken check must not fail the other 999
         kind = "" if isinstance(error, StepError) else f"{type(error).__name__}: "
-        text = f"the check could not be made: {kind}{redact(str(error))}"
+        text = f"the check failed to run: {kind}{redact(str(error))}"
         health = Health((Finding("check", State.UNKNOWN, one_line(text, 200)),))
     return _result(check, health, time.monotonic() - begun if seconds is None else seconds)
 
 
 def _exposed(check: Check) -> list[Finding]:
-    """Return a finding for each secret file of *check* that others can read: it works, and a person has to know."""
+    """Return a finding for each secret file of *check* that others can read: it works, but somebody should know."""
     found = []
     for option in SECRET_FILES:
         try:
@@ -315,14 +322,14 @@ def health_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> State:
 
 
 def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
-    """Return whether nothing is sick and what is unknown says itself that it only has to be waited for."""
+    """Return whether nothing is sick and everything unknown only needs more time, by its own word."""
     unknown = [result for result in results if result["health"] == "unknown" and not result["facts"].get("left_out")]
     waiting = bool(unknown) and all(result["state"] and result["actions"] == ["wait"] for result in unknown)
     return waiting and health_of(results) is not State.SICK
 
 
 def identities_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Return one comparable value that changes when any of the looked-at processes is another one."""
+    """Return one comparable value that changes when any of the processes is replaced."""
     return json.dumps([result["identity"] for result in results], sort_keys=True, default=str)
 
 
@@ -364,7 +371,7 @@ def checks_of(result: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
 
 def say(results: t.Sequence[t.Mapping[str, t.Any]], proof: Proof, most: int = 8) -> list[str]:
     """Return at most *most* + 2 lines for the person on call: the count, then each check that is not well and why."""
-    # What was left out because of another check adds nothing to what is said of that one.
+    # A check that was skipped because of another one adds nothing to what that one says.
     bad = [result for result in results if result["health"] != "well" and not result["facts"].get("left_out")]
     plural = "s" if len(results) != 1 else ""
     if not bad:
@@ -377,11 +384,11 @@ def say(results: t.Sequence[t.Mapping[str, t.Any]], proof: Proof, most: int = 8)
 
 
 def _warnings(results: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
-    """Return what a person has to know of things that are well."""
+    """Return what a person should know about things that are well."""
     return [finding["text"] for result in results for finding in result["findings"] if finding["name"] in ("warning", "secret")][:4]
 
 
 def why(result: t.Mapping[str, t.Any]) -> str:
     """Return the text of the first finding that makes *result* what it is."""
     texts = [finding["text"] for finding in result["findings"] if finding["state"] == result["health"]]
-    return one_line(texts[0] if texts else "it found nothing to judge", 200)
+    return one_line(texts[0] if texts else "the check found nothing to judge", 200)

@@ -10,7 +10,7 @@ Beside ``OPTIONS``, ``load`` and ``judge`` a kind may have these attributes:
 - ``WRITES_WITH``: the option that makes it write; a rehearsal empties that option.
 - ``BELOW``: the options that hold checks of their own; ``load`` gets a third argument, the function that makes them.
 - ``SENT_AT``: the option that takes the controller's time at which the look was sent.
-- ``judge_again(facts, options, travel)``: judges once more, knowing how many seconds the way to the target took; None: no need to.
+- ``judge_again(facts, options, travel)``: judges again, given how many seconds it took to reach the target; None: no need to.
 - ``fits_together(options)`` and ``load_together(checks)``: those that fit are loaded in one thread; their raw look has an ``answer``.
 - ``progress(state, facts)``: how far along it is while it only needs time, as words; "" where it cannot say.
 - ``PLAYBOOK``: the playbook that repairs what it looks at.

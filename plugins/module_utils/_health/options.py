@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every looking step has in common: its options, and where a look should stand.
+"""What all looking steps share: their options, and where a look should run from.
 
 ``timeout`` is the patience of the whole wait; ``probe_timeout`` is the total deadline of one look.
 """
@@ -40,7 +40,7 @@ def patience_of(params: t.Mapping[str, t.Any]) -> Patience:
 
 
 def is_loopback(host: object) -> bool:
-    """Return whether *host* (a name, an address, or nothing at all) can only mean the machine that asks. Resolves nothing."""
+    """Return whether *host* (a name, an address, or nothing at all) can only mean the asking machine itself. Resolves nothing."""
     name = str(host or "").strip().strip("[]").rstrip(".").lower()
     if name in ("", "localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback") or name.endswith(".localhost"):
         return True

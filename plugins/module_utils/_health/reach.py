@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a failed connection says about a service, depending on where the probe stood.
+"""What a failed connection or a refused request says about a service, depending on where the probe ran.
 
 "Refused" seen on the service's own machine means that it is down; seen from the controller it may be a
 firewall or a service that listens on loopback only, so it is unknown.
@@ -11,28 +11,43 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
 # error class -> (state word, health on the target, health from the controller, sentence)
 UNREACHED: dict[str, tuple[str, State, State, str]] = {
     "refused": ("down", State.SICK, State.UNKNOWN, "refuses the connection"),
-    "no_socket": ("down", State.SICK, State.UNKNOWN, "has no socket there"),
-    "connect_timeout": ("unreachable", State.SICK, State.UNKNOWN, "takes no connection within the deadline"),
+    "no_socket": ("down", State.SICK, State.UNKNOWN, "has no socket at that path"),
+    "connect_timeout": ("unreachable", State.SICK, State.UNKNOWN, "did not accept a connection within the deadline"),
     "unreachable": ("unreachable", State.UNKNOWN, State.UNKNOWN, "cannot be reached"),
-    "resolve": ("unreachable", State.UNKNOWN, State.UNKNOWN, "has a name that does not resolve"),
-    "forbidden_address": ("unreachable", State.UNKNOWN, State.UNKNOWN, "was not asked: forbidden address"),
-    "bad_url": ("unreachable", State.UNKNOWN, State.UNKNOWN, "was not asked: bad URL"),
-    "tls": ("tls", State.UNKNOWN, State.UNKNOWN, "cannot prove by TLS who it is"),
-    # The kernel took the connection and the service did not answer: that is no matter of the network.
+    "resolve": ("unreachable", State.UNKNOWN, State.UNKNOWN, "has a host name that does not resolve"),
+    "forbidden_address": ("unreachable", State.UNKNOWN, State.UNKNOWN, "was not probed: forbidden address"),
+    "bad_url": ("unreachable", State.UNKNOWN, State.UNKNOWN, "was not probed: bad URL"),
+    "tls": ("tls", State.UNKNOWN, State.UNKNOWN, "failed TLS verification"),
+    # The kernel accepted the connection and the service did not answer: that is not a network problem.
     "timeout": ("hung", State.SICK, State.SICK, "accepts connections but did not answer within the deadline"),
-    "closed": ("closed", State.SICK, State.SICK, "closes the connection without a whole answer"),
-    "garbage": ("garbage", State.UNKNOWN, State.UNKNOWN, "answers something else than the protocol expected there"),
+    "closed": ("closed", State.SICK, State.SICK, "closed the connection before its answer was complete"),
+    "garbage": ("garbage", State.UNKNOWN, State.UNKNOWN, "does not speak the expected protocol"),
 }
 
 
+# HTTP status -> (state word, sentence); none of them says anything about the health of the service.
+TURNED_AWAY: dict[int, tuple[str, str]] = {
+    401: ("auth", "401: it wants a token, or a different one; check the credentials"),
+    403: ("auth", "403: it knows this token but denies access; check the credentials"),
+    429: ("rate_limited", "429: it limits our request rate, so its health is unknown"),
+}
+
+
+def judge_without_token(what: str, token_file: object, problem: str) -> Health:
+    """Return the Health of *what*, which was not probed because *token_file* holds no usable token."""
+    text = f"{what} was not probed: token_file {one_line(token_file, 80)}: {problem}"
+    return Health((Finding("token", State.UNKNOWN, text),), state="auth")
+
+
 def judge_unreached(error: str, detail: str, options: t.Mapping[str, t.Any], what: str) -> Health:
-    """Return the Health of *what* (a short noun with its address) that could not be asked because of the class *error*."""
-    word, on_target, from_controller, sentence = UNREACHED.get(error, ("", State.UNKNOWN, State.UNKNOWN, "could not be asked"))
+    """Return the Health of *what* (a short noun with its address), which could not be probed because of the error class *error*."""
+    word, on_target, from_controller, sentence = UNREACHED.get(error, ("", State.UNKNOWN, State.UNKNOWN, "could not be probed"))
     stands_on = str(options.get("stands_on") or "target")
     state = on_target if stands_on == "target" else from_controller
     # The system's own words would only repeat the sentence here.

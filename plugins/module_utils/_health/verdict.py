@@ -38,9 +38,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Health:
-    """What one look found.
+    """The findings of one look.
 
-    ``state`` is the finer word of the thing looked at (``loading``, ``hung``, ...), "" where it has none.
+    ``state`` is the finer word of what was looked at (``loading``, ``hung``, ...), "" where it has none.
     ``identity`` names the process that answered; when it changes, a stability window starts again.
     ``actions`` are the acts that this state allows, in order of preference.
     """
@@ -78,7 +78,7 @@ def worst(states: t.Iterable[State]) -> State:
 class Patience:
     """How long to look: consecutive passes, least seconds from first to last of them, total deadline, pause.
 
-    wait_timeout is the deadline as long as the thing looked at is known to be on its way (a Redis that is loading).
+    wait_timeout is the deadline as long as the thing is known to need only time (a Redis that is loading).
     """
 
     passes: int = 1
@@ -129,8 +129,8 @@ def wait_until_well(
         else:
             passes += 1
         proven = passes >= patience.passes and now - first_pass >= patience.window
-        # A streak that began in time may finish; a process that keeps changing may not go on for ever.
-        # What was on its way has the whole timeout from the moment it arrived.
+        # A streak that began in time may finish; a process that keeps changing must not extend it for ever.
+        # What was still starting gets the whole timeout from the moment it is up.
         if on_its_way(seen):
             excused = min(now - begun, patience.wait_timeout)
         timeout = max(patience.timeout, patience.wait_timeout) if on_its_way(seen) else patience.timeout + excused

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One HTTP request with one total deadline, capped in bytes, that follows nothing and trusts nobody.
+"""One HTTP request with one total deadline and a cap in bytes; follows no redirects and trusts no answer.
 
 ``ask`` never raises for a sick world; it returns an ``Answer``. Proxies of the environment are not used.
 """
@@ -75,7 +75,7 @@ class Clock:
 
 
 class _Reader(io.RawIOBase):
-    """Reads a socket; every read gets only what is left of the total deadline, so dripping does not help a server."""
+    """Reads a socket; every read gets only the rest of the total deadline, so a server cannot stall by dripping bytes."""
 
     def __init__(self, sock: socket.socket, clock: Clock) -> None:
         self._sock, self._clock = sock, clock
@@ -125,7 +125,7 @@ def ask(url: str, deadline: float, **options: t.Any) -> Answer:
                 sock.settimeout(clock.left())
                 sock.sendall(message(parts, request))
                 return _receive(io.BufferedReader(_Reader(sock, clock), 65536), clock, request)
-    except Exception as error:  # whatever a hostile server makes the standard library raise is a finding
+    except Exception as error:  # anything that a hostile server makes the standard library raise is a finding
         return failed_answer(error, clock)
 
 
@@ -161,7 +161,7 @@ def parse_url(url: str) -> SplitResult:
     except ValueError as error:
         raise Failed("bad_url", error) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise Failed("bad_url", "only http:// and https:// URLs with a host are asked")
+        raise Failed("bad_url", "only http:// and https:// URLs with a host are supported")
     if parts.username is not None or parts.password is not None:
         raise Failed("bad_url", "the URL holds credentials; put them in a token file")
     return parts
@@ -223,7 +223,7 @@ def connect(host: str, port: int, deadline: float) -> socket.socket:
     for index, (family, kind, proto, _name, address) in enumerate(addresses):
         sock = socket.socket(family, kind, proto)
         try:
-            # One silent address must not eat the time of the next.
+            # A silent address must not use up the time of the next one.
             sock.settimeout(clock.left() / (len(addresses) - index))
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -287,7 +287,7 @@ def _receive(reader: io.BufferedIOBase, clock: Clock, request: Request) -> Answe
         # read(n) returns quietly what a server sent that closed too early.
         short = response.length if len(body) <= max_bytes else 0
         if short:
-            raise Failed("closed", f"the server closed {short} bytes before the end of its body")
+            raise Failed("closed", f"the server closed the connection {short} bytes before the end of its body")
         return Answer(
             status=response.status,
             body=body[:max_bytes],

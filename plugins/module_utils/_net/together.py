@@ -47,7 +47,7 @@ _NOT_PLAIN = {b"transfer-encoding", b"location"}
 _BODILESS = re.compile(rb"HTTP/1\.\d (204|304)\b")
 
 
-# What is numeric is never another address.
+# A numeric address never resolves to another one.
 _numeric = functools.lru_cache(maxsize=1024)(lambda host, port: resolve(host, port)[0])
 
 
@@ -85,7 +85,7 @@ def ask_together(requests: t.Sequence[Request]) -> list[Answer]:
 
 
 class _Exchange:
-    """One request on its way: connecting while ``sock`` is not ``connected``, then sending ``unsent``, then reading into ``got``."""
+    """One request in flight: connecting while ``sock`` is not ``connected``, then sending ``unsent``, then reading into ``got``."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -97,7 +97,7 @@ class _Exchange:
         self.answer: t.Optional[Answer] = None
 
     def step(self, selector: selectors.BaseSelector, work: t.Callable[[selectors.BaseSelector], None]) -> bool:
-        """Do *work* and tell whether it goes on; whatever a hostile server makes it raise is the answer, which ends the connection."""
+        """Do *work* and return whether the request goes on; an exception becomes the answer and ends the connection."""
         try:
             work(selector)
         except BlockingIOError:
@@ -161,7 +161,7 @@ class _Exchange:
 
 
 def _plain_answer(data: bytes, clock: Clock, request: Request) -> t.Optional[Answer]:
-    """Return the Answer of the plainest kind, a whole body of a told length; None for any other, which the standard library reads."""
+    """Return the Answer for the simplest kind, a body of a declared length; None for any other, which the standard library reads."""
     head, _end, body = data.partition(b"\r\n\r\n")
     found = _PLAIN.fullmatch(head)
     fields = dict(_FIELD.findall(head.lower())) if found and len(head) < 4096 else {}

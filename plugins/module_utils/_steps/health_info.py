@@ -33,7 +33,7 @@ def run(params: Params, check: bool) -> Result:
     for one in looking:
         one["begun"] = begun
     if not looking:
-        raise StepError("every check would write a canary, and a rehearsal writes nothing: add a check that only looks")
+        raise StepError("every check writes a canary, and a rehearsal writes nothing: add a check that only looks")
     proof = wait_until_well(
         lambda: look.run_checks(looking, params["stands_on"]),
         patience_of(params),
@@ -42,7 +42,7 @@ def run(params: Params, check: bool) -> Result:
         on_its_way=look.on_its_way,
     )
     result = look.combine(proof.last, params["subject"], proof, params["stage"])
-    result["say"] += [f"{name}: left out, a rehearsal writes no canary" for name in skipped]
+    result["say"] += [f"{name}: skipped, a rehearsal writes no canary" for name in skipped]
     return look.packed(result) if params.get("pack") else result
 
 

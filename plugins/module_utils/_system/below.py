@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files below an open directory, by names of which no part is ever a link: whoever may write there leads nobody out of it."""
+"""Files below an open directory, without following links: nobody who can write there can lead us out of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def below(top: int, path: str, make: bool = False) -> t.Iterator[tuple[int, str]
 
 
 def make_folder(parent: int, name: str) -> None:
-    """Make a directory of our own where there is none. Raises OSError."""
+    """Create a directory of our own if it does not exist. Raises OSError."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
         os.fsync(parent)
@@ -47,7 +47,7 @@ def open_regular(path: str, top: t.Optional[int] = None) -> int:
 
 
 def facts_of(top: int, path: str) -> t.Optional[os.stat_result]:
-    """Return what lies at *path*, None where nothing does."""
+    """Return the stat of *path*, None where nothing is there."""
     try:
         with below(top, path) as (folder, name):
             return os.stat(name, dir_fd=folder, follow_symlinks=False)

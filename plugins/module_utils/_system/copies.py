@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
 
 CHUNK = 1024 * 1024
-# What stays free on the file system of the copy, for whatever else writes there meanwhile.
+# Space to leave free on the copy's file system for other writers.
 MARGIN_BYTES = 64 * 1024 * 1024
 MANIFEST = ".manifest.json"
 MANIFEST_BYTES = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class CopyRefused(Exception):
-    """No copy was made, and nothing of it is left; ``code`` is one of ``_reasons``."""
+    """No copy was made and no part of it is left; ``code`` is one of ``_reasons``."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -74,7 +74,7 @@ def copy_tree(source: str, dest: str, end: float, live: bool = False) -> dict[st
     consistent = made["same"] and _marks(before) == _marks(after)
     if not consistent and not live:
         _remove(dest + PARTIAL)
-        raise CopyRefused("state_not_handled", "the data directory changed while it was copied: something writes to %s" % _shown(source))
+        raise CopyRefused("state_not_handled", "the data directory changed during the copy: something is writing to %s" % _shown(source))
     return _named(source, dest, before, made["files"], consistent)
 
 
@@ -175,9 +175,9 @@ def _folder(path: str) -> t.Iterator[int]:
 
 
 def _judge_tree(tree: Tree) -> None:
-    """Raise CopyRefused for a tree that holds what is no plain data of one owner."""
+    """Raise CopyRefused for a tree with anything but plain data of one owner."""
     if tree.strange:
-        raise CopyRefused("data_damaged", "the data directory holds what is no data of Redis: %s" % "; ".join(tree.strange[:3]))
+        raise CopyRefused("data_damaged", "the data directory contains files that are not Redis data: %s" % "; ".join(tree.strange[:3]))
     owners: dict[int, str] = {} if tree.top.st_uid == 0 else {tree.top.st_uid: "the directory"}
     for name, facts in [*tree.folders.items(), *tree.files.items()]:
         owners.setdefault(facts.st_uid, one_line(name, 80))
@@ -187,10 +187,10 @@ def _judge_tree(tree: Tree) -> None:
 
 
 def _judge_place(dest: str, tree: Tree) -> None:
-    """Raise CopyRefused where the copy cannot be placed: a name that is taken, a parent that is not ours, no room."""
+    """Raise CopyRefused where the copy has no place: its name is taken, its parent is not ours, no space."""
     for path in (dest, dest + PARTIAL):
         if os.path.lexists(path):
-            raise CopyRefused("bad_input", "%s is already there, and it is not a whole copy of these data" % _shown(path))
+            raise CopyRefused("bad_input", "%s already exists and is not a complete copy of this data" % _shown(path))
     parent = os.path.dirname(dest)
     try:
         os.makedirs(parent, mode=0o700, exist_ok=True)
@@ -198,10 +198,10 @@ def _judge_place(dest: str, tree: Tree) -> None:
     except OSError as error:
         raise _unwritable(parent, error) from None
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
-        raise CopyRefused("bad_input", "%s has to be a directory of our own that nobody else may write to" % _shown(parent))
+        raise CopyRefused("bad_input", "%s must be a directory that we own and nobody else can write to" % _shown(parent))
     needed, free = sum(one.st_size for one in tree.files.values()) + MARGIN_BYTES, space.f_bavail * space.f_frsize
     if free < needed:
-        raise CopyRefused("no_room", "a copy of the data takes %d bytes and %s has %d free" % (needed, _shown(parent), free))
+        raise CopyRefused("no_room", "a copy of the data needs %d bytes and %s has %d free" % (needed, _shown(parent), free))
     if space.f_files and space.f_favail < len(tree.files) + len(tree.folders) + 16:
         raise CopyRefused("no_room", "%s has no inodes left for a copy of the data" % _shown(parent))
 
@@ -240,7 +240,7 @@ def _copy_all(top: int, to: int, tree: Tree, end: float, live: bool) -> dict[str
 
 
 def _copy_one(top: int, to: int, name: str, seen: os.stat_result, end: float, live: bool) -> t.Optional[dict[str, t.Any]]:
-    """Copy one file and read the copy again; return {file, same}, None for one that is gone meanwhile."""
+    """Copy one file and read the copy again; return {file, same}, None if it has disappeared meanwhile."""
     reader = _open_file(top, name, live)
     if reader is None:
         return None
@@ -268,7 +268,7 @@ def _open_file(top: int, name: str, live: bool) -> t.Optional[int]:
     except FileNotFoundError:
         if live:
             return None
-        raise CopyRefused("state_not_handled", "%s went away while the data were copied" % one_line(name, 80)) from None
+        raise CopyRefused("state_not_handled", "%s disappeared while the data was copied" % one_line(name, 80)) from None
     except OSError as error:
         raise CopyRefused("data_damaged", "%s cannot be opened: %s" % (one_line(name, 80), error.strerror)) from None
 
@@ -303,7 +303,7 @@ def _read_again(writer: int, name: str, size: int, digest: str, end: float) -> N
     os.lseek(writer, 0, os.SEEK_SET)
     found, count = _digest(writer, end)
     if (found, count) != (digest, size):
-        text = "the copy of %s is not what was written: the disk of the copy is not to be trusted" % one_line(name, 80)
+        text = "the copy of %s does not match what was written: do not trust its disk" % one_line(name, 80)
         raise CopyRefused("data_damaged", text)
 
 
@@ -373,7 +373,7 @@ def _write_manifest(dest: str, manifest: t.Mapping[str, t.Any]) -> None:
 
 
 def _load_manifest(dest: str) -> t.Optional[dict[str, t.Any]]:
-    """Return the manifest of a copy, None where there is none that can be read."""
+    """Return the manifest of a copy, None where none can be read."""
     try:
         descriptor = os.open(dest + MANIFEST, _READ)
         with os.fdopen(descriptor, "rb") as file:
@@ -385,7 +385,7 @@ def _load_manifest(dest: str) -> t.Optional[dict[str, t.Any]]:
 
 
 def _earlier(source: str, dest: str, tree: Tree, end: float) -> t.Optional[dict[str, t.Any]]:
-    """Return the manifest of a whole copy of the same data that is already at *dest*, else None."""
+    """Return the manifest of a complete copy of the same data at *dest*, None if there is none."""
     manifest = _load_manifest(dest) if os.path.isdir(dest) and not os.path.islink(dest) else None
     if manifest is None or manifest.get("source") != os.path.abspath(source) or not manifest.get("consistent"):
         return None
@@ -444,7 +444,7 @@ def _mark(facts: os.stat_result) -> tuple[int, ...]:
 
 def _in_time(end: float) -> None:
     if time.monotonic() > end:
-        raise CopyRefused("state_not_handled", "the time for copying the data is over; give it more")
+        raise CopyRefused("state_not_handled", "copying the data ran out of time; allow more")
 
 
 def _unwritable(path: str, error: OSError) -> CopyRefused:

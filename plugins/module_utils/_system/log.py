@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 
 LOG_BYTES = 256 * 1024
-# A kind of line and how it is known; a kind may have several patterns.
+# A kind of line and its pattern; a kind may have several patterns.
 Kinds = t.Sequence[t.Tuple[str, "re.Pattern[str]"]]
 
 
@@ -57,7 +57,7 @@ def last_lines(data: bytes, lines: int) -> bytes:
 
 
 def since_last(text: str, started: str) -> str:
-    """Return *text* from the last *started* on; all of it where there is none."""
+    """Return *text* from the last *started* on; all of it without one."""
     at = text.rfind(started)
     return text[at:] if at >= 0 else text
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is running: the controller's own fingerprint, and whether a run still has a living process."""
+"""Which processes are running: the controller's own fingerprint, and whether a run still has a live process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parent_of(pid: int) -> int:
 
 
 def machine() -> dict[str, str]:
-    """Return what tells this machine and pid namespace from others (boot_id alone is shared by containers)."""
+    """Return what identifies this machine and pid namespace (containers share boot_id)."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -60,7 +60,7 @@ def pids() -> list[int]:
 
 
 def marked(run_id: str) -> list[int]:
-    """Return the processes here that bear the mark of a run on their command line or in their environment."""
+    """Return the processes here with the mark of a run on their command line or in their environment."""
     mark = (MARK + run_id).encode()
     found = []
     for pid in pids():
@@ -72,7 +72,7 @@ def marked(run_id: str) -> list[int]:
 def provably_dead(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
     """Return whether the controller *holder* ran on this machine (*here*: `fingerprint`) and is gone with all of its workers.
 
-    False also when nothing can be told.
+    False also when it cannot be known.
     """
     return controller_gone(holder, here) and not any(_may_be_orphan(pid, holder) for pid in pids() if pid != here.get("pid"))
 
@@ -83,7 +83,7 @@ def controller_gone(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) 
 
 
 def is_alive(holder: t.Mapping[str, t.Any], here: t.Mapping[str, t.Any]) -> bool:
-    """Return whether the controller *holder* runs on this machine (*here*: `machine`) and is alive; False when nothing can be told."""
+    """Return whether the controller *holder* runs on this machine (*here*: `machine`) and is alive; False when it cannot be known."""
     ticks = holder.get("start_ticks")
     return _was_here(holder, here) and ticks is not None and start_ticks(int(holder["pid"])) == ticks
 

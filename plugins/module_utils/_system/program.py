@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a program of the target to its end: as the user it belongs to, within a deadline, with a cap on what it says.
+"""Runs a program of the target to its end: as its owner, within a deadline, with a cap on its output.
 
 Nothing is written to a disk, which may be what is full: output comes through pipes, secrets lie in memory.
 """
@@ -19,9 +19,9 @@ import threading
 import time
 import typing as t
 
-# Looked at after PATH: a non-interactive login often lacks the sbin folders.
+# Searched after PATH: a non-interactive login often lacks the sbin directories.
 MORE_PATHS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
-# What a program that is not there, or may not be started, ends with, as in a shell.
+# Exit codes, as in a shell, of a program that does not exist or may not be started.
 NOT_FOUND, NOT_ALLOWED = 127, 126
 
 
@@ -63,7 +63,7 @@ def started(
     words: t.Sequence[str], *, user: str = "", env: t.Optional[t.Mapping[str, str]] = None,
     secrets: t.Optional[t.Mapping[str, str]] = None, cwd: str = "/", stdin: int = subprocess.DEVNULL,
 ) -> t.Iterator[subprocess.Popen[bytes]]:  # fmt: skip
-    """Yield *words* as a process that writes to pipes of ours; whoever asked for it ends it. Raises as Popen does."""
+    """Yield *words* as a process that writes to our pipes; the caller ends it. Raises as Popen does."""
     given = {"PATH": _path(), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/", **(env or {})}
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(_secret(text, user)) for text in (secrets or {}).values()]
@@ -108,19 +108,19 @@ class _Tail(threading.Thread):
                     del self._kept[: -self._cap]
 
     def text(self) -> str:
-        # A grandchild that lives on may hold the stream open.
+        # A surviving grandchild may keep the stream open.
         self.join(1)
         return bytes(self._kept[-self._cap :]).decode("utf-8", "backslashreplace")
 
 
 def _ended(process: subprocess.Popen[bytes], stdin: str, deadline: float, cap: int) -> Ran:
-    """Feed the program and wait for its end or the deadline; nothing of it is left alive then."""
+    """Feed the program and wait for its end or the deadline; then end whatever is left of it."""
     tails = [_Tail(t.cast("t.IO[bytes]", stream), cap) for stream in (process.stdout, process.stderr)]
     feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
     feeder.start()
     timed_out, end = False, time.monotonic() + deadline
     try:
-        # Its streams end with it; to wait for the process itself would mean to look again and again.
+        # Its streams end with it; waiting for the process itself would mean polling.
         for tail in tails:
             tail.join(max(0.05, end - time.monotonic()))
         process.wait(max(0.05, end - time.monotonic()))
@@ -144,7 +144,7 @@ def _feed(stream: t.Optional[t.IO[bytes]], text: str) -> None:
 
 
 def end_all(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started: SIGTERM, then SIGKILL."""
+    """End a process and all of its children: SIGTERM, then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)

@@ -169,11 +169,11 @@ def test_a_check_whose_need_is_not_well_is_left_out_as_unknown(monkeypatch: pyte
     checks.insert(0, {"name": "a", "needs": ["sick"]})
     results = checks_look.run_checks(checks_look.validated([dict(check, kind="thing") for check in checks], 1), "target")
     assert [result["health"] for result in results] == ["unknown", "sick", "well", "well"]
-    assert results[0]["findings"][0]["text"] == "not looked at, since sick is not well"
+    assert results[0]["findings"][0]["text"] == "skipped because sick is not well"
 
 
 def test_a_need_that_names_no_check_is_refused() -> None:
-    with pytest.raises(StepError, match=r"a needs 'typo', which is not the name of a check"):
+    with pytest.raises(StepError, match=r"a needs 'typo', but no check has that name"):
         checks_look.require_needs(checks_look.validated([{"kind": "disk", "name": "a", "needs": ["typo"]}], 1))
 
 
@@ -194,7 +194,7 @@ def test_a_rehearsal_leaves_out_what_would_write() -> None:
     checks = [{"kind": "disk"}, {"kind": "round_trip", "name": "canary", "url": "http://127.0.0.1:1"}]
     result = health_info.run(dict(LOOK, checks=checks, subject="", secrets=[]), True)
     assert [check["name"] for check in result["checks"]] == ["disk"]
-    assert "canary: left out, a rehearsal writes no canary" in result["say"]
+    assert "canary: skipped, a rehearsal writes no canary" in result["say"]
 
 
 def test_secrets_come_back_to_the_check_they_were_taken_from() -> None:

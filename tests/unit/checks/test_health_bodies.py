@@ -117,7 +117,7 @@ def test_a_body_is_judged_by_its_shape_and_gates(body: t.Any, profile: str, stat
 def test_the_two_credential_problems_are_told_apart() -> None:
     texts = {status: judge({}, "none", status)["findings"][0]["text"] for status in (401, 403)}
     assert texts[401].startswith("401: it wants a token")
-    assert texts[403].startswith("403: it knows this token and refuses it")
+    assert texts[403].startswith("403: it knows this token but denies access")
 
 
 def test_a_503_names_the_part_that_is_unhealthy() -> None:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``clock``: the target's clock against the controller's, and whether the kernel calls it synchronised."""
+"""Check kind ``clock``: the target's clock against the controller's, and whether the kernel reports it as synchronised."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIME_ERROR = 5
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Return the target's time, the reference moved on by what this step took so far, and the kernel's own opinion."""
+    """Return the target's time, the reference plus the time this step took so far, and the kernel's own opinion."""
     reference = options.get("reference")
     spent = time.monotonic() - options["begun"] if options.get("begun") else 0.0
     expected = None if reference is None else reference + spent
@@ -40,13 +40,13 @@ def _synchronised() -> bool | None:
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Judge the skew, of which up to ``travel`` seconds may only be the way of the look to the target.
+    """Judge the skew, of which up to ``travel`` seconds may only be the time that the look took to reach the target.
 
     Well when it is within ``max_skew`` whatever the travel took, sick when it is not whatever it took, else unknown.
     """
     facts = {"now": raw["now"], "reference": raw["reference"], "synchronised": raw["synchronised"]}
     if raw["reference"] is None:
-        finding = Finding("skew", State.UNKNOWN, "no reference time was handed over to compare the clock with")
+        finding = Finding("skew", State.UNKNOWN, "there is no reference time to compare the clock with")
         return Health((finding, *_judge_synchronised(raw, options)), facts=facts)
     most = raw["now"] - raw["reference"]
     least = most - raw["travel"]
@@ -57,7 +57,7 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     shown = min((least, most), key=abs) if least * most > 0 else 0.0
     text = f"the clock is {abs(shown):.2f} s {'ahead of' if shown > 0 else 'behind'} the controller's, {limit:g} s allowed"
     if state is State.UNKNOWN:
-        text = f"the way to the target took {raw['travel']:.1f} s, too long to tell a skew of {limit:g} s"
+        text = f"reaching the target took {raw['travel']:.1f} s, too long to measure a skew of {limit:g} s"
     facts = dict(facts, skew=round(shown, 3), travel=round(raw["travel"], 3))
     return Health((Finding("skew", state, text), *_judge_synchronised(raw, options)), facts=facts)
 
@@ -72,6 +72,6 @@ def judge_again(facts: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], tr
 def _judge_synchronised(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> tuple[Finding, ...]:
     if not options["require_synchronised"]:
         return ()
-    known = {True: (State.WELL, "is synchronised"), False: (State.SICK, "is not synchronised: look after chrony or timesyncd")}
+    known = {True: (State.WELL, "is synchronised"), False: (State.SICK, "is not synchronised: check chrony or timesyncd")}
     state, text = known.get(raw["synchronised"], (State.UNKNOWN, "may or may not be synchronised"))
     return (Finding("synchronised", state, f"the kernel says that the clock {text}"),)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``cpu``: load per core, pressure where the kernel tells it, and who uses the processor."""
+"""Check kind ``cpu``: load per core, pressure where the kernel reports it, and which processes use the processor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPTIONS: dict[str, t.Any] = {
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Return load averages, pressure, and the *top* processes by processor use over a sample of ``sample`` seconds.
 
-    Command lines are left alone: they may hold secrets. Only the kernel's short name of a process is read.
+    Command lines are not read: they may hold secrets. Only the kernel's short name of a process is.
     """
     raw: dict[str, t.Any] = {"load": list(os.getloadavg()), "cores": _cores(), "pressure": _pressure(), "top": []}
     if options["top"] > 0:
@@ -53,7 +53,7 @@ def _top(count: int, sample: float) -> list[dict[str, t.Any]]:
     time.sleep(sample)
     after, took = _ticks(), time.monotonic() - begun
     hertz = os.sysconf("SC_CLK_TCK")
-    # A pid that was used again by another process in between has other start ticks, so it is another key.
+    # A reused pid has different start ticks, so it is a different key.
     used = [(after[key][0] - before.get(key, (0, ""))[0], key[0], after[key][1]) for key in after if key in before]
     ranked = sorted(used, key=lambda one: (-one[0], one[1]))[:count]
     return [{"pid": pid, "name": one_line(name, 40), "cpu_share": round(ticks / hertz / took, 3)} for ticks, pid, name in ranked]
@@ -74,7 +74,7 @@ def _ticks() -> dict[tuple[int, str], tuple[int, str]]:
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Sick over ``max_load_per_core`` (one minute) or, where set and told by the kernel, ``max_pressure_share``."""
+    """Sick over ``max_load_per_core`` (one minute) or, where set and reported by the kernel, ``max_pressure_share``."""
     per_core = raw["load"][0] / max(1, raw["cores"])
     text = f"load {raw['load'][0]:.2f} on {raw['cores']} cores: {per_core:.2f} a core, {options['max_load_per_core']:g} allowed"
     findings = [Finding("load", State.WELL if per_core <= options["max_load_per_core"] else State.SICK, text)]

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``data_reconciliation``: what does not fit together after a recovery: the outbox, ids of two stores, the audit trail.
+"""Check kind ``data_reconciliation``: what no longer matches after a recovery: the outbox, the ids of two stores, the audit trail.
 
-Ids are compared as hashes and told as counts; contents never leave this file.
+Ids are compared as hashes and reported as counts; contents never leave this file.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def load(options: dict[str, t.Any], deadline: float) -> Raw:
 
 
 def _kept(look: t.Callable[[], Raw]) -> Raw:
-    """Return what *look* finds, or why it does not."""
+    """Return what *look* finds, or why it failed."""
     try:
         return dict(look(), error="")
     except (SqlError, RespError, ValueError, KeyError, re.error) as error:
@@ -62,9 +62,9 @@ def _kept(look: t.Callable[[], Raw]) -> Raw:
 
 
 def _named(text: t.Any) -> str:
-    """Return a table or column of the inventory as quoted SQL. Raises ValueError for what is no plain name."""
+    """Return a table or column of the inventory as quoted SQL. Raises ValueError for anything but a plain name."""
     if not _NAME.match(str(text)):
-        raise ValueError("%s is no plain name of a table or a column" % one_line(text, 60))
+        raise ValueError("%s is not a plain table or column name" % one_line(text, 60))
     return ".".join(identifier(part) for part in str(text).split("."))
 
 
@@ -92,7 +92,7 @@ def load_pair(options: t.Mapping[str, t.Any], pair: t.Mapping[str, t.Any], end: 
     """Return {redis, database, only_redis, only_database} of one pair {name, pattern, regex, query}. Raises as its loaders do."""
     wanted = re.compile(str(pair["regex"]).encode())
     if wanted.groups < 1:
-        raise ValueError("the regex of a pair needs one capturing part")
+        raise ValueError("the regex of a pair needs one capturing group")
     there = {_mark(found.group(1)) for key in _keys(options, pair, end) for found in [wanted.match(key)] if found}
     here: set[bytes] = set()
     with copied_out(options, "SELECT id::text FROM (%s) AS asked(id)" % str(pair["query"]).rstrip("; "), end) as lines:  # noqa: S608
@@ -112,7 +112,7 @@ def _keys(options: t.Mapping[str, t.Any], pair: t.Mapping[str, t.Any], end: floa
     with Connection(address_of(given), _left(end)) as redis:
         refused = log_in(redis, given["username"], password_of(given))
         if refused:
-            raise ValueError("Redis lets us not in: %s" % one_line(refused, 80))
+            raise ValueError("Redis rejected our credentials: %s" % one_line(refused, 80))
         redis.ask("SELECT", given["db"])
         cursor, count = "0", 0
         while True:
@@ -129,7 +129,7 @@ def _left(end: float) -> float:
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Judge against the limits of each part; what has no limit is told and is well. What could not be read is unknown."""
+    """Judge each part against its limits; a part without a limit is well. What could not be read is unknown."""
     findings: list[Finding] = []
     if raw["outbox"]:
         findings += _of_outbox(raw["outbox"], options["outbox"])

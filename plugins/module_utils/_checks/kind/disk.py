@@ -22,7 +22,7 @@ OPTIONS: dict[str, t.Any] = {
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Return one record a path. A dead file server makes this hang; the caller leaves it behind at its deadline."""
+    """Return one record for each path. A dead file server makes this hang; the caller abandons it at its deadline."""
     return {"paths": [_load_path(str(path)) for path in options["paths"]]}
 
 
@@ -31,7 +31,7 @@ def _load_path(path: str) -> dict[str, t.Any]:
         found = os.statvfs(path)
     except OSError as error:
         return {"path": path, "error": one_line(error.strerror or error, 80)}
-    # As df does: what only root may fill counts as used.
+    # As df does: space reserved for root counts as used.
     used = found.f_blocks - found.f_bfree
     return {
         "path": path,
@@ -44,7 +44,7 @@ def _load_path(path: str) -> dict[str, t.Any]:
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Sick over a share, under the least free bytes, or read-only where ``writable``; unknown for a path that is not there."""
+    """Sick over a share, under the least free bytes, or read-only where ``writable``; unknown for a path that does not exist."""
     findings = tuple(finding for record in raw["paths"] for finding in _judge_path(record, options))
     full = any(finding.name in ("space", "inodes") and finding.state is State.SICK for finding in findings)
     facts = {"paths": list(raw["paths"])}

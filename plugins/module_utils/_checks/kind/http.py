@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``http``: status, body and latency of one endpoint, judged by a profile of SomaBrain or by gates of one's own.
+"""Check kind ``http``: status, body and latency of one endpoint, judged by a SomaBrain profile or by your own gates.
 
 A 200 proves nothing by itself: with a profile the body must have its shape and pass its gates.
 """
@@ -13,7 +13,12 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import somabrain as application_somabrain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_latency, judge_unreached
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import (
+    TURNED_AWAY,
+    judge_latency,
+    judge_unreached,
+    judge_without_token,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http, together
 
@@ -33,12 +38,6 @@ OPTIONS: dict[str, t.Any] = {
     "ca_file": {"type": "path", "default": ""},
     "validate_certs": {"type": "bool", "default": True},
 }
-# What a status that was not expected says: (state word, health, sentence).
-_STATUS: dict[int, tuple[str, State, str]] = {
-    401: ("auth", State.UNKNOWN, "401: it wants a token, or another one than was sent; look after the credentials"),
-    403: ("auth", State.UNKNOWN, "403: it knows this token and refuses it; look after the credentials"),
-    429: ("rate_limited", State.UNKNOWN, "429: it limits our rate, so nothing is known about its health"),
-}
 
 
 def credentials(options: t.Mapping[str, t.Any]) -> tuple[dict[str, str], str]:
@@ -53,7 +52,7 @@ def credentials(options: t.Mapping[str, t.Any]) -> tuple[dict[str, str], str]:
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Send the request once; the total deadline is *deadline* seconds whatever the server does."""
+    """Send the request once, within *deadline* seconds in total whatever the server does."""
     headers, problem = credentials(options)
     if problem:
         return {"answer": http.Answer(), "problem": problem}
@@ -61,7 +60,7 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 
 
 def fits_together(options: t.Mapping[str, t.Any]) -> bool:
-    """Return whether the check can be made in one thread with others: nothing in it waits but a socket."""
+    """Return whether the check can share a thread with others: it waits for nothing but its socket."""
     return not options["token_file"] and together.fits(str(options["url"]))
 
 
@@ -83,13 +82,12 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """States: up, degraded, slow, error, redirect, auth, rate_limited, other_service, too_large, or a word of ``_reach``.
 
     Sick: a 5xx, an unexpected status, a redirect, a gate that fails, too slow. Unknown: no usable token, 401, 403,
-    429, and a body that is no answer of the profile, because then something else than SomaBrain may be speaking.
+    429, and a body that does not fit the profile, because then another service may be answering.
     """
     answer: http.Answer = raw["answer"]
     what = one_line(str(options["url"]).partition("?")[0], 100)
     if raw["problem"]:
-        text = f"{what} was not asked: token_file {one_line(options['token_file'], 80)}: {raw['problem']}"
-        return Health((Finding("token", State.UNKNOWN, text),), state="auth")
+        return judge_without_token(what, options["token_file"], raw["problem"])
     if answer.error:
         return judge_unreached(answer.error, answer.detail, options, what)
     word, findings, facts = _judge_answer(answer, options)
@@ -112,25 +110,26 @@ def _judge_answer(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[
 
 def _judge_status(answer: http.Answer) -> tuple[str, Finding]:
     if answer.location:
-        text = f"status {answer.status} sends us on to {answer.location}; redirects are not followed"
+        text = f"status {answer.status} redirects to {answer.location}; redirects are not followed"
         return "redirect", Finding("redirect", State.SICK, text, {"location": answer.location})
-    default = ("error", State.SICK, f"status {answer.status} instead of the expected one")
-    word, state, text = _STATUS.get(answer.status, default)
-    return word, Finding("status", state, text, {"status": answer.status})
+    if answer.status in TURNED_AWAY:
+        word, text = TURNED_AWAY[answer.status]
+        return word, Finding("status", State.UNKNOWN, text, {"status": answer.status})
+    return "error", Finding("status", State.SICK, f"unexpected status {answer.status}", {"status": answer.status})
 
 
 def _judge_content(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
     if answer.truncated:
-        return _not_understood("too_large", f"the answer is larger than {options['max_bytes']} bytes and was not read on")
+        return _not_understood("too_large", f"the answer is larger than {options['max_bytes']} bytes; the rest was not read")
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
         kind = answer.content_type or "no content type"
-        return _not_understood("other_service", f"the answer is not JSON ({kind}): something else may be speaking")
+        return _not_understood("other_service", f"the answer is not JSON ({kind}): another service may be answering")
     profile = options["profile"] if options["profile"] != "auto" else application_somabrain.profile_of(body)
     if profile != "none" and not application_somabrain.has_shape(body, profile):
         wanted = profile or "any known profile"
-        return _not_understood("other_service", f"the answer has not the shape of {wanted}: something else may be speaking")
+        return _not_understood("other_service", f"the answer does not have the shape of {wanted}: another service may be answering")
     findings = application_somabrain.judge_body(body, profile, options["gates"], options["ignore_gates"])
     facts = {"profile": profile, "unhealthy_parts": application_somabrain.unhealthy_parts(body)}
     if isinstance(body, dict):

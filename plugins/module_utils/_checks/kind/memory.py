@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``memory``: what the target's kernel could still hand out without swapping."""
+"""Check kind ``memory``: how much memory the target's kernel can still hand out without swapping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONS: dict[str, t.Any] = {
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Return the kB of /proc/meminfo, and the count of processes killed for want of memory since boot where the kernel tells it."""
+    """Return the kB of /proc/meminfo, and how many processes the OOM killer has ended since boot where the kernel reports it."""
     raw: dict[str, t.Any] = {"meminfo": {}, "oom_kills": None}
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
@@ -34,7 +34,7 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     info = raw["meminfo"]
     total, available = info.get("MemTotal"), info.get("MemAvailable")
     if not total or available is None:
-        return Health((Finding("memory", State.UNKNOWN, "the kernel does not tell how much memory is available"),))
+        return Health((Finding("memory", State.UNKNOWN, "the kernel does not report how much memory is available"),))
     share = available / total
     text = f"{share:.0%} of {total // 1024} MiB memory available, {options['min_available_share']:.0%} needed"
     findings = [Finding("memory", State.WELL if share >= options["min_available_share"] else State.SICK, text)]

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``redis``: the same eyes as ``redis_health_info``.
+"""Check kind ``redis``: looks as ``redis_health_info`` does.
 
-Redis has ``answer_timeout`` seconds to answer; what is left of the check's own timeout goes into judging files when it is down.
+Redis has ``answer_timeout`` seconds to answer; the rest of the check's timeout is for judging files when it is down.
 """
 
 from __future__ import annotations

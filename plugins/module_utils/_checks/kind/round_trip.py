@@ -16,7 +16,11 @@ import uuid
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.http import credentials
-from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_unreached
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import (
+    TURNED_AWAY,
+    judge_unreached,
+    judge_without_token,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http as net_http
 
@@ -37,7 +41,7 @@ OPTIONS: dict[str, t.Any] = {
     "validate_certs": {"type": "bool", "default": True},
 }
 _PATHS = {"v1": ("/remember", "/recall"), "v2": ("/memory/remember", "/memory/recall")}
-# The shipped second generation has no way to delete; its canary carries a short life instead.
+# The second generation as shipped cannot delete; its canary has a short lifetime instead.
 _DELETE_PATHS: dict[str, tuple[str, ...]] = {"v1": ("/recall/delete", "/delete"), "v2": ("/memory/delete",)}
 CANARY_LIFE = 300
 _PAUSE = 0.2
@@ -61,7 +65,7 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
         if raw["remember"]["sent"]:
             raw["recall"] = _recall_until_found(send, options, canary, work_end)
     finally:
-        # Also after a failure: a write that was not acknowledged may still have been kept.
+        # Also after a failure: an unacknowledged write may still have been stored.
         if raw["remember"].get("sent", True):
             raw["cleanup"] = _clean_up(send, options, canary, raw["recall"].get("coordinate"), end)
     return raw
@@ -173,8 +177,7 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """States: proven, not_recalled, no_ltm, not_acknowledged, auth, slow, or a word of ``_reach``. Litter does not change the health."""
     what = one_line(options["url"], 80)
     if raw["problem"]:
-        text = f"{what} was not asked: token_file {one_line(options['token_file'], 80)}: {raw['problem']}"
-        return Health((Finding("token", State.UNKNOWN, text),), state="auth")
+        return judge_without_token(what, options["token_file"], raw["problem"])
     facts = {"litter": _litter(raw["cleanup"]), "recalled_from_ltm": raw["recall"].get("ltm"), "score": raw["recall"].get("score")}
     facts.update({f"{step}_ms": round(raw[step]["seconds"] * 1000, 1) for step in ("remember", "recall") if raw[step]})
     for step in ("remember", "recall"):
@@ -190,10 +193,10 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
 
 
 _LITTER = {
-    "none": "the canary is gone again",
-    "working_memory": "the canary stays in the working memory of its own tenant until that forgets it",
+    "none": "the canary is gone",
+    "working_memory": "the canary stays in the working memory of its own tenant until it is forgotten there",
     "long_term_memory": "the canary could not be deleted and stays in the long-term memory of its own tenant",
-    "unknown": "whether the canary is gone again could not be seen",
+    "unknown": "could not check whether the canary was deleted",
 }
 
 
@@ -211,29 +214,28 @@ def _judge_call(call: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], wha
     status = call["status"]
     if status == 200:
         return None
-    if status in (401, 403, 429):
-        word = "rate_limited" if status == 429 else "auth"
-        text = {401: "wants a token, or another one", 403: "refuses this token", 429: "limits our rate or quota"}[status]
-        return Health((Finding("call", State.UNKNOWN, f"{what} {text} ({status})"),), state=word)
-    redirected = f"; it sends us on to {call['location']}" if call["location"] else ""
+    if status in TURNED_AWAY:
+        word, text = TURNED_AWAY[status]
+        return Health((Finding("call", State.UNKNOWN, f"{what}: {text}"),), state=word)
+    redirected = f"; it redirects to {call['location']}" if call["location"] else ""
     return Health((Finding("call", State.SICK, f"{what} answers {status}{redirected}"),), state="redirect" if redirected else "error")
 
 
 def _judge_memory(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding]]:
     recall = raw["recall"]
     if not raw["remember"]["acknowledged"]:
-        return "not_acknowledged", [Finding("remember", State.SICK, "the write was answered and not acknowledged")]
+        return "not_acknowledged", [Finding("remember", State.SICK, "the write got an answer but no acknowledgement")]
     if not recall["understood"]:
-        return "other_service", [Finding("recall", State.UNKNOWN, "the answer to the recall is not SomaBrain's")]
+        return "other_service", [Finding("recall", State.UNKNOWN, "the recall got an answer that is not SomaBrain's")]
     if not recall["found"]:
-        return "not_recalled", [Finding("recall", State.SICK, "the canary was acknowledged and cannot be recalled")]
+        return "not_recalled", [Finding("recall", State.SICK, "the canary was acknowledged but cannot be recalled")]
     right = recall["score"] >= options["min_score"]
     text = f"the canary was recalled word for word with a score of {recall['score']:.2f}, {options['min_score']:g} needed"
     findings = [Finding("recall", State.WELL if right else State.SICK, text)]
     if not right:
         return "not_recalled", findings
     if options["require_ltm"] and not recall["ltm"]:
-        return "no_ltm", [*findings, Finding("ltm", State.SICK, "only the working memory gave the canary back")]
+        return "no_ltm", [*findings, Finding("ltm", State.SICK, "only the working memory returned the canary")]
     return "proven", findings
 
 

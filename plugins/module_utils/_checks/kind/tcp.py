@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``tcp``: a port takes a connection, answers what is expected, in time."""
+"""Check kind ``tcp``: a port accepts a connection and sends the expected banner in time."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def _banner(sock: socket.socket, expect: str, end: float) -> str:
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """``open`` is well; ``unexpected`` and ``silent`` (another banner than expected, none at all) are sick."""
+    """``open`` is well; ``unexpected`` and ``silent`` (a wrong banner, no banner) are sick."""
     what = one_line(f"{options['host']}:{options['port']}", 80)
     if raw["error"]:
         return judge_unreached(raw["error"], raw["detail"], options, what)
-    opened = Finding("connection", State.WELL, f"{what} takes connections")
+    opened = Finding("connection", State.WELL, f"{what} accepts connections")
     if not options["expect"] or re.search(options["expect"], raw["banner"]):
         return Health((opened, *judge_latency(raw["seconds"], options)), state="open")
     shown = one_line(raw["banner"], 60)
-    text = f"{what} answers '{shown}', not what is expected there" if shown else f"{what} takes connections and says nothing"
+    text = f"{what} answers '{shown}', not the expected banner" if shown else f"{what} accepts connections but sends nothing"
     return Health((Finding("banner", State.SICK, text),), state="unexpected" if shown else "silent")
