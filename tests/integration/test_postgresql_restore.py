@@ -175,7 +175,9 @@ def test_directories_are_swapped_and_swapped_back(own_story: Story) -> None:
     assert anew["plans"][0]["loss"]["count"] == 2
 
 
-STRADDLE = ("BEGIN", "INSERT INTO t VALUES (7000, 'straddles')", "SELECT pg_sleep(10)", "COMMIT")
+# Until the test lets it go on: a busy machine may need any time for the comparison.
+HELD = "DO $$BEGIN WHILE NOT EXISTS (SELECT FROM pg_ls_dir('.') AS f WHERE f = 'go') LOOP PERFORM pg_sleep(0.1); END LOOP; END$$"
+STRADDLE = ("BEGIN", "INSERT INTO t VALUES (7000, 'straddles')", HELD, "COMMIT")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,7 @@ def test_what_live_writes_between_the_count_and_its_stop_is_part_of_the_loss(
     where = {key: value for key, value in cluster.where().items() if key in postgresql_compare.ARGUMENT_SPEC}
     compared = postgresql_compare.run(options(postgresql_compare.ARGUMENT_SPEC, dict(where, folder=folder)), False)
     assert (compared["extra"] + compared["differing"], compared["exact"]) == (2, True)
+    (cluster.data / "go").touch()
     writer.join()
     if late:
         cluster.sql(*late)
