@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many endpoints and many hosts: verify-health, whole processes, beside what others would run for it."""
+"""Many endpoints and many hosts: verify-health as a whole process, compared with the usual tools."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was measured beside what, and the words and numbers of the table. Every figure is seconds of wall time."""
+"""Rows of the table: what was measured, its peer, and the verdict. Every figure is seconds of wall time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Row(t.NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Whether the bar is met, else by how much it is missed; why there is no figure where there is none."""
+        """Return whether the bar is met or by how much it is missed; without a figure, why."""
         if not self.measured:
             return f"skipped: {self.why}"
         if self.target is None:

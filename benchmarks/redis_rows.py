@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Redis killed, until it is proven well: the whole process from outside, beside what others would run for it.
+"""Redis killed, until it is proven well: the whole process from outside, compared with the usual tools.
 
 The stability window (a second in which Redis must stay well) is subtracted from our runs where they are compared with a
 peer: no peer has one. The rows in seconds include it.
@@ -41,7 +41,7 @@ class Bench:
         self.inventory = world.file({"redis": {"hosts": {name: host}}})
 
     def killed(self, work: t.Callable[[], object]) -> float:
-        """Kill Redis, then return the seconds of *work*; raises RuntimeError where Redis does not answer afterwards."""
+        """Kill Redis, then return the seconds of *work*; raises RuntimeError if Redis does not answer afterwards."""
         self.redis.kill()
         took = timed(work)
         if self.redis.try_ask("PING") is None:

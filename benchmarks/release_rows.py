@@ -25,13 +25,13 @@ UNIT = f"[Service]\nWorkingDirectory={PLACE}/current\nExecStart=/usr/bin/python3
 
 
 def recovered(outcome: t.Mapping[str, t.Any]) -> None:
-    """Raise RuntimeError unless the run ended as it has to."""
+    """Raise RuntimeError unless the run ended as expected."""
     if (outcome["outcome"], [act["action"] for act in outcome["acts"]]) != ("recovered", ["switch"]):
         raise RuntimeError(f"the outcome is {outcome['outcome']}: {outcome['reasons'] or outcome['failure']}")
 
 
 class Compose:
-    """The project of the tests, whose API is deployed with a release that its healthcheck refuses."""
+    """The project of the tests, whose API is deployed with a release that fails its health check."""
 
     def __init__(self, world: World) -> None:
         home = world.folder / "released"

@@ -60,7 +60,7 @@ def machine() -> str:
 
 
 def busy() -> float:
-    """Return how many programs want a processor on average of the last minute; what runs beside the benchmarks spoils them."""
+    """Return the load average of the last minute; other programs spoil the benchmarks."""
     return os.getloadavg()[0]
 
 
@@ -81,7 +81,7 @@ def measured(groups: t.Sequence[str], quick: bool) -> list[Row]:
 
 
 def stopped(_number: int, _frame: object) -> t.NoReturn:
-    """Leave by the usual way, so that what was started is ended."""
+    """Exit in the usual way, so that everything that was started is stopped."""
     sys.exit("benchmarks: stopped")
 
 

@@ -19,7 +19,7 @@ SHIPPED = {"service_restart_memory_seconds": 3, "service_restart_answer_timeout"
 
 
 def recovered(outcome: t.Mapping[str, t.Any]) -> None:
-    """Raise RuntimeError unless the run ended as it has to."""
+    """Raise RuntimeError unless the run ended as expected."""
     acts = [act["action"] for act in outcome["acts"]]
     if (outcome["outcome"], acts) not in (("recovered", ["restart"]), ("recovered", ["restart", "force"])):
         raise RuntimeError(f"the outcome is {outcome['outcome']} after {acts}")

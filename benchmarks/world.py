@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the benchmarks run on: Redis under a supervisor, an ssh server on loopback with keys of its own, and both sides' programs.
+"""The setting of the benchmarks: Redis under a supervisor, an ssh server on loopback with its own keys, and the programs of both sides.
 
 Everything lives in one directory under /tmp, on free ports of loopback, and is ended by the process that started it.
 """
@@ -47,7 +47,7 @@ class SlowFarm(Farm):
 
 
 def run(words: t.Sequence[str], *, env: t.Mapping[str, str] | None = None, cwd: Path = ROOT, ok: t.Collection[int] = (0,)) -> str:
-    """Run a program to its end and return what it printed; raises RuntimeError with its last words where it failed."""
+    """Run a program to its end and return what it printed; raises RuntimeError with its last output if it failed."""
     full = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
     done = subprocess.run(words, cwd=cwd, env=full, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode not in ok:
@@ -56,7 +56,7 @@ def run(words: t.Sequence[str], *, env: t.Mapping[str, str] | None = None, cwd: 
 
 
 class World:
-    """The directory of one benchmark run, and what is started in it."""
+    """The directory of one benchmark run, and the processes started in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -80,12 +80,12 @@ class World:
         return str(path)
 
     def default_environment(self, ssh: Ssh | None = None) -> dict[str, str]:
-        """Return the environment of a peer: Ansible as it comes, without this project's configuration."""
+        """Return the environment of a peer: Ansible with its defaults, without this project's configuration."""
         env = {"ANSIBLE_CONFIG": str(self.folder / "default.cfg")}
         return {**env, **(ssh.environment if ssh else {})}
 
     def ssh(self) -> Ssh:
-        """Start an ssh server of our own; raises Skipped where there is none."""
+        """Start a private ssh server; raises Skipped if sshd is not installed."""
         ssh = Ssh(self.folder)
         self.stack.callback(ssh.stop)
         return ssh
@@ -159,7 +159,7 @@ class Ssh:
 
 @functools.cache
 def pyinfra() -> str:
-    """Return the program pyinfra, installed on first use in an environment of its own; raises Skipped where it is not to be had."""
+    """Return the program pyinfra, installed on first use in an environment of its own; raises Skipped if it cannot be installed."""
     if not PYINFRA.exists():
         say("  installing pyinfra")
         try:

@@ -28,7 +28,7 @@ HANG_SECONDS = 3600.0
 
 
 def faults_for(files: t.Iterable[Path], path: str) -> dict[str, t.Any]:
-    """Return the first rule that names *path* or no path at all; {} when there is none."""
+    """Return the first rule that names *path* or no path at all; {} for none."""
     for rule in (rule for file in files for rule in practice.rules_of(file)):
         if isinstance(rule, dict) and path in rule.get("paths", [path]) and practice.holds(rule):
             return rule

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo: break the lab's Redis, recover it with the playbook, compare what was acknowledged with what is there.
+"""The demo: break the lab's Redis, recover it with the playbook, compare the acknowledged keys with those that exist.
 
 Run by ``scripts/demo`` from a checkout. Exit code 0 only when the outcome is ``recovered`` and no acknowledged key is missing.
 """
@@ -60,7 +60,7 @@ class Demo:
         return pid
 
     def watch(self, killed: float) -> None:
-        """Note how long it takes until Redis takes a write again, as a client sees it, beside what the playbook says."""
+        """Measure how long Redis rejects writes, as a client sees it, independent of the playbook."""
         while self.back is None and time.monotonic() - killed < 120:
             try:
                 self.redis("SET", self.prefix + "probe", "1", "EX", DAY)
@@ -69,7 +69,7 @@ class Demo:
                 time.sleep(0.02)
 
     def dead(self) -> list[str]:
-        """Return what the stack looks like now that Redis is dead."""
+        """Return sentences on the stack now that Redis is dead."""
         state = supervisor.Supervisor(self.lab).programs()["redis"]["statename"]
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['api']}/health", timeout=5) as answer:
             said = json.load(answer).get("ok")
@@ -84,7 +84,7 @@ class Demo:
 
 
 def playbook(name: str, *words: str) -> tuple[int, float]:
-    """Run a playbook on the lab in front of the person and return its exit code and seconds."""
+    """Run a playbook on the lab with its output on screen; return its exit code and seconds."""
     begun = time.monotonic()
     command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", "-i", "inventories/lab", *words]
     code = subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL).returncode
@@ -107,11 +107,11 @@ def row(name: str, text: str) -> str:
 
 
 def screen(outcome: dict[str, t.Any], acknowledged: int, lost: int, times: dict[str, t.Optional[float]]) -> list[str]:
-    """Return the last screen: found, done, proven, how long, where to look, what next."""
+    """Return the last screen: found, done, proven, times, evidence, next commands."""
     before, after = outcome.get("before") or {}, outcome.get("after") or {}
     word = str(outcome.get("outcome") or "no outcome")
     back = "not seen" if times["back"] is None else f"{times['back']:.1f} s after the kill"
-    proven = f"{after.get('passes', 0)} looks in a row well, {'proven' if after.get('proven') else 'NOT proven'}"
+    proven = f"{after.get('passes', 0)} good looks in a row, {'proven' if after.get('proven') else 'NOT proven'}"
     lines = [
         "=" * WIDTH,
         f"  {word.upper()} in {float(outcome.get('seconds') or 0):.1f} s - {acknowledged} keys acknowledged, {lost} lost",
@@ -119,7 +119,7 @@ def screen(outcome: dict[str, t.Any], acknowledged: int, lost: int, times: dict[
         row("found", f"Redis {before.get('state') or before.get('health') or '?'}"),
         row("done", ", ".join(names(outcome.get("acts"))) or "nothing"),
         row("proven", proven),
-        row("kept", f"{acknowledged - lost} of {acknowledged} acknowledged keys are there, each with its own value"),
+        row("kept", f"{acknowledged - lost} of {acknowledged} acknowledged keys exist, each with its own value"),
         row("times", f"first write again {back}; playbook {times['playbook']:.1f} s; lab start {times['lab']:.1f} s"),
     ]
     evidence = outcome.get("evidence") or {}
@@ -129,7 +129,7 @@ def screen(outcome: dict[str, t.Any], acknowledged: int, lost: int, times: dict[
 
 
 def names(acts: t.Any) -> list[str]:
-    """Return the words for what was done, however the outcome lists it."""
+    """Return the names of the acts, in whatever form the outcome lists them."""
     return [str(act.get("action") or act.get("name") or act) if isinstance(act, dict) else str(act) for act in acts or []]
 
 
@@ -144,7 +144,7 @@ def advice() -> list[str]:
 
 
 def read_outcome(file: Path) -> dict[str, t.Any]:
-    """Return the outcome that the playbook wrote, {} when it wrote none."""
+    """Return the outcome that the playbook wrote, {} if there is none."""
     try:
         return t.cast(t.Dict[str, t.Any], json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):

@@ -24,7 +24,7 @@ class Request:
     body: bytes = b""
 
     def json(self) -> t.Any:
-        """Return the body as JSON, or None when it is none."""
+        """Return the body as JSON, or None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. ``data`` is sent as it is when it is text, else as JSON."""
+    """One answer. Text in ``data`` is sent as it is, anything else as JSON."""
 
     data: t.Any
     status: int = 200
@@ -81,7 +81,7 @@ def handler_of(application: Application) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: t.Any) -> None:
-            """Say nothing per request; the applications log what matters."""
+            """Log nothing per request; the applications log what matters."""
 
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
         setattr(Handler, "do_" + method, Handler.answer)

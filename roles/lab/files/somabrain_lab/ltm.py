@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The long-term memory service: keeps what it acknowledged on disk (one fsynced JSON line each) before it says so."""
+"""The long-term memory service: writes each memory to disk (one fsynced JSON line) before it acknowledges it."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class LongTermMemory:
 
 
 class AuditTrail:
-    """Audit events go to Postgres; while it is away they wait in Redis, and nowhere else."""
+    """Audit events go to Postgres; while Postgres is down they wait only in Redis."""
 
     BUFFER = "soma:audit:buffer"
 
@@ -127,7 +127,7 @@ class AuditTrail:
         self._waiting = True
 
     def write(self, event: t.Mapping[str, t.Any]) -> bool:
-        """Record one event; return False when it only waits in Redis, or nowhere."""
+        """Record one event; return False if it only waits in Redis, or was dropped."""
         try:
             self.database.record(event)
             self._replay()
@@ -139,7 +139,7 @@ class AuditTrail:
         return False
 
     def _replay(self) -> None:
-        """Send what waits, oldest first; an event leaves Redis only after Postgres has it."""
+        """Send waiting events, oldest first; an event leaves Redis only after Postgres has it."""
         with contextlib.suppress(*AWAY):
             while self._waiting:
                 oldest = self.redis("LINDEX", self.BUFFER, 0)

@@ -46,7 +46,7 @@ class Service:
         self.started = time.time()
 
     def has_token(self, request: httpd.Request) -> t.Optional[bool]:
-        """Return whether the bearer token is right, or None when none was sent."""
+        """Return whether the bearer token is right, or None without a token."""
         kind, _space, value = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not value:
             return None
@@ -57,7 +57,7 @@ class Service:
         return request.headers.get("x-tenant-id") or request.headers.get("authorization", "")[7:23] or "public"
 
     def keep(self, tenant: str, namespace: str, item: memory.Item) -> bool:
-        """Keep a memory everywhere; return whether the long-term memory has it. Never raises."""
+        """Store a memory everywhere; return whether the long-term memory has it. Never raises."""
         self.working.add(tenant, item)
         session = f"somabrain:wm:{namespace}"
         state = f"adaptation:state:{tenant}"
@@ -85,7 +85,7 @@ class Service:
         return False
 
     def long_term(self, namespace: str, query: str, top_k: int) -> t.Optional[list[memory.Item]]:
-        """Return what the long-term memory finds, or None while it is away."""
+        """Return what the long-term memory finds, or None while it is down."""
         try:
             body = {"namespace": namespace, "query": query, "top_k": top_k}
             return list(self.ltm.call("/recall_with_scores", body, READ_PAUSES)["results"])
@@ -93,7 +93,7 @@ class Service:
             return None
 
     def forget(self, tenant: str, namespace: str, wanted: Body) -> int:
-        """Take a memory away everywhere and return how many were there."""
+        """Delete a memory everywhere and return how many existed."""
         gone = self.working.forget(tenant, wanted)
         with contextlib.suppress(*neighbours.AWAY):
             self.redis("DEL", f"somabrain:wm:{namespace}")
@@ -103,7 +103,7 @@ class Service:
         return gone
 
     def outbox_pending(self) -> t.Optional[int]:
-        """Return how many outbox rows wait, or None while Postgres is away."""
+        """Return how many outbox rows wait, or None while Postgres is down."""
         try:
             return self.database.pending()
         except neighbours.AWAY:

@@ -160,7 +160,7 @@ class V1:
         return httpd.Reply(answer)
 
     def _memories(self, tenant: str, query: str, top_k: int) -> list[Body]:
-        """Return long-term memories, and mirrors of this process for what it alone knows."""
+        """Return long-term memories, and mirrors for memories that only this process has."""
         begun = time.monotonic()
         kept = self.service.long_term(f"somabrain_ns:{tenant}", query, top_k) or []
         self.service.metrics.observe("somabrain_recall_ltm_latency_seconds", time.monotonic() - begun, cohort="baseline")
