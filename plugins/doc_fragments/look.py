@@ -7,19 +7,19 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # Where a look stands; the names and defaults are those of module_utils/_health/options.py.
+    # Where a look runs; the names and defaults are those of module_utils/_health/options.py.
     PLACE = r"""
 options:
   look_from:
     description:
       - Where to look from. With V(auto) that is the target for loopback addresses, socket paths and the machine itself,
         else the controller.
-      - A connection refused to the controller proves nothing and gives V(unknown); refused on the target it gives V(sick).
+      - A refused connection seen from the controller proves nothing and is V(unknown); seen on the target it is V(sick).
     type: str
     choices: [auto, controller, target]
     default: auto
   stands_on:
-    description: Where the look really stands. Set by the action plugin; anything given here is replaced.
+    description: Where the look really runs. Set by the action plugin, which overwrites any value given here.
     type: str
     choices: [controller, target]
     default: target
@@ -28,11 +28,11 @@ options:
     DOCUMENTATION = r"""
 options:
   passes:
-    description: How many consecutive looks have to be well before the health counts as proven.
+    description: Number of consecutive well looks after which the health counts as proven.
     type: int
     default: 1
   window:
-    description: Least seconds from the first to the last of these looks; it starts again when another process answers.
+    description: Minimum time from the first to the last of these looks, in seconds; it starts over when another process answers.
     type: float
     default: 0.0
   timeout:
@@ -40,7 +40,7 @@ options:
     type: float
     default: 0.0
   wait_timeout:
-    description: Longest wait in seconds, instead of O(timeout), for what is known to be on its way, such as a Redis that is loading.
+    description: Longest wait in seconds, instead of O(timeout), while only time is needed, for example by a Redis that is loading.
     type: float
     default: 0.0
   interval:
@@ -48,7 +48,7 @@ options:
     type: float
     default: 0.2
   probe_timeout:
-    description: Total deadline of one look, in seconds, for whatever has no deadline of its own.
+    description: Total deadline of one look, in seconds, for anything without a deadline of its own.
     type: float
     default: 3.0
   stage:

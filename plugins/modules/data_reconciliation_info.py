@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell what does not fit together after a recovery."""
+"""Report what no longer matches after a recovery."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: data_reconciliation_info
-short_description: Tell what does not fit together after a recovery
+short_description: Report what no longer matches after a recovery
 version_added: "0.1.0"
 description:
   - Counts the rows of the outbox by status, the ids that only Redis or only the database has, and the longest gap in the audit trail.
   - Compares ids as hashes and returns only counts. Changes nothing.
-  - M(somabrain.incident_response.health_info) has the same as a check of the kind C(data_reconciliation).
+  - M(somabrain.incident_response.health_info) offers the same as a check of kind C(data_reconciliation).
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -39,7 +39,7 @@ options:
     default: {}
   stores:
     description:
-      - "Pairs of keys and rows: C(name), C(pattern) of keys, C(regex) with one capturing part for the id, C(query) for the ids."
+      - "Pairs of keys and rows: C(name), C(pattern) of keys, C(regex) with one capturing group for the id, C(query) for the ids."
       - Also C(max_only_redis) and C(max_only_database); a difference without a limit is only reported.
     type: list
     elements: dict
@@ -50,7 +50,7 @@ options:
     type: dict
     default: {}
   timeout:
-    description: Seconds that all of it may take.
+    description: Deadline for everything, in seconds.
     type: float
     default: 60.0
 seealso:
@@ -59,7 +59,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What does not fit together?
+- name: Report what no longer matches
   somabrain.incident_response.data_reconciliation_info:
     database: somabrain
     outbox: {max_failed: 0}
@@ -72,7 +72,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 health:
-  description: V(well), V(sick) where a limit is passed, V(unknown) where something could not be read.
+  description: V(well), V(sick) when a limit is exceeded, V(unknown) when something could not be read.
   type: str
   returned: success
 findings:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_info
-short_description: Run any number of health checks at once and give one honest verdict
+short_description: Run any number of health checks at once and return one verdict
 version_added: "0.1.0"
 description:
-  - Runs checks of several kinds side by side, each with its own total deadline, and says V(well), V(sick) or V(unknown).
-  - No data is never well. What could not be seen is V(unknown), which never starts an act and never passes a verification.
+  - Runs checks of several kinds in parallel, each with its own total deadline, and returns V(well), V(sick) or V(unknown).
+  - Missing data is never well. What could not be seen is V(unknown), which never starts an act and never passes a verification.
   - Checks of the machine itself, of sockets and of loopback addresses run on the target, all others on the controller,
     in one call; an unreachable target fails the task as usual.
-  - It changes nothing, with one exception that has to be asked for, the kind V(round_trip), which writes a canary and takes it away again;
-    in check mode such checks are left out.
+  - It changes nothing, with one opt-in exception, the kind V(round_trip), which writes a canary and deletes it again;
+    in check mode such checks are skipped.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -26,17 +26,17 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: It looks as always, and leaves out checks that would write a canary.
+    description: Looks as usual, but skips checks that would write a canary.
   diff_mode:
     support: none
-    description: Nothing is changed, so there is no difference to show.
+    description: Changes nothing, so there is no difference to show.
 options:
   checks:
     description:
-      - The checks, in the order in which their results are returned. An unknown kind or option is refused by name.
-      - Every check takes C(kind) (required), C(name) (unique; made from what it looks at where absent), C(timeout) (its total deadline
-        in seconds, default O(probe_timeout)), C(look_from) (as O(look_from), for this check alone) and C(needs) (names of checks that have
-        to be well in the same look, from the same place, before this one is made; else it is unknown).
+      - The checks, in the order in which their results are returned. An unknown kind or option fails the task, with its name.
+      - Every check takes C(kind) (required), C(name) (unique; made from what it looks at by default), C(timeout) (its total deadline
+        in seconds, default O(probe_timeout)), C(look_from) (as O(look_from), for this check alone) and C(needs) (names of checks that must
+        be well in the same look, from the same place, before this one runs; else it is unknown).
       - >-
         C(http): C(url), C(method) (GET, HEAD, POST, OPTIONS), C(body) (a dictionary, sent as JSON), C(token_file) or C(token), C(tenant),
         C(profile) (none, v1_health, v1_healthz, v2_health, v2_healthz, v2_readyz, documented, auto), C(expect_status) (list),
@@ -50,64 +50,64 @@ options:
       - >-
         C(postgresql): C(host) (or a socket directory), C(port), C(user), C(database), C(password_file) or C(password), C(tls), C(login),
         C(query) with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used.
+        With C(deep) it looks as M(somabrain.incident_response.postgresql_health_info) does, with all options of that module, and spends
+        C(answer_timeout) seconds on the first answer.
       - >-
-        C(postgresql_restore): may a database be restored to a time, with the options of M(somabrain.incident_response.postgresql_restore);
-        C(last), C(again) and C(done) are for the role database_restore. C(data_reconciliation): see
-        M(somabrain.incident_response.data_reconciliation_info).
-        With C(deep) it looks as M(somabrain.incident_response.postgresql_health_info) does, with all options of that module, and has
-        C(answer_timeout) seconds of its C(timeout) for the knock.
+        C(postgresql_restore): whether a database may be restored to a time, with the options of
+        M(somabrain.incident_response.postgresql_restore); C(last), C(again) and C(done) are for the role database_restore.
+        C(data_reconciliation): see M(somabrain.incident_response.data_reconciliation_info).
       - >-
         C(disk): C(paths), C(max_used_share), C(max_inodes_used_share), C(min_free_bytes), C(writable).
         C(memory): C(min_available_share), C(max_swap_used_share).
         C(cpu): C(max_load_per_core), C(max_pressure_share), C(top) (how many processes to name), C(sample) (seconds).
         C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
       - >-
-        C(configuration): a folder of a git working copy against what was committed. Takes C(repository), C(path) (the folder inside it),
-        C(wanted) (all digits of the commit that it has to equal; without it what differs is told and stays well), C(clean) (uncommitted
-        changes are sick without it, too) and C(user) (its owner, whom git runs as). Nothing that the repository names is run.
+        C(configuration): a directory of a git working copy against what was committed. Takes C(repository), C(path) (the directory in it),
+        C(wanted) (full hash of the commit that it must match; without it differences are reported but well), C(clean) (uncommitted
+        changes are sick even without C(wanted)) and C(user) (its owner, as whom git runs). Nothing that the repository names is run.
       - >-
         C(migrations): which schema a PostgreSQL database has, by the tables of Alembic and Django, read-only. Takes C(host) (empty for the
         socket), C(port), C(user), C(database), C(password_file), C(tls), C(os_user) and C(psql); C(tool) (auto, alembic, django),
-        C(schema) that their tables are in, and C(wanted) (C(facts.heads) of another look; another schema is sick).
+        C(schema) of their tables, and C(wanted) (C(facts.heads) of an earlier look; any other schema is sick).
       - >-
-        C(release): which release of a service runs. C(service) and the options that name its manager; C(releases_dir) and C(current)
+        C(release): which release of a service is running. C(service) and the options that name its manager; C(releases_dir) and C(current)
         (systemd, supervisor), C(pin_file) (compose), C(container) (kubernetes), as M(somabrain.incident_response.release_pin) has them;
-        C(ids) (whether they are there), C(words) (what these names mean now) and C(wanted) (another release is sick).
+        C(ids) (whether they exist), C(words) (what these names resolve to now) and C(wanted) (any other release is sick).
       - >-
-        C(replicas): whether a service has as many pods or containers as are wanted, and whether it may get them. Takes C(service) and the
+        C(replicas): whether a service has as many pods or containers as wanted, and whether it may get them. Takes C(service) and the
         options that name its manager, C(wanted_replicas), C(minimum) and C(maximum); C(facts.plan) has the number and the one before.
       - >-
         C(slots): as C(replicas), for a service of a Compose project whose containers each have a slot in a pool. Takes C(slots) (names of
         servers, or patterns), C(network), C(port), C(spare), C(overflow) and the options in C(target) of
-        M(somabrain.incident_response.traffic_shift); C(facts.plan.slots) has what is to be set on servers.
+        M(somabrain.incident_response.traffic_shift); C(facts.plan.slots) has the server changes to make.
       - >-
         C(round_trip): see M(somabrain.incident_response.memory_round_trip).
       - >-
-        C(application): a stateless service that answers HTTP, from all sides. Takes C(service) and the options that name its manager (see
+        C(application): a stateless service that answers HTTP, with everything around it. Takes C(service) and its manager (see
         M(somabrain.incident_response.service_info)), C(url) of its health endpoint, empty for none, with C(profile), C(token_file),
         C(tenant), C(gates), C(ignore_gates), C(max_latency_ms), C(ca_file) and C(validate_certs) as C(http) does;
-        C(round_trip) (options of a C(round_trip) without C(url), made only where the endpoint answers);
-        C(dependencies) (checks of what it stands on, seen from where it runs) and C(long_term_memory) (one check);
-        C(stateful) (further names that are refused), C(behind_proxy) (its port belongs to another program),
+        C(round_trip) (options of a C(round_trip) without C(url), made only when the endpoint answers);
+        C(dependencies) (checks of its dependencies, made from where it runs) and C(long_term_memory) (one check);
+        C(stateful) (further names to refuse), C(behind_proxy) (its port belongs to another program),
         C(answer_timeout), C(start_seconds) (how long it may take to become healthy), C(loop_restarts) and C(budget_seconds),
         C(memory_seconds), C(memory_samples), C(memory_limit) (bytes), C(memory_horizon) (seconds) and C(min_growth_bytes);
         C(log_lines) and C(bad_config) (regular expressions); C(known) (C(restarts), C(oom_kills), C(samples), C(at) when it was last
-        well) and C(old_identity) (the process that has to be gone).
+        well) and C(old_identity) (the process that must be gone).
     type: list
     elements: dict
     required: true
   subject:
-    description: Name of the check whose state, identity, actions and facts the result shows at its top; default is the first.
+    description: Name of the check whose state, identity, actions and facts the result has at its top level; the first check by default.
     type: str
     default: ""
   pack:
     description:
       - Whether to return the checks as one JSON text in RV(packed) and RV(checks) empty, for a task that only hands them to
-        M(somabrain.incident_response.health_report). Ansible takes more time over the values of a thousand checks than the looks take.
+        M(somabrain.incident_response.health_report). Ansible needs more time for the values of a thousand checks than the looks themselves.
     type: bool
     default: false
   secrets:
-    description: Secrets of the checks. Filled by the action plugin, which moves them out of O(checks) so that nothing logs them.
+    description: Secrets of the checks. The action plugin moves them here from O(checks) so that nothing logs them.
     type: list
     elements: str
     default: []
@@ -116,7 +116,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at an API and what it stands on
+- name: Look at an API and its dependencies
   somabrain.incident_response.health_info:
     checks:
       - {name: api, kind: http, url: "http://127.0.0.1:9696/health", profile: v1_health, max_latency_ms: 500}
@@ -137,7 +137,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 packed:
-  description: The checks as JSON, where they were packed.
+  description: The packed checks, as JSON.
   type: str
   returned: with O(pack)
 health:
@@ -146,11 +146,11 @@ health:
   returned: always
   sample: well
 state:
-  description: The finer word of the subject, for example V(up), V(degraded), V(accepting), V(rejecting); empty where its kind has none.
+  description: The finer word of the subject, for example V(up), V(degraded), V(accepting), V(rejecting); empty if its kind has none.
   type: str
   returned: always
 identity:
-  description: What tells the subject's process from its successor.
+  description: What distinguishes the subject's process from its successor.
   type: dict
   returned: always
 actions:
@@ -159,7 +159,7 @@ actions:
   elements: str
   returned: always
 facts:
-  description: What else was seen of the subject.
+  description: Other facts about the subject.
   type: dict
   returned: always
 subject:
@@ -171,19 +171,19 @@ proven:
   type: bool
   returned: always
 on_its_way:
-  description: Whether nothing is sick, and what is unknown only has to be waited for.
+  description: Whether nothing is sick and everything unknown only needs more time.
   type: bool
   returned: always
 passes:
-  description: How many looks in a row were well at the end.
+  description: Number of consecutive well looks at the end.
   type: int
   returned: always
 looks:
-  description: How many looks were taken.
+  description: Number of looks.
   type: int
   returned: always
 seconds:
-  description: How long all of it took.
+  description: Total time in seconds.
   type: float
   returned: always
 checks:
@@ -197,13 +197,13 @@ checks:
     health: {description: Its health., type: str, returned: always}
     state: {description: The finer word of what it looked at., type: str, returned: always}
     findings: {description: 'What was observed, each with name, state, text and data.', type: list, elements: dict, returned: always}
-    identity: {description: What tells the process from its successor., type: dict, returned: always}
+    identity: {description: What distinguishes the process from its successor., type: dict, returned: always}
     actions: {description: Acts that the state allows., type: list, elements: str, returned: always}
-    facts: {description: What else was seen., type: dict, returned: always}
-    seconds: {description: How long the last look of this check took., type: float, returned: always}
-    seen_from: {description: 'Where it was seen from, controller or target.', type: str, returned: through the action plugin}
+    facts: {description: Other facts., type: dict, returned: always}
+    seconds: {description: Duration of this check's last look., type: float, returned: always}
+    seen_from: {description: 'Where the check ran, controller or target.', type: str, returned: through the action plugin}
 stage:
-  description: The stage that was asked for.
+  description: The given stage.
   type: str
   returned: always
 say:

@@ -11,10 +11,10 @@ module: memory_round_trip
 short_description: Prove with a unique canary that SomaBrain remembers and recalls
 version_added: "0.1.0"
 description:
-  - Remembers a unique canary in a tenant of its own, recalls it, and takes it away again, also after a failure.
-  - Well means that exactly this text came back with a sufficient score. An acknowledged write alone proves nothing, since SomaBrain
-    acknowledges writes that it then loses.
-  - It writes to the service, so it is for verification after a recovery, and for scheduled runs only where somebody chose so.
+  - Writes a unique canary in its own tenant, recalls it, and deletes it again, also after a failure.
+  - Well means that exactly this text was recalled with a sufficient score. An acknowledged write alone proves nothing, since
+    SomaBrain acknowledges writes that it then loses.
+  - It writes to the service, so use it for verification after a recovery, and in scheduled runs only as a deliberate choice.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -23,13 +23,13 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Writes nothing and therefore gives V(unknown).
+    description: Writes nothing and therefore returns V(unknown).
   diff_mode:
     support: none
     description: The canary is not kept, so there is no difference to show.
 options:
   url:
-    description: Base URL of the API, without a path of an endpoint.
+    description: Base URL of the API, without an endpoint's path.
     type: str
     required: true
   profile:
@@ -59,20 +59,20 @@ options:
     default: 0.5
   require_ltm:
     description:
-      - Whether the long-term memory must have given the canary back, not the working memory alone.
-      - This proves that the memory service answers; only a recall after a restart of the API would prove that it also kept it.
+      - Whether the long-term memory must return the canary, not only the working memory.
+      - This proves that the memory service answers; only a recall after an API restart would prove that it also stored the canary.
     type: bool
     default: false
   max_remember_ms:
-    description: Most milliseconds that remembering may take; V(0) for no limit.
+    description: Longest allowed time for the write, in milliseconds; V(0) for no limit.
     type: float
     default: 0
   max_recall_ms:
-    description: Most milliseconds that recalling may take; V(0) for no limit.
+    description: Longest allowed time for the recall, in milliseconds; V(0) for no limit.
     type: float
     default: 0
   delete_paths:
-    description: Paths that are asked to delete the canary; the default is those of the O(profile).
+    description: Paths of the requests that delete the canary; those of the O(profile) by default.
     type: list
     elements: str
   ca_file:
@@ -84,7 +84,7 @@ options:
     type: bool
     default: true
   timeout:
-    description: Total deadline in seconds, of which the last quarter is kept for cleaning up.
+    description: Total deadline in seconds, of which the last quarter is reserved for cleaning up.
     type: float
     default: 10.0
   stage:
@@ -122,11 +122,11 @@ litter:
   type: str
   returned: always
 facts:
-  description: Milliseconds of remember and recall, the score, and whether the long-term memory gave the canary back.
+  description: Milliseconds of remember and recall, the score, and whether the long-term memory returned the canary.
   type: dict
   returned: always
 identity:
-  description: Always empty; the API does not tell which process answered.
+  description: Always empty; the API does not say which process answered.
   type: dict
   returned: always
 actions:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``data_reconciliation_info``: what does not fit together after a recovery. Changes nothing."""
+"""Step of ``data_reconciliation_info``: what no longer matches after a recovery. Changes nothing."""
 
 from __future__ import annotations
 
