@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the step remediation_open on the keeper; knows the controller, and tells dead holders from living ones."""
+"""Runs the step remediation_open on the keeper; knows the controller, and distinguishes dead holders from living ones."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ActionModule(SpineAction):
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         reasons = []
         if self._connection.transport == "local" and not own["keeper_is_persistent"] and ephemeral():
-            text = "the keeper is this execution environment, which is thrown away after the run"
+            text = "the keeper is this execution environment, which is deleted after the run"
             reasons.append(reason("keeper_ephemeral", text))
         reasons += self._announce(params, task_vars)
         if reasons:
@@ -73,7 +73,7 @@ class ActionModule(SpineAction):
 
     def _announce(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         """Write the outcome that holds when this run never comes to its close; return the reason when that is not possible."""
-        note = "this run was opened and has not been closed: it is still going on, or it died"
+        note = "this run was opened but not closed: it is still running, or it died"
         outcome = {key: params[key] for key in ("run_id", "host", "component", "remedy", "owner")}
         outcome.update(schema=1, outcome="abandoned", green=False, target="{host}/{component}".format(**params), note=note)
         outcome.update(opened_at=time.time(), closed_at=None, seconds=0.0, reasons=[], acts=[], check_mode=self._task.check_mode)
@@ -88,7 +88,7 @@ class ActionModule(SpineAction):
         result = self.on_target(params, task_vars)
         left = [one.get("retry_after") for one in (result.get("run") or {}).get("reasons") or [] if one["code"] == "dead_run_acting"]
         if left and left[0] <= patience:
-            Display().display(f"run {params['dead_runs'][0]} died while acting; waiting {left[0]:.0f} s until its act is surely over")
+            Display().display(f"run {params['dead_runs'][0]} died while acting; waiting {left[0]:.0f} s until its act is certainly over")
             time.sleep(left[0] + 0.1)
             result = self.on_target(params, task_vars)
         return result
@@ -103,7 +103,7 @@ def dies_within(patience: float, holder: t.Mapping[str, t.Any], here: t.Mapping[
             return False
         if not told:
             who = holder["run_id"]
-            Display().display(f"the controller of run {who} is gone, a worker of it lives on; waiting up to {patience:.0f} s for its end")
+            Display().display(f"the controller of run {who} is gone, but its worker is alive; waiting up to {patience:.0f} s")
             told = True
         time.sleep(0.2)
     return True

@@ -39,7 +39,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         matched = self._matched(str(params["hosts"]), task_vars)
         if not matched:
             groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
-            text = f"no host of this inventory and limit matches '{params['hosts']}'; groups there are: {groups}"
+            text = f"no host of this inventory and limit matches '{params['hosts']}'; existing groups: {groups}"
             reasons.append(reason("no_host_matched", text, case="" if task_vars.get("groups", {}).get("all") else "no_inventory"))
         if not reasons and params["component"]:
             reasons += self._announce(str(params["component"]), matched, task_vars)
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _announce(self, component: str, hosts: list[str], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         """Write the outcome that holds where a play ends before its run is opened: an earlier one must not be taken for it."""
-        note = "the play ended before this run was opened: see its error, for example a variable of a wrong type"
+        note = "the play ended before this run was opened: see its error, for example a variable of the wrong type"
         for host in hosts:
             outcome = {
                 "schema": 1, "outcome": "failed", "green": False, "host": host, "component": component, "target": f"{host}/{component}",

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the step remediation_reconcile on the keeper; tells it which holders are provably dead on this controller."""
+"""Runs the step remediation_reconcile on the keeper; reports which holders are provably dead on this controller."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ verdicts:
   type: dict
   returned: always
 report:
-  description: The JSON file without its checks: schema, verified_at, health, and for each host health, reason, seconds, endpoints.
+  description: The JSON file without its checks, so schema, verified_at, health, and for each host health, reason, seconds, endpoints.
   type: dict
   returned: always
 files:

@@ -11,7 +11,7 @@ module: remediation_refuse
 short_description: Refuse with a reason code
 version_added: "0.1.0"
 description:
-  - Fails with a reason as data: the run ends V(refused) and names what would unblock it and the next command.
+  - Fails with a reason as data, so that the run ends V(refused) and names what would unblock it and the next command.
   - It runs on the controller only and needs no connection.
 author:
   - SomaBrain incident response contributors (@somabrain)

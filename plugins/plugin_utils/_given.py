@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Variables given by ``-e`` that nothing reads: Ansible says nothing of them, and what was meant would not hold."""
+"""Variables given with ``-e`` that nothing reads: Ansible ignores them silently, so the intended setting would not apply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALIKE = 0.85
 
 
 class Slip(t.NamedTuple):
-    """What is wrong with a variable, and by which word of the command it was and should be given."""
+    """What is wrong with a variable, the word that was given in the command, and the better one."""
 
     text: str
     word: str
@@ -43,7 +43,7 @@ def slips(given: t.Mapping[str, t.Any]) -> list[Slip]:
     known = _names_in([*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "roles").glob("*/*/**/*.yml")]) if strange else set()
     for name in strange:
         near = [] if name in known else difflib.get_close_matches(name, known, 1, ALIKE)
-        wrong += [Slip("%s is no variable of this collection; %s is" % (one_line(name, 80), near[0]), name, near[0])] if near else []
+        wrong += [Slip("%s is not a variable here; did you mean %s?" % (one_line(name, 80), near[0]), name, near[0])] if near else []
     return wrong
 
 

@@ -61,7 +61,7 @@ def typed_variables(task_vars: Vars, templar: t.Any) -> tuple[dict[str, t.Any], 
         try:
             values[name] = plain(task_vars[name] if name in FREE_TEXT else templar.template(task_vars[name]))
         except AnsibleError as error:
-            wrong.append(f"{name} cannot be worked out: {one_line(error, 200)}")
+            wrong.append(f"{name} cannot be templated: {one_line(error, 200)}")
     typed, errors = judge_types(values)
     wrong += errors or judge_values(typed)
     return typed, [reason("bad_input", text) for text in wrong]
@@ -73,7 +73,7 @@ def judge_types(values: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], list[s
     wrong: list[str] = []
     for name, value in values.items():
         if name in FREE_TEXT and isinstance(value, (dict, list)):
-            wrong.append(f"{name} has to be plain text")
+            wrong.append(f"{name} must be plain text")
             continue
         result = ArgumentSpecValidator({name: specs()[name]}).validate({name: value})
         wrong += [f"{name}: {one_line(text, 300)}" for text in result.error_messages[:1]]
@@ -82,16 +82,16 @@ def judge_types(values: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], list[s
 
 
 def judge_values(values: Vars) -> list[str]:
-    """Return sentences that name each variable whose value makes no sense."""
+    """Return a sentence for each variable with an impossible value."""
     wrong = []
     for path, least in LEAST.items():
         value: t.Any = values
         for key in path:
             value = (value or {}).get(key)
         if value is not None and not (math.isfinite(value) and value >= least):
-            wrong.append(f"{'.'.join(path)} is {value}; it has to be {least} or more")
+            wrong.append(f"{'.'.join(path)} is {value}; it must be {least} or more")
     if not os.path.isabs(str(values.get("remediation_state_dir") or "/")):
-        wrong.append("remediation_state_dir has to be an absolute path")
+        wrong.append("remediation_state_dir must be an absolute path")
     return wrong + [text for window in values.get("remediation_freeze_windows") or [] for text in _judge_window(window)]
 
 
@@ -105,7 +105,7 @@ def _judge_window(window: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def seconds_to_verify(values: Vars) -> float:
-    """Return the longest time that verification takes by `remediation_patience`, 60 where that is not set."""
+    """Return the longest time that verification may take according to `remediation_patience`, 60 if unset."""
     patience = values.get("remediation_patience")
     if not patience:
         return 60.0

@@ -39,7 +39,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "module_utils"
 STARTED = "somabrain-step-started"
 
 # Gives the piped step the modules it imports, under the names it imports them by: compiled where the target's Python is of the version
-# of the controller's, else from their sources. Imports as little as it can, since a target's Python starts anew for every step.
+# of the controller's, else from their sources. Imports as little as it can, since a target's Python starts afresh for every step.
 BOOT = """
 import sys, base64, importlib, json, marshal, zlib
 from importlib._bootstrap_external import MAGIC_NUMBER
@@ -138,7 +138,7 @@ def _compiled(name: str, source: str, given: t.Optional[t.Mapping[str, str]]) ->
 
 
 def _packed(data: bytes) -> str:
-    # To pack more tightly takes longer than to send what that saves.
+    # Tighter compression takes longer than sending what it saves.
     return _text_of(zlib.compress(data, 1))
 
 
@@ -160,8 +160,8 @@ def result_between_marks(stdout: str) -> t.Optional[Result]:
 
 def broken_off(answer: t.Mapping[str, t.Any]) -> Result:
     """Return the failed result of a step that began and then died without an answer."""
-    last = (str(answer.get("stderr") or "").strip().splitlines() or ["it said nothing"])[-1]
-    return {"failed": True, "changed": False, "msg": f"the step broke off (rc {answer.get('rc')}): {one_line(redact(last), 200)}"}
+    last = (str(answer.get("stderr") or "").strip().splitlines() or ["no output"])[-1]
+    return {"failed": True, "changed": False, "msg": f"the step died (rc {answer.get('rc')}): {one_line(redact(last), 200)}"}
 
 
 class StepAction(ActionBase):  # type: ignore[misc]

@@ -27,7 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 CORE_FLOOR = (2, 18)
-# Read raw, never through a template: what a person or an alert typed must not run.
+# Read raw, never templated: what a person or an alert typed must not run.
 FREE_TEXT = (
     "remediation_reason",
     "remediation_operator",
@@ -35,7 +35,7 @@ FREE_TEXT = (
     "remediation_without_evidence",
     "remediation_approval",
 )
-# Said for one run only: the next one says them anew, or not at all.
+# Given for one run only; the next run must be given them again.
 ONCE = frozenset(["remediation_approval", "remediation_takeover"])
 # What reasons call a playbook, where that is not its name.
 SHORT = {"history": "show_history", "verify": "verify_health"}
@@ -58,7 +58,7 @@ def input_reasons(task_vars: Vars) -> list[dict[str, t.Any]]:
     """Return the reasons against starting at all: ansible-core below the floor, template markers in free text."""
     reasons = []
     if tuple(int(part) for part in core_version.split(".")[:2]) < CORE_FLOOR:
-        reasons.append(reason("core_too_old", f"this is ansible-core {core_version}, 2.18 is needed"))
+        reasons.append(reason("core_too_old", f"this is ansible-core {core_version}; 2.18 or newer is required"))
     names = [*FREE_TEXT, *(task_vars.get("remediation_free_text") or [])]
     for name in names:
         if any(mark in raw_text(task_vars, name) for mark in ("{{", "{%", "{#")):
@@ -75,7 +75,7 @@ def operator(task_vars: Vars) -> str:
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):
-        # A container may run as a user that no passwd file knows.
+        # A container may run as a user without a passwd entry.
         return f"uid {os.getuid()}"
 
 
@@ -93,15 +93,15 @@ def kill_switch(task_vars: Vars, templar: t.Any) -> str:
     try:
         paths = check_type_list(templar.template(task_vars.get("remediation_kill_switch_files") or []))
     except (AnsibleError, TypeError):
-        return "remediation_kill_switch_files cannot be worked out"
+        return "remediation_kill_switch_files cannot be templated"
     for path in paths:
         try:
             os.lstat(str(path))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
-            # What cannot be looked at counts as set.
-            return f"{path} on the controller, which cannot be looked at"
+            # A file that cannot be read counts as set.
+            return f"{path} on the controller, which cannot be read"
         return f"{path} on the controller"
     return ""
 
@@ -214,7 +214,7 @@ class SpineAction(StepAction):
         return super().run(tmp, resolved(task_vars or {}, self._templar))
 
     def answers_when_lost(self, task_vars: Vars) -> bool:
-        """A keeper that is lost is a failure of the run, which has to come to its close."""
+        """A lost keeper is a failure of the run, which must still reach its close."""
         return True
 
     def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:

@@ -128,7 +128,7 @@ def test_a_kill_switch_is_found_however_its_path_is_written(given: t.Any, tmp_pa
 
 @pytest.mark.parametrize("given", [["{{ nowhere }}/kill"], {"a": "b"}], ids=str)
 def test_a_kill_switch_that_cannot_be_worked_out_counts_as_set(given: t.Any) -> None:
-    assert "cannot be worked out" in _spine.kill_switch({"remediation_kill_switch_files": given}, Words("/"))
+    assert "cannot be templated" in _spine.kill_switch({"remediation_kill_switch_files": given}, Words("/"))
 
 
 def test_the_path_of_the_outcome_file_is_worked_out() -> None:

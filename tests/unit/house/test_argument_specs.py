@@ -127,3 +127,19 @@ def test_the_documentation_of_a_module_matches_its_step(module: str) -> None:
 def test_an_action_plugin_runs_the_step_of_its_own_name(module: str) -> None:
     plugin = importlib.import_module(f"{PLUGINS}.action.{module}").ActionModule
     assert plugin.STEP.__name__ == f"{PLUGINS}.module_utils._steps.{module}"
+
+
+def sentences_of(node: t.Any) -> t.Iterator[t.Any]:
+    """Yield every line of every description in a module's documentation; one with a colon that YAML takes for a mapping is no string."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield from (value if isinstance(value, list) else [value]) if key == "description" else sentences_of(value)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_description_of_a_module_is_a_sentence(module: str) -> None:
+    tree = ast.parse((ROOT / f"plugins/modules/{module}.py").read_text()).body
+    texts = {getattr(node.targets[0], "id", ""): node.value for node in tree if isinstance(node, ast.Assign)}
+    for name in ("DOCUMENTATION", "RETURN"):
+        lines = list(sentences_of(yaml.safe_load(ast.literal_eval(texts[name]))))
+        assert lines, name
+        assert [line for line in lines if not isinstance(line, str)] == []
