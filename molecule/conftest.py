@@ -31,7 +31,7 @@ class Story:
         return (told["outcome"], [act["action"] for act in told["acts"]], *states)
 
     def before(self) -> list[str]:
-        """Return what told the process that was broken and its neighbour before the story."""
+        """Return what identified the broken process and its neighbour before the story."""
         return str(self.host.file("/var/tmp/processes-before").content_string).splitlines()
 
     def keeps_the_ledger_private(self) -> None:

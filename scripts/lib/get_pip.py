@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stands in for the get-pip script that ansible-test downloads: ensurepip first, then the wanted version of pip."""
+"""Replaces the get-pip script that ansible-test downloads: ensurepip first, then the wanted version of pip."""
 
 from __future__ import annotations
 
