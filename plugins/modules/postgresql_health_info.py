@@ -96,7 +96,6 @@ options:
   audit:
     description: A table that always gets new rows. Where given, no row in the last minutes is sick.
     type: dict
-    default: {}
     suboptions:
       table:
         description: Its name, with the schema where needed.

@@ -16,7 +16,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import address_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 
-ARGUMENT_SPEC: dict[str, t.Any] = dict(LOOK_SPEC, **CONNECT_SPEC, **PG_OPTIONS, facts_timeout={"type": "float", "default": 10.0})
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    LOOK_SPEC,
+    **dict(CONNECT_SPEC, **PG_OPTIONS),
+    facts_timeout={"type": "float", "default": 10.0},
+)
+# An empty default would be validated like a given one, and refused for what it lacks.
+ARGUMENT_SPEC["audit"] = {key: rule for key, rule in PG_OPTIONS["audit"].items() if key != "default"}
 
 
 def run(params: Params, check: bool) -> Result:
@@ -28,6 +34,7 @@ def as_health_info(params: Params) -> Params:
     """Return the options of the same look for ``health_info``: one deep check of the kind postgresql."""
     refuse_commands(params["known_answers"])
     options = {name: params[name] for name in (*CONNECT_SPEC, *PG_OPTIONS)}
+    options["audit"] = options["audit"] or {}
     name = "postgresql %s" % address_of(params)
     one = dict(options, kind="postgresql", deep=True, name=name, answer_timeout=params["probe_timeout"])
     return health_info.of_one(one, params, params["facts_timeout"])

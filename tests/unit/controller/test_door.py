@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.somabrain.incident_response.plugins.action.health_info import ActionModule as HealthAction
 from ansible_collections.somabrain.incident_response.plugins.action.step import ActionModule
@@ -127,3 +128,11 @@ def test_a_long_wait_shows_how_far_it_is(found: dict[str, t.Any], line: str) -> 
     assert line in shown
     assert shown.startswith("db1: ")
     assert "waited 10 of 60 s" in shown
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_a_module_that_documents_one_kind_may_be_called_without_any_option(name: str) -> None:
+    given = ArgumentSpecValidator(spec_of(name)).validate({})
+    assert given.error_messages == []
+    (check,) = importlib.import_module(f"{PACKAGE}._steps.{name}").as_health_info(given.validated_parameters)["checks"]
+    assert look.validated([check], 3.0)
