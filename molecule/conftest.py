@@ -53,7 +53,7 @@ class RedisStory(Story):
     def keeps_every_key(self) -> None:
         names = " ".join(f"story:{number}" for number in range(60))
         assert self.host.check_output(f"redis-cli exists {names}") == "60"
-        assert self.host.check_output("redis-cli set story:after told") == "OK"
+        assert self.host.check_output("redis-cli set story:after kept") == "OK"
 
     def keeps_the_neighbour(self) -> None:
         assert self.process(6380) == self.before()[1]

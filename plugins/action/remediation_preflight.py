@@ -48,7 +48,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return refused_run(reasons, task_vars, target=str(params["hosts"]))
 
     def _announce(self, component: str, hosts: list[str], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-        """Write the outcome that holds where a play ends before its run is opened: an earlier one must not be taken for it."""
+        """Write the outcome that holds where a play ends before its run is opened: an earlier one must not be mistaken for it."""
         note = "the play ended before this run was opened: see its error, for example a variable of the wrong type"
         for host in hosts:
             outcome = {

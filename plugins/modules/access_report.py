@@ -40,8 +40,8 @@ EXAMPLES = r"""
 - name: Tell what is missing
   somabrain.incident_response.access_report:
     parts: "{{ [looked | combine({'what': 'target'})] }}"
-  register: told
-  failed_when: not told.ok
+  register: report
+  failed_when: not report.ok
 """
 
 RETURN = r"""

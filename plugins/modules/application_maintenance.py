@@ -2,19 +2,19 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell an application that it is in maintenance, where it has a way to be told."""
+"""Switch an application's own maintenance mode, if it has an endpoint for that."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: application_maintenance
-short_description: Tell an application that it is in maintenance, where it has a way to be told
+short_description: Switch an application's own maintenance mode, if it has an endpoint for that
 version_added: "0.1.0"
 description:
   - >-
-    Posts C({"enabled": true}) or C({"enabled": false}) to O(url). Only an answer of 2xx that is no page of HTML
-    counts; a 404 says that there is no such endpoint.
-  - It never fails, since the load balancer is what keeps clients out; what the application says is told.
+    Posts C({"enabled": true}) or C({"enabled": false}) to O(url). Only a 2xx answer that is not an HTML page
+    counts; a 404 means that there is no such endpoint.
+  - It never fails, because the load balancer is what keeps clients out. The application's answer is reported.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -22,17 +22,17 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Asks nothing, and says what it would tell.
+    description: Sends nothing, and says what it would send.
   diff_mode:
     support: none
-    description: What the application had before is not known.
+    description: The application's previous mode is not known.
 options:
   url:
     description: The endpoint. Redirects are not followed.
     type: str
     required: true
   enabled:
-    description: Whether it is in maintenance.
+    description: Whether maintenance mode should be on.
     type: bool
     required: true
   token_file:
@@ -61,7 +61,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Tell the API, if it can be told
+- name: Switch on the API's maintenance mode, if it has one
   somabrain.incident_response.application_maintenance:
     url: http://127.0.0.1:9696/admin/maintenance
     token_file: /etc/somabrain/admin_token
@@ -70,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answered:
-  description: Whether the application took it.
+  description: Whether the application accepted it.
   returned: success
   type: bool
 status:

@@ -41,7 +41,7 @@ options:
     type: str
     default: "."
   user:
-    description: The owner of the working copy, whom git runs as. Empty for whoever its directory belongs to.
+    description: The owner of the working copy, whom git runs as. Empty for the owner of its directory.
     type: str
     default: ""
   commit:

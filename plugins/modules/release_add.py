@@ -23,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Tells the id that it would have.
+    description: Reports the id that the release would have.
   diff_mode:
     support: none
     description: A release is added as a whole.

@@ -71,7 +71,7 @@ options:
       seconds:
         description: Seconds until its end; omit for a protection of data, which never expires.
         type: float
-      told:
+      notice:
         description: Words to show before the time of its end, such as V(maintenance ends); empty shows nothing.
         type: str
         default: ""

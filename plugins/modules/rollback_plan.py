@@ -76,7 +76,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 health:
-  description: V(well) for nothing to do, V(sick) for something to do or to refuse, V(unknown) for what cannot be told.
+  description: V(well) if there is nothing to do, V(sick) if there is something to do or to refuse, V(unknown) otherwise.
   returned: always
   type: str
 state:

@@ -11,7 +11,7 @@ module: service_control
 short_description: One bounded act on one service
 version_added: "0.1.0"
 description:
-  - Starts, stops, restarts or signals one service under supervisor, systemd or Docker Compose, or tells its manager to leave it alone
+  - Starts, stops, restarts or signals one service under supervisor, systemd or Docker Compose, or keeps its manager from restarting it
     for a while.
   - Returns within O(timeout) and a second, whatever happens, and never sends SIGKILL unless O(force) is set, nor lets the manager send it.
   - A start waits for the manager's word only. Whether the service is well is for M(somabrain.incident_response.health_info) to say.
@@ -36,7 +36,7 @@ options:
       - V(signal) sends O(signal).
       - V(reset_failed) forgets failures and the start limit of a systemd unit.
       - V(hold) keeps the manager from starting the service by itself until V(release). Under V(systemd) that is a runtime drop-in, gone
-        at the next boot; under V(compose) the restart policy is taken away, and noted in O(holds_dir), until the container is made anew;
+        at the next boot; under V(compose) the restart policy is taken away, and noted in O(holds_dir), until the container is recreated;
         supervisor can hold only what does not run.
       - V(extend_start_timeout) gives a systemd unit O(start_timeout) seconds to become ready, a start that is under way included.
     type: str

@@ -108,7 +108,7 @@ findings:
   elements: dict
   sample: []
 service:
-  description: All that the manager tells, V(null) where it does not tell.
+  description: What the manager reports; V(null) for what it does not report.
   returned: always
   type: dict
   sample: {manager: systemd, name: redis-server.service, state: failed, pid: 0, restarts: 4, exit_code: 1, start_limit_hit: true}

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Python's own cache of compiled modules, for the Python of this collection on the controller.
 
-Ansible's loader compiles a collection's source anew in every process, which takes longer than most steps take to run. After
+Ansible's loader recompiles a collection's source in every process, which takes longer than most steps take to run. After
 ``install``, what is imported comes from ``__pycache__`` beside the source, as for any other Python package.
 """
 

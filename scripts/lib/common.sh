@@ -4,7 +4,7 @@
 # shellcheck shell=bash disable=SC2034,SC2153 # its variables are set and read by the others
 # What every stage of scripts/test needs: saying, timing, recording, finding. Sourced, never run.
 
-# A line of progress that is rewritten in place must go before anything else is said.
+# A line of progress that is rewritten in place must go before anything else is printed.
 CLEAR_LINE=""
 [ ! -t 1 ] || CLEAR_LINE=$'\r\033[K'
 

@@ -38,7 +38,7 @@ def share_done(log: str) -> float | None:
 
 
 def left_in_step(expected: float | None, within: float, share: float | None) -> float | None:
-    """Return the seconds a step still takes: by the last run; once it is late, by the share that is done; None when neither tells."""
+    """Return the seconds a step still takes: by the last run; once it is late, by the share that is done; None if neither is known."""
     if expected is not None and expected > within:
         return expected - within
     if share:

@@ -53,9 +53,9 @@ def told(url: str, token_file: str = "", check: bool = False) -> dict[str, t.Any
         (204, True, "own maintenance is on"),
         (404, False, "has no maintenance of its own (404)"),
         (405, False, "has no maintenance of its own (405)"),
-        (401, False, "was not told (status 401)"),
-        (302, False, "was not told (status 302)"),
-        (500, False, "was not told (status 500)"),
+        (401, False, "was not informed (status 401)"),
+        (302, False, "was not informed (status 302)"),
+        (500, False, "was not informed (status 500)"),
     ],
 )
 def test_only_a_2xx_is_believed_and_nothing_is_followed(tmp_path: Path, status: int, answered: bool, words: str) -> None:
@@ -74,13 +74,13 @@ def test_a_page_for_people_is_no_answer_though_its_status_is_200() -> None:
     with application(200, heard, "<!doctype html><title>SomaBrain</title>") as url:
         result = told(url)
     assert (result["answered"], result["status"]) == (False, 200)
-    assert "was not told (200 with a page for people)" in result["say"][0]
+    assert "was not informed (got 200 and an HTML page" in result["say"][0]
 
 
 def test_one_that_is_away_or_a_token_that_cannot_be_read_is_told_and_never_fails(tmp_path: Path) -> None:
     heard: list[tuple[str, t.Any]] = []
     with application(200, heard) as url:
-        assert "was not told" in told(url, str(tmp_path / "none"))["say"][0]
+        assert "was not informed" in told(url, str(tmp_path / "none"))["say"][0]
         assert "would tell" in told(url, check=True)["say"][0]
     assert heard == []
-    assert "was not told" in told(url)["say"][0]
+    assert "was not informed" in told(url)["say"][0]

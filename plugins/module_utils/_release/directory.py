@@ -53,7 +53,7 @@ def selected_by(link: str, base: str) -> tuple[str, str]:
 
 
 def _running(options: t.Mapping[str, t.Any], base: str, link: str, selected: str, clock: Clock) -> tuple[str, str]:
-    """Return (the id of the release of the process, "") or ("", why that cannot be told); without a process what would be started."""
+    """Return (the id of the release of the process, "") or ("", why it is unknown); without a process, of what a start would run."""
     service = ask.load_service(dict(options, name=options["service"]), max(0.5, clock.left))
     pid = int(service.get("pid") or 0)
     if not pid:

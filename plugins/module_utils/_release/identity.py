@@ -18,7 +18,7 @@ def blank(**known: t.Any) -> Facts:
     """Return facts in which only the given values are known.
 
     ``running`` is the id of the release that runs, or that would be started where none runs; ``selected`` what the next start takes;
-    ``known`` tells of each id that was asked for {there, intact, names, detail}, None for what cannot be seen; ``named`` what each word
+    ``known`` has {there, intact, names, detail} for each id that was asked for, None for what cannot be seen; ``named`` what each word
     means now, "" for nothing; ``migrations`` what the running release says of its own.
     """
     facts: Facts = {
@@ -52,5 +52,5 @@ def repository_of(reference: str) -> str:
 
 
 def image_of(release: str, reference: str) -> str:
-    """Return how a cluster is told a release: by its digest in the repository that it came from; what never had a digest by its name."""
+    """Return how to name a release to a cluster: by the digest in its repository, or by its name if it has no digest."""
     return "%s@%s" % (repository_of(reference), release) if release.startswith("sha256:") else release

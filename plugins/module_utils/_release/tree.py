@@ -26,7 +26,7 @@ def content_id(folder: str, out_of_time: t.Callable[[], bool] = lambda: False) -
     total = hashlib.sha256()
     try:
         for name, kind, digest in _entries(os.fsencode(folder), b"", out_of_time):
-            # Lengths keep a name from being taken for the one after it.
+            # Lengths keep two adjacent names from being read as one.
             total.update(b"%s %d:%s %d:%s\n" % (kind, len(name), name, len(digest), digest))
     except OSError as error:
         raise NotReadable("%s cannot be read: %s" % (folder, error.strerror)) from None

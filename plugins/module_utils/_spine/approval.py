@@ -111,7 +111,7 @@ def offers(plans: t.Sequence[Plan], key: bytes, expires: int, used: t.Collection
 
 
 def told_loss(loss: t.Mapping[str, t.Any]) -> str:
-    """Return a loss ({count, unit, exact}) in words, "" where nothing is said about it."""
+    """Return a loss ({count, unit, exact}) in words, "" where there is no statement about it."""
     if not loss:
         return ""
     unit = loss.get("unit") or "items"

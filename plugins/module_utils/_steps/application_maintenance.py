@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``application_maintenance``: tells an application of maintenance, where it has a way to be told. A 404 is never believed."""
+"""Step of ``application_maintenance``: switches an application's maintenance mode, if it has an endpoint for that. Believes no 404."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def _ask(params: Params, token: str) -> http.Answer:
 
 
 def _is_page(answer: http.Answer) -> bool:
-    """Return whether it is a page for people: what answers everything with one was not told of anything."""
+    """Return whether it is an HTML page: a server that answers every request with one has no such endpoint."""
     return answer.content_type.partition(";")[0].strip().lower() in PAGES or answer.body.lstrip()[:1] == b"<"
 
 
 def _doubt(answer: http.Answer) -> str:
     if not answer.error and _is_page(answer) and 200 <= answer.status < 300:
-        return "the application was not told (%d with a page for people): the load balancer alone keeps clients out" % answer.status
+        return "the application was not informed (got %d and an HTML page): only the load balancer keeps clients out" % answer.status
     if answer.status in NONE_SUCH:
         return "the application has no maintenance of its own (%d): the load balancer alone keeps clients out" % answer.status
     why = one_line(answer.detail or answer.error, 100) if answer.error else "status %d" % answer.status
-    return "the application was not told (%s): the load balancer alone keeps clients out" % why
+    return "the application was not informed (%s): only the load balancer keeps clients out" % why

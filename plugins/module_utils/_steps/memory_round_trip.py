@@ -22,7 +22,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return one check's result as ``_checks.combine`` gives it; ``changed`` tells that litter may remain."""
+    """Return one check's result as ``_checks.look.combine`` gives it; ``changed`` means that a canary may remain."""
     options = {key: value for key, value in params.items() if key in round_trip.OPTIONS and value is not None}
     ready = look.validated([dict(options, kind="round_trip", name="memory round trip", timeout=params["timeout"])], params["timeout"])
     if check:

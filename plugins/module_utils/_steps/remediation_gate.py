@@ -28,7 +28,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
             "body": {"type": "dict", "default": {}},
             "parts": {"type": "dict", "default": {}},
             "seconds": {"type": "float"},
-            "told": {"type": "str", "default": ""},
+            "notice": {"type": "str", "default": ""},
         },
     },
     settles={"type": "list", "elements": "str", "default": []},
@@ -56,9 +56,9 @@ def run(params: Params, check: bool) -> Result:
 
 def _its_end(owes: t.Mapping[str, t.Any], now: float) -> list[str]:
     """Return when the act that begins now will end, if that should be shown."""
-    if not owes.get("told") or not owes.get("seconds"):
+    if not owes.get("notice") or not owes.get("seconds"):
         return []
-    return ["%s at %s, by reconcile.yml" % (owes["told"], time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(now + owes["seconds"])))]
+    return ["%s at %s, by reconcile.yml" % (owes["notice"], time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(now + owes["seconds"])))]
 
 
 def _reasons(ledger: Ledger, params: Params, now: float) -> list[dict[str, t.Any]]:

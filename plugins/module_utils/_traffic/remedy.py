@@ -131,7 +131,7 @@ def owed(asked: Given, way: Given) -> dict[str, t.Any]:
     Maintenance and drains end apart from each other, each server by itself: none may take another's end away.
     """
     kind, parts = _kind(asked), _parts(asked, way)
-    own = {"kind": kind, "parts": parts, "seconds": _lasts(asked), "told": ENDS.get(asked["goal"], ""), "body": _body(asked)}
+    own = {"kind": kind, "parts": parts, "seconds": _lasts(asked), "notice": ENDS.get(asked["goal"], ""), "body": _body(asked)}
     # While slots change hands: what a dead run leaves drained, or without a slot, is repaired with as many containers as there are.
     slots = dict(own, kind=kind + "/slots", parts={asked["service"]: "as_is"}, told="", seconds=seconds(asked)["number"])
     lasting = own if number(asked["set_seconds"]) > 0 else {}

@@ -182,6 +182,45 @@ def test_functions_are_short() -> None:
     assert sum(length <= 25 for length in lengths) >= 0.9 * len(lengths)
 
 
+# What makes a function branch; a chain of "and" or "or" counts each of its conditions, a comprehension its loop and its filters.
+BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.Assert)
+
+
+def complexity(function: ast.AST) -> int:
+    """Return the cyclomatic complexity of *function*, without that of the functions inside it."""
+    count, waiting = 1, list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            continue
+        count += isinstance(node, BRANCHES)
+        count += len(node.values) - 1 if isinstance(node, ast.BoolOp) else 0
+        count += 1 + len(node.ifs) if isinstance(node, ast.comprehension) else 0
+        waiting += ast.iter_child_nodes(node)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("return 1", 1),
+        ("return a or b and c", 3), ("return [x for x in y if x]", 3), ("def g():\n    if a: pass", 1), ("while a:\n    b if c else d", 3)],
+)
+def test_complexity_counts_branches_conditions_and_comprehensions(body: str, wanted: int) -> None:
+    text = "def f():\n" + "\n".join(f"    {line}" for line in body.splitlines())
+    assert complexity(ast.parse(text).body[0]) == wanted
+
+
+def test_functions_are_simple() -> None:
+    found = [
+        f"{complexity(node)} {relative(path)}:{node.lineno} {node.name}"
+        for path in [*PYTHON, *sources("scripts/**/*.py", "benchmarks/**/*.py"), *(ROOT / "roles/drill/files").rglob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and complexity(node) > 15
+    ]
+    assert found == []
+
+
 def test_every_python_file_opens_with_its_licence_and_its_contract() -> None:
     wrong = []
     for path in PYTHON:

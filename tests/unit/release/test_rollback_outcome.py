@@ -50,7 +50,8 @@ def test_configuration_and_schema_are_looked_at_where_they_are_named() -> None:
     assert _release["project"] == "shop"
     assert (configuration["kind"], configuration["repository"], configuration["wanted"]) == ("configuration", "/etc/api", "1" * 40)
     assert migrations == {"name": "migrations", "kind": "migrations", "timeout": 3, "host": "db"}
-    for without in ({}, {"configuration": None}, {"configuration": {}}):
+    nowhere: tuple[dict[str, t.Any], ...] = ({}, {"configuration": None}, {"configuration": {}})
+    for without in nowhere:
         assert outcome.checks_of(given, without, {}, {})[1]["wanted"] == ""
     assert len(outcome.checks_of(GIVEN, PLAN, {}, {})) == 1
 

@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import holds
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import demultiplexed
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.state import number_of, parse
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 
 RECORDED: dict[str, dict[str, t.Any]] = json.loads((Path(__file__).parents[1] / "docker_containers.json").read_text())
 
@@ -108,7 +109,7 @@ def test_the_pid_of_another_pid_namespace_is_not_taken_for_a_process_here() -> N
 def test_what_a_healthcheck_printed_is_told_in_one_line_without_its_secrets() -> None:
     seen = recorded("unhealthy")
     seen["State"]["Health"]["Log"] = [{"Output": "\x1b[31mno answer\npassword=hunter2secret"}]
-    said = service.sentence(parse("x", seen, {}, {}))
+    said = sentence(parse("x", seen, {}, {}))
     assert said.startswith("x is running under compose (pid ")
     assert "its healthcheck reports unhealthy: \\x1b[31mno answer\\npassword=" in said
     assert "hunter2secret" not in said

@@ -14,6 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.kubernetes.state import parse
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import kubernetes as manager_kubernetes
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 
 BEGAN = "2026-10-16T14:00:00Z"
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-10-16T14:00:03Z"}
@@ -137,7 +138,7 @@ def test_an_autoscaler_of_another_kind_or_name_is_not_this_workloads() -> None:
 
 def test_untrusted_words_of_a_cluster_cannot_move_a_cursor() -> None:
     full = {**FULL, "message": "\x1b[2J" + "x" * 500}
-    text = service.sentence(parse("api", raw([], replicas=0, conditions=[full], **NONE_READY)))
+    text = sentence(parse("api", raw([], replicas=0, conditions=[full], **NONE_READY)))
     assert "\x1b" not in text
     assert len(text) < 320
 

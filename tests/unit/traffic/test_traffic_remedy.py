@@ -27,7 +27,7 @@ PLACE: dict[str, t.Any] = {
 }  # fmt: skip
 DEFAULTS = {name[len("traffic_scaling_") :]: value for name, value in yaml.safe_load((ROLE / "defaults/main.yml").read_text()).items()}
 GIVEN: dict[str, t.Any] = {**DEFAULTS, "pool": "brain", "target": TARGET, "place": PLACE, "reason": "why", "state_dir": "/state"}
-REPLICAS = {"goal": "set", "replicas": 3}
+REPLICAS: dict[str, t.Any] = {"goal": "set", "replicas": 3}
 SLOTS = {**REPLICAS, "slots": ["api*"], "manager": "compose"}
 NO_WAY = remedy.way_of({}, "", 0)
 BACK = {"share": 10, "servers": {"api1": {"weight": 1, "admin": "ready"}}, "maintenance": None}
@@ -222,7 +222,7 @@ def test_an_act_owes_its_end(
     act: str, given: dict[str, t.Any], known: dict[str, t.Any], parts: t.Any, seconds: t.Any, told: str, goal: str
 ) -> None:
     found = remedy.owed(asked(**given), way(**known))["acts"][act]
-    assert (found["parts"], found["seconds"], found["told"], found["body"]["goal"]) == (parts, seconds, told, goal)
+    assert (found["parts"], found["seconds"], found["notice"], found["body"]["goal"]) == (parts, seconds, told, goal)
 
 
 @pytest.mark.parametrize(("act", "given"), [("shift", SET), ("scale", REPLICAS), ("shift", {**SET, "set_seconds": "0"})])
@@ -232,7 +232,7 @@ def test_what_is_to_stay_owes_nothing(act: str, given: dict[str, t.Any]) -> None
 
 def test_an_undo_that_closes_the_pool_again_owes_the_end_of_maintenance() -> None:
     found = remedy.owed(asked(), NO_WAY)["maintenance"]
-    assert (found["seconds"], found["told"], found["body"]["goal"]) == (3600, "maintenance ends", "maintenance_off")
+    assert (found["seconds"], found["notice"], found["body"]["goal"]) == (3600, "maintenance ends", "maintenance_off")
 
 
 @pytest.mark.parametrize("given", [{"goal": "maintenance_on"}, {}, SET, REPLICAS, SHOP, {**SLOTS, "slots_port": 80}])

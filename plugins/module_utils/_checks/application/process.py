@@ -61,7 +61,7 @@ def rss_of(pid: int) -> int:
 
 
 def memory_of(pid: int) -> dict[str, t.Optional[int]]:
-    """Return {memory_limit, machine_available} in bytes, None for what is not told."""
+    """Return {memory_limit, machine_available} in bytes, None for what is unknown."""
     available = [line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
     return {"memory_limit": limit_of(pid), "machine_available": int(available[0]) * 1024 if available else None}
 
@@ -97,7 +97,7 @@ def oom_kills() -> t.Optional[int]:
 
 
 def listener_of(pid: int, url: str) -> str:
-    """Return whose the port of a loopback *url* is: ``own``, ``other``, ``none`` (nobody listens), or "" where that cannot be told."""
+    """Return whose the port of a loopback *url* is: ``own``, ``other``, ``none`` (nobody listens), or "" if unknown."""
     port = port_of(url)
     if not port or not _same_network(pid):
         return ""
@@ -111,7 +111,7 @@ def listener_of(pid: int, url: str) -> str:
 
 
 def listening_since(url: str) -> t.Optional[float]:
-    """Return when the process began that listens at a loopback *url* (epoch seconds), None where nobody is seen to.
+    """Return when the process began that listens at a loopback *url* (epoch seconds), None if no process is seen to.
 
     Where several hold the socket, as workers do, the first of them counts.
     """

@@ -25,7 +25,7 @@ _V1: tuple[Gate, ...] = (
     {"path": "embedder_ok", "equals": True, "required": False},
     {"path": "components.memory.ok", "equals": True, "required": False},
 )
-# Generation 2 calls itself healthy without Kafka; only details.connected tells.
+# Generation 2 reports healthy without Kafka; only details.connected shows it.
 _V2: tuple[Gate, ...] = (
     {"path": "status", "equals": "healthy"},
     {"path": "ready", "equals": True, "required": False},

@@ -25,7 +25,7 @@ class Manager(t.Protocol):
     - ``ACTS_ELSEWHERE``: why ``service_control`` does not act on it.
     - ``ALLOWED``: the acts that each state of a service allows, where they are not the usual ones.
     - ``OWN_CHECKS``: it checks the health of its services itself, which delays the word "running".
-    - ``RECREATES``: it makes a service anew with all that it needs, so what bars a start does not bar that.
+    - ``RECREATES``: it recreates a service with all that it needs, so what prevents a start does not prevent that.
     - ``HAS_PROJECT``: a project's files say what a new replica would be made of.
     - ``RESETS_FAILED``: a failed service has to be reset before it starts again.
     """

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hold drills: `python -m somabrain_drill [NAME...]` on labs of their own, or `--on-target` as JSON on standard input tells.
+"""Hold drills: `python -m somabrain_drill [NAME...]` on labs of their own, or `--on-target` as JSON on standard input says.
 
-Exit code 0 when every hypothesis held, 1 when one did not, 3 when no drill could be held; the reason is then told in one sentence.
+Exit code 0 when every hypothesis held, 1 when one did not, 3 when no drill could be held; the reason is then printed in one sentence.
 """
 
 from __future__ import annotations

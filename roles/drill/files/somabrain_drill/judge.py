@@ -151,7 +151,7 @@ def _loss(seen: Seen) -> list[str]:
         return ["what is left could not be counted: the server does not answer"]
     told = declared(outcome)
     if rule == "unknown":
-        # No number can be right where nothing in the data tells what is wrong; one that is told all the same is a guess.
+        # Where nothing in the data shows what is wrong, any declared number is a guess.
         wrong = [] if told is None else [f"declared {told} where the number cannot be known"]
     else:
         wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses))

@@ -64,7 +64,7 @@ def _play(name: str, folder: Path, variables: dict[str, t.Any]) -> None:
 
 
 def place_of_lab(folder: Path) -> Place:
-    """Return what there is to break in the lab in *folder*, as its lab.json tells it."""
+    """Return what there is to break in the lab in *folder*, as its lab.json says."""
     told = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
     parts = {family.part: family.of_lab(folder, told) for family in FAMILIES.values()}
     return Place("lab", (str(ROOT / "inventories/lab"),), str(folder), parts)

@@ -18,7 +18,7 @@ from .runs import ROOT
 
 
 def version() -> str:
-    """Return the version of the collection that was drilled, "?" where nothing tells it."""
+    """Return the version of the collection that was drilled, "?" where it is unknown."""
     for line in (ROOT / "galaxy.yml").read_text(encoding="utf-8").splitlines() if (ROOT / "galaxy.yml").exists() else ():
         if line.startswith("version:"):
             return line.partition(":")[2].strip().strip("\"'")

@@ -92,7 +92,7 @@ class Scene:
 
     @property
     def variables(self) -> dict[str, t.Any]:
-        """What the runs are told of this scene, beside what the inventory says."""
+        """The variables of this scene, in addition to those of the inventory."""
         return self.sshd.variables if self.sshd else {}
 
     def places(self) -> dict[str, t.Any]:
@@ -164,7 +164,7 @@ def restore(target: Target) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove the drill's own data, out of its place first, so that a half removed folder is never taken for data."""
+    """Remove the drill's own data, moved away first, so that a half removed folder is never mistaken for data."""
     if folder.exists():
         away = Path(tempfile.mkdtemp(prefix="drill-", dir=folder.parent)) / folder.name
         folder.rename(away)

@@ -33,7 +33,7 @@ def row(result: Result) -> list[str]:
 
 
 def told_loss(result: Result) -> str:
-    """Return the declared loss, with a sign where it was told as an upper bound, in a word where it was told as unknown."""
+    """Return the declared loss, with a sign if it is an upper bound, in a word if it is unknown."""
     if result.declared is None:
         return "unknown"
     return f"{'' if result.exact else '<='}{result.declared}"

@@ -117,16 +117,16 @@ class Target(target.Target):
             self.end()
 
 
-def of_lab(folder: Path, told: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the cluster of the lab in *folder*; *told* is what its lab.json says."""
+def of_lab(folder: Path, described: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the cluster of the lab in *folder*; *described* is what its lab.json says."""
     return {
-        "port": int(told["ports"]["postgres"]),
+        "port": int(described["ports"]["postgres"]),
         "data_dir": folder / "postgres",
         "config_file": folder / "postgres/postgresql.conf",
         "log_file": folder / "logs/postgres.out",
         "service": {"manager": "supervisor", "name": "postgres", "supervisor_url": f"unix://{folder}/supervisor.sock", "scope": "system"},
         "address": str(folder / "run"),
-        "client": {"v1": "soma", "v2": "somabrain"}[told["profile"]],
+        "client": {"v1": "soma", "v2": "somabrain"}[described["profile"]],
         "database": "somabrain",
-        "os_user": told["user"],
+        "os_user": described["user"],
     }

@@ -24,7 +24,7 @@ PATIENT_MS, IMPATIENT_MS = 600_000, 3000
 
 
 class Sentinel:
-    """One Sentinel, which is a redis-server told to be one; its port is filled in as that of any server of the scene."""
+    """One Sentinel, which is a redis-server in Sentinel mode; its port is filled in like that of any server of the scene."""
 
     def __init__(self, folder: Path, port: int, master: Target) -> None:
         folder.mkdir(mode=0o700)
@@ -43,7 +43,7 @@ class Sentinel:
             return connection.ask("SENTINEL", *words)
 
     def told(self) -> dict[str, str]:
-        """Return what it tells of the master, {} while it does not answer."""
+        """Return what it reports of the master, {} while it does not answer."""
         with contextlib.suppress(RespError):
             words = self.ask("MASTER", NAME)
             return dict(zip(words[::2], words[1::2])) if isinstance(words, list) else {}

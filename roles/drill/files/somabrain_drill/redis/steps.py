@@ -37,7 +37,7 @@ def send(scene: Scene, words: t.Any) -> None:
 
 
 def rewrite(scene: Scene, _given: t.Any) -> None:
-    """rewrite: the append-only file is written anew, with a base."""
+    """rewrite: rewrite the append-only file, with a base."""
     _written(scene)
     ask(scene, ["BGREWRITEAOF"])
     _written(scene)
@@ -57,14 +57,14 @@ def second_incremental(scene: Scene, _given: t.Any) -> None:
 
 
 def _written(scene: Scene) -> None:
-    """Wait until no append-only file is being written anew."""
+    """Wait until no rewrite of an append-only file is running."""
 
     def quiet() -> bool:
         told = str(scene.target.ask("INFO", "persistence"))
         return "aof_rewrite_in_progress:0" in told and "aof_rewrite_scheduled:0" in told
 
     time.sleep(0.2)
-    until(quiet, 20, "the append-only file is not written anew")
+    until(quiet, 20, "the append-only file was not rewritten")
     time.sleep(0.2)
 
 
@@ -93,7 +93,7 @@ def follow(scene: Scene, _given: t.Any) -> None:
             master.ask("SET", key, value)
     ask(scene, ["REPLICAOF", "127.0.0.1", master.port])
     until(lambda: scene.target.ask("ROLE")[3] == "connected", 20, "the replica does not come up")
-    # Its append-only file is written anew after the transfer.
+    # Its append-only file is rewritten after the transfer.
     _written(scene)
 
 
@@ -117,7 +117,7 @@ def watch(scene: Scene, _given: t.Any) -> None:
 
 
 def fail_over(scene: Scene, _given: t.Any) -> None:
-    """fail_over: the Sentinels are told to wait no longer, and agree that the master is down; what follows is their own."""
+    """fail_over: the Sentinels stop waiting and agree that the master is down; they do the rest themselves."""
     scene.watch.lose_patience()
 
 

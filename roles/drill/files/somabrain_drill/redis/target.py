@@ -63,11 +63,11 @@ def refused(reply: t.Any) -> bool:
     return isinstance(reply, ErrorReply)
 
 
-def of_lab(folder: Path, told: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the Redis of the lab in *folder*; *told* is what its lab.json says."""
+def of_lab(folder: Path, described: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the Redis of the lab in *folder*; *described* is what its lab.json says."""
     secret = folder / "secrets" / "redis_password"
     return {
-        "port": int(told["ports"]["redis"]),
+        "port": int(described["ports"]["redis"]),
         "data_dir": folder / "redis",
         "config_file": folder / "etc/redis.conf",
         "log_file": folder / "logs/redis.log",

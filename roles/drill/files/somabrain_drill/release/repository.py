@@ -33,7 +33,7 @@ class Repository:
 
     @property
     def variables(self) -> dict[str, t.Any]:
-        """What a rollback is told of it; the patch of what nobody committed is kept in the work of the drill."""
+        """The variables that a rollback gets for it; the patch of uncommitted changes is kept in the drill's work directory."""
         named = {"rollback_config_repository": str(self.top), "rollback_config_path": FOLDER, "rollback_rescue_dir": str(self.rescue)}
         return named if self.is_there else {}
 

@@ -39,7 +39,7 @@ class Scene(scene.Scene):
 
     @property
     def variables(self) -> dict[str, t.Any]:
-        """What every run is told: where the configuration is, once there is one."""
+        """The variables of every run: where the configuration is, once there is one."""
         return {**super().variables, **self.configuration.variables}
 
     def add(self, name: str, source: Path) -> str:
@@ -49,7 +49,7 @@ class Scene(scene.Scene):
         return self.releases[name]
 
     def select(self, release: str) -> None:
-        """Let the link select a release, and start the API anew on it."""
+        """Let the link select a release, and restart the API on it."""
         given = {name: rule.get("default") for name, rule in release_pin.ARGUMENT_SPEC.items()}
         own = {"releases_dir": str(self.target.releases), "current": str(self.target.current), "release": release}
         release_pin.run({**given, **self.target.service, **own}, False)

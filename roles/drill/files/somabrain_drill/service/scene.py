@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scene of an API: it runs as it is, with the memories of the drill; what it stands on is the decoy."""
+"""The scene of an API: it runs as it is, with the memories of the drill; its dependencies are the decoy."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Scene(scene.Scene):
         until(self.target.answers, 20, f"the API does not answer on port {self.target.port}")
 
     def be_younger_than_its_memory(self) -> None:
-        """Start the API anew where an earlier drill took its long-term memory away while it ran."""
+        """Restart the API if an earlier drill took its long-term memory away while it ran."""
         if start_ticks(self.target.pid) < start_ticks(self.decoy.pid("ltm")):
             self.target.stop()
             self.target.start()

@@ -52,14 +52,14 @@ class Target(target.Target):
         return False
 
 
-def of_lab(folder: Path, told: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the API of the lab in *folder*; *told* is what its lab.json says."""
+def of_lab(folder: Path, described: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the API of the lab in *folder*; *described* is what its lab.json says."""
     return {
-        "port": int(told["ports"]["api"]),
+        "port": int(described["ports"]["api"]),
         "data_dir": folder / "ltm",
         "config_file": folder / "etc/standin.json",
         "log_file": folder / "logs/api.out",
         "service": {"manager": "supervisor", "name": "api", "supervisor_url": f"unix://{folder}/supervisor.sock", "scope": "system"},
         "token_file": str(folder / "secrets/api_token"),
-        "profile": str(told["profile"]),
+        "profile": str(described["profile"]),
     }

@@ -168,7 +168,7 @@ class Bed:
             return b"".join(iter(lambda: link.recv(65536), b"")).decode().strip("\n")
 
     def close_control(self, hung: bool) -> None:
-        """Take its socket away from where others ask; *hung*: one that never answers stands there. We ask on where it is now."""
+        """Move its socket away; *hung*: put one there that never answers. The drill itself keeps using the moved one."""
         self.open_control()
         self.socket = self.control.with_name("aside.sock")
         self.control.rename(self.socket)
@@ -200,7 +200,7 @@ class Bed:
         return {name: weight for name, (weight, _admin) in self.states().items()}
 
     def switched(self) -> dict[str, str]:
-        """Return the pools in maintenance by the running HAProxy, each with the seconds that clients are told."""
+        """Return the pools in maintenance by the running HAProxy, each with its Retry-After in seconds."""
         return dict(line.split()[1:3] for line in self.ask(f"show map {self.map}").splitlines() if line)
 
     def worker(self) -> int:
@@ -209,7 +209,7 @@ class Bed:
         return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
 
     def reload(self) -> None:
-        """Have HAProxy read its configuration anew, and wait until the new process serves."""
+        """Reload HAProxy's configuration, and wait until the new process serves requests."""
         before = self.worker()
         self.processes["haproxy"].send_signal(signal.SIGUSR2)
         until(lambda: self._serves_after(before), 20, "HAProxy does not come back after the reload")

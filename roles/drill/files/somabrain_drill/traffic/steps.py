@@ -63,7 +63,7 @@ def mend(scene: Scene, _given: t.Any) -> None:
 
 
 def reload(scene: Scene, _given: t.Any) -> None:
-    """reload: HAProxy reads its configuration anew; weights and drains are gone."""
+    """reload: HAProxy reloads its configuration; weights and drains are lost."""
     scene.bed.reload()
 
 
