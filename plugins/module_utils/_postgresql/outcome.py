@@ -9,15 +9,16 @@ A play may run a role twice for one host, and what the first run registered is s
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
+
 Raw = t.Mapping[str, t.Any]
 
 NOTHING = "nothing to put back"
-CUTOVER = "somabrain.incident_response.postgresql_cutover"
+CUTOVER = "postgresql_cutover"
 # Directories of the cluster, wherever they are; and no path that climbs.
 _CLUSTER = re.compile(r"[.][.]/|/pg_|/base/|/global/")
 
@@ -155,20 +156,16 @@ def restore_verified(probe: Raw, done: Raw, target: str, stanza: str) -> dict[st
     return {"database_restore": {"target": target, "stanza": stanza, "mode": done.get("mode")}}
 
 
-def restore_undo(outcome: Raw, run_id: str, reach: Raw, kept: str, ansible: t.Sequence[str]) -> str:
-    """Return the sentence with the command that takes a restore back. *ansible*: the words that run a module on this host."""
+def restore_undo(outcome: Raw, run_id: str, reach: Raw, kept: str, host: str, inventories: t.Sequence[str]) -> str:
+    """Return the sentence with the command that takes a restore back. *host* and *inventories*: where it runs."""
     folder = outcome["folder"]
     if outcome["put_back"] == "swap":
-        command = _command(ansible, {"mode": "swap", "state": "put_back", "folder": folder, "run_id": run_id})
+        command = module_on(host, inventories, CUTOVER, {"mode": "swap", "state": "put_back", "folder": folder, "run_id": run_id})
         return "stop PostgreSQL, run %s, start PostgreSQL; the data written since the swap are then in %s" % (command, folder)
     if outcome["put_back"] == "insert_missing":
         more = {"mode": "insert_missing", "state": "put_back", "folder": folder, "kept_file": kept, "run_id": run_id}
-        return _command(ansible, dict(reach, **more))
+        return module_on(host, inventories, CUTOVER, dict(reach, **more))
     return NOTHING
-
-
-def _command(ansible: t.Sequence[str], arguments: Raw) -> str:
-    return " ".join(shlex.quote(word) for word in [*ansible, "-m", CUTOVER, "-a", json.dumps(arguments)])
 
 
 # Unblock -----------------------------------------------------------------------------------------

@@ -8,17 +8,15 @@ Pure and total functions over plain data: what is missing or not known stays unk
 
 from __future__ import annotations
 
-import json
-import shlex
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import LITTLE_ROOM
 
 Facts = t.Mapping[str, t.Any]
 
 # Writing, syncing and reading a file again: a few seconds for any, one more for each so many bytes.
 INSTALL_SECONDS, BYTES_A_SECOND = 20, 10_000_000
-MODULES = "somabrain.incident_response."
 
 
 def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float) -> t.Dict[str, t.Any]:
@@ -185,11 +183,7 @@ class Target(t.NamedTuple):
 
     def command(self, module: str, options: Facts) -> str:
         """Return the command line that runs one module on the host."""
-        words = ["ansible", self.host]
-        for inventory in self.inventories:
-            words += ["-i", inventory]
-        words += ["-m", MODULES + module, "-a", json.dumps(options)]
-        return " ".join(shlex.quote(str(word)) for word in words)
+        return module_on(self.host, self.inventories, module, options)
 
 
 def undo_of(done: Facts, before: Facts, target: Target) -> str:

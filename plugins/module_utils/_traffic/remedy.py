@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import playbook_for
 
 Given = t.Mapping[str, t.Any]
 # Where service_manager finds a service, as far as nothing else is known.
@@ -133,7 +134,7 @@ def owed(asked: Given, way: Given) -> dict[str, t.Any]:
     kind, parts = _kind(asked), _parts(asked, way)
     own = {"kind": kind, "parts": parts, "seconds": _lasts(asked), "notice": ENDS.get(asked["goal"], ""), "body": _body(asked)}
     # While slots change hands: what a dead run leaves drained, or without a slot, is repaired with as many containers as there are.
-    slots = dict(own, kind=kind + "/slots", parts={asked["service"]: "as_is"}, told="", seconds=seconds(asked)["number"])
+    slots = dict(own, kind=kind + "/slots", parts={asked["service"]: "as_is"}, notice="", seconds=seconds(asked)["number"])
     lasting = own if number(asked["set_seconds"]) > 0 else {}
     return {
         "kind": kind,
@@ -144,7 +145,7 @@ def owed(asked: Given, way: Given) -> dict[str, t.Any]:
             "slots": slots,
         },
         "maintenance": dict(
-            own, seconds=asked["maintenance_seconds"], told=ENDS["maintenance_on"], body=dict(own["body"], goal="maintenance_off")
+            own, seconds=asked["maintenance_seconds"], notice=ENDS["maintenance_on"], body=dict(own["body"], goal="maintenance_off")
         ),
     }  # fmt: skip
 
@@ -238,6 +239,4 @@ def undo_of(asked: Given, way: Given, ansible: Given) -> str:
 
 
 def _command(playbook: str, ansible: Given, extra: str = "") -> str:
-    words = [word for source in ansible.get("sources") or [] for word in ("-i", source)] + ["--limit", ansible["limit"]]
-    words += ["-e", extra] if extra else []
-    return " ".join(["ansible-playbook", "playbooks/" + playbook, *(shlex.quote(str(word)) for word in words)])
+    return playbook_for(playbook, ansible.get("sources") or [], ansible["limit"], extra)

@@ -217,17 +217,17 @@ def test_only_a_restore_that_was_verified_is_remembered(probe: dict[str, t.Any],
 
 
 def test_the_undo_of_a_restore_is_a_command_that_a_shell_takes_as_it_is_meant() -> None:
-    ansible = ["ansible", "db 1", "-i", "hosts"]
+    host, inventories = "db 1", ["hosts"]
     found = {"put_back": "insert_missing", "folder": "/side/it's"}
-    words = shlex.split(outcome.restore_undo(found, "r2", {"port": 5432}, "/side/kept", ansible))
+    words = shlex.split(outcome.restore_undo(found, "r2", {"port": 5432}, "/side/kept", host, inventories))
     assert words[:6] == ["ansible", "db 1", "-i", "hosts", "-m", "somabrain.incident_response.postgresql_cutover"]
     assert words[-1] == (
         '{"port": 5432, "mode": "insert_missing", "state": "put_back", "folder": "/side/it\'s", "kept_file": "/side/kept", "run_id": "r2"}'
     )
-    text = outcome.restore_undo({"put_back": "swap", "folder": "/side/f"}, "r2", {"port": 5432}, "/side/kept", ansible)
+    text = outcome.restore_undo({"put_back": "swap", "folder": "/side/f"}, "r2", {"port": 5432}, "/side/kept", host, inventories)
     assert """-a '{"mode": "swap", "state": "put_back", "folder": "/side/f", "run_id": "r2"}', start PostgreSQL""" in text
     assert text.startswith("stop PostgreSQL, run ansible 'db 1' -i hosts -m ")
-    assert outcome.restore_undo({"put_back": "", "folder": "/side/f"}, "r2", {}, "", ansible) == NOTHING
+    assert outcome.restore_undo({"put_back": "", "folder": "/side/f"}, "r2", {}, "", host, inventories) == NOTHING
 
 
 # Unblock -----------------------------------------------------------------------------------------
