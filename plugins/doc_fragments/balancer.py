@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The option that names a pool of a load balancer (BALANCER_SPEC in _traffic.py)."""
+"""The option that names a pool of a load balancer (BALANCER_SPEC in ``_traffic/balancer/pools.py``)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that name a service (SERVICE_SPEC in _services.py)."""
+"""The options that name a service (SERVICE_SPEC in ``_service/manager/ask.py``)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ class Reason(t.NamedTuple):
 
 REASONS: dict[str, Reason] = {
     "lease_held": Reason(
-        "another run holds the lease on this component of this host and is not provably dead; the text names it, its owner and its end",
+        "another run holds the lease on this component of this host and is not provably dead; the text names the run, its owner and when"
+        " the lease expires",
         "wait for that run to end; add -e remediation_takeover=true only if you know that it is dead",
         "{history}",
     ),
@@ -189,12 +190,12 @@ REASONS: dict[str, Reason] = {
             "cause_unknown": Case(text="the reason why Redis cannot write is unknown or cannot be fixed from here: {found}"),
             # PostgreSQL
             "no_database": Case("correct database_recovery_database, or restore that database", "{restore_database}"),
-            "recovery_stuck": Case("we do not interrupt recovery; the log and the disk show what it is waiting for"),
+            "recovery_stuck": Case("we do not interrupt recovery; the log and the disk show what PostgreSQL is waiting for"),
             "too_many_connections": Case(
                 "see who holds the connections (facts.connections, facts.sessions) and end or pool those clients; a restart would"
                 " disconnect everyone"
             ),
-            "blocked": Case("end the session at the root of the waits", "{unblock_database}"),
+            "blocked": Case("end the session at the root of the wait chain", "{unblock_database}"),
             "archiver_failing": Case("repair archive_command or its repository; until then WAL accumulates and fills the disk"),
             "wraparound": Case(
                 "let VACUUM FREEZE run in the database named, and end what holds back its horizon (prepared transactions, old"
@@ -215,7 +216,9 @@ REASONS: dict[str, Reason] = {
             "queueing": Case(
                 "no single session blocks the others; see which statements take the same lock, and how many clients there are"
             ),
-            "in_circle": Case("run again after the server's deadlock_timeout; if it lasts, see the roots of the waits"),
+            "in_circle": Case(
+                "run again after the server's deadlock_timeout; if it persists, look at the sessions at the root of the wait chain"
+            ),
             "more_roots": Case(
                 "so many at once usually have one cause; look for it (what do their statements have in common?), then run again",
                 text="other sessions block too, and one run ends no more than {most}",
@@ -259,7 +262,7 @@ REASONS: dict[str, Reason] = {
         },
     ),
     "data_damaged": Reason(
-        "data files failed a named check and no good copy is known that could replace them, or not plain files of one owner",
+        "data files failed a named check, or are not regular files with a single owner, and no good copy is known",
         "name a backup or a replica to take the data from; nothing was started, because a start changes files",
         "{history}",
         {
@@ -287,7 +290,7 @@ REASONS: dict[str, Reason] = {
         "copy the data directory away first; nothing was changed, because saving would overwrite the good file",
         "{history}",
         {
-            "wrong_answers": Case("known answers are contradicted; nothing was changed, compare with a backup before anything else"),
+            "wrong_answers": Case("known answers are contradicted; nothing was changed; compare with a backup before you do anything else"),
             "audit_gap": Case("the database works, but nothing writes its audit rows; look at the writer"),
             "restore": Case(
                 "restore a backup beside the live database, or switch to a standby; nothing here was started or changed",
@@ -296,7 +299,7 @@ REASONS: dict[str, Reason] = {
         },
     ),
     "backup_missing": Reason(
-        "no backup leads to the target: no stanza, no complete backup, an unknown label, or a time before the end of the first backup",
+        "no backup covers the target: no stanza, no complete backup, an unknown label, or a time before the end of the first backup",
         "name a stanza, label or time that a backup covers; pgbackrest_info shows what exists",
         "{check_access}",
         {
@@ -313,7 +316,7 @@ REASONS: dict[str, Reason] = {
         "{history}",
     ),
     "no_such_service": Reason(
-        "the service manager knows no service of that name, or not in that project or scope",
+        "the service manager has no service of that name, or has none in that project or scope",
         "name a service that its manager knows; check the project or scope as well",
         "{check_access}",
         {
@@ -326,8 +329,8 @@ REASONS: dict[str, Reason] = {
         "{verify}",
     ),
     "dependency_down": Reason(
-        "something this service depends on is sick, or the memory service behind it; the text names it and why",
-        "recover the dependency first; a restart here changes nothing",
+        "a dependency of this service, or the memory service behind it, is sick; the text says which and why",
+        "recover the dependency first; restarting this service would not help",
         "{verify}",
     ),
     "exit_loop": Reason(
@@ -352,7 +355,7 @@ REASONS: dict[str, Reason] = {
         },
     ),
     "no_verified_release": Reason(
-        "the ledger holds no release that passed verification, or no other one",
+        "the ledger holds no verified release other than the running one",
         "record a release while it is well: run record-release.yml after each deployment",
         "{history}",
         {
@@ -447,7 +450,7 @@ REASONS: dict[str, Reason] = {
         "{again} -e '{\"traffic_scaling_steps\": [10, 25, 50, 100]}'",
     ),
     "no_place_for_the_rest": Reason(
-        "a share cannot be admitted by itself: no spare server is up, and no server answers 503",
+        "a partial share cannot be admitted: nothing can answer the remaining traffic (no spare server is up, and no server answers 503)",
         "name spare servers, or a server that answers 503, for the traffic not yet admitted",
         "{again}",
     ),
@@ -465,8 +468,8 @@ REASONS: dict[str, Reason] = {
         },
     ),
     "balancer_refused": Reason(
-        "the load balancer did not do what it was asked, in its own words; or its socket does not allow changes (level below admin), which"
-        " is found before anything is begun",
+        "the load balancer rejected the change (the text quotes it), or its socket does not allow changes (level below admin), which is"
+        " found before the run acts",
         "read the load balancer's answer; nothing is left half done unless the text says so",
         "{again}",
     ),
@@ -477,18 +480,18 @@ REASONS: dict[str, Reason] = {
     ),
     "beyond_quota": Reason(
         "a ResourceQuota has no room for the additional pods; the text says what is used and what they need",
-        "ask for fewer, or have the quota raised",
+        "ask for fewer pods, or have the quota raised",
         "{again} -e traffic_scaling_replicas=N",
     ),
     "budget_guards": Reason(
-        "more serving pods would go than a PodDisruptionBudget allows; the text names the budget",
+        "this would remove more serving pods than a PodDisruptionBudget allows; the text names the budget",
         "keep more pods, or change the disruption budget first",
         "{again} -e traffic_scaling_replicas=N",
     ),
     "not_alike": Reason(
-        "a new container of a Compose service would differ in image or configuration from the running ones, or its image is not here;"
-        " nothing was created",
-        "recreate the service or pin its release first, so that all containers are alike, or bring the image here; the text says what"
+        "a new container of a Compose service would differ in image or configuration from the running ones, or its image is not on the"
+        " host; nothing was created",
+        "recreate the service or pin its release first, so that all containers are alike, or copy the image to the host; the text says what"
         " differs",
         "{again}",
     ),
@@ -504,7 +507,7 @@ REASONS: dict[str, Reason] = {
     ),
     "slot_down": Reason(
         "Docker calls a container ready, but the load balancer's check of its slot fails",
-        "from the load balancer's machine, check network and port, what its health check requests, and that its fall is 2 or more",
+        "from the load balancer's machine, check network and port, what its health check requests, and that `fall` is at least 2",
         "{verify}",
     ),
     "address_fixed": Reason(
@@ -513,12 +516,13 @@ REASONS: dict[str, Reason] = {
         "{again}",
     ),
     "rollout_stuck": Reason(
-        "a rollout is paused or never completes, so more pods would not come up either",
+        "a rollout is paused or never completes, so additional pods would not come up either",
         "finish, resume or undo its rollout first; rollback.yml goes back to a release that worked",
         "{verify}",
     ),
     "replicas_out_of_range": Reason(
-        "the number of replicas is outside the limits, or too many for a volume, fixed name or published port; the text says which",
+        "the number of replicas is outside the limits, or a volume, fixed container name or published port does not allow that many; the"
+        " text says which",
         "give a number within the limits, or change the limits; the text names them",
         "{again} -e traffic_scaling_replicas=N",
     ),

@@ -197,8 +197,15 @@ def test_every_fault_file_can_be_read_and_knows_its_steps(path: Path) -> None:
     assert {word for step in taken for word in step} <= set(families.FAMILIES[one.family].words)
 
 
-def test_every_family_that_a_fault_may_name_has_its_scene() -> None:
-    assert set(families.FAMILIES) == faults.FAMILIES
+@pytest.mark.parametrize("family", ["redis", "postgres", "backup", "control"])
+def test_the_page_about_drills_has_a_row_for_each_fault(family: str) -> None:
+    page = (ROOT / "docs/drills.md").read_text(encoding="utf-8").splitlines()
+    wanted = [faults.load(path) for path in sorted((ROOT / "roles/drill/faults" / family).glob("*.yml"))]
+    assert [line for line in page if line.startswith(f"| `{family}_")] == [f"| `{one.name}` | {one.hypothesis} |" for one in wanted]
+
+
+def test_the_families_are_the_folders_of_the_faults() -> None:
+    assert set(families.FAMILIES) == {folder.name for folder in (ROOT / "roles/drill/faults").iterdir()}
 
 
 def test_a_client_counts_only_the_time_without_an_answer() -> None:

@@ -79,7 +79,7 @@ def _asked(options: t.Mapping[str, t.Any], headers: dict[str, str], deadline: fl
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """States: up, degraded, slow, error, redirect, auth, rate_limited, other_service, too_large, or a word of ``_reach``.
+    """States: up, degraded, slow, error, redirect, auth, rate_limited, other_service, too_large, or a word of ``_health.reach``.
 
     Sick: a 5xx, an unexpected status, a redirect, a gate that fails, too slow. Unknown: no usable token, 401, 403,
     429, and a body that does not fit the profile, because then another service may be answering.

@@ -13,13 +13,12 @@ from pathlib import Path
 import yaml
 
 from .errors import DrillError
+from .families import FAMILIES
 
 OUTCOMES = frozenset(
     {"nothing_to_do", "recovered", "recovered_with_loss", "refused", "unproven", "undone", "failed", "abandoned", "rehearsed"}
 )
 LOSS = frozenset({"none", "declared", "unknown", "untouched"})
-# Each has its line in families.py.
-FAMILIES = frozenset({"redis", "control", "postgres", "backup", "service", "release", "traffic"})
 NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "pgbackrest", "systemd", "git", "haproxy"})
 APPROVALS = frozenset({"", "given", "altered"})
 Step = t.Dict[str, t.Any]

@@ -13,10 +13,12 @@ import typing as t
 from pathlib import Path
 
 from .errors import DrillError, Skipped
-from .faults import Fault
 from .sshd import Sshd
 from .target import Target, hashes, until
 from .writers import Ledger
+
+if t.TYPE_CHECKING:  # faults reads families, and families reads this file
+    from .faults import Fault
 
 ASIDE = ".kept-by-drill"
 

@@ -15,10 +15,12 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
 
 from .errors import DrillError
-from .faults import Step
 from .scene import Scene
 from .sshd import Sshd
 from .target import until
+
+if t.TYPE_CHECKING:  # faults reads families, and families reads this file
+    from .faults import Step
 
 Words = t.Mapping[str, t.Callable[[t.Any, t.Any], None]]
 
