@@ -10,9 +10,8 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   manager:
-    description: The service manager that runs the service.
+    description: The service manager that runs the service, one of the managers in C(roles/service_manager/README.md).
     type: str
-    choices: [compose, kubernetes, supervisor, systemd]
     required: true
   name:
     description:

@@ -25,10 +25,14 @@ def verified(record: Given, application: Given) -> dict[str, t.Any]:
     return outcome.verified_of(plain(record), plain(application))
 
 
+def switch(plan: Given, manager: str, deadline: float, stop_timeout: float) -> dict[str, t.Any]:
+    return outcome.switch_of(plain(plan), str(manager), float(deadline), float(stop_timeout))
+
+
 def undo(plan: Given, named: Given) -> str:
     return outcome.undo_of(plain(plan), plain(named))
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"rollback_" + one.__name__: one for one in (note, checks, verified, undo)}
+        return {"rollback_" + one.__name__: one for one in (note, checks, verified, switch, undo)}

@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import restart
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.managers import MANAGERS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 
 Given = t.Mapping[str, t.Any]
 
@@ -30,8 +30,7 @@ def evidence(named: Given) -> list[dict[str, t.Any]]:
     given = plain(named)
     if given["log_file"]:
         return [{"name": "service.log", "kind": "file", "path": given["log_file"]}]
-    manager = MANAGERS.get(given["manager"])
-    return manager.evidence_of(given) if manager else []
+    return ask.evidence_of(given)
 
 
 def process(identity: Given) -> dict[str, t.Any]:

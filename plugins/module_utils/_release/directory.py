@@ -16,7 +16,6 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import identity, tree
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.managers import MANAGERS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
 ID = re.compile(r"[0-9a-f]{64}\Z")
@@ -116,5 +115,4 @@ def meant_by(base: str, word: str) -> str:
 
 def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
     """Return how a person puts back the release from before the plan."""
-    start = MANAGERS[str(named["manager"])].restart_command(named)
-    return "ln -sfn %s/%s %s && %s" % (named["releases_dir"], plan["current"], named["current"], start)
+    return "ln -sfn %s/%s %s && %s" % (named["releases_dir"], plan["current"], named["current"], ask.restart_command(named))

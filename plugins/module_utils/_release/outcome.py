@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._release.releases import by_hand
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.releases import are_pods, by_hand
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import PREFIX, records_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import restart
 
@@ -62,6 +62,16 @@ def _release(given: Facts, wanted: Facts, last_verified: Facts, more: Facts) -> 
 def verified_of(record: Facts, application: Facts) -> dict[str, t.Any]:
     """Return what the ledger keeps of a proven look: exactly the release that was seen well, and what is kept of its application."""
     return {PREFIX + str(record["release"]): dict(record), **application} if record.get("release") else {}
+
+
+def switch_of(plan: Facts, manager: str, deadline: float, stop_timeout: float) -> dict[str, t.Any]:
+    """Return {forward, back, seconds}: the release to start, the one from before, and how long its start may take.
+
+    A cluster is given images and has its time for a rollout; elsewhere a release is its id, and its start is over soon after the stop.
+    """
+    pods = are_pods(manager)
+    forward, back = ("image", "image_before") if pods else ("release", "current")
+    return {"forward": plan.get(forward), "back": plan.get(back), "seconds": deadline - 10 if pods else stop_timeout + 20}
 
 
 def undo_of(plan: Facts, named: Facts) -> str:

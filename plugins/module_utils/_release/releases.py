@@ -41,5 +41,10 @@ def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
     return str(_known_to(named["manager"]).by_hand(plan, named))
 
 
+def are_pods(manager: t.Any) -> bool:
+    """Return whether a release of this manager is an image that a cluster rolls out to pods."""
+    return bool(trait(manager, "RELEASED_AS") == "pods")
+
+
 def _known_to(manager: t.Any) -> types.ModuleType:
     return RELEASES[str(trait(manager, "RELEASED_AS"))]

@@ -17,7 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._relea
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import project as compose_project
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import Docker, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import compose as manager_compose
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import manager_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import sync_directory, write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
@@ -38,7 +38,7 @@ def run(params: Params, check: bool) -> Result:
     Raises StepError before any change if the release is missing, does not match its id, or cannot be selected.
     """
     try:
-        pin = {"images": _pin_image, "directories": _pin_directory}.get(str(trait(params["manager"], "RELEASED_AS")))
+        pin = {"images": _pin_image, "directories": _pin_directory}.get(manager_of(params).RELEASED_AS)
         if pin is None:
             raise StepError("a %s is pinned by a change of its object, see the role service_manager" % params["workload_kind"])
         found = pin(params, check)

@@ -192,7 +192,7 @@ def due(body: Given) -> dict[str, t.Any]:
     return {
         "servers": {part: body.get("was")} if part and not counting else {},
         "replicas": body.get("was") if counting else "",
-        "manager": body.get("manager") or "kubernetes",
+        "manager": body.get("manager") or "",
         "service": part,
         "place": {**PLACE, **(body.get("place") or {})},
         "slots": {**SLOTS, **(body.get("slots") or {})},

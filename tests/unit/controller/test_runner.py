@@ -67,7 +67,7 @@ def test_imports_are_read_in_every_form_at_the_top_and_not_below() -> None:
             {"compose", "systemd"},
         ),
         ({"service": {}, "manager": None}, set()),
-        ({"manager": "unheard-of"}, set()),
+        ({"manager": "unheard-of"}, set(service_managers.MANAGERS)),
     ],
 )
 def test_a_piped_step_has_only_the_managers_that_its_options_name(options: dict[str, t.Any], managers: set[str]) -> None:

@@ -77,6 +77,20 @@ DONE: dict[str, t.Any] = {
     "compose": "docker compose up",
 }  # fmt: skip
 LINK = "by hand: ln -sfn /srv/releases/old /srv/current && "
+@pytest.mark.parametrize(
+    ("manager", "expected"),
+    [
+        ("systemd", {"forward": "good", "back": "bad", "seconds": 50.0}),
+        ("compose", {"forward": "good", "back": "bad", "seconds": 50.0}),
+        ("kubernetes", {"forward": "shop@good", "back": "shop@bad", "seconds": 170.0}),
+        ("unheard-of", {"forward": "good", "back": "bad", "seconds": 50.0}),
+    ],
+)
+def test_a_switch_is_given_the_release_as_its_manager_names_it_and_the_time_that_it_takes(manager: str, expected: dict[str, t.Any]) -> None:
+    plan = {"release": "good", "current": "bad", "image": "shop@good", "image_before": "shop@bad"}
+    assert outcome.switch_of(plan, manager, 180.0, 30.0) == expected
+
+
 UNDO: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
     "nothing planned": ({"release": ""}, {}, "nothing to put back"),
     "a unit": ({}, {}, LINK + "systemctl restart api"),

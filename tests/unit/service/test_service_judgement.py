@@ -187,7 +187,7 @@ def test_an_address_elsewhere_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("manager", ["", "docker", None, "\x1b[31m"])
 def test_an_unknown_manager_is_named(manager: str | None) -> None:
-    with pytest.raises(StepError, match="manager must be one of compose, kubernetes, supervisor, systemd"):
+    with pytest.raises(StepError, match="manager must be one of %s, not " % ", ".join(sorted(managers.MANAGERS))):
         ask.manager_of({"manager": manager, "name": "x"})
 
 

@@ -32,7 +32,7 @@ BAD_CONFIG = (
 HTTP = ("url", "profile", "token_file", "tenant", "gates", "ignore_gates", "max_latency_ms", "ca_file", "validate_certs")
 HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
-    **ask.SERVICE_SPEC,
+    **ask.CHECK_SPEC,
     "service": {"type": "str", "required": True},
     "url": {"type": "str", "default": ""},
     **{name: http.OPTIONS[name] for name in HTTP if name != "url"},

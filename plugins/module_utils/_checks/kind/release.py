@@ -13,10 +13,12 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import releases
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import short
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import CHECK_SPEC
 
 HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **releases.RELEASE_SPEC,
+    **CHECK_SPEC,
     "service": {"type": "str", "required": True},
     # Ids to look for, and words (names, tags, beginnings of ids) to resolve.
     "ids": {"type": "list", "elements": "str", "default": []},

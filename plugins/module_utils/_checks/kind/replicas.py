@@ -21,7 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 
 HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
-    **ask.SERVICE_SPEC,
+    **ask.CHECK_SPEC,
     **new.PROJECT_SPEC,
     "service": {"type": "str", "required": True},
     # Judged here, so that a bad number is refused by name.

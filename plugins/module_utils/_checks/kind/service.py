@@ -20,7 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 PLAYBOOK = "restart-service.yml"
 HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
-    **ask.SERVICE_SPEC,
+    **ask.CHECK_SPEC,
     "service": {"type": "str", "required": True},
     "restarts_before": {"type": "int"},
     "wanted_replicas": {"type": "int"},

@@ -19,8 +19,10 @@ class Manager(t.Protocol):
     ``options`` has ``name`` and the options of ``SERVICE_SPEC``; ``hold`` and the like return a sentence on what they did.
 
     ``RELEASED_AS``: what its releases are: directories, images or pods. A manager may have further attributes, which ``trait`` reads,
-    so that no other file decides by a manager's name:
+    so that no other file decides by a manager's name; without one, the usual answer holds:
 
+    - ``evidence_of(options)``: what a run keeps before it acts. Usually nothing: the caller names the log file.
+    - ``restart_command(options)``: the command by which a person restarts the service. Usually a sentence that says so.
     - ``ANYWHERE``: it can be asked from anywhere, not only where the service runs.
     - ``ACTS_ELSEWHERE``: why ``service_control`` does not act on it.
     - ``ALLOWED``: the acts that each state of a service allows, where they are not the usual ones.
@@ -44,12 +46,12 @@ class Manager(t.Protocol):
     def release(self, options: Options, deadline: float) -> str: ...
     def extend_start_timeout(self, options: Options, seconds: float, deadline: float) -> str: ...
     def logs_tail(self, options: Options, lines: int, deadline: float) -> bytes: ...
-    def evidence_of(self, options: Options) -> list[dict[str, t.Any]]: ...
 
 
-# The options by which a service is named, common to looking, acting and the check kind `service`.
+# The options by which a service is named, common to looking and acting. `manager_of` refuses an unknown manager, so that a new one
+# changes no documentation.
 SERVICE_SPEC: t.Mapping[str, t.Any] = {
-    "manager": {"type": "str", "choices": sorted(MANAGERS), "required": True},
+    "manager": {"type": "str", "required": True},
     "scope": {"type": "str", "choices": ["system", "user"], "default": "system"},
     "supervisor_url": {"type": "str", "default": "unix:///var/run/supervisor.sock"},
     "supervisor_username": {"type": "str"},
@@ -64,6 +66,9 @@ SERVICE_SPEC: t.Mapping[str, t.Any] = {
     "holds_dir": {"type": "str", "default": "/var/lib/somabrain/incident_response/holds"},
 }
 
+# The same for a check, whose options are judged before anything is looked at.
+CHECK_SPEC: t.Mapping[str, t.Any] = {**SERVICE_SPEC, "manager": {"type": "str", "choices": sorted(MANAGERS), "required": True}}
+
 
 def manager_of(options: Options) -> Manager:
     """Return the manager that *options* names; raises StepError for an unknown manager or a name that it would misread."""
@@ -77,6 +82,18 @@ def manager_of(options: Options) -> Manager:
 def trait(manager: t.Any, name: str) -> t.Any:
     """Return what a manager says of itself by the attribute *name*; None where it says nothing, or is not known."""
     return getattr(MANAGERS.get(str(manager)), name, None)
+
+
+def evidence_of(named: Options) -> list[dict[str, t.Any]]:
+    """Return what a run keeps of a service before it acts, [] for a manager that is unknown or has nothing to keep."""
+    own = trait(named["manager"], "evidence_of")
+    return list(own(named)) if own else []
+
+
+def restart_command(named: Options) -> str:
+    """Return the command by which a person restarts a service; where its manager names none, what to do in words."""
+    own = trait(named["manager"], "restart_command")
+    return str(own(named)) if own else "restart %s under %s" % (named["name"], named["manager"])
 
 
 def load_service(named: Options, deadline: float) -> dict[str, t.Any]:

@@ -163,8 +163,3 @@ def _log_of(cluster: Cluster, namespace: str, pod: t.Mapping[str, t.Any], lines:
         return b""
     text = body if body.endswith(b"\n") else body + b"\n"
     return b"".join(b"[%s] %s" % (str(name).encode(), line) for line in text.splitlines(keepends=True))
-
-
-def evidence_of(options: Options) -> list[dict[str, t.Any]]:
-    """Return what a run keeps before it acts: nothing; name what you want in the role's evidence."""
-    return []

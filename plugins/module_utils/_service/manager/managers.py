@@ -22,10 +22,11 @@ MANAGERS: dict[str, types.ModuleType] = {
 
 
 def named_in(options: t.Any) -> set[str]:
-    """Return the managers that *options* name at any depth."""
+    """Return the managers that *options* name at any depth; all of them for an unknown name, whose refusal lists them."""
     if isinstance(options, (list, tuple)):
         return set().union(*(named_in(one) for one in options))
     if not isinstance(options, dict):
         return set()
-    own = {str(options["manager"])} & set(MANAGERS) if options.get("manager") else set()
+    given = str(options.get("manager") or "")
+    own = {given} if given in MANAGERS else set(MANAGERS) if given else set()
     return own.union(*(named_in(one) for one in options.values()))

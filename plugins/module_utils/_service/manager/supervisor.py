@@ -384,11 +384,6 @@ def _silent(error: Unreachable) -> StepError:
     return StepError("supervisord does not answer (%s); set supervisor_url, or start supervisord" % one_line(error, 140), reachable=False)
 
 
-def evidence_of(options: Options) -> list[dict[str, t.Any]]:
-    """Return what a run keeps before it acts: nothing; the caller names the log file."""
-    return []
-
-
 def restart_command(options: Options) -> str:
     """Return the command that restarts the program."""
     return "supervisorctl -s %s restart %s" % (options["supervisor_url"], options["name"])
