@@ -51,7 +51,7 @@ def options(kind: str, **given: t.Any) -> dict[str, t.Any]:
     [
         ([], "checks is empty"),
         (["http"], "checks[0] is not a dictionary"),
-        ([{"kind": "htp"}], "checks[0].kind is 'htp': choose one of application, balancer, clock, configuration, cpu"),
+        ([{"kind": "htp"}], "checks[0].kind is 'htp': choose one of " + ", ".join(sorted(kinds.KINDS))),
         ([{"kind": "tcp", "port": 1}], "checks[0].host is missing"),
         ([{"kind": "tcp", "host": "a", "port": "b"}], "checks[0].port is not of type int"),
         ([{"kind": "tcp", "host": "a", "port": True}], "checks[0].port is not of type int"),

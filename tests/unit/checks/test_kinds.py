@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import typing as t
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import pytest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kinds import KINDS
+from ansible_collections.somabrain.incident_response.plugins.modules import health_info
 
 ROOT = Path(__file__).resolve().parents[3]
 REGISTRY = ROOT / "plugins/module_utils/_checks/kinds.py"
 # What a kind may say of itself, with the type; functions are told by None.
 TRAITS: dict[str, t.Any] = {
     "HOST_ONLY": bool, "WRITES": bool, "WRITES_WITH": str, "BELOW": tuple, "SENT_AT": str, "PLAYBOOK": str,
-    "judge_again": None, "fits_together": None, "load_together": None,
+    "judge_again": None, "fits_together": None, "load_together": None, "progress": None,
 }  # fmt: skip
 # A rollback is planned from one look of each of its kinds, which its role makes and hands over.
 PLANS = {"plugins/module_utils/_steps/rollback_plan.py"}
@@ -108,6 +110,19 @@ def test_a_kind_is_whole_and_says_nothing_that_nobody_reads(name: str) -> None:
     assert set(options) <= set(kind.OPTIONS)
     assert ("fits_together" in said) == ("load_together" in said)
     assert (ROOT / "playbooks" / said.get("PLAYBOOK", "recover-redis.yml")).exists()
+
+
+def test_what_other_files_ask_a_kind_is_a_trait() -> None:
+    own = sources()["plugins/module_utils/_checks/traits.py"]
+    asked = set(re.findall(r"\btraits\.trait\(\w+, \"(\w+)\"\)", "\n".join(sources().values())))
+    asked |= set(re.findall(r"\btrait\(check, \"(\w+)\"\)", own))
+    assert {"HOST_ONLY", "progress"} <= asked
+    assert asked <= set(TRAITS)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_kind_is_described_with_the_module_that_runs_it(name: str) -> None:
+    assert re.search(rf"(^ +|\. )C\({name}\):", health_info.DOCUMENTATION, re.MULTILINE), f"describe C({name}) in modules/health_info.py"
 
 
 def test_what_a_rehearsal_leaves_out_follows_from_what_a_kind_says() -> None:
