@@ -83,7 +83,7 @@ def test_out_and_back_touches_no_other_container(project: Project) -> None:
     project.write()
     code, shown, dummy = scale(project, "two", 3)
     assert (code, everything(project)) == (2, before), shown
-    assert "nothing was changed: a new container would have another configuration" in shown
+    assert "nothing was changed (not_alike): a new container would have another configuration" in shown
     assert scale(project, "two", 1)[0] == 0
 
 

@@ -145,7 +145,7 @@ def _named(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
     now = str(seen.facts.get("named", {}).get(seen.word) or "")
     by_id = meant_by(seen.word, [str(one["release"]) for one in seen.records])
     if not by_id and then and now and now not in [one["release"] for one in then]:
-        text = "%s meant release %s when that was verified and means %s now; name the release by its id"
+        text = "%s meant release %s when that was verified and means %s now"
         return {}, _refuse("tag_moved", text % (seen.word, short(str(then[0]["release"])), short(now)))
     release = by_id or now or (str(then[0]["release"]) if then else "")
     if not release:

@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wording of every refusal, in one place: code, meaning, what unblocks it, next command. Data only.
+"""Every refusal: its code, what that means, what unblocks it and the next command stand here once. Data only.
+
+What was found (a name, a number, a path) is worded once, by the code that found it; a case has a text only where no look supplies one.
 
 Codes are an interface: AWX workflows and scripts branch on them, so they never change; the sentences may.
 A case is a more exact wording of its code, which roles name as {code: ..., case: ...}; {words} in braces are filled in
@@ -305,7 +307,7 @@ REASONS: dict[str, Reason] = {
         {
             "repository": Case("make the repository readable for the database's user; pgbackrest info shows the error"),
             "stanza": Case("correct database_restore_stanza; pgbackrest info lists the stanzas"),
-            "no_backup": Case("there is nothing to restore from; look for a copy elsewhere"),
+            "no_backup": Case("look for a copy elsewhere"),
             "label": Case("correct database_restore_label"),
             "too_early": Case("choose a target after the end of the first backup"),
         },
@@ -401,7 +403,7 @@ REASONS: dict[str, Reason] = {
     ),
     "tag_moved": Reason(
         "the name now points to another release than when it passed verification",
-        "name the release by its id; its name now points to another release",
+        "name the release by its id",
         "{again} -e rollback_release=ID",
     ),
     "irreversible_migration": Reason(
@@ -548,8 +550,7 @@ REASONS: dict[str, Reason] = {
         {
             "keep_before_start": Case(
                 "set redis_recovery_rescue_dir to a directory with room for two copies of the data",
-                text="the start command of Redis deletes its data, and redis_recovery_rescue_dir names no directory for the copy that comes"
-                " first",
+                text="redis_recovery_rescue_dir names no directory for the copy that comes before a start that deletes the data",
             ),
             "keep_before_save": Case(
                 "set redis_recovery_rescue_dir to a directory on another filesystem",

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why a run is refused, as data: a code with its wording from the catalogue, and the next command.
 
-A role names a refusal by its code, or by {code, case, values}; all sentences are in catalogue.py.
+A role names a refusal by its code, or by {code, case, values}. Meaning, unblock and next command are in catalogue.py; the text is
+what was found, in the words of the look that found it, or that of a case.
 """
 
 from __future__ import annotations

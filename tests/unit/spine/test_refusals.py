@@ -65,8 +65,32 @@ def test_every_case_is_used_and_gets_what_it_fills_in() -> None:
         assert wanted <= set(given.get("values") or {}), f"{name}: {code}/{case} needs values for {wanted}"
 
 
+def worded(given: t.Mapping[str, t.Any]) -> bool:
+    """Return whether a refusal in YAML brings a sentence of its own; a text that is all template is what somebody found."""
+    text = re.sub(r"\{\{.*?\}\}", "", str(given.get("text") or ""), flags=re.DOTALL)
+    return "unblock" in given or bool(re.search(r"\w+ \w+", text))
+
+
 def test_no_role_words_a_refusal_itself() -> None:
-    assert [(name, code) for name, code, _, given in named() if "unblock" in given] == []
+    tasks = [one for path in YAML for one in mappings(yaml.safe_load(path.read_text()))]
+    refusing = [one[key] for one in tasks for key in one if str(key).endswith("remediation_refuse") and isinstance(one[key], dict)]
+    assert len(refusing) > 10
+    assert [given for given in [*refusing, *(given for _, _, _, given in named())] if worded(given)] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"code": "exit_loop"}, False),
+        ({"code": "exit_loop", "text": "{{ seen.text }}; {{ copied.text }}"}, False),
+        ({"code": "exit_loop", "text": "{{ state }}: {{ found }}"}, False),
+        ({"code": "exit_loop", "text": "it exits again"}, True),
+        ({"code": "exit_loop", "text": "{{ name }} exits again"}, True),
+        ({"code": "exit_loop", "unblock": ""}, True),
+    ],
+)
+def test_a_sentence_of_its_own_is_seen(given: dict[str, str], expected: bool) -> None:
+    assert worded(given) is expected
 
 
 def test_every_code_that_python_names_exists() -> None:
