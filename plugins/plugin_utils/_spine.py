@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import shlex
 import time
 import typing as t
@@ -37,15 +38,10 @@ FREE_TEXT = (
 )
 # Given for one run only; the next run must be given them again.
 ONCE = frozenset(["remediation_approval", "remediation_takeover"])
-# What reasons call a playbook, where that is not its name.
+# What reasons call a playbook: its name, and these short ones.
 SHORT = {"history": "show_history", "verify": "verify_health"}
-PLAYBOOKS = {
-    name: SHORT.get(name, name)
-    for name in (
-        "history", "check_access", "verify", "recover_redis", "recover_database", "restart_service", "rollback", "record_release",
-        "restore_database", "unblock_database", "clear_redis_corruption", "scale_traffic", "restore_traffic", "reconcile", "verify_backups",
-    )
-}  # fmt: skip
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "playbooks")
+PLAYBOOKS = {**{name[:-4]: name[:-4] for name in sorted(os.listdir(FOLDER)) if re.match(r"[a-z_]+\.yml\Z", name)}, **SHORT}
 Vars = t.Mapping[str, t.Any]
 
 

@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 import typing as t
-from pathlib import Path
 
 import pytest
-from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run, snapshot, start_ticks
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run, farmed, snapshot, start_ticks
 
 pytestmark = [
     pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed"),
@@ -24,12 +21,8 @@ SETTINGS = "appendonly no\nsave 3600 1\nbusy-reply-threshold 3600000\n"
 
 @pytest.fixture(scope="module")
 def farm() -> t.Iterator[Farm]:
-    folder = Path(tempfile.mkdtemp(prefix="sb-approve-", dir="/tmp"))
-    folder.chmod(0o755)
-    farm = Farm(folder)
-    yield farm
-    farm.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with farmed("sb-approve-") as made:
+        yield made
 
 
 def hang(redis: Redis) -> None:

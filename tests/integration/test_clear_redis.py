@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from farms.redis import BIN, PATIENCE, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, snapshot
+from farms.redis import BIN, PATIENCE, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, farmed, snapshot
 from farms.warmly import run_ansible
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
@@ -35,12 +34,8 @@ CHECK = {"name": "json", "pattern": "soma:f:*", "check": {"json": True}}
 
 @pytest.fixture
 def farm() -> t.Iterator[Farm]:
-    folder = Path(tempfile.mkdtemp(prefix="sc-"))
-    folder.chmod(0o755)
-    farm = Farm(folder)
-    yield farm
-    farm.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with farmed("sc-") as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from farms.redis import NOBODY, SERVER, SUPERVISORD, Farm, Redis, refusal, snapshot, start_ticks
+from farms.redis import NOBODY, SERVER, SUPERVISORD, Farm, Redis, decoy_of, farmed, refusal, snapshot, untouched
 from farms.waiting import until
 
 pytestmark = [
@@ -30,31 +29,29 @@ RDB = "appendonly no\nsave 3600 1\nenable-debug-command yes\n"
 # A script then keeps Redis from answering at all, and from ending when it is asked to.
 BLOCKS = "busy-reply-threshold 3600000\n"
 
+# A script that has written cannot be killed. This one ends two seconds after somebody tried, however late that is.
+WRITES_UNTIL_KILLED = (
+    "redis.call('SET','w','1') while not string.find(redis.call('INFO','commandstats'),'cmdstat_script',1,true) do end "
+    "local t=redis.call('TIME')[1] while redis.call('TIME')[1]-t<2 do end"
+)
+
 
 @pytest.fixture(scope="module")
 def farm() -> t.Iterator[Farm]:
-    # Not pytest's own folder: nobody may not enter that, and a socket's path has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="sb-farm-", dir="/tmp"))
-    folder.chmod(0o755)
-    farm = Farm(folder)
-    yield farm
-    farm.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with farmed("sb-farm-") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def decoy(farm: Farm) -> Redis:
-    redis = farm.make("decoy").start()
-    redis.write(20, prefix="decoy")
-    return redis
+    return decoy_of(farm)
 
 
 @pytest.fixture(autouse=True)
 def neighbour(decoy: Redis) -> t.Iterator[None]:
     """No story may touch the healthy neighbour."""
-    before = (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data))
-    yield
-    assert (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data)) == before
+    with untouched(decoy):
+        yield
 
 
 @pytest.fixture
@@ -216,11 +213,11 @@ def test_a_script_that_only_reads_is_ended(farm: Farm) -> None:
 def test_a_script_that_has_written_is_waited_for_and_then_left_to_a_person(farm: Farm) -> None:
     redis = farm.make("writer", AOF + "busy-reply-threshold 100\n").start()
     pid = redis.pid
-    short = "redis.call('SET','w','1') local t=redis.call('TIME')[1] while redis.call('TIME')[1]-t<12 do end"
-    redis.send("EVAL", short, 0)
+    redis.send("EVAL", WRITES_UNTIL_KILLED, 0)
     until(lambda: refusal(redis.try_ask("PING")) == "BUSY")
     run = redis.recover(redis_recovery_stop_timeout=20)
     assert (run.word, run.acts) == ("recovered", ["kill_script"]), run.text
+    assert "cmdstat_script|kill" in redis.ask("INFO", "commandstats")
     redis.send("EVAL", "redis.call('SET','w','2') while true do end", 0)
     until(lambda: refusal(redis.try_ask("PING")) == "BUSY")
     left = redis.recover(redis_recovery_stop_timeout=1)

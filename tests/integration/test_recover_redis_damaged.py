@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from farms.redis import BIN, NOBODY, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, snapshot, start_ticks
+from farms.redis import BIN, NOBODY, ROOT, SERVER, SUPERVISORD, Farm, Redis, Run, decoy_of, farmed, snapshot, untouched
 from farms.waiting import until
 
 pytestmark = [
@@ -36,28 +36,20 @@ HOPELESS = {
 
 @pytest.fixture(scope="module")
 def farm() -> t.Iterator[Farm]:
-    # Not pytest's own folder: nobody may not enter that, and a socket's path has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="sb-dmg-", dir="/tmp"))
-    folder.chmod(0o755)
-    farm = Farm(folder)
-    yield farm
-    farm.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with farmed("sb-dmg-") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def decoy(farm: Farm) -> Redis:
-    redis = farm.make("decoy").start()
-    redis.write(20, prefix="decoy")
-    return redis
+    return decoy_of(farm)
 
 
 @pytest.fixture(autouse=True)
 def neighbour(decoy: Redis) -> t.Iterator[None]:
     """No story may touch the healthy neighbour."""
-    before = (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data))
-    yield
-    assert (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data)) == before
+    with untouched(decoy):
+        yield
 
 
 def fall(redis: Redis) -> None:

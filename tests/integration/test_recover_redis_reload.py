@@ -9,13 +9,12 @@ import hashlib
 import os
 import shutil
 import signal
-import tempfile
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run, farmed
 
 pytestmark = pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed")
 DUMP = 'appendonly no\nsave ""\n'
@@ -25,13 +24,8 @@ DEADLINES = {"rescue": 6, "save": 6, "wait": 6, "mend": 6, "restart": 6, "other"
 
 @pytest.fixture(scope="module")
 def farm() -> t.Iterator[Farm]:
-    # Not pytest's own folder: nobody may not enter that, and a socket's path has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="sb-farm-", dir="/tmp"))
-    folder.chmod(0o755)
-    made = Farm(folder)
-    yield made
-    made.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with farmed("sb-farm-") as made:
+        yield made
 
 
 def make(farm: Farm, what: str = "dump.rdb", settings: str = DUMP) -> Redis:

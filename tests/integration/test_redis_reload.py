@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import typing as t
 from pathlib import Path
 
 import pytest
-from farms.redis import SERVER, SUPERVISORD, Farm, Redis
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, farmed
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import copy_keys
@@ -26,13 +24,8 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def farm() -> t.Iterator[Farm]:
-    # Not pytest's own folder: nobody may not enter that, and a socket's path has to be short.
-    folder = Path(tempfile.mkdtemp(prefix="sb-farm-", dir="/tmp"))
-    folder.chmod(0o755)
-    made = Farm(folder)
-    yield made
-    made.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with farmed("sb-farm-") as made:
+        yield made
 
 
 def make(farm: Farm, settings: str = SETTINGS["append-only"][0]) -> Redis:

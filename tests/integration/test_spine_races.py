@@ -13,16 +13,14 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
 import sqlite3
-import tempfile
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run, farmed
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
@@ -144,12 +142,8 @@ AOF = 'appendonly yes\nsave ""\nenable-debug-command yes\n'
 
 @pytest.fixture(scope="module")
 def farm() -> t.Iterator[Farm]:
-    folder = Path(tempfile.mkdtemp(prefix="sb-races-", dir="/tmp"))
-    folder.chmod(0o755)
-    farm = Farm(folder)
-    yield farm
-    farm.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with farmed("sb-races-") as made:
+        yield made
 
 
 def starts(redis: Redis) -> int:

@@ -19,6 +19,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 import xmlrpc.client
@@ -272,6 +273,32 @@ class Farm:
         self._daemon.wait(10)
         for pid in pids:
             end_process(pid)
+
+
+@contextlib.contextmanager
+def farmed(prefix: str) -> t.Iterator[Farm]:
+    """A farm in a folder of its own. Not in pytest's: nobody may not enter that, and a socket's path has to be short."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    folder.chmod(0o755)
+    farm = Farm(folder)
+    yield farm
+    farm.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def decoy_of(farm: Farm) -> Redis:
+    """Return a healthy Redis with keys, which no story may touch."""
+    redis = farm.make("decoy").start()
+    redis.write(20, prefix="decoy")
+    return redis
+
+
+@contextlib.contextmanager
+def untouched(decoy: Redis) -> t.Iterator[None]:
+    """Hold that *decoy* has the same process, keys and files at the end."""
+    before = (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data))
+    yield
+    assert (decoy.pid, start_ticks(decoy.pid), decoy.ask("DBSIZE"), snapshot(decoy.data)) == before
 
 
 def end_process(pid: int) -> None:

@@ -117,6 +117,7 @@ def test_every_wording_says_something_and_its_command_can_be_filled_in(code: str
 
 def test_every_playbook_of_a_command_exists() -> None:
     assert [name for name in PLAYBOOKS.values() if not (ROOT / f"playbooks/{name}.yml").is_file()] == []
+    assert {"history", "verify", "rollback", "recover_redis"} <= set(PLAYBOOKS)
 
 
 def test_the_page_in_the_documents_is_made_from_the_catalogue() -> None:
