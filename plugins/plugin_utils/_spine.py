@@ -41,7 +41,8 @@ ONCE = frozenset(["remediation_approval", "remediation_takeover"])
 # What reasons call a playbook: its name, and these short ones.
 SHORT = {"history": "show_history", "verify": "verify_health"}
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "playbooks")
-PLAYBOOKS = {**{name[:-4]: name[:-4] for name in sorted(os.listdir(FOLDER)) if re.match(r"[a-z_]+\.yml\Z", name)}, **SHORT}
+FILES = sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else []
+PLAYBOOKS = {**{name[:-4]: name[:-4] for name in FILES if re.match(r"[a-z_]+\.yml\Z", name)}, **SHORT}
 Vars = t.Mapping[str, t.Any]
 
 
