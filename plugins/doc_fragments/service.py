@@ -15,7 +15,7 @@ options:
     required: true
   name:
     description:
-      - Name of the one service. Under V(systemd) a unit, where a bare name means a C(.service).
+      - Name of one service. Under V(systemd) a unit; a bare name means a C(.service).
       - Under V(supervisor) V(program) or V(group:program).
       - Under V(compose) a service of O(project).
       - Under V(kubernetes) a Deployment or StatefulSet of O(namespace).
@@ -32,23 +32,23 @@ options:
     type: str
     default: unix:///var/run/supervisor.sock
   supervisor_username:
-    description: User name of supervisord's interface, where it wants one.
+    description: User name of supervisord's interface, if it needs one.
     type: str
   supervisor_password:
-    description: Password of supervisord's interface, where it wants one.
+    description: Password of supervisord's interface, if it needs one.
     type: str
   project:
-    description: Under V(compose), the name of the Compose project, which is required there. Other projects' containers are left alone.
+    description: The name of the Compose project; required under V(compose). Containers of other projects stay untouched.
     type: str
   replica:
-    description: Under V(compose), the number of one container of a service that has several. Without it, several are unknown and refused.
+    description: Under V(compose), the number of one container of a service that has several. Without it, such a service is refused.
     type: int
   docker_socket:
     description: Under V(compose), the unix socket of the Docker Engine.
     type: str
     default: unix:///var/run/docker.sock
   namespace:
-    description: Under V(kubernetes), the namespace, which is required there.
+    description: The namespace; required under V(kubernetes).
     type: str
   workload_kind:
     description: Under V(kubernetes), the kind of the object.
@@ -56,13 +56,13 @@ options:
     choices: [Deployment, StatefulSet]
     default: Deployment
   context:
-    description: Under V(kubernetes), the context of the kubeconfig, which is required there. The current context is never used.
+    description: The context of the kubeconfig; required under V(kubernetes). The current context is never used.
     type: str
   kubeconfig:
     description: Under V(kubernetes), the kubeconfig on the controller; by default what E(KUBECONFIG) names, or C(~/.kube/config).
     type: path
   holds_dir:
-    description: Under V(compose), the directory on the target where V(hold) notes the restart policy that V(release) gives back.
+    description: Under V(compose), the directory on the target where V(hold) saves the restart policy that V(release) restores.
     type: str
     default: /var/lib/somabrain/incident_response/holds
 """

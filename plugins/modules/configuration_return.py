@@ -8,18 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: configuration_return
-short_description: Put a configuration in git back to what a commit had, or take that back
+short_description: Restore a configuration in git to an earlier commit, or undo that
 version_added: "0.1.0"
 description:
-  - Puts the folder O(path) of a git working copy back to what O(commit) had, as a new commit on the branch. Nothing of the history is
-    rewritten, so that the next C(pull --ff-only) fails aloud instead of bringing the other configuration again.
-  - Before anything changes, every file that will change is copied to O(rescue_dir), and what is not committed is written there as a patch
-    that is proven to give the same files again. Where only such changes stand in the way, they are taken out and no commit is made.
-  - Only files below O(path) that differ are written, each by one rename, with the owner and rights that they had. Ignored files, empty
-    folders and changes elsewhere are left alone.
-  - What was approved is what is done. It refuses where branch or uncommitted changes are others by now, where no branch is checked out, and
-    where an operation of git was begun and not ended.
-  - git runs as the owner of the working copy; no hook, filter or other program that the repository names is run.
+  - Restores the folder O(path) of a git working copy to its content at O(commit), as a new commit on the branch. History is not rewritten,
+    so the next C(pull --ff-only) fails visibly instead of bringing the bad configuration back.
+  - Before anything changes, every file that will change is copied to O(rescue_dir), and uncommitted changes are saved there as a patch that
+    is proven to reproduce the same files. If the only differences are uncommitted changes, they are removed and no commit is made.
+  - Only files below O(path) that differ are written, each by one rename, with their owner and mode unchanged. Ignored files, empty folders
+    and changes elsewhere stay untouched.
+  - The module does exactly what was approved. It refuses if the branch or the uncommitted changes have changed since, if no branch is
+    checked out, or if a git operation is unfinished.
+  - git runs as the owner of the working copy; it runs no hook, filter or other program that the repository names.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -27,33 +27,33 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Refuses as it would, and shows what would change; writes nothing.
+    description: Refuses in the same cases, and shows what would change; writes nothing.
   diff_mode:
     support: full
-    description: Shows what changes in the files, without secrets, at most 20000 characters of it.
+    description: Shows the changes in the files, without secrets, up to 20000 characters.
 options:
   repository:
     description: Path of the working copy.
     type: path
     required: true
   path:
-    description: The folder inside it that is the configuration; V(.) for all of it.
+    description: The folder inside it that holds the configuration; V(.) for the whole working copy.
     type: str
     default: "."
   user:
-    description: The owner of the working copy, whom git runs as. Empty for the owner of its directory.
+    description: The owner of the working copy; git runs as this user. Empty for the owner of its directory.
     type: str
     default: ""
   commit:
-    description: All digits of the commit that has the wanted configuration. Needed with O(action=return).
+    description: Full hash of the commit that has the wanted configuration. Required with O(action=return).
     type: str
     default: ""
   expected_head:
-    description: All digits of the commit that the branch was at when the return was approved; another one is refused.
+    description: Full hash of the branch's commit when the return was approved; any other is refused.
     type: str
     default: ""
   expected_drift:
-    description: The C(drift_sha256) of the uncommitted changes when the return was approved, empty for none; others are refused.
+    description: The C(drift_sha256) of the uncommitted changes when the return was approved, empty for none; any other is refused.
     type: str
     default: ""
   rescue_dir:
@@ -61,16 +61,16 @@ options:
     type: path
     required: true
   run_id:
-    description: The run that this belongs to, for the message of the commit.
+    description: The run that this belongs to, for the commit message.
     type: str
     required: true
   action:
-    description: Whether to return to the commit, or to put back, to the byte, what was there before that.
+    description: Whether to return to the commit, or to restore, byte for byte, what was there before.
     type: str
     choices: [return, back]
     default: return
   timeout:
-    description: Seconds that all of it may take. What was begun then is ended by the same call, or taken back.
+    description: Seconds that the whole act may take. At the timeout, the same call finishes or undoes what it has begun.
     type: float
     default: 120.0
   stage:
@@ -112,7 +112,7 @@ after:
   type: dict
   returned: success
 patch:
-  description: The file with what was not committed, empty for nothing.
+  description: The file with the uncommitted changes, or empty.
   type: str
   returned: success
 files:
@@ -121,11 +121,11 @@ files:
   elements: str
   returned: success
 stage:
-  description: The stage that was asked for.
+  description: Stage of the run that this result belongs to.
   type: str
   returned: success
 say:
-  description: Plain sentences for the person on call.
+  description: Sentences for the person on call.
   type: list
   elements: str
   returned: success

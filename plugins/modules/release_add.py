@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_add
-short_description: Make a directory a release, named by its content
+short_description: Turn a directory into a release, named by its content
 version_added: "0.1.0"
 description:
-  - Copies a directory of the target into the directory of the releases, under the SHA-256 of all that is in it. It is there as a whole or
-    not at all, and proven to be the same.
-  - The id covers paths, content, whether a file is executable, and where links point; not owners, times and C(__pycache__).
-  - Selects nothing, see M(somabrain.incident_response.release_pin). A file C(release.json) in it with C({"migrations":"reversible"})
-    says that older releases run with the schema that this one brings.
+  - Copies a directory on the target into the releases directory, under the SHA-256 of its contents. The copy appears complete or not at
+    all, and is proven identical.
+  - The id covers paths, contents, executable bits and link targets, but not owners, times and C(__pycache__).
+  - Does not select the release; see M(somabrain.incident_response.release_pin). A file C(release.json) in it with
+    C({"migrations":"reversible"}) declares that older releases can run with the schema of this one.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -29,11 +29,11 @@ attributes:
     description: A release is added as a whole.
 options:
   src:
-    description: The directory on the target that becomes a release; it stays as it is.
+    description: The directory on the target to copy; it is not changed.
     type: path
     required: true
   releases_dir:
-    description: Directory on the target that holds the releases, made where it is missing.
+    description: Directory on the target that holds the releases; created if missing.
     type: path
     required: true
   stage:
@@ -59,7 +59,7 @@ release:
   returned: success
   type: str
 path:
-  description: Where it is.
+  description: Directory of the release.
   returned: success
   type: str
 stage:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: release_pin
-short_description: Select the release that the next start of a service takes
+short_description: Select the release that the next start of a service uses
 version_added: "0.1.0"
 description:
-  - Under V(systemd) and V(supervisor) a release is a directory named by its content (see M(somabrain.incident_response.release_add)); the
-    link O(current) is replaced from one moment to the next. The directory is read and proven to be what its name says first.
-  - Under V(compose) it is an image by its id. A file of its own for Compose names it, so that no tag decides; nothing is pulled. Compose
-    has to be able to read the project first.
-  - It starts and stops nothing. In a cluster the template of the workload is changed instead, see the role service_manager.
+  - Under V(systemd) and V(supervisor) a release is a directory named by its content (see M(somabrain.incident_response.release_add)). The
+    module first reads the directory and proves that its content matches its name, then replaces the link O(current) atomically.
+  - Under V(compose) a release is an image, identified by its id. A separate Compose file names that id, so that no tag decides; nothing is
+    pulled. Compose must be able to read the project first.
+  - The module starts and stops nothing. For a cluster, the role service_manager changes the template of the workload instead.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -24,10 +24,10 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Proves that the release is there, and says what it would do.
+    description: Proves that the release exists, and reports what it would do.
   diff_mode:
     support: full
-    description: The release that was selected and the one that is.
+    description: The release selected before and the one selected now.
 options:
   release:
     description: The release, by the SHA-256 of its content or the id of its image.
@@ -38,31 +38,31 @@ options:
     type: path
     default: ""
   current:
-    description: The link that selects one of them. Something else than a link in its place is refused.
+    description: The link that selects one of them. Anything but a link in its place is refused.
     type: path
     default: ""
   pin_file:
-    description: File for Compose; empty for C(compose.release.yml) in O(project_src). One that somebody else wrote is refused.
+    description: The pin file for Compose; empty for C(compose.release.yml) in O(project_src). A file that we did not write is refused.
     type: path
     default: ""
   project_src:
-    description: Directory of the Compose project on the target; empty for the one that the container was made in.
+    description: Directory of the Compose project on the target; empty for the one that the container was created from.
     type: path
     default: ""
   project_files:
     description:
-      - Compose files of the project, relative to its directory; empty for those that the container was made of, as Compose wrote down on
-        it, or else those that Compose finds by itself.
+      - Compose files of the project, relative to its directory. Empty for those that the container was created from, according to its
+        labels, or otherwise those that Compose finds by itself.
     type: list
     elements: str
     default: []
   env_files:
-    description: Environment files of the project, relative to its directory; empty for those that the container was made with.
+    description: Environment files of the project, relative to its directory; empty for those that the container was created with.
     type: list
     elements: str
     default: []
   container:
-    description: Of no use here; the name of a container of a workload.
+    description: The name of a container of a workload; not used by this module.
     type: str
     default: ""
   stage:
@@ -86,11 +86,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: The release that was selected, empty for none.
+  description: The release that was selected before, or empty.
   returned: success
   type: str
 after:
-  description: The release that is selected.
+  description: The release that is selected now.
   returned: success
   type: str
 src:
@@ -103,7 +103,7 @@ env_files:
   type: list
   elements: str
 files:
-  description: Under V(compose), all files of the project with that of the pin, to be named to Compose from now on.
+  description: Under V(compose), all Compose files of the project including the pin file; name them to Compose from now on.
   returned: success
   type: list
   elements: str

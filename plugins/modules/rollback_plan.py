@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollback_plan
-short_description: Decide whether a service is rolled back, and to what
+short_description: Decide whether to roll back a service, and to what
 version_added: "0.1.0"
 description:
-  - Turns one look at an application, its releases, its configuration and its schema, with what the ledger saw pass verification, into a
-    decision. Looks at nothing and changes nothing itself.
-  - The words of its RV(state) are those of the role rollback.
+  - Makes a decision from one look at an application, its releases, its configuration and its schema, and from the verified releases in
+    the ledger. The module itself looks at nothing and changes nothing.
+  - The README of the role rollback explains the values of RV(state).
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -21,45 +21,45 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: It decides the same.
+    description: The decision is the same.
   diff_mode:
     support: none
     description: Nothing is changed.
 options:
   seen:
     description:
-      - A result of M(somabrain.incident_response.health_info) with checks named C(application) and C(release), and, where there are such
-        things, C(configuration) and C(migrations).
+      - A result of M(somabrain.incident_response.health_info) with checks named C(application) and C(release), and, if they exist,
+        C(configuration) and C(migrations).
     type: dict
     required: true
   verified:
-    description: What the ledger has as verified, by kind; releases are of kind C(release:ID).
+    description: What the ledger holds as verified, by kind; releases are of kind C(release:ID).
     type: dict
     default: {}
   manager:
-    description: Who runs the application.
+    description: The service manager that runs the application.
     type: str
     required: true
   release:
-    description: The release that a person named; empty for none.
+    description: The release that a person named, or empty.
     type: str
     default: ""
   what:
-    description: What goes back.
+    description: What to roll back.
     type: str
     choices: [auto, application, configuration, both, database]
     default: auto
   beside:
-    description: What else goes on on the host, each with C(component).
+    description: What other runs are doing on the host, each with C(component).
     type: list
     elements: dict
     default: []
   before:
-    description: State of the application before an act, for RV(facts) to say whether it is C(worse) now; empty for none.
+    description: State of the application before an act, so that RV(facts) can report whether it is C(worse) now; or empty.
     type: str
     default: ""
   purpose:
-    description: Whether to go back, to record what runs, or only to hand on what was seen after an act.
+    description: Whether to decide about a rollback, to record what runs, or only to pass on what was seen after an act.
     type: str
     choices: [roll_back, record, prove]
     default: roll_back
@@ -80,22 +80,22 @@ health:
   returned: always
   type: str
 state:
-  description: The word for what was decided.
+  description: The decision in one word.
   returned: always
   type: str
   sample: to_roll_back
 actions:
-  description: The acts in their order.
+  description: The acts, in order.
   returned: always
   type: list
   elements: str
   sample: [configure, switch]
 facts:
-  description: Facts of the application, with C(plan), C(worse), and C(record), which is what may be kept as verified.
+  description: Facts of the application, with C(plan), C(worse), and C(record), which may be recorded as verified.
   returned: always
   type: dict
 checks:
-  description: The checks of the look, and one for the decision.
+  description: The checks of the look, and one more for the decision.
   returned: always
   type: list
   elements: dict

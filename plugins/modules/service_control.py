@@ -13,10 +13,12 @@ version_added: "0.1.0"
 description:
   - Starts, stops, restarts or signals one service under supervisor, systemd or Docker Compose, or keeps its manager from restarting it
     for a while.
-  - Returns within O(timeout) and a second, whatever happens, and never sends SIGKILL unless O(force) is set, nor lets the manager send it.
-  - A start waits for the manager's word only. Whether the service is well is for M(somabrain.incident_response.health_info) to say.
-  - With supervisor's C(autorestart), a program that ends is spawned again at once; that successor, which has served nobody yet, then gets
-    supervisor's own stop.
+  - Returns within O(timeout) plus one second, whatever happens. Unless O(force) is set, it does not send SIGKILL, nor does the
+    manager.
+  - A start waits only until the manager reports the service as running; use M(somabrain.incident_response.health_info) to see whether the
+    service is well.
+  - With C(autorestart), supervisor restarts a stopped program at once; supervisor's own stop then ends that new process, which has not
+    served a request yet.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -25,20 +27,20 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Looks, and says what it would do.
+    description: Looks and reports what it would do.
   diff_mode:
     support: full
     description: The state of the service before and after.
 options:
   action:
     description:
-      - V(start) and V(stop) do nothing where it is so already; V(restart) stops and starts.
+      - V(start) and V(stop) do nothing if the service is already in that state; V(restart) stops and starts it.
       - V(signal) sends O(signal).
-      - V(reset_failed) forgets failures and the start limit of a systemd unit.
-      - V(hold) keeps the manager from starting the service by itself until V(release). Under V(systemd) that is a runtime drop-in, gone
-        at the next boot; under V(compose) the restart policy is taken away, and noted in O(holds_dir), until the container is recreated;
-        supervisor can hold only what does not run.
-      - V(extend_start_timeout) gives a systemd unit O(start_timeout) seconds to become ready, a start that is under way included.
+      - V(reset_failed) resets failures and the start limit of a systemd unit.
+      - V(hold) keeps the manager from starting the service automatically until V(release). Under V(systemd) it is a runtime drop-in, which
+        the next boot removes; under V(compose) the restart policy is saved in O(holds_dir) and removed, until V(release) or until the container
+        is recreated; supervisor can hold only a stopped program.
+      - V(extend_start_timeout) gives a systemd unit O(start_timeout) seconds to become ready; this includes a start in progress.
     type: str
     choices: [start, stop, restart, signal, reset_failed, hold, release, extend_start_timeout]
     required: true
@@ -51,24 +53,24 @@ options:
     type: float
     default: 15.0
   stop_timeout:
-    description: Seconds for the service to stop; by default all of O(timeout), for a restart two thirds of it.
+    description: Seconds for the service to stop; by default all of O(timeout), or two thirds of it for a restart.
     type: float
   start_timeout:
-    description: Seconds that O(action=extend_start_timeout) gives.
+    description: Seconds that O(action=extend_start_timeout) grants.
     type: float
   wait_for:
-    description: Whether a start waits until the manager says running, or only until a process is there.
+    description: Whether a start waits until the manager reports running, or only until a process exists.
     type: str
     choices: [running, spawned]
     default: running
   force:
-    description: Whether a service that does not stop in time is killed. What it has not written is lost then.
+    description: Whether to kill a service that does not stop in time. Data that it has not written is then lost.
     type: bool
     default: false
   only:
     description:
-      - The process that is meant, with keys of C(identity) such as V(pid) and V(start_time_ticks).
-      - Where another one runs by now, nothing is done to it. Empty for whichever runs.
+      - The process to act on, with keys of C(identity) such as V(pid) and V(start_time_ticks).
+      - If another process runs by now, the module leaves it alone. Empty means any process.
     type: dict
     default: {}
   stage:
@@ -106,22 +108,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What the manager said of the service before the act.
+  description: What the manager reported about the service before the act.
   returned: always
   type: dict
   sample: {manager: supervisor, name: api, state: running, pid: 4711}
 after:
-  description: What it said after the act.
+  description: What the manager reported after the act.
   returned: always
   type: dict
   sample: {manager: supervisor, name: api, state: running, pid: 4812}
 identity:
-  description: Process id and start time in clock ticks after the act, and the container where it has one; empty where none runs.
+  description: Process id and start time in clock ticks after the act, and the container if it has one; empty if no process runs.
   returned: success
   type: dict
   sample: {pid: 4812, start_time_ticks: 90911}
 settled:
-  description: Whether the manager said running in time after a start; with V(false) it is still starting.
+  description: Whether the manager reported running in time after a start; V(false) means still starting.
   returned: success
   type: bool
   sample: true

@@ -11,11 +11,12 @@ module: service_info
 short_description: Look at a service as its manager sees it
 version_added: "0.1.0"
 description:
-  - Says whether a service runs, under supervisor, systemd, Docker Compose or Kubernetes, in three words - well, sick or unknown -
-    with what its manager knows of it.
-  - A manager that cannot be asked gives unknown, never a failure. A service that runs can still be ill inside; that is for other looks.
-  - Waits for the service to be well where O(timeout) says so. It is always asked on the target, unless O(look_from=controller);
-    a cluster is asked from the controller, unless O(look_from=target).
+  - Returns whether a service under supervisor, systemd, Docker Compose or Kubernetes is well, sick or unknown, with what its manager
+    knows about it.
+  - If the manager does not answer, the result is unknown, never a failure. A running service can still be broken inside; other checks find
+    that.
+  - With O(timeout), waits for the service to be well. Looks from the target unless O(look_from=controller), and at a cluster from the
+    controller unless O(look_from=target).
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -26,7 +27,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: It only looks.
+    description: The module only looks.
   diff_mode:
     support: none
     description: Nothing is changed, so there is no difference to show.
@@ -36,16 +37,16 @@ options:
     type: int
   wanted_replicas:
     description:
-      - How many pods or containers the service is to have; another number is sick.
-      - Under Compose it makes the look one at all containers of the service together.
+      - How many pods or containers the service should have; any other number is sick.
+      - Under Compose, look at all containers of the service together.
     type: int
   wanted:
-    description: With V(stopped), a service that is stopped is well and one that runs is sick; for waiting until a stop is complete.
+    description: With V(stopped), a stopped service is well and a running one is sick; use it to wait until a stop is complete.
     type: str
     choices: [running, stopped]
     default: running
   log_lines:
-    description: How many of its last log lines to return.
+    description: How many of the last log lines to return.
     type: int
     default: 0
 seealso:
@@ -79,14 +80,14 @@ health:
 state:
   description:
     - V(running), V(starting), V(stopping), V(backoff) (between two automatic restarts), V(stopped), V(failed) or V(unknown).
-    - Under Compose also V(paused), and V(unhealthy) where the container's own healthcheck says so.
+    - Under Compose also V(paused), and V(unhealthy) if the container's own healthcheck fails.
   returned: always
   type: str
   sample: failed
 identity:
   description: >-
-    Process id and start time in clock ticks, and the container where it has one, which tell this process from the next one; empty where
-    none runs.
+    Process id and start time in clock ticks, and the container if it has one; together they distinguish this process from a later one.
+    Empty if no process runs.
   returned: always
   type: dict
   sample: {pid: 4711, start_time_ticks: 90211}
@@ -119,27 +120,27 @@ log:
   elements: str
   sample: []
 on_its_way:
-  description: Whether it is starting or stopping, so that waiting makes sense.
+  description: Whether the service is starting or stopping, so that waiting makes sense.
   returned: always
   type: bool
   sample: false
 proven:
-  description: Whether as many consecutive looks as asked for were well.
+  description: Whether the required number of consecutive looks was well.
   returned: always
   type: bool
   sample: false
 passes:
-  description: Consecutive well looks at the end.
+  description: How many consecutive looks were well at the end.
   returned: always
   type: int
   sample: 0
 looks:
-  description: How often it looked.
+  description: Number of looks.
   returned: always
   type: int
   sample: 1
 seconds:
-  description: How long it took.
+  description: How long the module took.
   returned: always
   type: float
   sample: 0.01

@@ -22,7 +22,7 @@ NO_MATTER_OF_A_RELEASE = (
 )  # fmt: skip
 
 
-# How well each state of an application serves, for the one return; other states say nothing about a release.
+# How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
 RANKS: t.Mapping[str, int] = {
     "up": 3,
     **dict.fromkeys(("slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking"), 2),
@@ -92,10 +92,10 @@ def _refuse(word: str, text: str, health: str = "sick") -> Verdict:
 
 
 def _beyond_a_release(seen: Seen) -> t.Optional[Verdict]:
-    """Return the refusal of what no release can change or nobody can see."""
+    """Return the refusal where no release can help, or where nothing can be seen."""
     state, health = str(seen.application["state"]), str(seen.application["health"])
     if seen.what == "database":
-        return _refuse("database", "a release never takes the database with it; restore-database.yml does that, with its own approval")
+        return _refuse("database", "rolling back a release leaves the database alone; use restore-database.yml, with its own approval")
     # A bad release can remove a container; it cannot make a name unknown.
     if state in NO_MATTER_OF_A_RELEASE or (state == "unknown_service" and not seen.running):
         return _refuse(state, _text_of(seen.application), health)
@@ -129,7 +129,7 @@ def _target(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
         return _named(seen)
     current = seen.record_of(seen.running)
     if current:
-        # A verified release is left only for one that a person names.
+        # A verified release is replaced only by a release that a person names.
         return current, None
     others = [one for one in seen.records if one["release"] != seen.running]
     if not others:

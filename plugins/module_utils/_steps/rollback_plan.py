@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step of ``rollback_plan``: one look becomes a decision: go back, and to what; record what runs; or refuse by name."""
+"""Step of ``rollback_plan``: turns one look into a decision: roll back, and to what; record what runs; or refuse by name."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SUBJECT = "rollback"
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return what ``health_info`` returned with the decision in front: health, state, actions, facts {plan, record}, checks, say.
+    """Return the result of ``health_info`` with the decision merged in: health, state, actions, facts {plan, record}, checks, say.
 
-    Raises StepError where what was seen lacks the checks ``application`` and ``release``.
+    Raises StepError if ``seen`` lacks the checks ``application`` and ``release``.
     """
     seen = params["seen"]
     checks = {str(one.get("name")): one for one in seen.get("checks") or []}
     if not {"application", "release"} <= set(checks):
-        raise StepError("seen has to be a result of health_info with checks named application and release")
+        raise StepError("seen must be a result of health_info with checks named application and release")
     verdict = _verdict(params, checks)
     if params["purpose"] == "record" and verdict.health == "well":
         verdict = verdict._replace(text="%s; %s as verified" % (verdict.text, "it would be recorded" if check else "it is recorded"))
@@ -64,5 +64,5 @@ def _worse(params: Params, checks: t.Mapping[str, t.Any]) -> bool:
 
 
 def _record(params: Params, checks: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what may be kept as verified: nothing of what is not well from all sides."""
+    """Return what may be recorded as verified: nothing unless every check is well."""
     return rollback.record_of(checks, params["manager"]) if seen["health"] == "well" else {}

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Step: look at a service as its manager sees it, three-valued, and wait for it where that is asked for."""
+"""Step: look at a service as its manager sees it (well, sick or unknown), and wait for it if asked to."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(params: Params, check: bool) -> Result:
 
 
 def load_log(params: Params) -> list[str]:
-    """Return the last ``log_lines`` lines, each fit for a terminal."""
+    """Return the last ``log_lines`` lines, each escaped for a terminal."""
     if params["log_lines"] <= 0:
         return []
     raw = ask.manager_of(params).logs_tail(params, min(params["log_lines"], 2000), params["probe_timeout"])

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``round_trip``: remember a unique canary, recall exactly it, take it away again.
+"""Check kind ``round_trip``: remember a unique canary, recall exactly that one, delete it again.
 
-The only kind that writes. An acknowledged write is no evidence: SomaBrain acknowledges with its long-term memory
-down. Noise scores 0.07-0.15 and a unique task about 0.74, so both the text and the score have to be right.
+The only kind that writes. An acknowledged write proves nothing: SomaBrain acknowledges writes even with its long-term
+memory down. Noise scores 0.07-0.15 and a unique task about 0.74, so both the text and the score must be right.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OPTIONS: dict[str, t.Any] = {
     "validate_certs": {"type": "bool", "default": True},
 }
 _PATHS = {"v1": ("/remember", "/recall"), "v2": ("/memory/remember", "/memory/recall")}
-# The second generation as shipped cannot delete; its canary has a short lifetime instead.
+# The second generation as shipped cannot delete; its canary gets a short lifetime instead.
 _DELETE_PATHS: dict[str, tuple[str, ...]] = {"v1": ("/recall/delete", "/delete"), "v2": ("/memory/delete",)}
 CANARY_LIFE = 300
 _PAUSE = 0.2
@@ -51,7 +51,7 @@ Send = t.Callable[[str, t.Dict[str, t.Any], float], net_http.Answer]
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Remember, recall until found or three quarters of *deadline* (seconds) are over, and clean up in what is left."""
+    """Remember, recall until found or until three quarters of *deadline* (seconds) are over, and clean up in the time left."""
     begun = time.monotonic()
     headers, problem = credentials(options)
     raw: dict[str, t.Any] = {"problem": problem, "remember": {}, "recall": {}, "cleanup": {}}
@@ -145,7 +145,7 @@ def _recall(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: flo
 
 def _hits_v1(body: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     wm = [dict(_hit(item.get("payload"), item.get("score")), ltm=False) for item in _dicts(body.get("wm"))]
-    # ``memory`` also mirrors what this process wrote; what came from the memory service names its endpoint.
+    # ``memory`` also mirrors what this process wrote; results of the memory service name its endpoint.
     memory = [dict(_hit(item, item.get("_score")), ltm=bool(item.get("_source_endpoint"))) for item in _dicts(body.get("memory"))]
     return wm + memory
 
@@ -194,7 +194,7 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
 
 _LITTER = {
     "none": "the canary is gone",
-    "working_memory": "the canary stays in the working memory of its own tenant until it is forgotten there",
+    "working_memory": "the canary stays in the working memory of its own tenant until SomaBrain drops it",
     "long_term_memory": "the canary could not be deleted and stays in the long-term memory of its own tenant",
     "unknown": "could not check whether the canary was deleted",
 }
@@ -224,9 +224,9 @@ def _judge_call(call: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], wha
 def _judge_memory(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding]]:
     recall = raw["recall"]
     if not raw["remember"]["acknowledged"]:
-        return "not_acknowledged", [Finding("remember", State.SICK, "the write got an answer but no acknowledgement")]
+        return "not_acknowledged", [Finding("remember", State.SICK, "the write was answered but not acknowledged")]
     if not recall["understood"]:
-        return "other_service", [Finding("recall", State.UNKNOWN, "the recall got an answer that is not SomaBrain's")]
+        return "other_service", [Finding("recall", State.UNKNOWN, "the recall got an answer that does not come from SomaBrain")]
     if not recall["found"]:
         return "not_recalled", [Finding("recall", State.SICK, "the canary was acknowledged but cannot be recalled")]
     right = recall["score"] >= options["min_score"]
