@@ -38,8 +38,8 @@ options:
       - V(signal) sends O(signal).
       - V(reset_failed) resets failures and the start limit of a systemd unit.
       - V(hold) keeps the manager from starting the service automatically until V(release). Under V(systemd) it is a runtime drop-in, which
-        the next boot removes; under V(compose) the restart policy is saved in O(holds_dir) and removed, until V(release) or until the container
-        is recreated; supervisor can hold only a stopped program.
+        the next boot removes. Under V(compose) it saves the restart policy in O(holds_dir) and removes it from the container, until
+        V(release) or until the container is recreated. supervisor can hold only a stopped program.
       - V(extend_start_timeout) gives a systemd unit O(start_timeout) seconds to become ready; this includes a start in progress.
     type: str
     choices: [start, stop, restart, signal, reset_failed, hold, release, extend_start_timeout]
