@@ -31,7 +31,6 @@ REPO_PATH = "/var/lib/pgbackrest"
 # What the status codes of pgBackRest mean.
 STATES = {0: "ok", 1: "no_stanza", 2: "no_backup", 3: "no_stanza", 99: "repository_unusable"}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}\Z")
-_LABEL = re.compile(r"\d{8}-\d{6}F(?:_\d{8}-\d{6}[DI])?\Z")
 _COUNTED = re.compile(r"(missing|checksum invalid|size invalid|other): (\d+)")
 _ERROR = re.compile(r"^(?:[\d :.-]+P\d+\s+)?ERROR: (.*)$", re.M)
 
@@ -39,11 +38,6 @@ _ERROR = re.compile(r"^(?:[\d :.-]+P\d+\s+)?ERROR: (.*)$", re.M)
 def is_name(stanza: str) -> bool:
     """Return whether *stanza* is a valid name."""
     return bool(_NAME.match(stanza))
-
-
-def is_label(label: str) -> bool:
-    """Return whether *label* is a valid label of a backup."""
-    return bool(_LABEL.match(label))
 
 
 def words_of(where: Where, *words: str) -> list[str]:
