@@ -12,7 +12,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, reason, refusal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, refusal
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import refused
 
 SPEC: dict[str, t.Any] = {

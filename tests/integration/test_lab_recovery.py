@@ -12,9 +12,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from farms.practice import PLAYBOOK, Practice, practising
+from farms.practice import Practice, practising
 from farms.redis import has_written
 from farms.waiting import until
+from farms.warmly import PLAYBOOK
 
 pytestmark = [
     pytest.mark.smoke,

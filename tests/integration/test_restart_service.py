@@ -16,7 +16,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from farms.practice import PLAYBOOK, Practice, practising
+from farms.practice import Practice, practising
+from farms.warmly import PLAYBOOK
 from somabrain_drill.ports import free_port
 from somabrain_drill.target import start_ticks, until
 from somabrain_lab.supervisor import Supervisor

@@ -18,9 +18,9 @@ import typing as t
 import pytest
 from farms import playing
 from farms.kubernetes import Cluster, a_cluster, status_of, why_not
-from farms.practice import PLAYBOOK, ROOT
+from farms.practice import ROOT
 from farms.waiting import until
-from farms.warmly import run_ansible
+from farms.warmly import PLAYBOOK, run_ansible
 
 NUMBERS = itertools.count(1)
 PLENTY = {"remediation_budget": {"attempts": 50, "within_seconds": 900}}

@@ -24,7 +24,7 @@ from somabrain_drill.ports import free_port
 from somabrain_drill.traffic.bed import DEFAULTS
 from somabrain_drill.traffic.load import Load
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import haproxy
 
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")

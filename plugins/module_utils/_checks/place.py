@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import is_host_only
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Failed, parse_url
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Failed, parse_url
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 

@@ -22,7 +22,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import (
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import (
     Answer,
     Clock,
     Failed,

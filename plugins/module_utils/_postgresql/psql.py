@@ -14,7 +14,7 @@ import typing as t
 import uuid
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import read_secret
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import read_secret
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import NOT_ALLOWED, NOT_FOUND, Ran, find, run
 
 Row = t.Dict[str, t.Any]

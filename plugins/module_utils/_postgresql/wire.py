@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Failed, connect
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Failed, connect
 
 Options = t.Mapping[str, t.Any]
 

@@ -29,10 +29,10 @@ AT_RISK = {
 }
 
 
-def note_of(note: Facts, run_id: str, blank: Facts = BLANK) -> dict[str, t.Any]:
+def note_of(note: Facts, run_id: str, blank: t.Optional[Facts] = None) -> dict[str, t.Any]:
     """Return what the acts of the run *run_id* noted, over *blank*; a note of another run is not believed."""
     is_ours = bool(run_id) and note.get("run_id") == run_id
-    return {**blank, **(note if is_ours else {}), "run_id": run_id}
+    return {**(BLANK if blank is None else blank), **(note if is_ours else {}), "run_id": run_id}
 
 
 def place_of(named: Facts) -> dict[str, t.Any]:

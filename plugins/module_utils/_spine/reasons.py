@@ -13,8 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS as REASONS
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import Case
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS, Case
 
 GREEN = ("nothing_to_do", "recovered", "rehearsed")
 # What an entry of a role's refusals may have beside its code.

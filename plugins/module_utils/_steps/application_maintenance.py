@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "url": {"type": "str", "required": True},

@@ -36,7 +36,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class CopyRefused(Exception):
-    """No copy was made and no part of it is left; ``code`` is one of the catalogue (``_spine.catalogue``)."""
+    """No copy was made and no part of it is left; ``code`` is one of the catalogue of refusals."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)

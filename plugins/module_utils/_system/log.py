@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import stat
 import typing as t
 
@@ -15,7 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 
 LOG_BYTES = 256 * 1024
 # A kind of line and its pattern; a kind may have several patterns.
-Kinds = t.Sequence[t.Tuple[str, "re.Pattern[str]"]]
+Kinds = t.Sequence[t.Tuple[str, t.Pattern[str]]]
 
 
 def newest(pattern: str) -> str:

@@ -15,9 +15,9 @@ import urllib.request
 from pathlib import Path
 
 from farms.compose import Project, docker, inspected
-from farms.practice import PLAYBOOK, ROOT
+from farms.practice import ROOT
 from farms.waiting import until
-from farms.warmly import run_ansible
+from farms.warmly import PLAYBOOK, run_ansible
 from somabrain_drill.ports import free_port
 
 HERE = Path(__file__).parent

@@ -14,8 +14,7 @@ import tempfile
 import typing as t
 from pathlib import Path
 
-from farms.warmly import PLAYBOOK as PLAYBOOK
-from farms.warmly import run_ansible
+from farms.warmly import PLAYBOOK, run_ansible
 from somabrain_drill.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]

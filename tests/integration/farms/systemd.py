@@ -18,9 +18,9 @@ import uuid
 from pathlib import Path
 
 from farms.compose import IMAGE, docker
-from farms.practice import PLAYBOOK, ROOT
+from farms.practice import ROOT
 from farms.waiting import until
-from farms.warmly import run_ansible
+from farms.warmly import PLAYBOOK, run_ansible
 from somabrain_drill.ports import free_port
 
 HERE = Path(__file__).parent

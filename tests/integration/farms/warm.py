@@ -69,6 +69,7 @@ def run(given: t.Mapping[str, t.Any]) -> int:
     constants: t.Any = importlib.import_module("ansible.constants")
     constants.DEFAULT_LOCAL_TMP = tempfile.mkdtemp(prefix="ansible-local-", dir=os.path.dirname(constants.DEFAULT_LOCAL_TMP))
     atexit.register(shutil.rmtree, constants.DEFAULT_LOCAL_TMP, ignore_errors=True)
+    code = 0
     try:
         importlib.import_module("ansible.cli.playbook").main(sys.argv)
     except SystemExit as end:
@@ -106,7 +107,7 @@ def main() -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         while sys.stdin not in (ready := select.select([door, sys.stdin], [], [])[0]):
             assert ready
-            asked, _ = door.accept()
+            asked = door.accept()[0]
             if not os.fork():
                 door.close()
                 os.dup2(nothing, 0)

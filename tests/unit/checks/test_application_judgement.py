@@ -20,7 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import growth_of, minutes_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import stateful_kind
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import application as kind_application
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 

@@ -11,9 +11,9 @@ import typing as t
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import somabrain as application_somabrain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http as kind_http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http_endpoint as kind_http
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import validated
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 
 V1: dict[str, t.Any] = {
     "ok": True,

@@ -81,7 +81,7 @@ def test_a_piped_look_has_only_the_kinds_that_it_is_asked_for_and_runs_with_them
     step, given = f"{_runner.PACKAGE}._steps.health_info", {**_runner.part_of(kinds, ["memory", "disk", "memory"])}
     piped = {name[len(_runner.PACKAGE) + 1 :] for name in _runner.sources_of(step, given)}
     assert {name for name in piped if name.startswith("_checks.kind.")} == {"_checks.kind.disk", "_checks.kind.memory"}
-    assert not piped & {"_net.http", "_redis.connection", "_checks.application.somabrain"}
+    assert not piped & {"_net.client", "_redis.connection", "_checks.application.somabrain"}
     params = {name: rule.get("default") for name, rule in health_info.ARGUMENT_SPEC.items()}
     checks = [{"kind": "disk"}, {"kind": "memory"}]
     script = _runner.piped_script(step, dict(params, checks=checks), False, given)

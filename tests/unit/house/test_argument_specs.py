@@ -143,3 +143,10 @@ def test_every_description_of_a_module_is_a_sentence(module: str) -> None:
         lines = list(sentences_of(yaml.safe_load(ast.literal_eval(texts[name]))))
         assert lines, name
         assert [line for line in lines if not isinstance(line, str)] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "plugins").glob("*/*.yml")), ids=lambda page: page.stem)
+def test_every_description_beside_a_plugin_is_a_sentence(page: Path) -> None:
+    lines = list(sentences_of(yaml.safe_load(page.read_text())))
+    assert lines
+    assert [line for line in lines if not isinstance(line, str)] == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
 
 
 @pytest.mark.parametrize(

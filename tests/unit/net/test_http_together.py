@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http as net_http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as net_http
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import together
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: application/json; charset=utf-8\r\n"

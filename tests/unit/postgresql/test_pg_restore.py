@@ -17,7 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.judge import CODES, judge_restore, obstacle
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import parse_target, time_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.side import SETTINGS, settings_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
 
 NOW = 1795601200.0
 ID = "7712048195422943031"

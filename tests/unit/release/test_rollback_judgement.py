@@ -11,7 +11,8 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import judge_record, judge_rollback
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, refusal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import rollback_plan
 
 OLD, GOOD, BAD = ("a" * 64, "b" * 64, "c" * 64)

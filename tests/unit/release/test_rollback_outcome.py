@@ -20,8 +20,8 @@ LEDGER: dict[str, t.Any] = {f"release:{number}": {"release": str(number), "at": 
 LEDGER["application"] = {"restarts": 1}
 
 
-def release(given: dict[str, t.Any], plan: t.Mapping[str, t.Any] = PLAN) -> dict[str, t.Any]:
-    return outcome.checks_of({**GIVEN, **given}, plan, LEDGER, {})[0]
+def release(given: dict[str, t.Any], plan: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
+    return outcome.checks_of({**GIVEN, **given}, PLAN if plan is None else plan, LEDGER, {})[0]
 
 
 RELEASE: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {

@@ -16,7 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.replicas import parse_all, word_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.kubernetes.state import parse
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.replicas import Verdict, judge_replicas, taken
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import reasons
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import catalogue
 
 BEGAN = "2026-10-16T14:00:00Z"
 LATE = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
@@ -67,7 +67,7 @@ def scaler(name: str = "api") -> dict[str, t.Any]:
 
 def judged(state: dict[str, t.Any], wanted: int, minimum: int = 1, maximum: int = 10) -> Verdict:
     verdict = judge_replicas(state, wanted, minimum=minimum, maximum=maximum)
-    assert (not verdict.code) or (verdict.code in reasons.REASONS and verdict.word == verdict.code)
+    assert (not verdict.code) or (verdict.code in catalogue.REASONS and verdict.word == verdict.code)
     return verdict
 
 

@@ -49,14 +49,14 @@ def named() -> list[tuple[str, str, str, dict[str, t.Any]]]:
 
 
 def test_every_code_and_case_that_a_role_or_a_drill_names_exists() -> None:
-    wrong = [(name, code, case) for name, code, case, _ in named() if code not in REASONS or (case and case not in REASONS[code].cases)]
+    wrong = [(name, code, case) for name, code, case, _x in named() if code not in REASONS or (case and case not in REASONS[code].cases)]
     assert wrong == []
     assert len(named()) > 50
 
 
 def test_every_case_is_used_and_gets_what_it_fills_in() -> None:
     python = "\n".join(path.read_text() for path in PYTHON)
-    used = {(code, case) for _, code, case, _ in named()}
+    used = {(code, case) for _name, code, case, _given in named()}
     used |= {(code, case) for code, case in CASES if re.search(rf'reason\("{code}".*case=.*"{case}"', python)}
     assert sorted(CASES - used) == []
     for name, code, case, given in named():
@@ -75,7 +75,7 @@ def test_no_role_words_a_refusal_itself() -> None:
     tasks = [one for path in YAML for one in mappings(yaml.safe_load(path.read_text()))]
     refusing = [one[key] for one in tasks for key in one if str(key).endswith("remediation_refuse") and isinstance(one[key], dict)]
     assert len(refusing) > 10
-    assert [given for given in [*refusing, *(given for _, _, _, given in named())] if worded(given)] == []
+    assert [given for given in [*refusing, *(entry[3] for entry in named())] if worded(given)] == []
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_every_code_is_used_somewhere(code: str) -> None:
     assert uses, f"nothing refuses with {code}"
 
 
-@pytest.mark.parametrize(("code", "case", "words", "command"), WORDS, ids=[f"{code}-{case}" for code, case, *_ in WORDS])
+@pytest.mark.parametrize(("code", "case", "words", "command"), WORDS, ids=[f"{code}-{case}" for code, case, *_words in WORDS])
 def test_every_wording_says_something_and_its_command_can_be_filled_in(code: str, case: str, words: str, command: str) -> None:
     assert words or command
     assert set(re.findall(r"\{(\w+)\}", command)) <= PLACEHOLDERS

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import copies as system_copies
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree, verify_copy
 

@@ -73,6 +73,6 @@ def test_it_runs_in_a_private_directory_and_leaves_nothing() -> None:
 )
 def test_one_that_does_not_serve_is_a_failure_and_leaves_nothing(script: str, seconds: float, code: str, text: str) -> None:
     side = Sleeper(script, seconds)
-    with pytest.raises(SideFailed, match=text) as failure, side:
-        pass
+    with pytest.raises(SideFailed, match=text) as failure:
+        side.__enter__()
     assert (failure.value.code, gone(side)) == (code, True)

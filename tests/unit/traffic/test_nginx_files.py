@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.nginx import judge_answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import forget, put, put_back, read_loaded

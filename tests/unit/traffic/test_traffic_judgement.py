@@ -15,7 +15,8 @@ import yaml
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import balancer
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, refusal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import traffic_shift
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import gates as traffic_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool

@@ -15,7 +15,8 @@ import yaml
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import slots as kind_slots
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.replicas import parse_all
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import REASONS, refusal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy import words as haproxy_words
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import judge_traffic

@@ -14,7 +14,8 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import judge_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import Look, load_application
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http, round_trip
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http_endpoint as http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import round_trip
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock

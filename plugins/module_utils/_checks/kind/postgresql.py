@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_latency, judge_unreached
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import read_secret
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import read_secret
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.judge import judge_postgres, judge_refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.load import load_postgres
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import PG_OPTIONS

@@ -15,14 +15,14 @@ import typing as t
 import uuid
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.http import credentials
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.http_endpoint import credentials
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import (
     TURNED_AWAY,
     judge_unreached,
     judge_without_token,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http as net_http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as net_http
 
 WRITES = True
 OPTIONS: dict[str, t.Any] = {

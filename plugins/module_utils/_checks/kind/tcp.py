@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_latency, judge_unreached
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Failed, connect
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Failed, connect
 
 OPTIONS: dict[str, t.Any] = {
     "host": {"type": "str", "required": True},

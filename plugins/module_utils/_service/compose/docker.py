@@ -11,7 +11,7 @@ import urllib.parse
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
 
 SOCKET = "unix:///var/run/docker.sock"
 ANSWER_BYTES = 4 * 1024 * 1024

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 
 METRICS_SPEC: dict[str, t.Any] = {

@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool

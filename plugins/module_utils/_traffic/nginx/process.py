@@ -13,7 +13,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net.http import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of, pids, start_ticks
 
 _MASTER, _WORKER, _LEAVING = b"nginx: master process", b"nginx: worker process", b"is shutting down"

@@ -20,7 +20,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
     judge_without_token,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
-from ansible_collections.somabrain.incident_response.plugins.module_utils._net import http, together
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import together
 
 OPTIONS: dict[str, t.Any] = {
     "url": {"type": "str", "required": True},
