@@ -101,7 +101,7 @@ def test_check_mode_makes_and_stops_nothing(project: Project) -> None:
         (0, {}, "set service_manager_replicas to 1 or more"),
         (3, {"service_manager_replicas_now": 1}, "it has 2 containers by now, not 1"),
         (3, {"service_manager_name": "none"}, "has no container for it"),
-        (3, {"service_manager_replica": 1}, "this is about all of them"),
+        (3, {"service_manager_replica": 1}, "scale acts on all containers"),
     ],
 )
 def test_what_is_not_as_it_was_judged_is_refused(project: Project, wanted: int, more: dict[str, t.Any], told: str) -> None:

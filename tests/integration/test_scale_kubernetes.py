@@ -135,7 +135,7 @@ def test_an_image_that_is_stuck_is_refused_before_and_told_by_the_act(cluster: C
     code, shown, dummy = scale(cluster, space, 3, service_manager_timeout=5)
     assert code == 2
     assert "ImagePullBackOff" in shown
-    assert "3 ready ones were wanted within 5" in shown
+    assert "expected 3 ready within 5" in shown
 
 
 def test_pods_that_are_not_ready_in_time_turn_it_red(cluster: Cluster, space: str) -> None:
