@@ -83,7 +83,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Put the configuration back to the commit that was verified
+- name: Restore the configuration of the verified commit
   somabrain.incident_response.configuration_return:
     repository: /srv/somabrain
     path: config
@@ -92,7 +92,7 @@ EXAMPLES = r"""
     rescue_dir: /srv/rescue/somabrain/20261123T192312Z-0b46fa
     run_id: 20261123T192312Z-0b46fa
 
-- name: Take that back
+- name: Undo the return
   somabrain.incident_response.configuration_return:
     action: back
     repository: /srv/somabrain

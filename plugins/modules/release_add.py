@@ -46,7 +46,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make what was unpacked a release
+- name: Turn the unpacked directory into a release
   somabrain.incident_response.release_add:
     src: /srv/somabrain/incoming
     releases_dir: /srv/somabrain/releases

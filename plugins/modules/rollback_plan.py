@@ -66,7 +66,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Decide what follows from it
+- name: Decide whether to roll back
   somabrain.incident_response.rollback_plan:
     seen: "{{ looked }}"
     verified: "{{ opened.run.last_verified }}"

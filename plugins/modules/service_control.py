@@ -90,7 +90,7 @@ EXAMPLES = r"""
     action: restart
     supervisor_url: unix:///run/supervisor.sock
 
-- name: Restart the API of a Compose project; its neighbours are not touched
+- name: Restart the API of a Compose project; other services stay untouched
   somabrain.incident_response.service_control:
     manager: compose
     project: somabrain
