@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Any number of plain HTTP requests at once in one thread, each with its own total deadline and by the rules of ``_net.http``.
+"""Any number of plain HTTP requests at once in one thread, each with its own total deadline and by the rules of ``_net.client``.
 
 A thread for each costs several times the processor of the request itself. What may wait outside of a socket (a name to be
 resolved) or needs TLS is not for here: see ``fits``.
