@@ -321,7 +321,7 @@ def test_a_value_that_changed_since_is_left(redis: Redis) -> None:
 
 def test_an_altered_list_and_another_server_are_refused(redis: Redis) -> None:
     given = a_list(redis, b"soma:f:bad:0")
-    with pytest.raises(StepError, match="another Redis"):
+    with pytest.raises(StepError, match="a different Redis answers"):
         redis_clear.run(filled(redis_clear, redis, **{**given, "redis_run_id": "0" * 40}), False)
     os.unlink(given["kept_file"])
     with pytest.raises(StepError, match="not the one that was approved"):

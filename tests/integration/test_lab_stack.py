@@ -217,8 +217,8 @@ def test_a_folder_that_is_not_a_lab_is_neither_used_nor_removed(folder: Path) ->
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"lab_dir": "/"}, "absolute path below"),
-        ({"lab_dir": "relative/lab"}, "absolute path below"),
+        ({"lab_dir": "/"}, "absolute path two levels deep"),
+        ({"lab_dir": "relative/lab"}, "absolute path two levels deep"),
         ({"redis_server": "/nowhere/redis-server"}, "set lab_redis_server"),
         ({"postgres_bin": "/nowhere"}, "set lab_postgres_bin"),
     ],

@@ -154,7 +154,7 @@ def reconcile(cluster: BackedCluster, **given: t.Any) -> dict[str, t.Any]:
         ({"outbox": {"max_failed": 2}}, "well", "outbox: 8 rows pending"),
         ({"outbox": {"max_failed": 1}}, "sick", "outbox: 2 rows failed"),
         ({"outbox": {"table": "nope"}}, "unknown", "cannot be read"),
-        ({"outbox": {"table": "t; DROP TABLE t"}}, "unknown", "no plain name"),
+        ({"outbox": {"table": "t; DROP TABLE t"}}, "unknown", "not a plain table or column name"),
         ({"audit": {"table": "audit", "column": "at", "hours": 1, "max_gap_minutes": 30}}, "well", "26.0 minutes"),
         ({"audit": {"table": "audit", "column": "at", "hours": 1, "max_gap_minutes": 20}}, "sick", "26.0 minutes"),
         ({"stores": [{"name": "ids", "pattern": "*", "regex": "(.+)", "query": "SELECT 1"}], "redis": {"port": 1}}, "unknown", "cannot be"),

@@ -18,7 +18,7 @@ def told_in(name: str) -> t.Any:
 def test_a_wrapper_that_says_active_is_not_believed() -> None:
     told = told_in("wrapper.json")
     assert (told["outcome"], told["reasons"][0]["code"], told["acts"]) == ("refused", "health_unknown", [])
-    assert "name the unit that has one" in told["reasons"][0]["text"]
+    assert "name the unit that does" in told["reasons"][0]["text"]
 
 
 def test_postgresql_is_started_again_with_every_row(host: t.Any) -> None:
