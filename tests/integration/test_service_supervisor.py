@@ -22,6 +22,7 @@ from farms.waiting import has_ignored, until
 
 import ansible_collections.somabrain.incident_response as collection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.managers import MANAGERS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_control, service_info
 
 SUPERVISORD = shutil.which("supervisord", path=os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", ""))
@@ -249,6 +250,27 @@ def test_a_manager_that_answers_nonsense_or_drips_is_unknown_in_time(tmp_path: P
     assert (seen["health"], seen["service"]["reachable"]) == ("unknown", False)
 
 
+def play(folder: Path, *tasks: dict[str, t.Any]) -> subprocess.CompletedProcess[str]:
+    """Run tasks on this machine with the default view."""
+    (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [*tasks]}]))
+    env = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": next(iter(collection.__path__)).split("/ansible_collections/")[0],
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_CONFIG": str(folder / "none.cfg"),
+    }
+    program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
+    words = [program, "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", str(folder / "play.json")]
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_role_refuses_a_manager_that_it_has_no_folder_for_and_lists_the_others(tmp_path: Path) -> None:
+    given = {"service_manager_manager": "unheard-of", "service_manager_name": "plain"}
+    done = play(tmp_path, {"include_role": {"name": "somabrain.incident_response.service_manager"}, "vars": given})
+    assert done.returncode == 2
+    assert f"manager must be one of {', '.join(sorted(MANAGERS))}, not unheard-of" in done.stdout
+
+
 def test_the_role_restarts_in_one_task_of_one_action_plugin(url: str, tmp_path: Path) -> None:
     call = {"name": "somabrain.incident_response.service_manager", "tasks_from": "{{ service_manager_manager }}/restart.yml"}
     given = {
@@ -257,28 +279,9 @@ def test_the_role_restarts_in_one_task_of_one_action_plugin(url: str, tmp_path: 
         "service_manager_supervisor_url": url,
         "service_manager_wait_for": "spawned",
     }
-    tasks = [
-        {"include_role": call, "vars": given},
-        {"copy": {"content": "{{ service_manager_result | to_json }}", "dest": str(tmp_path / "result")}},
-    ]
-    (tmp_path / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": tasks}]))
     before = act("plain", "start", url)["after"]["pid"]
-    paths = next(iter(collection.__path__)).split("/ansible_collections/")[0]
-    env = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": paths,
-        "ANSIBLE_STDOUT_CALLBACK": "default",
-        "ANSIBLE_CONFIG": str(tmp_path / "none.cfg"),
-    }
-    command = [
-        os.path.join(os.path.dirname(sys.executable), "ansible-playbook"),
-        "-i",
-        "localhost,",
-        "-e",
-        f"ansible_python_interpreter={sys.executable}",
-        str(tmp_path / "play.json"),
-    ]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    keep = {"copy": {"content": "{{ service_manager_result | to_json }}", "dest": str(tmp_path / "result")}}
+    done = play(tmp_path, {"include_role": call, "vars": given}, keep)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("TASK [") == 3
     result = json.loads((tmp_path / "result").read_text())
