@@ -194,4 +194,4 @@ def test_a_whole_run_scales_out_and_back_and_takes_back_what_does_not_come_up(pr
     project.write()
     gone = playing.run_playbook(project.home, "scale-traffic", {**given, "traffic_scaling_replicas": 3})
     assert (gone["outcome"], gone["reasons"][0]["code"], everything(project)) == ("refused", "not_alike", before), gone["shown"]
-    assert "of image somabrain-none:never" in gone["reasons"][0]["text"]
+    assert "no new container can be made: image somabrain-none:never is not on this host" in gone["reasons"][0]["text"]
