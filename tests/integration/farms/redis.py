@@ -281,9 +281,11 @@ def farmed(prefix: str) -> t.Iterator[Farm]:
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     folder.chmod(0o755)
     farm = Farm(folder)
-    yield farm
-    farm.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield farm
+    finally:
+        farm.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def decoy_of(farm: Farm) -> Redis:

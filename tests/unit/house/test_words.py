@@ -64,8 +64,8 @@ def test_the_table_of_the_glossary_is_what_is_looked_for(line: str, bad: bool) -
 
 
 def test_only_prose_is_read() -> None:
-    assert [line for _, line in prose_of_python("told = {'told': 1}  # was told\n")] == ["# was told"]
-    assert not any(ANY.search(line) for _, line in prose_of_text("told: 1\n- `told` x.told __told\n"))
+    assert [found[1] for found in prose_of_python("told = {'told': 1}  # was told\n")] == ["# was told"]
+    assert not any(ANY.search(found[1]) for found in prose_of_text("told: 1\n- `told` x.told __told\n"))
 
 
 def test_no_page_message_or_comment_uses_a_word_that_the_glossary_rules_out() -> None:

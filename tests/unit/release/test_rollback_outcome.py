@@ -77,6 +77,8 @@ DONE: dict[str, t.Any] = {
     "compose": "docker compose up",
 }  # fmt: skip
 LINK = "by hand: ln -sfn /srv/releases/old /srv/current && "
+
+
 @pytest.mark.parametrize(
     ("manager", "expected"),
     [
