@@ -61,6 +61,7 @@ from ansible.plugins.callback.default import CallbackModule as Default
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import install
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import prepare
 
 
 def data_of(result: t.Any) -> dict[str, t.Any]:
@@ -121,6 +122,8 @@ class CallbackModule(Default):  # type: ignore[misc]
             self._write("REHEARSAL: nothing will be changed", view.YELLOW)
 
     def v2_playbook_on_play_start(self, play: t.Any) -> None:
+        # Before the first task: each has a process of its own.
+        prepare(role.get_name().rpartition(".")[2] for role in play.get_roles())
         if self.loud:
             super().v2_playbook_on_play_start(play)
             return

@@ -8,7 +8,13 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import mend, outcome
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
+
+if t.TYPE_CHECKING:
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import mend, outcome
+else:
+    mend = Late("_postgresql.mend")
+    outcome = Late("_postgresql.outcome")
 
 
 def database_recovery_seen(probe: t.Any) -> dict[str, t.Any]:

@@ -8,7 +8,13 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import clearing, recovery
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
+
+if t.TYPE_CHECKING:
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import clearing, recovery
+else:
+    clearing = Late("_redis.clearing")
+    recovery = Late("_redis.recovery")
 
 Given = t.Mapping[str, t.Any]
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._release import outcome
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
+
+if t.TYPE_CHECKING:
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._release import outcome
+else:
+    outcome = Late("_release.outcome")
 
 Given = t.Mapping[str, t.Any]
 

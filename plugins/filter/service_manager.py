@@ -8,7 +8,12 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import project as compose_project
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
+
+if t.TYPE_CHECKING:
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import project as compose_project
+else:
+    compose_project = Late("_service.compose.project")
 
 
 def compose(project: str, files: t.Sequence[str], env_files: t.Sequence[str], docker_socket: str) -> list[str]:

@@ -8,8 +8,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service import restart
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
+
+if t.TYPE_CHECKING:
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._service import restart
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
+else:
+    restart = Late("_service.restart")
+    ask = Late("_service.manager.ask")
 
 Given = t.Mapping[str, t.Any]
 

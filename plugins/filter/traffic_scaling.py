@@ -9,7 +9,12 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import remedy
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
+
+if t.TYPE_CHECKING:
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import remedy
+else:
+    remedy = Late("_traffic.remedy")
 
 Given = t.Mapping[str, t.Any]
 
