@@ -31,7 +31,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._steps
 
 RACES = int(os.environ.get("RACES", "100"))
 PLAYBOOK_RACES = int(os.environ.get("PLAYBOOK_RACES", "3"))
-BOUNDARIES = int(os.environ.get("BOUNDARIES", "8"))
+BOUNDARIES = int(os.environ.get("BOUNDARIES", "16"))
 PLUGINS = Path(__file__).parent / "farms/spine_plugins"
 real_redis = pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed")
 
