@@ -17,7 +17,7 @@ def test_redis_runs_in_a_new_process_and_kept_its_key(host: t.Any) -> None:
     assert host.service("redis-server").is_running
     pid = host.check_output("systemctl show --property=MainPID --value redis-server.service")
     assert pid != host.file("/var/tmp/pid-before").content_string
-    assert host.check_output("redis-cli get story") == "told"
+    assert host.check_output("redis-cli get story") == "kept"
 
 
 def test_supervisor_answers_too(host: t.Any) -> None:

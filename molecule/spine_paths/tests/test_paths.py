@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "told"
+FOLDER = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "story"
 
 
 @pytest.mark.parametrize(

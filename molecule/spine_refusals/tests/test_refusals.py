@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "told"
+FOLDER = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "story"
 
 
 def told(story: str) -> dict[str, t.Any]:
