@@ -105,7 +105,7 @@ stage_integration() {
   fi
   ensure_collections || say "   without the collections of others: the PyPI package ansible could not be fetched"
   ensure_kubernetes || say "   without Kubernetes: $WHY_NO_KUBERNETES"
-  integration_tests pytest 3900 || true
+  integration_tests pytest 3900 -m 'not long' || true
 }
 
 # integration_tests NAME SECONDS [WORDS...]: all of them, the longest files first, so that no worker is left alone with one in the end.

@@ -13,7 +13,6 @@ from farms.redis import SERVER, SUPERVISORD, Farm, Redis, Run, farmed, snapshot,
 
 pytestmark = [
     pytest.mark.skipif(SERVER is None or SUPERVISORD is None, reason="redis-server or supervisord is not installed"),
-    pytest.mark.slow,
 ]
 # Saved only now and then, so a kill may lose data; a script then keeps it from answering and from ending.
 SETTINGS = "appendonly no\nsave 3600 1\nbusy-reply-threshold 3600000\n"

@@ -387,7 +387,6 @@ def killed_at(number: int, act: t.Callable[[], t.Any]) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_killed_at_any_point_a_second_call_ends_right_and_nothing_is_lost(place: Place) -> None:
     number, killed, ways = 0, True, {"again": 0, "back": 0}
     place.copy.write({"etc/app.conf": b"mine\n", "etc/u/n": b"untracked\n", "etc/old.conf": None})
@@ -412,7 +411,6 @@ def test_killed_at_any_point_a_second_call_ends_right_and_nothing_is_lost(place:
     assert min(ways.values()) * STEP > 20
 
 
-@pytest.mark.slow
 def test_an_undo_that_was_killed_at_any_point_ends_at_the_second_call(place: Place) -> None:
     number, killed = 0, True
     place.copy.write({"etc/app.conf": b"mine\n", "etc/u/n": b"untracked\n", "etc/old.conf": None})

@@ -196,7 +196,6 @@ def test_damaged_data_are_mended_first_and_then_kept_over_the_start(farm: Farm) 
     assert redis.has(keys)
 
 
-@pytest.mark.slow
 def test_a_controller_killed_at_any_task_loses_no_key(farm: Farm) -> None:
     """BOUNDARIES: every how many-th task is one to be killed at."""
     plugins = Path(__file__).parent / "farms/spine_plugins/callback"

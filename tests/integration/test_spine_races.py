@@ -98,7 +98,6 @@ def approve(folder: Path) -> int:
     return len(turns)
 
 
-@pytest.mark.slow
 def test_of_two_operators_at_the_ledger_exactly_one_mutates_in_every_race(tmp_path: Path) -> None:
     tokens = approve(tmp_path)
     leave_dead_runs(tmp_path)
@@ -176,7 +175,6 @@ def no_act_was_begun_twice(redis: Redis) -> None:
 
 
 @real_redis
-@pytest.mark.slow
 def test_of_two_whole_playbooks_at_once_one_starts_redis_and_the_other_changes_nothing(farm: Farm) -> None:
     seen: list[tuple[str, ...]] = []
     for turn in range(PLAYBOOK_RACES):
@@ -209,7 +207,6 @@ def hung(redis: Redis) -> None:
 
 
 @real_redis
-@pytest.mark.slow
 @pytest.mark.parametrize("break_it", [killed, hung])
 def test_after_a_controller_killed_with_all_its_processes_at_any_task_the_next_run_ends_right(
     farm: Farm, break_it: t.Callable[[Redis], None]
@@ -241,7 +238,6 @@ def test_after_a_controller_killed_with_all_its_processes_at_any_task_the_next_r
 
 
 @real_redis
-@pytest.mark.slow
 def test_after_a_controller_killed_at_any_task_of_a_mend_all_that_can_be_kept_is_kept_and_the_loss_is_told(farm: Farm) -> None:
     seen: list[str] = []
     for task in range(1, 200, BOUNDARIES):

@@ -98,7 +98,6 @@ def signalled(number: int, task: int) -> dict[str, str]:
     return {"ANSIBLE_CALLBACKS_ENABLED": "signal_at", "SIGNAL_AT_TASK": str(int(number)), "TASK": str(task)}
 
 
-@pytest.mark.slow
 def test_a_controller_killed_before_any_task_is_followed_by_a_run_that_ends_right_and_does_nothing_twice(tmp_path: Path) -> None:
     for task in range(1, 40):
         folder = tmp_path / str(task)
@@ -182,7 +181,6 @@ def test_of_two_runs_at_once_one_acts_and_the_other_is_refused_by_name(toy: Toy)
     assert toy.rows("select count(*) from journal where kind='begin'") == [(1,)]
 
 
-@pytest.mark.slow
 def test_a_connection_lost_at_any_command_still_ends_in_an_outcome_that_is_not_green(tmp_path: Path) -> None:
     seen: dict[int, str] = {}
     for count in range(1, 40):
@@ -271,7 +269,9 @@ def test_the_view_shows_each_plan_with_its_command_and_the_history_has_them(toy:
         # The command of a plan is whole on one line, and what it does stands above.
         place = shown.index(plan["next_command"])
         assert f"{plan['name']}" in "".join(shown[place - 2 : place])
-    assert [line for line in shown if len(line) > 100] == [plan["next_command"] for plan in outcome["reasons"][0]["plans"]]
+    # How long the other lines are depends on where the test's files are.
+    commands = [line for line in shown if line.startswith("ansible-playbook ")]
+    assert commands == [plan["next_command"] for plan in outcome["reasons"][0]["plans"]]
 
 
 def test_a_probe_or_a_late_variable_that_is_broken_ends_failed_and_leaves_no_lease(toy: Toy) -> None:

@@ -124,7 +124,6 @@ def test_a_load_has_bounds(balanced: Balanced) -> None:
             Load(balanced.port, **t.cast("dict[str, t.Any]", wrong))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not PROMETHEUS, reason="no prometheus is installed here")
 def test_prometheus_sees_what_the_load_did(balanced: Balanced) -> None:
     balanced.prometheus()
