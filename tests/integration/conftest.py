@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lets the tests of this folder import its farms and those of lab and drills, and look for sentences in what a run shows.
 
-The import mode of the project adds no folder by itself. The files that take longest come first, so that no worker is left alone with
-one in the end: by the seconds of the last whole run, or by those committed beside this file.
+The import mode of the project adds no folder by itself. The tests in long.txt get the mark `long`. The files that take longest come
+first, so that no worker is left alone with one in the end: by the seconds of the last whole run, or by those committed beside this file.
 """
 
 from __future__ import annotations
@@ -29,6 +29,20 @@ HERE = Path(__file__).parent
 TABLES = (HERE / "seconds.json", HERE.parents[1] / ".cache/integration-seconds.json")
 
 
+def mark_the_long_ones(items: list[pytest.Item], whole: bool) -> None:
+    """Mark what long.txt names; *whole*: all tests were collected, so a line that names none of them is wrong."""
+    lines = {line for line in (HERE / "long.txt").read_text().splitlines() if line and not line.startswith("#")}
+    seen: set[str] = set()
+    for item in items:
+        name = f"{item.path.name}::{item.name}"
+        named = lines & {name, name.split("[")[0]}
+        if named:
+            item.add_marker(pytest.mark.long)
+            seen |= named
+    if whole and lines - seen:
+        raise pytest.UsageError(f"long.txt names what is no test: {', '.join(sorted(lines - seen))}")
+
+
 def seconds_of_files() -> dict[str, float]:
     """Return how long each file took, by its name."""
     found: dict[str, float] = {}
@@ -38,7 +52,8 @@ def seconds_of_files() -> dict[str, float]:
     return found
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    mark_the_long_ones(items, whole=[Path(word) for word in config.args] == [HERE])
     seconds = seconds_of_files()
     # What nobody has measured may be long.
     items.sort(key=lambda item: -seconds.get(item.path.name, 60.0))
