@@ -11,6 +11,7 @@ import urllib.parse
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import listeners_on, sockets_of
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # Control groups of version 1 say "unlimited" by a number near the largest one.
@@ -101,10 +102,10 @@ def listener_of(pid: int, url: str) -> str:
     port = port_of(url)
     if not port or not _same_network(pid):
         return ""
-    inodes = _listening(port)
+    inodes = {one["inode"] for one in listeners_on(port)}
     if not inodes:
         return "none"
-    held = [_sockets(one) for one in family_of(pid)]
+    held = [sockets_of(one) for one in family_of(pid)]
     if any(one is None for one in held):
         return ""
     return "own" if any(inodes & (one or set()) for one in held) else "other"
@@ -116,9 +117,9 @@ def listening_since(url: str) -> t.Optional[float]:
     Where several hold the socket, as workers do, the first of them counts.
     """
     port = port_of(url)
-    inodes = _listening(port) if port else set()
+    inodes = {one["inode"] for one in listeners_on(port)} if port else set()
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if inodes else []
-    begun = [process_facts(pid).get("started_at") for pid in pids if inodes & (_sockets(pid) or set())]
+    begun = [process_facts(pid).get("started_at") for pid in pids if inodes & (sockets_of(pid) or set())]
     return min((float(one) for one in begun if one), default=None)
 
 
@@ -138,33 +139,3 @@ def _same_network(pid: int) -> bool:
         return os.readlink("/proc/%d/ns/net" % pid) == os.readlink("/proc/self/ns/net")
     except OSError:
         return False
-
-
-def _listening(port: int) -> set[str]:
-    """Return the inodes of the sockets that listen on a port here."""
-    found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in _read(table, 1 << 24).splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                found.add(fields[9])
-    return found
-
-
-def _sockets(pid: int) -> t.Optional[set[str]]:
-    """Return the inodes of the sockets of a process, None where they may not be seen."""
-    folder = "/proc/%d/fd" % pid
-    found = set()
-    try:
-        for name in os.listdir(folder):
-            try:
-                target = os.readlink(os.path.join(folder, name))
-            except FileNotFoundError:
-                continue
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    except FileNotFoundError:
-        return set()
-    except OSError:
-        return None
-    return found

@@ -23,6 +23,10 @@ class Manager(t.Protocol):
 
     - ``evidence_of(options)``: what a run keeps before it acts. Usually nothing: the caller names the log file.
     - ``restart_command(options)``: the command by which a person restarts the service. Usually a sentence that says so.
+    - ``last_start(options, deadline)``: {began, invocation, files} of its last start: when it began (epoch seconds, None if unknown), the
+      manager's own name for it, and the files that the process writes its output to. Usually nothing is known.
+    - ``said_since(options, start, deadline)``: [{from, text}], what the service wrote and its manager said of it since ``start``, without
+      those files. Usually the last lines of its output.
     - ``ANYWHERE``: it can be asked from anywhere, not only where the service runs.
     - ``ACTS_ELSEWHERE``: why ``service_control`` does not act on it.
     - ``ALLOWED``: the acts that each state of a service allows, where they are not the usual ones.
@@ -48,6 +52,7 @@ class Manager(t.Protocol):
     def logs_tail(self, options: Options, lines: int, deadline: float) -> bytes: ...
 
 
+SAID_LINES = 100
 # The options by which a service is named, common to looking and acting. `manager_of` refuses an unknown manager, so that a new one
 # changes no documentation.
 SERVICE_SPEC: t.Mapping[str, t.Any] = {
@@ -94,6 +99,23 @@ def restart_command(named: Options) -> str:
     """Return the command by which a person restarts a service; where its manager names none, what to do in words."""
     own = trait(named["manager"], "restart_command")
     return str(own(named)) if own else "restart %s under %s" % (named["name"], named["manager"])
+
+
+def last_start(named: Options, deadline: float) -> dict[str, t.Any]:
+    """Return {began, invocation, files} of the last start of a service; see ``Manager``."""
+    own = trait(named.get("manager"), "last_start")
+    return {"began": None, "invocation": "", "files": [], **(own(_filled(named), deadline) if own else {})}
+
+
+def said_since(named: Options, start: t.Mapping[str, t.Any], deadline: float) -> list[dict[str, str]]:
+    """Return [{from, text}]: the lines that the service wrote and its manager said of it since *start*; see ``Manager``."""
+    if not named.get("manager"):
+        return []
+    own, filled = trait(named["manager"], "said_since"), _filled(named)
+    if own:
+        return list(own(filled, start, deadline))
+    text = manager_of(filled).logs_tail(filled, SAID_LINES, deadline).decode("utf-8", "replace")
+    return [{"from": "its output", "text": line} for line in text.splitlines()]
 
 
 def load_service(named: Options, deadline: float) -> dict[str, t.Any]:

@@ -40,6 +40,7 @@ LABEL = "com.docker.compose."
 # Used only while nothing runs, so Docker's own stop never reaches its SIGKILL.
 LONG = 3600
 HANDLER_SECONDS = 1.0
+SAID_LINES = 400
 
 
 class NotOne(Exception):
@@ -278,10 +279,33 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
     return last_lines(text[-LOG_BYTES:], lines)
 
 
-def _log(docker: Docker, container: str, lines: int, clock: Clock) -> bytes:
+def last_start(options: Options, deadline: float) -> dict[str, t.Any]:
+    """Return {began, invocation} of the container's last start."""
+    try:
+        seen = find(_docker(options), options, Clock(deadline))
+        return {"began": service_state.epoch_of(str(seen["State"].get("StartedAt") or "")), "invocation": str(seen["Id"])}
+    except (NotOne, Unreachable, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def said_since(options: Options, start: t.Mapping[str, t.Any], deadline: float) -> list[dict[str, str]]:
+    """Return what the container wrote since *start*, and why the engine could not start it."""
+    clock, docker = Clock(deadline), _docker(options)
+    try:
+        seen = find(docker, options, clock)
+        raw = _log(docker, seen["Id"], SAID_LINES, clock, float(start.get("began") or 0))
+        text = (raw if seen["Config"].get("Tty") else demultiplexed(raw)).decode("utf-8", "replace")
+        refused = str(seen["State"].get("Error") or "")
+    except (NotOne, Unreachable, KeyError, TypeError, AttributeError):
+        return []
+    lines = [{"from": "container", "text": line} for line in text.splitlines()]
+    return lines + [{"from": "Docker", "text": line} for line in refused.splitlines()]
+
+
+def _log(docker: Docker, container: str, lines: int, clock: Clock, since: float = 0) -> bytes:
     """Return the raw tail of a log, with fewer lines if they are too long."""
     while True:
-        path = "/containers/%s/logs?stdout=true&stderr=true&tail=%d" % (container, lines)
+        path = "/containers/%s/logs?stdout=true&stderr=true&since=%.3f&tail=%d" % (container, since, lines)
         answer = docker.ask("GET", path, clock.left, limit=ANSWER_BYTES)
         if not answer.truncated or lines == 1:
             return answer.body if answer.status == 200 else b""

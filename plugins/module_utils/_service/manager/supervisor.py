@@ -33,6 +33,7 @@ RELEASED_AS = "directories"
 NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")
 WORDS = {0: "stopped", 10: "starting", 20: "running", 30: "backoff", 40: "stopping", 100: "stopped", 200: "failed"}
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING = 10, 60, 70  # faults of its interface
+SPAWNED = re.compile("Exited too quickly")
 REPLY_BYTES = 4 * 1024 * 1024
 MAIN_LOG_BYTES = 64 * 1024
 
@@ -370,6 +371,28 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
         return b""
     paths = dict.fromkeys(str(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info[key])
     return b"".join(last_lines(tail_of(path), lines) for path in paths)
+
+
+def last_start(options: Options, deadline: float) -> dict[str, t.Any]:
+    """Return {began, invocation, files} of the program's last start."""
+    try:
+        info = Supervisor(options).call("getProcessInfo", options["name"], deadline=deadline)
+    except (Unreachable, xmlrpc.client.Fault):
+        return {}
+    files = [str(info[key]) for key in ("stdout_logfile", "stderr_logfile") if info.get(key)]
+    return {"began": float(info["start"]) or None, "files": list(dict.fromkeys(files))}
+
+
+def said_since(options: Options, start: t.Mapping[str, t.Any], deadline: float) -> list[dict[str, str]]:
+    """Return why supervisor could not start the program, which it alone knows; what the program wrote is in its files."""
+    try:
+        info = Supervisor(options).call("getProcessInfo", options["name"], deadline=deadline)
+    except (Unreachable, xmlrpc.client.Fault):
+        return []
+    # It adds that sentence when the process had begun.
+    said = str(info.get("spawnerr") or "")
+    is_late = info["start"] and start.get("began") and info["start"] + 1 < float(start["began"])
+    return [{"from": "supervisor", "text": line} for line in said.splitlines()] if not is_late and not SPAWNED.search(said) else []
 
 
 def _refused(act: str, options: Options, fault: xmlrpc.client.Fault) -> StepError:

@@ -9,10 +9,12 @@ next boot by themselves and at ``release`` before that.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
+import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
@@ -32,6 +34,8 @@ PROPERTIES = (
     "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "CanStart", "CanStop",
     "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ExecStartPre", "ExecStart",
 )  # fmt: skip
+# The most lines of one start that are read.
+SAID_LINES = 400
 DROP_INS = {"hold": "90-somabrain-hold.conf", "start": "90-somabrain-start-timeout.conf", "stop": "90-somabrain-patient-stop.conf"}
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2629800.0, "y": 31557600.0}
 
@@ -286,6 +290,46 @@ def logs_tail(options: Options, lines: int, deadline: float) -> bytes:
         options, ["--quiet", "--output=short-iso", "--lines=%d" % max(1, lines), "--unit=" + unit_of(options)], deadline, "journalctl"
     )
     return last_lines(out[-LOG_BYTES:], lines)
+
+
+def last_start(options: Options, deadline: float) -> dict[str, t.Any]:
+    """Return {began, invocation, files} of the unit's last start."""
+    words = "InvocationID,InactiveExitTimestampMonotonic,ExecMainStartTimestampMonotonic,StandardOutput,StandardError"
+    dummy, out, dummy2 = _run(options, ["show", "--property=" + words, "--", unit_of(options)], deadline)
+    shown = dict(line.partition("=")[::2] for line in out.decode("utf-8", "replace").splitlines())
+    began = number(shown.get("InactiveExitTimestampMonotonic")) or number(shown.get("ExecMainStartTimestampMonotonic"))
+    outputs = [shown.get("StandardOutput", ""), shown.get("StandardError", "")]
+    return {
+        "began": round(time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + began / 1e6, 2) if began else None,
+        "invocation": shown.get("InvocationID", ""),
+        "files": list(dict.fromkeys(one.partition(":")[2] for one in outputs if one.startswith(("file:", "append:", "truncate:")))),
+    }
+
+
+def said_since(options: Options, start: t.Mapping[str, t.Any], deadline: float) -> list[dict[str, str]]:
+    """Return what the journal has of the unit since *start*: by its invocation where that is known, else by time."""
+    since, unit = ["--since=@%.3f" % start["began"]] if start.get("began") else [], unit_of(options)
+    match = ["--unit=" + unit, *since]
+    if start.get("invocation"):
+        field = "USER_INVOCATION_ID" if options.get("scope") == "user" else "INVOCATION_ID"
+        match = ["_SYSTEMD_INVOCATION_ID=" + start["invocation"], "+", "%s=%s" % (field, start["invocation"])]
+    words = ["--quiet", "--output=json", "--output-fields=MESSAGE,_COMM,SYSLOG_IDENTIFIER", "--lines=%d" % SAID_LINES, *match]
+    dummy, out, dummy2 = _run(options, words, deadline, "journalctl")
+    lines = [found for line in out[-LOG_BYTES:].splitlines() for found in _journal_lines(line)]
+    # What systemd wrote of a start whose invocation it had not named yet has no such field.
+    return lines or (said_since(options, {"began": start["began"]}, deadline) if start.get("invocation") and since else [])
+
+
+def _journal_lines(line: bytes) -> list[dict[str, str]]:
+    try:
+        entry = json.loads(line)
+        message = entry.get("MESSAGE") or ""
+    except (ValueError, AttributeError):
+        return []
+    # What is no valid text comes as a list of bytes.
+    text = bytes(message).decode("utf-8", "replace") if isinstance(message, list) else str(message)
+    by = "systemd" if entry.get("SYSLOG_IDENTIFIER") == "systemd" else "journal"
+    return [{"from": by, "text": one} for one in text.splitlines()]
 
 
 def evidence_of(options: Options) -> list[dict[str, t.Any]]:
