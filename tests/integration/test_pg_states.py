@@ -176,6 +176,17 @@ def test_a_server_without_its_lock_file_is_told_before_it_ends_by_itself(cluster
     (cluster.folder / "away").rename(cluster.data / "postmaster.pid")
 
 
+def test_a_cluster_of_patroni_is_left_to_patroni_unless_only_its_files_are_left(down: Cluster) -> None:
+    (down.data / "patroni.dynamic.json").write_text("{}")
+    result = down.look()
+    assert seen(result) == ("owned_elsewhere", "sick", [])
+    assert "patroni.dynamic.json" in result["say"][0]
+    assert "patronictl list" in result["say"][0]
+    assert seen(down.look(former_owners=["Patroni"])) == ("down_crashed", "sick", ["start"])
+    down.start()
+    assert seen(down.look()) == ("accepting", "well", [])
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [

@@ -195,9 +195,7 @@ def late(cluster: Cluster, count: int, **given: t.Any) -> dict[str, t.Any]:
 
     def seen() -> t.Optional[dict[str, t.Any]]:
         found = look(cluster, **given)
-        waits = [
-            one["wait_seconds"] or 0 for one in load_locks(filled(postgresql_locks_info, cluster), 5)["sessions"] if one["waits"]
-        ]
+        waits = [one["wait_seconds"] or 0 for one in load_locks(filled(postgresql_locks_info, cluster), 5)["sessions"] if one["waits"]]
         old = all(root["age_seconds"] > LIMIT for root in found["facts"]["roots"])
         return found if sum(wait > 2 * LIMIT for wait in waits) >= count and old else None
 

@@ -118,6 +118,7 @@ def _of_processes(raw: Raw) -> Facts:
         "lock_file": raw.get("lock") or {},
         "service": {key: service.get(key) for key in SERVICE} if service else {},
         "owned": raw.get("owned"),
+        "owners": raw.get("owners") or [],
     }
 
 

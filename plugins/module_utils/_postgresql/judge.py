@@ -19,6 +19,7 @@
 - down_disk_full, down_permission, down_bad_config: sick, remove that cause, then start. Several causes are all named.
 - down_no_wal, down_bad_control, down_panic: sick, keep_copy: a start would fail or destroy evidence; a person continues from a cold copy.
 - down_data_missing, down_restoring: sick, no act.
+- owned_elsewhere: sick, no act: Patroni or another manager starts, stops and fails it over.
 - down_start_fails: sick, no act: its last start failed for a reason that no run repairs.
 
 Silence seen from the controller is unknown: the network may be what is down.
@@ -35,6 +36,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.running import judge_running
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import sentence as owners_sentence
 
 Raw = t.Mapping[str, t.Any]
 Facts = t.Mapping[str, t.Any]
@@ -44,7 +46,7 @@ STATES = (
     "too_many_connections", "blocked", "archiver_failing", "wal_filling", "wraparound", "prepared", "audit_gap", "standby_lagging",
     "wrong_role", "up_corrupt", "down_clean", "down_crashed", "down_orphans", "pid_stale", "pid_in_doubt", "down_disk_full",
     "down_permission", "down_bad_config", "down_no_wal", "down_bad_control", "down_panic", "down_data_missing", "down_restoring",
-    "down_start_fails",
+    "down_start_fails", "owned_elsewhere",
 )  # fmt: skip
 # SQLSTATE -> (state word, health, sentence). Starting up and shutting down end without help: never interrupt them.
 SQLSTATES: dict[str, tuple[str, State, str]] = {
@@ -62,6 +64,8 @@ COPIED = ("down_no_wal", "down_bad_control", "down_panic")
 LITTLE_ROOM = 1 << 20
 SEGMENT_BYTES = 16 << 20
 FEW_INODES = 8
+# Acts that do not get in the way of another manager.
+UNOWNED = {"wait", "scope"}
 
 
 class Verdict(t.NamedTuple):
@@ -87,6 +91,7 @@ def judge_postgres(raw: Raw, options: Raw) -> Health:
         verdict, more = _running(raw, options, facts, what)
     else:
         verdict = _not_logged_in(raw, facts, options, what)
+    verdict = _owned(verdict, raw.get("owners") or [], what)
     wrong = postgresql_facts.mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     findings = (Finding("state", verdict.health, verdict.text), *more)
     if wrong:
@@ -114,6 +119,13 @@ def _running(raw: Raw, options: Raw, facts: Facts, what: str) -> tuple[Verdict, 
         return Verdict(well, State.WELL, text), findings
     first = next(finding for finding in findings if finding.state is State.SICK)
     return Verdict(state, State.SICK, first.text, ("scope",) if state == "up_corrupt" else ()), findings
+
+
+def _owned(verdict: Verdict, owners: t.Sequence[t.Mapping[str, str]], what: str) -> Verdict:
+    """Return the verdict on a cluster that another manager starts, stops and fails over: no run does that beside it."""
+    if not owners or set(verdict.actions) <= UNOWNED:
+        return verdict
+    return Verdict("owned_elsewhere", State.SICK, "%s; %s" % (verdict.text, owners_sentence(owners)))
 
 
 def judge_refusal(sqlstate: str, message: str, what: str) -> Verdict:

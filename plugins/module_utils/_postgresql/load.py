@@ -9,12 +9,12 @@ It asks the server over its socket and, where the probe runs on the target, read
 from __future__ import annotations
 
 import os
-import re
 import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import settings as postgresql_settings
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.log import config_fault, read_log
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.programs import find_binaries
@@ -29,6 +29,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service, logs_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import load_owners
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import find, run
 
@@ -109,7 +110,8 @@ def rows_of(raw: Options, name: str) -> list[dict[str, t.Any]]:
 
 def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
     settings = (rows_of(raw, "server") or [{}])[0].get("settings") or {}
-    data_dir = str(options["data_dir"] or settings.get("data_directory") or _setting(str(options["config_file"]), "data_directory"))
+    named = postgresql_settings.load_file(str(options["config_file"])).get("data_directory", {}).get("value")
+    data_dir = str(options["data_dir"] or settings.get("data_directory") or named or "")
     around: Raw = {"data_dir": data_dir, "service": dict(options["service"] or {}), "settings": settings}
     if "state" not in around["service"]:
         around["service"] = load_service(around["service"], max(0.3, min(3.0, clock.left)))
@@ -119,15 +121,30 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
     around["lock"] = process.load_lock(data_dir, around["processes"])
     around["owned"] = _owned(around["processes"]["postmaster"], around["service"])
     around["disks"] = _disks(data_dir, raw)
+    around["effective"] = _effective(options, around)
+    around["owners"] = _owners(options, around)
     if not raw["login"].get("ok"):
         around.update(_of_the_silent(options, around, clock))
     return around
 
 
-def _setting(config_file: str, name: str) -> str:
-    """Return a plain setting of a configuration file, "" for none; as in PostgreSQL the last one counts."""
-    found = [re.match(r"\s*%s\s*=?\s*'?([^'#\n]+)'?" % name, line) for line in lines_of(config_file)]
-    return next((match.group(1).strip() for match in reversed(found) if match), "")
+def _effective(options: Options, around: Raw) -> Raw:
+    """Return the settings of the files, the start command and the environment, as they are or would be at the next start."""
+    pid = int(around["processes"]["postmaster"].get("pid") or 0)
+    words = postgresql_settings.words_of(pid) if pid else []
+    words = words or postgresql_settings.start_words(around["data_dir"], str(around["service"].get("start_command") or ""))
+    config_file = str(around["settings"].get("config_file") or options["config_file"])
+    environment = postgresql_settings.environment_of(pid) if pid else {}
+    return postgresql_settings.load_settings(around["data_dir"], config_file, words, environment)
+
+
+def _owners(options: Options, around: Raw) -> list[dict[str, str]]:
+    """Return who else owns the cluster; *former_owners* are those of whom only files are left."""
+    effective = around["effective"]
+    config = "\n".join(lines_of(str(effective["config_file"])))
+    values = {name: str(one["value"]) for name, one in effective["settings"].items()}
+    found = load_owners("postgresql", around["data_dir"], config=config, settings=values, unit=str(around["service"].get("name") or ""))
+    return [one for one in found if one["owner"] not in options["former_owners"]]
 
 
 def lines_of(path: str) -> list[str]:
@@ -217,7 +234,7 @@ def _log(options: Options, clock: Clock) -> Raw:
 
 def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, clock: Clock) -> Raw:
     """Return {file, line, text} of the first fault of the configuration, {} where PostgreSQL itself finds none."""
-    file = str(options["config_file"] or os.path.join(around["data_dir"], "postgresql.conf"))
+    file = str(around["effective"]["config_file"])
     if folder and access:
         # With -C it reads its configuration, prints one setting and exits before it touches any data.
         words = [os.path.join(folder, "postgres"), "-D", around["data_dir"], "-c", "config_file=" + file, "-C", "data_directory"]

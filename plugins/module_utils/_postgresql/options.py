@@ -18,6 +18,7 @@ PLACES: dict[str, t.Any] = {
     "log_file": {"type": "str", "default": ""},
     "bin_dir": {"type": "str", "default": ""},
     "service": {"type": "dict", "default": {}},
+    "former_owners": {"type": "list", "elements": "str", "default": []},
 }
 
 EXPECTATIONS: dict[str, t.Any] = {

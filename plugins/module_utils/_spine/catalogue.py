@@ -89,6 +89,18 @@ REASONS: dict[str, Reason] = {
             ),
         },
     ),
+    "owned_elsewhere": Reason(
+        "another manager (Patroni, repmgr, pg_auto_failover, Pacemaker, Stolon, an operator) starts, stops and fails over this store; the"
+        " text names it, its evidence and its command",
+        "work with that manager; nothing was started or stopped beside it",
+        "{history}",
+        {
+            "database": Case(
+                "work with that manager; nothing was started or stopped beside it. Only if it no longer runs this cluster and its files are"
+                " left over, name it in database_recovery_former_owners"
+            ),
+        },
+    ),
     "no_host_matched": Reason(
         "inventory, group and limit leave no host",
         "name a host that is in the inventory group this playbook works on",

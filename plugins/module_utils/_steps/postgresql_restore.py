@@ -35,6 +35,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import sentence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
@@ -145,6 +146,8 @@ def side_of(params: Params, folder: str, bin_dir: str, least: t.Any, end: float)
 
 def _why_not_swap(raw: t.Mapping[str, t.Any], folder: str) -> str:
     data = os.path.join(folder, engine.DATA)
+    if raw["owners"]:
+        return sentence(raw["owners"])
     if raw["live"].get("may_promote") is False:
         return "this login may not call pg_promote()"
     try:

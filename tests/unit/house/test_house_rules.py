@@ -204,7 +204,11 @@ def complexity(function: ast.AST) -> int:
     ("body", "wanted"),
     [
         ("return 1", 1),
-        ("return a or b and c", 3), ("return [x for x in y if x]", 3), ("def g():\n    if a: pass", 1), ("while a:\n    b if c else d", 3)],
+        ("return a or b and c", 3),
+        ("return [x for x in y if x]", 3),
+        ("def g():\n    if a: pass", 1),
+        ("while a:\n    b if c else d", 3),
+    ],
 )
 def test_complexity_counts_branches_conditions_and_comprehensions(body: str, wanted: int) -> None:
     text = "def f():\n" + "\n".join(f"    {line}" for line in body.splitlines())

@@ -108,6 +108,7 @@ CONFIG = {"file": "/etc/postgresql.conf", "line": 12, "text": "syntax error"}
 WRONG_MODE = {"wrong": [{"path": "/data", "mode": "0755", "owner": 1, "problem": "others may enter it (mode 0755)"}]}
 SERVICE = {"manager": "systemd", "name": "postgresql@15-main", "exists": True, "reachable": True, "state": "failed", "pid": 0}
 AUDIT = {"audit": {"table": "a", "column": "c"}}
+PATRONI = [{"owner": "Patroni", "evidence": "/data/patroni.dynamic.json", "command": "patronictl list"}]
 KNOWN = {"known_answers": [{"query": "SELECT 42", "expect": "42"}]}
 CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]] = {
     "healthy": (up(), {}, "accepting", "well", []),
@@ -185,6 +186,12 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "port taken": (failed("port_in_use"), {}, "down_start_fails", "sick", []),
     "data directory empty": (down(contents={"exists": True, "entries": 0}), {}, "down_data_missing", "sick", []),
     "data directory gone": (down(contents={"exists": False, "entries": None}), {}, "down_data_missing", "sick", []),
+    "killed, and Patroni's": (down(owners=PATRONI), {}, "owned_elsewhere", "sick", []),
+    "hung, and Patroni's": (dict(hung(), owners=PATRONI), {}, "owned_elsewhere", "sick", []),
+    "replaying, and Patroni's": (dict(rejecting(), owners=PATRONI), {}, "rejecting", "unknown", WAIT),
+    "healthy, and Patroni's": (dict(up(), owners=PATRONI), {}, "accepting", "well", []),
+    "a wrong answer, and Patroni's": (
+        dict(up(known_0=[{"sha256": digest_of("41")}]), owners=PATRONI), KNOWN, "up_corrupt", "sick", ["scope"]),
     "a restore under way": (down(standby=["recovery.signal"]), {}, "down_restoring", "sick", []),
 }  # fmt: skip
 

@@ -47,9 +47,7 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)
     if status != 200 and raw["service"].get("exists"):
-        raw["log"] = (
-            ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
-        )
+        raw["log"] = ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
     return raw
 
 

@@ -18,6 +18,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import pgbackrest, side
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import known_answers, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import Unfit, load_journal
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.settings import load_settings
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import tail_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import load_owners
 
 Raw = t.Dict[str, t.Any]
 RESTORE_OPTIONS: dict[str, t.Any] = dict(
@@ -81,9 +84,18 @@ def load_restore(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
     raw["control"] = side.load_control(binaries, data_dir, str(options["os_user"]), left(end)) if binaries and data_dir else {}
     raw["places"] = [os.path.realpath(str(options["side_dir"])), os.path.realpath(data_dir) if data_dir else ""]
     raw["standby"] = bool(live.get("in_recovery")) or bool(data_dir and os.path.exists(os.path.join(data_dir, "standby.signal")))
+    raw["owners"] = _owners(data_dir)
     raw["interrupted"] = load_interrupted(str(options["side_dir"]))
     raw.update(load_repository(options, raw, end))
     return raw
+
+
+def _owners(data_dir: str) -> list[dict[str, str]]:
+    """Return who else starts and stops the cluster."""
+    effective = load_settings(data_dir)
+    values = {name: str(one["value"]) for name, one in effective["settings"].items()}
+    config = tail_of(str(effective["config_file"])).decode("utf-8", "replace")
+    return load_owners("postgresql", data_dir, config=config, settings=values)
 
 
 def load_live(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
