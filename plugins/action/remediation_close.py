@@ -15,7 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_close
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, commands, raw_text, write_outcome_file
 
-PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file", "approved_plan", "loss")
+PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file", "approved_plan", "loss", "left")
 
 
 class ActionModule(SpineAction):

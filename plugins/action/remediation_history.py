@@ -12,7 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_history
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import file_for
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import commands, file_for, with_left
 
 
 class ActionModule(StepAction):
@@ -23,6 +23,7 @@ class ActionModule(StepAction):
         return dict(params, export=params["export"] or bool(own["export_to"]))
 
     def finish(self, result: Result, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        result = with_left(result, commands(task_vars, str(task_vars.get("inventory_hostname") or "")))
         if not own["export_to"] or "journal" not in result:
             return result
         path = file_for(own["export_to"], str(task_vars.get("inventory_hostname") or ""), task_vars)

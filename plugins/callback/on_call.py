@@ -278,6 +278,8 @@ class CallbackModule(Default):  # type: ignore[misc]
             self._line(result, str(data.get("stage") or ""), text, colour)
         for row in view.table_of(data, self._width()):
             self._write(row)
+        for text, colour in view.left_lines(data.get("left"), self._width()):
+            self._write(text, colour)
         self._remember(data)
 
     def _fail(self, result: t.Any, ignored: bool) -> None:

@@ -53,6 +53,16 @@ options:
     description: What was seen after; empty if nothing was verified.
     type: dict
     default: {}
+  last:
+    description: The last look of the run, whether or not it verified anything; its C(facts.left) is part of what is left.
+    type: dict
+    default: {}
+  left:
+    description:
+      - What the remedy leaves held, paused, stopped or turned off (what, text, command); omit where the remedy says nothing about it.
+      - The open obligations of the ledger on this component are added.
+    type: list
+    elements: raw
   failure:
     description: The first task that failed (task, msg, reasons).
     type: dict

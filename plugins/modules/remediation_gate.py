@@ -75,6 +75,14 @@ options:
         description: Words to show before the time of its end, such as V(maintenance ends); empty shows nothing.
         type: str
         default: ""
+      text:
+        description: A sentence that says what is held, paused or stopped until then, for C(left) of the outcome.
+        type: str
+        default: ""
+      command:
+        description: The command that ends it; C({ansible}) and C({reconcile}) begin one for this host and inventory.
+        type: str
+        default: ""
   settles:
     description: The kinds of obligation that this act ends.
     type: list

@@ -72,6 +72,12 @@ owed:
   type: list
   elements: dict
   sample: []
+left:
+  description: The same as a person reads them, each with the command that ends it (what, text, command).
+  returned: always
+  type: list
+  elements: dict
+  sample: []
 chain:
   description: Whether the chain is intact, where it breaks, how long it is, and the hash of its head.
   returned: always

@@ -90,6 +90,12 @@ owed:
   type: list
   elements: dict
   sample: []
+left:
+  description: The same as a person reads them, each with the command that ends it (what, text, command).
+  returned: always
+  type: list
+  elements: dict
+  sample: []
 
 stage:
   description: Stage of the run this result belongs to.

@@ -86,7 +86,8 @@ def outcome_block(outcome: Plain, width: int, frame: Frame) -> list[Line]:
     fits = len(f"{frame.side} {'Undo':<{LABEL_WIDTH}}{undo}") <= width
     facts = _facts(outcome) + ([("Undo", undo)] if undo and fits else [])
     # Commands to copy get their own lines, unframed and unwrapped.
-    parts = [("Next:", _next(outcome, width)), ("Undo:", [(undo, "")] if undo and not fits else [])]
+    left = left_lines(outcome.get("left"), width)
+    parts = [("Left, and what ends it:", left), ("Next:", _next(outcome, width)), ("Undo:", [(undo, "")] if undo and not fits else [])]
     first, *others = [(title, part) for title, part in parts if part] or [("", [])]
     return [
         _headline(outcome, width, frame),
@@ -114,6 +115,15 @@ def _next(outcome: Plain, width: int) -> list[Line]:
         text = one_line(_plan(plan, turn == 0 and len(plans) > 1), SENTENCE)
         lines += [(wrapped("# ", text, width, "#"), DIM), (one_line(plan.get("next_command") or "", COMMAND), "")]
     return lines + [(one_line(command, COMMAND), "") for command in next_commands(outcome)]
+
+
+def left_lines(left: t.Any, width: int) -> list[Line]:
+    """Return what is still held, paused or stopped, each with the command that ends it on a line of its own."""
+    lines: list[Line] = []
+    for one in _dicts(left)[:PLANS]:
+        lines.append((wrapped("# ", one_line(one.get("text") or one.get("what") or "", SENTENCE), width, "#"), YELLOW))
+        lines += [(one_line(one["command"], COMMAND), "")] if one.get("command") else []
+    return lines
 
 
 def _plan(plan: Plain, recommended: bool) -> str:

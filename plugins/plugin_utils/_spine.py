@@ -24,7 +24,7 @@ from ansible.release import __version__ as core_version
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, with_commands
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import fill, reason, with_commands
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
 
 CORE_FLOOR = (2, 18)
@@ -111,7 +111,8 @@ def commands(task_vars: Vars, host: str) -> dict[str, str]:
     where = [word for source in inventory for word in ("-i", _relative(source))]
     limit = context.CLIARGS.get("subset")
     again = ["ansible-playbook", playbook, *where, *(["-l", str(limit)] if limit else []), *given_variables()]
-    filled = {"again": shlex.join(again), "graph": shlex.join(["ansible-inventory", *(where or ["-i", "INVENTORY"]), "--graph"])}
+    filled = {"ansible": shlex.join(["ansible", host or "HOST", *(where or ["-i", "INVENTORY"])])}
+    filled.update(again=shlex.join(again), graph=shlex.join(["ansible-inventory", *(where or ["-i", "INVENTORY"]), "--graph"]))
     for name, other in PLAYBOOKS.items():
         filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *(["-l", host] if host else [])])
     return filled
@@ -151,10 +152,17 @@ def _beside(playbook: str, other: str) -> str:
     return path if os.path.exists(path) else f"somabrain.incident_response.{other}"
 
 
-def filled_in(one: dict[str, t.Any], fill: t.Mapping[str, str]) -> dict[str, t.Any]:
+def filled_in(one: dict[str, t.Any], words: t.Mapping[str, str]) -> dict[str, t.Any]:
     """Return a reason with its next command, and those of the plans that it offers."""
-    done = with_commands([one], fill)[0]
-    return dict(done, plans=with_commands(one["plans"], fill)) if one.get("plans") else done
+    done = with_commands([one], words)[0]
+    return dict(done, plans=with_commands(one["plans"], words)) if one.get("plans") else done
+
+
+def with_left(holder: dict[str, t.Any], filled: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Fill in the commands that end what is left, where *holder* lists any, and return it."""
+    if holder.get("left"):
+        holder["left"] = [dict(one, command=fill(str(one.get("command") or ""), filled)) for one in holder["left"]]
+    return holder
 
 
 def refused(reasons: list[dict[str, t.Any]], task_vars: Vars, host: str) -> Result:
@@ -220,5 +228,7 @@ class SpineAction(StepAction):
         for holder in holders:
             if isinstance(holder, dict) and holder.get("reasons"):
                 given = [dict(filled, token=str(one.get("token") or "TOKEN")) for one in holder["reasons"]]
-                holder["reasons"] = [filled_in(one, fill) for one, fill in zip(holder["reasons"], given)]
+                holder["reasons"] = [filled_in(one, words) for one, words in zip(holder["reasons"], given)]
+            if isinstance(holder, dict):
+                with_left(holder, filled)
         return result

@@ -122,6 +122,7 @@ def why_red(outcome: Facts) -> str:
     parts = ["outcome: %s" % outcome.get("outcome")]
     parts += ["%s: %s" % (first.get("code"), first.get("text"))] if first else []
     parts += [str(first.get("unblock") or ""), "next: %s" % first["next_command"] if first.get("next_command") else ""]
+    parts += ["left: %s" % one.get("text") for one in (outcome.get("left") or [])[:1]]
     return "; ".join(part for part in parts if part)
 
 

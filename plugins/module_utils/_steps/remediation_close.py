@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import left as spine_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import Ledger, open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import (
@@ -30,6 +31,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     verdict={"type": "dict", "default": {}},
     before={"type": "dict", "default": {}},
     after={"type": "dict", "default": {}},
+    last={"type": "dict", "default": {}},
+    left={"type": "list", "elements": "raw"},
     failure={"type": "dict", "default": {}},
     undo_ok={"type": "bool", "default": False},
     undo={"type": "str", "default": ""},
@@ -63,7 +66,9 @@ def run(params: Params, check: bool) -> Result:
             # What the guard allowed may have been begun; only the ledger would know.
             allowed = params["verdict"].get("actions") or [] if params["verdict"].get("proceed") else []
             outcome.update(_judged(params, [{"kind": "act", "action": action} for action in allowed], outcome["loss"], check), acts=[])
+            outcome["left"] = _left(params, outcome, params["run"].get("owed") or []) + ([dict(spine_left.UNREAD)] if allowed else [])
         outcome.update(outcome=_not_written(outcome["outcome"]), green=False, not_written=str(error))
+    outcome["undo"] = spine_left.undo_beside(outcome["undo"], outcome["left"])
     return {"changed": False, "outcome": outcome, "stage": "close", "say": []}
 
 
@@ -96,6 +101,7 @@ def _compose(params: Params, check: bool, now: float) -> dict[str, t.Any]:
         "loss": declared(params["loss"], {}),
         "evidence": opened.get("evidence") or {},
         "undo": params["undo"],
+        "left": [],
         "proof": params["proof"],
         "resumed": opened.get("resumed") or {},
         "annotations": {name: one_line(redact(str(text)), 400) for name, text in params["annotations"].items() if text},
@@ -106,17 +112,39 @@ def _record(params: Params, outcome: dict[str, t.Any], check: bool, now: float) 
     opened = params["run"]
     if not opened.get("run_id"):
         outcome.update(_judged(params, [], outcome["loss"], check))
+        outcome["left"] = _left(params, outcome, _owed_unopened(params))
         return
     with open_ledger(params["state_dir"], check) as ledger:
         acts, plan = _acts(ledger, opened["run_id"]), (ledger.plans(opened["run_id"]) or [{}])[-1]
         name = plan.get("plan") if plan.get("kind") == "approved" else ""
         outcome.update(approved_plan=name or outcome["approved_plan"], loss=declared(_lost(ledger, params, plan), plan))
         outcome.update(_judged(params, acts, outcome["loss"], check), acts=acts)
+        outcome["left"] = _left(params, outcome, _owed(ledger, params))
         outcome["escalation"] = _escalation(ledger, params, outcome, now)
         if not check:
             with ledger.transaction():
                 _close(ledger, params, outcome, now)
             outcome["file"] = _write(params["state_dir"], outcome)
+
+
+def _left(params: Params, outcome: t.Mapping[str, t.Any], owed: t.Sequence[t.Mapping[str, t.Any]]) -> list[spine_left.Left]:
+    look, recovered = params["last"] or params["after"], str(outcome["outcome"]).startswith("recovered")
+    return spine_left.all_left(owed, params["left"], look, str(params["run"].get("run_id") or ""), recovered=recovered)
+
+
+def _owed(ledger: Ledger, params: Params) -> list[dict[str, t.Any]]:
+    """Return what is open on this component, of this run and of earlier ones."""
+    opened = params["run"]
+    return [row for row in ledger.owed(opened.get("host")) if row["component"] == opened.get("component")]
+
+
+def _owed_unopened(params: Params) -> list[dict[str, t.Any]]:
+    """Return the same for a run that was refused before it opened the ledger; [] where the ledger cannot be read."""
+    try:
+        with open_ledger(params["state_dir"], True) as ledger:
+            return _owed(ledger, params)
+    except StepError:
+        return []
 
 
 def _acts(ledger: Ledger, run_id: str) -> list[dict[str, t.Any]]:
@@ -159,7 +187,10 @@ def _close(ledger: Ledger, params: Params, outcome: dict[str, t.Any], now: float
     if outcome["fenced"] and (outcome["acts"] or outcome["outcome"] != "refused"):
         # Another run holds the target now, so what this one saw last no longer proves anything.
         outcome.update(outcome="unproven", green=False)
-    body = {key: outcome[key] for key in ("outcome", "seconds", "reasons", "failure", "loss", "approved_plan", "annotations", "fenced")}
+    elif opened.get("token") and not outcome["fenced"]:
+        _keep_left(ledger, params, outcome, now)
+    kept = ("outcome", "seconds", "reasons", "failure", "loss", "approved_plan", "annotations", "fenced", "left")
+    body = {key: outcome[key] for key in kept}
     after = {key: params["after"].get(key) for key in ("health", "state", "identity", "passes", "proven")}
     outcome["journal_hash"] = ledger.append(opened["run_id"], "close", dict(body, after=after, proof=params["proof"]), now)
     ended = (now, outcome["outcome"], opened["run_id"])
@@ -170,6 +201,16 @@ def _close(ledger: Ledger, params: Params, outcome: dict[str, t.Any], now: float
                 "insert or replace into verified values(?,?,?,?,?,?)",
                 (opened["host"], opened["component"], kind, json.dumps(state), now, opened["run_id"]),
             )
+
+
+def _keep_left(ledger: Ledger, params: Params, outcome: t.Mapping[str, t.Any], now: float) -> None:
+    """Keep (inside a transaction) what was reported as left, for later runs and reconcile; end what is not left any more."""
+    recovered, look = str(outcome["outcome"]).startswith("recovered"), params["last"] or params["after"]
+    new, over = spine_left.to_keep(_owed(ledger, params), params["left"], look, recovered=recovered)
+    for one in new:
+        ledger.owe(params["run"], spine_left.REPORTED + one["what"], {"left": one}, None, now)
+    for kind in over:
+        ledger.settle(params["run"]["host"], params["run"]["component"], kind, now)
 
 
 def _write(state_dir: str, outcome: t.Mapping[str, t.Any]) -> str:

@@ -29,6 +29,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
             "parts": {"type": "dict", "default": {}},
             "seconds": {"type": "float"},
             "notice": {"type": "str", "default": ""},
+            "text": {"type": "str", "default": ""},
+            "command": {"type": "str", "default": ""},
         },
     },
     settles={"type": "list", "elements": "str", "default": []},
@@ -109,7 +111,9 @@ def _owed(ledger: Ledger, params: Params) -> dict[str, dict[str, t.Any]]:
     owes = params["owes"]
     if not owes:
         return {}
-    body = owes.get("body") or {}
+    body = dict(owes.get("body") or {})
+    if owes.get("text"):
+        body["left"] = {"text": owes["text"], "command": owes.get("command") or ""}
     if not owes.get("parts"):
         return {owes["kind"]: body}
     opened = params["run"]

@@ -13,6 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.approval import told
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.left import of_obligation
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "state_dir": {"type": "path", "required": True},
@@ -25,7 +26,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed: false, runs, drills, leases, owed, chain: {whole, broken_at, records, head}, journal?: [...], say}."""
+    """Return {changed: false, runs, drills, leases, owed, left, chain: {whole, broken_at, records, head}, journal?: [...], say}."""
     # Opened as in check mode, since history never writes.
     with open_ledger(params["state_dir"], True) as ledger:
         broken = ledger.broken_at()
@@ -40,15 +41,19 @@ def run(params: Params, check: bool) -> Result:
         if params["run_id"]:
             result["steps"] = ledger.journal_of(params["run_id"])
     result["chain"] = {"whole": broken is None, "broken_at": broken, "records": count["records"], "head": head["hash"]}
+    result["left"] = [] if params["quiet"] else [of_obligation(row) for row in result["owed"]]
     return dict(result, stage="assess", say=[] if params["quiet"] else _say(result, params["state_dir"], time.time()))
 
 
 def _say(result: t.Mapping[str, t.Any], state_dir: str, now: float) -> list[str]:
     lines = [_line(row) for row in result["runs"]] or ["no runs recorded in %s" % one_line(state_dir, 200)]
-    lines += [line for row in result.get("steps") or [] for line in [_step_line(row), *_plan_lines(row)]]
+    lines += [line for row in result.get("steps") or [] for line in [_step_line(row), *_plan_lines(row), *_left_lines(row)]]
     lines += [_lease_line(one, now) for one in result["leases"]]
     lines += [_drill_line(one) for one in result["drills"]]
-    lines += ["still to be ended: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"]) for one in result["owed"]]
+    lines += [
+        "still to be ended, see below: {kind} of {host}/{component} since ".format(**one) + _clock(one["begun_at"])
+        for one in result["owed"]
+    ]
     chain = result["chain"]
     if not chain["records"]:
         return lines + ["the chain is empty: nothing to verify"]
@@ -97,6 +102,11 @@ def _number(count: t.Any) -> str:
 
 def _step_line(row: t.Mapping[str, t.Any]) -> str:
     return "%s %s %s" % (_clock(row["at"]), row["kind"], one_line(json.dumps(row["body"]), 120))
+
+
+def _left_lines(row: t.Mapping[str, t.Any]) -> list[str]:
+    """Return what the close of a run listed as left, as it was then."""
+    return ["  left: " + one_line(one.get("text"), 300) for one in row["body"].get("left") or [] if row["kind"] == "close"]
 
 
 def _plan_lines(row: t.Mapping[str, t.Any]) -> list[str]:

@@ -12,6 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import judge_freeze, load_flags
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import Ledger, open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.left import of_obligation
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.shared import working
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -29,11 +30,11 @@ BY_ROLE = ("traffic_scaling",)
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, abandoned, held, due, owed, stage, say}.
+    """Return {changed, abandoned, held, due, owed, left, stage, say}.
 
     abandoned: leases taken from dead runs; held: valid leases, with the reason; due: obligations whose end
-    has come, or whose run died, on components that no run holds; owed: the others. With `settled`, marks these obligations (ids)
-    as ended; with `prolonged`, gives them another `prolong_seconds`.
+    has come, or whose run died, on components that no run holds; owed: the others, in left as a person reads them.
+    With `settled`, marks these obligations (ids) as ended; with `prolonged`, gives them another `prolong_seconds`.
     Raises StepError with data.reasons while a kill switch is on.
     """
     now = time.time()
@@ -71,7 +72,8 @@ def _judge(ledger: Ledger, params: Params, now: float) -> Result:
     owed = [row for row in ledger.owed(params["host"]) if row["id"] not in params["settled"] + params["prolonged"]]
     due = [row for row in owed if _is_due(row, now, dead) and row["component"] not in busy]
     left = [row for row in owed if row not in due]
-    return {"abandoned": abandoned, "held": held, "due": [dict(row, ended_by=_ended_by(str(row["kind"]))) for row in due], "owed": left}
+    ends = [dict(row, ended_by=_ended_by(str(row["kind"]))) for row in due]
+    return {"abandoned": abandoned, "held": held, "due": ends, "owed": left, "left": [of_obligation(row) for row in left]}
 
 
 def _ended_by(kind: str) -> str:

@@ -22,6 +22,12 @@ PLACE = {
 SLOTS = {"slots": [], "network": "", "port": 9696}
 # How the gate announces the end of an act.
 ENDS = {"set": "the setting is rolled back", "maintenance_on": "maintenance ends"}
+# What stays after each goal, and the command that ends it sooner.
+LEFT = {
+    "set": {"text": "weights, states or numbers are set for a time", "command": "{reconcile}"},
+    "maintenance_on": {"text": "maintenance is on: clients get 503", "command": "{disable_maintenance}"},
+    "restore": {"text": "the restoration of traffic is not complete", "command": "{restore_traffic}"},
+}
 
 
 def counts_replicas(asked: Given) -> bool:
@@ -133,6 +139,7 @@ def owed(asked: Given, way: Given) -> dict[str, t.Any]:
     """
     kind, parts = _kind(asked), _parts(asked, way)
     own = {"kind": kind, "parts": parts, "seconds": _lasts(asked), "notice": ENDS.get(asked["goal"], ""), "body": _body(asked)}
+    own.update(LEFT.get(asked["goal"], LEFT["set"]))
     # While slots change hands: what a dead run leaves drained, or without a slot, is repaired with as many containers as there are.
     slots = dict(own, kind=kind + "/slots", parts={asked["service"]: "as_is"}, notice="", seconds=seconds(asked)["number"])
     lasting = own if number(asked["set_seconds"]) > 0 else {}
@@ -145,7 +152,8 @@ def owed(asked: Given, way: Given) -> dict[str, t.Any]:
             "slots": slots,
         },
         "maintenance": dict(
-            own, seconds=asked["maintenance_seconds"], notice=ENDS["maintenance_on"], body=dict(own["body"], goal="maintenance_off")
+            own, seconds=asked["maintenance_seconds"], notice=ENDS["maintenance_on"], body=dict(own["body"], goal="maintenance_off"),
+            **LEFT["maintenance_on"],
         ),
     }  # fmt: skip
 

@@ -74,6 +74,13 @@ def test_a_refusal_names_code_and_what_unblocks_it_and_the_command_is_whole_on_i
     assert lines[-2] == "└ Next:"
 
 
+def test_what_is_left_stands_with_the_command_that_ends_it_whole_on_its_own_line() -> None:
+    command = "ansible h -i inventory -m somabrain.incident_response.service_control -a '" + "x" * 120 + "'"
+    lines = text_of({"outcome": "refused", "left": [{"what": "hold", "text": "it is held\x1b[2J", "command": command}]}).splitlines()
+    at = next(number for number, line in enumerate(lines) if "Left" in line)
+    assert lines[at + 1 : at + 3] == ["# it is held\\x1b[2J", command]
+
+
 def test_what_is_unproven_names_the_command_to_go_on_with() -> None:
     assert text_of({**RECOVERED, "outcome": "unproven", "next_command": "ansible-playbook x"}).endswith("└ Next:\nansible-playbook x")
 
