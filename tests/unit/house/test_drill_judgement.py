@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import types
 import typing as t
 from pathlib import Path
 
@@ -19,15 +20,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "roles/drill/files"))
 
-from somabrain_drill import downtime, drill, families, faults, judge, runs, table, undo  # noqa: E402
+from somabrain_drill import downtime, drill, families, faults, judge, runs, scene, table, undo, writers  # noqa: E402
 from somabrain_drill.errors import DrillError  # noqa: E402
+from somabrain_drill.redis import shapes  # noqa: E402
 
 COUNTED = {"acknowledged": 1000, "missing": 0, "wrong": 0, "resurrected": 0}
 
 
+NO_LOSS = {"count": 0, "exact": True, "text": "", "approved": False}
+
+
 def outcome(word: str, code: str = "", acts: tuple[str, ...] = (), **loss: t.Any) -> dict[str, t.Any]:
     reasons = [{"code": code}] if code else []
-    return {"outcome": word, "reasons": reasons, "acts": [{"action": act} for act in acts], "loss": loss}
+    return {"outcome": word, "reasons": reasons, "acts": [{"action": act} for act in acts], "loss": loss or NO_LOSS}
 
 
 def ran(word: str, code: int = 0, reason: str = "", acts: tuple[str, ...] = (), **loss: t.Any) -> runs.Ran:
@@ -46,7 +51,7 @@ def seen(one: faults.Fault, *given: runs.Ran, same: bool = True, cost: float = 0
 
 STARTED = ran("recovered", acts=("start",))
 LOSS = {**COUNTED, "missing": 3}
-TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True}
+TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True, "approved": True}
 LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
 UNKNOWN = fault("unknown", expect=frozenset({"recovered_with_loss"}))
 ONCE = ("switch", "return_release")
@@ -68,8 +73,8 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "told too little": (seen(LOSSY, mended(**{**TOLD, "count": 2}), losses=LOSS), "declared 2, measured 3"),
     "told too much": (seen(LOSSY, mended(**{**TOLD, "count": 4}), losses=LOSS), "declared 4, measured 3"),
     "an upper bound": (seen(LOSSY, mended(**{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
-    "told without a number": (seen(LOSSY, mended(text="some"), losses=LOSS), "without a number"),
-    "told as unknown where it is": (seen(UNKNOWN, mended(text="some"), losses=COUNTED), ""),
+    "told without a number": (seen(LOSSY, mended(text="some", approved=True), losses=LOSS), "without a number"),
+    "told as unknown where it is": (seen(UNKNOWN, mended(text="some", approved=True), losses=COUNTED), ""),
     "a number where none can be known": (seen(UNKNOWN, mended(**TOLD), losses=LOSS), "the number cannot be known"),
     "back again": (seen(fault(), STARTED, losses={**COUNTED, "resurrected": 1}), "1 resurrected"),
     "another value": (seen(fault(), STARTED, losses={**COUNTED, "wrong": 1}), "1 wrong"),
@@ -113,6 +118,94 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "held too late": (seen(fault(hold_at="open"), STARTED), "before it could be held"),
     "kept too little": (seen(dataclasses.replace(LOSSY, kept_share=0.999), ran("recovered_with_loss", **TOLD), losses=LOSS), "kept 99.7"),
 }
+
+
+def told(known: t.Optional[int], present: t.Optional[int], count: t.Optional[int], exact: bool, word: str = "") -> runs.Ran:
+    """Return a run that ended well by its own word, with these numbers."""
+    word = word or ("recovered" if count == 0 and exact else "recovered_with_loss")
+    return ran(word, count=count, exact=exact, approved=True, known_before=known, present_after=present)
+
+
+def refusal(*moved: str, left: t.Any = None, undo: str = "nothing to put back") -> runs.Ran:
+    """Return a refused run that left *moved* changed."""
+    one = ran("refused", 2, "needs_person")
+    one.outcome.update({"undo": undo, **({} if left is None else {"left": left})})
+    return dataclasses.replace(one, moved=moved)
+
+
+def gone(missing: int, **more: int) -> dict[str, int]:
+    return {**COUNTED, "missing": missing, **more}
+
+
+ANY = fault("declared", expect=frozenset({"recovered", "recovered_with_loss"}))
+REFUSES = fault("none", expect=frozenset({"refused"}))
+PAUSED = {"text": "writers are paused for 1800 s", "command": "redis-cli CLIENT UNPAUSE"}
+
+# What recoveries have really said of the loss, or left behind, and was not so.
+UNTRUE: dict[str, tuple[judge.Seen, str]] = {
+    "unsaved changes of a dump, green": (seen(ANY, told(609, 510, 0, True), losses=gone(99)), "declared 0, measured 99"),
+    "unsaved changes that no writer of the drill made": (
+        seen(ANY, told(609, 510, 0, True)),
+        "its own numbers say 99: 609 known before, 510",
+    ),
+    "cut between two commands, nothing known": (seen(ANY, told(None, 200, 0, True), losses=gone(100)), "declared 0, measured 100"),
+    "above half of what was known": (seen(ANY, told(300, 200, 0, True)), "its own numbers say 100"),
+    "above half, told as a bound that is none": (seen(ANY, told(300, 200, 99, False)), "declared 99 where its own numbers say 100"),
+    "below half": (seen(ANY, told(300, 100, 0, True)), "its own numbers say 200"),
+    "switched on at run time and not looked at": (seen(ANY, told(None, 0, 0, True), losses=gone(500)), "declared 0, measured 500"),
+    "an older dump beside it": (seen(ANY, told(450, 270, 0, True), losses=gone(180)), "declared 0, measured 180"),
+    "two gone, one told exactly": (seen(ANY, told(80, 79, 1, True), losses=gone(2)), "declared 1, measured 2"),
+    "about four where it was two fifths": (seen(ANY, told(505, 313, 4, False), losses=gone(192)), "declared 4 at most, measured 192"),
+    "acknowledged while the memory was away": (seen(ANY, told(None, None, 0, True), losses=gone(7)), "declared 0, measured 7"),
+    "good files where there are none": (seen(ANY, told(None, 0, 0, True), losses=gone(242)), "declared 0, measured 242"),
+    "exact and too many": (seen(ANY, told(300, 290, 12, True), losses=gone(10)), "declared 12, measured 10"),
+    "exact and none, where keys are stale": (seen(ANY, told(300, 300, 0, True), losses={**COUNTED, "wrong": 4}), "declared 0, measured 4"),
+    "recovered, with a loss": (seen(ANY, told(300, 297, 3, True, "recovered"), losses=gone(3)), "ended recovered and declares a loss of 3"),
+    "recovered, and it cannot tell": (seen(ANY, told(None, 297, None, False, "recovered")), "declares a loss of an unknown number"),
+    "no word of a loss": (seen(ANY, runs.Ran(0, {"outcome": "recovered"}, "")), "a loss is declared without a number"),
+    "green without an approval": (
+        seen(LOSSY, ran("recovered_with_loss", **{**TOLD, "approved": False}), losses=LOSS),
+        "not approved, with exit code 0",
+    ),
+    "writers paused, nothing to put back": (seen(REFUSES, refusal("writers")), "ended refused, changed writers, and lists nothing"),
+    "saving switched off": (seen(REFUSES, refusal("setting save", left=[])), "changed setting save, and"),
+    "stopped for good": (seen(REFUSES, refusal("automatic restart", "service", left=[])), "changed automatic restart, service, and"),
+    "failed, and writers are paused": (
+        seen(fault(expect=frozenset({"failed"})), dataclasses.replace(ran("failed", 2), moved=("service", "writers"))),
+        "ended failed, changed writers, and lists nothing as left",
+    ),
+    "left without its end": (seen(REFUSES, refusal("writers", left=[{"text": "writers"}])), "without the command that ends it"),
+    "a good copy taken back again": (seen(fault(), ran("undone", 2, acts=("return_config",))), "ended undone"),
+    "failed though proven": (seen(fault(), ran("failed", 2, acts=("rebuild",))), "ended failed"),
+}
+
+TRUE: dict[str, judge.Seen] = {
+    "the unsaved changes": seen(ANY, told(609, 510, 99, True), losses=gone(99)),
+    "a bound": seen(ANY, told(505, 313, 200, False), losses=gone(192)),
+    "keys whose time came are not lost": seen(ANY, told(505, 495, 0, True), losses=gone(0, lapsed=10)),
+    "lost before their time came": seen(ANY, told(505, 490, 12, True), losses=gone(10, lapsed=3)),
+    "left, and told": seen(REFUSES, refusal("writers", left=[PAUSED])),
+    "as it was": seen(REFUSES, refusal()),
+    "not approved and red": seen(LOSSY, ran("recovered_with_loss", 2, **{**TOLD, "approved": False}), losses=LOSS),
+}
+
+
+@pytest.mark.parametrize("case", UNTRUE)
+def test_an_untrue_answer_fails_the_drill(case: str) -> None:
+    given, why = UNTRUE[case]
+    assert any(why in text for text in judge.judge(given)), judge.judge(given)
+
+
+@pytest.mark.parametrize("case", TRUE)
+def test_a_true_answer_holds(case: str) -> None:
+    assert judge.judge(TRUE[case]) == []
+
+
+def test_what_a_run_left_changed_is_named_only_where_it_was_seen_both_times() -> None:
+    before = {"service": "answers", "writers": "go on", "setting save": "3600 1"}
+    assert scene.moved(before, dict(before)) == ()
+    assert scene.moved(before, {"service": "does not answer"}) == ("service",)
+    assert scene.moved(before, {**before, "writers": "paused", "setting save": ""}) == ("setting save", "writers")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -222,3 +315,75 @@ def test_no_line_of_the_table_is_wider_than_the_screen() -> None:
     lines = [*table.header(), *table.row(result), *table.footer([result], 99)]
     assert max(len(line) for line in lines) <= 100
     assert "\x1b" not in "".join(lines)
+
+
+class Kept(writers.Ledger):
+    """A ledger whose store is a dictionary."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "key")
+        self.store: dict[str, t.Optional[str]] = {}
+
+    def find(self, keys: list[str], seconds: float) -> list[t.Optional[str]]:
+        return [self.store.get(key) for key in keys]
+
+
+# When the time of the key comes, before (-) or after now; what is there; what that counts as. None: it lives for good.
+ENDS: dict[str, tuple[t.Optional[float], t.Optional[str], dict[str, int]]] = {
+    "for good, there": (None, "value", {}),
+    "for good, gone": (None, None, {"missing": 1}),
+    "its time has not come, there": (86400, "value", {}),
+    "its time has not come, gone": (86400, None, {"missing": 1}),
+    "its time has not come, another value": (86400, "other", {"wrong": 1}),
+    "its time came during the drill": (-2, None, {"lapsed": 1}),
+    "its time came before the drill": (-60, None, {}),
+    "its time came and it is there": (-60, "value", {"resurrected": 1}),
+    "its time came just now": (-0.1, "value", {"lapsed": 1}),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_key_is_lost_only_before_its_time(case: str, tmp_path: Path) -> None:
+    end, there, counted = ENDS[case]
+    now = time.time()
+    ledger = Kept(tmp_path / "log")
+    ledger.acknowledge("key1", "value")
+    ledger.ends.update({} if end is None else {"key1": now + end})
+    ledger.store["key1"] = there
+    none = {"acknowledged": 1, "missing": 0, "wrong": 0, "resurrected": 0, "lapsed": 0}
+    assert ledger.compare(since=now - 30) == {**none, **counted}
+    ledger.close()
+
+
+@pytest.mark.parametrize("shape", sorted({shape.word for shape in shapes.SHAPES}))
+def test_a_key_says_how_it_is_read_again(shape: str) -> None:
+    key = f"drill:redis_killed:{shape}:000012"
+    assert shapes.shape_of(key).word == shape
+    assert [words[0] for words in shapes.asked(key)][1] == "PTTL"
+    assert shapes.read(key, "v", [None if shape.startswith("string") else [], -2]) is None
+    assert "other than was written" in str(shapes.read(key, "v", ["w" if shape.startswith("string") else ["w"] * 2, 9000])) or (
+        "another end" in str(shapes.read(key, "v", ["w", 9000]))
+    )
+
+
+def test_a_seed_varies_a_fault_the_same_way_each_time(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis/one.yml").write_text("hypothesis: x\nexpect: recovered\n")
+
+    def about(seed: int) -> list[t.Any]:
+        (one,) = faults.load_all(tmp_path, ["redis_one"], seed)
+        target = types.SimpleNamespace(data_dir=tmp_path / "d", config_file=tmp_path / "c")
+        made = scene.Scene(t.cast(t.Any, target), one, tmp_path, lambda: 1)
+        return [made.about(300), made.about(0.5), made.about(0)]
+
+    assert about(0) == [300, 0.5, 0]
+    assert about(2) == about(2) != about(3)
+    assert 225 <= about(1)[0] <= 375
+    assert 0.3 < about(1)[1] < 0.7
+
+
+def test_a_fault_file_may_not_choose_its_seed(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis/one.yml").write_text("hypothesis: x\nexpect: recovered\nseed: 3\n")
+    with pytest.raises(DrillError, match="seed"):
+        faults.load_all(tmp_path)

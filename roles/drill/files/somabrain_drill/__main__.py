@@ -51,7 +51,7 @@ def of_role() -> int:
     """Run the drills that the role asks for, and print the results as JSON."""
     given = json.load(sys.stdin)
     record_dir = given.pop("record_dir")
-    faults = load_all(FAULTS, given.pop("faults"))
+    faults = load_all(FAULTS, given.pop("faults"), given.pop("seed"))
     results = lanes.on_target(place_of(given), faults, lambda result: record.write(record_dir, result), kept(record_dir))
     failed = [result.fault for result in results if result.verdict == "FAILED"]
     print(json.dumps({"say": sentences(results), "failed": failed, "results": [dataclasses.asdict(result) for result in results]}))
@@ -60,8 +60,8 @@ def of_role() -> int:
 
 def of_person(faults: list[Fault], lane_count: int, record_dir: str) -> int:
     """Hold *faults* on labs of their own, telling each as it ends."""
-    begun = time.monotonic()
-    print("\n".join(header()), flush=True)
+    begun, seeds = time.monotonic(), sorted({fault.seed for fault in faults} - {0})
+    print("\n".join([*(f"seed {seed}" for seed in seeds), *header()]), flush=True)
 
     def tell(result: Result) -> None:
         print("\n".join(row(result)), flush=True)
@@ -80,11 +80,14 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=min(2, os.cpu_count() or 1), help="labs side by side")
     parser.add_argument("--record-dir", default=str(ROOT / ".cache/drills"), help="folder of the ledger that keeps what was proven")
     parser.add_argument("--faults", type=Path, default=FAULTS, help="folder of the fault files")
+    parser.add_argument(
+        "--seed", type=int, default=int(os.environ.get("SEED") or 0), help="vary writers and damage, the same way each time"
+    )
     given = parser.parse_args()
     # An end by TERM puts the target back as an end by ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return of_role() if given.on_target else of_person(load_all(given.faults, given.names), given.lanes, given.record_dir)
+        return of_role() if given.on_target else of_person(load_all(given.faults, given.names, given.seed), given.lanes, given.record_dir)
     except DrillError as error:
         print(json.dumps({"error": str(error)}) if given.on_target else str(error), file=sys.stdout if given.on_target else sys.stderr)
         return TOLD

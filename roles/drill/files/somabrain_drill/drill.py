@@ -43,6 +43,7 @@ class Result:
     # Whether the printed undo was done and brought back the same bytes; None where nothing was put in place.
     undone: t.Optional[bool] = None
     at: float = 0.0
+    seed: int = 0
 
 
 def hold(place: Place, fault: Fault, work: Path, ports: t.Callable[[], int]) -> Result:
@@ -54,14 +55,14 @@ def hold(place: Place, fault: Fault, work: Path, ports: t.Callable[[], int]) -> 
         with family.scene(family.target(place), fault, work, ports) as scene:
             seen = play(scene, fault, family)
     except Skipped as reason:
-        return Result(fault.name, "skipped", why=(str(reason),), at=begun)
+        return Result(fault.name, "skipped", why=(str(reason),), at=begun, seed=fault.seed)
     except failures as error:
-        return Result(fault.name, "FAILED", why=(f"the drill could not be held: {error}",), at=begun)
+        return Result(fault.name, "FAILED", why=(f"the drill could not be held: {error}",), at=begun, seed=fault.seed)
     wrong = judge(seen)
     losses = seen.losses or {"acknowledged": 0}
     told = None if seen.losses is None else declared(seen.last.outcome)
     verdict = "FAILED" if wrong else "held"
-    line = Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told)
+    line = Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told, seed=fault.seed)
     exact = not told or bool((seen.last.outcome.get("loss") or {}).get("exact"))
     undone = None if seen.undone is None else seen.undone.code == 0 and not seen.undone.differ
     return dataclasses.replace(line, undone=undone, exact=exact, seconds=seen.seconds, down=seen.down, why=tuple(wrong), at=begun)
@@ -97,10 +98,10 @@ def play(scene: Scene, fault: Fault, family: Family) -> Seen:
     inject(scene, family.words, fault.before)
     with contextlib.ExitStack() as stack:
         stack.callback(scene.let_go)
-        writers = stack.enter_context(Writers(scene.ledger)) if fault.writers else None
-        time.sleep(0.3 if writers else 0)
+        writers = stack.enter_context(Writers(scene.ledger, scene.about(2))) if fault.writers else None
+        time.sleep(scene.about(0.3, 0.8) if writers else 0)
         inject(scene, family.words, fault.inject)
-        seen = Seen(fault, [])
+        seen, begun = Seen(fault, []), time.time()
         for turn in fault.runs:
             inject(scene, family.words, turn.inject)
             if not seen.turns and fault.rehearse:
@@ -111,7 +112,7 @@ def play(scene: Scene, fault: Fault, family: Family) -> Seen:
         if seen.last.word in WELL and fault.again:
             with quiet(writers):
                 seen.again = _again(player)
-    seen.losses = None if fault.loss == "untouched" else _count(scene)
+    seen.losses = None if fault.loss == "untouched" else _count(scene, begun)
     if mended(seen.last):
         seen.undone = replay(player, seen.last, player.first)
     seen.decoy_same = scene.decoy.facts() == decoy
@@ -141,7 +142,7 @@ def _again(player: Player) -> tuple[t.Any, bool]:
     return ran, before == player.scene.identity()
 
 
-def _count(scene: Scene) -> t.Optional[dict[str, int]]:
+def _count(scene: Scene, since: float) -> t.Optional[dict[str, int]]:
     with contextlib.suppress(*scene.ledger.away):
-        return scene.ledger.compare()
+        return scene.ledger.compare(since=since)
     return None

@@ -69,13 +69,15 @@ class Fault:
     rehearse: bool = True
     slow: bool = False
     kept_share: float = 0.0
+    # 0: as the file says. Any other number varies what is written and where it is damaged, the same way each time.
+    seed: int = 0
 
 
-def load(path: Path) -> Fault:
-    """Return the fault of one file; its folder is its family. Raises DrillError that names the file and what is wrong in it."""
+def load(path: Path, seed: int = 0) -> Fault:
+    """Return the fault of one file, varied by *seed*; its folder is its family. Raises DrillError that names the file."""
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return _fault(name_of(path), {**given, "family": path.parent.name})
+        return _fault(name_of(path), {**given, "family": path.parent.name}, seed)
     except (OSError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
         raise DrillError(f"{path}: {' '.join(str(error).split())}") from None
 
@@ -85,7 +87,7 @@ def name_of(path: Path) -> str:
     return f"{path.parent.name}_{path.stem}"
 
 
-def load_all(folder: Path, names: t.Sequence[str] = ()) -> list[Fault]:
+def load_all(folder: Path, names: t.Sequence[str] = (), seed: int = 0) -> list[Fault]:
     """Return the faults of *names* (none: all that are not slow), by name; raises DrillError for one that is not there.
 
     A fault may be named as its file is, too: redis/killed.
@@ -97,11 +99,11 @@ def load_all(folder: Path, names: t.Sequence[str] = ()) -> list[Fault]:
         near = difflib.get_close_matches(missing[0], known, 1, 0.8)
         meant = f" ({near[0]} is meant?)" if near else ""
         raise DrillError(f"no such fault: {', '.join(missing)}{meant}; there are: {', '.join(known)}")
-    found = [load(known[name]) for name in names or known]
+    found = [load(known[name], seed) for name in names or known]
     return found if names else [fault for fault in found if not fault.slow]
 
 
-def _fault(name: str, given: dict[str, t.Any]) -> Fault:
+def _fault(name: str, given: dict[str, t.Any], seed: int) -> Fault:
     expect = _words(given.pop("expect", ()), OUTCOMES)
     single = {"expect": sorted(expect), **{key: str(given.pop(key, "")) for key in ("code", "tells")}, "acts": given.pop("acts", ())}
     turns = tuple(_turn(dict(turn)) for turn in given.pop("runs", None) or [single])
@@ -109,7 +111,7 @@ def _fault(name: str, given: dict[str, t.Any]) -> Fault:
     for key in ("inject", "before"):
         if key in given:
             given[key] = _steps(given[key])
-    fault = Fault(name=name, runs=turns, **given)
+    fault = Fault(name=name, runs=turns, seed=seed, **given)
     _words(fault.family, FAMILIES)
     if fault.loss not in LOSS:
         raise ValueError(f"loss has to be one of {', '.join(sorted(LOSS))}")

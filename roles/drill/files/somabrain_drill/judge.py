@@ -13,6 +13,8 @@ from .runs import Ran, Turned
 from .undo import Undone
 
 WELL = ("recovered", "recovered_with_loss", "nothing_to_do")
+ACTED = ("recovered", "recovered_with_loss")
+RED = ("refused", "unproven", "undone", "failed")
 EXPLICIT = (*WELL, "rehearsed", "refused", "unproven", "undone", "failed", "abandoned")
 
 
@@ -36,22 +38,27 @@ class Seen:
         return self.turns[-1].last
 
     @property
+    def lapsed(self) -> int:
+        """Keys whose time came between the first run and the count: whether one was lost before that, nothing shows."""
+        return (self.losses or {}).get("lapsed", 0)
+
+    @property
     def lost(self) -> t.Optional[int]:
         """Acknowledged writes whose effect is not there; None where nothing was changed, so nothing was counted."""
         return None if self.losses is None else self.losses["missing"] + self.losses["wrong"] + self.losses["resurrected"]
 
 
 def declared(outcome: t.Mapping[str, t.Any]) -> t.Optional[int]:
-    """Return the loss that an outcome declares, 0 for none, None where it declares one without a number."""
-    loss = outcome.get("loss") or {}
-    if not loss.get("text") and not loss.get("count"):
-        return 0
-    return None if loss.get("count") is None else int(loss["count"])
+    """Return the loss that an outcome declares, None where it is unknown. Only a run that did nothing may leave the number out."""
+    count = (outcome.get("loss") or {}).get("count")
+    if count is None:
+        return None if outcome.get("loss") or outcome.get("outcome") in ACTED else 0
+    return int(count)
 
 
 def judge(seen: Seen) -> list[str]:
     """Return what did not hold, [] when the hypothesis held."""
-    wrong = [text for number, turned in enumerate(seen.turns, 1) for text in _turn(turned, number)]
+    wrong = [text for number, turned in enumerate(seen.turns, 1) for text in [*_turn(turned, number), *_claims(turned, number, seen)]]
     wrong += _rehearsal(seen.rehearsal, seen.fault.runs[0].expect) + _again(seen.again) + _loss(seen) + _twice(seen) + _undone(seen.undone)
     return wrong + ([] if seen.decoy_same else ["the decoy is another process or has other data"])
 
@@ -79,10 +86,10 @@ def _ending(turn: Turn, last: Ran) -> t.Iterator[str]:
         yield f"ended in no explicit outcome (exit {last.code})"
     elif last.word not in turn.expect:
         yield f"ended {last.word} {last.reason}, expected {' or '.join(sorted(turn.expect))}".replace(" ,", ",")
-    ends_green = last.word in WELL
-    ends_red = last.word not in (*WELL, "rehearsed")
-    if (ends_green and last.code != 0) or (ends_red and last.code == 0):
-        yield f"ended {last.word} with exit code {last.code}"
+    loss = last.outcome.get("loss") or {}
+    ends_green = last.word in WELL and (last.word != "recovered_with_loss" or loss.get("approved") is True)
+    if last.word != "rehearsed" and ends_green != (last.code == 0):
+        yield f"ended {last.word}{'' if ends_green or last.word not in WELL else ', not approved,'} with exit code {last.code}"
 
 
 def _named(turn: Turn, last: Ran) -> t.Iterator[str]:
@@ -101,6 +108,34 @@ def _effects(turned: Turned) -> t.Iterator[str]:
         yield f"refused, and for {turned.cost:.1f} s clients got no answer that got one before"
     if turned.turn.unchanged and not turned.same:
         yield "changed data, configuration or process"
+
+
+def _claims(turned: Turned, number: int, seen: Seen) -> list[str]:
+    """Return what the runs of one turn claim that cannot be so: what a refusal left, and a loss that its own numbers deny."""
+    wrong = [f"run {number} {text}" for ran in turned.ran if ran.word in RED for text in _left(ran)]
+    return wrong + [f"run {number} {text}" for ran in turned.ran if ran.word in WELL for text in _numbers(ran, seen.lapsed)]
+
+
+def _left(ran: Ran) -> t.Iterator[str]:
+    """Yield what a run that is not well left changed and does not list with the command that ends it."""
+    left = ran.outcome.get("left") or []
+    # Only a refusal promises that the service itself is as it was.
+    moved = [name for name in ran.moved if ran.word == "refused" or name != "service"]
+    if moved and not left:
+        yield f"ended {ran.word}, changed {', '.join(moved)}, and lists nothing as left"
+    for one in left:
+        if not (isinstance(one, dict) and one.get("command")):
+            yield f"lists as left, without the command that ends it: {one}"
+
+
+def _numbers(ran: Ran, lapsed: int) -> t.Iterator[str]:
+    """Yield where a loss is smaller than its own numbers say; *lapsed*: keys whose time came during the drill."""
+    loss, told = ran.outcome.get("loss") or {}, declared(ran.outcome)
+    known, present = loss.get("known_before"), loss.get("present_after")
+    if ran.word == "recovered" and told != 0:
+        yield f"ended recovered and declares a loss of {'an unknown number' if told is None else told}"
+    if None not in (known, present, told) and known - present > told + lapsed:
+        yield f"declared {told} where its own numbers say {known - present}: {known} known before, {present} there now"
 
 
 def _at_once(turned: Turned, number: int) -> list[str]:
@@ -154,7 +189,7 @@ def _loss(seen: Seen) -> list[str]:
         # Where nothing in the data shows what is wrong, any declared number is a guess.
         wrong = [] if told is None else [f"declared {told} where the number cannot be known"]
     else:
-        wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses))
+        wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses), seen.lapsed)
     if rule == "none" and (seen.lost or told != 0):
         wrong.append(f"a lossless way exists: {_details(seen.losses)}, declared {told}")
     kept = 1 - (seen.lost or 0) / max(1, seen.losses["acknowledged"])
@@ -180,10 +215,11 @@ def _undone(undone: t.Optional[Undone]) -> list[str]:
     return [*wrong, *([f"after the printed undo {len(undone.differ)} files are not what they were: {names}"] if names else [])]
 
 
-def _told(lost: int, told: t.Optional[int], exact: bool, details: str) -> list[str]:
+def _told(lost: int, told: t.Optional[int], exact: bool, details: str, lapsed: int) -> list[str]:
+    """Return what is wrong with a number: too small, or called exact and too large. A key whose time came since may be in it or not."""
     if told is None:
         return ["a loss is declared without a number"]
-    if told == lost or (not exact and lost <= told):
+    if lost <= told <= lost + lapsed or (not exact and lost <= told):
         return []
     return [f"declared {told}{'' if exact else ' at most'}, measured {lost} ({details})"]
 

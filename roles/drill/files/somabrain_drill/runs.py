@@ -20,7 +20,7 @@ from pathlib import Path
 from .errors import DrillError
 from .families import Family
 from .faults import Fault, Turn
-from .scene import Scene
+from .scene import Scene, moved
 from .steps import inject
 
 # The root of the collection that this file belongs to.
@@ -36,6 +36,8 @@ class Ran:
     outcome: dict[str, t.Any]
     text: str
     killed: bool = False
+    # What this run changed and left so, by name: service, writers, automatic restart, settings.
+    moved: t.Tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
@@ -129,14 +131,24 @@ class Player:
     def play(self, turn: Turn, *flags: str, **variables: t.Any) -> Ran:
         return self.end(*self.begin(turn, *flags, **variables))
 
+    def watched(self, turn: Turn, **variables: t.Any) -> Ran:
+        """Run once, and note what it left changed."""
+        before = self.scene.standing()
+        ran = self.play(turn, **variables)
+        ran.moved = moved(before, self.scene.standing())
+        return ran
+
     def rehearse(self, turn: Turn) -> tuple[Ran, bool]:
         """Run in check mode; return the run and whether every byte and the process stayed."""
+        self.scene.settle()
         before = self.scene.bytes()
         ran = self.play(turn, "--check")
         return ran, before == self.scene.bytes()
 
     def turn(self, turn: Turn) -> Turned:
         """Take one turn of the fault (its steps are injected already)."""
+        if turn.unchanged or self.fault.loss == "untouched":
+            self.scene.settle()
         before = self.scene.bytes()
         self.first = self.first or before
         if turn.kill_at:
@@ -155,9 +167,9 @@ class Player:
     def _approved(self, turn: Turn) -> list[Ran]:
         """Run once, and where the fault says so a second time with the token of the recommended plan."""
         given = {"remediation_approval": self._token(turn)} if turn.approval else {}
-        ran = [self.play(turn, **given)]
+        ran = [self.watched(turn, **given)]
         if self.fault.approve and ran[0].reason == "approval_needed" and ran[0].token:
-            ran.append(self.play(turn, remediation_approval=ran[0].token))
+            ran.append(self.watched(turn, remediation_approval=ran[0].token))
         return ran
 
     def _token(self, turn: Turn) -> str:

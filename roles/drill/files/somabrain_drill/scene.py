@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -46,6 +47,8 @@ class Scene:
     def __init__(self, target: Target, fault: Fault, work: Path, ports: t.Callable[[], int]) -> None:
         self.target, self.fault, self.work, self.ports = target, fault, work, ports
         self.data_aside, self.config_aside = aside(target.data_dir), aside(target.config_file)
+        # The dice of this fault and seed: they fall the same way each time.
+        self.dice = random.Random(f"{fault.seed} {fault.name}")  # noqa: S311
         self.servers: dict[str, t.Any] = {}
         self.sshd: t.Optional[Sshd] = None
         # Whether writers go to whichever server is the master, and so touch nothing of a target that is none any more.
@@ -83,6 +86,13 @@ class Scene:
     def let_go(self) -> None:
         """Close what steps hold open."""
 
+    def about(self, number: t.Any, spread: float = 0.25) -> t.Any:
+        """Return *number* as it is with seed 0, else one near it; a share of a file stays one."""
+        if not self.fault.seed or not number:
+            return number
+        other = number * (1 + self.dice.uniform(-spread, spread))
+        return min(other, 0.98) if isinstance(number, float) else max(1, round(other))
+
     @property
     def small(self) -> Path:
         """Where the small disk is mounted in a fault that needs one."""
@@ -107,9 +117,18 @@ class Scene:
         files = hashes(self.target.data_dir, self.target.config_file)
         return {**files, "process": self.target.process(), "decoy": self.decoy.facts()}
 
+    def settle(self) -> None:
+        """Wait until nothing that the writers left behind changes by itself any more, so that bytes can be compared."""
+
     def identity(self) -> tuple[t.Any, ...]:
         """Return what a run on a target that is well may not change: the process and its configuration."""
         return self.target.process(), hashes(self.target.config_file)
+
+    def standing(self) -> dict[str, str]:
+        """Return, by name, what a run that refuses has to leave as it is or to list as left."""
+        state = self.target.state()
+        answers = "answers" if self.target.answers() else "does not answer"
+        return {"service": answers, "automatic restart": f"{state['autorestart']} {state['held']}"}
 
     def put_aside(self) -> os.stat_result:
         """Stop the target and put its own data, configuration and log aside; return mode and owner of the data directory."""
@@ -127,6 +146,11 @@ class Scene:
         if not found:
             raise DrillError(f"no file {pattern} in {self.target.data_dir}")
         return found[-1]
+
+
+def moved(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> t.Tuple[str, ...]:
+    """Return the names of what changed, of that which could be seen both times."""
+    return tuple(sorted(name for name in set(before) & set(after) if before[name] != after[name]))
 
 
 def mount_small(folder: Path, size: str) -> None:

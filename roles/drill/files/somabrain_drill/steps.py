@@ -41,7 +41,7 @@ def inject(scene: Scene, words: Words, steps: t.Iterable[Step]) -> None:
 def write(scene: Scene, given: t.Any) -> None:
     """write: COUNT, or {count, size}: acknowledged keys of the drill's ledger."""
     words = given if isinstance(given, dict) else {"count": given}
-    scene.ledger.write(**words)
+    scene.ledger.write(**{**words, "count": scene.about(words["count"])})
 
 
 def prove(scene: Scene, _given: t.Any) -> None:
@@ -110,7 +110,7 @@ def cut(scene: Scene, given: t.Any) -> None:
 def truncate(scene: Scene, given: t.Any) -> None:
     """truncate: {file, to}: only so many bytes are left, or that share of them."""
     path = scene.file(given["file"])
-    left = given["to"]
+    left = scene.about(given["to"]) if isinstance(given["to"], float) else given["to"]
     os.truncate(path, int(path.stat().st_size * left) if isinstance(left, float) else int(left))
 
 
@@ -118,7 +118,7 @@ def damage(scene: Scene, given: t.Any) -> None:
     """damage: {file, at: SHARE or OFFSET (from the end below 0), bytes}: that many bytes become other ones."""
     path = scene.file(given["file"])
     content = bytearray(path.read_bytes())
-    at = int(len(content) * given["at"]) if isinstance(given["at"], float) else int(given["at"]) % len(content)
+    at = int(len(content) * scene.about(given["at"])) if isinstance(given["at"], float) else int(given["at"]) % len(content)
     for index in range(at, min(at + int(given["bytes"]), len(content))):
         content[index] ^= 0xFF
     with path.open("r+b") as file:

@@ -27,6 +27,8 @@ class Ledger:
         self.expected: dict[str, t.Optional[str]] = {}
         # Sent and never answered: it may be there or not.
         self.unsure: set[str] = set()
+        # When the time of a key comes at the latest: from then on it is not lost, and may not be there.
+        self.ends: dict[str, float] = {}
         self.number = 0
         self._lock = threading.Lock()
         self._file = path.open("a", encoding="utf-8", buffering=1)
@@ -48,8 +50,12 @@ class Ledger:
     def write(self, count: int, size: int = 10) -> None:
         """Write *count* keys of *size* bytes at once and remove every tenth again; only what is acknowledged counts."""
         keys = [self.key() for _turn in range(count)]
-        self.send({key: filled(key, size) for key in keys})
+        self.send({key: self.value(key, size) for key in keys})
         self.send(dict.fromkeys([key for key in keys[::10] if key in self.expected]))
+
+    def value(self, key: str, size: int) -> str:
+        """Return the value of a new key, of at least *size* bytes."""
+        return filled(key, size)
 
     def send(self, wanted: dict[str, t.Optional[str]]) -> None:
         """Write each key with its value, or remove it where that is None. Raises one of *away*."""
@@ -63,16 +69,39 @@ class Ledger:
         """Write one key after the other over one connection while *go* says so. Raises one of *away*."""
         raise NotImplementedError
 
-    def compare(self, seconds: float = 30.0) -> dict[str, int]:
-        """Return acknowledged, missing, wrong and resurrected, counted in the store as it is now. Raises one of *away*."""
+    def compare(self, seconds: float = 30.0, since: float = 0.0) -> dict[str, int]:
+        """Return what became of what was acknowledged, counted in the store as it is now. Raises one of *away*.
+
+        acknowledged, missing, wrong, resurrected; lapsed: keys whose time came after *since*. One whose time has come is not
+        missing; it is resurrected if it is there all the same.
+        """
         expected = {key: value for key, value in self.expected.items() if key not in self.unsure}
-        pairs = list(zip(expected.values(), self.find(list(expected), seconds)))
-        return {
-            "acknowledged": len(expected),
-            "missing": sum(value is None for wanted, value in pairs if wanted is not None),
-            "wrong": sum(value not in (None, wanted) for wanted, value in pairs if wanted is not None),
-            "resurrected": sum(value is not None for wanted, value in pairs if wanted is None),
-        }
+        found = dict(zip(expected, self.find(list(expected), seconds)))
+        return count(expected, found, self.ends, time.time(), since)
+
+
+# By so much the clock of a store and ours may differ.
+SLACK = 0.5
+
+
+def count(
+    expected: t.Mapping[str, t.Optional[str]],
+    found: t.Mapping[str, t.Optional[str]],
+    ends: t.Mapping[str, float],
+    now: float,
+    since: float,
+) -> dict[str, int]:
+    """Compare what was acknowledged with what was *found* at *now*."""
+    over = {key for key in expected if expected[key] is not None and ends.get(key, now + 1) <= now}
+    live = {key: value for key, value in expected.items() if value is not None and key not in over}
+    away = [key for key, value in expected.items() if value is None or (key in over and ends[key] < now - SLACK)]
+    return {
+        "acknowledged": len(expected),
+        "missing": sum(found[key] is None for key in live),
+        "wrong": sum(found[key] not in (None, value) for key, value in live.items()),
+        "resurrected": sum(found[key] is not None for key in away),
+        "lapsed": sum(ends[key] > since for key in over),
+    }
 
 
 def filled(key: str, size: int) -> str:

@@ -109,6 +109,15 @@ class Scene(scene.Scene):
         if self.fault.replica:
             self._standby()
 
+    def standing(self) -> dict[str, str]:
+        found = super().standing()
+        with contextlib.suppress(psycopg.Error):
+            told = self.target.ask("SELECT name, setting FROM pg_settings", seconds=3)
+            doors = self.target.ask("SELECT datname, datallowconn::text || datconnlimit FROM pg_database", seconds=3)
+            found.update({f"setting {name}": str(value) for name, value in told})
+            found.update({f"connections of {name}": str(value) for name, value in doors})
+        return found
+
     def ask_as_client(self, statement: str) -> None:
         with contextlib.closing(self.target.connect(self.target.client)) as link:
             link.execute(t.cast(t.Any, statement))

@@ -9,15 +9,17 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, address_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of
 
 from .. import scene
 from ..scene import mount_small
 from ..target import hashes, start_ticks, until
 from .sentinels import COUNT, Elected, Sentinel, Watch
+from .shapes import SHAPES, SHORT
 from .target import Target
 from .writers import Ledger
 
@@ -69,7 +71,7 @@ class Scene(scene.Scene):
         # Connections that stay open for as long as the drill does: Redis ends a script or a sleep of a client that has gone.
         self.held: list[Connection] = []
         self.watch = Watch([])
-        self.ledger = Ledger(self.work / "acknowledged.log", self.target, f"drill:{self.work.name}:")
+        self.ledger = Ledger(self.work / "acknowledged.log", self.target, f"drill:{self.work.name}:", self.dice.randrange(len(SHAPES)))
         facts = self.put_aside()
         self.target.data_dir.mkdir(mode=0o700)
         if "small_disk" in self.fault.needs:
@@ -99,6 +101,16 @@ class Scene(scene.Scene):
         self.watch.ready()
         self.ledger.target, self.followed = Elected(self.watch, self.target), True
 
+    def settle(self) -> None:
+        """Keys whose time comes within seconds change the files: let it come."""
+        now = time.time()
+        soon = [end for end in self.ledger.ends.values() if end < now + 2 * SHORT]
+        if soon and self.target.answers():
+            time.sleep(max(0.0, max(soon) - now) + 0.3)
+
+    def standing(self) -> dict[str, str]:
+        return {**super().standing(), **seen(self.target)}
+
     def let_go(self) -> None:
         for connection in getattr(self, "held", []):
             connection.close()
@@ -116,3 +128,19 @@ class Scene(scene.Scene):
         with os.fdopen(os.open(self.target.config_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, facts.st_mode & 0o777), "w") as file:
             file.write(own + "\n" + lines)
         os.chown(self.target.config_file, facts.st_uid, facts.st_gid)
+
+
+def seen(target: Target) -> dict[str, str]:
+    """Return every setting that is in force and whether writers go on, {} of a server that does not say."""
+    with contextlib.suppress(RespError):
+        told = target.ask("CONFIG", "GET", "*", seconds=3)
+        settings = zip(told[::2], told[1::2]) if isinstance(told, list) else ()
+        return {**{f"setting {name}": str(value) for name, value in settings}, "writers": "go on" if takes_writes(target) else "paused"}
+    return {}
+
+
+def takes_writes(target: Target) -> bool:
+    """Ask by a command that a pause of writers holds back, too, and that changes nothing."""
+    with contextlib.suppress(RespError):
+        return target.ask("PUBLISH", "drill", "probe", seconds=1) is not None
+    return False

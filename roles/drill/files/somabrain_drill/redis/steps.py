@@ -12,13 +12,19 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import ErrorReply, RespError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    address_of,
+)
 
 from .. import steps
 from ..errors import DrillError
 from ..target import until
 from .scene import Scene
 from .target import refused
+from .writers import commands, each
 
 
 def ask(scene: Scene, words: t.Any) -> None:
@@ -88,9 +94,8 @@ def until_error(scene: Scene, code: t.Any) -> None:
 def follow(scene: Scene, _given: t.Any) -> None:
     """follow: the target becomes a replica of a server of the drill, and has its data."""
     master = scene.serve("master")
-    for key, value in scene.ledger.expected.items():
-        if value is not None:
-            master.ask("SET", key, value)
+    with Connection(address_of({"socket": str(master.socket)}), 30) as connection:
+        each(connection, {key: commands(key, value) for key, value in scene.ledger.expected.items() if value is not None})
     ask(scene, ["REPLICAOF", "127.0.0.1", master.port])
     until(lambda: scene.target.ask("ROLE")[3] == "connected", 20, "the replica does not come up")
     # Its append-only file is rewritten after the transfer.

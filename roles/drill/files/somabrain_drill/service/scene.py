@@ -96,5 +96,10 @@ class Scene(scene.Scene):
         with contextlib.suppress(DrillError):
             until(self.target.answers, 20, "the API does not answer after the drill")
 
+    def standing(self) -> dict[str, str]:
+        """A service that exits again and again is up and down: only its manager's orders count."""
+        state = self.target.state()
+        return {"service": "stopped" if state["state"] == "stopped" else "wanted", "automatic restart": str(state["autorestart"])}
+
     def configure(self, settings: t.Mapping[str, t.Any]) -> None:
         """The API reads nothing but its faults."""

@@ -49,5 +49,6 @@ class Ledger(writers.Ledger):
             self.ask()
             time.sleep(PAUSE)
 
-    def compare(self, seconds: float = 30.0) -> dict[str, int]:
-        return {"acknowledged": len(self.expected), "missing": len(self.counted().lost) - self.forgiven, "wrong": 0, "resurrected": 0}
+    def compare(self, seconds: float = 30.0, since: float = 0.0) -> dict[str, int]:
+        lost = len(self.counted().lost) - self.forgiven
+        return {"acknowledged": len(self.expected), "missing": lost, "wrong": 0, "resurrected": 0, "lapsed": 0}
