@@ -10,7 +10,7 @@ ROUNDS=${ROUNDS:-10}
 # all_parts: one name a line, the shorter proofs first.
 all_parts() {
   local round family
-  printf '%s\n' unit-on-all-cores races kills
+  printf '%s\n' unit-on-all-cores mutants races kills
   for family in "$ROOT"/roles/drill/faults/*/; do
     echo "drills-$(basename "$family")"
   done
@@ -23,6 +23,7 @@ prove_part() {
   local races="$ROOT/tests/integration/test_spine_races.py"
   case $1 in
     unit-on-all-cores) ALL_UNIT=1 stage_compat ;;
+    mutants) prove_mutants ;;
     races)
       RACES=1000 PLAYBOOK_RACES=20 run_pytest races 7200 "$PYTHON" "$races" -k "not controller_killed" || true
       ;;
@@ -33,6 +34,17 @@ prove_part() {
     # One failure is a finding here, not an accident: nothing is run again.
     integration-*) SOMABRAIN_COLD=1 AGAIN=0 integration_tests pytest 7200 || true ;;
   esac
+}
+
+# prove_mutants: every judgement with one operator, constant or condition flipped; verdicts of modules that did not change are kept.
+prove_mutants() {
+  local venv="$ROOT/.cache/venv-mutants"
+  if ! "$venv/bin/python" -c 'import cosmic_ray' 2>/dev/null; then
+    run_case venv-mutants 120 "$PYTHON" -m venv --clear "$venv" || return 0
+    run_case install-mutants 600 "$venv/bin/pip" install --quiet -r "$ROOT/requirements/requirements-prove.txt" || return 0
+  fi
+  make_tree
+  run_case mutants 28800 env TEST_PYTHON="$PYTHON" "$venv/bin/python" "$ROOT/scripts/lib/mutants.py" "$RUN_DIR/tree" "$ROOT/.cache/mutants" || true
 }
 
 # prove_drills FAMILY: every fault of the family, the slow ones too.
