@@ -14,10 +14,10 @@ description:
   - Knocks in PostgreSQL's own protocol, runs all queries in one session of psql and, on the target, reads processes, lock file, disks and,
     when the login fails, control file, WAL, modes, configuration and log.
   - The state is one of V(accepting), V(standby), V(rejecting), V(crash_recovery), V(recovery_stuck), V(hung), V(lock_file_gone), V(auth),
-    V(no_database), V(too_many_connections), V(blocked), V(archiver_failing), V(wal_filling), V(wraparound), V(prepared), V(audit_gap),
-    V(standby_lagging), V(wrong_role), V(up_corrupt), V(slow), V(down_clean), V(down_crashed), V(down_orphans), V(pid_stale),
-    V(pid_in_doubt), V(down_disk_full), V(down_permission), V(down_bad_config), V(down_no_wal), V(down_bad_control), V(down_panic),
-    V(down_data_missing), V(down_restoring), V(down_start_fails), V(owned_elsewhere), or empty where it is unknown.
+    V(no_database), V(read_only), V(too_many_connections), V(blocked), V(archiver_failing), V(wal_filling), V(wraparound), V(prepared),
+    V(audit_gap), V(standby_lagging), V(wrong_role), V(up_corrupt), V(slow), V(down_clean), V(down_crashed), V(down_orphans),
+    V(pid_stale), V(pid_in_doubt), V(down_disk_full), V(down_permission), V(down_bad_config), V(down_no_wal), V(down_bad_control),
+    V(down_panic), V(down_data_missing), V(down_restoring), V(down_start_fails), V(owned_elsewhere), or empty where it is unknown.
   - The processes themselves (program, working directory, start time) show what runs, never the lock file or a wrapper unit alone.
   - Changes nothing. The session is read-only. No literal of a query and no value of a row is returned.
 author:
@@ -71,6 +71,10 @@ options:
     description: Required values of RV(identity), such as C(system_identifier).
     type: dict
     default: {}
+  app_user:
+    description: Role that the application logs in as. By default every role that may write to a table of O(database) counts as it.
+    type: str
+    default: ""
   expected_role:
     description: Required role of this server.
     type: str
@@ -142,6 +146,10 @@ options:
     description: Seconds that a standby may be behind.
     type: float
     default: 30.0
+  max_archive_seconds:
+    description: Seconds that WAL may wait without a file being archived; a sixth of that while ten or more wait.
+    type: float
+    default: 90.0
   max_slot_bytes:
     description: Bytes of WAL that an unused replication slot may keep without a warning.
     type: int

@@ -174,6 +174,45 @@ def test_a_server_without_its_lock_file_is_told_before_it_ends_by_itself(cluster
     (cluster.data / "postmaster.pid").rename(cluster.folder / "away")
     assert seen(cluster.look()) == ("lock_file_gone", "sick", ["restart"])
     (cluster.folder / "away").rename(cluster.data / "postmaster.pid")
+    assert seen(cluster.look()) == ("accepting", "well", [])
+    text = (cluster.data / "postmaster.pid").read_text()
+    for other, said in (("", "is empty"), (text.replace(str(cluster.postmaster), "1", 1), "names process 1")):
+        (cluster.data / "postmaster.pid").write_text(other)
+        result = cluster.look()
+        assert seen(result) == ("lock_file_gone", "sick", ["restart"])
+        assert said in result["say"][0]
+    (cluster.data / "postmaster.pid").write_text(text)
+
+
+def test_a_server_that_gives_its_clients_read_only_sessions_is_told_with_where_it_says_so(cluster: Cluster) -> None:
+    cluster.sql("CREATE TABLE t (i int); CREATE ROLE app LOGIN; GRANT INSERT ON t TO app; CREATE ROLE report LOGIN")
+    cluster.sql("ALTER ROLE report SET default_transaction_read_only = on")
+    assert seen(cluster.look()) == ("accepting", "well", [])
+    for told, place in (
+        ("ALTER ROLE app SET default_transaction_read_only = on", "role app has it from ALTER ROLE"),
+        ("ALTER DATABASE postgres SET default_transaction_read_only = on", "database postgres has it from ALTER DATABASE"),
+        ("ALTER SYSTEM SET default_transaction_read_only = on", "postgresql.auto.conf line 3"),
+    ):
+        cluster.sql("BEGIN READ WRITE; SELECT 1; COMMIT; SET default_transaction_read_only = off;" + told)
+        cluster.sql("SELECT pg_reload_conf()")
+        result = until(lambda: (found := cluster.look())["state"] == "read_only" and found)
+        assert seen(result) == ("read_only", "sick", [])
+        assert place in result["say"][0]
+        undone = told.replace(" SET ", " RESET ").replace(" = on", "")
+        cluster.sql("SET default_transaction_read_only = off;" + undone)
+        cluster.sql("SELECT pg_reload_conf()")
+        until(lambda: seen(cluster.look()) == ("accepting", "well", []))
+
+
+def test_an_archive_command_that_hangs_is_told_although_nothing_fails(make: t.Callable[..., Cluster]) -> None:
+    cluster = make(archive_mode="on", archive_command="sleep 600").start()
+    cluster.sql("CREATE TABLE t (i int)")
+    for _turn in range(3):
+        cluster.sql("INSERT INTO t VALUES (1); SELECT pg_switch_wal()")
+    assert seen(cluster.look()) == ("accepting", "well", [])
+    result = until(lambda: (found := cluster.look(max_archive_seconds=1.0))["state"] == "archiver_failing" and found)
+    assert seen(result) == ("archiver_failing", "sick", [])
+    assert "no progress" in result["say"][0]
 
 
 def test_a_cluster_of_patroni_is_left_to_patroni_unless_only_its_files_are_left(down: Cluster) -> None:
@@ -205,14 +244,21 @@ def test_a_broken_configuration_is_named_by_its_line(down: Cluster, line: str, t
     assert text in fault["text"]
 
 
-def test_a_broken_line_about_who_may_log_in_is_told_by_the_start_that_failed(down: Cluster) -> None:
+@pytest.mark.parametrize("how", ["cp", "mv"])
+def test_a_broken_line_about_who_may_log_in_is_told_by_the_start_that_failed(down: Cluster, how: str) -> None:
     hba = down.data / "pg_hba.conf"
     good = hba.read_text()
     hba.write_text(good + "host all all 127.0.0.1/32 bogus\n")
     down.start_refused()
     fault = down.look()["facts"]["config"]
     assert (fault["file"], fault["line"]) == (str(hba), len(good.splitlines()) + 1)
-    hba.write_text(good)
+    # A good file brought with its old time of writing: the line of the log is about another file.
+    (down.folder / "good").write_text(good)
+    os.utime(down.folder / "good", (1, 1))
+    if how == "cp":
+        subprocess.run(["cp", "-p", str(down.folder / "good"), str(hba)], check=True)
+    else:
+        os.replace(down.folder / "good", hba)
     assert seen(down.look()) == ("down_crashed", "sick", ["start"])
 
 

@@ -292,6 +292,20 @@ def test_a_broken_configuration_is_replaced_by_the_proven_one_and_kept(db: Datab
     assert str(kept) in str(run.outcome["undo"])
 
 
+def test_a_broken_line_about_who_may_log_in_is_replaced_by_the_proven_one(db: Database) -> None:
+    assert told(db.recover()) == ("nothing_to_do", "", [])
+    hba = db.data / "pg_hba.conf"
+    good = hba.read_bytes()
+    db.halt()
+    hba.write_bytes(good + b"host all all 127.0.0.1/32 bogus\n")
+    with contextlib.suppress(xmlrpc.client.Fault):
+        db.farm.call.startProcess(db.name, True)
+    until(lambda: b"bogus" in db.log.read_bytes() and not db.runs and not db.processes)
+    run = db.recover()
+    assert (*told(run), run.states) == ("recovered", "", ["restore_config", "start"], ("down_bad_config", "accepting")), run.text
+    assert hba.read_bytes() == good
+
+
 def test_a_broken_configuration_without_a_proven_one_is_refused_by_its_line(db: Database) -> None:
     db.halt()
     lines = len(db.config.read_text().splitlines())

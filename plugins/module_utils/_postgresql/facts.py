@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import locks
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import locks, settings
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.fingerprint import fingerprint
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import digest_of
@@ -21,6 +21,7 @@ FILES = ("config_file", "hba_file", "ident_file")
 PINS = ("system_identifier", "role", "port", "pid", "data_dir")
 # With fewer reads than this, the share of cache hits means nothing.
 FEW_READS = 10_000
+ON = ("on", "true", "yes", "1", "t", "y")
 SERVICE = (
     "manager", "name", "state", "pid", "exists", "reachable", "start_limit_hit", "restarts", "oom_killed", "exit_code", "signal", "detail",
 )  # fmt: skip
@@ -154,6 +155,7 @@ def _of_the_server(raw: Raw, options: Raw) -> Facts:
         "archiver": _archiver(raw),
         "checksums": _checksums(raw, databases),
         "databases": databases,
+        "read_only": read_only_of(raw, options),
         "xid_age": max(ages) if ages else None,
         "cache_hit_share": _cache(rows(raw, "databases")),
         "top_queries": _top(raw),
@@ -220,10 +222,57 @@ def _archiver(raw: Raw) -> Facts:
     on = settings.get("archive_mode") not in (None, "off")
     return {
         "on": on, "failing": bool(on and row.get("failing")), "waiting": number(one(raw, "backlog").get("waiting")),
-        "archived_at": row.get("archived_at"), "failed_at": row.get("failed_at"), "archived": number(row.get("archived")),
+        "stuck_seconds": _stuck(raw), "archived_at": row.get("archived_at"),
+        "failed_at": row.get("failed_at"), "archived": number(row.get("archived")),
         "failed": number(row.get("failed")), "last_archived": one_line(row.get("last_archived") or "", 60),
         "last_failed": one_line(row.get("last_failed") or "", 60),
     }  # fmt: skip
+
+
+def _stuck(raw: Raw) -> t.Optional[float]:
+    """Return for how many seconds a file has waited without one being archived, None for none that waits."""
+    if one(raw, "server").get("in_recovery"):
+        return None
+    ages = [one(raw, "backlog").get("oldest_seconds"), one(raw, "archiver").get("archived_seconds")]
+    return min(float(age) for age in ages if age is not None) if ages[0] is not None else None
+
+
+def read_only_of(raw: Raw, options: Raw) -> str:
+    """Return why writes of the application fail by default, in words, "" where they do not (or this cannot be seen). Pure.
+
+    What ALTER ROLE says counts for a role that may write to tables here, or is *app_user*; it comes before ALTER DATABASE, and that before
+    the configuration.
+    """
+    server, found = one(raw, "server"), rows(raw, "read_only")
+    if server.get("in_recovery"):
+        return ""
+    roles = _app_roles(found, str(options.get("app_user") or ""))
+    caught = [login for login, value in roles.items() if value in ON]
+    if caught:
+        return "role %s has it from ALTER ROLE" % one_line(caught[0], 60)
+    # A role that writes all the same was meant to.
+    return "" if roles else _read_only_for_all(raw, server, found)
+
+
+def _app_roles(found: t.Sequence[Raw], app: str) -> dict[str, str]:
+    """Return {role of the application: its own setting}."""
+    roles = [row for row in found if row["login"] and (row["login"] == app if app else row["may_write"])]
+    # With both, the setting for the database counts.
+    return {row["login"]: row["value"] for row in sorted(roles, key=lambda row: bool(row["database"]))}
+
+
+def _read_only_for_all(raw: Raw, server: Raw, found: t.Sequence[Raw]) -> str:
+    of_all = [row for row in found if not row["login"]]
+    if of_all:
+        return "database %s has it from ALTER DATABASE" % one_line(of_all[0]["database"], 60) if of_all[0]["value"] in ON else ""
+    # What our own role has hides the setting of the cluster.
+    own = any(row["own"] for row in found)
+    return "it is set for the whole cluster (%s)" % _place_of(raw) if server.get("read_only") in ON and not own else ""
+
+
+def _place_of(raw: Raw) -> str:
+    place = settings.place_of(raw.get("effective") or {}, "default_transaction_read_only")
+    return "in its configuration" if place == "the default" else place
 
 
 def _database(row: Raw) -> Facts:

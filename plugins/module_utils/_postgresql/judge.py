@@ -7,9 +7,9 @@
 - rejecting, crash_recovery: unknown, wait: it starts, stops, or replays its WAL. That ends without help; never interrupt it.
 - recovery_stuck: sick, no act. A person looks into a replay that has stalled; a restart would begin it again.
 - hung: sick, SIGCONT first, then a bounded restart through its manager; wait while the kernel blocks it (D).
-- lock_file_gone: sick, restart: without its lock file PostgreSQL exits within a minute.
+- lock_file_gone: sick, restart: without its lock file, or with one that does not name it, PostgreSQL exits within a minute.
 - auth, no_database: unknown and sick, no act: a restart does not fix credentials.
-- too_many_connections, blocked, archiver_failing, wal_filling, wraparound, prepared, audit_gap: sick, no act of this remedy.
+- read_only, too_many_connections, blocked, archiver_failing, wal_filling, wraparound, prepared, audit_gap: sick, no act of this remedy.
 - standby_lagging, wrong_role: sick, no act.
 - up_corrupt: sick, scope: find out what is damaged before anything else.
 - down_clean, down_crashed: sick, start; after a crash PostgreSQL recovers by itself.
@@ -43,7 +43,8 @@ Facts = t.Mapping[str, t.Any]
 
 STATES = (
     "accepting", "standby", "rejecting", "crash_recovery", "recovery_stuck", "hung", "lock_file_gone", "auth", "no_database",
-    "too_many_connections", "blocked", "archiver_failing", "wal_filling", "wraparound", "prepared", "audit_gap", "standby_lagging",
+    "read_only", "too_many_connections", "blocked", "archiver_failing", "wal_filling", "wraparound", "prepared", "audit_gap",
+    "standby_lagging",
     "wrong_role", "up_corrupt", "down_clean", "down_crashed", "down_orphans", "pid_stale", "pid_in_doubt", "down_disk_full",
     "down_permission", "down_bad_config", "down_no_wal", "down_bad_control", "down_panic", "down_data_missing", "down_restoring",
     "down_start_fails", "owned_elsewhere",
@@ -110,8 +111,9 @@ def _unreached(raw: Raw, what: str) -> t.Optional[Health]:
 def _running(raw: Raw, options: Raw, facts: Facts, what: str) -> tuple[Verdict, tuple[Finding, ...]]:
     state, findings = judge_running(facts, options)
     role = facts["role"] or "server"
-    if raw.get("lock") and raw["lock"]["verdict"] == "none" and raw["processes"]["postmaster"]:
-        text = "%s is serving, but its lock file is gone: it will exit within a minute" % what
+    gone = _lock_file_gone(raw)
+    if gone:
+        text = "%s is serving, but its lock file %s: it will exit within a minute" % (what, gone)
         return Verdict("lock_file_gone", State.SICK, text, ("restart",)), findings
     well = "standby" if role == "standby" else "accepting"
     text = "%s accepts connections, %s of version %s" % (what, role, facts["server_version"] or "?")
@@ -119,6 +121,18 @@ def _running(raw: Raw, options: Raw, facts: Facts, what: str) -> tuple[Verdict, 
         return Verdict(well, State.WELL, text), findings
     first = next(finding for finding in findings if finding.state is State.SICK)
     return Verdict(state, State.SICK, first.text, ("scope",) if state == "up_corrupt" else ()), findings
+
+
+def _lock_file_gone(raw: Raw) -> str:
+    """Return what is wrong with the lock file of a server that runs: it stops itself once the file does not name it any more."""
+    lock = raw.get("lock") or {}
+    if not lock or not raw["processes"]["postmaster"]:
+        return ""
+    if lock["verdict"] == "none":
+        return "is gone"
+    if lock.get("names_it") is False:
+        return "names process %d instead of it" % lock["pid"] if lock["pid"] else "is empty"
+    return ""
 
 
 def _owned(verdict: Verdict, owners: t.Sequence[t.Mapping[str, str]], what: str) -> Verdict:

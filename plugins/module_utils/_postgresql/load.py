@@ -119,6 +119,10 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
         return around
     around["processes"] = process.load_processes(data_dir)
     around["lock"] = process.load_lock(data_dir, around["processes"])
+    if around["lock"].get("names_it") is False:
+        # It may have been restarted between the two looks.
+        around["processes"] = process.load_processes(data_dir)
+        around["lock"] = process.load_lock(data_dir, around["processes"])
     around["owned"] = _owned(around["processes"]["postmaster"], around["service"])
     around["disks"] = _disks(data_dir, raw)
     around["effective"] = _effective(options, around)
@@ -243,8 +247,8 @@ def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, c
         if fault or not os.path.exists(file):
             return fault or {"file": one_line(file, 120), "line": 0, "text": "the configuration file does not exist"}
     fault = log["fault"]
-    # Only a start reads pg_hba.conf: what the last one said counts until that file is written again.
-    return fault if fault and not log["ready"] and log_file.written_at(fault["file"]) < log["written_at"] else {}
+    # Only a start reads pg_hba.conf: what the last one said counts until that file changes.
+    return fault if fault and not log["ready"] and log_file.changed_at(fault["file"]) < log["written_at"] else {}
 
 
 def _redo(data_dir: str, processes: Raw, log: Raw) -> Raw:

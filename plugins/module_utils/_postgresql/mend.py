@@ -113,12 +113,14 @@ def keep(paths: t.Sequence[str], folder: str) -> list[dict[str, t.Any]]:
     return kept
 
 
-def _dress(like: str, path: str) -> None:
+def _dress(like: str, path: str, times: bool = True) -> None:
+    """Give *path* the mode and owner of *like*, and its *times* unless its content is another."""
     facts = os.stat(like)
     os.chmod(path, facts.st_mode & 0o7777)
     if os.geteuid() == 0:
         os.chown(path, facts.st_uid, facts.st_gid)
-    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    if times:
+        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
 def name_of(path: str) -> str:
@@ -147,7 +149,7 @@ def restore_config(file: str, folder: str, run_id: str, check: bool) -> Result:
         there = os.path.exists(file)
         fresh = file + ".new-%s" % run_id
         shutil.copyfile(copy, fresh)
-        _dress(file if there else copy, fresh)
+        _dress(file if there else copy, fresh, times=False)
         if there:
             os.rename(file, broken)
         os.rename(fresh, file)

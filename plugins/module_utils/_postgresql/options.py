@@ -23,6 +23,7 @@ PLACES: dict[str, t.Any] = {
 
 EXPECTATIONS: dict[str, t.Any] = {
     "expected_identity": {"type": "dict", "default": {}},
+    "app_user": {"type": "str", "default": ""},
     "expected_role": {"type": "str", "choices": ["any", "primary", "standby"], "default": "any"},
     "known_answers": {
         "type": "list",
@@ -55,6 +56,7 @@ LIMITS: dict[str, t.Any] = {
     "max_block_seconds": {"type": "float", "default": 60.0},
     "max_prepared_seconds": {"type": "float", "default": 3600.0},
     "max_lag_seconds": {"type": "float", "default": 30.0},
+    "max_archive_seconds": {"type": "float", "default": 90.0},
     "max_slot_bytes": {"type": "int", "default": 10 * 2**30},
     "max_disk_share": {"type": "float", "default": 0.9},
     "max_xid_age": {"type": "int", "default": 1_600_000_000},

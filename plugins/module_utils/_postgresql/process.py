@@ -119,7 +119,9 @@ def redo_of(startup: t.Mapping[str, t.Any]) -> Raw:
 
 
 def load_lock(data_dir: str, processes: t.Mapping[str, t.Any]) -> Raw:
-    """Return what postmaster.pid says and whose process that is: {pid, started_at, port, socket_dir, status, verdict, holder}.
+    """Return what postmaster.pid says and whose process that is: {pid, started_at, port, socket_dir, status, verdict, holder, names_it}.
+
+    ``names_it``: whether it names the postmaster that runs; None where none does.
 
     The verdict is ``none`` (no such file), ``live`` (of this cluster), ``dead``, ``stranger`` (proven by start time, program and working
     directory, and no process of this cluster is running), ``zombie`` (ended, but never reaped by its parent), else ``doubt``.
@@ -137,7 +139,15 @@ def load_lock(data_dir: str, processes: t.Mapping[str, t.Any]) -> Raw:
         "socket_dir": one_line(lines[4]), "status": one_line(lines[7].strip(), 20),
     }  # fmt: skip
     holder = holder_of(lock["pid"], data_dir)
-    return dict(lock, holder=holder, verdict=judge_lock(lock, holder, processes))
+    head = processes.get("postmaster") or {}
+    names_it = lock["pid"] in pids_of(int(head["pid"])) if head else None
+    return dict(lock, holder=holder, names_it=names_it, verdict=judge_lock(lock, holder, processes))
+
+
+def pids_of(pid: int) -> set[int]:
+    """Return the pid of a process in every namespace that it is in: in a container PostgreSQL writes down another than we see."""
+    found = re.search(rb"^NSpid:([\s\d]+)$", _read(pid, "status", 8192), re.M)
+    return {pid, *(int(word) for word in (found.group(1).split() if found else []))}
 
 
 def _number(text: str) -> int:

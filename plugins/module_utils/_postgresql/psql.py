@@ -49,6 +49,10 @@ WORDINGS = {
 }
 
 
+# Set in the session, not at login: what the server itself sets for a login (reset_val) stays visible.
+READ_ONLY = "SET default_transaction_read_only = on;\n\\if :ERROR\n\\quit\n\\endif\n"
+
+
 class SqlError(Exception):
     """A query or the login failed. ``sqlstate`` is "" where the client gave none; the text is one line without secrets."""
 
@@ -72,7 +76,7 @@ def ask(where: Where, queries: t.Mapping[str, Query], deadline: float, *, writes
     """
     mark = "mark-" + uuid.uuid4().hex
     script = "".join(_asked(name, query, mark) for name, query in queries.items())
-    done = _session(where, script, deadline, writes)
+    done = _session(where, script if writes else READ_ONLY + script, deadline, writes)
     answers: dict[str, t.Union[list[Row], SqlError]] = {}
     for part in done.out.split(mark + " ")[1:]:
         head, _line, text = part.partition("\n")
@@ -162,7 +166,7 @@ def _environment(where: Where, deadline: float, writes: bool) -> dict[str, str]:
         millis, millis,
     )  # fmt: skip
     return {
-        "PGOPTIONS": options + ("" if writes else " -c default_transaction_read_only=on"),
+        "PGOPTIONS": options,
         "PGCONNECT_TIMEOUT": str(max(2, int(deadline))),
         "PGSSLMODE": "require" if where.get("tls") else "prefer",
         "PGAPPNAME": "somabrain-remediation",

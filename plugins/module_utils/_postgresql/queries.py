@@ -22,7 +22,8 @@ SELECT pg_postmaster_start_time()::text AS started_at, pg_is_in_recovery() AS in
   (SELECT jsonb_agg(DISTINCT sourcefile) FROM pg_settings WHERE sourcefile IS NOT NULL) AS config_files,
   (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
   (SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN ('data_directory', 'config_file', 'hba_file', 'ident_file',
-    'data_checksums', 'max_connections', 'superuser_reserved_connections', 'archive_mode', 'port')) AS settings
+    'data_checksums', 'max_connections', 'superuser_reserved_connections', 'archive_mode', 'port')) AS settings,
+  (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') AS read_only
 """
 _SESSIONS = """
 SELECT count(*) AS total, count(*) FILTER (WHERE backend_type = 'client backend') AS clients,
@@ -66,10 +67,24 @@ FROM pg_replication_slots ORDER BY 5 DESC NULLS LAST LIMIT %d
 _ARCHIVER = """
 SELECT archived_count AS archived, failed_count AS failed, last_archived_wal AS last_archived, last_failed_wal AS last_failed,
   last_archived_time::text AS archived_at, last_failed_time::text AS failed_at,
+  round(extract(epoch FROM clock_timestamp() - last_archived_time), 1) AS archived_seconds,
   coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) AS failing
 FROM pg_stat_archiver
 """
-_BACKLOG = "SELECT count(*) AS waiting FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"
+_BACKLOG = """
+SELECT count(*) AS waiting, round(extract(epoch FROM clock_timestamp() - min(modification)), 1) AS oldest_seconds
+FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'
+"""
+# Who gets default_transaction_read_only, by ALTER DATABASE or ALTER ROLE, and whether that role may write to a table here.
+_READ_ONLY = """
+SELECT d.datname AS database, r.rolname AS login, lower(split_part(c.setting, '=', 2)) AS value, r.rolname = current_user AS own,
+  CASE WHEN r.oid IS NOT NULL THEN EXISTS (SELECT FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE t.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+    AND has_schema_privilege(r.oid, n.oid, 'usage') AND has_table_privilege(r.oid, t.oid, 'insert')) END AS may_write
+FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS c(setting)
+LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole
+WHERE c.setting LIKE 'default_transaction_read_only=%' AND (s.setdatabase = 0 OR d.datname = current_database()) LIMIT 100
+"""
 _WAL = "SELECT count(*) AS files, sum(size) AS bytes FROM pg_ls_waldir()"
 _DATABASES = """
 SELECT d.datname AS name, age(d.datfrozenxid) AS xid_age, mxid_age(d.datminmxid) AS multixact_age, s.checksum_failures, s.deadlocks,
@@ -103,6 +118,7 @@ def questions(options: t.Mapping[str, t.Any]) -> dict[str, Query]:
         "backlog": Query(_BACKLOG),
         "wal": Query(_WAL),
         "databases": Query(_DATABASES),
+        "read_only": Query(_READ_ONLY),
         "shared": Query(_SHARED),
         "tablespaces": Query(_TABLESPACES),
         "extensions": Query(_EXTENSIONS),

@@ -19,6 +19,7 @@ Facts = t.Mapping[str, t.Any]
 Options = t.Mapping[str, t.Any]
 Findings = t.List[Finding]
 GB = 2.0**30
+MANY_WAITING, MANY_TIMES_FASTER = 10, 6
 
 
 def judge_running(facts: Facts, options: Options) -> tuple[str, tuple[Finding, ...]]:
@@ -82,13 +83,30 @@ def _why_wal_stays(facts: Facts) -> str:
     return "; " + "; ".join(reasons) if reasons else ""
 
 
+def _read_only(facts: Facts, options: Options) -> Findings:
+    if not facts["read_only"]:
+        return []
+    text = "every new session is read-only, so writes fail: default_transaction_read_only is on, and %s" % facts["read_only"]
+    return [Finding("read_only", State.SICK, text)]
+
+
 def _archiver(facts: Facts, options: Options) -> Findings:
     archiver = facts["archiver"]
     if not archiver["failing"]:
-        return []
+        return _stuck(archiver, options)
     waiting = "" if archiver["waiting"] is None else ", %s are waiting" % counted(archiver["waiting"], "WAL files")
     text = "archiving fails (last at %s: %s)%s" % (archiver["failed_at"], archiver["last_failed"], waiting)
     return [Finding("archiver", State.SICK, text)]
+
+
+def _stuck(archiver: Facts, options: Options) -> Findings:
+    """A command that hangs neither fails nor archives. While many files wait, less time without one archived is enough to tell."""
+    limit = options["max_archive_seconds"] / (MANY_TIMES_FASTER if (archiver["waiting"] or 0) >= MANY_WAITING else 1)
+    if not archiver["on"] or archiver["stuck_seconds"] is None or archiver["stuck_seconds"] <= limit:
+        return []
+    waiting = counted(archiver["waiting"] or 0, "WAL files")
+    text = "archiving makes no progress: %s wait, and none has been archived for %.0f s (archive_command hangs, or is empty)"
+    return [Finding("archiver", State.SICK, text % (waiting, archiver["stuck_seconds"]))]
 
 
 def _wraparound(facts: Facts, options: Options) -> Findings:
@@ -186,6 +204,7 @@ JUDGES: tuple[tuple[str, t.Callable[[Facts, Options], Findings]], ...] = (
     ("wrong_role", _role),
     ("up_corrupt", _corrupt),
     ("wal_filling", _disks),
+    ("read_only", _read_only),
     ("archiver_failing", _archiver),
     ("wraparound", _wraparound),
     ("too_many_connections", _connections),

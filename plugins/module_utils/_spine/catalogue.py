@@ -204,6 +204,10 @@ REASONS: dict[str, Reason] = {
             "cause_unknown": Case(text="the reason why Redis cannot write is unknown or cannot be fixed from here: {found}"),
             # PostgreSQL
             "no_database": Case("correct database_recovery_database, or restore that database", "{restore_database}"),
+            "read_only": Case(
+                "somebody made it read-only: find out why first (a migration, a full disk, a switch-over); then ALTER SYSTEM,"
+                " ALTER DATABASE or ALTER ROLE ... RESET default_transaction_read_only, SELECT pg_reload_conf(); clients have to reconnect"
+            ),
             "recovery_stuck": Case("we do not interrupt recovery; the log and the disk show what PostgreSQL is waiting for"),
             "too_many_connections": Case(
                 "see who holds the connections (facts.connections, facts.sessions) and end or pool those clients; a restart would"

@@ -30,6 +30,16 @@ def written_at(path: str) -> float:
         return 0.0
 
 
+def changed_at(path: str) -> float:
+    """Return when a file, or what lies at its path, last changed, 0.0 where that cannot be seen. Nobody can set this time back."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return 0.0
+    # The time of writing is kept by `cp -p` and `mv`, and any user may set it.
+    return max(facts.st_mtime, facts.st_ctime)
+
+
 def tail_of(path: str, limit: int = LOG_BYTES) -> bytes:
     """Return the last *limit* bytes of a regular file, b"" where it cannot be read."""
     try:

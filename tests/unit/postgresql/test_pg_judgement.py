@@ -102,6 +102,17 @@ def root(seconds: float) -> dict[str, t.Any]:
     return up(lock_waits=[blocker, dict(usual, pid=2, waits=True, blocked_by=[1], wait_seconds=seconds)])
 
 
+def stuck(waiting: int, seconds: float, archived: float | None = None) -> dict[str, t.Any]:
+    """An archiver for which files wait, the first of them for so long."""
+    return up(backlog=[{"waiting": waiting, "oldest_seconds": seconds}], archiver=[{"failing": False, "archived_seconds": archived}])
+
+
+def setting(database: str | None, login: str | None = None, value: str = "on", **given: t.Any) -> dict[str, t.Any]:
+    """A default_transaction_read_only of a database or a role."""
+    return {"database": database, "login": login, "value": value, "own": False, "may_write": None, **given}
+
+
+OTHER_LOCK = {"verdict": "doubt", "pid": 9, "names_it": False}
 FULL = dict(DISK, free_bytes=1000, used_share=1.0)
 STRANGER = {"verdict": "stranger", "pid": 9, "holder": {"pid": 9, "program": "sleep"}}
 CONFIG = {"file": "/etc/postgresql.conf", "line": 12, "text": "syntax error"}
@@ -124,6 +135,26 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "blocked for long": (root(61), {}, "blocked", "sick", []),
     "blocked for a moment": (root(2), {}, "accepting", "well", []),
     "archiver failing": (up(archiver=[{"failing": True, "failed_at": "x"}]), {}, "archiver_failing", "sick", []),
+    "nothing archived for long": (stuck(2, 91.0), {}, "archiver_failing", "sick", []),
+    "nothing archived for a while": (stuck(2, 89.0), {}, "accepting", "well", []),
+    "many wait and nothing is archived": (stuck(10, 16.0), {}, "archiver_failing", "sick", []),
+    "a burst to archive": (stuck(500, 3.0), {}, "accepting", "well", []),
+    "a slow archive that goes on": (stuck(500, 900.0, archived=5.0), {}, "accepting", "well", []),
+    "archived last long ago, one file fresh": (stuck(1, 2.0, archived=9000.0), {}, "accepting", "well", []),
+    "the whole cluster read-only": (up(server=[dict(ANSWERS["server"][0], read_only="on")]), {}, "read_only", "sick", []),
+    "a database read-only": (up(read_only=[setting("soma")]), {}, "read_only", "sick", []),
+    "a role that writes read-only": (up(read_only=[setting(None, "app", may_write=True)]), {}, "read_only", "sick", []),
+    "a role that only reads read-only": (up(read_only=[setting(None, "report", may_write=False)]), {}, "accepting", "well", []),
+    "another role than the application's": (
+        up(read_only=[setting(None, "x", may_write=True)]), {"app_user": "app"}, "accepting", "well", []),
+    "the application's role": (up(read_only=[setting(None, "app", may_write=False)]), {"app_user": "app"}, "read_only", "sick", []),
+    "a database read-only but for the application": (
+        up(read_only=[setting("soma"), setting("soma", "app", "off", may_write=True)]), {}, "accepting", "well", []),
+    "our own role read-only": (
+        up(server=[dict(ANSWERS["server"][0], read_only="on")], read_only=[setting(None, "probe", own=True)]), {}, "accepting", "well", []),
+    "lock file empty": (dict(up(), lock=dict(OTHER_LOCK, pid=0)), {}, "lock_file_gone", "sick", ["restart"]),
+    "lock file names another process": (dict(up(), lock=OTHER_LOCK), {}, "lock_file_gone", "sick", ["restart"]),
+    "lock file of a server in a container": (dict(up(), lock=dict(OTHER_LOCK, names_it=True)), {}, "accepting", "well", []),
     "wraparound near": (up(databases=[dict(DATABASE, xid_age=1_700_000_000)]), {}, "wraparound", "sick", []),
     "disk fills": (dict(up(), disks=[dict(DISK, used_share=0.95)]), {}, "wal_filling", "sick", []),
     "disk read-only": (dict(up(), disks=[dict(DISK, read_only=True)]), {}, "wal_filling", "sick", []),
