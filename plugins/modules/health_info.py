@@ -94,7 +94,8 @@ options:
         C(stateful) (further names to refuse), C(behind_proxy) (its port belongs to another program),
         C(answer_timeout), C(start_seconds) (how long it may take to become healthy), C(loop_restarts) and C(budget_seconds),
         C(memory_seconds), C(memory_samples), C(memory_limit) (bytes), C(memory_horizon) (seconds) and C(min_growth_bytes);
-        C(log_lines) and C(bad_config) (regular expressions); C(known) (C(restarts), C(oom_kills), C(samples), C(at) when it was last
+        C(log_file), C(mended) (a person says so), C(log_lines) and C(bad_config) (regular expressions);
+        C(known) (C(restarts), C(oom_kills), C(samples), C(at) when it was last
         well) and C(old_identity) (the process that must be gone).
     type: list
     elements: dict

@@ -22,6 +22,7 @@ from farms.waiting import has_ignored, until
 
 import ansible_collections.somabrain.incident_response as collection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last as last_attempt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.managers import MANAGERS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import service_control, service_info
 
@@ -36,6 +37,10 @@ PROGRAMS = {
     "loop": ("false", "startsecs=1\nstartretries=50"),
     "given-up": ("false", "startsecs=1\nstartretries=0"),
     "exits": ('sh -c "sleep 0.2; exit 7"', "startsecs=0\nautorestart=false"),
+    "broken": (
+        f'{sys.executable} -c "import json; json.load(open(\\"%(here)s/api.json\\"))"',
+        "startsecs=1\nstartretries=0\nautostart=false",
+    ),
     "slow": ("sleep 600", "startsecs=2\nautorestart=false\nautostart=false"),
 }
 
@@ -293,3 +298,17 @@ def test_log_lines_come_escaped(url: str) -> None:
     act("stubborn", "restart", url, force=True, stop_timeout=0.3, timeout=20.0)
     until(lambda: look("stubborn", url, log_lines=1)["log"] == ["ready"])
     assert look("plain", url, log_lines=0)["log"] == []
+
+
+def test_why_a_program_did_not_start_is_read_from_that_start_alone(url: str) -> None:
+    conf = Path(url.removeprefix("unix://")).parent / "api.json"
+    conf.write_text('{"a":')
+    # supervisor knows the second of a start.
+    time.sleep(1.1)
+    with pytest.raises(StepError, match="it did not start: .*JSONDecodeError"):
+        act("broken", "start", url, timeout=8.0)
+    seen = last_attempt(options("broken", url))
+    assert (seen["cause"]["code"], seen["paths_changed"]) == ("exception", [])
+    time.sleep(1.1)
+    conf.write_text("{}")
+    assert last_attempt(options("broken", url))["paths_changed"] == [str(conf)]

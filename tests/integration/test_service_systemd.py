@@ -29,6 +29,9 @@ UNITS = {
     "stubborn": "ExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.2; done'\nTimeoutStopSec=2\nKillMode=mixed",
     "limit": "ExecStart=/bin/false\nRestart=always\nRestartSec=100ms",
     "loop": "ExecStart=/bin/false\nRestart=always\nRestartSec=20",
+    "broken": "ExecStart=/usr/bin/python3 -c 'import json; json.load(open(\"/opt/api.json\")); import time; time.sleep(60)'\n"
+    "Restart=always\nRestartSec=100ms",
+    "taken": "ExecStart=/usr/bin/python3 -m http.server 18999 --bind 127.0.0.1",
     "slow": 'Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c "sleep 12; systemd-notify --ready; exec sleep 600"\nTimeoutStartSec=8',
     "wrapper": "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true",
     "greedy": "ExecStart=/usr/bin/python3 -c 'a=bytearray(300000000); import time; time.sleep(60)'\nMemoryMax=30M\nMemorySwapMax=0",
@@ -213,3 +216,44 @@ def test_a_name_that_may_mean_others_is_refused(container: str, name: str) -> No
 def test_an_unknown_unit_is_unknown_and_not_acted_upon(container: str) -> None:
     assert look(container, "nobody")["health"] == "unknown"
     assert "has no service named" in act(container, "nobody", "restart")["msg"]
+
+
+def look_as_api(container: str, service: str, url: str = "", **more: t.Any) -> dict[str, t.Any]:
+    """Look as the role service_restart does: once, or until well for as long as ``timeout`` says."""
+    patience = {"passes": 1, "window": 0.0, "timeout": 0.0, "wait_timeout": 0.0, "interval": 0.1, "probe_timeout": 3.0, "stage": "assess"}
+    given = {key: more.pop(key) for key in ("timeout",) if key in more}
+    api = {"name": "application", "kind": "application", "manager": "systemd", "service": service, "url": url, "profile": "none", **more}
+    options = {**patience, **given, "checks": [api], "subject": "application", "secrets": [], "pack": False, "stands_on": "target"}
+    return piped(container, "health_info", options, False)
+
+
+def test_a_unit_at_its_start_limit_is_started_once_when_its_reason_is_mended(container: str) -> None:
+    docker("exec", "-i", container, "tee", "/opt/api.json", given='{"a":\n')
+    docker("exec", container, "systemctl", "start", "broken")
+    seen_as(container, "broken", "failed")
+    begun = time.monotonic()
+    found = look_as_api(container, "broken", timeout=60.0)
+    assert time.monotonic() - begun < 15, "nothing starts it, so there is nothing to wait for"
+    assert (found["state"], found["actions"]) == ("bad_config", [])
+    assert "json.decoder.JSONDecodeError: Expecting value" in found["checks"][0]["findings"][0]["text"]
+    assert look_as_api(container, "broken", mended=True)["actions"] == ["reset_failed", "start"], "a person's word is enough"
+    # As a person would who keeps a good copy: its time of change is old.
+    docker("exec", container, "sh", "-c", "echo '{}' > /opt/good.json; touch -d 2020-01-01 /opt/good.json; mv /opt/good.json /opt/api.json")
+    found = look_as_api(container, "broken")
+    assert (found["state"], found["actions"]) == ("start_limit", ["reset_failed", "start"])
+    assert "changed since: /opt/api.json" in found["checks"][0]["findings"][0]["text"]
+    act(container, "broken", "reset_failed")
+    assert act(container, "broken", "start")["after"]["state"] == "running"
+
+
+def test_a_port_that_a_stranger_holds_is_named_before_any_start(container: str) -> None:
+    docker("exec", "--detach", container, "python3", "-m", "http.server", "18999", "--bind", "127.0.0.1")
+    pids = "".join(["pgrep", " -f ", "'http.server 18999'"])
+    until(lambda: docker("exec", container, "sh", "-c", "grep -q 0100007F:4A37 /proc/net/tcp").returncode == 0)
+    found = look_as_api(container, "taken", "http://127.0.0.1:18999/")
+    assert (found["state"], found["actions"]) == ("port_taken", [])
+    stranger = docker("exec", container, "sh", "-c", pids + " | head -1").stdout.strip()
+    assert f"(pid {stranger}, user root)" in found["checks"][0]["findings"][0]["text"]
+    failed = act(container, "taken", "start", timeout=6.0)
+    if failed.get("failed"):
+        assert "Address already in use" in failed["msg"]

@@ -328,6 +328,11 @@ def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
     return waiting and health_of(results) is not State.SICK
 
 
+def is_final(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
+    """Return whether something is sick and, by its own word, will stay so until somebody acts."""
+    return any(result["health"] == "sick" and result["facts"].get("final") for result in results)
+
+
 def identities_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Return one comparable value that changes when any of the processes is replaced."""
     return json.dumps([result["identity"] for result in results], sort_keys=True, default=str)

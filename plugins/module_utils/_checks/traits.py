@@ -13,6 +13,7 @@ Beside ``OPTIONS``, ``load`` and ``judge`` a kind may have these attributes:
 - ``judge_again(facts, options, travel)``: judges again, given how many seconds it took to reach the target; None: no need to.
 - ``fits_together(options)`` and ``load_together(checks)``: those that fit are loaded in one thread; their raw look has an ``answer``.
 - ``progress(state, facts)``: how far along it is while it only needs time, as words; "" where it cannot say.
+- its facts may have ``final``: what is sick stays so until somebody acts, so that waiting for it ends.
 - ``PLAYBOOK``: the playbook that repairs what it looks at.
 """
 

@@ -74,6 +74,10 @@ def worst(states: t.Iterable[State]) -> State:
     return State.WELL if seen == {State.WELL} else State.UNKNOWN
 
 
+# A manager may take a moment to begin what it was asked for.
+FINAL_SECONDS = 1.5
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long to look: consecutive passes, least seconds from first to last of them, total deadline, pause.
@@ -106,18 +110,21 @@ def wait_until_well(
     health_of: t.Callable[[t.Any], State],
     identity_of: t.Callable[[t.Any], object] = lambda seen: None,
     on_its_way: t.Callable[[t.Any], bool] = lambda seen: False,
+    is_final: t.Callable[[t.Any], bool] = lambda seen: False,
     clock: t.Callable[[], float] = time.monotonic,
     sleep: t.Callable[[float], None] = time.sleep,
 ) -> Proof:
     """Look until *patience* is satisfied by consecutive well looks of one identity, or its timeout is over.
 
-    A timeout of 0 looks once (or as often as passes need while all are well). Never raises by itself.
+    A timeout of 0 looks once (or as often as passes need while all are well). What *is_final* in looks that span ``FINAL_SECONDS`` will
+    not become well by waiting, so the wait ends. Never raises by itself.
     """
     begun = clock()
     passes = looks = 0
     first_pass = begun
     identity: object = None
     excused = 0.0
+    final_since: t.Optional[float] = None
     while True:
         seen = look()
         looks += 1
@@ -136,6 +143,8 @@ def wait_until_well(
         timeout = max(patience.timeout, patience.wait_timeout) if on_its_way(seen) else patience.timeout + excused
         limit = timeout if passes == 0 else timeout + patience.window + patience.interval * (patience.passes + 1)
         out_of_time = now - begun >= limit and (passes == 0 or looks >= patience.passes)
-        if proven or out_of_time:
+        final_since = (now if final_since is None else final_since) if is_final(seen) else None
+        is_vain = final_since is not None and now - final_since >= FINAL_SECONDS
+        if proven or out_of_time or is_vain:
             return Proof(seen, proven, passes, looks, round(now - begun, 3))
         sleep(patience.interval)

@@ -18,7 +18,8 @@ Facts = t.Mapping[str, t.Any]
 PREFIX = "release:"
 # States of the application in which another release does not help, or nothing can be proven.
 NO_MATTER_OF_A_RELEASE = (
-    "manager_unreachable", "several", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "auth",
+    "manager_unreachable", "several", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "port_taken",
+    "auth",
 )  # fmt: skip
 
 

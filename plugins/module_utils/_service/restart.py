@@ -17,7 +17,7 @@ MEMORY_GATES = ["memory_ok", "components.memory.ok", "memory_degraded", "memory_
 PASSED = (
     "name", "kind", "manager", "service", "supervisor_url", "scope", "url", "profile", "token_file", "tenant", "max_latency_ms",
     "dependencies", "behind_proxy", "stateful", "answer_timeout", "start_seconds", "loop_restarts", "budget_seconds", "memory_limit",
-    "memory_horizon", "min_growth_bytes", "known",
+    "memory_horizon", "min_growth_bytes", "known", "log_file", "mended",
 )  # fmt: skip
 # How many memory samples of earlier runs the ledger keeps.
 SAMPLES = 20

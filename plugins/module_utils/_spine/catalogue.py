@@ -300,6 +300,11 @@ REASONS: dict[str, Reason] = {
         "correct the line named in the text; the service was not started with it",
         "{again}",
         {
+            "mended": Case(
+                "correct what the text names; where no file that its log or its start command names changes by that, run again with"
+                " -e service_restart_mended=true; if a release brought it, go back with rollback",
+                "{rollback}",
+            ),
             "no_copy": Case("correct that line", text="{file} line {line}: {found}; no proven copy of the file exists to put back"),
         },
     ),
@@ -350,6 +355,11 @@ REASONS: dict[str, Reason] = {
         "a dependency of this service, or the memory service behind it, is sick; the text says which and why",
         "recover the dependency first; restarting this service would not help",
         "{verify}",
+    ),
+    "port_taken": Reason(
+        "another process holds the port that the service needs, so it cannot start; nothing was done",
+        "find out why the process named in the text runs, and stop it; then run again",
+        "{again}",
     ),
     "exit_loop": Reason(
         "the service exits right after each start",

@@ -40,6 +40,7 @@ def run(params: Params, check: bool) -> Result:
         health_of=look.health_of,
         identity_of=look.identities_of,
         on_its_way=look.on_its_way,
+        is_final=look.is_final,
     )
     result = look.combine(proof.last, params["subject"], proof, params["stage"])
     result["say"] += [f"{name}: skipped, a rehearsal writes no canary" for name in skipped]

@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import (
@@ -140,9 +141,15 @@ def _await_start(act: _Act) -> None:
 
     service_state.wait_for(decided, act.clock)
     if seen["state"] not in RUNS:
-        raise StepError("it did not start: %s; read its log with service_info log_lines=20" % sentence(seen), started=False)
+        raise StepError("it did not start: %s; %s" % (sentence(seen), _why(act)), started=False)
     if seen["state"] not in enough:
         act.note = "still %s after %.0f s" % (seen["state"], act.clock.passed)
+
+
+def _why(act: _Act) -> str:
+    """Return what the start that failed left behind."""
+    cause = last(act.params, deadline=max(1.0, act.clock.left))["cause"]
+    return cause["text"] if cause else "neither its log nor its manager says why"
 
 
 def _stop(act: _Act) -> None:

@@ -92,6 +92,12 @@ ENDED = {"state": "failed", "pid": 0, "start_time_ticks": None, "process_state":
 SILENT = {"http": answer(status=0, error="timeout", body=b"")}
 REFUSED = {"http": answer(status=0, error="refused", body=b"")}
 SICK_BODY = {"http": answer(body={**BODY, "memory_ok": False})}
+HOLDER = {"pid": 42, "program": "python3", "user": "root", "address": "127.0.0.1", "port": 9696}
+ATTEMPT = {
+    "bound": "start",
+    "paths_changed": [],
+    "cause": {"code": "exception", "text": "ValueError: no", "from": "journal", "changed": []},
+}
 CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, ...]]] = {
     "well": ({}, {}, "up", "well", ()),
     "no url, and it runs": ({"http": None}, {"url": ""}, "up", "well", ()),
@@ -194,6 +200,15 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "stopped cleanly, an old error in its log": (
         {"service": {**ENDED, "state": "stopped", "exit_code": 0}, **REFUSED, "log": ["invalid configuration"]}, {},
         "stopped", "sick", ("start",)),
+    "broken JSON in its configuration": (
+        {"service": ENDED, **REFUSED, "log": ["json.decoder.JSONDecodeError: Expecting value"]}, {}, "bad_config", "sick", ()),
+    "bad configuration, and the file has changed since": (
+        {"service": {**ENDED, "start_limit_hit": True}, **REFUSED, "log": ["KeyError: 'SOMABRAIN_REDIS_URL'"],
+         "attempt": {**ATTEMPT, "paths_changed": ["/etc/api.json"]}}, {}, "start_limit", "sick", ("reset_failed", "start")),
+    "bad configuration, and a person says it is mended": (
+        {"service": ENDED, **REFUSED, "log": ["KeyError: 'SOMABRAIN_REDIS_URL'"]}, {"mended": True}, "crashed", "sick", ("start",)),
+    "stopped, and a stranger holds its port": (
+        {"service": {**ENDED, "start_limit_hit": True}, **REFUSED, "port_holder": HOLDER}, {}, "port_taken", "sick", ()),
     "the old process is still there": ({}, {"old_identity": {"pid": 7, "start_time_ticks": 70}}, "not_restarted", "sick", ()),
     "another process than before": ({}, {"old_identity": {"pid": 6, "start_time_ticks": 60}}, "up", "well", ()),
 }  # fmt: skip
@@ -205,6 +220,28 @@ def test_each_look_has_one_state_and_its_acts(
 ) -> None:
     judged = kind_application.judge(look(**raw), options(**given))
     assert (judged.state, judged.health.value, judged.actions) == (state, health, actions)
+
+
+TEXTS: dict[str, tuple[dict[str, t.Any], str]] = {
+    "its own reason": ({"attempt": ATTEMPT}, "; its log says: ValueError: no"),
+    "a reason that may be older": ({"attempt": {**ATTEMPT, "bound": "tail"}}, "which may be of an earlier start: ValueError: no"),
+    "what has changed since": ({"attempt": {**ATTEMPT, "paths_changed": ["/etc/a"]}}, "; changed since: /etc/a"),
+    "who holds its port": ({"port_holder": HOLDER}, "port 9696 is held by python3 (pid 42, user root), so it cannot start"),
+}
+
+
+@pytest.mark.parametrize(("raw", "text"), TEXTS.values(), ids=list(TEXTS))
+def test_why_it_did_not_start_is_said(raw: dict[str, t.Any], text: str) -> None:
+    judged = kind_application.judge(look(service=ENDED, **REFUSED, **raw), options())
+    assert text in judged.findings[0].text
+
+
+FINAL = {"failed": True, "stopped": True, "backoff": False, "starting": False, "running": False}
+
+
+@pytest.mark.parametrize(("word", "is_final"), FINAL.items())
+def test_waiting_is_in_vain_once_its_manager_has_given_up(word: str, is_final: bool) -> None:
+    assert kind_application.judge(look(service={**ENDED, "state": word}, **REFUSED), options()).facts["final"] is is_final
 
 
 def test_only_what_is_sick_or_on_its_way_allows_an_act() -> None:

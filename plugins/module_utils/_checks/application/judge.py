@@ -13,6 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.seen import Found, Seen
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text
 
 SICK, UNKNOWN, WELL = State.SICK, State.UNKNOWN, State.WELL
 RESTART = ("restart", "force")
@@ -122,12 +123,13 @@ def _ended(seen: Seen) -> t.Optional[Found]:
     if seen.service_word not in ("stopped", "failed", "backoff") and not looping:
         return None
     text = seen.ended_text() if ended_once else sentence(seen.service)
-    found = _no_cure(seen, text, looping)
+    found = _port_taken(seen, text) or _no_cure(seen, text, looping)
     if found:
         return found
     if ended_once:
         # A single exit of a process that had come up is no loop. If it had not come up, this may be the first of many: wait and see.
         return Found("crashed", SICK, text, ("start",)) if seen.had_come_up else Found("starting", UNKNOWN, text, ("wait",))
+    text += seen.cause_text()
     if looping:
         return Found("exit_loop", SICK, "%s; it exits right after start%s" % (text, seen.restarts_text()))
     if seen.service.get("start_limit_hit"):
@@ -135,11 +137,17 @@ def _ended(seen: Seen) -> t.Optional[Found]:
     return Found("stopped" if seen.ended_cleanly else "crashed", SICK, text, ("start",))
 
 
+def _port_taken(seen: Seen, text: str) -> t.Optional[Found]:
+    """Return who holds its port: it cannot start until that process is gone."""
+    holder = seen.port_holder
+    return Found("port_taken", SICK, "%s; %s, so it cannot start" % (text, holder_text(holder, int(holder["port"])))) if holder else None
+
+
 def _no_cure(seen: Seen, text: str, looping: bool) -> t.Optional[Found]:
     """Return why it ended, if another start would end the same way."""
     if seen.was_killed_for_memory or seen.line_of(OOM_LINE):
         return Found("oom", SICK, "%s: it needs more memory than its limit (%s)" % (text, seen.limit_text()))
-    if seen.ended_cleanly and not looping:
+    if (seen.ended_cleanly and not looping) or seen.is_mended:
         return None
     line = seen.line_of(*seen.bad_config)
     return Found("bad_config", SICK, "%s; its log says: %s" % (text, one_line(redact(line), 160))) if line else None

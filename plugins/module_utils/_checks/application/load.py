@@ -12,10 +12,14 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import stranger_on
 
 Options = t.Mapping[str, t.Any]
+# What a manager says of a service that has no process to look at.
+NOT_UP = ("stopped", "failed", "backoff")
 Raw = t.Dict[str, t.Any]
 # Makes checks within so many seconds each, seen from "target" or "controller", and returns their results in order.
 Look = t.Callable[[t.Sequence[Options], float, str], t.List[Raw]]
@@ -46,9 +50,21 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)
-    if status != 200 and raw["service"].get("exists"):
+    raw["attempt"], raw["port_holder"] = {}, {}
+    if raw["service"].get("exists") and raw["service"].get("state") in NOT_UP:
+        raw.update(_why_not_up(named, options, max(0.3, min(answer, clock.left))))
+    elif status != 200 and raw["service"].get("exists"):
         raw["log"] = ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
     return raw
+
+
+def _why_not_up(named: Options, options: Options, seconds: float) -> Raw:
+    """Return {attempt, log, port_holder}: what its last start left behind, and the stranger that holds its port, {} for none."""
+    attempt = last(named, [options["log_file"]], seconds)
+    number = 0 if options["behind_proxy"] else process.port_of(options["url"])
+    holder = stranger_on(number, process.address_of(options["url"]), []) if number else {}
+    lines = [line["text"] for line in attempt["lines"]]
+    return {"attempt": attempt, "log": lines, "port_holder": dict(holder, port=number) if holder else {}}
 
 
 def _look_below(options: Options, checks: t.Sequence[Options], seconds: float, look: Look) -> list[Raw]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import typing as t
 import urllib.parse
@@ -131,6 +132,14 @@ def port_of(url: str) -> int:
     except ValueError:
         return 0
     return port if is_loopback(parts.hostname) else 0
+
+
+def address_of(url: str) -> str:
+    """Return the address of a *url* that names one, "" where it names a host."""
+    try:
+        return str(ipaddress.ip_address(urllib.parse.urlsplit(url).hostname or ""))
+    except ValueError:
+        return ""
 
 
 def _same_network(pid: int) -> bool:

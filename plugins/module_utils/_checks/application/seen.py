@@ -177,6 +177,32 @@ class Seen:
         before, now = self.known.get("oom_kills"), self.raw["oom_kills"]
         return self.service.get("signal") == "SIGKILL" and before is not None and now is not None and int(now) > int(before)
 
+    @property
+    def port_holder(self) -> t.Mapping[str, t.Any]:
+        """The stranger that holds its port while it does not run, {} for none; a cluster has ports of its own."""
+        return {} if self.service.get("workload") else self.raw.get("port_holder") or {}
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether a file that its last start read, or named, has changed since, or a person says that the reason is mended."""
+        return bool(self.options["mended"] or (self.raw.get("attempt") or {}).get("paths_changed"))
+
+    def cause_text(self) -> str:
+        """Return why its last start failed and what has changed since, "" where it was asked to end or nothing says why."""
+        attempt = self.raw.get("attempt") or {}
+        cause = attempt.get("cause")
+        if self.ended_cleanly or not cause:
+            return ""
+        older = ", which may be of an earlier start" if attempt["bound"] == "tail" else ""
+        said = cause["text"] if cause["code"] == "ended" else "its log says%s: %s" % (older, cause["text"])
+        changed = attempt["paths_changed"]
+        return "; %s%s" % (said, "; changed since: %s" % ", ".join(changed[:3]) if changed else "")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing starts it any more: its manager has given up, so waiting for it is in vain."""
+        return self.service_word in ("stopped", "failed") and not self.service.get("workload")
+
     def line_of(self, *patterns: t.Union[str, t.Pattern[str]]) -> str:
         """Return the last line of its log that matches, "" for none."""
         for line in reversed(self.raw["log"]):
@@ -243,6 +269,8 @@ class Seen:
             **{key: self.service.get(key) for key in FACTS},
             **(dict(self.http.facts) if self.http else {}),
             "age": self.age,
+            "final": self.is_final,
+            "cause": (self.raw.get("attempt") or {}).get("cause"),
             "memory": {**self.leak, "rss": self.rss, "limit": self.limit},
             "last_sample": {**self.raw["samples"][-1], **identity_of(dict(self.service))} if self.raw["samples"] else {},
             "oom_kills": self.raw["oom_kills"],

@@ -26,7 +26,7 @@ BAD_CONFIG = (
     r"ValidationError.*[Ss]ettings|[Ss]ettings.*ValidationError",
     r"(?i)(invalid|bad|broken|malformed|missing|unknown) (configuration|config|setting|environment variable)",
     r"(?i)(configuration|environment variable|setting)s? .{0,80}(is |are )?(missing|invalid|required|not set|malformed)",
-    r"(yaml|toml|configparser)\S*\.\w*Error",
+    r"(yaml|toml|configparser|json|JSONDecode)\S*\.?\w*Error\b",
     r"KeyError: '[A-Z][A-Z0-9_]+'",
 )
 # What the HTTP part takes over as it is.
@@ -54,6 +54,9 @@ OPTIONS: dict[str, t.Any] = {
     "memory_horizon": {"type": "float", "default": 1800.0},
     "min_growth_bytes": {"type": "int", "default": 16777216},
     "log_lines": {"type": "int", "default": 20},
+    # Its log file, beside what its manager keeps; and whether a person says that the reason in it is mended.
+    "log_file": {"type": "str", "default": ""},
+    "mended": {"type": "bool", "default": False},
     "bad_config": {"type": "list", "elements": "str", "default": list(BAD_CONFIG)},
     # What was known when it was last well (restarts, oom_kills, samples, at), and the process before a restart.
     "known": {"type": "dict", "default": {}},

@@ -124,13 +124,14 @@ def changed_since(paths: t.Iterable[str], began: t.Optional[float]) -> list[str]
     """
     if began is None:
         return []
-    found = []
+    # A time in whole seconds may be almost a second too early.
+    since, found = began + (1.0 if float(began).is_integer() else 0.01), []
     for path in list(paths)[:MOST_PATHS]:
         try:
             facts = os.stat(path)
         except (OSError, ValueError):
             continue
-        if facts.st_ctime > began + 0.01 and not _is_written_to(path):
+        if facts.st_ctime > since and not _is_written_to(path):
             found.append(path)
     return found
 
