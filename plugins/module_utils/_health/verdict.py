@@ -103,6 +103,17 @@ class Proof:
     seconds: float
 
 
+class _Vain:
+    """Whether looks over ``FINAL_SECONDS`` all said that waiting is in vain."""
+
+    def __init__(self) -> None:
+        self.since: t.Optional[float] = None
+
+    def see(self, is_final: bool, now: float) -> bool:
+        self.since = (now if self.since is None else self.since) if is_final else None
+        return self.since is not None and now - self.since >= FINAL_SECONDS
+
+
 def wait_until_well(
     look: t.Callable[[], t.Any],
     patience: Patience,
@@ -111,20 +122,18 @@ def wait_until_well(
     identity_of: t.Callable[[t.Any], object] = lambda seen: None,
     on_its_way: t.Callable[[t.Any], bool] = lambda seen: False,
     is_final: t.Callable[[t.Any], bool] = lambda seen: False,
+    is_settled: t.Callable[[t.Any], bool] = lambda seen: True,
     clock: t.Callable[[], float] = time.monotonic,
     sleep: t.Callable[[float], None] = time.sleep,
 ) -> Proof:
     """Look until *patience* is satisfied by consecutive well looks of one identity, or its timeout is over.
 
     A timeout of 0 looks once (or as often as passes need while all are well). What *is_final* in looks that span ``FINAL_SECONDS`` will
-    not become well by waiting, so the wait ends. Never raises by itself.
+    not become well by waiting, so the wait ends. Until *is_settled* a proof waits for what is beside it, within the timeout. Never raises.
     """
-    begun = clock()
-    passes = looks = 0
-    first_pass = begun
+    begun, vain = clock(), _Vain()
+    passes, looks, first_pass, excused = 0, 0, begun, 0.0
     identity: object = None
-    excused = 0.0
-    final_since: t.Optional[float] = None
     while True:
         seen = look()
         looks += 1
@@ -136,15 +145,20 @@ def wait_until_well(
         else:
             passes += 1
         proven = passes >= patience.passes and now - first_pass >= patience.window
-        # A streak that began in time may finish; a process that keeps changing must not extend it for ever.
         # What was still starting gets the whole timeout from the moment it is up.
         if on_its_way(seen):
             excused = min(now - begun, patience.wait_timeout)
-        timeout = max(patience.timeout, patience.wait_timeout) if on_its_way(seen) else patience.timeout + excused
-        limit = timeout if passes == 0 else timeout + patience.window + patience.interval * (patience.passes + 1)
+        limit = _limit(patience, passes, on_its_way(seen), excused)
         out_of_time = now - begun >= limit and (passes == 0 or looks >= patience.passes)
-        final_since = (now if final_since is None else final_since) if is_final(seen) else None
-        is_vain = final_since is not None and now - final_since >= FINAL_SECONDS
-        if proven or out_of_time or is_vain:
+        if (proven and is_settled(seen)) or out_of_time or vain.see(is_final(seen), now):
             return Proof(seen, proven, passes, looks, round(now - begun, 3))
         sleep(patience.interval)
+
+
+def _limit(patience: Patience, passes: int, on_its_way: bool, excused: float) -> float:
+    """Return the seconds after which a wait ends.
+
+    A streak that began in time may finish; a process that keeps changing must not extend it for ever.
+    """
+    timeout = max(patience.timeout, patience.wait_timeout) if on_its_way else patience.timeout + excused
+    return timeout if passes == 0 else timeout + patience.window + patience.interval * (patience.passes + 1)
