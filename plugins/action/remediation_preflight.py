@@ -12,8 +12,10 @@ from ansible.plugins.loader import lookup_loader
 from ansible.utils.vars import load_extra_vars
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._given import slips
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import all_options, wrong_values
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     commands,
     input_reasons,
@@ -22,6 +24,8 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine
     write_outcome_file,
 )
 
+# How many hosts have their variables judged before the play; each remedy judges its own host's once more.
+HOSTS = 50
 SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}, "component": {"type": "str", "default": ""}}
 
 
@@ -33,10 +37,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         super().run(tmp, task_vars)
         task_vars = resolved(task_vars or {}, self._templar)
         _result, params = self.validate_argument_spec(SPEC)
-        reasons = input_reasons(task_vars)
-        for slip in slips(load_extra_vars(self._loader)):
-            reasons.append(reason("bad_input", slip.text, next_command=slip.corrected(commands(task_vars, "")["again"])))
+        given = load_extra_vars(self._loader)
+        reasons = input_reasons(task_vars, given, all_options())
         matched = self._matched(str(params["hosts"]), task_vars)
+        owned = _owned(matched[:HOSTS], task_vars)
+        for slip in slips(given, {name: value for variables in owned.values() for name, value in variables.items()}):
+            reasons.append(reason("bad_input", slip.text, next_command=slip.corrected(commands(task_vars, "")["again"])))
+        reasons += [reason("bad_input", text) for text in _wrong(given, owned)]
         if not matched:
             groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
             text = f"no host of this inventory and limit matches '{params['hosts']}'; existing groups: {groups}"
@@ -45,6 +52,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             reasons += self._announce(str(params["component"]), matched, task_vars)
         if not reasons:
             return {"changed": False, "hosts": matched}
+        if params["component"] and matched:
+            return refused_run(reasons, task_vars, target=str(params["hosts"]), component=str(params["component"]), hosts=matched)
         return refused_run(reasons, task_vars, target=str(params["hosts"]))
 
     def _announce(self, component: str, hosts: list[str], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
@@ -66,3 +75,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = lookup.run([pattern], variables=task_vars)
         limited = set(task_vars.get("ansible_play_hosts_all") or [])
         return [str(host) for host in wanted if host in limited]
+
+
+def _owned(hosts: t.Iterable[str], task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
+    """Return the variables of each host as they are written, templates included."""
+    known = task_vars.get("hostvars")
+    return {host: known.raw_get(host) for host in hosts} if hasattr(known, "raw_get") else {}
+
+
+def _wrong(given: t.Mapping[str, t.Any], owned: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    """Return a sentence for each variable of a role that is not what the role declares, on the command line or of a host."""
+    told = dict(wrong_values(given, all_options()))
+    for host, variables in owned.items():
+        for name, text in wrong_values(variables, all_options()):
+            told.setdefault(name, f"{text} (host {one_line(host, 60)})")
+    return list(told.values())

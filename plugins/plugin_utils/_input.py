@@ -8,12 +8,10 @@ Ansible's own validation of a role would run free text through the template engi
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import typing as t
 
-import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -21,9 +19,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import parse_time
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import FREE_TEXT, Vars
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import is_free_text, options_of
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import Vars
 
-SPECS = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "remediation", "meta", "argument_specs.yml")
 # Least values; what is below makes no sense or no progress.
 LEAST: t.Mapping[tuple[str, ...], float] = {
     ("remediation_lease_seconds",): 10,
@@ -40,12 +38,9 @@ LEAST: t.Mapping[tuple[str, ...], float] = {
 Reasons = t.List[t.Dict[str, t.Any]]
 
 
-@functools.lru_cache(maxsize=1)
 def specs() -> dict[str, t.Any]:
     """Return the argument spec of the spine's variables."""
-    with open(SPECS, encoding="utf-8") as file:
-        loaded = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    return t.cast(t.Dict[str, t.Any], loaded["argument_specs"]["main"]["options"])
+    return options_of("remediation")
 
 
 def typed_variables(task_vars: Vars, templar: t.Any) -> tuple[dict[str, t.Any], Reasons]:
@@ -59,7 +54,7 @@ def typed_variables(task_vars: Vars, templar: t.Any) -> tuple[dict[str, t.Any], 
         if task_vars.get(name) is None:
             continue
         try:
-            values[name] = plain(task_vars[name] if name in FREE_TEXT else templar.template(task_vars[name]))
+            values[name] = plain(task_vars[name] if is_free_text(specs()[name]) else templar.template(task_vars[name]))
         except AnsibleError as error:
             wrong.append(f"{name} cannot be templated: {one_line(error, 200)}")
     typed, errors = judge_types(values)
@@ -72,7 +67,7 @@ def judge_types(values: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], list[s
     typed: dict[str, t.Any] = {}
     wrong: list[str] = []
     for name, value in values.items():
-        if name in FREE_TEXT and isinstance(value, (dict, list)):
+        if is_free_text(specs()[name]) and isinstance(value, (dict, list)):
             wrong.append(f"{name} must be plain text")
             continue
         result = ArgumentSpecValidator({name: specs()[name]}).validate({name: value})

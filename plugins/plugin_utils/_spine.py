@@ -26,16 +26,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import fill, reason, with_commands
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import MARK, options_of, template_in
 
 CORE_FLOOR = (2, 18)
-# Read raw, never templated: what a person or an alert typed must not run.
-FREE_TEXT = (
-    "remediation_reason",
-    "remediation_operator",
-    "remediation_freeze_override",
-    "remediation_without_evidence",
-    "remediation_approval",
-)
 # Given for one run only; the next run must be given them again.
 ONCE = frozenset(["remediation_approval", "remediation_takeover"])
 # What reasons call a playbook: its name, and these short ones.
@@ -51,16 +44,21 @@ def raw_text(task_vars: Vars, name: str) -> str:
     return str(task_vars.get(name) or "")
 
 
-def input_reasons(task_vars: Vars) -> list[dict[str, t.Any]]:
-    """Return the reasons against starting at all: ansible-core below the floor, template markers in free text."""
+def input_reasons(task_vars: Vars, typed: t.Optional[Vars] = None, options: t.Optional[Vars] = None) -> list[dict[str, t.Any]]:
+    """Return the reasons against starting at all: ansible-core below the floor, template markers in free text.
+
+    Free text is what the spine's options declare so, what remediation_free_text names, and among what was *typed* on the command line
+    what *options* declare so.
+    """
     reasons = []
     if tuple(int(part) for part in core_version.split(".")[:2]) < CORE_FLOOR:
         reasons.append(reason("core_too_old", f"this is ansible-core {core_version}; 2.18 or newer is required"))
-    names = [*FREE_TEXT, *(task_vars.get("remediation_free_text") or [])]
-    for name in names:
-        if any(mark in raw_text(task_vars, name) for mark in ("{{", "{%", "{#")):
-            text = f"{name} contains template markers: {one_line(raw_text(task_vars, name), 60)}"
-            reasons.append(reason("template_in_input", text))
+    more = task_vars.get("remediation_free_text") or []
+    named = {str(name): {"description": MARK} for name in (more if isinstance(more, (list, tuple)) else [])}
+    spine = {**options_of("remediation"), **named}
+    others = {name: option for name, option in (options or {}).items() if name not in spine}
+    for name, text in template_in(task_vars, spine) + template_in(typed or {}, others):
+        reasons.append(reason("template_in_input", f"{name} contains template markers: {one_line(text, 60)}"))
     return reasons
 
 

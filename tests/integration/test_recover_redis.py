@@ -250,7 +250,7 @@ def test_a_redis_that_may_not_save_is_rescued_mended_and_saved(farm: Farm) -> No
     assert refusal(redis.ask("SET", "x", "y")) == "MISCONF"
     pid = redis.pid
     refuses_and_touches_nothing(redis, "no_room", redis_recovery_rescue_dir="")
-    refuses = redis.recover(redis_recovery_mend_data_dir=False)
+    refuses = redis.recover(redis_recovery_mend_data_dir="no")
     assert (refuses.word, refuses.code) == ("refused", "state_not_handled"), refuses.text
     run = redis.recover()
     assert (run.word, run.acts, run.states) == ("recovered", ["rescue", "fix_cause", "save"], ("misconf_rdb", "up")), run.text

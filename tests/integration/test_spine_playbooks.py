@@ -159,3 +159,28 @@ def test_a_pattern_that_matches_no_host_is_red(tmp_path: Path, name: str) -> Non
     code, said = play(tmp_path, name, **{name.replace("-", "_")[:-4] + "_hosts": "nobody"})
     assert code == 2, said
     assert "no_host_matched" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "named"),
+    [
+        ({"redis_recovery_mend_data_dir": "perhaps"}, "bad_input", "redis_recovery_mend_data_dir is 'perhaps'"),
+        ({"redis_recovery_also_verify": "a,b", "redis_recovery_port": True}, "bad_input", "redis_recovery_also_verify is 'a,b'"),
+        ({"redis_recovery_password": "SECRET"}, "bad_input", "did you mean redis_recovery_password_file?"),
+        ({"traffic_scaling_skip_warm_up": "{{ lookup('pipe', 'touch %s') }}"}, "template_in_input", "traffic_scaling_skip_warm_up"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_of_a_role_is_refused_by_its_code_before_anything_is_done(
+    tmp_path: Path, given: dict[str, t.Any], code: str, named: str
+) -> None:
+    ran, kept = tmp_path / "ran", tmp_path / "out.json"
+    given = {name: value % ran if isinstance(value, str) and "%s" in value else value for name, value in given.items()}
+    returned, said = play(tmp_path, "recover-redis.yml", recover_redis_hosts="lab", remediation_outcome_file=str(kept), **given)
+    assert returned == 2, said
+    outcome = json.loads(kept.read_text())
+    assert (outcome["outcome"], outcome["host"], {one["code"] for one in outcome["reasons"]}) == ("refused", "lab", {code})
+    assert named in " ".join(one["text"] for one in outcome["reasons"])
+    assert "SECRET" not in said + kept.read_text()
+    assert not (tmp_path / "state").exists()
+    assert not ran.exists()

@@ -25,11 +25,28 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
         ({"_raw_params": "service_restart_service"}, ["service_restart_service=VALUE"]),
         ({"rollback_release": "v1", "remediation_reason": "x", "restart_service_serial": 2}, []),
         ({"rollback_ticket_of_ours": 7, "ansible_host": "h", "service_restart": 1}, []),
+        ({"redis_recovery_password": "SECRET"}, ["redis_recovery_password_file"]),
+        ({"redis_recovery_frobnicate": 1}, [""]),
         ({}, []),
     ],
 )
 def test_a_slip_is_told_with_what_was_meant(given: dict[str, t.Any], better: list[str]) -> None:
     assert [one.better for one in slips(given)] == better
+
+
+@pytest.mark.parametrize(
+    ("own", "better"),
+    [
+        ({"redis_recovery_password": "SECRET"}, ["redis_recovery_password_file"]),
+        ({"redis_recovery_password": "x", "redis_recovery_known_keys": "{{ redis_recovery_password }}"}, []),
+        ({"redis_recovery_frobnicate": 1, "rollback_ticket_of_ours": 7, "redis_recovery_host": "h"}, []),
+        ({}, []),
+    ],
+)
+def test_a_slip_in_the_inventory_is_told_where_nothing_there_uses_the_name(own: dict[str, t.Any], better: list[str]) -> None:
+    found = slips({}, own)
+    assert [one.better for one in found] == better
+    assert "SECRET" not in str(found)
 
 
 def test_only_the_variables_of_a_command_are_corrected() -> None:

@@ -150,3 +150,50 @@ def test_every_description_beside_a_plugin_is_a_sentence(page: Path) -> None:
     lines = list(sentences_of(yaml.safe_load(page.read_text())))
     assert lines
     assert [line for line in lines if not isinstance(line, str)] == []
+
+
+BOOLEANS = sorted({name for role in ROLES for name, option in options_of(role).items() if option["type"] == "bool"}, key=len, reverse=True)
+# Any mention but an assignment, a name in quotes or in a message, or what the filter makes a boolean of.
+BARE = re.compile(rf"(?<!variable: )(?<!['\"])\b({'|'.join(BOOLEANS)})\b(?!\s*\|\s*bool\b|['\"]?:|\}} | to true)")
+EXPRESSIONS = sorted(path for pattern in ("roles/*/tasks/**/*.yml", "roles/*/vars/*.yml", "playbooks/*.yml") for path in ROOT.glob(pattern))
+
+
+def bare_uses(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if not line.lstrip().startswith("#") and BARE.search(line)]
+
+
+@pytest.mark.parametrize(
+    ("line", "bare"),
+    [
+        ("when: not redis_recovery_mend_data_dir", True),
+        ("when: not redis_recovery_mend_data_dir | bool", False),
+        ("x: \"{{ 'a' if service_restart_working_memory and b else '' }}\"", True),
+        ("service_manager_force: true", False),
+        ("# says redis_recovery_mend_data_dir", False),
+    ],
+)
+def test_the_reader_of_bare_booleans_finds_them(line: str, bare: bool) -> None:
+    assert bool(bare_uses(line)) == bare
+
+
+@pytest.mark.parametrize("path", EXPRESSIONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_boolean_variable_is_never_used_as_the_text_that_it_may_be(path: Path) -> None:
+    """``-e x=false`` is the text "false", which counts as true: only ``x | bool`` is what was meant."""
+    assert bare_uses(path.read_text()) == []
+
+
+# Words that name a thing: a host, a path, a user. What names no thing is a sentence or a token of a person, which is free text.
+THING = re.compile(
+    r"_(host|name|user|username|database|db|port|socket|service|manager|scope|program|url|file|dir|path|textfile|container|current|repository"
+    r"|stanza|label_of|pgbackrest|pgbackrest_config|psql|server|context|kubeconfig|namespace|project|project_src|workload_kind|network|pool"
+    r"|endpoint|master|known_as|identity|identifier|role|table|column|bin|supervisord|maxmemory|keeper|export|overflow|client|tenant|release"
+    r"|password|timeout)\Z"
+)
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_text_is_a_choice_or_names_a_thing_or_is_declared_as_free_text(role: Path) -> None:
+    """Free text is refused with template markers: an input that no one classified would run as a template."""
+    texts = {name: option for name, option in options_of(role).items() if option["type"] == "str" and not option.get("choices")}
+    free = {name for name, option in texts.items() if "Free text, never templated." in str(option["description"])}
+    assert [name for name in sorted(set(texts) - free) if not THING.search(name)] == []
