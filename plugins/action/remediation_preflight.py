@@ -79,7 +79,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 def _owned(hosts: t.Iterable[str], task_vars: t.Mapping[str, t.Any]) -> dict[str, t.Mapping[str, t.Any]]:
     """Return the variables of each host as they are written, templates included."""
-    known = task_vars.get("hostvars")
+    known: t.Any = task_vars.get("hostvars")
     return {host: known.raw_get(host) for host in hosts} if hasattr(known, "raw_get") else {}
 
 
