@@ -12,6 +12,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import why_red
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import with_commands
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_close
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, commands, raw_text, write_outcome_file
 
@@ -48,6 +49,8 @@ class ActionModule(SpineAction):
         if outcome.get("outcome") == "unproven" and not outcome.get("reasons"):
             # The same command looks first: it leaves alone what is well by then, and continues what was held.
             outcome["next_command"] = commands(task_vars, str(outcome.get("host") or ""))["again"]
+        # What stands on the component may run on other hosts, which their own playbook finds.
+        outcome["beside"] = with_commands(outcome.get("beside") or [], commands(task_vars, ""))
         try:
             outcome["controller_file"] = write_outcome_file(outcome, task_vars)
         except OSError as error:

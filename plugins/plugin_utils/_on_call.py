@@ -156,6 +156,7 @@ def _facts(outcome: Plain) -> list[tuple[str, str]]:
         ("Plan", str(outcome.get("approved_plan") or "")),
         ("Lost", _lost(outcome.get("loss"))),
         ("Proven", _proven(outcome)),
+        *[("Beside", f"{one.get('name')} is {one.get('health')}: {one.get('text')}") for one in _dicts(outcome.get("beside"))[:4]],
         ("Kept", _kept(outcome)),
         ("Ledger", str(outcome.get("not_written") or "")),
         ("Fenced", "another run took over this target during the run" if outcome.get("fenced") else ""),
@@ -253,7 +254,7 @@ def _page(escalation: t.Any) -> str:
 
 def next_commands(outcome: Plain) -> list[str]:
     """Return the next commands of the outcome and its reasons, each once; commands of plans are shown with their plans."""
-    reasons = [outcome, *(one for one in _dicts(outcome.get("reasons")) if not _dicts(one.get("plans")))]
+    reasons = [outcome, *(one for one in _dicts(outcome.get("reasons")) if not _dicts(one.get("plans"))), *_dicts(outcome.get("beside"))]
     return list(dict.fromkeys(str(one["next_command"]) for one in reasons if one.get("next_command")))
 
 

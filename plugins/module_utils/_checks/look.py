@@ -26,6 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, Proof, State, worst
 
 Check = t.Dict[str, t.Any]
+Result = t.Mapping[str, t.Any]
 
 COMMON: dict[str, t.Any] = {
     "name": {"type": "str"},
@@ -34,6 +35,8 @@ COMMON: dict[str, t.Any] = {
     "look_from": {"type": "str", "choices": ["auto", "controller", "target"], "default": "auto"},
     # Names of checks that must be well in the same look before this one runs.
     "needs": {"type": "list", "elements": "str", "default": []},
+    # The playbook that repairs what stands on the subject: it is looked at and reported, and does not decide. "": it decides.
+    "beside": {"type": "str", "default": ""},
 }
 SECRET_FILES = ("token_file", "password_file")
 WORKERS = 256
@@ -313,29 +316,42 @@ def _exposed(check: Check) -> list[Finding]:
 
 
 def _result(check: Check, health: Health, seconds: float) -> dict[str, t.Any]:
-    return dict(health.as_dict(), name=check["name"], kind=check["kind"], seconds=round(seconds, 4))
+    beside = {"beside": check["beside"]} if check.get("beside") else {}
+    return dict(health.as_dict(), name=check["name"], kind=check["kind"], seconds=round(seconds, 4), **beside)
 
 
-def health_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> State:
-    """Return the worst health of *results*; none at all is unknown."""
-    return worst(State(result["health"]) for result in results)
+def _own(results: t.Sequence[Result]) -> list[Result]:
+    """Return the results that decide: all but those of what is only looked at beside."""
+    return [result for result in results if not result.get("beside")]
+
+
+def health_of(results: t.Sequence[Result]) -> State:
+    """Return the worst health of *results*; none at all is unknown, and what is only beside others is never in their way."""
+    own = _own(results)
+    return worst(State(result["health"]) for result in own) if own or not results else State.WELL
+
+
+def is_settled(results: t.Sequence[Result]) -> bool:
+    """Return whether what is beside is well, or will not become so by waiting: nothing listens there, or nothing starts it."""
+    waiting = [result for result in results if result.get("beside") and result["health"] != "well"]
+    return all(result["state"] == "down" or result["facts"].get("final") for result in waiting)
 
 
 def on_its_way(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
     """Return whether nothing is sick and everything unknown only needs more time, by its own word."""
-    unknown = [result for result in results if result["health"] == "unknown" and not result["facts"].get("left_out")]
+    unknown = [result for result in _own(results) if result["health"] == "unknown" and not result["facts"].get("left_out")]
     waiting = bool(unknown) and all(result["state"] and result["actions"] == ["wait"] for result in unknown)
     return waiting and health_of(results) is not State.SICK
 
 
 def is_final(results: t.Sequence[t.Mapping[str, t.Any]]) -> bool:
-    """Return whether something is sick and, by its own word, will stay so until somebody acts."""
-    return any(result["health"] == "sick" and result["facts"].get("final") for result in results)
+    """Return whether something is not well and, by its own word, will stay so until somebody acts."""
+    return any(result["health"] != "well" and result["facts"].get("final") for result in _own(results))
 
 
 def identities_of(results: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Return one comparable value that changes when any of the processes is replaced."""
-    return json.dumps([result["identity"] for result in results], sort_keys=True, default=str)
+    return json.dumps([result["identity"] for result in _own(results)], sort_keys=True, default=str)
 
 
 def combine(results: t.Sequence[dict[str, t.Any]], subject: str, proof: Proof, stage: str) -> dict[str, t.Any]:
@@ -358,9 +374,18 @@ def combine(results: t.Sequence[dict[str, t.Any]], subject: str, proof: Proof, s
         "looks": proof.looks,
         "seconds": proof.seconds,
         "checks": list(results),
+        "beside": _beside(results),
         "stage": stage,
         "say": say(results, proof),
     }
+
+
+def _beside(results: t.Sequence[Result]) -> list[dict[str, t.Any]]:
+    """Return {name, health, state, text, playbook} of what stands on the subject and is not well."""
+    return [
+        {"name": one["name"], "health": one["health"], "state": one["state"], "text": why(one), "playbook": one["beside"]}
+        for one in results if one.get("beside") and one["health"] != "well" and not one["facts"].get("left_out")
+    ]  # fmt: skip
 
 
 def packed(result: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -377,15 +402,17 @@ def checks_of(result: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
 def say(results: t.Sequence[t.Mapping[str, t.Any]], proof: Proof, most: int = 8) -> list[str]:
     """Return at most *most* + 2 lines for the person on call: the count, then each check that is not well and why."""
     # A check that was skipped because of another one adds nothing to what that one says.
-    bad = [result for result in results if result["health"] != "well" and not result["facts"].get("left_out")]
+    bad = [result for result in _own(results) if result["health"] != "well" and not result["facts"].get("left_out")]
+    beside = ["beside it, %s is %s: %s" % (one["name"], one["health"], one["text"]) for one in _beside(results)]
+    results = _own(results)
     plural = "s" if len(results) != 1 else ""
     if not bad:
         streak = f", {proof.passes} times in a row" if proof.passes > 1 else ""
         doubt = "" if proof.proven else ", but not steadily enough to count as proven"
-        return [f"well: {len(results)} check{plural} pass{'' if plural else 'es'}{streak}{doubt}", *_warnings(results)]
+        return [f"well: {len(results)} check{plural} pass{'' if plural else 'es'}{streak}{doubt}", *beside, *_warnings(results)]
     lines = [f"{health_of(results).value}: {len(bad)} of {len(results)} check{plural} not well"] if len(results) > 3 else []
     lines += [f"{result['name']} is {result['health']}: {why(result)}" for result in bad[:most]]
-    return lines + ([f"and {len(bad) - most} more"] if len(bad) > most else [])
+    return lines + ([f"and {len(bad) - most} more"] if len(bad) > most else []) + beside
 
 
 def _warnings(results: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:

@@ -59,6 +59,7 @@ def check_of(given: Facts, note: Facts, more: Facts) -> dict[str, t.Any]:
         memory_seconds=float(given["memory_seconds"]) if given["stage"] == "assess" else 0,
         old_identity=note["old"],
     )
+    check["memory_was_down"] = given["stage"] == "verify" and given["memory_before"] == "sick" and not excused
     if given["bad_config"]:
         check["bad_config"] = given["bad_config"]
     return {**check, **more}

@@ -41,6 +41,7 @@ def run(params: Params, check: bool) -> Result:
         identity_of=look.identities_of,
         on_its_way=look.on_its_way,
         is_final=look.is_final,
+        is_settled=look.is_settled,
     )
     result = look.combine(proof.last, params["subject"], proof, params["stage"])
     result["say"] += [f"{name}: skipped, a rehearsal writes no canary" for name in skipped]

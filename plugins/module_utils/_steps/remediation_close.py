@@ -96,6 +96,7 @@ def _compose(params: Params, check: bool, now: float) -> dict[str, t.Any]:
         "verdict": params["verdict"],
         "reasons": params["verdict"].get("reasons") or failure.get("reasons") or opened.get("reasons") or [],
         "after": params["after"],
+        "beside": [dict(one, next_command="{%s}" % one["playbook"]) for one in params["after"].get("beside") or []],
         "failure": failure,
         "approved_plan": params["verdict"].get("plan") or "",
         "loss": declared(params["loss"], {}),

@@ -209,6 +209,13 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"service": ENDED, **REFUSED, "log": ["KeyError: 'SOMABRAIN_REDIS_URL'"]}, {"mended": True}, "crashed", "sick", ("start",)),
     "stopped, and a stranger holds its port": (
         {"service": {**ENDED, "start_limit_hit": True}, **REFUSED, "port_holder": HOLDER}, {}, "port_taken", "sick", ()),
+    "answers, and its memory has been down since before the act": (
+        {"long_term_memory": [LTM], **SICK_BODY}, {"memory_was_down": True}, "dependency_down", "unknown", ()),
+    "reports well, and its memory has been down since before the act": (
+        {"long_term_memory": [LTM]}, {"memory_was_down": True}, "dependency_down", "unknown", ()),
+    "does not answer yet, and its memory is down": (
+        {"long_term_memory": [LTM], "service": {"started_at": NOW - 2}, **REFUSED}, {"memory_was_down": True},
+        "starting", "unknown", ("wait",)),
     "the old process is still there": ({}, {"old_identity": {"pid": 7, "start_time_ticks": 70}}, "not_restarted", "sick", ()),
     "another process than before": ({}, {"old_identity": {"pid": 6, "start_time_ticks": 60}}, "up", "well", ()),
 }  # fmt: skip

@@ -172,6 +172,40 @@ def test_a_check_whose_need_is_not_well_is_left_out_as_unknown(monkeypatch: pyte
     assert results[0]["findings"][0]["text"] == "skipped because sick is not well"
 
 
+WELL, SICK_API = ("redis", "well", "", "up", False), ("api", "sick", "restart_service", "down", False)
+# Results (name, health, beside, state, final): health of the look, whether the proof is settled, whether waiting is in vain.
+BESIDE: dict[str, tuple[list[tuple[str, str, str, str, bool]], tuple[str, bool, bool]]] = {
+    "what is beside and down does not decide and is not waited for": ([WELL, SICK_API], ("well", True, False)),
+    "what is beside and answers is waited for": ([WELL, ("api", "sick", "restart_service", "degraded", False)], ("well", False, False)),
+    "what is beside and has ended for good is not": ([WELL, ("api", "sick", "restart_service", "crashed", True)], ("well", True, False)),
+    "what decides, does": ([("redis", "sick", "", "down", False), SICK_API], ("sick", True, False)),
+    "what decides and has ended for good": ([("redis", "sick", "", "down", True)], ("sick", True, True)),
+    "a part of a look with nothing that decides": ([SICK_API], ("well", True, False)),
+    "nothing at all": ([], ("unknown", True, False)),
+}
+
+
+@pytest.mark.parametrize(("looks", "expected"), BESIDE.values(), ids=list(BESIDE))
+def test_each_component_is_proven_by_itself(looks: list[tuple[str, str, str, str, bool]], expected: tuple[str, bool, bool]) -> None:
+    results = [_result(*one) for one in looks]
+    assert (checks_look.health_of(results).value, checks_look.is_settled(results), checks_look.is_final(results)) == expected
+
+
+def _result(name: str, health: str, beside: str, state: str, final: bool) -> dict[str, t.Any]:
+    findings = [{"name": "x", "state": health, "text": f"{name} is {state}"}]
+    found = {"name": name, "kind": "tcp", "health": health, "state": state, "findings": findings, "identity": {"of": name}, "actions": []}
+    return {**found, "facts": {"final": final}, "seconds": 0.0, **({"beside": beside} if beside else {})}
+
+
+def test_what_is_beside_is_reported_with_its_playbook_and_changes_no_identity() -> None:
+    results = [_result(*WELL), _result(*SICK_API)]
+    found = checks_look.combine(results, "redis", Proof(results, True, 3, 3, 1.0), "verify")
+    assert (found["health"], found["state"]) == ("well", "up")
+    assert found["beside"] == [{"name": "api", "health": "sick", "state": "down", "text": "api is down", "playbook": "restart_service"}]
+    assert found["say"] == ["well: 1 check passes, 3 times in a row", "beside it, api is sick: api is down"]
+    assert checks_look.identities_of(results) == checks_look.identities_of(results[:1])
+
+
 def test_a_need_that_names_no_check_is_refused() -> None:
     with pytest.raises(StepError, match=r"a needs 'typo', but no check has that name"):
         checks_look.require_needs(checks_look.validated([{"kind": "disk", "name": "a", "needs": ["typo"]}], 1))

@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 GIVEN: dict[str, t.Any] = {
     **dict.fromkeys(restart.PASSED, ""), "stage": "assess", "url": "http://api/health", "tenant": "canary", "round_trip": "v1",
     "round_trip_timeout": 5, "answer_timeout": "3", "memory_seconds": 3, "ignore_gates": ["x"], "bad_config": [], "working_memory": True,
+    "memory_before": "",
     "ltm_url": "http://ltm/health", "ltm_gates": [{"path": "ok", "equals": True}],
 }  # fmt: skip
 BLANK = restart.note_of({}, "r1")
@@ -56,6 +57,9 @@ CHECKS: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
     "no memory in its process": ({"working_memory": False}, {"long_term_memory": {}}),
     "no url of the memory": ({"ltm_url": ""}, {"long_term_memory": {}}),
     "seconds as text": ({"round_trip_timeout": "1.5", "memory_seconds": "0"}, {"timeout": 9.5, "memory_seconds": 0}),
+    "the memory was down, and nothing has been done yet": ({"memory_before": "sick"}, {"memory_was_down": False}),
+    "the memory was down before the act": ({"memory_before": "sick", "stage": "verify"}, {"memory_was_down": True}),
+    "the memory was up before the act": ({"memory_before": "well", "stage": "verify"}, {"memory_was_down": False}),
     "patterns of the role's user": ({"bad_config": ["boom"]}, {"bad_config": ["boom"]}),
 }  # fmt: skip
 

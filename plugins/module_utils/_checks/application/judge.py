@@ -85,6 +85,14 @@ def _stateful(seen: Seen) -> t.Optional[Found]:
     return Found("stateful", UNKNOWN, "%s is a stateful service (%s); this role does not restart it" % (seen.name, kind)) if kind else None
 
 
+def _without_memory(seen: Seen) -> t.Optional[Found]:
+    """It answers, and its long-term memory, known to be down since before the act, still is: all that can be proven is proven."""
+    if not seen.lacks_memory:
+        return None
+    text = "%s runs and answers, but is not proven: it depends on %s" % (seen.name, seen_of.texts_of(seen.memory_service))
+    return Found("dependency_down", UNKNOWN, text)
+
+
 def _below(seen: Seen) -> t.Optional[Found]:
     """Dependencies come first: a restart does not repair them."""
     sick, unclear = ([one for one in seen.dependencies if one["health"] == word] for word in ("sick", "unknown"))
@@ -129,7 +137,7 @@ def _ended(seen: Seen) -> t.Optional[Found]:
     if ended_once:
         # A single exit of a process that had come up is no loop. If it had not come up, this may be the first of many: wait and see.
         return Found("crashed", SICK, text, ("start",)) if seen.had_come_up else Found("starting", UNKNOWN, text, ("wait",))
-    text += seen.cause_text()
+    text += seen.cause_text() + ("; its long-term memory is down as well" if seen.long_term_memory == "sick" else "")
     if looping:
         return Found("exit_loop", SICK, "%s; it exits right after start%s" % (text, seen.restarts_text()))
     if seen.service.get("start_limit_hit"):
@@ -244,6 +252,7 @@ def _well(seen: Seen) -> t.Optional[Found]:
 
 
 RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (
-    _stateful, _unreachable, _below, _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _by_http, _by_round_trip, _leaking,
+    _stateful, _unreachable, _without_memory, _below,
+    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _by_http, _by_round_trip, _leaking,
     _well,
 )  # fmt: skip

@@ -201,7 +201,13 @@ class Seen:
     @property
     def is_final(self) -> bool:
         """Whether nothing starts it any more: its manager has given up, so waiting for it is in vain."""
-        return self.service_word in ("stopped", "failed") and not self.service.get("workload")
+        return (self.service_word in ("stopped", "failed") and not self.service.get("workload")) or self.lacks_memory
+
+    @property
+    def lacks_memory(self) -> bool:
+        """Whether it answers without the long-term memory that was down before this run acted and still is."""
+        is_down = bool(self.options["memory_was_down"]) and self.long_term_memory == "sick"
+        return is_down and self.service_word == "running" and (self.is_answered or self.http_word == "degraded")
 
     def line_of(self, *patterns: t.Union[str, t.Pattern[str]]) -> str:
         """Return the last line of its log that matches, "" for none."""

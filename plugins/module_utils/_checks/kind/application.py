@@ -57,6 +57,8 @@ OPTIONS: dict[str, t.Any] = {
     # Its log file, beside what its manager keeps; and whether a person says that the reason in it is mended.
     "log_file": {"type": "str", "default": ""},
     "mended": {"type": "bool", "default": False},
+    # Whether its long-term memory was down before this run acted: then nobody waits for it, and nothing is proven without it.
+    "memory_was_down": {"type": "bool", "default": False},
     "bad_config": {"type": "list", "elements": "str", "default": list(BAD_CONFIG)},
     # What was known when it was last well (restarts, oom_kills, samples, at), and the process before a restart.
     "known": {"type": "dict", "default": {}},
