@@ -25,6 +25,14 @@ def database_recovery_outcome(acts: t.Any, run_id: str, data_dir: str) -> dict[s
     return outcome.recovery_outcome(plain(acts), str(run_id), str(data_dir))
 
 
+def database_recovery_pages_proven(last: t.Any, scope: t.Any, rebuilt: t.Any, run_id: str) -> dict[str, float]:
+    return outcome.pages_proven(plain(last) or {}, plain(scope), plain(rebuilt), str(run_id))
+
+
+def database_recovery_only_counted(probe: t.Any, scope: t.Any) -> bool:
+    return outcome.only_counted(plain(probe) or {}, plain(scope) or {})
+
+
 def database_recovery_not_to_remove(files: t.Any, own: t.Any) -> list[str]:
     return outcome.not_to_remove(plain(files), plain(own))
 
@@ -38,6 +46,8 @@ class FilterModule:
         return {
             "database_recovery_copy_name": database_recovery_copy_name,
             "database_recovery_not_to_remove": database_recovery_not_to_remove,
+            "database_recovery_only_counted": database_recovery_only_counted,
+            "database_recovery_pages_proven": database_recovery_pages_proven,
             "database_recovery_outcome": database_recovery_outcome,
             "database_recovery_seen": database_recovery_seen,
         }

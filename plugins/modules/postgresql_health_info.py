@@ -80,6 +80,11 @@ options:
     type: str
     choices: [any, primary, standby]
     default: any
+  pages_proven:
+    description: >-
+      By database, the time in seconds since the epoch at which all its pages were proven good. Checksum failures counted before are past.
+    type: dict
+    default: {}
   known_answers:
     description: Queries whose answer is known. Only whether it is right is returned; the answer does not leave the server.
     type: list

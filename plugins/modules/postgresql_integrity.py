@@ -91,6 +91,18 @@ plan:
   description: The plan to approve, in the form for M(somabrain.incident_response.remediation_guard); empty unless only indexes are damaged.
   type: dict
   returned: always
+proven:
+  description: By database, the server's time at which a check began that found nothing.
+  type: dict
+  returned: always
+unchecked:
+  description: How many indexes of these databases no amcheck can check (GIN, GiST, hash and others).
+  type: int
+  returned: always
+run_id:
+  description: The run as given.
+  type: str
+  returned: always
 kept:
   description: The copies made, each with path, copy and sha256.
   type: list

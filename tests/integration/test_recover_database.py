@@ -457,6 +457,39 @@ def test_a_damaged_index_is_built_anew_after_an_approval_and_a_damaged_table_is_
     assert "restore-database.yml" in refused.outcome["reasons"][0]["next_command"]
 
 
+def test_a_checksum_that_failed_before_a_proven_repair_is_past_and_a_new_one_is_not(db: Database) -> None:
+    def recover(**given: t.Any) -> Run:
+        return db.recover(known_answers=[{"query": "SELECT count(*) > 0 FROM t", "expect": "true"}], **given)
+
+    db.sql("CREATE EXTENSION amcheck; CREATE TABLE c AS SELECT g AS i, repeat('x', 50) AS s FROM generate_series(1, 20000) g")
+    db.sql("CREATE INDEX c_i ON c (i); CHECKPOINT")
+    index = db.data / db.sql("SELECT pg_relation_filepath('c_i')")
+    db.halt()
+    db.run("pg_checksums", "--enable", "-D", str(db.data))
+    corrupt(index, 3, 4000, b"\xde\xad\xbe\xef")
+    db.start_under()
+    with contextlib.suppress(AssertionError):
+        db.sql("SET enable_seqscan = off; SELECT sum(i) FROM c WHERE i BETWEEN 1 AND 3000")
+    counter = "SELECT sum(checksum_failures) FROM pg_stat_database"
+    until(lambda: int(db.sql(counter)) > 0)
+    asked = recover()
+    assert (asked.word, asked.code, asked.states[0]) == ("refused", "approval_needed", "up_corrupt"), asked.text
+    run = recover(remediation_approval=asked.outcome["reasons"][0]["token"])
+    assert (run.word, run.states) == ("recovered", ("up_corrupt", "accepting")), run.text
+    assert int(db.sql(counter)) > 0
+    again = recover()
+    assert told(again) == ("nothing_to_do", "", []), again.text
+    # A page of a table that fails now is new, whatever was counted before.
+    table = db.data / db.sql("SELECT pg_relation_filepath('c')")
+    db.halt()
+    corrupt(table, 5, 4000, b"\xde\xad\xbe\xef")
+    db.start_under()
+    with contextlib.suppress(AssertionError):
+        db.sql("SET enable_indexscan = off; SELECT count(s) FROM c")
+    new = until(lambda: (found := recover()).word == "refused" and found)
+    assert (new.code, new.states[0]) == ("data_damaged", "up_corrupt"), new.text
+
+
 def test_a_standby_is_started_and_never_promoted(db: Database, farm: Databases) -> None:
     (farm.folder / "standby").mkdir()
     standby = Database(farm, "standby", None)

@@ -68,4 +68,12 @@ def counted(count: int, units: str) -> str:
     """Return a number with its unit, which is given in the plural."""
     if count != 1:
         return "%s %s" % (count, units)
-    return "1 %s" % (units[:-3] + "y" if units.endswith("ies") else units[:-1] if units.endswith("s") else units)
+    return "1 %s" % (
+        units[:-3] + "y"
+        if units.endswith("ies")
+        else units[:-2]
+        if units.endswith("indexes")
+        else units[:-1]
+        if units.endswith("s")
+        else units
+    )

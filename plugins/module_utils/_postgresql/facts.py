@@ -153,7 +153,7 @@ def _of_the_server(raw: Raw, options: Raw) -> Facts:
         "prepared": [_prepared(row) for row in rows(raw, "prepared")],
         "replication": _replication(raw),
         "archiver": _archiver(raw),
-        "checksums": _checksums(raw, databases),
+        "checksums": _checksums(raw, options),
         "databases": databases,
         "read_only": read_only_of(raw, options),
         "xid_age": max(ages) if ages else None,
@@ -282,11 +282,25 @@ def _database(row: Raw) -> Facts:
     }  # fmt: skip
 
 
-def _checksums(raw: Raw, databases: t.Sequence[Facts]) -> Facts:
+def _checksums(raw: Raw, options: Raw) -> Facts:
+    """Return {on, failures, past, failed_in, proven}: the server counts for ever, so what was counted before a proof is ``past``."""
     setting = (one(raw, "server").get("settings") or {}).get("data_checksums")
-    shared = number(one(raw, "shared").get("checksum_failures"))
-    failures = [row["checksum_failures"] for row in databases if row["checksum_failures"] is not None] + ([shared] if shared else [])
-    return {"on": None if setting is None else setting == "on", "failures": sum(failures) if setting == "on" else None}
+    if setting != "on":
+        return {"on": None if setting is None else False, "failures": None, "past": 0, "failed_in": [], "proven": {}}
+    proven = {str(name): float(at) for name, at in (options["pages_proven"] or {}).items()}
+    counted = [row for row in rows(raw, "databases") if number(row.get("checksum_failures"))]
+    new = [row for row in counted if not _is_past(row, proven.get(str(row["name"])))]
+    # Any database has the relations that all share.
+    shared = [row for row in rows(raw, "shared") if number(row.get("checksum_failures"))]
+    new_shared = [row for row in shared if not _is_past(row, max(proven.values(), default=None))]
+    failures, past = (sum(int(row["checksum_failures"]) for row in found) for found in ([*new, *new_shared], [*counted, *shared]))
+    names = [one_line(row["name"], 64) for row in new]
+    return {"on": True, "failures": failures, "past": past - failures, "failed_in": names, "proven": proven}
+
+
+def _is_past(row: Raw, proven_at: t.Optional[float]) -> bool:
+    failed_at = row.get("checksum_failed_at")
+    return proven_at is not None and failed_at is not None and float(failed_at) <= proven_at
 
 
 def _cache(databases: t.Sequence[Raw]) -> t.Optional[float]:

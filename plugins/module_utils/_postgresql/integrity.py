@@ -39,12 +39,19 @@ SELECT n.nspname AS schema, c.relname AS name, pg_relation_filepath(c.oid) AS fi
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid
 WHERE current_database() || '.' || n.nspname || '.' || c.relname = :'name' AND n.nspname NOT IN ('pg_catalog', 'pg_toast')
 """
+_BEFORE = """
+SELECT extract(epoch FROM clock_timestamp())::float8 AS now, (SELECT count(*) FROM pg_class c JOIN pg_am a ON a.oid = c.relam
+  WHERE c.relkind = 'i' AND a.amname <> 'btree') AS unchecked
+"""
 
 
 def check(where: Where, databases: t.Sequence[str], clock: Clock) -> Damage:
     """Return what ``verdict_of`` gives for what pg_amcheck finds in *databases*."""
     damaged: list[Damage] = []
+    proven: dict[str, float] = {}
+    unchecked = 0
     for database in dict.fromkeys(databases):
+        begun = _before(where, database, clock)
         done = _amcheck(where, database, clock)
         absent = _ABSENT.search(done.err + done.out)
         if done.timed_out or done.rc not in (0, 2) or absent:
@@ -56,7 +63,18 @@ def check(where: Where, databases: t.Sequence[str], clock: Clock) -> Damage:
         if done.rc == 2 and not found:
             return verdict_of("unknown", damaged, "pg_amcheck found damage but did not name it")
         damaged += found
-    return judge(damaged)
+        unchecked += begun["unchecked"]
+        if not found:
+            proven[database] = begun["now"]
+    return dict(judge(damaged), proven=proven, unchecked=unchecked)
+
+
+def _before(where: Where, database: str, clock: Clock) -> Damage:
+    """Return {now, unchecked}: the server's time, and how many indexes there are that no amcheck can check."""
+    try:
+        return rows(dict(where, database=database), _BEFORE, max(1.0, clock.left))[0]
+    except (SqlError, IndexError):
+        return {"now": 0.0, "unchecked": 1}
 
 
 def _amcheck(where: Where, database: str, clock: Clock) -> Ran:
@@ -88,13 +106,14 @@ def judge(damaged: t.Sequence[Damage]) -> Damage:
 
 
 def verdict_of(verdict: str, damaged: t.Sequence[Damage], text: str) -> Damage:
-    """Return {verdict, damaged: [{kind, name, database, blocks}], text, code, plan}; the verdict is none, index, heap or unknown.
+    """Return {verdict, damaged: [{kind, name, database, blocks}], text, code, plan, proven, unchecked}; none, index, heap or unknown.
 
-    ``code`` is the reason for a refusal; ``plan`` is what an approval allows, {} unless only indexes are damaged.
+    ``proven`` is the server's time, for each database, at which a check began that found nothing; ``unchecked`` counts the indexes that
+    amcheck cannot check. ``code`` is the reason for a refusal; ``plan`` is what an approval allows, {} unless only indexes are damaged.
     """
     code = "data_missing" if verdict == "none" else "data_damaged"
     plan = _reindex_plan(damaged, text) if verdict == "index" else {}
-    return {"verdict": verdict, "damaged": list(damaged), "text": text, "code": code, "plan": plan}
+    return {"verdict": verdict, "damaged": list(damaged), "text": text, "code": code, "plan": plan, "proven": {}, "unchecked": 0}
 
 
 def _reindex_plan(damaged: t.Sequence[Damage], text: str) -> Damage:

@@ -25,6 +25,7 @@ EXPECTATIONS: dict[str, t.Any] = {
     "expected_identity": {"type": "dict", "default": {}},
     "app_user": {"type": "str", "default": ""},
     "expected_role": {"type": "str", "choices": ["any", "primary", "standby"], "default": "any"},
+    "pages_proven": {"type": "dict", "default": {}},
     "known_answers": {
         "type": "list",
         "elements": "dict",

@@ -55,7 +55,24 @@ def _verified(probe: Raw) -> dict[str, t.Any]:
     if probe.get("health") != "well" or probe.get("facts") is None:
         return {}
     identity = probe.get("identity") or {}
-    return {"postgresql": {"system_identifier": identity.get("system_identifier"), "timeline": probe["facts"].get("timeline")}}
+    verified = {"system_identifier": identity.get("system_identifier"), "timeline": probe["facts"].get("timeline")}
+    proven = (probe["facts"].get("checksums") or {}).get("proven")
+    return {"postgresql": dict(verified, pages_proven=proven) if proven else verified}
+
+
+def pages_proven(last: Raw, scope: t.Any, rebuilt: t.Any, run_id: str) -> dict[str, float]:
+    """Return {database: time of the last check of all pages that found nothing}: what the ledger remembers, and what this run proved."""
+    found = dict((last or {}).get("pages_proven") or {})
+    for result in (scope, rebuilt):
+        found.update(of_run(result, run_id).get("proven") or {})
+    return found
+
+
+def only_counted(probe: Raw, scope: Raw) -> bool:
+    """Return whether nothing but the server's counter speaks of damage, and a check of all that could be damaged found none."""
+    checks = [check for check in probe.get("checks") or [] if check.get("name") == "postgresql"]
+    sick = {str(one.get("name")) for check in checks for one in check.get("findings") or [] if one.get("state") == "sick"}
+    return scope.get("verdict") == "none" and not scope.get("unchecked") and bool(scope.get("proven")) and sick == {"state", "checksums"}
 
 
 def recovery_outcome(acts: Raw, run_id: str, data_dir: str) -> dict[str, t.Any]:

@@ -88,10 +88,12 @@ WHERE c.setting LIKE 'default_transaction_read_only=%' AND (s.setdatabase = 0 OR
 _WAL = "SELECT count(*) AS files, sum(size) AS bytes FROM pg_ls_waldir()"
 _DATABASES = """
 SELECT d.datname AS name, age(d.datfrozenxid) AS xid_age, mxid_age(d.datminmxid) AS multixact_age, s.checksum_failures, s.deadlocks,
-  s.blks_hit AS hits, s.blks_read AS reads, s.checksum_last_failure::text
+  s.blks_hit AS hits, s.blks_read AS reads, extract(epoch FROM s.checksum_last_failure)::float8 AS checksum_failed_at
 FROM pg_database d LEFT JOIN pg_stat_database s ON s.datid = d.oid WHERE d.datallowconn ORDER BY 2 DESC LIMIT 100
 """
-_SHARED = "SELECT checksum_failures, checksum_last_failure::text FROM pg_stat_database WHERE datid = 0"
+_SHARED = """
+SELECT checksum_failures, extract(epoch FROM checksum_last_failure)::float8 AS checksum_failed_at FROM pg_stat_database WHERE datid = 0
+"""
 _TABLESPACES = "SELECT spcname AS name, pg_tablespace_location(oid) AS path FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''"
 _TOP = """
 SELECT queryid::text, calls, round(total_exec_time::numeric, 1) AS total_ms, round(mean_exec_time::numeric, 2) AS mean_ms, rows,

@@ -46,6 +46,9 @@ def _corrupt(facts: Facts, options: Options) -> Findings:
     failures = facts["checksums"]["failures"]
     if failures:
         found.append(Finding("checksums", State.SICK, "%s failed the checksum" % counted(failures, "pages")))
+    if facts["checksums"].get("past"):
+        text = "%s failed the checksum before the proven repair, none since" % counted(facts["checksums"]["past"], "pages")
+        found.append(_warning(text))
     wrong = [one["index"] for one in facts["known_answers"] if one["right"] is False]
     unread = [one for one in facts["known_answers"] if one["right"] is None]
     if wrong:
@@ -56,7 +59,7 @@ def _corrupt(facts: Facts, options: Options) -> Findings:
     elif unread:
         state = State.SICK if unread[0].get("sqlstate") == "42P01" else State.UNKNOWN
         found.append(Finding("known_answers", state, "a known answer could not be checked: %s" % unread[0]["error"]))
-    if facts["known_answers"] and not found:
+    if facts["known_answers"] and not any(one.state is not State.WELL for one in found):
         found.append(Finding("known_answers", State.WELL, "all %s are right" % counted(len(facts["known_answers"]), "known answers")))
     return found
 

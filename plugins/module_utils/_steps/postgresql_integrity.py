@@ -20,16 +20,17 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     damaged={"type": "list", "elements": "dict", "default": []},
     bin_dir={"type": "str", "default": ""},
     dest_dir={"type": "path", "default": ""},
+    run_id={"type": "str", "default": ""},
     timeout={"type": "float", "default": 900.0},
     stage={"type": "str", "choices": ["assess", "act", "verify"], "default": "act"},
 )
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, verdict, damaged, text, code, plan, kept, seconds, stage, say}. Raises StepError."""
+    """Return {changed, verdict, damaged, text, code, plan, proven, unchecked, kept, run_id, seconds, stage, say}. Raises StepError."""
     clock = Clock(params["timeout"])
     result = _reindex(params, check, clock) if params["action"] == "reindex" else _check(params, clock)
-    return dict(result, seconds=round(clock.passed, 3), stage=params["stage"])
+    return dict(result, run_id=params["run_id"], seconds=round(clock.passed, 3), stage=params["stage"])
 
 
 def _check(params: Params, clock: Clock) -> Result:

@@ -119,6 +119,7 @@ CONFIG = {"file": "/etc/postgresql.conf", "line": 12, "text": "syntax error"}
 WRONG_MODE = {"wrong": [{"path": "/data", "mode": "0755", "owner": 1, "problem": "others may enter it (mode 0755)"}]}
 SERVICE = {"manager": "systemd", "name": "postgresql@15-main", "exists": True, "reachable": True, "state": "failed", "pid": 0}
 AUDIT = {"audit": {"table": "a", "column": "c"}}
+PROVEN = {"pages_proven": {"soma": 10.0}}
 PATRONI = [{"owner": "Patroni", "evidence": "/data/patroni.dynamic.json", "command": "patronictl list"}]
 KNOWN = {"known_answers": [{"query": "SELECT 42", "expect": "42"}]}
 CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]] = {
@@ -163,6 +164,14 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "a fresh prepared transaction": (
         up(prepared=[{"gid": "g", "database": "d", "owner": "o", "seconds": 3.0}]), {}, "accepting", "well", []),
     "checksums failed": (up(shared=[{"checksum_failures": 2}]), {}, "up_corrupt", "sick", ["scope"]),
+    "checksums failed before the repair": (up(databases=[dict(DATABASE, checksum_failures=3, checksum_failed_at=9.0)]), PROVEN, "accepting",
+        "well", []),
+    "a checksum failed since the repair": (up(databases=[dict(DATABASE, checksum_failures=3, checksum_failed_at=11.0)]), PROVEN,
+        "up_corrupt", "sick", ["scope"]),
+    "a checksum failed in another database": (up(databases=[dict(DATABASE, name="x", checksum_failures=3, checksum_failed_at=9.0)]), PROVEN,
+        "up_corrupt", "sick", ["scope"]),
+    "a shared checksum failed before the repair": (up(shared=[{"checksum_failures": 2, "checksum_failed_at": 9.0}]), PROVEN, "accepting",
+        "well", []),
     "no audit row": (up(audit=[{"rows": 0}]), AUDIT, "audit_gap", "sick", []),
     "audit rows": (up(audit=[{"rows": 3}]), AUDIT, "accepting", "well", []),
     "audit rows not counted": (up(audit={"sqlstate": "42P01", "text": "no table"}), AUDIT, "accepting", "unknown", []),

@@ -254,3 +254,31 @@ def test_sessions_that_were_ended_cost_no_committed_work_and_cannot_be_put_back(
     assert (found["loss"]["count"], found["loss"]["exact"]) == (0, True)
     assert "%d blocking transactions" % ended in found["loss"]["text"]
     assert "cannot be put back" in found["undo"]
+
+
+COUNTED = {"checks": [{"name": "postgresql", "findings": [{"name": "state", "state": "sick"}, {"name": "checksums", "state": "sick"}]}]}
+CLEAN = {"verdict": "none", "unchecked": 0, "proven": {"soma": 5.0}}
+
+
+@pytest.mark.parametrize(
+    ("probe", "scope", "only"),
+    [
+        (COUNTED, CLEAN, True),
+        (COUNTED, dict(CLEAN, unchecked=1), False),
+        (COUNTED, dict(CLEAN, verdict="unknown"), False),
+        (COUNTED, dict(CLEAN, proven={}), False),
+        ({"checks": [{"name": "postgresql", "findings": [{"name": "known_answers", "state": "sick"}]}]}, CLEAN, False),
+        ({}, CLEAN, False),
+    ],
+)
+def test_a_counter_alone_is_no_damage_once_everything_was_checked(probe: t.Any, scope: t.Any, only: bool) -> None:
+    assert outcome.only_counted(probe, scope) is only
+
+
+def test_what_this_run_proved_replaces_what_is_remembered() -> None:
+    last = {"pages_proven": {"a": 1.0, "b": 2.0}}
+    assert outcome.pages_proven(last, {"run_id": "r", "proven": {"a": 3.0}}, {"run_id": "old", "proven": {"b": 9.0}}, "r") == {
+        "a": 3.0,
+        "b": 2.0,
+    }
+    assert outcome.pages_proven({}, {}, None, "") == {}
