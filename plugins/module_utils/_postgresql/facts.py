@@ -288,14 +288,13 @@ def _checksums(raw: Raw, options: Raw) -> Facts:
     if setting != "on":
         return {"on": None if setting is None else False, "failures": None, "past": 0, "failed_in": [], "proven": {}}
     proven = {str(name): float(at) for name, at in (options["pages_proven"] or {}).items()}
-    counted = [row for row in rows(raw, "databases") if number(row.get("checksum_failures"))]
-    new = [row for row in counted if not _is_past(row, proven.get(str(row["name"])))]
     # Any database has the relations that all share.
-    shared = [row for row in rows(raw, "shared") if number(row.get("checksum_failures"))]
-    new_shared = [row for row in shared if not _is_past(row, max(proven.values(), default=None))]
-    failures, past = (sum(int(row["checksum_failures"]) for row in found) for found in ([*new, *new_shared], [*counted, *shared]))
-    names = [one_line(row["name"], 64) for row in new]
-    return {"on": True, "failures": failures, "past": past - failures, "failed_in": names, "proven": proven}
+    latest = max(proven.values(), default=None)
+    counted = [(row, proven.get(str(row["name"]))) for row in rows(raw, "databases")] + [(row, latest) for row in rows(raw, "shared")]
+    failed = [(row, number(row.get("checksum_failures")) or 0, _is_past(row, at)) for row, at in counted]
+    failures, past = (sum(count for _row, count, is_past in failed if is_past is wanted) for wanted in (False, True))
+    names = [one_line(row["name"], 64) for row, count, is_past in failed if count and not is_past and row.get("name")]
+    return {"on": True, "failures": failures, "past": past, "failed_in": names, "proven": proven}
 
 
 def _is_past(row: Raw, proven_at: t.Optional[float]) -> bool:
