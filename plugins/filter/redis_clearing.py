@@ -29,6 +29,7 @@ def outcome(cleared: Given, back: Given, run: Given, probe: Given, keys_before: 
     count = clearing.removed(plain(cleared), plain(back), kept)
     return {
         "loss": clearing.loss_of(count, kept, plain(keys_before), (now.get("facts") or {}).get("keys")),
+        "harmless": clearing.harmless(plain(cleared), count, kept),
         "undo": clearing.undo_of(count, kept, opened.get("resumed") or {}, folder),
         "verified": recovery.verified(now),
     }

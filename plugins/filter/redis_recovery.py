@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
 
 if t.TYPE_CHECKING:
-    from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import recovery
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import loss, recovery
 else:
+    loss = Late("_redis.loss")
     recovery = Late("_redis.recovery")
 
 Given = t.Mapping[str, t.Any]
 
 
 def so_far(kept: Given, run: Given, state_before: str, empty_below_share: t.Any) -> dict[str, t.Any]:
-    return recovery.so_far(plain(kept), plain(run), str(state_before), float(empty_below_share))
+    return recovery.so_far(plain(kept), plain(run), str(state_before), float(empty_below_share), time.time())
 
 
 def turns(actions: t.Sequence[str], sentinels: t.Sequence[Given], persistence: Given) -> list[dict[str, t.Any]]:
@@ -46,7 +48,8 @@ def cause(facts: Given) -> str:
 def outcome(done: Given, probe: Given, before: Given, target: Given) -> dict[str, t.Any]:
     acts, now = plain(done), plain(probe)
     return {
-        "loss": recovery.loss_of(acts, (now.get("facts") or {}).get("keys")),
+        "loss": loss.loss_of(acts, plain(before), now.get("facts") or {}),
+        "harmless": loss.harmless(acts),
         "undo": recovery.undo_of(acts, plain(before), recovery.Target(**plain(target))),
         "verified": recovery.verified(now),
     }

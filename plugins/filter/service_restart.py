@@ -47,6 +47,10 @@ def verified(probe: Given, known: Given) -> dict[str, t.Any]:
     return restart.verified_of(plain(probe), plain(known))
 
 
+def stake(probe: Given, act: str, working_memory: t.Any) -> str:
+    return restart.stake_of(plain(probe), str(act), bool(working_memory))
+
+
 def risk(memory: str) -> str:
     return restart.risk_of(str(memory))
 
@@ -61,5 +65,5 @@ def next_command(hand_over: Given) -> str:
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        own = (note, place, check, evidence, process, verified, risk, loss)
+        own = (note, place, check, evidence, process, verified, stake, risk, loss)
         return {**{"service_restart_" + one.__name__: one for one in own}, "service_restart_next": next_command}

@@ -43,11 +43,15 @@ def walked(so_far: Given, step: Given, watched: Given) -> dict[str, t.Any]:
     return remedy.walked(plain(so_far), plain(step), plain(watched))
 
 
+def loss(so_far: Given) -> dict[str, t.Any]:
+    return remedy.loss_of(plain(so_far))
+
+
 def undo(asked: Given, so_far: Given, ansible: Given) -> str:
     return remedy.undo_of(plain(asked), plain(so_far), plain(ansible))
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        names = (looks, owed, seconds, due, way, walked, undo)
+        names = (looks, owed, seconds, due, way, walked, loss, undo)
         return {f"traffic_scaling_{one.__name__}": one for one in names}

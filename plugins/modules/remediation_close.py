@@ -77,9 +77,14 @@ options:
     default: ""
   loss:
     description:
-      - What was lost (count, unit, exact, text, approved, known_before, present_after); empty for nothing.
-      - An omitted count is unknown; a count that is not exact is a loss even if it is 0.
-      - If approved is omitted, it is whether this run had a plan approved; more than that plan's exact count is not approved.
+      - What was lost (count, unit, exact, text, approved, known_before, present_after, witness); empty where the remedy cannot say.
+      - Unknown unless I(loss.witness), a sentence, says what proves it. Without one there is no 0, and no count is exact.
+      - A count that is smaller than known_before less present_after is raised to that, and is not exact.
+      - If approved is omitted, it is whether this run had a plan approved; more than that plan's count is not approved.
+    type: dict
+    default: {}
+  harmless:
+    description: Acts that cannot lose data, each with the sentence that says why; a run that began no others lost nothing.
     type: dict
     default: {}
   verified:

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.approval import clock, told
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import is_lossy
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.loss import is_lossy
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import GREEN as GREEN_OUTCOMES
 
 Line = t.Tuple[str, str]
@@ -172,13 +172,14 @@ def _dicts(value: t.Any) -> list[Plain]:
 
 def _lost(loss: t.Any) -> str:
     """Say what was lost, and what was known before and is there now."""
-    if not isinstance(loss, dict) or not is_lossy(loss):
+    if not isinstance(loss, dict) or not loss or not is_lossy(loss):
         return ""
     number = f"{'' if loss.get('exact') else 'about '}{counted(loss['count'], loss.get('unit') or 'items')}" if loss.get("count") else ""
     words = ": ".join(str(part) for part in (number, loss.get("text")) if part) or "an unknown amount"
-    seen = {"known before": loss.get("known_before"), "there now": loss.get("present_after")}
-    known = [f"{count} {word}" for word, count in seen.items() if count is not None]
-    return words + (f" ({', '.join(known)})" if known else "") + ("" if loss.get("approved") else ", not approved")
+    before, now = loss.get("known_before"), loss.get("present_after")
+    # Keys that were written since, or lost values of keys that are there, make the two numbers say nothing.
+    fewer = f" ({before} known before, {now} there now)" if before is not None and now is not None and now < before else ""
+    return words + fewer + ("" if loss.get("approved") else ", not approved")
 
 
 def _reason(one: Plain) -> str:

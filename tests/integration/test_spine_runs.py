@@ -252,7 +252,7 @@ def test_of_several_plans_exactly_the_approved_one_is_applied_and_its_loss_decla
     changed = [{**PLANS[0]}, {**PLANS[1], "binds": {"sha256": "c" * 64}}]
     code, stale = toy.run(toy_recovery_plans=changed, remediation_approval=salvage["token"])
     assert (code, stale["outcome"], codes(stale), toy.word.read_text()) == (2, "refused", ["approval_stale"], "sick")
-    loss: dict[str, t.Any] = {"count": 2, "unit": "words", "exact": True}
+    loss: dict[str, t.Any] = {"count": 2, "unit": "words", "exact": True, "witness": "they were counted"}
     code, outcome = toy.run(toy_recovery_plans=PLANS, remediation_approval=salvage["token"], toy_recovery_loss=loss, **MANY)
     assert (code, outcome["outcome"], outcome["approved_plan"]) == (0, "recovered_with_loss", "salvage")
     assert outcome["loss"] == {**loss, "text": "", "approved": True, "known_before": None, "present_after": None}

@@ -103,6 +103,7 @@ def _of_settings(raw: Raw, options: Raw) -> Facts:
         "started_at": server.get("started_at"),
         "in_recovery": server.get("in_recovery"),
         "timeline": server.get("timeline"),
+        "durable": {**{key: settings.get(key) for key in ("fsync", "synchronous_commit")}, "unlogged_tables": server.get("unlogged")},
         "data_dir": one_line(raw.get("data_dir") or "", 200),
         "config_file": one_line(known.get("config_file") or options["config_file"], 200),
         "config_files": sorted(files | set(server.get("config_files") or [])),

@@ -19,6 +19,7 @@ Raw = t.Mapping[str, t.Any]
 
 NOTHING = "nothing to put back"
 CUTOVER = "postgresql_cutover"
+COMMITS = "committed transactions"
 # Directories of the cluster, wherever they are; and no path that climbs.
 _CLUSTER = re.compile(r"[.][.]/|/pg_|/base/|/global/")
 
@@ -32,7 +33,10 @@ def of_run(result: t.Any, run_id: str) -> Raw:
 
 
 def seen(probe: Raw) -> dict[str, t.Any]:
-    """Return {is_well, text, start_is_blocked, verified} of the last look; ``is_well`` is about PostgreSQL alone, not what uses it."""
+    """Return {is_well, text, start_is_blocked, verified, loss} of the last look.
+
+    ``is_well`` is about PostgreSQL alone, not what uses it.
+    """
     checks = [check for check in probe.get("checks") or [] if check.get("name") == "postgresql"]
     findings = checks[0].get("findings") if checks else []
     return {
@@ -40,7 +44,20 @@ def seen(probe: Raw) -> dict[str, t.Any]:
         "text": findings[0]["text"] if findings else "the state of PostgreSQL is unknown",
         "start_is_blocked": _start_is_blocked(probe),
         "verified": _verified(probe),
+        "loss": recovery_loss((probe.get("facts") or {}).get("durable") or {}),
     }
+
+
+def recovery_loss(durable: Raw) -> dict[str, t.Any]:
+    """Return what a server that was started again lost, by what it says of its durability; {} where it says nothing."""
+    if durable.get("fsync") is None or durable.get("synchronous_commit") is None or durable.get("unlogged_tables") is None:
+        return {}
+    weak = ["%s is off" % key for key in ("fsync", "synchronous_commit") if durable[key] == "off"]
+    weak += ["a crash empties its unlogged tables (%s here)" % durable["unlogged_tables"]] if durable["unlogged_tables"] else []
+    if weak:
+        return {"unit": COMMITS, "text": "%s, so what the last moment before it went down lost is unknown" % "; ".join(weak)}
+    text = "fsync and synchronous_commit are on and PostgreSQL has replayed its write-ahead log, so what was committed is there"
+    return {"count": 0, "exact": True, "unit": COMMITS, "witness": text}
 
 
 def _start_is_blocked(probe: Raw) -> bool:
@@ -114,9 +131,15 @@ def _is_special(stat: Raw) -> bool:
 
 # Restore -----------------------------------------------------------------------------------------
 
+WAS_NOT_SWAPPED = "the directories from before are back in their places"
+RESTORE_HARMLESS: Raw = {
+    **dict.fromkeys(("restore_beside", "promote", "backup"), "the restored data lie beside the database, which was not changed"),
+    "insert_missing": "rows were only added: those that were there stay as they were",
+}
+
 
 def restore_outcome(acts: Raw, run_id: str, interrupted: Raw) -> dict[str, t.Any]:
-    """Return {done, plan, folder, put_back, loss} of a restore.
+    """Return {done, plan, folder, put_back, loss, harmless} of a restore.
 
     *acts*: done, restored, approved, inserted, swapped and back, as registered; *interrupted*: the swap of a dead run that
     this one finishes.
@@ -131,6 +154,8 @@ def restore_outcome(acts: Raw, run_id: str, interrupted: Raw) -> dict[str, t.Any
         "folder": restored.get("folder") or interrupted.get("folder") or "",
         "put_back": put_back,
         "loss": _loss_of_swap(swapped, interrupted) if put_back == "swap" else {},
+        # Once it was begun, a swap that did not say how it ended may have lost what its plan says.
+        "harmless": {**RESTORE_HARMLESS, **({"swap": WAS_NOT_SWAPPED} if back.get("moved") else {})},
     }
 
 
@@ -152,6 +177,9 @@ def _loss_of_swap(swapped: Raw, interrupted: Raw) -> dict[str, t.Any]:
     return dict(swapped.get("loss") or {} if written is None else written)
 
 
+COMPARED = "the rows of both databases were compared, and the write-ahead log shows none written after that"
+
+
 def restore_about(plan: Raw, compared: Raw, target: str) -> dict[str, t.Any]:
     """Return what the journal of a swap keeps: the rows that only live had, counted right before its stop, else as the plan said.
 
@@ -160,10 +188,11 @@ def restore_about(plan: Raw, compared: Raw, target: str) -> dict[str, t.Any]:
     planned = plan.get("loss") or {}
     is_compared = compared.get("extra") is not None
     count = compared["extra"] + compared["differing"] if is_compared else planned.get("count")
-    exact = compared.get("exact") if is_compared else planned.get("exact")
+    # What live wrote since the plan was made is in no count.
+    exact = is_compared and compared.get("exact")
     text = "the database went back to %s; the rows written since then are only in the kept directory" % target
     loss = {"count": count if plan else None, "unit": "rows", "exact": bool(plan and exact), "approved": True, "text": text}
-    return {"loss": loss}
+    return {"loss": dict(loss, witness=COMPARED if loss["exact"] else "")}
 
 
 def restore_verified(probe: Raw, done: Raw, target: str, stanza: str) -> dict[str, t.Any]:
@@ -189,12 +218,12 @@ def restore_undo(outcome: Raw, run_id: str, reach: Raw, kept: str, host: str, in
 
 
 def unblock_outcome(done: t.Any, run_id: str) -> dict[str, t.Any]:
-    """Return {ended, loss, undo} of the sessions that this run ended, as the step returned them."""
+    """Return {ended, loss, harmless, undo} of the sessions that this run ended, as the step returned them."""
     sessions = of_run(done, run_id).get("sessions") or []
     ended = sum(session.get("done") in ("cancelled", "terminated", "still_blocking") for session in sessions)
     if not ended:
-        return {"ended": 0, "loss": {}, "undo": NOTHING}
+        return {"ended": 0, "loss": {}, "harmless": {"unblock": "no session was ended"} if of_run(done, run_id) else {}, "undo": NOTHING}
     text = "no committed work was lost; the uncommitted work of %d blocking transactions was rolled back, and their clients got an error"
-    loss = {"count": 0, "exact": True, "unit": "committed transactions", "text": text % ended}
+    loss = {"count": 0, "exact": True, "unit": COMMITS, "witness": text % ended}
     undo = "a cancelled statement or a terminated session cannot be put back; its client got SQLSTATE 57014 or 57P01 and may retry"
-    return {"ended": ended, "loss": loss, "undo": undo}
+    return {"ended": ended, "loss": loss, "harmless": {}, "undo": undo}

@@ -21,8 +21,10 @@ SELECT pg_postmaster_start_time()::text AS started_at, pg_is_in_recovery() AS in
   (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
   (SELECT jsonb_agg(DISTINCT sourcefile) FROM pg_settings WHERE sourcefile IS NOT NULL) AS config_files,
   (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
+  (SELECT count(*) FROM pg_class WHERE relpersistence = 'u' AND relkind IN ('r', 'p')) AS unlogged,
   (SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN ('data_directory', 'config_file', 'hba_file', 'ident_file',
-    'data_checksums', 'max_connections', 'superuser_reserved_connections', 'archive_mode', 'port')) AS settings,
+    'data_checksums', 'fsync', 'synchronous_commit', 'max_connections', 'superuser_reserved_connections', 'archive_mode', 'port'
+    )) AS settings,
   (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only') AS read_only
 """
 _SESSIONS = """

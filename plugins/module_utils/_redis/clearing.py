@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 Facts = t.Mapping[str, t.Any]
+ANSWERED = "Redis answered each removal, and the value of each key was on disk before"
 
 
 def kept_file(rescue_dir: str, run_id: str) -> str:
@@ -27,11 +28,22 @@ def removed(cleared: Facts, back: Facts, kept: str) -> int:
 
 
 def loss_of(count: int, kept: str, known: t.Any, present: t.Any) -> t.Dict[str, t.Any]:
-    """Return the declared loss of a run that removed *count* keys, {} for none; *known*, *present*: keys before and now, or None."""
+    """Return the loss of a run that removed *count* keys, {} for none; *known*, *present*: keys before and now, or None."""
     if not count:
         return {}
     text = "removed the keys that were confirmed as corrupt; their values are kept in %s" % kept
-    return {"count": count, "exact": True, "unit": "keys", "approved": True, "text": text, "known_before": known, "present_after": present}
+    loss = {"count": count, "exact": True, "unit": "keys", "approved": True, "text": text, "witness": ANSWERED}
+    # Clients go on writing: a number of keys that they changed as well proves nothing of what was removed here.
+    apart = known is None or present is None or known - present != count
+    return dict(loss, known_before=known, present_after=None if apart else present)
+
+
+def harmless(cleared: Facts, count: int, kept: str) -> t.Dict[str, str]:
+    """Return the acts that lost nothing, each with why: the removal only where it is known to have removed nothing for good."""
+    found = {"confirm": "values were only read"}
+    if not count and cleared.get("kept_file") == kept and cleared.get("removed") is not None:
+        found["clear"] = "every key that was removed is there again" if cleared["removed"] else "no key was removed"
+    return found
 
 
 def undo_of(count: int, kept: str, dead: Facts, rescue_dir: str) -> str:

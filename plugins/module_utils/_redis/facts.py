@@ -77,6 +77,14 @@ def keys_of(info: Raw) -> t.Optional[int]:
     return sum(number(found.group(1)) or 0 for found in counts if found)
 
 
+def expiring_of(raw: Raw) -> dict[str, t.Any]:
+    """Return how many keys expire, and a sample of the seconds that they have left, shortest first; {} if INFO does not say."""
+    if "run_id" not in raw["info"]:
+        return {}
+    counts = [re.search(r"expires=(\d{1,18})", str(value)) for name, value in raw["info"].items() if re.match(r"db\d+$", name)]
+    return {"keys": sum(number(found.group(1)) or 0 for found in counts if found), "left": sorted(raw.get("lives") or [])}
+
+
 def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
     """Return what is kept on disk, and what a kill right now would lose.
 
@@ -200,7 +208,8 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "error": raw["error"], "stands_on": raw["stands_on"], "version": info.get("redis_version", ""), "keys": keys_of(info),
         "writes": raw["write"], "process": raw.get("process") or {}, "persistence": persistence_of(raw, options),
         "disk": raw.get("disk") or {}, "files": raw.get("files"), "log": raw.get("log") or {},
-        "restarts": (raw.get("service") or {}).get("restarts"), "settings": settings_of(raw),
+        "restarts": (raw.get("service") or {}).get("restarts"), "settings": settings_of(raw), "expiring": expiring_of(raw),
+        "ended": {key: (raw.get("service") or {}).get(key) for key in ("exit_code", "signal", "last_ended_at")},
         "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
     }  # fmt: skip
     facts.update(memory_of(raw, options))

@@ -9,6 +9,7 @@ That is what Redis says over its socket and, if the probe runs on the target, wh
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import threading
 import time
@@ -53,6 +54,8 @@ LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
 INFO_LINES = 10_000
 # With paused writers (CLIENT PAUSE), Redis answers everything but writes.
 UNANSWERED = "unanswered"
+# Databases, and keys of each, whose time to live is looked at.
+SAMPLED_DATABASES, SAMPLED_KEYS = 4, 64
 # Values may be large; known answers are small.
 KNOWN_BYTES = 16 * 1024 * 1024
 _JUDGED: dict[str, tuple[list[t.Any], Raw]] = {}
@@ -129,9 +132,22 @@ def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> Non
         if isinstance(reply, list) and len(reply) == 2 and isinstance(reply[1], str):
             raw["config"][name] = reply[1]
     if raw["ping"] == "PONG":
+        raw["lives"] = _lives(redis, raw["info"])
         raw["known"] = [known_answer(redis, one) for one in options["known_keys"] or []]
     if options["write_probe"]:
         raw["write"] = _write_probe(redis)
+
+
+def _lives(redis: Connection, info: Raw) -> list[float]:
+    """Return the seconds that some keys which expire have left, of a sample of all keys; it leaves another database selected."""
+    found: list[float] = []
+    with_expiry = [name for name, value in info.items() if re.fullmatch(r"db\d{1,6}", name) and ",expires=0," not in str(value)]
+    for name in with_expiry[:SAMPLED_DATABASES]:
+        keys = redis.ask_all([("SELECT", name[2:])] + [("RANDOMKEY",)] * SAMPLED_KEYS)[1:]
+        named = [key for key in dict.fromkeys(keys) if isinstance(key, (str, bytes)) and not isinstance(key, ErrorReply)]
+        lives = redis.ask_all([("PTTL", key) for key in named]) if named else []
+        found += [round(life / 1000, 1) for life in lives if isinstance(life, int) and life > 0]
+    return found
 
 
 def _write_probe(redis: Connection) -> str:

@@ -22,6 +22,7 @@ Options = t.Mapping[str, t.Any]
 SCRIPTS = 3
 STARTED, READY = "Redis is starting", "eady to accept connections"
 # Kind -> what Redis writes; bad_file means that Redis rejects its own data.
+SAVED_AT_END = ("Saving the final RDB snapshot", "DB saved on disk", "ready to exit, bye bye")
 LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("bad_file", re.compile(r"Bad file format reading the append only file|Unexpected end of file reading the append only")),
     ("bad_file", re.compile(r"Short read or OOM loading DB|Wrong signature trying to load DB|Can't handle RDB format|Wrong RDB checksum")),
@@ -252,6 +253,8 @@ def load_log(path: str) -> dict[str, t.Any]:
         "lines": log_file.last_of_each(last.splitlines(), LOG_LINES),
         "starts": starts,
         "ready": READY in last if starts else None,
+        # SHUTDOWN NOSAVE ends with the same words, but without the save.
+        "saved_at_end": all(words in last for words in SAVED_AT_END) if starts else None,
         "failed_starts": _failed_starts(text),
         "written_at": log_file.written_at(path),
     }

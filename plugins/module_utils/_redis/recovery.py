@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import LITTLE_ROOM
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive
 
 Facts = t.Mapping[str, t.Any]
 
@@ -19,7 +20,7 @@ Facts = t.Mapping[str, t.Any]
 INSTALL_SECONDS, BYTES_A_SECOND = 20, 10_000_000
 
 
-def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float) -> t.Dict[str, t.Any]:
+def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float, now: float) -> t.Dict[str, t.Any]:
     """Return what the acts of *run* gave ({} for those of an earlier run of the same play), with what follows for the acts to come.
 
     kept: {run_id, approved, raised, mended, held, isolated, decided, stopped, installed, by, put_back, kept, reloaded, restarted,
@@ -39,9 +40,9 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float)
         replaced=replaced,
         may_be_held=bool(acts.get("held")) or any(one["kind"] == "service_manager" for one in owed),
         to_reload=copies,
-        known_keys=known_keys(run),
+        known_keys=known_keys(run, now),
         # Every lasting key of what was installed has to be there.
-        last_known_keys=lasting(installed) if replaced else known_keys(run),
+        last_known_keys=lasting(installed) if replaced else known_keys(run, now),
         empty_below_share=1.0 if whole else empty_below_share,
         reload_from=[] if acts.get("reloaded") else copies,
     )
@@ -52,10 +53,9 @@ def lasting(candidate: Facts) -> int:
     return int(candidate.get("keys") or 0) - int(candidate.get("expires") or 0)
 
 
-def known_keys(run: Facts) -> int:
-    """Return how many keys there were when a run last ended well, -1 where none did."""
-    count = ((run.get("last_verified") or {}).get("redis") or {}).get("key_count")
-    return -1 if count is None else int(count)
+def known_keys(run: Facts, now: float) -> int:
+    """Return how many keys have to be there of those that a run last proved, -1 where none did."""
+    return keys_alive((run.get("last_verified") or {}).get("redis") or {}, now)
 
 
 def turns(actions: t.Sequence[str], watched: bool, persistence: Facts) -> t.List[t.Dict[str, t.Any]]:
@@ -135,42 +135,9 @@ def verified(probe: Facts) -> t.Dict[str, t.Any]:
     facts = probe.get("facts")
     if facts is None or probe.get("health") != "well":
         return {}
-    return {"redis": {"key_count": facts.get("keys"), "persistence": facts.get("persistence") or {}}}
-
-
-def loss_of(done: Facts, present: t.Any) -> t.Dict[str, t.Any]:
-    """Return the declared loss of a run, {} for none; *present*: keys now, None where that is not known."""
-    if done.get("replaced"):
-        return _loss_installed(done, present)
-    restarted = done.get("restarted") or {}
-    # A graceful stop saves by itself, where Redis is configured to save at all.
-    if done.get("approved") and restarted and (restarted.get("killed") or not restarted.get("saves")):
-        return _loss_killed(done.get("last_known_keys"), present)
-    return {}
-
-
-def _loss_installed(done: Facts, present: t.Any) -> t.Dict[str, t.Any]:
-    """Return what the installed candidate lacks, as it was said before it was chosen."""
-    loss, name = done["installed"].get("loss") or {}, done["installed"].get("name")
-    if loss.get("count") == 0 and loss.get("exact"):
-        return {}
-    text = "the installed data (%s) lacks some keys or changes"
-    if loss.get("count") is None:
-        text = "nothing proves that the installed data (%s) is complete"
-    policy = {"approved": True} if done.get("by") == "policy" else {}
-    return dict(loss, text=text % name, known_before=done["known_keys"], present_after=present, **policy)
-
-
-def _loss_killed(known: t.Any, present: t.Any) -> t.Dict[str, t.Any]:
-    counted = isinstance(known, int) and isinstance(present, int)
-    return {
-        "text": "an approved kill lost what was not on disk",
-        "approved": True,
-        "unit": "keys",
-        "known_before": known,
-        "present_after": present,
-        "count": max(known - present, 0) if counted else None,
-    }
+    expiring = facts.get("expiring") or {}
+    counted = {"key_count": facts.get("keys"), "expires": expiring.get("keys"), "left": expiring.get("left") or []}
+    return {"redis": dict(counted, persistence=facts.get("persistence") or {})}
 
 
 class Target(t.NamedTuple):

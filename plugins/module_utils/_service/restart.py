@@ -21,6 +21,12 @@ PASSED = (
 )  # fmt: skip
 # How many memory samples of earlier runs the ledger keeps.
 SAMPLES = 20
+# Why it loses nothing.
+WITNESSES = {
+    "well": "what was acknowledged is in the long-term memory, which was up all the time that the old process ran",
+    "kept": "the process goes on with all that it has in memory",
+    "none": "this service keeps nothing in its memory, says service_restart_working_memory",
+}
 # Why a restart may lose memories, by what was seen of the long-term memory.
 AT_RISK = {
     "sick": "the long-term memory was down when this run looked",
@@ -80,6 +86,18 @@ def _long_term_memory(given: Facts) -> dict[str, t.Any]:
     return {"name": "long_term_memory", "kind": "http", "url": given["ltm_url"], "gates": given["ltm_gates"]}
 
 
+def stake_of(probe: Facts, act: str, working_memory: bool) -> str:
+    """Return what an act takes from the process: "none" where it keeps no working memory, "kept" where it goes on, else how it was backed.
+
+    The last is the state of the long-term memory behind the working memory.
+    """
+    if not working_memory:
+        return "none"
+    if act == "start" and (probe.get("identity") or {}).get("pid"):
+        return "kept"
+    return str((probe.get("facts") or {}).get("long_term_memory") or "unknown")
+
+
 def process_of(identity: Facts) -> dict[str, t.Any]:
     """Return what names the one process that was seen, {} where none ran."""
     return {key: identity.get(key) for key in ("pid", "start_time_ticks")} if identity.get("pid") else {}
@@ -96,7 +114,7 @@ def verified_of(probe: Facts, known: Facts) -> dict[str, t.Any]:
 
 def risk_of(memory: str) -> str:
     """Return what a new process may lose, by what was seen of the long-term memory; "" where it has everything."""
-    if memory in ("", "well"):
+    if memory in ("", *WITNESSES):
         return ""
     text = "a new process starts with an empty working memory (up to 64 memories a tenant), and %s: how many memories are lost is unknown"
     return text % _why(memory)
@@ -107,12 +125,13 @@ def _why(memory: str) -> str:
 
 
 def loss_of(emptied: str, approved: str) -> dict[str, t.Any]:
-    """Return the loss of the act that emptied the working memory, by what was seen of the long-term memory then; "" for no such act."""
+    """Return the loss of the act that emptied the working memory, by what ``stake_of`` said then; {} for no such act."""
     if not emptied:
         return {}
-    if emptied == "well":
-        text = "the working memory began empty; what was acknowledged is in the long-term memory, which was up"
-        return {"count": 0, "exact": True, "unit": "memories", "text": text}
+    if emptied in WITNESSES:
+        # The cache behind it is cold all the same, which later runs have to hear.
+        text = "the working memory began empty" if emptied == "well" else ""
+        return {"count": 0, "exact": True, "unit": "memories", "text": text, "witness": WITNESSES[emptied]}
     text = "the working memory began empty, and %s: how many memories were lost is unknown"
     return {"unit": "memories", "approved": bool(approved), "text": text % _why(emptied)}
 

@@ -48,14 +48,16 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
 
     ``state`` is running, starting, unhealthy, paused, stopping, backoff, stopped, failed or unknown; times are epoch seconds,
     timeouts seconds. None means that the manager does not say; for ``exists``, that the name does not mean exactly one service. ``barred``
-    says why the manager would not start it again, "" if it would; ``lived`` is how long the last process lived, if none runs now.
+    says why the manager would not start it again, "" if it would; ``lived`` is how long the last process lived, if none runs now, and
+    ``last_began_at`` and ``last_ended_at`` when that was.
     """
     state: ServiceState = {
         "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
         "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
         "start_timeout": None, "stop_timeout": None, "start_command": "",
-        "result": "", "detail": "", "barred": "", "lived": None, "container": "", "image": {}, "workload": {},
+        "result": "", "detail": "", "barred": "", "lived": None, "last_began_at": None, "last_ended_at": None,
+        "container": "", "image": {}, "workload": {},
     }  # fmt: skip
     state.update(known)
     return state
@@ -79,6 +81,11 @@ def process_facts(pid: int) -> dict[str, t.Any]:
         }
     except (OSError, IndexError, ValueError):
         return {}
+
+
+def after_boot(microseconds: float) -> t.Optional[float]:
+    """Return so many microseconds of the monotonic clock as epoch seconds, None for none."""
+    return round(_boot_time() + microseconds / 1e6, 2) if microseconds > 0 else None
 
 
 def _boot_time() -> float:

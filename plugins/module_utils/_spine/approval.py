@@ -69,11 +69,12 @@ def _slack(count: int, tolerance: float) -> float:
     return tolerance if tolerance >= 1 else count * tolerance
 
 
-def exceeds(count: int, loss: t.Mapping[str, t.Any], tolerance: float) -> bool:
-    """Return whether a loss of *count* is more than the exact *loss* ({count, exact}) that was approved."""
-    if loss.get("count") is None or not loss.get("exact"):
-        return False
-    return bool(count > loss["count"] + _slack(loss["count"], tolerance))
+def covers(plan: t.Mapping[str, t.Any], count: t.Optional[int]) -> bool:
+    """Return whether a loss of *count* (None for unknown) is no more than *plan* {loss, tolerance} said; one without a count covers any."""
+    said = (plan.get("loss") or {}).get("count")
+    if said is None:
+        return True
+    return count is not None and count <= said + _slack(said, float(plan.get("tolerance") or 0))
 
 
 def issue(plan: Plan, key: bytes, *, expires: int) -> str:

@@ -162,7 +162,9 @@ class Ledger:
         """Return {host, component, run_id, at, text} of what runs that were closed after *since* declared as lost, newest first."""
         runs = self.rows(
             "select r.run_id, r.host, r.component, r.closed_at at, j.body from run r join journal j on j.run_id=r.run_id and j.kind='close'"
-            " where r.closed_at > ? and r.outcome in ('recovered', 'recovered_with_loss') order by r.closed_at desc limit 20",
+            # A replica that was ended takes no cache from those that stay.
+            " where r.closed_at > ? and r.outcome in ('recovered', 'recovered_with_loss') and r.remedy not like '%traffic_scaling'"
+            " order by r.closed_at desc limit 20",
             since,
         )
         found = [(row, json.loads(row.pop("body")).get("loss") or {}) for row in runs]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.approval import exceeds
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.loss import is_lossy
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import GREEN
 
 Facts = t.Mapping[str, t.Any]
@@ -27,7 +27,7 @@ def judge_outcome(
     """Return the outcome of a run.
 
     acts, undone: what was begun and what was begun to be put back; after: the last look, with `proven`;
-    failure: {task, msg, reasons, lost} of the first task that failed (lost: its connection), or {}; loss: as `declared` gives it.
+    failure: {task, msg, reasons, lost} of the first task that failed (lost: its connection), or {}; loss: as `loss_of_run` gives it.
     """
     if not verdict:
         return "refused" if failure.get("reasons") else "failed"
@@ -57,56 +57,6 @@ def _judge_proof(after: Facts, loss: Facts) -> str:
     if after.get("health") == "well" and after.get("proven"):
         return "recovered_with_loss" if is_lossy(loss) else "recovered"
     return "failed" if after.get("health") == "sick" else "unproven"
-
-
-def declared(given: Facts, approval: Facts) -> dict[str, t.Any]:
-    """Return the loss of a run in its one form: {count, exact, unit, text, approved, known_before, present_after}.
-
-    given: what the remedy declares, {} for no loss; a count that is not given is unknown (None).
-    approval: the plan that this run had approved {loss, tolerance}, or {}; more than it said is not approved.
-    """
-    count = _number(given.get("count")) if given else 0
-    approved = _flag(given["approved"]) if "approved" in given else bool(given and approval)
-    if count is not None and exceeds(count, approval.get("loss") or {}, approval.get("tolerance") or 0):
-        approved = False
-    return {
-        "count": count,
-        "exact": count is not None and (not given or _flag(given.get("exact"))),
-        "unit": str(given.get("unit") or ""),
-        "text": str(given.get("text") or ""),
-        "approved": approved,
-        "known_before": _number(given.get("known_before")),
-        "present_after": _number(given.get("present_after")),
-    }
-
-
-def inherited(plan: Facts) -> dict[str, t.Any]:
-    """Return what a remedy would declare for the *plan* that a dead run went ahead with {run_id, plan, text, loss}, {} for no loss.
-
-    We do not know whether that run lived long enough to apply it, so the count is never exact.
-    """
-    loss = plan.get("loss") or {}
-    if not plan or (loss.get("count") == 0 and loss.get("exact")):
-        return {}
-    text = "run %s started this and died: %s" % (plan["run_id"], " ".join(str(plan.get(key) or "") for key in ("plan", "text")))
-    return {"count": loss.get("count"), "unit": loss.get("unit"), "exact": False, "text": text, "approved": True}
-
-
-def _number(value: t.Any) -> t.Optional[int]:
-    """Return a count, None for anything else; a template may have turned it into text."""
-    try:
-        return int(value) if int(value) >= 0 else None
-    except (TypeError, ValueError):
-        return None
-
-
-def _flag(value: t.Any) -> bool:
-    return str(value).lower() not in ("", "false", "no", "0", "none")
-
-
-def is_lossy(loss: Facts) -> bool:
-    """Return whether a declared loss counts as one: more than nothing, or not counted exactly."""
-    return bool(loss) and (loss.get("count") != 0 or not loss.get("exact"))
 
 
 def is_green(outcome: str, loss: Facts) -> bool:

@@ -204,7 +204,7 @@ def later_loss(loss: t.Mapping[str, t.Any], late: t.Optional[int]) -> dict[str, 
     known = late is not None and str(loss.get("count")).isdigit()
     words = "%s written between the count and the stop" % (counted(late, "rows") if late else "an unknown number of rows was")
     count = int(loss["count"]) + (late or 0) if known else None
-    return dict(loss, count=count, exact=False, text="%s; %s" % (loss.get("text") or "", words))
+    return dict(loss, count=count, exact=False, witness="", text="%s; %s" % (loss.get("text") or "", words))
 
 
 def _swap_result(journal: swap.Journal, moved: int) -> Result:

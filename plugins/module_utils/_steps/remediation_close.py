@@ -15,9 +15,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import left as spine_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import Ledger, open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.loss import inherited, is_lossy, loss_of_run
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import (
-    declared,
-    inherited,
     is_green,
     judge_outcome,
     rung,
@@ -37,6 +36,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     undo_ok={"type": "bool", "default": False},
     undo={"type": "str", "default": ""},
     loss={"type": "dict", "default": {}},
+    harmless={"type": "dict", "default": {}},
     verified={"type": "dict", "default": {}},
     proof={"type": "list", "elements": "str", "default": []},
     annotations={"type": "dict", "default": {}},
@@ -65,6 +65,7 @@ def run(params: Params, check: bool) -> Result:
         if "outcome" not in outcome:
             # What the guard allowed may have been begun; only the ledger would know.
             allowed = params["verdict"].get("actions") or [] if params["verdict"].get("proceed") else []
+            outcome["loss"] = loss_of_run(params["loss"], {}, [] if check else allowed, params["harmless"])
             outcome.update(_judged(params, [{"kind": "act", "action": action} for action in allowed], outcome["loss"], check), acts=[])
             outcome["left"] = _left(params, outcome, params["run"].get("owed") or []) + ([dict(spine_left.UNREAD)] if allowed else [])
         outcome.update(outcome=_not_written(outcome["outcome"]), green=False, not_written=str(error))
@@ -99,7 +100,7 @@ def _compose(params: Params, check: bool, now: float) -> dict[str, t.Any]:
         "beside": [dict(one, next_command="{%s}" % one["playbook"]) for one in params["after"].get("beside") or []],
         "failure": failure,
         "approved_plan": params["verdict"].get("plan") or "",
-        "loss": declared(params["loss"], {}),
+        "loss": loss_of_run(params["loss"], {}, [], {}),
         "evidence": opened.get("evidence") or {},
         "undo": params["undo"],
         "left": [],
@@ -118,7 +119,7 @@ def _record(params: Params, outcome: dict[str, t.Any], check: bool, now: float) 
     with open_ledger(params["state_dir"], check) as ledger:
         acts, plan = _acts(ledger, opened["run_id"]), (ledger.plans(opened["run_id"]) or [{}])[-1]
         name = plan.get("plan") if plan.get("kind") == "approved" else ""
-        outcome.update(approved_plan=name or outcome["approved_plan"], loss=declared(_lost(ledger, params, plan), plan))
+        outcome.update(approved_plan=name or outcome["approved_plan"], loss=_lost(ledger, params, acts, plan))
         outcome.update(_judged(params, acts, outcome["loss"], check), acts=acts)
         outcome["left"] = _left(params, outcome, _owed(ledger, params))
         outcome["escalation"] = _escalation(ledger, params, outcome, now)
@@ -156,11 +157,13 @@ def _acts(ledger: Ledger, run_id: str) -> list[dict[str, t.Any]]:
     ]
 
 
-def _lost(ledger: Ledger, params: Params, plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the loss that the remedy declares; if it chose none itself, the loss of a dead run that was not reported yet."""
-    if params["loss"] or plan or params["verdict"].get("reasons") or not params["run"].get("token"):
-        return dict(params["loss"])
-    return inherited(ledger.unsettled(params["run"]["host"], params["run"]["component"]))
+def _lost(ledger: Ledger, params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the loss of the run; if it has none and chose no plan itself, that of a dead run that was not reported yet."""
+    loss = loss_of_run(params["loss"], plan, [act["action"] for act in acts if act["kind"] == "act"], params["harmless"])
+    if is_lossy(loss) or plan or params["verdict"].get("reasons") or not params["run"].get("token"):
+        return loss
+    died_with = inherited(ledger.unsettled(params["run"]["host"], params["run"]["component"]))
+    return loss_of_run(died_with, {}, ["what that run began"], {}) if died_with else loss
 
 
 def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], loss: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:

@@ -231,6 +231,19 @@ def walked(way: Given, step: Given, watched: Given) -> dict[str, t.Any]:
     return dict(kept, passed=passed, held=watched["why"] if watched["verdict"] == "unknown" else "", rates=watched["rates"])
 
 
+def loss_of(way: Given) -> dict[str, t.Any]:
+    """Return {loss, harmless} of a run: requests only go another way, but a replica that is ended takes along what it had in memory."""
+    ended = number(way["plan"].get("now")) - number(way["plan"].get("replicas")) if "replicas" in way["plan"] else 0
+    why = dict.fromkeys(("shift", "restore", "enter_maintenance", "leave_maintenance"), "requests only went another way")
+    if ended <= 0:
+        why.update(dict.fromkeys(("scale", "slots", "wait"), "no replica was ended"))
+        return {"loss": {}, "harmless": why}
+    text = "%s ended, as was asked; what each had only in its memory is unknown" % (
+        "1 replica was" if ended == 1 else "%d replicas were" % ended
+    )
+    return {"loss": {"unit": "memories", "approved": True, "text": text}, "harmless": why}
+
+
 def undo_of(asked: Given, way: Given, ansible: Given) -> str:
     """Return the command that takes back what the goal did, for the same hosts; *ansible* is {sources, limit}."""
     keep_out = _command("enable-maintenance.yml", ansible, 'remediation_reason="WHY"')

@@ -109,7 +109,13 @@ def test_nothing_but_a_command_is_wider_than_the_terminal(width: int) -> None:
         ),
         ({"loss": {"count": 2, "exact": True, "unit": "keys", "approved": True}}, "Lost    2 keys\n"),
         ({"loss": {"count": 2, "exact": False, "unit": "keys", "text": "the tail"}}, "Lost    about 2 keys: the tail, not approved"),
-        ({"loss": {"count": None, "known_before": 5, "approved": True}}, "Lost    an unknown amount (5 known before)"),
+        ({"loss": {"count": None, "known_before": 5, "approved": True}}, "Lost    an unknown amount\n"),
+        (
+            {"loss": {"count": 9, "known_before": 50, "present_after": 41, "unit": "keys", "approved": True}},
+            "Lost    about 9 keys (50 known before, 41 there now)",
+        ),
+        # As many keys as before: what was lost are values.
+        ({"loss": {"count": 1, "known_before": 42, "present_after": 42, "unit": "keys", "approved": True}}, "Lost    about 1 key\n"),
         ({"approved_plan": "cut"}, "Plan    cut"),
         ({"failure": {"task": "act | Start", "msg": "it did not start"}}, "Failed  it did not start (task: act | Start)"),
         ({"loss": {"text": "3 keys", "approved": True}}, "Lost    3 keys"),

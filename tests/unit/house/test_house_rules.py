@@ -163,6 +163,8 @@ def test_a_remedy_is_one_task_that_hands_itself_to_the_spine(role: Path) -> None
     handed = tasks[0].get("ansible.builtin.import_role") or tasks[0]["ansible.builtin.include_role"]
     assert handed["name"] == "somabrain.incident_response.remediation"
     assert [name for name in ("probe", "act", "undo") if not (role / f"tasks/{name}.yml").is_file()] == []
+    # Who says nothing of a loss has an unknown one.
+    assert {"remediation_loss", "remediation_harmless"} & set(tasks[0]["vars"])
 
 
 def functions() -> list[tuple[int, str]]:

@@ -117,6 +117,31 @@ def test_only_a_cluster_that_is_well_is_remembered(probe: dict[str, t.Any], veri
     assert outcome.seen(probe)["verified"] == verified
 
 
+ON = {"fsync": "on", "synchronous_commit": "on", "unlogged_tables": 0}
+
+
+@pytest.mark.parametrize(
+    ("durable", "count", "words"),
+    [
+        (ON, 0, "replayed its write-ahead log"),
+        ({**ON, "synchronous_commit": "local"}, 0, "replayed its write-ahead log"),
+        ({**ON, "synchronous_commit": "off"}, None, "synchronous_commit is off"),
+        ({**ON, "fsync": "off"}, None, "fsync is off"),
+        ({**ON, "unlogged_tables": 2}, None, "a crash empties its unlogged tables (2 here)"),
+    ],
+)
+def test_a_start_loses_nothing_only_where_each_commit_was_on_disk(durable: dict[str, t.Any], count: t.Any, words: str) -> None:
+    loss = outcome.recovery_loss(durable)
+    assert (loss.get("count"), bool(loss.get("witness"))) == (count, count == 0)
+    assert words in loss.get("text", "") + loss.get("witness", "")
+    assert outcome.seen({"facts": {"durable": durable}})["loss"] == loss
+
+
+@pytest.mark.parametrize("durable", [{}, *[{**ON, name: None} for name in ON]])
+def test_a_server_that_does_not_say_how_it_commits_proves_no_loss(durable: dict[str, t.Any]) -> None:
+    assert outcome.recovery_loss(durable) == {}
+
+
 def stat(path: str, exists: bool = True, isreg: bool = True) -> dict[str, t.Any]:
     return {"item": path, "stat": {"exists": exists, "isreg": isreg} if exists else {"exists": False}}
 
@@ -179,7 +204,10 @@ DEAD = {"folder": "/side/restore-0", "about": {"loss": {"count": 4}}}
 )
 def test_a_restore_reports_its_own_acts(acts: dict[str, t.Any], interrupted: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
     nothing = {"done": {}, "plan": {}, "folder": "", "put_back": "", "loss": {}}
-    assert outcome.restore_outcome(acts, "r2", interrupted) == dict(nothing, **expected)
+    found = outcome.restore_outcome(acts, "r2", interrupted)
+    swap_is_harmless = "swap" in found.pop("harmless")
+    assert swap_is_harmless is bool((acts.get("back") or {}).get("moved") and acts["back"].get("run_id") == "r2")
+    assert found == dict(nothing, **expected)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +215,8 @@ def test_a_restore_reports_its_own_acts(acts: dict[str, t.Any], interrupted: dic
     [
         ({}, {}, None, False),
         ({}, {"extra": 1, "differing": 1, "exact": True}, None, False),
-        (PLANS[1], {}, 7, True),
-        (PLANS[1], {"skipped": True}, 7, True),
+        (PLANS[1], {}, 7, False),
+        (PLANS[1], {"skipped": True}, 7, False),
         (PLANS[1], {"extra": 2, "differing": 3, "exact": True}, 5, True),
         (PLANS[1], {"extra": 0, "differing": 0, "exact": False}, 0, False),
         ({"name": "swap", "loss": {"count": None, "exact": False}}, {}, None, False),
@@ -196,7 +224,7 @@ def test_a_restore_reports_its_own_acts(acts: dict[str, t.Any], interrupted: dic
 )
 def test_the_loss_of_a_swap_is_the_newest_count(plan: dict[str, t.Any], compared: dict[str, t.Any], count: t.Any, exact: bool) -> None:
     loss = outcome.restore_about(plan, compared, "2026-01-01 00:00:00+00")["loss"]
-    assert (loss["count"], loss["exact"], loss["unit"], loss["approved"]) == (count, exact, "rows", True)
+    assert (loss["count"], loss["exact"], loss["unit"], loss["approved"], bool(loss["witness"])) == (count, exact, "rows", True, exact)
     assert "2026-01-01 00:00:00+00" in loss["text"]
 
 
@@ -249,10 +277,11 @@ def test_sessions_that_were_ended_cost_no_committed_work_and_cannot_be_put_back(
     found = outcome.unblock_outcome(done, "r2")
     assert found["ended"] == ended
     if not ended:
-        assert (found["loss"], found["undo"]) == ({}, NOTHING)
+        assert (found["loss"], found["undo"], "unblock" in found["harmless"]) == ({}, NOTHING, outcome.of_run(done, "r2") != {})
         return
     assert (found["loss"]["count"], found["loss"]["exact"]) == (0, True)
-    assert "%d blocking transactions" % ended in found["loss"]["text"]
+    assert "%d blocking transactions" % ended in found["loss"]["witness"]
+    assert found["harmless"] == {}
     assert "cannot be put back" in found["undo"]
 
 

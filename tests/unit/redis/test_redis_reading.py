@@ -194,7 +194,26 @@ def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
     assert "\x1b" not in found["lines"]["no_space"]
     log.write_text(start + "Ready to accept connections\n")
     found = load_log(str(log))
-    assert found == {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "written_at": log.stat().st_mtime}
+    told = {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "saved_at_end": False}
+    assert found == dict(told, written_at=log.stat().st_mtime)
+
+
+@pytest.mark.parametrize(
+    ("end", "saved"),
+    [
+        ("Saving the final RDB snapshot before exiting.\nDB saved on disk\nRedis is now ready to exit, bye bye...\n", True),
+        ("Redis is now ready to exit, bye bye...\n", False),
+        ("Saving the final RDB snapshot before exiting.\nError trying to save the DB, can't exit.\n", False),
+        ("DB saved on disk\n", False),
+        ("", False),
+    ],
+)
+def test_only_a_redis_that_was_asked_to_end_and_saved_says_so(tmp_path: Path, end: str, saved: bool) -> None:
+    log = tmp_path / "redis.log"
+    log.write_text("Redis is starting\nReady to accept connections\n" + end)
+    assert load_log(str(log))["saved_at_end"] is saved
+    log.write_text(end or "nothing of it\n")
+    assert load_log(str(log))["saved_at_end"] is None
 
 
 BAD = "Bad file format reading the append only file\n"

@@ -21,7 +21,7 @@ BEFORE = {"disk": {"path": "/data", "mode": "0750", "owner": 100}, "settings": {
 
 
 def done(**acts: t.Any) -> dict[str, t.Any]:
-    return recovery.so_far(dict(acts, run_id="R1"), OPENED, "hung", 0.5)
+    return recovery.so_far(dict(acts, run_id="R1"), OPENED, "hung", 0.5, 0.0)
 
 
 def owed(kind: str, path: str = "") -> dict[str, t.Any]:
@@ -33,12 +33,12 @@ def owed(kind: str, path: str = "") -> dict[str, t.Any]:
 
 def test_nothing_is_believed_of_another_run() -> None:
     stale = {"run_id": "R0", "installed": CANDIDATE, "raised": {"changed": True}, "approved": "token", "kept": "/old"}
-    assert recovery.so_far(stale, OPENED, "hung", 0.5) == recovery.so_far({}, OPENED, "hung", 0.5)
-    assert recovery.so_far(stale, {}, "", 0.5)["replaced"] is False
+    assert recovery.so_far(stale, OPENED, "hung", 0.5, 0.0) == recovery.so_far({}, OPENED, "hung", 0.5, 0.0)
+    assert recovery.so_far(stale, {}, "", 0.5, 0.0)["replaced"] is False
 
 
 def test_before_a_run_is_opened_nothing_is_known() -> None:
-    assert recovery.so_far({}, {}, "", 0.5) == {
+    assert recovery.so_far({}, {}, "", 0.5, 0.0) == {
         "run_id": None, "replaced": False, "may_be_held": False, "to_reload": [], "known_keys": -1, "last_known_keys": -1,
         "empty_below_share": 0.5, "reload_from": [],
     }  # fmt: skip
@@ -55,20 +55,20 @@ def test_before_a_run_is_opened_nothing_is_known() -> None:
     ],
 )
 def test_the_next_look_expects_what_was_installed_or_what_was_known(acts: dict[str, t.Any], state: str, keys: int, share: float) -> None:
-    found = recovery.so_far(dict(acts, run_id="R1"), OPENED, state, 0.5)
+    found = recovery.so_far(dict(acts, run_id="R1"), OPENED, state, 0.5, 0.0)
     assert (found["last_known_keys"], found["empty_below_share"], found["known_keys"]) == (keys, share, 100)
 
 
 @pytest.mark.parametrize("verified", [None, {}, {"redis": None}, {"redis": {}}, {"redis": {"key_count": None}}])
 def test_keys_that_were_never_counted_are_not_known(verified: t.Any) -> None:
-    assert recovery.known_keys({"last_verified": verified}) == -1
+    assert recovery.known_keys({"last_verified": verified}, 0.0) == -1
 
 
 def test_copies_are_loaded_newest_first_and_only_once() -> None:
     run = dict(OPENED, owed=[owed("redis_reload", "/a"), owed("service_manager"), owed("redis_reload", "/b")])
-    found = recovery.so_far({"run_id": "R1", "kept": "/now"}, run, "", 0.5)
+    found = recovery.so_far({"run_id": "R1", "kept": "/now"}, run, "", 0.5, 0.0)
     assert found["to_reload"] == found["reload_from"] == ["/now", "/b", "/a"]
-    loaded = recovery.so_far({"run_id": "R1", "kept": "/now", "reloaded": True}, run, "", 0.5)
+    loaded = recovery.so_far({"run_id": "R1", "kept": "/now", "reloaded": True}, run, "", 0.5, 0.0)
     assert (loaded["to_reload"], loaded["reload_from"]) == (["/now", "/b", "/a"], [])
 
 
@@ -77,7 +77,7 @@ def test_copies_are_loaded_newest_first_and_only_once() -> None:
     [({}, [], False), ({"held": {"changed": False}}, [], True), ({}, [owed("service_manager")], True), ({}, [owed("redis_reload")], False)],
 )
 def test_a_manager_may_be_held_by_this_run_or_by_one_that_died(acts: dict[str, t.Any], debts: list[t.Any], held: bool) -> None:
-    assert recovery.so_far(dict(acts, run_id="R1"), dict(OPENED, owed=debts), "", 0.5)["may_be_held"] is held
+    assert recovery.so_far(dict(acts, run_id="R1"), dict(OPENED, owed=debts), "", 0.5, 0.0)["may_be_held"] is held
 
 
 # The way of an act -------------------------------------------------------------------------------
@@ -215,49 +215,15 @@ def test_nothing_seen_is_no_cause(facts: dict[str, t.Any]) -> None:
         ({}, {}),
         ({"health": "sick", "facts": {"keys": 5}}, {}),
         ({"health": "well"}, {}),
-        ({"health": "well", "facts": {"keys": 5, "persistence": {"a": 1}}}, {"redis": {"key_count": 5, "persistence": {"a": 1}}}),
-        ({"health": "well", "facts": {"keys": None}}, {"redis": {"key_count": None, "persistence": {}}}),
+        (
+            {"health": "well", "facts": {"keys": 5, "persistence": {"a": 1}, "expiring": {"keys": 3, "left": [9.0]}}},
+            {"redis": {"key_count": 5, "expires": 3, "left": [9.0], "persistence": {"a": 1}}},
+        ),
+        ({"health": "well", "facts": {"keys": None}}, {"redis": {"key_count": None, "expires": None, "left": [], "persistence": {}}}),
     ],
 )
 def test_only_what_was_well_is_remembered(probe: dict[str, t.Any], remembered: dict[str, t.Any]) -> None:
     assert recovery.verified(probe) == remembered
-
-
-def test_a_run_that_replaced_and_killed_nothing_declares_no_loss() -> None:
-    assert recovery.loss_of(done(), 90) == {}
-    assert recovery.loss_of(done(installed=dict(CANDIDATE, loss={"count": 0, "exact": True})), 90) == {}
-
-
-@pytest.mark.parametrize(
-    ("loss", "by", "text", "approved"),
-    [
-        ({"count": 10, "unit": "keys", "exact": True}, "person", "the installed data (backup_1) lacks some keys or changes", None),
-        ({"count": 0, "unit": "keys", "exact": False}, "policy", "the installed data (backup_1) lacks some keys or changes", True),
-        ({"count": None, "exact": False}, "person", "nothing proves that the installed data (backup_1) is complete", None),
-    ],
-)
-def test_what_was_installed_declares_what_it_lacks(loss: dict[str, t.Any], by: str, text: str, approved: t.Optional[bool]) -> None:
-    found = recovery.loss_of(done(installed=dict(CANDIDATE, loss=loss), by=by), 88)
-    assert found == dict(loss, text=text, known_before=100, present_after=88, **({"approved": True} if approved else {}))
-
-
-@pytest.mark.parametrize(
-    ("restarted", "approved", "present", "count"),
-    [
-        ({"killed": True, "saves": True}, "token", 70, 30),
-        ({"killed": False, "saves": False}, "token", 70, 30),
-        ({"killed": True, "saves": True}, "token", 120, 0),
-        ({"killed": True, "saves": True}, "token", None, None),
-        ({"killed": False, "saves": True}, "token", 70, "no loss"),
-        ({"killed": True, "saves": True}, "", 70, "no loss"),
-        (None, "token", 70, "no loss"),
-    ],
-)
-def test_only_an_approved_kill_declares_a_loss(restarted: t.Any, approved: str, present: t.Any, count: t.Any) -> None:
-    found = recovery.loss_of(done(restarted=restarted, approved=approved), present)
-    assert found.get("count", "no loss") == count
-    if found:
-        assert (found["approved"], found["known_before"], found["present_after"]) == (True, 100, present)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +270,9 @@ def test_a_printed_command_is_one_that_a_shell_reads(acts: dict[str, t.Any], mod
 
 def test_a_run_that_never_looked_has_an_outcome() -> None:
     found = FilterModule().filters()["redis_recovery_outcome"](
-        recovery.so_far({}, {}, "", 0.5), {}, {}, {"host": "h", "inventories": [], "reach": {}, "service": {}}
+        recovery.so_far({}, {}, "", 0.5, 0.0), {}, {}, {"host": "h", "inventories": [], "reach": {}, "service": {}}
     )
-    assert found == {"loss": {}, "undo": "nothing to put back", "verified": {}}
+    assert (found.pop("harmless")["hold"], found) == (
+        "its data files were only read",
+        {"loss": {}, "undo": "nothing to put back", "verified": {}},
+    )

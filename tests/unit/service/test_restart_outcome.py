@@ -85,6 +85,9 @@ def test_only_what_is_given_names_the_service() -> None:
 LOSSES: dict[str, tuple[str, str, dict[str, t.Any]]] = {
     "nothing was emptied": ("", "a plan", {}),
     "the memory was up": ("well", "", {"count": 0, "exact": True, "unit": "memories"}),
+    "the process went on": ("kept", "", {"count": 0, "exact": True, "unit": "memories"}),
+    "there is no working memory": ("none", "", {"count": 0, "exact": True, "unit": "memories"}),
+    "the memory was away while it ran": ("renewed", "", {"unit": "memories", "approved": False}),
     "the memory was down, approved": ("sick", "a plan", {"unit": "memories", "approved": True}),
     "not known, not approved": ("unknown", "", {"unit": "memories", "approved": False}),
 }
@@ -93,8 +96,29 @@ LOSSES: dict[str, tuple[str, str, dict[str, t.Any]]] = {
 @pytest.mark.parametrize(("emptied", "approved", "expected"), LOSSES.values(), ids=list(LOSSES))
 def test_a_loss_has_a_count_only_with_a_witness(emptied: str, approved: str, expected: dict[str, t.Any]) -> None:
     loss = restart.loss_of(emptied, approved)
-    assert {key: value for key, value in loss.items() if key != "text"} == expected
-    assert ("working memory" in loss.get("text", "")) is bool(expected)
+    assert {key: value for key, value in loss.items() if key not in ("text", "witness")} == expected
+    assert bool(loss.get("witness")) is (loss.get("count") == 0)
+    # A cache that began empty is told even where nothing was lost.
+    assert ("working memory" in loss.get("text", "")) is (emptied not in ("", "kept", "none"))
+
+
+PROBE = {"identity": {"pid": 7}, "facts": {"long_term_memory": "well"}}
+
+
+@pytest.mark.parametrize(
+    ("probe", "act", "working_memory", "stake"),
+    [
+        (PROBE, "restart", True, "well"),
+        (PROBE, "restart", False, "none"),
+        (PROBE, "start", True, "kept"),
+        (dict(PROBE, identity={}), "start", True, "well"),
+        (dict(PROBE, identity={}, facts={"long_term_memory": "renewed"}), "start", True, "renewed"),
+        ({}, "start", True, "unknown"),
+        ({}, "start", False, "none"),
+    ],
+)
+def test_an_act_takes_what_the_process_had_in_memory(probe: dict[str, t.Any], act: str, working_memory: bool, stake: str) -> None:
+    assert restart.stake_of(probe, act, working_memory) == stake
 
 
 RISKS = {"": "", "well": "", "sick": "was down", "unknown": "could not tell", "renewed": "was away", "anything else": "could not tell"}

@@ -21,8 +21,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
     judge_evidence,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.lease import judge_lease
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.loss import inherited, loss_of_run
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import (
-    declared,
     is_green,
     judge_outcome,
     rung,
@@ -191,7 +191,7 @@ def test_every_run_ends_in_one_outcome(
     more: dict[str, t.Any],
     word: str,
 ) -> None:
-    given_more: dict[str, t.Any] = {"undo_ok": False, "check": False, "loss": {}, **more}
+    given_more: dict[str, t.Any] = {"undo_ok": False, "check": False, "loss": {"count": 0, "exact": True}, **more}
     assert judge_outcome(verdict, acts, undone, after, failure, **given_more) == word
 
 
@@ -212,35 +212,111 @@ def test_green_after_an_act_means_proven_well(
         assert proven
 
 
-NOTHING = {"count": 0, "exact": True, "unit": "", "text": "", "approved": False, "known_before": None, "present_after": None}
+SEEN = "all of them were counted"
+LOSS: dict[str, t.Any] = {
+    "count": None, "exact": False, "unit": "", "text": "", "approved": False, "known_before": None, "present_after": None, "witness": "",
+}  # fmt: skip
+SILENT = {"text": "nothing proves that this lost no data"}
+NONE = {"count": 0, "exact": True}
 TWO = {"loss": {"count": 2, "unit": "keys", "exact": True}, "tolerance": 0}
+ABOUT_TWO = {"loss": {"count": 2, "exact": False}}
+UNKNOWN = {"loss": {}}
+FEWER = {
+    "count": 99,
+    "exact": False,
+    "known_before": 609,
+    "present_after": 510,
+    "text": "99 are missing of those known before, and nothing says why",
+}
 
 
 @pytest.mark.parametrize(
     ("given_loss", "approval", "more"),
     [
-        ({}, {}, {}),
-        ({}, TWO, {}),
-        ({"text": "x"}, {}, {"count": None, "exact": False, "text": "x"}),
-        ({"text": "x"}, TWO, {"count": None, "exact": False, "text": "x", "approved": True}),
-        ({"count": 0}, {}, {"exact": False}),
-        ({"count": 0, "exact": True}, {}, {}),
-        ({"count": "2", "exact": "True", "approved": "False"}, {}, {"count": 2, "exact": True}),
-        ({"count": 2, "exact": True, "unit": "keys"}, TWO, {"count": 2, "unit": "keys", "approved": True}),
-        ({"count": 2, "exact": True, "approved": False}, TWO, {"count": 2}),
-        ({"count": 3, "exact": True}, TWO, {"count": 3}),
-        ({"count": 3, "exact": True, "approved": True}, TWO, {"count": 3}),
-        ({"count": 3, "exact": True}, {**TWO, "tolerance": 1}, {"count": 3, "approved": True}),
-        ({"count": 9, "exact": True}, {"loss": {"count": 2, "exact": False}}, {"count": 9, "approved": True}),
-        ({"count": 2, "exact": True, "approved": True}, {}, {"count": 2, "approved": True}),
-        ({"count": 1, "exact": True, "known_before": -1, "present_after": "7"}, {}, {"count": 1, "present_after": 7}),
-        ({"count": "many", "exact": True}, {}, {"count": None, "exact": False}),
+        # Who says nothing after an act says "unknown".
+        ({}, {}, SILENT),
+        ({}, TWO, SILENT),
+        ({}, UNKNOWN, {**SILENT, "approved": True}),
+        # Neither 0 nor exact without a witness.
+        ({"count": 0}, {}, SILENT),
+        ({"count": 0, "exact": True}, {}, SILENT),
+        ({"count": 0, "exact": False, "witness": SEEN}, {}, {**SILENT, "witness": SEEN}),
+        ({"count": 0, "exact": True, "witness": SEEN}, {}, {**NONE, "witness": SEEN}),
+        ({"count": 0, "exact": True, "witness": SEEN, "approved": True}, {}, {**NONE, "witness": SEEN}),
+        ({"count": 2, "exact": True}, {}, {"count": 2}),
+        ({"count": "2", "exact": "True", "approved": "False", "witness": SEEN}, {}, {"count": 2, "exact": True, "witness": SEEN}),
+        ({"count": "many", "exact": True, "witness": SEEN}, {}, {**SILENT, "witness": SEEN}),
+        # More than a plan said is not approved, and unknown may be more.
+        ({"text": "x"}, {}, {"text": "x"}),
+        ({"text": "x"}, TWO, {"text": "x"}),
+        ({"text": "x"}, UNKNOWN, {"text": "x", "approved": True}),
+        ({"text": "x", "approved": True}, {}, {"text": "x", "approved": True}),
+        ({"count": 2, "unit": "keys"}, TWO, {"count": 2, "unit": "keys", "approved": True}),
+        ({"count": 2, "approved": False}, TWO, {"count": 2}),
+        ({"count": 3}, TWO, {"count": 3}),
+        ({"count": 3, "approved": True}, TWO, {"count": 3}),
+        ({"count": 3}, {**TWO, "tolerance": 1}, {"count": 3, "approved": True}),
+        ({"count": 3}, ABOUT_TWO, {"count": 3}),
+        ({"count": 2}, ABOUT_TWO, {"count": 2, "approved": True}),
+        ({"count": 9}, UNKNOWN, {"count": 9, "approved": True}),
+        ({"count": 2, "approved": True}, {}, {"count": 2, "approved": True}),
+        # What is missing of what was known is lost, whatever the remedy says.
+        ({"count": 0, "exact": True, "witness": SEEN, "known_before": 609, "present_after": 510}, {}, FEWER),
+        ({"count": 98, "approved": True, "known_before": 609, "present_after": 510}, {}, FEWER),
+        ({"count": 98, "known_before": 609, "present_after": 510}, {"loss": {"count": 98, "exact": True}}, FEWER),
+        ({"count": 98, "known_before": 609, "present_after": 510}, {"loss": {"count": 99}}, {**FEWER, "approved": True}),
+        ({"count": 98, "known_before": 609, "present_after": 510}, UNKNOWN, {**FEWER, "approved": True}),
+        ({"count": 99, "known_before": 609, "present_after": 510}, {}, {"count": 99, "known_before": 609, "present_after": 510}),
+        ({"text": "x", "known_before": 2, "present_after": 1}, {},
+         {"text": "x; 1 are missing of those known before, and nothing says why", "known_before": 2, "present_after": 1}),
+        ({"known_before": -1, "present_after": "7"}, {}, {**SILENT, "present_after": 7}),
+        ({"count": 0, "exact": True, "witness": SEEN, "known_before": 7, "present_after": 9}, {},
+         {**NONE, "witness": SEEN, "known_before": 7, "present_after": 9}),
     ],
-)
-def test_a_loss_has_one_form_and_more_than_was_approved_is_not(
+)  # fmt: skip
+def test_a_loss_is_what_a_witness_proves_and_more_than_was_approved_is_not(
     given_loss: dict[str, t.Any], approval: dict[str, t.Any], more: dict[str, t.Any]
 ) -> None:
-    assert declared(given_loss, approval) == {**NOTHING, **more}
+    assert loss_of_run(given_loss, approval, ["start"], {}) == {**LOSS, **more}
+
+
+KEEPS = {"hold": "files were only read", "look": "files were only read", "wait": "it was left alone"}
+
+
+@pytest.mark.parametrize(
+    ("given_loss", "acts", "more"),
+    [
+        ({}, [], {**NONE, "witness": "nothing was done"}),
+        # What a remedy would say of acts that were never begun does not count.
+        ({"text": "the kill lost something"}, [], {**NONE, "witness": "nothing was done", "text": ""}),
+        ({}, ["hold", "look"], {**NONE, "witness": "files were only read"}),
+        ({}, ["hold", "wait"], {**NONE, "witness": "files were only read; it was left alone"}),
+        ({}, ["hold", "start"], SILENT),
+        ({"count": 0, "exact": True, "witness": SEEN}, ["hold", "start"], {**NONE, "witness": SEEN}),
+        ({"count": 3}, ["hold"], {"count": 3}),
+        ({"known_before": 3, "present_after": 2}, ["hold"],
+         {"count": 1, "known_before": 3, "present_after": 2, "text": "1 are missing of those known before, and nothing says why"}),
+    ],
+)  # fmt: skip
+def test_what_cannot_lose_data_loses_none(given_loss: dict[str, t.Any], acts: list[str], more: dict[str, t.Any]) -> None:
+    assert loss_of_run(given_loss, {}, acts, KEEPS) == {**LOSS, **more}
+
+
+@pytest.mark.parametrize(
+    ("plan", "loss"),
+    [
+        ({}, {}),
+        ({"run_id": "R1", "plan": "cut", "text": "cut it", "loss": {"count": 0, "exact": True}}, {}),
+        (
+            {"run_id": "R1", "plan": "cut", "text": "cut it", "loss": {"count": 4, "exact": True, "unit": "keys"}},
+            {"count": 4, "unit": "keys", "exact": False, "approved": True, "text": "run R1 started this and died: cut cut it"},
+        ),
+    ],
+)
+def test_what_a_dead_run_may_have_lost_is_not_forgotten(plan: dict[str, t.Any], loss: dict[str, t.Any]) -> None:
+    assert inherited(plan) == loss
+    if loss:
+        assert loss_of_run(loss, {}, ["?"], {}) == {**LOSS, **loss}
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,15 @@ def close_run(state: Path, run: dict[str, t.Any], verdict: dict[str, t.Any], che
     return dict(close.run({**defaults(close, state_dir=str(state), run=run, verdict=verdict), **more}, check)["outcome"])
 
 
+# Without a witness, a run that acted may have lost anything.
+KEPT = {"count": 0, "exact": True, "unit": "keys", "witness": "the toy holds none"}
+
+
 def whole_run(state: Path, run_id: str) -> dict[str, t.Any]:
     run = open_run(state, run_id)
     guarded = guard_run(state, run)
     gate_run(state, run)
-    return close_run(state, guarded["run"], guarded["verdict"], after=WELL, verified={"size": {"keys": 5}})
+    return close_run(state, guarded["run"], guarded["verdict"], after=WELL, verified={"size": {"keys": 5}}, loss=KEPT)
 
 
 def rows(state: Path, query: str) -> list[tuple[t.Any, ...]]:
@@ -465,7 +469,7 @@ def test_a_disk_that_fills_up_during_a_run_stops_no_record_of_it(small_disk: Pat
     fill(small_disk)
     guarded = guard_run(small_disk, run)
     gate_run(small_disk, run)
-    assert close_run(small_disk, guarded["run"], guarded["verdict"], after=WELL)["outcome"] == "recovered"
+    assert close_run(small_disk, guarded["run"], guarded["verdict"], after=WELL, loss=KEPT)["outcome"] == "recovered"
 
 
 def test_the_ledger_stays_small_over_many_opens(state: Path) -> None:
@@ -644,7 +648,7 @@ def test_a_run_with_a_plan_of_its_own_tells_its_own_loss(state: Path) -> None:
     run = open_run(state, "R2", takeover=True)
     verdict = guard_run(state, run, plans=[{**plan, "loss": {"count": 0, "unit": "keys", "exact": True}}], accepted="cut")["verdict"]
     gate_run(state, run)
-    assert close_run(state, run, verdict, after=WELL)["outcome"] == "recovered"
+    assert close_run(state, run, verdict, after=WELL, loss=KEPT)["outcome"] == "recovered"
     assert open_run(state, "R3")["ok"]
 
 

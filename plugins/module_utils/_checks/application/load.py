@@ -46,7 +46,7 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     pid = int(raw["service"].get("pid") or 0)
     raw.update(now=begun, round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
     raw["process"] = process.facts_of(pid, options["url"]) if pid else {}
-    raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or "")) if pid else None
+    raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)

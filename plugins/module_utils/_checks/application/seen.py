@@ -90,9 +90,14 @@ class Seen:
 
     @property
     def long_term_memory(self) -> str:
-        """well, sick or unknown (also if not named); ``renewed`` if it began after this process, which then ran without it."""
+        """well, sick or unknown (also if not named); ``renewed`` if it began after the process, which then ran without it.
+
+        Where no process runs, the one that ran last counts: whatever it had, it has lost.
+        """
         word = str(self.memory_service[0]["health"]) if self.memory_service else "unknown"
-        since, started = self.raw["memory_since"], self.service.get("started_at")
+        since, started = self.raw["memory_since"], self.service.get("started_at") or self.service.get("last_began_at")
+        if word == "well" and not started and not self.service.get("pid"):
+            return "unknown"
         return "renewed" if word == "well" and since and started and since > float(started) + SAME_START else word
 
     @property

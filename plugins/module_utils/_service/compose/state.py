@@ -32,7 +32,9 @@ def parse(name: str, seen: Told, image: Told, noted: Told) -> ServiceState:
         start_limit_hit=word == "failed" and 0 < int(policy.get("MaximumRetryCount") or 0) <= int(seen["RestartCount"]),
         stop_timeout=float(config["StopTimeout"]) if config.get("StopTimeout") is not None else STOP_SECONDS,
         start_command=service_state.command_text(" ".join([str(seen.get("Path") or ""), *map(str, seen.get("Args") or [])])),
-        image=image_of(seen, image), result=str(state["Status"]), detail=_detail(state), lived=_lived(state), **ending(state),
+        image=image_of(seen, image), result=str(state["Status"]), detail=_detail(state), lived=_lived(state),
+        last_began_at=service_state.epoch_of(str(state["StartedAt"])),
+        last_ended_at=service_state.epoch_of(str(state.get("FinishedAt") or "")), **ending(state),
     )  # fmt: skip
     told.update(process_of(pid, container) if pid else {})
     return told

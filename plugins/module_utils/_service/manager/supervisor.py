@@ -153,6 +153,7 @@ def _state(
         held=autorestart == "false" or info["state"] in (0, 100, 200),
         start_limit_hit=info["state"] == 200, stop_timeout=config.get("stopwaitsecs"), result=str(info["statename"]).lower(),
         detail=one_line(info.get("description") or info.get("spawnerr") or "", 160), restarts=facts.get("restarts"),
+        last_began_at=float(info.get("start") or 0) or None, last_ended_at=float(info.get("stop") or 0) or None,
         start_command=service_state.command_text(config.get("command")),
     )  # fmt: skip
     state.update(service_state.process_facts(info["pid"]) if info["pid"] else _ending(info, facts))

@@ -105,7 +105,9 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
         start_limit_hit=limit, autorestart=shown.get("Restart"),
         start_timeout=seconds_of(shown.get("TimeoutStartUSec", "")), stop_timeout=seconds_of(shown.get("TimeoutStopUSec", "")),
         result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists),
-        barred=barred(unit, shown) if exists else "", lived=_lived(shown), **ending(shown),
+        barred=barred(unit, shown) if exists else "", lived=_lived(shown),
+        last_began_at=service_state.after_boot(number(shown.get("ExecMainStartTimestampMonotonic"))),
+        last_ended_at=service_state.after_boot(number(shown.get("ExecMainExitTimestampMonotonic"))), **ending(shown),
     )  # fmt: skip
 
 

@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run lost, in one form for every remedy: unknown until a witness proves it. Pure: plain data in and out.
+
+A loss is {count, exact, unit, text, approved, known_before, present_after, witness}. ``witness`` is a sentence that says what proves the
+count, "" where nothing does: without one there is no 0 and nothing is exact. A count that is not exact is the most that is lost, as far
+as anybody can tell; None is unknown.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.approval import covers
+
+Facts = t.Mapping[str, t.Any]
+
+NOTHING_DONE = "nothing was done"
+SILENT = "nothing proves that this lost no data"
+FEWER = "%d are missing of those known before, and nothing says why"
+
+
+def loss_of_run(given: Facts, approval: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:
+    """Return the loss of a run in its one form.
+
+    given: what the remedy says, {} where it says nothing; approval: the plan that this run had approved {loss, tolerance}, or {};
+    acts: those it began; harmless: acts that lose no data, each with the sentence that says why.
+    What the remedy says is believed as far as its witness and its own numbers carry it.
+    """
+    said = _said(given, acts, harmless)
+    loss = _not_less_than_missing(said)
+    # A remedy may approve what it says itself, such as what a person asked for; more than that only a plan can.
+    wanted = _flag(given["approved"]) if "approved" in given else bool(approval)
+    approved = wanted and is_lossy(loss) and (loss["count"] == said["count"] or bool(approval)) and covers(approval, loss["count"])
+    return dict(loss, approved=approved)
+
+
+def _said(given: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:
+    """Return what the remedy says, without what no witness proves."""
+    if not _number(given.get("count")) and all(act in harmless for act in acts):
+        why = "; ".join(dict.fromkeys(str(harmless[act]) for act in acts)) or NOTHING_DONE
+        given = dict(given, count=0, exact=True, witness=why, text="")
+    loss = {
+        "count": _number(given.get("count")),
+        "exact": _flag(given.get("exact")),
+        "unit": str(given.get("unit") or ""),
+        "text": str(given.get("text") or ""),
+        "approved": False,
+        "known_before": _number(given.get("known_before")),
+        "present_after": _number(given.get("present_after")),
+        "witness": str(given.get("witness") or ""),
+    }
+    exact = bool(loss["exact"] and loss["witness"] and loss["count"] is not None)
+    # At most nothing is nothing: that needs a proof as well.
+    count = loss["count"] if loss["count"] or exact else None
+    return dict(loss, count=count, exact=exact, text=loss["text"] or (SILENT if count is None else ""))
+
+
+def _not_less_than_missing(loss: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
+    """Return *loss*, which is never smaller than what was known before and is not there now."""
+    before, now = loss["known_before"], loss["present_after"]
+    missing = before - now if before is not None and now is not None else 0
+    if missing <= (loss["count"] or 0):
+        return loss
+    text = "; ".join(part for part in (loss["text"], FEWER % missing) if part)
+    return dict(loss, count=loss["count"] if loss["count"] is None else missing, exact=False, witness="", text=text)
+
+
+def inherited(plan: Facts) -> t.Dict[str, t.Any]:
+    """Return what a remedy would say for the *plan* that a dead run went ahead with {run_id, plan, text, loss}, {} for no loss.
+
+    We do not know whether that run lived long enough to apply it, so the count is never exact.
+    """
+    loss = plan.get("loss") or {}
+    if not plan or (loss.get("count") == 0 and loss.get("exact")):
+        return {}
+    text = "run %s started this and died: %s" % (plan["run_id"], " ".join(str(plan.get(key) or "") for key in ("plan", "text")))
+    return {"count": loss.get("count"), "unit": loss.get("unit"), "exact": False, "text": text, "approved": True}
+
+
+def _number(value: t.Any) -> t.Optional[int]:
+    """Return a count, None for anything else; a template may have turned it into text."""
+    try:
+        return int(value) if int(value) >= 0 else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _flag(value: t.Any) -> bool:
+    return str(value).lower() not in ("", "false", "no", "0", "none")
+
+
+def is_lossy(loss: Facts) -> bool:
+    """Return whether a loss counts as one: more than nothing, or not proven."""
+    return loss.get("count") != 0 or not loss.get("exact")
