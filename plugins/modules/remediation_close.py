@@ -37,6 +37,9 @@ options:
         description: How often the same act may be tried.
         type: int
         default: 2
+      recoveries:
+        description: How often the same act may recover it before that is flapping; by default as often as O(budget.attempts), at least 3.
+        type: int
       within_seconds:
         description: Within how many seconds.
         type: float

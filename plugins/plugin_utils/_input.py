@@ -29,6 +29,7 @@ LEAST: t.Mapping[tuple[str, ...], float] = {
     ("remediation_evidence_max_bytes",): 0,
     ("remediation_approval_seconds",): 1,
     ("remediation_budget", "attempts"): 1,
+    ("remediation_budget", "recoveries"): 1,
     ("remediation_budget", "within_seconds"): 1,
     ("remediation_patience", "passes"): 1,
     ("remediation_patience", "window"): 0,

@@ -245,10 +245,10 @@ def test_an_api_that_ends_as_soon_as_it_starts_is_refused_and_not_started_once_m
     assert {act["action"] for act in outcome["acts"]} <= {"wait"}
 
 
-def test_a_stopped_api_is_started_and_a_spent_budget_stops_the_next_run(api: Api) -> None:
+def test_a_stopped_api_is_started_and_one_that_flaps_is_not_started_again(api: Api) -> None:
     api.supervisor.call.stopProcess("api")
     outcome = api.restart()
     assert (outcome["outcome"], outcome["before"]["state"]) == ("recovered", "stopped"), outcome
     api.supervisor.call.stopProcess("api")
-    outcome = api.restart(remediation_budget={"attempts": 1, "within_seconds": 900})
-    assert (outcome["outcome"], first_reason(outcome)) == ("refused", "budget_spent"), outcome
+    outcome = api.restart(remediation_budget={"attempts": 1, "recoveries": 1, "within_seconds": 900})
+    assert (outcome["outcome"], first_reason(outcome)) == ("refused", "flapping"), outcome

@@ -50,6 +50,12 @@ REASONS: dict[str, Reason] = {
         "read what was tried and decide; to try again anyway, raise remediation_budget",
         "{history}",
     ),
+    "flapping": Reason(
+        "it recovers and is soon sick again: the same act recovered it as often as remediation_budget allows (recoveries) within its time",
+        "find out what makes it sick again (its log, its memory, what it depends on); to recover it once more anyway, raise recoveries in"
+        " remediation_budget",
+        "{history}",
+    ),
     "frozen": Reason(
         "a freeze window is open or the freeze file exists",
         "wait for the freeze to end, or override it with a reason",

@@ -184,13 +184,21 @@ class Ledger:
     # Attempts, verified states, obligations ---------------------------------------------------
 
     def attempts(self, host: str, component: str, since: float, action: t.Optional[str] = None) -> list[Row]:
-        """Return the attempts since a time, oldest first, with the outcome of their runs."""
+        """Return the attempts since a time, oldest first, with the outcome of their runs, and whether these ended by asking (`asked`)."""
         rows = self.rows(
             "select a.action, a.run_id, a.at, r.outcome, r.owner from attempt a left join run r using(run_id)"
             " where a.host=? and a.component=? and a.at>=? order by a.at",
             host, component, since,
         )  # fmt: skip
-        return [row for row in rows if action is None or row["action"] == action]
+        return [dict(row, asked=self._asked(row)) for row in rows if action is None or row["action"] == action]
+
+    def _asked(self, attempt: Row) -> bool:
+        """Return whether the run of an attempt was refused only because a person has to choose a plan."""
+        if attempt["outcome"] != "refused":
+            return False
+        closed = [row["body"] for row in self.journal_of(attempt["run_id"]) if row["kind"] == "close"]
+        codes = [str(one.get("code")) for body in closed for one in body.get("reasons") or []]
+        return bool(codes) and codes[0].startswith("approval_")
 
     def last_verified(self, host: str, component: str) -> Row:
         """Return the last verified states of a component by kind: {kind: {at, run_id, ...body}}."""

@@ -26,7 +26,11 @@ LIMITS: dict[str, t.Any] = {
     "budget": {
         "type": "dict",
         "default": {},
-        "options": {"attempts": {"type": "int", "default": 2}, "within_seconds": {"type": "float", "default": 900.0}},
+        "options": {
+            "attempts": {"type": "int", "default": 2},
+            "recoveries": {"type": "int"},
+            "within_seconds": {"type": "float", "default": 900.0},
+        },
     },
     "freeze_windows": {
         "type": "list",
@@ -61,9 +65,13 @@ def working(ledger: Ledger, held: t.Mapping[str, t.Any], now: float) -> list[int
 
 
 def budget_of(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the attempt budget with its defaults: attempts (a count) and within_seconds."""
+    """Return the attempt budget with its defaults: attempts and recoveries (counts), and within_seconds."""
     given = params.get("budget") or {}
-    return {"attempts": given.get("attempts", 2), "within_seconds": given.get("within_seconds", 900.0)}
+    attempts = given.get("attempts", 2)
+    recoveries = given.get("recoveries")
+    # Who allows more attempts allows as many recoveries.
+    recoveries = max(3, attempts) if recoveries is None else recoveries
+    return {"attempts": attempts, "recoveries": recoveries, "within_seconds": given.get("within_seconds", 900.0)}
 
 
 def stops(ledger: Ledger, params: t.Mapping[str, t.Any], action: str, now: float, elsewhere: int = 0) -> list[dict[str, t.Any]]:
@@ -83,12 +91,27 @@ def stops(ledger: Ledger, params: t.Mapping[str, t.Any], action: str, now: float
 def judge_budget(
     tried: t.Sequence[t.Mapping[str, t.Any]], budget: t.Mapping[str, t.Any], action: str, elsewhere: int = 0
 ) -> list[dict[str, t.Any]]:
-    """Return the reason when *action* was tried as often as the budget allows, by runs or *elsewhere*; [] otherwise."""
-    count = len(tried) + elsewhere
-    if count < budget["attempts"]:
+    """Return the reason against *action*: tried in vain as often as the budget allows, by runs or *elsewhere*, or flapping."""
+    in_vain = counted_attempts(tried)
+    count = len(in_vain) + elsewhere
+    if count >= budget["attempts"]:
+        by = ["%s (%s)" % (one["run_id"], one["outcome"] or "unfinished") for one in in_vain]
+        by += ["%d by its service manager" % elsewhere] if elsewhere else []
+        words = (action, count, budget["within_seconds"], budget["attempts"], ", ".join(by))
+        text = "%s was tried %d times in %d s without a recovery, %d allowed: %s" % words
+        return [reason("budget_spent", text, tried=[dict(one) for one in in_vain])]
+    well = list(dict.fromkeys(str(one["run_id"]) for one in tried if is_recovered(one)))
+    if len(well) < budget["recoveries"]:
         return []
-    by = ["%s (%s)" % (one["run_id"], one["outcome"] or "unfinished") for one in tried]
-    by += ["%d by its service manager" % elsewhere] if elsewhere else []
-    words = (action, count, budget["within_seconds"], budget["attempts"], ", ".join(by))
-    text = "%s was tried %d times in %d s, %d allowed: %s" % words
-    return [reason("budget_spent", text, tried=[dict(one) for one in tried])]
+    words = (action, len(well), budget["within_seconds"], budget["recoveries"], ", ".join(well))
+    return [reason("flapping", "%s recovered it %d times in %d s and it was sick again each time, %d allowed: %s" % words)]
+
+
+def is_recovered(attempt: t.Mapping[str, t.Any]) -> bool:
+    """Return whether the run of an attempt ended well."""
+    return str(attempt.get("outcome") or "").startswith("recovered")
+
+
+def counted_attempts(tried: t.Sequence[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+    """Return the attempts that count: acts begun whose run did not end recovered, and did not end by asking for an approval."""
+    return [one for one in tried if not is_recovered(one) and not one.get("asked")]

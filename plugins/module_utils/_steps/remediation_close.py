@@ -21,7 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
     judge_outcome,
     rung,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.shared import LIMITS, WHERE, budget_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.shared import LIMITS, WHERE, budget_of, counted_attempts
 
 SCHEMA = 1
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
@@ -175,11 +175,15 @@ def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], loss: t.Map
 
 
 def _escalation(ledger: Ledger, params: Params, outcome: t.Mapping[str, t.Any], now: float) -> dict[str, t.Any]:
-    tried_enough = any(one.get("code") == "budget_spent" for one in outcome["reasons"])
-    if outcome["check_mode"] or not (tried_enough or outcome["outcome"] in ("failed", "undone", "unproven")):
+    """Return whom to page: for a run that acted in vain, or that was refused since others had; never for one that began no act."""
+    tried_enough = any(one.get("code") in ("budget_spent", "flapping") for one in outcome["reasons"])
+    in_vain = bool(outcome["acts"]) and outcome["outcome"] in ("failed", "undone", "unproven")
+    if outcome["check_mode"] or not (tried_enough or in_vain):
         return {}
     opened = params["run"]
     tried = ledger.attempts(opened["host"], opened["component"], now - budget_of(params)["within_seconds"])
+    # For a component that flaps, each recovery was an attempt that did not last.
+    tried = tried if any(one.get("code") == "flapping" for one in outcome["reasons"]) else [dict(one) for one in counted_attempts(tried)]
     reached = rung(params["ladder"], len(tried))
     return {"page": reached["page"], "tried": tried} if reached else {}
 

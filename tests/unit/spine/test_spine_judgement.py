@@ -344,10 +344,41 @@ def test_the_ladder_pages_the_highest_rung_that_was_reached(tried: int, page: st
     assert (rung(ladder, tried) or {}).get("page") == page
 
 
+BUDGET = {"attempts": 2, "recoveries": 3, "within_seconds": 900}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "codes"),
+    [
+        (["recovered", "recovered"], []),
+        (["recovered", "recovered", "failed"], []),
+        (["recovered", "recovered_with_loss", "recovered"], ["flapping"]),
+        (["failed", "recovered", "undone"], ["budget_spent"]),
+        (["failed", "unproven"], ["budget_spent"]),
+        (["abandoned", None], ["budget_spent"]),
+        (["refused", "refused"], ["budget_spent"]),
+        (["asked", "asked", "asked", "failed"], []),
+        (["recovered"] * 4 + ["failed"] * 2, ["budget_spent"]),
+    ],
+)
+def test_what_counts_is_an_act_begun_in_a_run_that_did_not_end_recovered(outcomes: list[str | None], codes: list[str]) -> None:
+    tried = [
+        {"run_id": f"R{n}", "outcome": "refused" if word == "asked" else word, "asked": word == "asked"} for n, word in enumerate(outcomes)
+    ]
+    assert [one["code"] for one in judge_budget(tried, BUDGET, "start")] == codes
+
+
+def test_several_acts_of_one_run_are_one_recovery_and_flapping_names_the_runs() -> None:
+    tried = [{"run_id": run, "outcome": "recovered"} for run in ("R1", "R1", "R2", "R2")]
+    assert judge_budget(tried, BUDGET, "start") == []
+    (reason,) = judge_budget([*tried, {"run_id": "R3", "outcome": "recovered"}], BUDGET, "start")
+    assert all(word in reason["text"] for word in ("3 times", "900 s", "R1, R2, R3"))
+
+
 @pytest.mark.parametrize(("attempts", "codes"), [(0, []), (1, []), (2, ["budget_spent"]), (3, ["budget_spent"])])
 def test_a_spent_budget_names_the_runs_that_spent_it(attempts: int, codes: list[str]) -> None:
     tried = [{"run_id": f"R{n}", "outcome": None} for n in range(attempts)]
-    reasons = judge_budget(tried, {"attempts": 2, "within_seconds": 900}, "start")
+    reasons = judge_budget(tried, BUDGET, "start")
     assert [one["code"] for one in reasons] == codes
     assert all(f"R{n} (unfinished)" in reasons[0]["text"] for n in range(attempts) if codes)
 
@@ -355,7 +386,7 @@ def test_a_spent_budget_names_the_runs_that_spent_it(attempts: int, codes: list[
 @pytest.mark.parametrize(("attempts", "elsewhere", "codes"), [(0, 1, []), (1, 1, ["budget_spent"]), (0, 2, ["budget_spent"])])
 def test_what_others_tried_counts_in_the_budget_and_is_named(attempts: int, elsewhere: int, codes: list[str]) -> None:
     tried = [{"run_id": f"r{number}", "outcome": "failed"} for number in range(attempts)]
-    reasons = judge_budget(tried, {"attempts": 2, "within_seconds": 900}, "restart", elsewhere)
+    reasons = judge_budget(tried, BUDGET, "restart", elsewhere)
     assert [one["code"] for one in reasons] == codes
     assert all(f"{elsewhere} by its service manager" in one["text"] for one in reasons)
 
@@ -366,8 +397,9 @@ def test_what_others_tried_is_what_the_probe_says_of_that_act(told: dict[str, in
 
 
 def test_a_budget_of_which_one_half_is_given_has_the_other_by_default() -> None:
-    assert budget_of({"budget": {"attempts": 5}}) == {"attempts": 5, "within_seconds": 900.0}
-    assert budget_of({"budget": None}) == {"attempts": 2, "within_seconds": 900.0}
+    assert budget_of({"budget": {"attempts": 5}}) == {"attempts": 5, "recoveries": 5, "within_seconds": 900.0}
+    assert budget_of({"budget": {"recoveries": 1}}) == {"attempts": 2, "recoveries": 1, "within_seconds": 900.0}
+    assert budget_of({"budget": None}) == {"attempts": 2, "recoveries": 3, "within_seconds": 900.0}
 
 
 NOON = freeze.parse_time("2026-12-24T12:00:00Z")

@@ -221,14 +221,43 @@ def test_knowing_that_one_run_is_dead_takes_no_other_runs_lease(state: Path) -> 
     assert open_run(state, "R3", dead_runs=["R1"])["reasons"][0]["code"] == "lease_held"
 
 
+LADDER = [{"after_attempts": 1, "page": "on-call"}, {"after_attempts": 2, "page": "manager"}]
+
+
+def failed_run(state: Path, run_id: str, acts: bool = True, **more: t.Any) -> dict[str, t.Any]:
+    run = open_run(state, run_id)
+    guarded = guard_run(state, run)
+    if acts:
+        gate_run(state, run)
+    return close_run(state, guarded["run"], guarded["verdict"], **{"failure": {"msg": "no"}, "ladder": LADDER, **more})
+
+
 def test_attempts_count_for_the_next_runs_whoever_asks(state: Path) -> None:
-    whole_run(state, "R1")
-    whole_run(state, "R2")
+    assert [failed_run(state, run)["escalation"]["page"] for run in ("R1", "R2")] == ["on-call", "manager"]
     run = open_run(state, "R3")
-    verdict = guard_run(state, run)["verdict"]
+    guarded = guard_run(state, run)
+    verdict = guarded["verdict"]
     assert (verdict["proceed"], verdict["reasons"][0]["code"]) == (False, "budget_spent")
     with pytest.raises(StepError, match="budget_spent"):
         gate_run(state, run)
+    assert close_run(state, guarded["run"], verdict, ladder=LADDER)["escalation"]["page"] == "manager"
+
+
+def test_a_third_crash_after_two_recoveries_is_recovered_and_the_fourth_is_called_flapping(state: Path) -> None:
+    assert [whole_run(state, f"R{number}")["outcome"] for number in (1, 2, 3)] == ["recovered"] * 3
+    guarded = guard_run(state, open_run(state, "R4"))
+    assert [one["code"] for one in guarded["verdict"]["reasons"]] == ["flapping"]
+    outcome = close_run(state, guarded["run"], guarded["verdict"], ladder=LADDER)
+    assert (outcome["outcome"], outcome["escalation"]["page"]) == ("refused", "manager")
+
+
+def test_what_began_no_act_or_only_asked_neither_counts_nor_pages(state: Path) -> None:
+    asked = {"failure": {"msg": "no", "reasons": [{"code": "approval_needed", "text": "choose"}]}}
+    runs = [failed_run(state, "R1", acts=False), failed_run(state, "R2", **asked), failed_run(state, "R3", undo_ok=True, **asked)]
+    run = open_run(state, "R4")
+    runs.append(close_run(state, run, {"proceed": False, "reasons": [{"code": "frozen"}]}, ladder=LADDER))
+    assert [(one["outcome"], one["escalation"]) for one in runs] == [("failed", {}), ("refused", {}), ("refused", {}), ("refused", {})]
+    assert guard_run(state, open_run(state, "R5"))["verdict"]["proceed"]
 
 
 def test_putting_back_passes_a_freeze_and_a_spent_budget_but_not_the_kill_switch(state: Path) -> None:
