@@ -10,7 +10,7 @@ ROUNDS=${ROUNDS:-10}
 # all_parts: one name a line, the shorter proofs first.
 all_parts() {
   local round family
-  printf '%s\n' unit-on-all-cores mutants races kills
+  printf '%s\n' unit-on-all-cores sanity-on-all-pythons mutants races kills
   for family in "$ROOT"/roles/drill/faults/*/; do
     echo "drills-$(basename "$family")"
   done
@@ -23,6 +23,7 @@ prove_part() {
   local races="$ROOT/tests/integration/test_spine_races.py"
   case $1 in
     unit-on-all-cores) ALL_UNIT=1 stage_compat ;;
+    sanity-on-all-pythons) IMPORTED_ON="3.8 3.9 3.10 3.11 3.12 3.13" stage_sanity ;;
     mutants) prove_mutants ;;
     races)
       RACES=1000 PLAYBOOK_RACES=20 run_pytest races 7200 "$PYTHON" "$races" -k "not controller_killed" || true
