@@ -81,7 +81,7 @@ count_sanity() { # LOG STATUS SECONDS
   done < <(sed -nE 's/^WARNING: Skipping sanity test "([^"]+)" (on Python [0-9.]+ )?(because|due to) (.*)$/\1 \2|\4/p' "$1" | sort -u)
   if [ "$2" -ne 0 ] || [ "$ran" -eq 0 ]; then
     cat "$1"
-    failed=$(awk '/^(FATAL|ERROR): The [0-9]+ sanity test/ { sum += $3 } END { print sum > 0 ? sum : 1 }' "$1")
+    failed=$(awk '/^(FATAL|ERROR): The [0-9]+ sanity test/ { sum += $3 } END { print (sum ? sum : 1) }' "$1")
   fi
   say "   ansible-test: $ran tests, $failed failed ($3 s)"
   record ansible-test "$((ran > failed ? ran - failed : 0))" "$failed" 0 "$3" ""
