@@ -12,8 +12,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import Late
 
 if t.TYPE_CHECKING:
-    from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import loss, recovery
+    from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import facts, loss, recovery
 else:
+    facts = Late("_redis.facts")
     loss = Late("_redis.loss")
     recovery = Late("_redis.recovery")
 
@@ -36,13 +37,13 @@ def chosen(offer: Given, decided: Given, most_seconds: t.Any) -> dict[str, t.Any
     return recovery.chosen(plain(offer), plain(decided), float(most_seconds))
 
 
-def reload_plan(facts: Given, actions: t.Sequence[str], done: Given) -> dict[str, t.Any]:
-    return recovery.reload_plan(plain(facts), plain(actions), plain(done))
+def reload_plan(seen: Given, actions: t.Sequence[str], done: Given) -> dict[str, t.Any]:
+    return recovery.reload_plan(plain(seen), plain(actions), plain(done))
 
 
-def cause(facts: Given) -> str:
-    known = plain(facts)
-    return recovery.cause_of(known.get("disk") or {}, (known.get("log") or {}).get("lines") or {})
+def cause(seen: Given) -> str:
+    known = plain(seen)
+    return facts.cause_of(known.get("disk") or {}, (known.get("log") or {}).get("lines") or {})
 
 
 def outcome(done: Given, probe: Given, before: Given, target: Given) -> dict[str, t.Any]:

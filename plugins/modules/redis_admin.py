@@ -35,8 +35,9 @@ options:
       - V(isolate) sets C(save), C(auto-aof-rewrite-percentage) and C(repl-diskless-sync-delay) so that nothing is saved and no data
         is sent to replicas; V(release) sets them to O(settings). Both last until Redis restarts.
       - V(pause_writers) pauses every writing command for O(value) seconds or until V(resume_writers). Redis 6.2 or later.
+      - V(persist) sets C(save) and C(appendonly) to O(settings), so that new data is kept again.
     type: str
-    choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers]
+    choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers, persist]
     required: true
   value:
     description:
@@ -49,7 +50,7 @@ options:
     type: int
     default: 0
   settings:
-    description: The settings in RV(before) of V(isolate), for V(release).
+    description: The settings in RV(before) of V(isolate), for V(release); those of its configuration, for V(persist).
     type: dict
     default: {}
   timeout:

@@ -13,7 +13,8 @@ version_added: "0.1.0"
 description:
   - Queries Redis by its own protocol and checks its process, disk and log on the target, and its data files when it is down.
   - The state is one of V(up), V(auth), V(loading), V(busy_script), V(misconf_rdb), V(misconf_aof), V(oom), V(readonly_replica), V(hung),
-    V(down_clean), V(down_crash_loop), V(down_bad_file), V(up_but_empty), V(up_but_wrong), or empty if unknown.
+    V(down_clean), V(down_crash_loop), V(down_bad_file), V(up_but_empty), V(up_but_wrong),
+    V(down_start_fails), V(no_mount), V(doubtful_dir), V(failing_over), V(failed_over), or empty if unknown.
   - Changes nothing. Tests whether Redis accepts writes with a C(SET) with C(XX) on a name that cannot exist.
   - Checks data files read-only and in place, and never follows links out of the data directory.
 author:
@@ -93,6 +94,10 @@ options:
     description: Number of keys at the last proven look; V(-1) if unknown. V(0) means that empty is right.
     type: int
     default: -1
+  last_known:
+    description: What else is known of the last proven look, C(mount) for the mount point of its data directory.
+    type: dict
+    default: {}
   empty_below_share:
     description: With less than this share of O(last_known_keys), Redis counts as emptied.
     type: float

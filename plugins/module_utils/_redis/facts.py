@@ -24,6 +24,10 @@ FILE_SETTINGS = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
 UNWRITTEN = frozenset(["no_space", "read_only", "permission"])
 
 
+# Redis writes a little as soon as it starts.
+LITTLE_ROOM = 64 * 1024
+
+
 def number(value: t.Any) -> t.Optional[int]:
     """Return *value* as an int, None if it is not one or too large for Redis."""
     try:
@@ -95,6 +99,7 @@ def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
     save = settings.get("save")
     facts: dict[str, t.Any] = {
         "aof_enabled": aof,
+        "aof_loads": str(settings_of(raw).get("appendonly")) == "yes" if (raw.get("planned") or {}).get("known") else aof,
         "aof_ok": info.get("aof_last_write_status") == "ok" if info.get("aof_last_write_status") else None,
         "aof_rewrite_ok": info.get("aof_last_bgrewrite_status") == "ok" if info.get("aof_last_bgrewrite_status") else None,
         "rdb_ok": info.get("rdb_last_bgsave_status") == "ok" if info.get("rdb_last_bgsave_status") else None,
@@ -111,9 +116,9 @@ def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
 
 def start_deletion_of(raw: Raw, options: Raw) -> str:
     """Return the part of the start command that deletes what the next start would load, "" for none."""
-    settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
+    settings = dict(raw.get("config") or {}, **(raw.get("settings") or {}))
     seen = raw["info"].get("aof_enabled")
-    if seen is not None and (str(seen) == "1") != (settings.get("appendonly") == "yes"):
+    if not (raw.get("planned") or {}).get("known") and seen is not None and (str(seen) == "1") != (settings.get("appendonly") == "yes"):
         # Switched at run time: it is uncertain what the next start loads.
         settings.pop("appendonly", None)
     command = str(raw.get("start_text") or options.get("start_command") or "")
@@ -129,7 +134,7 @@ def _loss_unseen(raw: Raw, facts: Raw) -> dict[str, t.Any]:
     disk, lines = raw.get("disk") or {}, (raw.get("log") or {}).get("lines") or {}
     room = disk.get("free_bytes") and disk.get("writable_by_redis") is not False
     # If it was switched off at run time, Redis has no append-only file open, whatever its configuration file says.
-    stays = facts["aof_enabled"] and not facts["deletes_data_at_start"]
+    stays = facts["aof_enabled"] and facts["aof_loads"] and not facts["deletes_data_at_start"]
     written = stays and raw.get("aof_open") is not False and room and not UNWRITTEN & set(lines)
     loss = {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"] or "everysec"), "unknown")
     return {"loss_if_killed": loss if written and raw.get("process") else "unknown", "loss_count": None}
@@ -140,7 +145,7 @@ def _loss(facts: Raw, keys: int) -> dict[str, t.Any]:
         return {"loss_if_killed": "unknown", "loss_count": None}
     if facts["deletes_data_at_start"]:
         return {"loss_if_killed": "count" if keys else "none", "loss_count": keys}
-    if facts["aof_enabled"]:
+    if facts["aof_enabled"] and facts["aof_loads"]:
         if not facts["aof_ok"]:
             return {"loss_if_killed": "unknown", "loss_count": None}
         return {"loss_if_killed": {"always": "none", "everysec": "up_to_1s"}.get(str(facts["fsync"]), "unknown"), "loss_count": None}
@@ -195,9 +200,14 @@ def replication_of(raw: Raw) -> dict[str, t.Any]:
 
 
 def settings_of(raw: Raw) -> dict[str, str]:
-    """Return the settings that say which files hold the data, from Redis or its configuration file."""
-    settings = dict(raw.get("settings") or {}, **raw.get("config", {}))
+    """Return the settings by which the next start chooses its files; what is set at run time ends with the process."""
+    settings = dict(raw.get("config") or {}, **(raw.get("settings") or {}))
     return {name: str(settings[name]) for name in FILE_SETTINGS if settings.get(name) is not None}
+
+
+def _origins(raw: Raw) -> dict[str, str]:
+    origins = (raw.get("planned") or {}).get("origins") or {}
+    return {name: str(one.get("where") or "") for name, one in origins.items()}
 
 
 def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
@@ -210,6 +220,7 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "disk": raw.get("disk") or {}, "files": raw.get("files"), "log": raw.get("log") or {},
         "restarts": (raw.get("service") or {}).get("restarts"), "settings": settings_of(raw), "expiring": expiring_of(raw),
         "ended": {key: (raw.get("service") or {}).get(key) for key in ("exit_code", "signal", "last_ended_at")},
+        "place": raw.get("place") or {}, "planned": (raw.get("planned") or {}).get("settings") or {}, "origins": _origins(raw),
         "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
     }  # fmt: skip
     facts.update(memory_of(raw, options))
@@ -218,3 +229,15 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         facts["loading_eta_seconds"] = number(info.get("loading_eta_seconds"))
         facts["loaded_perc"] = share(info.get("loading_loaded_perc")) or 0.0
     return facts
+
+
+def cause_of(disk: Raw, log_lines: Raw) -> str:
+    """Return why Redis cannot write: permission, no_space or unknown. What is seen now comes before the log, which may be out of date."""
+    free = disk.get("free_bytes")
+    if disk.get("writable_by_redis") is False and disk.get("read_only") is False:
+        return "permission"
+    if free is not None and int(free) < LITTLE_ROOM:
+        return "no_space"
+    if "permission" in log_lines:
+        return "unknown" if disk.get("read_only", True) else "permission"
+    return "no_space" if "no_space" in log_lines else "unknown"

@@ -18,6 +18,10 @@
   Redis that its manager keeps restarting on such files, whether a look finds it dead, loading, or in between.
 - up_but_empty: sick, isolate (its next save overwrites the good file, its next sync empties the replicas), then mend.
 - up_but_wrong: sick, no act.
+- down_start_fails: sick, no act. Something seen beforehand would end the start: a file that Redis may not read or that a newer one wrote,
+  an include that is missing, a port that a stranger has.
+- no_mount: sick, no act. The disk with the data is not mounted; a start would serve an empty directory.
+- doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
 - failing_over: unknown, wait. Sentinel is deciding which Redis is the master.
 - failed_over: sick, no act. Sentinel has another master; this Redis would serve old data beside it.
 
@@ -31,13 +35,17 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import (
+    LITTLE_ROOM,
+    cause_of,
     facts_of,
     identity_of,
     mismatches,
     number,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import judge_mount, judge_place, moved_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 Raw = t.Mapping[str, t.Any]
@@ -46,17 +54,20 @@ Facts = t.Mapping[str, t.Any]
 STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
-    "failing_over", "failed_over",
+    "failing_over", "failed_over", "down_start_fails", "no_mount", "doubtful_dir",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
-NOT_WHOLE = ("damaged", "missing", "tail_cut")
+NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
+# Acts that trust the data directory; any of them would go on with what lies there.
+IN_DIR = frozenset(["mend", "fix_cause", "save", "start", "restart", "hold", "rewrite_aof"])
 STORM = 2
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
+# Settings that decide which data a start loads and whether new data is kept.
+NOT_KEPT = ": what is written now is not kept"
+MATTERS = ("dbfilename", "appendonly", "appendfilename", "appenddirname", "save")
 TLS = "it speaks TLS, which is not supported: set port to a plain port, or socket to a unix socket"
 UNLOADED = "keys that were kept before its last start are not loaded yet"
-# Redis writes a little as soon as it starts.
-LITTLE_ROOM = 64 * 1024
 CAUSES = {
     "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not read or write a path",
     "port_in_use": "its port is taken", "configuration": "its configuration is wrong", "out_of_memory": "it cannot allocate memory",
@@ -87,14 +98,57 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     if raw["info"]:
         findings += _replication(options, facts) + _keys(raw, options, facts) + _latency(options, facts) + _restarts(options, facts)
         saving, extra = _saving(facts, verdict.state)
-        findings += saving
+        set_now, restored = _set_at_run_time(raw, facts, verdict.state)
+        findings, extra = findings + saving + set_now, extra + restored
         if facts["start_deletes_data"]:
             findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + deletion_text(facts)))
     wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     if wrong:
         findings.append(Finding("identity", State.SICK, "a different Redis answers than the expected one: %s differs" % ", ".join(wrong)))
     actions = () if wrong else verdict.actions + tuple(act for act in extra if act not in verdict.actions)
+    doubt, state = _doubts(raw, options, facts, actions)
+    if doubt:
+        findings, actions, verdict = [*findings, Finding("data_dir", State.SICK, doubt)], (), verdict._replace(state=state)
     return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong)))
+
+
+def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> tuple[str, str]:
+    """Return (why none of *actions* may be taken in the data directory, the state that this is), ("", "") where they may."""
+    place = raw.get("place") or {}
+    if not place or not IN_DIR & set(actions):
+        return "", ""
+    mount = judge_mount(place, raw["service"].get("mounts") or [], str((options["last_known"] or {}).get("mount") or ""))
+    if mount:
+        return mount, "no_mount"
+    gives = "fix_cause" in actions and cause_of(facts["disk"], facts["log"].get("lines") or {}) == "permission"
+    if gives or "mend" in actions:
+        return judge_place(place, owner_too=gives), "doubtful_dir"
+    return moved_text(place), "doubtful_dir"
+
+
+def _set_at_run_time(raw: Raw, facts: Facts, state: str) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return what is set at run time and would end with the process, and the act that repairs it."""
+    planned, running = raw.get("planned") or {}, raw.get("config") or {}
+    if state != "up" or not planned.get("known"):
+        return [], ()
+    wanted, origins = planned["settings"], planned["origins"]
+    found, off = [], False
+    for name, (then, now) in differences(wanted, running, MATTERS).items():
+        where = "%s says %s" % ((origins.get(name) or {}).get("where") or "its configuration", one_line(then, 60) or '""')
+        text = "%s is %s since a change at run time, but %s" % (name, one_line(now, 60) or '""', where)
+        weight, means = _weighed(name, then, now, bool(facts["persistence"]["aof_enabled"]))
+        off = off or means == NOT_KEPT
+        found += [Finding("settings" if weight is State.SICK else "warning", weight, text + means)] if means else []
+    return found, ("persist",) if off else ()
+
+
+def _weighed(name: str, then: str, now: str, appends: bool) -> tuple[State, str]:
+    """Return how bad it is that *name* is *now* and would be *then* after a start, and what that means; "" for nothing."""
+    if name == "save":
+        return (State.SICK, NOT_KEPT) if then and not now and not appends else (State.WELL, "")
+    if name == "appendonly":
+        return (State.SICK, NOT_KEPT) if now == "no" else (State.WELL, ": a start would not load its append-only file")
+    return State.SICK, ": a start would load other files"
 
 
 def _kept_over_a_start(verdict: Verdict, options: Raw, facts: Facts) -> Verdict:
@@ -314,6 +368,9 @@ def _bad_files(raw: Raw, facts: Facts, why: str = "") -> Verdict:
 def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     files, lines = facts["files"] or {}, facts["log"].get("lines") or {}
     verdict = files.get("verdict", "unjudged")
+    vain = _vain(raw, files)
+    if vain:
+        return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % vain)
     if verdict in NOT_WHOLE:
         return _bad_files(raw, facts, "it is down and its data files are damaged or incomplete: %s" % bad_file_text(files))
     # The start is followed by a reload of what an earlier run kept; there is nothing to repair.
@@ -323,11 +380,18 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
     if lines.get("bad_file") and not (verdict == "valid" and changed_since):
         return _bad_files(raw, facts, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
-    if verdict == "unjudged" and not files:
-        return Verdict("down_clean", State.SICK, "it is down")
     if verdict == "unjudged":
-        return Verdict("down_clean", State.SICK, "it is down, and its files were not judged: %s" % bad_file_text(files))
+        return Verdict(
+            "down_clean", State.SICK, "it is down" + (", and its files were not judged: %s" % bad_file_text(files) if files else "")
+        )
     return _startable(raw["service"], facts, lines)
+
+
+def _vain(raw: Raw, files: Facts) -> str:
+    """Return what would end a start, as far as that is seen before it; "" for nothing."""
+    problems = list((raw.get("planned") or {}).get("problems") or []) + list(files.get("unreadable") or [])
+    problems += [str(one["detail"]) for one in files.get("files") or [] if one["verdict"] == "newer"]
+    return "; ".join(problems[:3])
 
 
 def bad_file_text(files: Facts) -> str:
@@ -349,7 +413,8 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
     if not (limit or gave_up or died_starting):
         killed = " (killed by the OOM killer)" if service.get("oom_killed") else ""
         written = ", but it could not write" if mend else ""
-        return Verdict("down_clean", State.SICK, "it is down%s and its data files are good%s" % (killed, written), mend + last)
+        there = "its data files are good" if (facts["files"] or {}).get("verdict") == "valid" else "it has no data files"
+        return Verdict("down_clean", State.SICK, "it is down%s and %s%s" % (killed, there, written), mend + last)
     why = "; ".join(CAUSES[kind] for kind in causes) or "its log names no cause"
     return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % why, mend + last)
 

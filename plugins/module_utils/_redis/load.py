@@ -9,6 +9,7 @@ That is what Redis says over its socket and, if the probe runs on the target, wh
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 import threading
@@ -26,21 +27,25 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     password_of,
     speaks_tls,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import changed_at, fingerprint, judge_files
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import changed_at, fingerprint
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import load_place, runs_as, unreadable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import (
     as_seen_by,
     belongs_to,
+    has_own_root,
     holds_aof,
     listens,
-    load_config_file,
     load_disk,
     load_log,
     load_process,
     load_start,
     size_of,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import Effective, load_effective
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
 
 Raw = t.Dict[str, t.Any]
@@ -197,21 +202,42 @@ def known_answer(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
 
 
 def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
-    settings = dict(load_config_file(str(options["config_file"]))) if options["config_file"] else {}
-    process = load_process(raw["service"], str(options["pid_file"]), options, raw["info"])
+    service, running = raw["service"], raw["config"]
+    start_text = load_start(_first(options["start_command"], service.get("start_command")))
+    planned = load_effective(str(options["config_file"] or ""), start_text, str(service.get("directory") or ""))
+    process = load_process(service, str(options["pid_file"]), options, raw["info"])
+    # Where nothing says what the next start would use, what runs is all that is known.
+    settings = dict(running, **planned.settings)
+    around: Raw = {"planned": planned._asdict(), "settings": settings, "process": process, "start_text": start_text, "files": None}
+    around["place"] = _place(options, raw, planned, process)
     # Paths that Redis names are of its own mount namespace; paths that the operator gives are of ours.
-    data_dir = _first(options["data_dir"], as_seen_by(process, raw["config"].get("dir")), settings.get("dir"))
-    log_file = _first(options["log_file"], as_seen_by(process, raw["config"].get("logfile")), settings.get("logfile"))
-    settings.update(raw["config"])
-    shown = _first(options["data_dir"], settings.get("dir"))
-    around: Raw = {"settings": settings, "process": process, "data_dir": shown, "files": None}
-    around["start_text"] = load_start(_first(options["start_command"], raw["service"].get("start_command")))
-    around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, settings))
+    data_dir = _first(options["data_dir"], as_seen_by(process, running.get("dir")), settings.get("dir"))
+    log_file = _first(options["log_file"], as_seen_by(process, running.get("logfile")), settings.get("logfile"))
+    shown = _first(options["data_dir"], running.get("dir"), settings.get("dir"))
+    around["data_dir"] = shown
+    around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, dict(settings, **running)))
     around["log"] = load_log(log_file) if log_file and not _is_serving(raw) else {}
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic())
-        around["files"] = dict(files, changed_at=changed_at(data_dir, settings))
+        around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))
     return around
+
+
+def _place(options: t.Mapping[str, t.Any], raw: Raw, planned: Effective, process: Raw) -> Raw:
+    """Return who names the data directory. A process with a root directory of its own calls the same one by another name."""
+    running = raw["config"].get("dir")
+    inside = bool(running) and as_seen_by(process, running) not in ("", running) and has_own_root(process)
+    uid = runs_as(process, raw["service"])
+    return load_place(str(options["data_dir"] or ""), planned.settings, planned.origins.get("dir") or {}, "" if inside else running, uid)
+
+
+def _unreadable(data_dir: str, files: Raw, settings: Raw, around: Raw) -> list[str]:
+    inner = {"base", "incremental", "manifest"}
+    folder = name_in(settings, "appenddirname")
+    names = [os.path.join(folder, one["name"]) if one["kind"] in inner else one["name"] for one in files["files"] if one["name"]]
+    return unreadable(data_dir, around["place"]["uid"], dict.fromkeys(os.path.dirname(name) or "." for name in names)) + unreadable(
+        data_dir, around["place"]["uid"], names
+    )
 
 
 def _first(*values: t.Any) -> str:
@@ -255,6 +281,6 @@ def _judged(data_dir: str, settings: Raw, deadline: float) -> Raw:
     before = _JUDGED.get(data_dir)
     if before and before[0] == now and before[1]["verdict"] != "unjudged":
         return before[1]
-    verdict = judge_files(data_dir, settings, deadline)
+    verdict = judge_data(data_dir, settings, deadline)
     _JUDGED[data_dir] = (now, verdict)
     return verdict

@@ -33,6 +33,7 @@ EXPECTATIONS: dict[str, t.Any] = {
     "expected_replicas": {"type": "int", "default": 0},
     "expected_identity": {"type": "dict", "default": {}},
     "last_known_keys": {"type": "int", "default": -1, "no_log": False},
+    "last_known": {"type": "dict", "default": {}},
     "empty_below_share": {"type": "float", "default": 0.5},
     "known_keys": {
         "type": "list",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 import typing as t
 
@@ -39,10 +38,6 @@ LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("save_failed", re.compile(r"Background saving error|Error trying to save the DB, can't exit")),
     ("crashed", re.compile(r"REDIS BUG REPORT START|Redis \S+ crashed by signal")),
 )
-CONFIG_WORDS = {
-    "dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "appendfsync", "port", "unixsocket", "logfile", "pidfile",
-    "replicaof", "slaveof",
-}  # fmt: skip
 
 
 def read_start(path: str, limit: int = 65536) -> bytes:
@@ -160,6 +155,15 @@ def as_seen_by(process: Options, path: t.Any) -> str:
     return inside if os.path.exists(inside) else str(path) if process["found_by"] == "info" else ""
 
 
+def has_own_root(process: Options) -> bool:
+    """Return whether *process* sees other directories than we do: a container, or a unit with a root of its own."""
+    try:
+        theirs, ours = (os.stat("/proc/%s/root/." % pid) for pid in (process["pid"], "self"))
+    except (OSError, KeyError):
+        return False
+    return (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino)
+
+
 def _process_by_title(options: Options) -> dict[str, t.Any]:
     # Redis writes its address into its process title: "redis-server 127.0.0.1:6379".
     mark = (":%d" % int(options.get("port") or 0)).encode()
@@ -176,29 +180,6 @@ def _process_by_title(options: Options) -> dict[str, t.Any]:
             if facts:
                 return dict(facts, found_by="title")
     return {}
-
-
-def load_config_file(path: str) -> dict[str, t.Any]:
-    """Return the settings of a redis.conf that say where data are: first words of CONFIG_WORDS, and the ``save`` lines joined."""
-    settings: dict[str, t.Any] = {}
-    saves: list[str] = []
-    for line in read_start(path, 1024 * 1024).decode("utf-8", "replace").splitlines():
-        words = _words(line)
-        if len(words) > 1 and words[0].lower() in CONFIG_WORDS:
-            settings[words[0].lower()] = words[1]
-        elif len(words) > 1 and words[0].lower() == "save":
-            # save "" takes back every save line before it.
-            saves = saves + [" ".join(words[1:])] if words[1] else [""]
-    if saves:
-        settings["save"] = " ".join(one for one in saves if one)
-    return settings
-
-
-def _words(line: str) -> list[str]:
-    try:
-        return [] if line.lstrip().startswith("#") else shlex.split(line)
-    except ValueError:
-        return []
 
 
 def load_disk(path: str, uid: t.Optional[int]) -> dict[str, t.Any]:

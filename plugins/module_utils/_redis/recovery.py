@@ -11,7 +11,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import LITTLE_ROOM
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive
 
 Facts = t.Mapping[str, t.Any]
@@ -42,6 +41,7 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
         to_reload=copies,
         known_keys=known_keys(run, now),
         # Every lasting key of what was installed has to be there.
+        last_known=_last_known(run),
         last_known_keys=lasting(installed) if replaced else known_keys(run, now),
         empty_below_share=1.0 if whole else empty_below_share,
         reload_from=[] if acts.get("reloaded") else copies,
@@ -51,6 +51,11 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
 def lasting(candidate: Facts) -> int:
     """Return how many keys of a candidate do not expire by themselves."""
     return int(candidate.get("keys") or 0) - int(candidate.get("expires") or 0)
+
+
+def _last_known(run: Facts) -> t.Dict[str, str]:
+    """Return where the data was when a run last ended well."""
+    return {"mount": str(((run.get("last_verified") or {}).get("redis") or {}).get("mount") or "")}
 
 
 def known_keys(run: Facts, now: float) -> int:
@@ -118,26 +123,14 @@ def _bound_data(files: Facts, done: Facts) -> t.Dict[str, t.Any]:
     return {"files": sizes, "changed_at": str(files.get("changed_at") or 0)}
 
 
-def cause_of(disk: Facts, log_lines: Facts) -> str:
-    """Return why Redis cannot write: permission, no_space or unknown. What is seen now comes before the log, which may be out of date."""
-    free = disk.get("free_bytes")
-    if disk.get("writable_by_redis") is False and disk.get("read_only") is False:
-        return "permission"
-    if free is not None and int(free) < LITTLE_ROOM:
-        return "no_space"
-    if "permission" in log_lines:
-        return "unknown" if disk.get("read_only", True) else "permission"
-    return "no_space" if "no_space" in log_lines else "unknown"
-
-
 def verified(probe: Facts) -> t.Dict[str, t.Any]:
     """Return what is remembered of a run that ended well: the next one measures emptiness by it. {} where the last look was not well."""
     facts = probe.get("facts")
     if facts is None or probe.get("health") != "well":
         return {}
-    expiring = facts.get("expiring") or {}
+    expiring, mount = facts.get("expiring") or {}, (facts.get("place") or {}).get("mount")
     counted = {"key_count": facts.get("keys"), "expires": expiring.get("keys"), "left": expiring.get("left") or []}
-    return {"redis": dict(counted, persistence=facts.get("persistence") or {})}
+    return {"redis": dict(counted, persistence=facts.get("persistence") or {}, **({"mount": mount} if mount else {}))}
 
 
 class Target(t.NamedTuple):

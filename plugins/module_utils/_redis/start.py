@@ -32,7 +32,7 @@ def deletion_in(command: str, data_dir: str, names: t.Sequence[str]) -> str:
     if not _ACTS.search(command):
         # Most commands only start Redis; splitting words is slow.
         return ""
-    for words in _commands(command[:MOST_BYTES], 0):
+    for words in _commands(command[:MOST_BYTES]):
         if _deletes(words, data_dir.rstrip("/"), names):
             return one_line(" ".join(words), 120)
     return ""
@@ -45,17 +45,22 @@ def data_names(settings: t.Mapping[str, t.Any]) -> list[str]:
     return {"yes": aof, "no": dump}.get(str(settings.get("appendonly") or "").lower(), dump + aof)
 
 
-def _commands(text: str, depth: int) -> t.Iterator[list[str]]:
-    """Yield the simple commands of a shell text, including those in quoted words; follows ``cd``."""
-    folder = ""
+def _commands(text: str) -> t.Iterator[list[str]]:
+    """Yield the simple commands of a shell text, their words as paths below the directory that the command runs in."""
+    for folder, words in commands_of(text):
+        yield [_under(folder, word) if index else word for index, word in enumerate(words)]
+
+
+def commands_of(text: str, depth: int = 0, folder: str = "") -> t.Iterator[tuple[str, list[str]]]:
+    """Yield (directory that ``cd`` led to, words) of the simple commands of a shell text, including those in quoted words."""
     for words in _split(text):
         if len(words) > 1 and words[0] == "cd":
             folder = os.path.join(folder, words[1])
-        yield [_under(folder, word) if index else word for index, word in enumerate(words)]
+        yield folder, words
         # A quoted word may be a command for another shell.
         for word in words:
             if depth < 3 and re.search(r"\s", word):
-                yield from _commands(word, depth + 1)
+                yield from commands_of(word, depth + 1, folder)
 
 
 def _under(folder: str, word: str) -> str:

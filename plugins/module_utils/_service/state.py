@@ -25,6 +25,7 @@ POLL = 0.03
 # The kinds of a cluster workload, and their names in the API.
 WORKLOADS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
 COMMAND_BYTES = 16 * 1024
+SECRET = re.compile(r"(?i)pass|pw|secret|token|auth|key|cred")
 
 
 class Clock:
@@ -48,7 +49,8 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
 
     ``state`` is running, starting, unhealthy, paused, stopping, backoff, stopped, failed or unknown; times are epoch seconds,
     timeouts seconds. None means that the manager does not say; for ``exists``, that the name does not mean exactly one service. ``barred``
-    says why the manager would not start it again, "" if it would; ``lived`` is how long the last process lived, if none runs now, and
+    says why the manager would not start it again, "" if it would; ``directory`` and ``user`` are those of its next start, ``mounts`` the
+    paths that have to be mounted for it; ``lived`` is how long the last process lived, if none runs now, and
     ``last_began_at`` and ``last_ended_at`` when that was.
     """
     state: ServiceState = {
@@ -56,6 +58,7 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
         "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
         "start_timeout": None, "stop_timeout": None, "start_command": "",
+        "directory": "", "user": "", "mounts": [],
         "result": "", "detail": "", "barred": "", "lived": None, "last_began_at": None, "last_ended_at": None,
         "container": "", "image": {}, "workload": {},
     }  # fmt: skip
@@ -63,9 +66,33 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
     return state
 
 
-def command_text(command: t.Any) -> str:
-    """Return the start command without its secrets, bounded."""
-    return redact(str(command or "")[:COMMAND_BYTES])
+def command_text(command: t.Any, variables: t.Optional[t.Mapping[str, str]] = None) -> str:
+    """Return the start command with its *variables* filled in, but those that may be secret, and without its secrets; bounded."""
+
+    def value(found: t.Match[str]) -> str:
+        name = found[1] or found[2]
+        return found[0] if SECRET.search(name) else (variables or {}).get(name, found[0])
+
+    return redact(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, str(command or "")[:COMMAND_BYTES]))
+
+
+def _lines_of(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(COMMAND_BYTES).splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def values_in(path: str, name: str) -> list[str]:
+    """Return the words of every line ``name=words`` of a unit file."""
+    return [word for line in _lines_of(path) if line.strip().startswith(name + "=") for word in line.partition("=")[2].split()]
+
+
+def variables_in(path: str) -> dict[str, str]:
+    """Return the variables that a file of NAME=value lines sets, {} where it cannot be read."""
+    found = [re.match(r"\s*(?:export\s+)?([A-Za-z_]\w*)=(.*)", line) for line in _lines_of(path)]
+    return {one[1]: one[2].strip().strip("\"'") for one in found if one}
 
 
 def process_facts(pid: int) -> dict[str, t.Any]:

@@ -207,6 +207,11 @@ REASONS: dict[str, Reason] = {
             "data_dir_not_ours": Case(
                 "set {variable} to true, or correct owner and mode yourself", text="{found}, and {variable} is false"
             ),
+            "start_would_fail": Case("correct what the text names, then run again; nothing was started, because that would fail"),
+            "doubtful_dir": Case(
+                "find out where the data of this Redis belongs; then correct its configuration, or set redis_recovery_data_dir to that"
+                " directory. Nothing was changed there, because no one we trust names it"
+            ),
             "cause_unknown": Case(text="the reason why Redis cannot write is unknown or cannot be fixed from here: {found}"),
             # PostgreSQL
             "no_database": Case("correct database_recovery_database, or restore that database", "{restore_database}"),
@@ -320,6 +325,7 @@ REASONS: dict[str, Reason] = {
         "{history}",
         {
             "wrong_answers": Case("known answers are contradicted; nothing was changed; compare with a backup before you do anything else"),
+            "not_mounted": Case("mount the disk with the data, then run again; a start now would serve an empty directory", "{again}"),
             "audit_gap": Case("the database works, but nothing writes its audit rows; look at the writer"),
             "restore": Case(
                 "restore a backup beside the live database, or switch to a standby; nothing here was started or changed",

@@ -15,7 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import SYSTEM_SHARE
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
 
-CHOICES = ("kill_script", "save", "rewrite_aof", "set_maxmemory", "isolate", "release", "pause_writers", "resume_writers")
+CHOICES = ("kill_script", "save", "rewrite_aof", "set_maxmemory", "isolate", "release", "pause_writers", "resume_writers", "persist")
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     REACH,
     action={"type": "str", "required": True, "choices": list(CHOICES)},
@@ -34,6 +34,8 @@ CHILDREN = {
 ISOLATION = {
     "repl-diskless-sync": "yes", "repl-diskless-sync-delay": "2147483647", "save": "", "auto-aof-rewrite-percentage": "0",
 }  # fmt: skip
+# Kept as the configuration says; neither can remove a key.
+PERSISTENCE = ("save", "appendonly")
 POLL = 0.05
 MEGABYTE = 1024 * 1024
 
@@ -152,7 +154,7 @@ def _release(redis: Connection, params: Params, check: bool) -> Result:
     return _settled(redis, wanted, check, "release it")
 
 
-def _settled(redis: Connection, wanted: t.Mapping[str, str], check: bool, purpose: str) -> Result:
+def _settled(redis: Connection, wanted: t.Mapping[str, str], check: bool, purpose: str, until: str = ", until Redis restarts") -> Result:
     """Set what differs from *wanted*; a setting that Redis does not show is set too, but not reverted."""
     before = {name: setting_of(redis, name) for name in wanted}
     differ = {name: value for name, value in wanted.items() if before[name] != value}
@@ -163,7 +165,7 @@ def _settled(redis: Connection, wanted: t.Mapping[str, str], check: bool, purpos
         return dict(values, say=["would set %s to %s" % (", ".join(differ), purpose)])
     for name, value in differ.items():
         tell(redis, "CONFIG", "SET", name, value)
-    return dict(values, say=["set %s to %s, until Redis restarts" % (", ".join(differ), purpose)])
+    return dict(values, say=["set %s to %s%s" % (", ".join(differ), purpose, until)])
 
 
 def _pause_writers(redis: Connection, params: Params, check: bool) -> Result:
@@ -182,6 +184,11 @@ def _resume_writers(redis: Connection, params: Params, check: bool) -> Result:
     return dict(values, say=["would resume writers"] if check else ["writers resumed"])
 
 
+def _persist(redis: Connection, params: Params, check: bool) -> Result:
+    wanted = {name: str(params["settings"][name]) for name in PERSISTENCE if name in params["settings"]}
+    return _settled(redis, wanted, check, "keep new data again, as its configuration says", "")
+
+
 ACTS: dict[str, t.Callable[[Connection, Params, bool], Result]] = {
     "kill_script": _kill_script,
     "save": _child,
@@ -191,4 +198,5 @@ ACTS: dict[str, t.Callable[[Connection, Params, bool], Result]] = {
     "release": _release,
     "pause_writers": _pause_writers,
     "resume_writers": _resume_writers,
+    "persist": _persist,
 }

@@ -19,8 +19,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates import sources
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.choice import (
+    BESIDE,
     choice_of,
     current,
+    kind_of,
     loss_of,
     ordered,
     plans_of,
@@ -40,9 +42,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     recipes_of,
     version_in,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import judge_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
@@ -157,6 +159,7 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     found = {"copy": _short(copy), "verdict": judged.get("verdict", ""), "judged": judged.get("files") or [], "notes": notes}
     if all(one["error"] for one in candidates):
         raise _none(candidates, found, judged)
+    _doubt(candidates, judged)
     _relate(bench, candidates, options)
     for one in candidates:
         # While the server runs, every write changes its files and what the others lack.
@@ -164,12 +167,19 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     return dict(found, **_result(params, candidates, options, found))
 
 
+def _doubt(candidates: list[Facts], judged: t.Mapping[str, t.Any]) -> None:
+    """Doubt every candidate if the newest data cannot be loaded: nothing shows what the others lack."""
+    if judged.get("verdict") == "outdated" and not any(kind_of(one["name"]) in BESIDE and not one["error"] for one in candidates):
+        for one in candidates:
+            one["doubt"] = one["doubt"] or "values"
+
+
 def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.Any], dict[str, t.Any], list[Recipe], list[str]]:
     """Copy the data directory and judge the copy. Return (copy, judgement, recipes, notes). Raises CopyRefused, OutOfTime."""
     if not params["data_dir"]:
         return {}, {}, [], []
     copy = copy_tree(params["data_dir"], os.path.join(folder, "copy"), end, live=params["alive"])
-    judged = judge_files(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
+    judged = judge_data(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
     recipes, notes = recipes_of(copy["path"], judged, params["settings"], end)
     # A running server keeps changing its files: no plan can be bound to them.
     binds = {} if params["alive"] else {"files": copy["sha256"]}

@@ -14,6 +14,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 MB = 2**20
 GOOD = {"verdict": "valid", "files": [], "detail": ""}
 CUT = {"verdict": "tail_cut", "files": [{"name": "a.incr.aof", "verdict": "tail_cut", "detail": "ends"}], "detail": ""}
+PLACE = {"path": "/data", "named": "", "planned": "/data", "where": "redis.conf:1", "sure": True, "running": "", "mount": "/data"}
+PLANNED = {"known": True, "settings": {"appendonly": "yes"}, "origins": {}, "problems": []}
 WAIT = ["wait"]
 MEND = ["hold", "mend", "start"]
 ISOLATE = ["isolate", "mend", "start"]
@@ -146,6 +148,39 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, files good": (down(), {}, "down_clean", "sick", ["start"]),
     "down, socket gone": (dict(down(), error="no_socket"), {}, "down_clean", "sick", ["start"]),
     "down, files not judged": (down(files=None), {}, "down_clean", "sick", []),
+    "down, without a data file": (down(files={"verdict": "empty", "files": []}), {}, "down_clean", "sick", ["start"]),
+    "down, newer data beside its own": (
+        down(files={"verdict": "outdated", "files": [{"name": "a", "verdict": "outdated", "detail": "newer"}]}), {}, "down_bad_file", "sick",
+        MEND),
+    "down, and an include is missing": (down(planned=dict(PLANNED, problems=["x includes y"])), {}, "down_start_fails", "sick", []),
+    "down, and a file is not its own": (down(files=dict(GOOD, unreadable=["dump.rdb belongs to root"])), {}, "down_start_fails", "sick", []),
+    "down, disk not mounted": (down(place=dict(PLACE, missing_mount="/data")), {}, "no_mount", "sick", []),
+    "down, disk of the last look gone": (
+        down(place=dict(PLACE, mount="/")), {"last_known": {"mount": "/data"}}, "no_mount", "sick", []),
+    "down, its unit wants a mount": (
+        down(place=dict(PLACE, mount="/", entries=0), service={"mounts": ["/data"]}), {}, "no_mount", "sick", []),
+    "down, its unit wants a mount, and there is data": (
+        down(place=dict(PLACE, mount="/", entries=2), service={"mounts": ["/data"]}), {}, "down_clean", "sick", ["start"]),
+    "down, and the inventory names another directory": (
+        down(place=dict(PLACE, named="/srv/a", planned="/srv/b")), {}, "doubtful_dir", "sick", []),
+    "down, files damaged in a system directory": (down(files=CUT, place=dict(PLACE, path="/etc", system=True)), {}, "doubtful_dir", "sick", []),
+    "not writable, in a directory set at run time": (
+        raw(place=dict(PLACE, running="/var/spool/cron"), disk={"writable_by_redis": False, "read_only": False}), {}, "doubtful_dir", "sick", []),
+    "not writable, named by a file that its user may change": (
+        raw(place=dict(PLACE, sure=False), disk={"writable_by_redis": False, "read_only": False}), {}, "doubtful_dir", "sick", []),
+    "disk full, named by a file that its user may change": (
+        raw(place=dict(PLACE, sure=False), disk={"free_bytes": 0, "writable_by_redis": True}), {}, "up", "sick", ["fix_cause"]),
+    "emptied, among files of others": (
+        raw(info={"db0": ""}, place=dict(PLACE, foreign=["authorized_keys"])), {"last_known_keys": 9}, "doubtful_dir", "sick", []),
+    "saving switched off at run time": (
+        raw(info={"aof_enabled": "0"}, config={"save": "", "appendonly": "no"}, planned=dict(PLANNED, settings={"save": "60 1"})), {}, "up",
+        "sick", ["persist"]),
+    "append-only file switched off at run time": (
+        raw(info={"aof_enabled": "0"}, config={"appendonly": "no"}, planned=PLANNED), {}, "up", "sick", ["persist"]),
+    "append-only file switched on at run time": (
+        raw(config={"appendonly": "yes"}, planned=dict(PLANNED, settings={"appendonly": "no"})), {}, "up", "well", []),
+    "another dump at run time": (
+        raw(config={"dbfilename": "b"}, planned=dict(PLANNED, settings={"dbfilename": "a"})), {}, "up", "sick", []),
     "down, tail cut": (down(files=CUT), {}, "down_bad_file", "sick", MEND),
     "down, damaged, and systemd gave up": (
         down(files=CUT, service={"manager": "systemd", "state": "failed", "start_limit_hit": True}),

@@ -26,7 +26,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import Refused, parse_manifest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import load_config_file, load_log
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import load_log
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import load_effective
 
 
 def conversation(answer: bytes, deadline: float = 1.0, pause: float = 0.0, max_bytes: int = 1000) -> t.Any:
@@ -181,8 +182,10 @@ def test_a_manifest_that_redis_would_not_write_is_refused(text: str) -> None:
 def test_the_configuration_file_tells_where_the_data_are(tmp_path: Path) -> None:
     lines = ["# dir /wrong", 'dir "/my data"', "APPENDONLY yes", "save 900 1", 'save ""', "save 60 5", "requirepass secret"]
     (tmp_path / "redis.conf").write_text("\n".join(lines))
-    assert load_config_file(str(tmp_path / "redis.conf")) == {"dir": "/my data", "appendonly": "yes", "save": "60 5"}
-    assert load_config_file(str(tmp_path / "none")) == {}
+    seen = load_effective(str(tmp_path / "redis.conf"), "")
+    assert {name: seen.settings[name] for name in ("dir", "appendonly", "save")} == {"dir": "/my data", "appendonly": "yes", "save": "60 5"}
+    assert seen.settings["requirepass"] == "***"
+    assert load_effective(str(tmp_path / "none"), "") == ({}, {}, [], [], False)
 
 
 def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.filter.redis_recovery import FilterModule
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import recovery
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import cause_of
 
 OPENED = {"run_id": "R1", "owed": [], "last_verified": {"redis": {"key_count": 100}}}
 CANDIDATE = {"name": "backup_1", "keys": 90, "expires": 5, "bytes": 35_000_000, "loss": {"count": 10, "unit": "keys", "exact": True}}
@@ -40,7 +41,7 @@ def test_nothing_is_believed_of_another_run() -> None:
 def test_before_a_run_is_opened_nothing_is_known() -> None:
     assert recovery.so_far({}, {}, "", 0.5, 0.0) == {
         "run_id": None, "replaced": False, "may_be_held": False, "to_reload": [], "known_keys": -1, "last_known_keys": -1,
-        "empty_below_share": 0.5, "reload_from": [],
+        "empty_below_share": 0.5, "reload_from": [], "last_known": {"mount": ""},
     }  # fmt: skip
 
 
@@ -198,7 +199,7 @@ ROOM = {"free_bytes": 10**9, "read_only": False, "writable_by_redis": True}
     ],
 )
 def test_the_cause_is_what_is_seen_now_then_what_the_log_says(disk: dict[str, t.Any], lines: dict[str, str], cause: str) -> None:
-    assert recovery.cause_of(disk, lines) == cause
+    assert cause_of(disk, lines) == cause
 
 
 @pytest.mark.parametrize("facts", [{}, {"disk": None, "log": None}, {"log": {}}])

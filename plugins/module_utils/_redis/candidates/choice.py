@@ -21,11 +21,13 @@ Loss = t.Dict[str, t.Any]
 
 # If two would lose the same, the one further left wins.
 PREFERENCE = (
-    "as_is", "rebuilt_manifest", "repaired_dump", "replica", "cut", "salvage", "before_flush", "live", "dump", "salvaged_dump",
-    "rescue", "backup",
+    "append_only", "as_is", "rebuilt_manifest", "repaired_dump", "replica", "cut", "salvage", "before_flush", "live", "dump", "other",
+    "salvaged_dump", "rescue", "backup",
 )  # fmt: skip
 RISKS = {
     "as_is": "as the server left it",
+    "append_only": "written beside the dump",
+    "other": "a start would not load it",
     "cut": "nothing after the first damage",
     "salvage": "without the damaged regions",
     "rebuilt_manifest": "files in order of their numbers",
@@ -39,7 +41,8 @@ RISKS = {
     "live": "what the server has now",
 }
 # Made of the same commands, only fewer: what an earlier state holds and a later one lacks was removed in between.
-EARLIER = {"salvage": ("cut",)}
+EARLIER = {"salvage": ("cut",), "append_only": ("as_is",), "other": ("as_is",)}
+BESIDE = ("append_only", "other")
 UNPROVEN = "checksum wrong: a value is bad"
 # Counts of a running server may change by this share between plan and approval.
 LIVING_TOLERANCE = 0.01
@@ -178,6 +181,8 @@ def _against(best: Candidate, candidates: t.Sequence[Candidate], options: Option
     """Return why a person must choose, however good *best* looks; "" for no reason."""
     if kind_of(best["name"]) == "before_flush" or options.get("emptied"):
         return "someone emptied it, and only a person knows whether on purpose"
+    if kind_of(best["name"]) in BESIDE or options.get("verdict") == "outdated":
+        return "a start would not load the newest data here, and only a person knows whether that is meant"
     if options.get("crooked"):
         return "its manifest was not written by Redis: %s" % options["crooked"]
     if kind_of(best["name"]) == "salvaged_dump":

@@ -15,8 +15,14 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import MANIFEST_BYTES, Refused, parse_manifest
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import (
+    MANIFEST_BYTES,
+    Refused,
+    combined,
+    judge_files,
+    parse_manifest,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb, name_in, taken_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import (
     TOLL_SHARE,
     Salvaged,
@@ -47,7 +53,6 @@ VERSIONS = tuple(range(12, 5, -1))
 # Memory that an RDB needs, as a multiple of its size: if the RDB does not say, and the most that is believed of what it says.
 USUAL_GROWTH, MOST_GROWTH = 3, 30
 _FLUSH = re.compile(rb"(?i)\r\nflush(?:all|db)\r\n")
-_CTIME = re.compile(rb"\xfa\x05ctime\xc2(.{4})", re.S)
 _SELECTED = re.compile(rb"(?i)\$6\r\nselect\r\n\$\d{1,3}\r\n(\d{1,10})\r\n")
 _USED = re.compile(rb"\xfa\x08used-mem(?:\xc0(.)|\xc1(..)|\xc2(.{4})|[\x01-\x14](\d{1,20}))", re.S)
 _VERSION = re.compile(rb"\xfa\x09redis-ver[\x01-\x20]([0-9.]{1,16})")
@@ -84,7 +89,41 @@ class Part(t.NamedTuple):
 
 
 def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end: float) -> tuple[list[Recipe], list[str]]:
-    """Return (the recipes for the files in the directory *copy*, notes on what was ruled out). Raises OutOfTime."""
+    """Return (the recipes for the files in the directory *copy*, notes on what was ruled out). Raises OutOfTime.
+
+    What a start would load comes first, then the newer sets of data that lie beside it.
+    """
+    made, notes = _configured(copy, judged, settings, end)
+    number = 0
+    for one in judged.get("others") or []:
+        if one["kind"] == "rdb":
+            number += 1
+            made = [recipe for recipe in made if recipe.name != "dump" or one["name"] != name_in(settings, "dbfilename")]
+            made += rdb_recipes(os.path.join(copy, one["name"]), "other_%d" % number, "files", end)
+        elif not any(recipe.kind == "aof" for recipe in made):
+            more, why = _beside_aof(copy, one, settings, end)
+            made, notes = made + more, notes + why
+    return made, notes
+
+
+def _beside_aof(copy: str, one: t.Mapping[str, str], settings: Settings, end: float) -> tuple[list[Recipe], list[str]]:
+    """Return the recipes for an append-only file that the settings do not name."""
+    named = {"appendonly": "yes", "appenddirname": one["name"], "appendfilename": one["file"]}
+    if not one["file"]:
+        named = {"appendonly": "yes", "appendfilename": one["name"]}
+    seen = judge_files(copy, dict(settings, **named), max(1.0, end - time.monotonic()))
+    files = [file for file in seen["files"] if file["kind"] in ("aof", "base", "incremental", "manifest")]
+    worst = next((word for word in ("damaged", "missing", "tail_cut") if any(file["verdict"] == word for file in files)), "valid")
+    try:
+        parts, rebuilt = _parts(copy, dict(seen, files=files), dict(settings, **named))
+    except Refused as error:
+        return [], [one_line("%s cannot be assembled: %s" % (one["name"], error), 200)]
+    made = _aof_recipes(parts, rebuilt, worst, end) if parts else []
+    return [recipe._replace(name="append_only") if recipe.name == "as_is" else recipe for recipe in made], []
+
+
+def _configured(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end: float) -> tuple[list[Recipe], list[str]]:
+    """Return the recipes for what a start with *settings* would load, and for the dump beside it."""
     dump = os.path.join(copy, name_in(settings, "dbfilename"))
     if judged["source"] == "rdb":
         return rdb_recipes(dump, "as_is", "files", end), []
@@ -92,7 +131,8 @@ def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end
         parts, rebuilt = _parts(copy, judged, settings)
     except Refused as error:
         return rdb_recipes(dump, "dump", "older", end), [one_line("the append-only file cannot be assembled: %s" % error, 200)]
-    made = _aof_recipes(parts, rebuilt, judged["verdict"], end) if parts else []
+    own = [one for one in judged["files"] if one["verdict"] != "outdated"]
+    made = _aof_recipes(parts, rebuilt, combined(own) if own else judged["verdict"], end) if parts else []
     return made + rdb_recipes(dump, "dump", "older", end), []
 
 
@@ -118,7 +158,7 @@ def _part(path: str, good: bool) -> Part:
     try:
         with open_plain(path) as file:
             facts = os.fstat(file.fileno())
-            return Part(path, facts.st_size, path.endswith(".rdb") or file.read(5) == MAGIC, good, facts.st_mtime)
+            return Part(path, facts.st_size, path.endswith(".rdb") or is_rdb(file.read(9)), good, facts.st_mtime)
     except OSError:
         return Part(path, 0, path.endswith(".rdb"), False, None)
 
@@ -348,7 +388,7 @@ def rdb_recipes(path: str, name: str, lineage: str, end: float) -> list[Recipe]:
             head = file.read(HEAD_BYTES)
     except OSError:
         return []
-    memory, last = memory_of(head, facts.st_size), ctime_of(head) or facts.st_mtime
+    memory, last = memory_of(head, facts.st_size), taken_at(head) or facts.st_mtime
     good = Recipe(name, "rdb", lineage, lambda out, until: _plain_copy(path, out), facts.st_size, memory, last)
     if verdict == "valid" or not facts.st_size:
         return [good] if facts.st_size else []
@@ -464,12 +504,6 @@ def memory_of(head: bytes, size: int) -> int:
         raw = next(group for group in found.groups() if group is not None)
         said = int(raw) if found.group(4) else int.from_bytes(raw, "little")
     return min(said or size * USUAL_GROWTH, size * MOST_GROWTH + CHUNK)
-
-
-def ctime_of(head: bytes) -> t.Optional[float]:
-    """Return when an RDB was written according to itself (seconds since 1970), None if it does not say."""
-    found = _CTIME.search(head)
-    return float(int.from_bytes(found.group(1), "little")) if found else None
 
 
 def version_in(head: bytes) -> str:

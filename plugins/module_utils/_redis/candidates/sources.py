@@ -16,12 +16,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.make import Bench, Facts, blank, tried
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.recipes import (
     HEAD_BYTES,
-    MAGIC,
     WHOLE,
     Recipe,
     Unbuildable,
     copy_bytes,
-    ctime_of,
     memory_of,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import (
@@ -31,6 +29,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb, taken_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import sha256_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
@@ -54,9 +53,9 @@ def from_file(name: str, path: str, end: float) -> Recipe:
     except OSError as error:
         why = "%s cannot be read: %s" % (one_line(path, 80), error.strerror)
         return Recipe(name, "rdb", "older", lambda out, until: _no(why), 0, 0)
-    if head[:5] != MAGIC:
+    if not is_rdb(head):
         return Recipe(name, "rdb", "older", lambda out, until: _no("%s is not an RDB" % one_line(path, 80)), 0, 0)
-    last = ctime_of(head) or facts.st_mtime
+    last = taken_at(head) or facts.st_mtime
     binds = {"file": digest}
     return Recipe(name, "rdb", "older", lambda out, until: _read(path, out), facts.st_size, memory_of(head, facts.st_size), last, binds)
 

@@ -4,7 +4,7 @@
 """Judges the data files of a stopped Redis, read-only and in place, before anything may start it.
 
 The verdict is that of the worst file that Redis would load: valid; tail_cut (only the end of the last incremental file is bad); damaged;
-missing (a needed file is missing while others exist); empty (no data at all); unjudged.
+missing (a needed file is missing while others exist); empty (no data at all); unjudged. See ``rdb/data.py`` for what lies beside them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb, name_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import (
     OutOfTime,
     Scan,
@@ -31,7 +31,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 FileResult = t.Dict[str, t.Any]
 Settings = t.Mapping[str, t.Any]
 
-WORST_FIRST = ("damaged", "missing", "unjudged", "tail_cut", "valid")
+WORST_FIRST = ("damaged", "missing", "outdated", "unjudged", "tail_cut", "valid")
 # Above this size Redis' own checker runs first: it is several times faster than Python.
 LARGE = 32 * 1024 * 1024
 MANIFEST_BYTES = 1024 * 1024
@@ -69,10 +69,10 @@ def judge_files(data_dir: str, settings: Settings, deadline: float) -> dict[str,
     try:
         source, files, detail = _judge(directory, settings, begun + deadline)
     except OSError as error:
-        source, files, detail = "", [_file("", "", 0, "unjudged", one_line(error, 100))], "cannot read the data directory"
+        source, files, detail = "", [entry("", "", 0, "unjudged", one_line(error, 100))], "cannot read the data directory"
     finally:
         os.close(directory)
-    return _result(_combined(files), source, files, detail, begun)
+    return _result(combined(files), source, files, detail, begun)
 
 
 def fingerprint(data_dir: str, settings: Settings) -> list[t.Any]:
@@ -114,7 +114,8 @@ def _result(verdict: str, source: str, files: list[FileResult], detail: str, beg
     }  # fmt: skip
 
 
-def _combined(files: t.Sequence[FileResult]) -> str:
+def combined(files: t.Sequence[FileResult]) -> str:
+    """Return the worst verdict on *files*, empty for none."""
     seen = {one["verdict"] for one in files}
     return next((verdict for verdict in WORST_FIRST if verdict in seen), "empty")
 
@@ -131,7 +132,7 @@ def _judge(directory: int, settings: Settings, end: float) -> tuple[str, list[Fi
         return "aof", [_one(directory, aof, "aof", end, last=True)], ""
     if rdb in there and os.stat(rdb, dir_fd=directory, follow_symlinks=False).st_size > 0:
         text = "the append-only directory is missing: on start Redis would ignore %s and come up empty" % one_line(rdb, 60)
-        return "aof", [_file(folder, "directory", 0, "missing", text)], text
+        return "aof", [entry(folder, "directory", 0, "missing", text)], text
     return "aof", [], "no data file at all"
 
 
@@ -139,14 +140,14 @@ def _multi_part(directory: int, folder: str, aof: str, has_rdb: bool, end: float
     try:
         inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
-        return [_file(folder, "directory", 0, "unjudged", "the append-only directory is a symlink or cannot be opened")]
+        return [entry(folder, "directory", 0, "unjudged", "the append-only directory is a symlink or cannot be opened")]
     try:
         names = set(os.listdir(inner))
         manifest = aof + ".manifest"
         if manifest in names:
             return _by_manifest(inner, manifest, end)
         if names or has_rdb:
-            return [_file(manifest, "manifest", 0, "missing", "no manifest: on start Redis would come up empty and overwrite the base")]
+            return [entry(manifest, "manifest", 0, "missing", "no manifest: on start Redis would come up empty and overwrite the base")]
         return []
     finally:
         os.close(inner)
@@ -158,8 +159,8 @@ def _by_manifest(inner: int, manifest: str, end: float) -> list[FileResult]:
         with os.fdopen(descriptor, "rb") as file:
             parts = parse_manifest(file.read(MANIFEST_BYTES).decode("utf-8", "replace"), manifest)
     except Refused as error:
-        return [_file(manifest, "manifest", 0, error.verdict, str(error))]
-    results = [_file(manifest, "manifest", size, "valid", "", "framing")]
+        return [entry(manifest, "manifest", 0, error.verdict, str(error))]
+    results = [entry(manifest, "manifest", size, "valid", "", "framing")]
     loaded = [part for part in parts if part[1] != "h"]
     for index, (name, kind) in enumerate(loaded):
         last = index == len(loaded) - 1 and kind == "i"
@@ -216,19 +217,19 @@ def _one(directory: int, name: str, kind: str, end: float, last: bool = False) -
         with os.fdopen(descriptor, "rb", buffering=256 * 1024) as file:
             if time.monotonic() > end:
                 raise OutOfTime
-            begins_as_rdb = file.read(5) == b"REDIS"
+            begins_as_rdb = is_rdb(file.read(9))
             if kind == "rdb" or (kind == "base" and begins_as_rdb):
                 seen = scan_rdb(file, size, end)
-                return dict(_file(name, kind, size, seen["verdict"], seen["detail"], seen["proof"]), keys=seen["keys"])
+                return dict(entry(name, kind, size, seen["verdict"], seen["detail"], seen["proof"]), keys=seen["keys"])
             if begins_as_rdb:
                 return _mixed(file, name, size, end, last)
             return _framed(file, name, kind, size, end, last)
     except Refused as error:
-        return _file(name, kind, size, error.verdict, str(error))
+        return entry(name, kind, size, error.verdict, str(error))
     except OutOfTime:
-        return _file(name, kind, size, "unjudged", "ran out of time checking the files; allow more time")
+        return entry(name, kind, size, "unjudged", "ran out of time checking the files; allow more time")
     except OSError as error:
-        return _file(name, kind, size, "damaged", "cannot be read: %s" % one_line(error.strerror or error, 60))
+        return entry(name, kind, size, "damaged", "cannot be read: %s" % one_line(error.strerror or error, 60))
 
 
 def _mixed(file: t.BinaryIO, name: str, size: int, end: float, last: bool) -> FileResult:
@@ -236,7 +237,7 @@ def _mixed(file: t.BinaryIO, name: str, size: int, end: float, last: bool) -> Fi
     good_to = _by_checker(file, end)
     if good_to is None:
         found = "its RDB part cannot be read" if tool("redis-check-aof") else "redis-check-aof is not installed"
-        return _file(name, "aof", size, "damaged" if tool("redis-check-aof") else "unjudged", found)
+        return entry(name, "aof", size, "damaged" if tool("redis-check-aof") else "unjudged", found)
     return _framed(file, name, "aof", size, end, last, good_to)
 
 
@@ -246,9 +247,9 @@ def _framed(file: t.BinaryIO, name: str, kind: str, size: int, end: float, last:
         start = _by_checker(file, end) or 0
     scan = scan_resp(file, size, end, start)
     if not scan.problem:
-        return dict(_file(name, kind, size, "valid", "", "framing"), keys=0 if size == 0 else None)
+        return dict(entry(name, kind, size, "valid", "", "framing"), keys=0 if size == 0 else None)
     verdict = "tail_cut" if last and scan.problem == "cut" and not goes_on_after(file, size, scan.failed_at, end) else "damaged"
-    return dict(_file(name, kind, size, verdict, _where(scan, size), "framing"), good_to=scan.good_to, lost_bytes=size - scan.good_to)
+    return dict(entry(name, kind, size, verdict, _where(scan, size), "framing"), good_to=scan.good_to, lost_bytes=size - scan.good_to)
 
 
 def _where(scan: Scan, size: int) -> str:
@@ -265,5 +266,6 @@ def _by_checker(file: t.BinaryIO, end: float) -> t.Optional[int]:
     return int(found.group(1)) if found else None
 
 
-def _file(name: str, kind: str, size: int, verdict: str, detail: str, proof: str = "") -> FileResult:
+def entry(name: str, kind: str, size: int, verdict: str, detail: str, proof: str = "") -> FileResult:
+    """Return what was found of one file."""
     return {"name": one_line(name, 120), "kind": kind, "bytes": size, "verdict": verdict, "detail": detail, "proof": proof, "keys": None}

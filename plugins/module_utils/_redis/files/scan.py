@@ -19,6 +19,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb
 
 CHUNK = 1024 * 1024
 SMALL = 64 * 1024
@@ -194,7 +195,7 @@ def scan_rdb(file: t.BinaryIO, size: int, end: float) -> dict[str, t.Any]:
     head = file.read(9)
     if size == 0:
         return _rdb("damaged", "framing", "zero bytes")
-    if head[:5] != b"REDIS" or not head[5:].isdigit() or len(head) < 9:
+    if not is_rdb(head):
         return _rdb("damaged", "framing", "does not start with an RDB header")
     checker = tool("redis-check-rdb")
     if checker:

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.crc64 import Crc64, wrong_bytes
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import LISTED, Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import (
     CHUNK,
@@ -113,7 +114,7 @@ def repaired_rdb(source: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> 
 def preamble_length(source: t.BinaryIO, size: int, end: float) -> t.Optional[int]:
     """Return the length in bytes of the RDB at the start of an old append-only file, 0 for none, None if it is broken."""
     source.seek(0)
-    if source.read(5) != b"REDIS":
+    if not is_rdb(source.read(9)):
         return 0
     cursor = Cursor(source, size, end)
     cursor.go(HEAD_BYTES)

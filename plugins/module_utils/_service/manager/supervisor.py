@@ -141,7 +141,8 @@ def load_state(options: Options, deadline: float) -> ServiceState:
         return service_state.blank(MANAGER, options["name"], exists=found, detail=one_line(detail, 160))
     config = _config_of(configs, info)
     autorestart = _autorestart(daemon, info) if isinstance(daemon, int) else None
-    return _state(options["name"], info, config, autorestart, log if isinstance(log, str) else None)
+    state = _state(options["name"], info, config, autorestart, log if isinstance(log, str) else None)
+    return dict(state, **(_surroundings(daemon, info, config) if isinstance(daemon, int) else {}))
 
 
 def _state(
@@ -160,6 +161,32 @@ def _state(
     if info["state"] == 100 and info["exitstatus"] not in (config.get("exitcodes") or [0]):
         state["state"] = "failed"
     return state
+
+
+def _user(config: t.Mapping[str, t.Any]) -> str:
+    uid = config.get("uid")
+    return str(uid) if isinstance(uid, int) else ""
+
+
+def _surroundings(daemon: int, info: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return where, as whom and by which command supervisord starts the program; the rest is as for supervisord itself."""
+    folder, user = str(config.get("directory") or ""), _user(config)
+    own = _owner_of(daemon)
+    parser = _configured(daemon)
+    variables: dict[str, str] = {}
+    for section in ("supervisord", "program:%s" % info["group"], "program:%s" % info["name"]):
+        if parser is not None and parser.has_section(section):
+            found = re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|[^,]*)", parser.get(section, "environment", fallback="") or "")
+            variables.update({name: value.strip().strip("\"'") for name, value in found})
+    command = service_state.command_text(config.get("command"), variables)
+    return {"directory": folder if folder.startswith("/") else own["folder"], "user": user or own["user"], "start_command": command}
+
+
+def _owner_of(daemon: int) -> dict[str, str]:
+    try:
+        return {"folder": os.readlink("/proc/%d/cwd" % daemon), "user": str(os.stat("/proc/%d" % daemon).st_uid)}
+    except OSError:
+        return {"folder": "", "user": ""}
 
 
 def _ending(info: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -201,18 +228,23 @@ def _config_of(configs: t.Any, info: t.Mapping[str, t.Any]) -> t.Mapping[str, t.
 
 def _autorestart(daemon: int, info: t.Mapping[str, t.Any]) -> t.Optional[str]:
     """Return true, false or unexpected from supervisord's configuration file (its interface does not say); None if unreadable."""
+    parser = _configured(daemon)
+    for section in ("program:%s" % info["name"], "program:%s" % info["group"]):
+        if parser is not None and parser.has_section(section):
+            word = str(parser.get(section, "autorestart", fallback="unexpected")).partition(";")[0].strip().lower()
+            return {"true": "true", "yes": "true", "on": "true", "1": "true", "unexpected": "unexpected"}.get(word, "false")
+    return None
+
+
+def _configured(daemon: int) -> t.Optional[configparser.RawConfigParser]:
+    """Return what supervisord's configuration file says, None where it cannot be found."""
     try:
         words = _command_line(daemon).decode("utf-8", "replace").split("\0")
         home = os.readlink("/proc/%d/cwd" % daemon)
     except OSError:
         return None
     path = config_path(words)
-    parser = _parsed(os.path.join(home, path)) if path else None
-    for section in ("program:%s" % info["name"], "program:%s" % info["group"]):
-        if parser is not None and parser.has_section(section):
-            word = str(parser.get(section, "autorestart", fallback="unexpected")).partition(";")[0].strip().lower()
-            return {"true": "true", "yes": "true", "on": "true", "1": "true", "unexpected": "unexpected"}.get(word, "false")
-    return None
+    return _parsed(os.path.join(home, path)) if path else None
 
 
 def config_path(words: t.Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -33,6 +34,7 @@ PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "Restart", "Type",
     "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "CanStart", "CanStop",
     "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ExecStartPre", "ExecStart",
+    "WorkingDirectory", "User", "Environment", "EnvironmentFiles", "FragmentPath", "DropInPaths",
 )  # fmt: skip
 # The most lines of one start that are read.
 SAID_LINES = 400
@@ -88,7 +90,8 @@ def load_state(options: Options, deadline: float) -> ServiceState:
     if code or "LoadState" not in shown:
         return service_state.blank(MANAGER, unit, reachable=False, detail="systemd: " + one_line(error or "no answer", 160))
     ours = [kind for kind in DROP_INS if os.path.exists(drop_in_path(options, unit, kind))]
-    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text))
+    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text, variables_of(shown)))
+    state["user"] = state["user"] or (str(os.getuid()) if options.get("scope") == "user" else "root")
     state.update(service_state.process_facts(state["pid"]) if state["pid"] else {})
     return state
 
@@ -107,8 +110,32 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
         result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists),
         barred=barred(unit, shown) if exists else "", lived=_lived(shown),
         last_began_at=service_state.after_boot(number(shown.get("ExecMainStartTimestampMonotonic"))),
-        last_ended_at=service_state.after_boot(number(shown.get("ExecMainExitTimestampMonotonic"))), **ending(shown),
+        last_ended_at=service_state.after_boot(number(shown.get("ExecMainExitTimestampMonotonic"))), **ending(shown), **surroundings(shown),
     )  # fmt: skip
+
+
+def surroundings(shown: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Return where and as whom the unit starts, and what has to be mounted for it."""
+    folder = shown.get("WorkingDirectory", "").lstrip("!-")
+    # What systemd adds by itself (RequiresMountsFor of its working and state directory) says nothing about a disk.
+    files = [shown.get("FragmentPath", ""), *shown.get("DropInPaths", "").split()]
+    mounts = [path for file in files for path in service_state.values_in(file, "RequiresMountsFor") if "%" not in path]
+    return {"directory": folder if folder.startswith("/") else "/", "user": shown.get("User", ""), "mounts": mounts}
+
+
+def variables_of(shown: t.Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that the unit sets for its commands, those of its files included."""
+    variables = dict(word.partition("=")[::2] for word in _shell_words(shown.get("Environment", "")) if "=" in word)
+    for path in re.findall(r"(/\S+) \(ignore_errors=", shown.get("EnvironmentFiles", "")):
+        variables.update(service_state.variables_in(path))
+    return variables
+
+
+def _shell_words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _lived(shown: t.Mapping[str, str]) -> t.Optional[float]:
@@ -130,12 +157,12 @@ def barred(unit: str, shown: t.Mapping[str, str]) -> str:
     return ""
 
 
-def start_command(shown: str) -> str:
+def start_command(shown: str, variables: t.Optional[t.Mapping[str, str]] = None) -> str:
     """Return what ExecStartPre and ExecStart run, as ``systemctl show`` prints them: one after the other, the words without quotes."""
     # A word of a command may have several lines.
     pattern = r"^%s=\{ path=.*? ; argv\[\]=(.*?) ; ignore_errors="
     found = [text for kind in ("ExecStartPre", "ExecStart") for text in re.findall(pattern % kind, shown, re.M | re.S)]
-    return service_state.command_text("\n".join(found))
+    return service_state.command_text("\n".join(found), variables)
 
 
 def _oom_killed(shown: t.Mapping[str, str]) -> t.Optional[bool]:

@@ -1,0 +1,132 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What would run is not what the file says: real servers under supervisor, settings changed at run time, data where nobody looks."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from farms.redis import SERVER, SUPERVISORD, Farm, Redis, farmed
+from farms.waiting import until
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import redis as kind_redis
+
+pytestmark = [
+    pytest.mark.skipif(SERVER is None, reason="redis-server is not installed"),
+    pytest.mark.skipif(SUPERVISORD is None, reason="supervisord is not installed"),
+]
+DUMP = "appendonly no\nsave 3600 1000\nenable-protected-configs yes\n"
+AOF = "appendonly yes\nsave 3600 1000\n"
+
+
+@pytest.fixture(scope="module")
+def farm() -> t.Iterator[Farm]:
+    with farmed("sb-truth-") as made:
+        yield made
+
+
+def look(redis: Redis, **options: t.Any) -> dict[str, t.Any]:
+    """Look at it as the role does."""
+    service = {"manager": "supervisor", "name": redis.name, "supervisor_url": redis.farm.url}
+    given = {
+        "port": redis.port, "config_file": str(redis.config), "log_file": str(redis.log), "service": service, "data_dir": str(redis.data),
+        "answer_timeout": 3.0, **options,
+    }  # fmt: skip
+    filled = {name: given.get(name, rule.get("default")) for name, rule in kind_redis.OPTIONS.items()}
+    return dict(kind_redis.judge(kind_redis.load(filled, 60.0), filled).as_dict())
+
+
+def said(seen: dict[str, t.Any]) -> str:
+    return "; ".join(one["text"] for one in seen["findings"] if one["state"] != "well")
+
+
+def test_an_append_only_file_switched_on_at_run_time_is_not_forgotten_after_a_kill(farm: Farm) -> None:
+    redis = farm.make("run-time-aof", DUMP).start()
+    redis.write(180, prefix="old")
+    assert redis.ask("SAVE") == "OK"
+    assert redis.ask("CONFIG", "SET", "appendonly", "yes") == "OK"
+    until(lambda: "aof_rewrite_in_progress:0" in redis.ask("INFO", "persistence"))
+    seen = look(redis)
+    assert "a start would not load its append-only file" in str(seen["findings"])
+    assert seen["facts"]["persistence"]["loss_if_killed"] == "none"
+    redis.write(270, prefix="new")
+    assert look(redis)["facts"]["persistence"]["loss_count"] == 270
+    redis.kill()
+    refused = redis.recover()
+    assert (refused.word, refused.code, refused.states[0]) == ("refused", "approval_needed", "down_bad_file"), refused.text
+    plans = {plan["name"]: plan for plan in refused.outcome["reasons"][0]["plans"]}
+    assert plans["append_only"]["loss"]["count"] == 0, plans
+    assert plans["as_is"]["loss"]["count"] == 270, plans
+    run = redis.recover(remediation_approval=plans["append_only"]["token"])
+    assert (run.rc, redis.ask("DBSIZE")) == (0, 450), run.text
+
+
+def test_every_set_of_data_that_a_start_would_ignore_is_seen(farm: Farm) -> None:
+    """One server after the other in one place: each time the newest data is where its next start does not look."""
+    redis = farm.make("ignored", DUMP).start()
+    redis.write(60, prefix="old")
+    redis.ask("SAVE")
+    # Another name of the dump, set at run time.
+    redis.ask("CONFIG", "SET", "dbfilename", "other.rdb")
+    redis.write(20, prefix="new")
+    redis.ask("SAVE")
+    assert "dbfilename is other.rdb since a change at run time" in said(look(redis))
+    redis.kill()
+    seen = look(redis)
+    assert (seen["state"], seen["facts"]["files"]["verdict"]) == ("down_bad_file", "outdated"), said(seen)
+    assert "ignore other.rdb" in said(seen)
+    # Nothing where the settings look, but data beside it.
+    (redis.data / "dump.rdb").unlink()
+    seen = look(redis)
+    assert seen["facts"]["files"]["verdict"] == "missing", said(seen)
+    assert "a start would load nothing and ignore other.rdb" in said(seen)
+    (redis.data / "other.rdb").rename(redis.data / "dump.rdb")
+    assert look(redis)["facts"]["files"]["verdict"] == "valid"
+    # An include that switches the append-only file on: the dump would be ignored.
+    (redis.folder / "local.conf").write_text("appendonly yes\n")
+    redis.configure(DUMP + f"include {redis.folder}/local.conf\n")
+    seen = look(redis)
+    assert (seen["state"], seen["facts"]["files"]["verdict"]) == ("down_bad_file", "missing"), said(seen)
+    assert "ignore dump.rdb" in said(seen)
+    assert seen["facts"]["origins"]["appendonly"].endswith("local.conf:1")
+    (redis.folder / "local.conf").unlink()
+    seen = look(redis)
+    assert (seen["state"], seen["actions"]) == ("down_start_fails", []), said(seen)
+    assert "local.conf, which does not exist" in said(seen)
+
+
+def test_a_dump_that_is_newer_than_the_append_only_file_is_told_by_what_that_never_had(farm: Farm) -> None:
+    redis = farm.make("newer-dump", AOF).start()
+    redis.write(60, prefix="old")
+    redis.ask("SAVE")
+    redis.kill()
+    assert look(redis)["facts"]["files"]["verdict"] == "valid"
+    redis.start()
+    until(lambda: redis.ask("PING") == "PONG")
+    redis.ask("CONFIG", "SET", "appendonly", "no")
+    seen = look(redis)
+    assert (seen["state"], seen["health"], seen["actions"]) == ("up", "sick", ["persist"]), said(seen)
+    redis.write(30, prefix="new")
+    redis.ask("SAVE")
+    redis.kill()
+    seen = look(redis)
+    assert (seen["state"], seen["facts"]["files"]["verdict"]) == ("down_bad_file", "outdated"), said(seen)
+    assert "at least 30 keys are only there" in said(seen)
+    refused = redis.recover()
+    assert refused.code == "approval_needed", refused.text
+    plans = {plan["name"]: plan for plan in refused.outcome["reasons"][0]["plans"]}
+    assert (plans["other_1"]["loss"]["count"], plans["as_is"]["loss"]["count"]) == (0, 30), plans
+    run = redis.recover(remediation_approval=plans["other_1"]["token"])
+    assert (run.rc, redis.ask("DBSIZE")) == (0, 90), run.text
+
+
+def test_saving_that_was_switched_off_at_run_time_is_sick_and_switched_on_again(farm: Farm) -> None:
+    redis = farm.make("off", DUMP).start()
+    redis.write(10)
+    redis.ask("CONFIG", "SET", "save", "")
+    assert "what is written now is not kept" in said(look(redis))
+    run = redis.recover()
+    assert (run.rc, run.acts) == (0, ["persist"]), run.text
+    assert redis.ask("CONFIG", "GET", "save")[1] == "3600 1000"
