@@ -86,6 +86,9 @@ def data(written: Path, tmp_path: Path) -> Path:
 def tried(data: Path, settings: dict[str, str] | None = None, check: bool = False, **given: t.Any) -> dict[str, t.Any]:
     """Run the step on *data*; whatever comes of it, the data stay as they are and no side instance stays."""
     spec = redis_candidates.ARGUMENT_SPEC
+    if settings is RDB:
+        # A Redis without an append-only file has none that is newer than its dump.
+        shutil.rmtree(data / "appendonlydir", ignore_errors=True)
     params = {name: one.get("default") for name, one in spec.items()}
     before = snapshot(data)
     settings = AOF if settings is None else settings

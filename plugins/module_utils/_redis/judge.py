@@ -122,7 +122,7 @@ def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> t
         return mount, "no_mount"
     gives = "fix_cause" in actions and cause_of(facts["disk"], facts["log"].get("lines") or {}) == "permission"
     if gives or "mend" in actions:
-        return judge_place(place, owner_too=gives), "doubtful_dir"
+        return judge_place(place), "doubtful_dir"
     return moved_text(place), "doubtful_dir"
 
 
@@ -381,9 +381,8 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if lines.get("bad_file") and not (verdict == "valid" and changed_since):
         return _bad_files(raw, facts, "it is down, and at its last start it refused its data: %s" % lines["bad_file"])
     if verdict == "unjudged":
-        return Verdict(
-            "down_clean", State.SICK, "it is down" + (", and its files were not judged: %s" % bad_file_text(files) if files else "")
-        )
+        why = ", and its files were not judged: %s" % bad_file_text(files) if files else ""
+        return Verdict("down_clean", State.SICK, "it is down" + why)
     return _startable(raw["service"], facts, lines)
 
 

@@ -187,8 +187,8 @@ def _name_of(uid: int) -> str:
 # Judgement ---------------------------------------------------------------------------------------
 
 
-def judge_place(place: Facts, owner_too: bool = False) -> str:
-    """Return why nothing in the data directory may be changed (with *owner_too*: nor its owner and mode), "" if it may."""
+def judge_place(place: Facts) -> str:
+    """Return why nothing in the data directory may be changed, "" if it may. Its owner and mode only if it is ``sure`` as well."""
     path = one_line(place.get("path") or "", 100)
     if not path:
         return ""
@@ -201,8 +201,6 @@ def judge_place(place: Facts, owner_too: bool = False) -> str:
         return "its data directory %s holds files of others: %s" % (path, ", ".join(place["foreign"]))
     if not place.get("named") and not place.get("planned"):
         return "only the running server names its data directory %s" % path
-    if owner_too and not place.get("sure"):
-        return "%s is named by %s alone, which others than root may change" % (path, one_line(place.get("where") or "?", 100))
     return ""
 
 

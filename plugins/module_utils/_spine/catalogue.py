@@ -212,6 +212,11 @@ REASONS: dict[str, Reason] = {
                 "find out where the data of this Redis belongs; then correct its configuration, or set redis_recovery_data_dir to that"
                 " directory. Nothing was changed there, because no one we trust names it"
             ),
+            "dir_not_proven": Case(
+                "if that is its directory, set redis_recovery_data_dir to it, or correct owner and mode yourself; a file that the user of"
+                " Redis may change names no directory to give to that user",
+                text="{found}",
+            ),
             "cause_unknown": Case(text="the reason why Redis cannot write is unknown or cannot be fixed from here: {found}"),
             # PostgreSQL
             "no_database": Case("correct database_recovery_database, or restore that database", "{restore_database}"),

@@ -150,10 +150,11 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, files not judged": (down(files=None), {}, "down_clean", "sick", []),
     "down, without a data file": (down(files={"verdict": "empty", "files": []}), {}, "down_clean", "sick", ["start"]),
     "down, newer data beside its own": (
-        down(files={"verdict": "outdated", "files": [{"name": "a", "verdict": "outdated", "detail": "newer"}]}), {}, "down_bad_file", "sick",
-        MEND),
+        down(files={"verdict": "outdated", "files": [{"name": "a", "verdict": "outdated", "detail": "newer"}]}), {},
+        "down_bad_file", "sick", MEND),
     "down, and an include is missing": (down(planned=dict(PLANNED, problems=["x includes y"])), {}, "down_start_fails", "sick", []),
-    "down, and a file is not its own": (down(files=dict(GOOD, unreadable=["dump.rdb belongs to root"])), {}, "down_start_fails", "sick", []),
+    "down, and a file is not its own": (
+        down(files=dict(GOOD, unreadable=["dump.rdb belongs to root"])), {}, "down_start_fails", "sick", []),
     "down, disk not mounted": (down(place=dict(PLACE, missing_mount="/data")), {}, "no_mount", "sick", []),
     "down, disk of the last look gone": (
         down(place=dict(PLACE, mount="/")), {"last_known": {"mount": "/data"}}, "no_mount", "sick", []),
@@ -163,11 +164,13 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         down(place=dict(PLACE, mount="/", entries=2), service={"mounts": ["/data"]}), {}, "down_clean", "sick", ["start"]),
     "down, and the inventory names another directory": (
         down(place=dict(PLACE, named="/srv/a", planned="/srv/b")), {}, "doubtful_dir", "sick", []),
-    "down, files damaged in a system directory": (down(files=CUT, place=dict(PLACE, path="/etc", system=True)), {}, "doubtful_dir", "sick", []),
+    "down, files damaged in a system directory": (
+        down(files=CUT, place=dict(PLACE, path="/etc", system=True)), {}, "doubtful_dir", "sick", []),
     "not writable, in a directory set at run time": (
-        raw(place=dict(PLACE, running="/var/spool/cron"), disk={"writable_by_redis": False, "read_only": False}), {}, "doubtful_dir", "sick", []),
+        raw(place=dict(PLACE, running="/var/spool/cron"), disk={"writable_by_redis": False, "read_only": False}), {},
+        "doubtful_dir", "sick", []),
     "not writable, named by a file that its user may change": (
-        raw(place=dict(PLACE, sure=False), disk={"writable_by_redis": False, "read_only": False}), {}, "doubtful_dir", "sick", []),
+        raw(place=dict(PLACE, sure=False), disk={"writable_by_redis": False, "read_only": False}), {}, "up", "sick", ["fix_cause"]),
     "disk full, named by a file that its user may change": (
         raw(place=dict(PLACE, sure=False), disk={"free_bytes": 0, "writable_by_redis": True}), {}, "up", "sick", ["fix_cause"]),
     "emptied, among files of others": (

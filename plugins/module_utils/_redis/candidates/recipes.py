@@ -95,7 +95,11 @@ def recipes_of(copy: str, judged: t.Mapping[str, t.Any], settings: Settings, end
     """
     made, notes = _configured(copy, judged, settings, end)
     number = 0
+    newer = any(one["verdict"] == "outdated" for one in judged["files"])
     for one in judged.get("others") or []:
+        if one["kind"] == "rdb" and one["name"] == name_in(settings, "dbfilename") and not newer:
+            # Beside an append-only file that is missing, it is the dump.
+            continue
         if one["kind"] == "rdb":
             number += 1
             made = [recipe for recipe in made if recipe.name != "dump" or one["name"] != name_in(settings, "dbfilename")]
