@@ -159,10 +159,10 @@ def unreadable(path: str, uid: t.Optional[int], names: t.Iterable[str]) -> t.Lis
     for name in names:
         with contextlib.suppress(OSError, ValueError):
             facts = os.lstat(os.path.join(path, name))
-            if not may(facts, t.cast(int, uid), 4):
+            if not may(facts, uid, 4):
                 who = _name_of(facts.st_uid)
                 text = "%s belongs to %s (mode %04o), and Redis runs as %s, which may not read it"
-                found.append(text % (one_line(name, 80), who, stat.S_IMODE(facts.st_mode), _name_of(t.cast(int, uid))))
+                found.append(text % (one_line(name, 80), who, stat.S_IMODE(facts.st_mode), _name_of(uid)))
     return found
 
 
