@@ -118,7 +118,9 @@ state:
   type: str
   returned: always
 litter:
-  description: Where the canary may still be, V(none), V(working_memory), V(long_term_memory) or V(unknown).
+  description:
+    - Where the canary may still be, V(none), V(working_memory), V(long_term_memory) or V(unknown).
+    - V(kept) where the service answers a deletion with an error. One canary then stays under a name of its own and is used again.
   type: str
   returned: always
 facts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -21,6 +22,9 @@ from pathlib import Path
 import pytest
 from farms.waiting import until
 from somabrain_drill.ports import free_port
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import round_trip
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import memory_round_trip
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN_REFUSALS = [({}, 401), ({"Authorization": "Bearer wrong"}, 403)]
@@ -54,6 +58,8 @@ class Lab:
             "audit_table": "audit_log",
             "audit_time_column": "created_at",
             "metrics_gate": True,
+            "redis_keeps": "aof",
+            "api_start_seconds": 0,
             "release_faults": [],
             "remove_data": False,
         }
@@ -97,10 +103,12 @@ class Lab:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=self.dir, **user)
         return str(done.stdout + done.stderr)
 
-    def call(self, method: str, path: str, body: t.Any = None, headers: t.Optional[dict[str, str]] = None) -> tuple[int, t.Any]:
+    def call(
+        self, method: str, path: str, body: t.Any = None, headers: t.Optional[dict[str, str]] = None, timeout: float = 60
+    ) -> tuple[int, t.Any]:
         """Return status and parsed body of one request, with token and tenant unless *headers* says otherwise."""
         usual = {"Authorization": f"Bearer {self.token}", "X-Tenant-ID": "public"}
-        link = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=60)
+        link = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=timeout)
         try:
             link.request(method, path, None if body is None else json.dumps(body), usual if headers is None else headers)
             answer = link.getresponse()
@@ -204,6 +212,45 @@ def test_a_password_is_asked_for_as_long_as_one_is_set(lab: Lab) -> None:
     assert not (lab.dir / "secrets" / "redis_password").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the services as another user")
+def test_the_user_of_the_services_can_write_nothing_that_root_runs_or_reads_for_itself(lab: Lab) -> None:
+    user = pwd.getpwnam("postgres").pw_uid
+    theirs = {"redis", "postgres", "ltm", "run", "backups"}
+    rest = [path for path in lab.dir.rglob("*") if path.relative_to(lab.dir).parts[0] not in theirs and not path.is_socket()]
+    open_to_others = [path for path in rest if path.lstat().st_uid == user or (path.lstat().st_mode & 0o022 and not path.is_symlink())]
+    written = [str(path.relative_to(lab.dir)) for path in open_to_others]
+    assert written == ["logs/redis.log"]
+    pid = int(lab.supervisor("pid", "api"))
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    cache = Path(next(word.partition("=")[2] for word in words if word.startswith("pycache_prefix=")))
+    assert cache.lstat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory of another user")
+@pytest.mark.parametrize("case", ["owner", "parent", "link", "above", "writable", "marker"])
+def test_a_directory_that_another_user_can_change_is_no_lab(case: str, folder: Path) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    base = folder / f"foreign-{case}"
+    place = base / "lab"
+    place.mkdir(parents=True)
+    (place / ".somabrain-lab").write_text("a marker\n")
+    if case in ("owner", "parent", "marker"):
+        os.chown({"owner": place, "parent": base, "marker": place / ".somabrain-lab"}[case], nobody, -1)
+    if case == "writable":
+        place.chmod(0o777)
+    if case == "above":
+        base.chmod(0o777)
+    if case == "link":
+        (folder / "by-link").symlink_to(base)
+        os.lchown(folder / "by-link", nobody, -1)
+        place = folder / "by-link/lab"
+    before = sorted(str(path) for path in base.rglob("*"))
+    one = Lab(folder)
+    assert any(word in one("start", lab_dir=str(place))["error"] for word in ("others could change", "is not a lab"))
+    assert "error" in one("stop", lab_dir=str(place), remove_data=True)
+    assert sorted(str(path) for path in base.rglob("*")) == before
+
+
 def test_a_folder_that_is_not_a_lab_is_neither_used_nor_removed(folder: Path) -> None:
     foreign = folder / "foreign"
     foreign.mkdir()
@@ -271,12 +318,83 @@ def test_a_restart_empties_working_memory_and_not_the_long_term_memory(lab: Lab)
 
 
 @pytest.mark.parametrize("path", ["/delete", "/recall/delete"])
-def test_a_canary_can_be_taken_away_again(lab: Lab, path: str) -> None:
-    lab.call("POST", "/remember", {"payload": {"task": "canary to go", "content": "x"}})
-    _status, found = lab.call("POST", "/recall", {"query": "canary to go", "top_k": 3})
-    assert lab.call("POST", path, {"coordinate": found["memory"][0]["coordinate"]}) == (200, {"ok": True})
-    _status, found = lab.call("POST", "/recall", {"query": "canary to go", "top_k": 3})
-    assert "canary to go" not in json.dumps(found)
+def test_no_deletion_works_and_each_counts_as_an_error_of_the_service(lab: Lab, path: str) -> None:
+    lab.call("POST", "/remember", {"payload": {"task": "canary that stays", "content": "x"}})
+    assert lab.call("POST", path, {"task": "canary that stays"})[0] == 500
+    assert lab.call("POST", path, {"task": "canary that stays"}, {})[0] == 401
+    _status, found = lab.call("POST", "/recall", {"query": "canary that stays", "top_k": 3})
+    assert "canary that stays" in json.dumps(found)
+    assert f'path="{path}",status="500"' in lab.call("GET", "/metrics")[1]
+
+
+def errors_of(lab: Lab) -> float:
+    lines = lab.call("GET", "/metrics")[1].splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if "_requests_total{" in line and 'status="500"' in line)
+
+
+def test_a_round_trip_keeps_one_canary_where_none_can_be_deleted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {name: rule.get("default") for name, rule in memory_round_trip.ARGUMENT_SPEC.items()}
+    options.update(url=f"http://127.0.0.1:{lab.ports['api']}", token=lab.token, require_ltm=True, timeout=10.0)
+    results, errors = [], errors_of(lab)
+    for _process in range(3):
+        monkeypatch.setattr(round_trip, "_KEEPS", {})
+        results += [memory_round_trip.run(dict(options), False) for _pass in range(2)]
+    assert {(one["health"], one["state"], one["litter"]) for one in results} == {("well", "proven", "kept")}
+    assert "no other is written" in str(results[-1])
+    records = [json.loads(line) for line in (lab.dir / "ltm/journal.jsonl").read_text().splitlines()]
+    kept = {one["id"] for one in records if one["namespace"] == "somabrain_ns:somabrain-canary"}
+    assert len(kept) == 2
+    # Counted twice, as each request is.
+    assert errors_of(lab) - errors == 2
+
+
+def test_with_the_memory_service_hung_health_takes_twenty_seconds_and_writes_go_on(lab: Lab) -> None:
+    pid = int(lab.supervisor("pid", "ltm"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        status, health = lab.call("GET", "/health")
+        assert (status, health["ok"], health["memory_ok"]) == (200, True, False)
+        assert 19 <= time.monotonic() - begun < 30
+        assert lab.call("POST", "/remember", {"payload": {"task": "while it hangs"}})[1]["success"] is True
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_as_shipped_health_says_for_ever_that_it_is_not_ok(lab: Lab) -> None:
+    lab("start", metrics_gate=False)
+    status, health = lab.call("GET", "/health")
+    assert (status, health["ok"], health["ready"], health["memory_ok"]) == (200, False, False, True)
+    assert lab.call("GET", "/healthz")[1]["alerts"] == ["observability_metrics_missing"]
+
+
+def test_the_api_takes_its_time_to_start_and_has_lost_its_working_memory(lab: Lab) -> None:
+    lab("start", api_start_seconds=2)
+    lab.call("POST", "/remember", {"payload": {"task": "before the restart"}})
+    begun = time.monotonic()
+    lab.supervisor("restart", "api")
+    until(lambda: lab("start", api_start_seconds=2).get("error") is None)
+    assert time.monotonic() - begun >= 2
+    assert lab.call("POST", "/recall", {"query": "before the restart"})[1]["wm"] == []
+
+
+@pytest.mark.parametrize(("keeps", "left"), [("dump", "saved"), ("nothing", "")])
+def test_a_redis_without_an_append_only_file_keeps_its_dump_or_nothing(lab: Lab, keeps: str, left: str) -> None:
+    lab("start", redis_keeps=keeps)
+    lab.redis("SET", "key", "saved")
+    lab.redis("SAVE")
+    lab.redis("SET", "key2", "not saved")
+    if keeps == "nothing":
+        # What the manager stops is the shell: Redis lives on.
+        lab.supervisor("stop", "redis")
+        assert lab.redis("PING") == "PONG"
+    os.kill(next(int(line.partition(":")[2]) for line in lab.redis("INFO", "server").splitlines() if "process_id" in line), signal.SIGKILL)
+    until(lambda: "RUNNING" not in lab.supervisor("status", "redis"))
+    lab("start", redis_keeps=keeps)
+    assert (lab.redis("GET", "key"), lab.redis("GET", "key2")) == (left, "")
+    lab("stop", redis_keeps=keeps)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", lab.settings["ports"]["redis"]), 1).close()
 
 
 def test_with_redis_down_health_shows_no_change(lab: Lab) -> None:
@@ -368,3 +486,31 @@ def test_the_second_generation_keeps_its_own_shapes_and_false_greens(lab: Lab) -
     assert lab.call("GET", "/readyz")[0] == 503
     assert lab.call("GET", "/healthz")[0] == 200
     assert lab.call("GET", "/admin/")[0] == 302
+    assert lab.call("POST", "/admin/maintenance", {})[0] == 403
+
+
+def test_the_second_generation_finds_nothing_in_a_layer_that_it_does_not_know(lab: Lab) -> None:
+    lab("start", profile="v2", audit_table="aaas_audit_log", audit_time_column="timestamp")
+    lab.call("POST", "/memory/remember", {"tenant": "standalone", "key": "layered", "value": {"task": "layered 4713"}})
+    asked = {"tenant": "standalone", "query": "layered 4713"}
+    found = {layer: lab.call("POST", "/memory/recall", {**asked, "layer": layer}) for layer in ("wm", "ltm", "both", "all")}
+    layers = {layer: [hit["layer"] for hit in answer["results"]] for layer, (_status, answer) in found.items()}
+    assert layers == {"wm": ["wm"], "ltm": ["ltm"], "both": ["ltm", "wm"], "all": []}
+    assert {status for status, _answer in found.values()} == {200}
+
+
+def test_a_suspended_worker_of_the_second_generation_hangs_under_a_living_master(lab: Lab) -> None:
+    lab("start", profile="v2", audit_table="aaas_audit_log", audit_time_column="timestamp")
+    master = int(lab.supervisor("pid", "api"))
+    worker = int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
+    os.kill(worker, signal.SIGSTOP)
+    with pytest.raises(TimeoutError):
+        lab.call("GET", "/healthz", timeout=1.5)
+    assert int(lab.supervisor("pid", "api")) == master
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: lab.call("GET", "/healthz")[0] == 200)
+    assert int(lab.supervisor("pid", "api")) == master
+    lab.supervisor("restart", "api")
+    lab("start", profile="v2", audit_table="aaas_audit_log", audit_time_column="timestamp")
+    assert lab.call("GET", "/healthz")[0] == 200
+    assert int(lab.supervisor("pid", "api")) != master

@@ -427,6 +427,8 @@ def test_only_the_very_canary_proves_a_memory(
         ({"statuses": [404], "gone": False, "ltm_left": False}, "working_memory"),
         ({"statuses": [404], "gone": False, "ltm_left": True}, "long_term_memory"),
         ({"statuses": [0], "gone": None, "ltm_left": None}, "unknown"),
+        ({"statuses": [500], "gone": False, "ltm_left": True, "kept": True}, "kept"),
+        ({"statuses": [], "gone": False, "ltm_left": True, "kept": True}, "kept"),
     ],
 )
 def test_litter_is_told(cleanup: dict[str, t.Any], litter: str) -> None:

@@ -136,7 +136,12 @@ class Scene:
         facts = self.target.data_dir.stat()
         for path in self.target.outside:
             if path.exists():
+                log = path.stat()
                 path.rename(aside(path))
+                if path == self.target.log_file:
+                    # Its server may not be allowed to make a file in that folder.
+                    path.touch(mode=log.st_mode & 0o777)
+                    os.chown(path, log.st_uid, log.st_gid)
         self.target.data_dir.rename(self.data_aside)
         return facts
 

@@ -26,6 +26,8 @@ SEEDS = (
     ("SET", "soma:opa:policy:sig", "lab-signature"),
     ("SET", "soma:constitution", '{"rules": {"practice": true}}'),
 )
+# What Redis still has after a restart: its append-only file, its last dump, or nothing.
+KEEPS = ("aof", "dump", "nothing")
 PROGRAMS = frozenset({"redis", "postgres", "ltm", "api"})
 # Which programs must be restarted when a file of theirs changes.
 READERS = {
@@ -199,7 +201,11 @@ def typed(settings: Settings) -> Settings:
     """Return *settings* with real numbers and booleans: ansible-core 2.18 passes templated ones as text."""
     flags = {name: str(settings[name]).lower() == "true" for name in ("postgres_checksums", "backups", "metrics_gate", "remove_data")}
     ports = {name: int(port) for name, port in settings["ports"].items()}
-    return {**settings, **flags, "ports": ports, "redis_start_seconds": int(settings["redis_start_seconds"])}
+    keeps, seconds = str(settings.get("redis_keeps") or "aof"), float(settings.get("api_start_seconds") or 0)
+    if keeps not in KEEPS:
+        raise LabError(f"lab_redis_keeps is {keeps!r}: set it to {', '.join(KEEPS)}")
+    more = {"redis_keeps": keeps, "api_start_seconds": seconds, "redis_start_seconds": int(settings["redis_start_seconds"])}
+    return {**settings, **flags, **more, "ports": ports}
 
 
 def main() -> int:

@@ -5,8 +5,9 @@
 
 ``<lab_dir>/api_faults.json`` is read at each request: one rule or a list of
 ``{"paths": [...], "delay_seconds": n, "hang": true, "status": n, "body": ..., "pid": n}``; every key is optional.
-With ``pid`` only that process has the fault, so that a restart cures it; with ``young`` only in so many seconds after its start; with
-``grow_mib`` each request leaves so much memory behind. What a process does at its start is in ``practice.py``.
+With ``pid`` only that process, or the worker of that master, has the fault, so that a restart cures it; with ``young`` only in so many
+seconds after it began to serve; with ``grow_mib`` each request leaves so much memory behind. What a process does at its start is in
+``practice.py``.
 """
 
 from __future__ import annotations
@@ -54,10 +55,16 @@ def main() -> None:
     # What psycopg loads late it loads here, while this process may still read the interpreter's folder.
     with contextlib.suppress(psycopg.Error):
         psycopg.connect("host=127.0.0.1 port=1 connect_timeout=2")
+    config.read_secrets(settings)
     config.drop_privileges(settings)
-    service = Service(settings)
-    application: httpd.Application = V2(service) if settings["profile"] == "v2" else V1(service)
-    httpd.serve(int(settings["ports"]["api"]), with_faults(application, practice.files_of(Path(settings["lab_dir"]))))
+    # The real one loads its models first.
+    time.sleep(max(0.0, float(settings.get("api_start_seconds") or 0) - practice.age()))
+    files, port = practice.files_of(Path(settings["lab_dir"])), int(settings["ports"]["api"])
+    practice.begin()
+    if settings["profile"] == "v2":
+        httpd.serve_by_worker(port, lambda: with_faults(V2(Service(settings)), files))
+    else:
+        httpd.serve(port, with_faults(V1(Service(settings)), files))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def create(layout: Layout) -> bool:
     if done.returncode != 0:
         raise LabError(f"initdb failed: {done.stderr.strip()[-300:]}; remove {data} and start the lab again")
     layout.write("postgres/postgresql.auto.conf", "# Kept by ALTER SYSTEM.\n", 0o600)
-    with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
+    with os.fdopen(os.open(data / "postgresql.conf", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW), "a", encoding="utf-8") as file:
         file.write("\ninclude_if_exists = 'lab.conf'\n")
     return True
 

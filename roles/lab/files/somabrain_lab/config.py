@@ -24,9 +24,16 @@ def read(path: str) -> Settings:
 
 
 def secret(settings: Settings, name: str) -> str:
-    """Return a secret of the lab, or "" for none."""
+    """Return a secret of the lab, or "" for none; one that was read before is kept."""
+    if name in settings.get("secrets", {}):
+        return str(settings["secrets"][name])
     path = Path(settings["lab_dir"]) / "secrets" / name
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def read_secrets(settings: Settings) -> None:
+    """Read the secrets while this process may: they belong to who starts the lab."""
+    settings["secrets"] = {name: secret(settings, name) for name in ("api_token", "postgres_password", "redis_password")}
 
 
 def drop_privileges(settings: Settings) -> None:

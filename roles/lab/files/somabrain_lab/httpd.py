@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import threading
+import time
 import typing as t
 import urllib.parse
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from . import practice
 
 MAX_BODY = 8 * 1024 * 1024
 
@@ -96,3 +103,44 @@ class Server(ThreadingHTTPServer):
 def serve(port: int, application: Application) -> None:
     """Serve *application* on loopback for ever."""
     Server(("127.0.0.1", port), handler_of(application)).serve_forever()
+
+
+def serve_by_worker(port: int, make: t.Callable[[], Application]) -> None:
+    """Serve on loopback by a worker under a master, as gunicorn does: a worker that dies is replaced, one that hangs is not."""
+    # The handler is bound by the worker, which makes its own application: connections do not survive a fork.
+    server = Server(("127.0.0.1", port), BaseHTTPRequestHandler)
+    master, workers = os.getpid(), t.cast("list[int]", [])
+
+    def end(*_signal: t.Any) -> None:
+        end_worker(workers[-1])
+        os._exit(0)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
+    while True:
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            practice.MASTER.append(master)
+            threading.Thread(target=leave_with, args=(master,), daemon=True).start()
+            server.RequestHandlerClass = handler_of(make())
+            server.serve_forever()
+        workers.append(pid)
+        os.waitpid(pid, 0)
+        # A worker that cannot even start must not eat the machine.
+        time.sleep(0.2)
+
+
+def end_worker(pid: int) -> None:
+    """End a worker, hung or not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+
+
+def leave_with(master: int) -> None:
+    """End this worker soon after its master."""
+    while os.getppid() == master:
+        time.sleep(0.2)
+    os._exit(1)

@@ -12,14 +12,21 @@ import re
 import secrets
 import shlex
 import shutil
+import stat
 import sys
 import typing as t
 from pathlib import Path
 
+from . import trust
 from .errors import LabError
 
 MARKER = ".somabrain-lab"
-PRIVATE = ("secrets", "redis", "postgres", "ltm", "run", "backups")
+# Folders of the user that runs the services.
+PRIVATE = ("redis", "postgres", "ltm", "run", "backups")
+# Folders that only who starts the lab can write, with their modes: supervisor and the API begin as root and read what lies there.
+OWN = {"secrets": 0o700, "logs": 0o755, "etc": 0o755, "pycache": 0o755}
+# What a service reads or writes itself in one of those.
+SHARED = ("etc/redis.conf", "logs/redis.log")
 DATABASE = {"v1": ("somabrain", "soma"), "v2": ("somabrain", "somabrain")}
 
 Settings = t.Dict[str, t.Any]
@@ -30,7 +37,7 @@ dir {lab}/redis
 pidfile {lab}/run/redis.pid
 logfile {lab}/logs/redis.log
 daemonize no
-appendonly yes
+appendonly {appendonly}
 appendfsync everysec
 save 3600 1 300 100 60 10000
 maxmemory {maxmemory}
@@ -44,7 +51,7 @@ chmod=0700
 
 [supervisord]
 logfile={lab}/logs/supervisord.log
-pidfile={lab}/run/supervisord.pid
+pidfile={lab}/supervisord.pid
 directory={lab}
 logfile_maxbytes=5MB
 logfile_backups=1
@@ -98,12 +105,15 @@ class Layout:
 
     def check(self) -> None:
         """Raise LabError unless the directory is a lab or may become one."""
-        if not self.dir.is_absolute() or len(self.dir.parts) < 3 or self.dir.is_symlink():
+        if not self.dir.is_absolute() or len(self.dir.parts) < 3 or self.dir.is_symlink() or ".." in self.dir.parts:
             raise LabError(f"lab_dir must be an absolute path two levels deep or more, and not a symlink: {self.dir}")
+        why = trust.why_not(self.dir)
+        if why:
+            raise LabError(f"{why}, so others could change what the lab runs: set lab_dir to a folder that is yours alone")
         if len(str(self.dir)) > 80:
             raise LabError(f"lab_dir is too long for a unix socket in it (80 characters at most): {self.dir}")
         if self.dir.exists() and not self.is_ours() and any(one.name != "remediation" for one in self.dir.iterdir()):
-            raise LabError(f"{self.dir} exists and is not a lab (no {MARKER} in it): set lab_dir to another folder")
+            raise LabError(f"{self.dir} exists and is not a lab (no {MARKER} of yours in it): set lab_dir to another folder")
 
     def check_programs(self) -> None:
         """Raise LabError unless Redis and PostgreSQL are installed."""
@@ -115,17 +125,22 @@ class Layout:
     def is_ours(self) -> bool:
         """Return whether the directory contains the lab's own marker."""
         marker = self.dir / MARKER
-        return marker.is_file() and not marker.is_symlink() and not self.dir.is_symlink()
+        regular = marker.is_file() and not marker.is_symlink() and not self.dir.is_symlink()
+        return regular and marker.stat().st_uid == os.geteuid() and not trust.why_not(self.dir)
 
     def make(self) -> bool:
         """Create missing folders and secrets; return whether any was missing."""
         changed = not self.is_ours()
         self.dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for name in (*PRIVATE, "logs", "etc"):
+        for name in PRIVATE:
             folder = self.dir / name
             if not folder.exists():
-                folder.mkdir(mode=0o700 if name in PRIVATE else 0o755)
+                folder.mkdir(mode=0o700)
                 os.chown(folder, *self.ids)
+        for name, mode in OWN.items():
+            self._own(self.dir / name, mode)
+        if not (self.dir / "logs/redis.log").exists():
+            self.write("logs/redis.log", "")
         (self.dir / MARKER).write_text("Made by somabrain.incident_response.lab; lab_remove_data removes this folder.\n", encoding="utf-8")
         for name in ("api_token", "postgres_password"):
             if not (self.dir / "secrets" / name).exists():
@@ -133,6 +148,17 @@ class Layout:
         changed |= self._password()
         self._reachable()
         return changed
+
+    def _own(self, folder: Path, mode: int) -> None:
+        """Make a folder that only who starts the lab can write; an older lab gave it to the user of the services."""
+        folder.mkdir(mode=mode, exist_ok=True)
+        os.chown(folder, os.geteuid(), os.getegid(), follow_symlinks=False)
+        if folder.is_symlink():
+            raise LabError(f"{folder} is a symlink: remove it, then start the lab again")
+        folder.chmod(mode)
+        for path in folder.iterdir():
+            if str(path.relative_to(self.dir)) not in SHARED and (path.is_symlink() or path.lstat().st_uid != os.geteuid()):
+                take_over(path)
 
     def _password(self) -> bool:
         """Keep the password of Redis, if any, in a file; return whether that changed."""
@@ -154,17 +180,22 @@ class Layout:
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return False
         fresh = path.with_name(path.name + ".new")
+        own = name.partition("/")[0] not in PRIVATE
         # Created with its mode, so that others can never read a secret.
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+        with trust.open_new(fresh, mode) as file:
             file.write(text)
-        os.chown(fresh, *self.ids)
+            if not own:
+                os.fchown(file.fileno(), *self.ids)
+            elif name in SHARED:
+                # What Redis reads belongs to who starts the lab; what it writes is its own.
+                os.fchown(file.fileno(), *((-1, self.ids[1]) if name.startswith("etc/") else self.ids))
         fresh.replace(path)
         return True
 
     def files(self, ports: t.Mapping[str, int]) -> dict[str, tuple[str, int]]:
         """Return the configuration files: name to text and mode."""
         return {
-            "etc/redis.conf": (self._redis(ports), 0o600),
+            "etc/redis.conf": (self._redis(ports), 0o640),
             "etc/standin.json": (self._standin(ports), 0o644),
             "etc/supervisord.conf": (self._supervisor(ports), 0o644),
         }
@@ -172,10 +203,13 @@ class Layout:
     def _redis(self, ports: t.Mapping[str, int]) -> str:
         secret = self.settings["redis_password"]
         password = f"requirepass {json.dumps(secret)}\n" if secret else ""
-        return REDIS.format(port=ports["redis"], lab=self.dir, maxmemory=self.settings["redis_maxmemory"], password=password)
+        appendonly = "yes" if self.settings["redis_keeps"] == "aof" else "no"
+        return REDIS.format(
+            appendonly=appendonly, port=ports["redis"], lab=self.dir, maxmemory=self.settings["redis_maxmemory"], password=password
+        )
 
     def _standin(self, ports: t.Mapping[str, int]) -> str:
-        told = {name: self.settings[name] for name in ("profile", "audit_table", "audit_time_column", "metrics_gate")}
+        told = {name: self.settings[name] for name in ("profile", "audit_table", "audit_time_column", "metrics_gate", "api_start_seconds")}
         database, owner = DATABASE[self.settings["profile"]]
         place = {"lab_dir": str(self.dir), "ports": dict(ports), "wanted": self.settings["ports"]}
         names = {"user": self.user, "database": database, "database_user": owner}
@@ -190,15 +224,22 @@ class Layout:
         # Redis and Postgres stay down when they die, as with Debian's own units.
         redis = {"autorestart": "false", "startsecs": self.settings["redis_start_seconds"], "user": self.user}
         return [
-            ("redis", [self.settings["redis_server"], f"{self.dir}/etc/redis.conf"], redis),
+            ("redis", self._redis_command(), redis),
             # INT is the fast shutdown; TERM would wait for every client to leave.
             ("postgres", postgres, {"autorestart": "false", "startsecs": 0, "stopsignal": "INT", "user": self.user}),
             ("ltm", self._python("ltm"), {}),
             ("api", self._python("practice"), {"home": self.dir / "current"}),
         ]
 
+    def _redis_command(self) -> list[str]:
+        command = [self.settings["redis_server"], f"{self.dir}/etc/redis.conf"]
+        if self.settings["redis_keeps"] != "nothing":
+            return command
+        # As the first generation's Compose file starts it: the shell stays, and every start begins without data.
+        return ["/bin/sh", "-c", f"rm -f {shlex.quote(f'{self.dir}/redis/dump.rdb')} && {shlex.join(command)}"]
+
     def _python(self, service: str) -> list[str]:
-        cache = f"pycache_prefix={self.dir}/run/pycache"
+        cache = f"pycache_prefix={self.dir}/pycache"
         return [sys.executable, "-X", cache, "-m", f"somabrain_lab.{service}", f"{self.dir}/etc/standin.json"]
 
     def _program(self, name: str, command: list[str], special: dict[str, t.Any]) -> str:
@@ -216,6 +257,17 @@ class Layout:
             raise LabError(f"{self.dir} does not contain the lab's marker {MARKER}: nothing was removed")
         shutil.rmtree(self.dir)
         return True
+
+
+def take_over(path: Path) -> None:
+    """Make a file ours that an older lab gave to the user of the services; anything but a plain file is removed."""
+    facts = path.lstat()
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1:
+        os.chown(path, os.geteuid(), os.getegid(), follow_symlinks=False)
+    elif stat.S_ISDIR(facts.st_mode):
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def escaped(text: t.Any) -> str:

@@ -98,8 +98,8 @@ class LongTermMemory:
                 time.sleep(pause)
         return self._once(path, body)
 
-    def _once(self, path: str, body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+    def _once(self, path: str, body: t.Mapping[str, t.Any], timeout: float = 2.0) -> dict[str, t.Any]:
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             link.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
             answer = link.getresponse()
@@ -110,9 +110,10 @@ class LongTermMemory:
             raise ConnectionError(f"memory service answered {answer.status}")
         return t.cast(t.Dict[str, t.Any], found)
 
-    def up(self) -> bool:
+    def up(self, timeout: float = 2.0) -> bool:
+        """Return whether it says that it is well; one that hangs is waited for so many seconds."""
         try:
-            return self._once("/health", {}).get("ok") is True
+            return self._once("/health", {}, timeout).get("ok") is True
         except (OSError, http.client.HTTPException, ValueError):
             return False
 

@@ -22,16 +22,31 @@ import typing as t
 from pathlib import Path
 
 Rule = t.Mapping[str, t.Any]
-BEGUN = time.monotonic()
+LOADED = time.monotonic()
+# When this process began to serve, in a list since each process has its own.
+SERVES = [LOADED]
 MIB = 1024 * 1024
 ROOM = 64 * MIB
+# The master of this process, where it is a worker.
+MASTER: list[int] = []
 # Memory leaked by requests; it is never freed.
 LEAKED: list[bytes] = []
 
 
 def holds(rule: Rule) -> bool:
     """Return whether *rule* is for this process, now."""
-    return rule.get("pid", os.getpid()) == os.getpid() and time.monotonic() - BEGUN <= float(rule.get("young", float("inf")))
+    ours = {os.getpid(), *MASTER}
+    return rule.get("pid", os.getpid()) in ours and time.monotonic() - SERVES[0] <= float(rule.get("young", float("inf")))
+
+
+def age() -> float:
+    """Return about how many seconds ago this process was started."""
+    return time.monotonic() - LOADED
+
+
+def begin() -> None:
+    """Note that this process serves from now on."""
+    SERVES[0] = time.monotonic()
 
 
 def leak(rule: Rule) -> None:

@@ -110,6 +110,8 @@ class Supervisor:
         self.call.shutdown()
         if not wait_for(lambda: not Path(f"/proc/{pid}").exists() or is_zombie(pid), 90):
             raise LabError(f"supervisord (pid {pid}) did not stop within 90 s; see {self.lab}/logs/supervisord.log")
+        # A Redis under a shell outlives it.
+        stop_orphans(self.lab)
         return True
 
 

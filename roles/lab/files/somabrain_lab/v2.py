@@ -96,29 +96,31 @@ class V2:
     def health(self, request: httpd.Request, tenant: str) -> httpd.Reply:
         postgres, kept = self._postgres(), self.service.ltm.up()
         stored = postgres["status"] == "healthy"
-        infrastructure = {"postgresql": postgres, **always_green(self.service.settings)}
+        # As shipped, neighbours that nobody runs make it critical for ever, although all works.
+        gate = bool(self.service.settings.get("metrics_gate", True))
+        infrastructure = {"postgresql": postgres, **always_green(self.service.settings), **({} if gate else never_there())}
         internal = internal_services(kept)
         statuses = [part["status"] for part in (*infrastructure.values(), *internal.values())]
         body = {
-            "status": "healthy" if stored and kept else "degraded" if stored else "critical",
+            "status": "healthy" if gate and stored and kept else "critical",
             "version": "1.0.0",
             "timestamp": now(),
             "infrastructure": infrastructure,
             "internal_services": internal,
             **{f"{word}_count": statuses.count(word) for word in ("healthy", "degraded", "unhealthy")},
-            "ok": stored and kept,
+            "ok": gate and stored and kept,
             "ready": stored and kept,
             "namespace": "default",
             "trace_id": None,
-            **flags(stored, kept),
-            "components": self._components(stored, kept),
+            **flags(stored, kept, gate),
+            "components": self._components(stored, kept, gate),
         }
         return spaced(body)
 
-    def _components(self, stored: bool, kept: bool) -> Body:
+    def _components(self, stored: bool, kept: bool, gate: bool) -> Body:
         memories = {"healthy": kept, "circuit_open": False, "should_reset": False, "degraded": not kept}
         outbox = {"pending": self.service.outbox_pending() if stored else None, "last_pending_created_at": None}
-        return {"memory": memories, "postgres": {"ok": stored}, "kafka": {"ok": True}, "milvus": {}, "opa": {"ok": True}, "outbox": outbox}
+        return {"memory": memories, "postgres": {"ok": stored}, "kafka": {"ok": True}, "milvus": {}, "opa": {"ok": gate}, "outbox": outbox}
 
     def readyz(self, request: httpd.Request, tenant: str) -> httpd.Reply:
         postgres = self._postgres()
@@ -164,8 +166,9 @@ class V2:
             raise Refusal(422, missing("query", body))
         tenant, namespace = str(body.get("tenant") or tenant), str(body.get("namespace") or "default")
         query, top_k, layer = body["query"], whole(body.get("top_k"), 3), body.get("layer") or "both"
-        kept = self.service.long_term(f"{tenant}:{namespace}", query, top_k) or [] if layer != "wm" else []
-        held = self.service.working.items(tenant) if layer != "ltm" else []
+        # Any other word finds nothing, and is not refused.
+        kept = self.service.long_term(f"{tenant}:{namespace}", query, top_k) or [] if layer in ("ltm", "both") else []
+        held = self.service.working.items(tenant) if layer in ("wm", "both") else []
         alike = [(memory.likeness(query, str(item.get("text") or "")), item) for item in held]
         results = [hit({**item, "timestamp": time.time()}, "ltm", float(item["_score"])) for item in kept]
         results += [hit(item, "wm", score) for score, item in alike if score >= memory.ALIKE]
@@ -244,6 +247,16 @@ def always_green(settings: t.Mapping[str, t.Any]) -> Body:
     }
 
 
+def never_there() -> Body:
+    """Return the neighbours that no deployment of the lab has, as /health lists them."""
+    away = {"opa": ("OPA", "[Errno 111] Connection refused"), "minio": ("MinIO", "[Errno -2] Name or service not known")}
+    away["schema_registry"] = ("Schema Registry", "[Errno -2] Name or service not known")
+    return {
+        key: {"name": name, "status": "unhealthy", "response_time_ms": 1, "error": f"ConnectError: {error}"}
+        for key, (name, error) in away.items()
+    }
+
+
 def internal_services(kept: bool) -> Body:
     memories = green("SomaFractalMemory", healthy=kept)
     return {
@@ -253,13 +266,13 @@ def internal_services(kept: bool) -> Body:
     }
 
 
-def flags(stored: bool, kept: bool) -> Body:
+def flags(stored: bool, kept: bool, gate: bool = True) -> Body:
     """Return the many ok words of /health; only Postgres and the memory service move any of them."""
     return {
         "postgres_ok": stored,
         "kafka_ok": True,
         "memory_ok": kept,
-        "opa_ok": True,
+        "opa_ok": gate,
         "opa_required": False,
         "memory_circuit_open": False,
         "memory_should_reset": False,

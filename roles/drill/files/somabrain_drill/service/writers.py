@@ -28,14 +28,14 @@ class Ledger(writers.Ledger):
         super().__init__(path, prefix)
         self.target = target
 
+    def write(self, count: int, size: int = 10) -> None:
+        """Nothing is removed again: as shipped the API answers each deletion with 500."""
+        self.send({key: filled(key, size) for key in [self.key() for _turn in range(count)]})
+
     def send(self, wanted: dict[str, t.Optional[str]]) -> None:
         with contextlib.closing(self.target.link(10)) as link:
             for key, value in wanted.items():
-                if value is None:
-                    self.target.post(link, "/recall/delete", {"task": key})
-                    self.acknowledge(key, None)
-                else:
-                    self._remember(link, key, value)
+                self._remember(link, key, value or "")
 
     def _remember(self, link: http.client.HTTPConnection, key: str, value: str) -> None:
         payload = {"task": key, "content": value, "importance": 1, "memory_type": "episodic"}
