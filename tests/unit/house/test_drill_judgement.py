@@ -27,7 +27,7 @@ from somabrain_drill.redis import shapes  # noqa: E402
 COUNTED = {"acknowledged": 1000, "missing": 0, "wrong": 0, "resurrected": 0}
 
 
-NO_LOSS = {"count": 0, "exact": True, "text": "", "approved": False}
+NO_LOSS = {"count": 0, "exact": True, "text": "", "approved": False, "witness": "each was read again"}
 
 
 def outcome(word: str, code: str = "", acts: tuple[str, ...] = (), **loss: t.Any) -> dict[str, t.Any]:
@@ -51,7 +51,7 @@ def seen(one: faults.Fault, *given: runs.Ran, same: bool = True, cost: float = 0
 
 STARTED = ran("recovered", acts=("start",))
 LOSS = {**COUNTED, "missing": 3}
-TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True, "approved": True}
+TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True, "approved": True, "witness": "each was read"}
 LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
 UNKNOWN = fault("unknown", expect=frozenset({"recovered_with_loss"}))
 ONCE = ("switch", "return_release")
@@ -120,10 +120,13 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
 }
 
 
-def told(known: t.Optional[int], present: t.Optional[int], count: t.Optional[int], exact: bool, word: str = "") -> runs.Ran:
+def told(
+    known: t.Optional[int], present: t.Optional[int], count: t.Optional[int], exact: bool, word: str = "", witness: str = "it was counted"
+) -> runs.Ran:
     """Return a run that ended well by its own word, with these numbers."""
     word = word or ("recovered" if count == 0 and exact else "recovered_with_loss")
-    return ran(word, count=count, exact=exact, approved=True, known_before=known, present_after=present)
+    witness = witness if exact else ""
+    return ran(word, count=count, exact=exact, approved=True, known_before=known, present_after=present, witness=witness)
 
 
 def refusal(*moved: str, left: t.Any = None, undo: str = "nothing to put back") -> runs.Ran:
@@ -160,6 +163,13 @@ UNTRUE: dict[str, tuple[judge.Seen, str]] = {
     "good files where there are none": (seen(ANY, told(None, 0, 0, True), losses=gone(242)), "declared 0, measured 242"),
     "exact and too many": (seen(ANY, told(300, 290, 12, True), losses=gone(10)), "declared 12, measured 10"),
     "exact and none, where keys are stale": (seen(ANY, told(300, 300, 0, True), losses={**COUNTED, "wrong": 4}), "declared 0, measured 4"),
+    "green, exactly nothing, and nothing proves it": (seen(ANY, told(300, 300, 0, True, witness="")), "exactly 0 and names no witness"),
+    "a witness of blanks": (seen(ANY, told(None, None, 0, True, witness="  ")), "names no witness"),
+    "exact without a witness": (seen(ANY, told(300, 297, 3, True, witness=""), losses=gone(3)), "exactly 3 and names no witness"),
+    "acknowledged while the memory was away, and nothing was counted": (
+        seen(ANY, runs.Ran(0, {"outcome": "recovered", "loss": {"count": 0, "exact": True}}, "")),
+        "names no witness",
+    ),
     "recovered, with a loss": (seen(ANY, told(300, 297, 3, True, "recovered"), losses=gone(3)), "ended recovered and declares a loss of 3"),
     "recovered, and it cannot tell": (seen(ANY, told(None, 297, None, False, "recovered")), "declares a loss of an unknown number"),
     "no word of a loss": (seen(ANY, runs.Ran(0, {"outcome": "recovered"}, "")), "a loss is declared without a number"),

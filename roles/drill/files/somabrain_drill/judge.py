@@ -132,6 +132,8 @@ def _numbers(ran: Ran, lapsed: int) -> t.Iterator[str]:
     """Yield where a loss is smaller than its own numbers say; *lapsed*: keys whose time came during the drill."""
     loss, told = ran.outcome.get("loss") or {}, declared(ran.outcome)
     known, present = loss.get("known_before"), loss.get("present_after")
+    if ran.word in ACTED and loss.get("exact") and not str(loss.get("witness") or "").strip():
+        yield f"declares exactly {'an unknown number' if told is None else told} and names no witness"
     if ran.word == "recovered" and told != 0:
         yield f"ended recovered and declares a loss of {'an unknown number' if told is None else told}"
     if None not in (known, present, told) and known - present > told + lapsed:
