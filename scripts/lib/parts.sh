@@ -6,13 +6,17 @@
 
 # How often every integration test runs, each time with fresh interpreters.
 ROUNDS=${ROUNDS:-10}
+# With which seeds every drill is held.
+SEEDS=${SEEDS:-1 2 3}
 
 # all_parts: one name a line, the shorter proofs first.
 all_parts() {
-  local round family
+  local round family seed
   printf '%s\n' unit-on-all-cores sanity-on-all-pythons mutants races kills
-  for family in "$ROOT"/roles/drill/faults/*/; do
-    echo "drills-$(basename "$family")"
+  for seed in $SEEDS; do
+    for family in "$ROOT"/roles/drill/faults/*/; do
+      echo "drills-$(basename "$family")-seed-$seed"
+    done
   done
   for round in $(seq 1 "$ROUNDS"); do
     echo "integration-$round"
@@ -31,7 +35,7 @@ prove_part() {
     kills)
       BOUNDARIES=1 run_pytest kills 7200 "$PYTHON" "$races" -k controller_killed || true
       ;;
-    drills-*) prove_drills "${1#drills-}" ;;
+    drills-*) prove_drills "${1#drills-}" ;; # FAMILY-seed-NUMBER
     # One failure is a finding here, not an accident: nothing is run again.
     integration-*) SOMABRAIN_COLD=1 AGAIN=0 integration_tests pytest 7200 || true ;;
   esac
@@ -48,11 +52,18 @@ prove_mutants() {
   run_case mutants 28800 env TEST_PYTHON="$PYTHON" "$venv/bin/python" "$ROOT/scripts/lib/mutants.py" "$RUN_DIR/tree" "$ROOT/.cache/mutants" || true
 }
 
-# prove_drills FAMILY: every fault of the family, the slow ones too.
+# prove_drills FAMILY-seed-NUMBER: every fault of the family, the slow ones too; each counts by itself.
 prove_drills() {
-  local faults
-  mapfile -t faults < <(basename -s .yml -a "$ROOT/roles/drill/faults/$1"/*.yml | sed "s,^,$1/,")
-  run_case "drills-$1" 7200 "$ROOT/scripts/drill" "${faults[@]}" || true
+  local family=${1%-seed-*} seed=${1##*-seed-} faults log begun status=0 counts
+  mapfile -t faults < <(basename -s .yml -a "$ROOT/roles/drill/faults/$family"/*.yml | sed "s,^,$family/,")
+  log="$RUN_DIR/log/$STAGE.log" begun=$(now)
+  SEED=$seed wait_for 10800 "$ROOT/scripts/drill" "${faults[@]}" >"$log" 2>&1 || status=$?
+  read -r -a counts < <(sed -nE 's/^([0-9]+) held, ([0-9]+) failed, ([0-9]+) skipped in [0-9]+ s$/\1 \2 \3/p' "$log")
+  if [ "$status" -ne 0 ] || [ "${#counts[@]}" -ne 3 ]; then cat "$log"; fi
+  if [ "${#counts[@]}" -ne 3 ]; then counts=(0 1 0); fi
+  # A command that ended badly is never a row without a failure.
+  if [ "$status" -ne 0 ] && [ "${counts[1]}" -eq 0 ]; then counts[1]=1; fi
+  record "drills of $family, seed $seed" "${counts[@]}" "$(since "$begun")" "$([ "$status" -eq 0 ] || echo "exit $status")"
 }
 
 # prepare_parts: Docker, its image and Kubernetes, where they can be had; what a machine lacks its tests skip, with the reason.
@@ -71,10 +82,11 @@ prepare_parts() {
 
 # --- Verdicts: the first line names the tree, the others are rows of results ---
 
-# tree_of_now: what is committed and what is changed; a verdict holds for this alone.
+# tree_of_now: what is committed and what is changed; a verdict holds for this alone. The page that shows the verdicts is no part of it.
 tree_of_now() {
   git -C "$ROOT" rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "no repository" && return 0; }
-  { git -C "$ROOT" rev-parse "HEAD^{tree}" && git -C "$ROOT" diff HEAD --binary; } | sha256sum | cut -c1-16
+  { git -C "$ROOT" ls-tree -r HEAD | grep -v 'docs/proof[.]md$' && git -C "$ROOT" diff HEAD --binary -- . ':!docs/proof.md'; } |
+    sha256sum | cut -c1-16
 }
 
 open_state() {

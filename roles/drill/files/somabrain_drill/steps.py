@@ -9,6 +9,9 @@ import contextlib
 import errno
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 import typing as t
 
@@ -130,6 +133,49 @@ def remove(scene: Scene, pattern: t.Any) -> None:
     scene.file(str(pattern)).unlink()
 
 
+def replace(scene: Scene, given: t.Any) -> None:
+    """replace: {file, text}: the newest file of the data directory that matches has that text alone."""
+    scene.file(given["file"]).write_text(str(given["text"]), encoding="utf-8")
+
+
+def take_away(scene: Scene, pattern: t.Any) -> None:
+    """take_away: PATTERN: the newest file that matches belongs to root, and nobody else may read it."""
+    path = scene.file(str(pattern))
+    os.chown(path, 0, 0)
+    path.chmod(0o600)
+
+
+class Stranger:
+    """A program of nobody in particular that listens where the target should."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        code = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(3600)"
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def listens(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        return False
+
+    def facts(self) -> tuple[t.Any, ...]:
+        return self.process.pid, self.process.poll()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+def stranger(scene: Scene, _given: t.Any) -> None:
+    """stranger: another program listens on the port of the target, which is down."""
+    one = scene.servers["stranger"] = Stranger(scene.target.port)
+    until(one.listens, 10, "the stranger does not get the port")
+
+
 def close_directory(scene: Scene, _given: t.Any) -> None:
     """close_directory: the data directory belongs to root and nobody else may write in it."""
     os.chown(scene.target.data_dir, 0, 0)
@@ -174,7 +220,7 @@ def sleep(_scene: Scene, seconds: t.Any) -> None:
 WORDS: Words = {
     step.__name__: step
     for step in (
-        close_directory, configure, cut, damage, fill_disk, freeze, kill, lease, password, prove, remove, sleep, ssh, start, starts,
-        truncate, write, write_until_refused,
+        close_directory, configure, cut, damage, fill_disk, freeze, kill, lease, password, prove, remove, replace, sleep, ssh, start,
+        starts, stranger, take_away, truncate, write, write_until_refused,
     )
 }  # fmt: skip

@@ -70,6 +70,8 @@ class Scene(scene.Scene):
     def set(self) -> None:
         # Connections that stay open for as long as the drill does: Redis ends a script or a sleep of a client that has gone.
         self.held: list[Connection] = []
+        # Files that steps made outside of what is put aside.
+        self.made: list[Path] = []
         self.watch = Watch([])
         self.ledger = Ledger(self.work / "acknowledged.log", self.target, f"drill:{self.work.name}:", self.dice.randrange(len(SHAPES)))
         facts = self.put_aside()
@@ -114,6 +116,8 @@ class Scene(scene.Scene):
     def let_go(self) -> None:
         for connection in getattr(self, "held", []):
             connection.close()
+        for file in getattr(self, "made", []):
+            file.unlink(missing_ok=True)
 
     @property
     def variables(self) -> dict[str, t.Any]:

@@ -49,6 +49,28 @@ def rewrite(scene: Scene, _given: t.Any) -> None:
     _written(scene)
 
 
+def keep_commands(scene: Scene, given: t.Any) -> None:
+    """keep_commands: {file, share}: an append-only file ends after that share of its commands, exactly between two of them."""
+    path = scene.file(given["file"])
+    content, ends, at = path.read_bytes(), [0], 0
+    while at < len(content):
+        for _part in range(int(content[at + 1 : content.index(b"\r\n", at)])):
+            head = content.index(b"$", content.index(b"\r\n", at))
+            at = content.index(b"\r\n", head) + 2 + int(content[head + 1 : content.index(b"\r\n", head)])
+        at += 2
+        ends.append(at)
+    os.truncate(path, ends[int(len(ends) * scene.about(float(given["share"])))])
+
+
+def include(scene: Scene, settings: t.Any) -> None:
+    """include: {WORD: VALUE}: a file with these words beside the configuration, which includes it at its end."""
+    file = scene.target.config_file.with_name("local.conf")
+    file.write_text("".join(f"{word} {value}\n" for word, value in settings.items()), encoding="utf-8")
+    file.chmod(0o644)
+    scene.made.append(file)
+    scene.configure({"include": file})
+
+
 def second_incremental(scene: Scene, _given: t.Any) -> None:
     """second_incremental: a rewrite that dies leaves a second incremental file behind the first."""
     ask(scene, ["CONFIG", "SET", "rdb-key-save-delay", 1000000])
@@ -138,8 +160,8 @@ WORDS: steps.Words = {
     **{
         step.__name__: step
         for step in (
-            ask, end_master, fail_over, failed_over, follow, freeze_for_good, part_replica, rewrite, second_incremental, send, until_error,
-            watch,
+            ask, end_master, fail_over, failed_over, follow, freeze_for_good, include, keep_commands, part_replica, rewrite,
+            second_incremental, send, until_error, watch,
         )
     },
 }  # fmt: skip

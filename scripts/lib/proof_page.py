@@ -1,0 +1,89 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes docs/proof.md from the verdicts that scripts/prove keeps: `proof_page.py VERDICTS PAGE`; needs no installation."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+HEAD = """\
+# What was proven
+
+<!-- Made by scripts/proof from the verdicts of `make prove`: run that again, do not edit this page. -->
+
+The last run of `make prove`, ended {day}, on the tree `{tree}` (`docs/contributing.md` says what each part proves).
+A drill counts as passed if its hypothesis held: no acknowledged write was lost that the run did not declare. A seed varies what is
+written and where it is damaged.
+
+{total}
+
+| part | seed | verdict | passed | failed | skipped | seconds |
+|---|---|---|---|---|---|---|
+"""
+
+
+class Row(t.NamedTuple):
+    """One part with the sums of its cases."""
+
+    part: str
+    seed: str
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        return "**failed**" if self.failed else "passed" if self.passed else "skipped"
+
+
+def load_rows(text: str) -> tuple[str, list[Row]]:
+    """Return the tree, and one row for each part in the order in which they came."""
+    tree, *lines = text.splitlines() or [""]
+    found: dict[str, list[list[str]]] = {}
+    for line in lines:
+        cells = line.split("\t")
+        found.setdefault(cells[0], []).append(cells)
+    return tree, [row_of(part, cases) for part, cases in found.items()]
+
+
+def row_of(part: str, cases: t.Sequence[t.Sequence[str]]) -> Row:
+    seed = re.fullmatch(r"(.+)-seed-(\d+)", part)
+    passed, failed, skipped = (sum(int(case[place]) for case in cases) for place in (2, 3, 4))
+    seconds = sum(float(case[5]) for case in cases)
+    return Row(seed[1] if seed else part, seed[2] if seed else "", passed, failed, skipped, seconds)
+
+
+def page_of(tree: str, rows: t.Sequence[Row], day: str) -> str:
+    """Return the page. Raises ValueError for no row: an empty table proves nothing."""
+    if not rows:
+        raise ValueError("there are no verdicts: run make prove first")
+    sums = {word: sum(getattr(row, word) for row in rows) for word in ("passed", "failed", "skipped")}
+    total = (
+        f"{sums['passed']} passed, {sums['failed']} failed, {sums['skipped']} skipped in {sum(row.seconds for row in rows) / 3600:.1f} h."
+    )
+    lines = [
+        f"| {row.part} | {row.seed} | {row.verdict} | {row.passed} | {row.failed} | {row.skipped} | {row.seconds:.0f} |" for row in rows
+    ]
+    return HEAD.format(day=day, tree=tree, total=total) + "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    verdicts, page = Path(sys.argv[1]), Path(sys.argv[2])
+    try:
+        text = verdicts.read_text(encoding="utf-8")
+        day = time.strftime("%Y-%m-%d", time.gmtime(verdicts.stat().st_mtime))
+        page.write_text(page_of(*load_rows(text), day), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        print(f"proof: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
