@@ -51,6 +51,7 @@ def outcome(done: Given, probe: Given, before: Given, target: Given) -> dict[str
     return {
         "loss": loss.loss_of(acts, plain(before), now.get("facts") or {}),
         "harmless": loss.harmless(acts),
+        "left": recovery.left_of(acts, recovery.Target(**plain(target))),
         "undo": recovery.undo_of(acts, plain(before), recovery.Target(**plain(target))),
         "verified": recovery.verified(now),
     }

@@ -36,8 +36,9 @@ options:
         is sent to replicas; V(release) sets them to O(settings). Both last until Redis restarts.
       - V(pause_writers) pauses every writing command for O(value) seconds or until V(resume_writers). Redis 6.2 or later.
       - V(persist) sets C(save) and C(appendonly) to O(settings), so that new data is kept again.
+      - V(see_gone) fails unless nothing answers at that address any more.
     type: str
-    choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers, persist]
+    choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers, persist, see_gone]
     required: true
   value:
     description:

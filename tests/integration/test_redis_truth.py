@@ -130,3 +130,27 @@ def test_saving_that_was_switched_off_at_run_time_is_sick_and_switched_on_again(
     run = redis.recover()
     assert (run.rc, run.acts) == (0, ["persist"]), run.text
     assert redis.ask("CONFIG", "GET", "save")[1] == "3600 1000"
+
+
+def test_a_wrapper_is_stopped_with_the_redis_that_it_started_and_no_writer_stays_paused(farm: Farm) -> None:
+    redis = farm.make("wrapped", DUMP)
+    farm.recommand(redis, f"sh -c 'rm -f {redis.data}/gone.rdb && {SERVER} {redis.config}'")
+    redis.start()
+    redis.write(60)
+    redis.ask("SAVE")
+    assert redis.recover().word == "nothing_to_do"
+    redis.ask("FLUSHALL", "ASYNC")
+    redis.write(3, prefix="after")
+    refused = redis.recover()
+    assert (refused.code, refused.states[0]) == ("approval_needed", "up_but_empty"), refused.text
+    assert [one["what"] for one in refused.outcome["left"]] == ["isolated"], refused.outcome["left"]
+    assert redis.ask("SET", "more", "1") == "OK"
+    again = redis.recover()
+    assert [one["what"] for one in again.outcome["left"]] == ["isolated"], again.outcome["left"]
+    assert "nothing to put back" not in again.text
+    plans = {plan["name"]: plan for plan in again.outcome["reasons"][0]["plans"]}
+    old = redis.ask("INFO", "server")
+    run = redis.recover(remediation_approval=plans["live"]["token"])
+    assert (run.rc, run.outcome["left"], redis.ask("DBSIZE")) == (0, [], 4), run.text
+    assert redis.ask("INFO", "server") != old
+    assert redis.ask("CONFIG", "GET", "save")[1] == "3600 1000"

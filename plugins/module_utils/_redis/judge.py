@@ -30,6 +30,8 @@ Silence seen from the controller is unknown: the network may be down instead.
 
 from __future__ import annotations
 
+import json
+import shlex
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
@@ -63,6 +65,9 @@ IN_DIR = frozenset(["mend", "fix_cause", "save", "start", "restart", "hold", "re
 STORM = 2
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
+# The delay by which an isolated Redis never sends its data to a replica.
+ENDLESS = "2147483647"
+ISOLATED = "Redis saves nothing and sends nothing to its replicas, so that what is missing does not spread"
 # Settings that decide which data a start loads and whether new data is kept.
 NOT_KEPT = ": what is written now is not kept"
 MATTERS = ("dbfilename", "appendonly", "appendfilename", "appenddirname", "save")
@@ -109,7 +114,28 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     doubt, state = _doubts(raw, options, facts, actions)
     if doubt:
         findings, actions, verdict = [*findings, Finding("data_dir", State.SICK, doubt)], (), verdict._replace(state=state)
-    return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong)))
+    return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong), **_left(raw, options)))
+
+
+def _left(raw: Raw, options: Raw) -> dict[str, t.Any]:
+    """Return {left}: what this Redis still is kept from, with what ends each; {} where it does not say."""
+    config, planned = raw.get("config") or {}, (raw.get("planned") or {}).get("settings") or {}
+    if not config:
+        return {}
+    found = []
+    if config.get("repl-diskless-sync-delay") == ENDLESS:
+        settings = {"repl-diskless-sync-delay": "5", "save": str(planned.get("save") or "")}
+        found.append({"what": "isolated", "text": ISOLATED, "command": _admin(options, "release", settings=settings)})
+    if raw["write"] == "unanswered":
+        found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": _admin(options, "resume_writers")})
+    return {"left": found}
+
+
+def _admin(options: Raw, action: str, **more: t.Any) -> str:
+    """Return the command of one act of redis_admin on this Redis."""
+    names = ("socket", "username", "password_file") if options.get("socket") else ("host", "port", "username", "password_file")
+    given = {name: options[name] for name in names if options.get(name)}
+    return "{ansible} -m somabrain.incident_response.redis_admin -a " + shlex.quote(json.dumps(dict(given, action=action, **more)))
 
 
 def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> tuple[str, str]:

@@ -53,6 +53,7 @@ Raw = t.Dict[str, t.Any]
 CONFIG = (
     "dir", "dbfilename", "appendonly", "appendfsync", "appendfilename", "appenddirname", "maxmemory", "maxmemory-policy", "save", "logfile",
     "stop-writes-on-bgsave-error", "repl-diskless-sync", "aof-load-truncated", "busy-reply-threshold",
+    "repl-diskless-sync-delay",
 )  # fmt: skip
 LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
 # More than a Redis with a hundred databases and statistics of every command reports.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import ISOLATED
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive
 
 Facts = t.Mapping[str, t.Any]
@@ -144,6 +145,19 @@ class Target(t.NamedTuple):
     def command(self, module: str, options: Facts) -> str:
         """Return the command line that runs one module on the host."""
         return module_on(self.host, self.inventories, module, options)
+
+
+def left_of(done: Facts, target: Target) -> t.List[t.Dict[str, str]]:
+    """Return what the run leaves held, paused or switched off, with the command that ends each."""
+    found = []
+    isolated = done.get("isolated") or {}
+    if done.get("paused"):
+        command = target.command("redis_admin", dict(target.reach, action="resume_writers"))
+        found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": command})
+    if isolated.get("changed") and not (done.get("stopped") or done.get("set_back")):
+        command = target.command("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
+        found.append({"what": "isolated", "text": ISOLATED, "command": command})
+    return found
 
 
 def undo_of(done: Facts, before: Facts, target: Target) -> str:

@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import processes
 
 Options = t.Mapping[str, t.Any]
 ServiceState = t.Dict[str, t.Any]
@@ -188,6 +189,33 @@ def send_to(identity: t.Mapping[str, t.Any], number: int) -> bool:
     except PermissionError:
         raise StepError("no permission to signal process %d; set become: true for this task" % pid) from None
     return True
+
+
+def family_of(pid: int) -> list[dict[str, t.Any]]:
+    """Return the identities of all other processes of the process group that *pid* leads, and of its descendants; [] for none.
+
+    A group outlives its leader, and keeps its number while it does.
+    """
+    found: dict[int, tuple[int, int, int]] = {}
+    for other in processes.pids() if pid > 1 else []:
+        words = _stat_of(other)
+        if len(words) > 19 and words[0] != b"Z":
+            found[other] = (int(words[1]), int(words[2]), int(words[19]))
+    members = {pid}
+    while True:
+        more = {one for one, (parent, group, _ticks) in found.items() if parent in members or group == pid} - members
+        if not more:
+            break
+        members |= more
+    return [{"pid": one, "start_time_ticks": found[one][2]} for one in sorted(members - {pid}) if one in found]
+
+
+def _stat_of(pid: int) -> list[bytes]:
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read(4096).rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def kill_process(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:

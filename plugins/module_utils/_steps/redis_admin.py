@@ -11,11 +11,18 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.act import connected, info_of, setting_of, tell
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, ErrorReply
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
+    Connection,
+    ErrorReply,
+    RespError,
+    address_of,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import SYSTEM_SHARE
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
 
-CHOICES = ("kill_script", "save", "rewrite_aof", "set_maxmemory", "isolate", "release", "pause_writers", "resume_writers", "persist")
+CHOICES = (
+    "kill_script", "save", "rewrite_aof", "set_maxmemory", "isolate", "release", "pause_writers", "resume_writers", "persist", "see_gone",
+)  # fmt: skip
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     REACH,
     action={"type": "str", "required": True, "choices": list(CHOICES)},
@@ -43,6 +50,8 @@ MEGABYTE = 1024 * 1024
 def run(params: Params, check: bool) -> Result:
     """Return {changed, before, after, seconds, stage, say}. Raises StepError if Redis refuses the act or it does not end in time."""
     begun = time.monotonic()
+    if params["action"] == "see_gone":
+        return dict(_see_gone(params, check), action="see_gone", diff={}, seconds=0.0, stage=params["stage"])
     with connected(params, params["timeout"]) as redis:
         result = ACTS[params["action"]](redis, params, check)
     difference = {"before": result["before"], "after": result["after"]}
@@ -182,6 +191,22 @@ def _resume_writers(redis: Connection, params: Params, check: bool) -> Result:
     if not check:
         tell(redis, "CLIENT", "UNPAUSE")
     return dict(values, say=["would resume writers"] if check else ["writers resumed"])
+
+
+def _see_gone(params: Params, check: bool) -> Result:
+    """Raise StepError unless nothing answers there any more; a manager may call a service stopped whose process goes on."""
+    end = time.monotonic() + params["timeout"]
+    while not check:
+        try:
+            with Connection(address_of(params), 1.0) as redis:
+                redis.ask("PING")
+        except RespError as error:
+            if error.kind in ("refused", "no_socket"):
+                break
+        if time.monotonic() > end:
+            raise StepError("its manager says that Redis is stopped, but it still answers: find and stop that process", stopped=False)
+        time.sleep(POLL)
+    return {"changed": False, "before": {}, "after": {}, "say": ["Redis is gone"]}
 
 
 def _persist(redis: Connection, params: Params, check: bool) -> Result:

@@ -238,6 +238,14 @@ class Farm:
         self.call.reloadConfig()
         self.call.addProcessGroup(name)
 
+    def recommand(self, redis: Redis, command: str) -> None:
+        """Have supervisor start *redis* by another command; it must not run."""
+        file = self.folder / "programs" / f"{redis.name}.conf"
+        file.write_text(re.sub(r"command=.*", lambda dummy: f"command={command}", file.read_text()))
+        self.call.removeProcessGroup(redis.name)
+        self.call.reloadConfig()
+        self.call.addProcessGroup(redis.name)
+
     def make(
         self, name: str, settings: str = 'appendonly yes\nsave ""\n', data: Path | None = None, startsecs: int = 0, again: bool = False
     ) -> Redis:

@@ -275,5 +275,5 @@ def test_a_run_that_never_looked_has_an_outcome() -> None:
     )
     assert (found.pop("harmless")["hold"], found) == (
         "its data files were only read",
-        {"loss": {}, "undo": "nothing to put back", "verified": {}},
+        {"loss": {}, "left": [], "undo": "nothing to put back", "verified": {}},
     )

@@ -14,6 +14,7 @@ import configparser
 import glob
 import os
 import re
+import signal
 import socket
 import typing as t
 import urllib.parse
@@ -25,7 +26,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import last_lines, tail_of
 
-kill = service_state.kill_process
+
+def kill(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:
+    """Send SIGKILL to the program's process and to all that it started."""
+    family = service_state.family_of(int(identity["pid"]))
+    killed = service_state.kill_process(options, identity, deadline)
+    return any([killed] + [service_state.send_to(one, signal.SIGKILL) for one in family])
+
 
 MANAGER = "supervisor"
 RELEASED_AS = "directories"
@@ -307,11 +314,23 @@ def _ask_to_end(server: Supervisor, options: Options, number: int, clock: Clock)
         _stop_by_supervisor(server, options, clock)
     pid = info["pid"]
     identity = {"pid": pid, "start_time_ticks": service_state.process_facts(pid).get("start_time_ticks")} if pid else {}
+    family = service_state.family_of(pid) if pid else []
     if pid and info["state"] != 40 and service_state.wait_for(lambda: _has_begun(server, pid, clock), clock):
         _quietly(NOT_RUNNING, server.call, "signalProcess", options["name"], str(number), deadline=clock.left)
     if not service_state.wait_for(lambda: service_state.is_gone(identity), clock):
         return False
+    if not _family_ends(pid, family, number, clock):
+        return False
     return service_state.wait_for(lambda: _settled(server, options, clock), clock)
+
+
+def _family_ends(pid: int, family: list[dict[str, t.Any]], number: int, clock: Clock) -> bool:
+    """Ask what a wrapper left behind to end as well, and return whether all of it is gone: it would go on without its manager."""
+    family = family + [one for one in service_state.family_of(pid) if one not in family] if pid else family
+    for one in family:
+        if not service_state.is_gone(one):
+            service_state.send_to(one, number)
+    return service_state.wait_for(lambda: all(service_state.is_gone(one) for one in family), clock)
 
 
 def _settled(server: Supervisor, options: Options, clock: Clock) -> bool:
