@@ -100,6 +100,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         install()
         self._begun = time.monotonic()
         self._outcomes: dict[str, dict[str, t.Any]] = {}
+        self._summary: dict[str, t.Any] = {}
         self._hosts_width = 4
         self._headed = False
         self._unmatched = False
@@ -262,13 +263,22 @@ class CallbackModule(Default):  # type: ignore[misc]
             self._write(*view.ending(summaries, seconds, bool(context.CLIARGS.get("check"))))
 
     def _show_outcomes(self) -> None:
-        for outcome in self._outcomes.values():
+        # A summary has a line for each; what is green needs no block beside it.
+        shown = [one for one in self._outcomes.values() if not (self._summary and one.get("green"))]
+        for outcome in shown:
             self._write("")
             for text, colour in view.outcome_block(outcome, self._width(), self._frame()):
                 self._write(text, colour)
 
+        if self._summary:
+            self._write("")
+            for text, colour in view.summary_lines(self._summary, self._width()):
+                self._write(text, colour)
+
     def _remember(self, data: t.Mapping[str, t.Any]) -> None:
         outcome = data.get("outcome")
+        if isinstance(data.get("summary"), dict):
+            self._summary = data["summary"]
         if isinstance(outcome, dict) and outcome.get("outcome"):
             self._outcomes[view.target_of(outcome)] = outcome
 
@@ -286,7 +296,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         """Show a failure once: as a finding if the run continues, and not at all if it only turns a shown outcome red."""
         self._say(result)
         data, task = data_of(result), task_of(result)
-        if self._told(host_of(result)) or isinstance(data.get("outcome"), dict):
+        if self._told(host_of(result)) or isinstance(data.get("outcome"), dict) or isinstance(data.get("summary"), dict):
             return
         rescued = ignored or is_rescued(task)
         stage = str(data.get("stage") or "") if rescued else "FAILED"

@@ -59,6 +59,8 @@ def prefix(clock: str, seconds: float, host: str, stage: str, hosts_width: int) 
 def sentences(result: Plain) -> list[Line]:
     """Return what a result has to say, coloured by the health it carries."""
     said = result.get("say")
+    if isinstance(result.get("summary"), dict):
+        return []
     if not said and result.get("_ansible_verbose_always") and isinstance(result.get("msg"), (str, list)):
         said = result["msg"]
     said = [said] if isinstance(said, str) else list(said) if isinstance(said, (list, tuple)) else []
@@ -96,6 +98,20 @@ def outcome_block(outcome: Plain, width: int, frame: Frame) -> list[Line]:
         *first[1],
         *[line for title, part in others for line in [(title, ""), *part]],
     ]
+
+
+def summary_lines(summary: Plain, width: int) -> list[Line]:
+    """Return one line for each component of a run over several, with its outcome and why, then the commands that follow, unwrapped."""
+    rows = _dicts(summary.get("components"))
+    wide = max((len(str(row.get("target"))) for row in rows), default=0)
+    lines: list[Line] = []
+    for row in rows:
+        word = str(row.get("outcome"))
+        colour = GREEN if row.get("green") else OUTCOME_COLOUR.get(word, RED)
+        front = f"{one_line(row.get('target'), 60):<{min(wide, 60)}}  {word.replace('_', ' ').upper():<19}  "
+        lines.append((wrapped(front, one_line(row.get("text") or "", SENTENCE), width).rstrip(), colour))
+    commands = dict.fromkeys(str(one) for row in rows for one in row.get("next_commands") or [])
+    return lines + ([("Next:", "")] if commands else []) + [(one_line(command, COMMAND), "") for command in commands]
 
 
 def _headline(outcome: Plain, width: int, frame: Frame) -> Line:

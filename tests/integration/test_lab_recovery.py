@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -63,6 +64,51 @@ def test_a_killed_postgresql_is_recovered_and_the_api_on_it_writes_and_recalls(p
     assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome
     assert outcome["after"]["state"] == "accepting"
     assert practice.recover(what="database")["outcome"] == "nothing_to_do"
+
+
+def test_after_a_reboot_each_store_is_proven_by_itself_and_the_api_is_named_with_its_command(practice: Practice) -> None:
+    stop(practice, "api", "redis")
+    outcome = practice.recover()
+    assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome
+    (api,) = outcome["beside"]
+    assert (api["name"], api["health"], api["state"]) == ("api", "sick", "down")
+    assert api["next_command"].startswith("ansible-playbook playbooks/restart-service.yml")
+    # Three looks at Redis, and none of the 30 s of its patience for an API that is down.
+    assert outcome["seconds"] < 25
+
+
+def test_everything_that_is_down_comes_back_in_order_and_a_store_that_is_refused_stops_only_the_api(practice: Practice) -> None:
+    stop(practice, "api", "postgres", "redis")
+    aof = next((practice.lab / "redis/appendonlydir").glob("*.incr.aof"))
+    whole = aof.read_bytes()
+    at = whole.index(b"\r\n*", len(whole) // 2) + 2
+    aof.write_bytes(whole[:at] + b"\0" * 6 + whole[at + 6 :])
+    ended = practice.run("recover-all")
+    assert ended["code"] == 2
+    assert outcomes(ended) == {
+        "lab/redis": "refused", "lab/postgresql": "recovered", "lab/memory_service": "nothing_to_do", "lab/somabrain": "refused",
+    }  # fmt: skip
+    held = next(one for one in ended["components"] if one["target"] == "lab/somabrain")
+    assert held["text"] == "dependency_down: not started: lab/redis is refused"
+    assert all(one["next_commands"] for one in ended["components"] if not one["green"])
+    aof.write_bytes(whole)
+    ended = practice.run("recover-all")
+    assert (ended["code"], ended["outcome"]) == (0, outcomes(ended)["lab/somabrain"]), ended
+    assert outcomes(ended) == {
+        "lab/redis": "recovered", "lab/postgresql": "nothing_to_do", "lab/memory_service": "nothing_to_do", "lab/somabrain": "recovered",
+    }  # fmt: skip
+    again = practice.play("recover-all")
+    assert again.returncode == 0
+    assert again.stdout.count("NOTHING TO DO") == 4
+
+
+def stop(practice: Practice, *programs: str) -> None:
+    command = [str(PLAYBOOK.parent / "supervisorctl"), "-s", f"unix://{practice.lab}/supervisor.sock", "stop", *programs]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def outcomes(ended: dict[str, t.Any]) -> dict[str, str]:
+    return {str(one["target"]): str(one["outcome"]) for one in ended["components"]}
 
 
 def run_id(info: str) -> str:

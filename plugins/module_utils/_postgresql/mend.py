@@ -19,6 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.process import LOCK_FILE, load_lock, load_processes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, is_gone, send_to, wait_for
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import make_private
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import sync_folder
 
 # A larger file is not a configuration.
@@ -92,7 +93,7 @@ def keep(paths: t.Sequence[str], folder: str) -> list[dict[str, t.Any]]:
     """
     kept = []
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_private(folder)
         for path in paths:
             if not os.path.isfile(path):
                 continue

@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._git.l
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.put import Disturbed, Wanted, put
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.run import COMMIT, Git, GitError, folder_of, opened
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full, opened_folder
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full, make_private, opened_folder
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "repository": {"type": "path", "required": True},
@@ -258,7 +258,7 @@ def _old_of(kept: int, entry: t.Mapping[str, t.Any]) -> Wanted:
 
 @contextlib.contextmanager
 def _rescue_dir(params: Params) -> t.Iterator[int]:
-    os.makedirs(params["rescue_dir"], mode=0o700, exist_ok=True)
+    make_private(params["rescue_dir"])
     with opened_folder(params["rescue_dir"]) as kept:
         facts = os.fstat(kept)
         if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o077:

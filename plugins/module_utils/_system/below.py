@@ -37,6 +37,18 @@ def make_folder(parent: int, name: str) -> None:
         os.fsync(parent)
 
 
+def make_private(path: str) -> None:
+    """Make a directory and those above it that are missing, all of them closed to others (0700). Raises OSError.
+
+    ``os.makedirs`` gives its mode to the last one only, and another remedy would refuse the open one above it.
+    """
+    parent = os.path.dirname(path.rstrip("/"))
+    if parent and not os.path.isdir(parent):
+        make_private(parent)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+
+
 def open_regular(path: str, top: t.Optional[int] = None) -> int:
     """Return the descriptor of a regular file, opened for reading and never through a link. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=top)
