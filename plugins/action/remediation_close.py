@@ -49,7 +49,7 @@ class ActionModule(SpineAction):
         if outcome.get("outcome") == "unproven" and not outcome.get("reasons"):
             # The same command looks first: it leaves alone what is well by then, and continues what was held.
             outcome["next_command"] = commands(task_vars, str(outcome.get("host") or ""))["again"]
-        # What stands on the component may run on other hosts, which their own playbook finds.
+        # What depends on the component may run on other hosts, which their own playbook finds.
         outcome["beside"] = with_commands(outcome.get("beside") or [], commands(task_vars, ""))
         try:
             outcome["controller_file"] = write_outcome_file(outcome, task_vars)

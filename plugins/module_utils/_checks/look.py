@@ -35,7 +35,7 @@ COMMON: dict[str, t.Any] = {
     "look_from": {"type": "str", "choices": ["auto", "controller", "target"], "default": "auto"},
     # Names of checks that must be well in the same look before this one runs.
     "needs": {"type": "list", "elements": "str", "default": []},
-    # The playbook that repairs what stands on the subject: it is looked at and reported, and does not decide. "": it decides.
+    # The playbook that repairs what depends on the subject: it is looked at and reported, and does not decide. "": it decides.
     "beside": {"type": "str", "default": ""},
 }
 SECRET_FILES = ("token_file", "password_file")
@@ -381,7 +381,7 @@ def combine(results: t.Sequence[dict[str, t.Any]], subject: str, proof: Proof, s
 
 
 def _beside(results: t.Sequence[Result]) -> list[dict[str, t.Any]]:
-    """Return {name, health, state, text, playbook} of what stands on the subject and is not well."""
+    """Return {name, health, state, text, playbook} of what depends on the subject and is not well."""
     return [
         {"name": one["name"], "health": one["health"], "state": one["state"], "text": why(one), "playbook": one["beside"]}
         for one in results if one.get("beside") and one["health"] != "well" and not one["facts"].get("left_out")
