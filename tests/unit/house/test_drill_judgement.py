@@ -53,6 +53,7 @@ STARTED = ran("recovered", acts=("start",))
 LOSS = {**COUNTED, "missing": 3}
 TOLD: dict[str, t.Any] = {"text": "some are gone", "count": 3, "exact": True, "approved": True, "witness": "each was read"}
 LOSSY = fault("declared", expect=frozenset({"recovered_with_loss"}))
+HONEST = fault("honest", expect=frozenset({"recovered", "recovered_with_loss"}))
 UNKNOWN = fault("unknown", expect=frozenset({"recovered_with_loss"}))
 ONCE = ("switch", "return_release")
 REFUSED = fault("untouched", expect=frozenset({"refused"}), code="data_damaged")
@@ -76,6 +77,10 @@ CASES: dict[str, tuple[judge.Seen, str]] = {
     "told without a number": (seen(LOSSY, mended(text="some", approved=True), losses=LOSS), "without a number"),
     "told as unknown where it is": (seen(UNKNOWN, mended(text="some", approved=True), losses=COUNTED), ""),
     "a number where none can be known": (seen(UNKNOWN, mended(**TOLD), losses=LOSS), "the number cannot be known"),
+    "honestly unknown": (seen(HONEST, mended(text="some", approved=True), losses=LOSS), ""),
+    "honest, with a bound": (seen(HONEST, mended(**{**TOLD, "count": 4, "exact": False}), losses=LOSS), ""),
+    "a bound that is none": (seen(HONEST, mended(**{**TOLD, "count": 2, "exact": False}), losses=LOSS), "declared 2 at most, measured 3"),
+    "not honest": (seen(HONEST, STARTED, losses=LOSS), "declared 0, measured 3"),
     "back again": (seen(fault(), STARTED, losses={**COUNTED, "resurrected": 1}), "1 resurrected"),
     "another value": (seen(fault(), STARTED, losses={**COUNTED, "wrong": 1}), "1 wrong"),
     "nothing to count": (seen(fault(), STARTED, losses=None), "could not be counted"),

@@ -18,7 +18,7 @@ from .families import FAMILIES
 OUTCOMES = frozenset(
     {"nothing_to_do", "recovered", "recovered_with_loss", "refused", "unproven", "undone", "failed", "abandoned", "rehearsed"}
 )
-LOSS = frozenset({"none", "declared", "unknown", "untouched"})
+LOSS = frozenset({"none", "declared", "honest", "unknown", "untouched"})
 NEEDS = frozenset({"root", "small_disk", "lab", "sshd", "su", "no_sudo", "pgbackrest", "systemd", "git", "haproxy"})
 APPROVALS = frozenset({"", "given", "altered"})
 Step = t.Dict[str, t.Any]

@@ -187,7 +187,10 @@ def _loss(seen: Seen) -> list[str]:
     if seen.losses is None:
         return ["what is left could not be counted: the server does not answer"]
     told = declared(outcome)
-    if rule == "unknown":
+    if rule == "honest" and told is None:
+        # Unknown is true of any loss; a number has to cover what was measured.
+        wrong = []
+    elif rule == "unknown":
         # Where nothing in the data shows what is wrong, any declared number is a guess.
         wrong = [] if told is None else [f"declared {told} where the number cannot be known"]
     else:
