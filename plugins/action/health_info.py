@@ -124,6 +124,7 @@ class ActionModule(LookAction):
             min(int(part["passes"]) for part in parts.values()) if well else 0,
             max(int(part["looks"]) for part in parts.values()),
             max(float(part["seconds"]) for part in parts.values()),
+            any(part.get("in_vain") for part in parts.values()),
         )
         result = checks_look.combine(results, params["subject"], proof, params["stage"])
         result["say"] += left_out

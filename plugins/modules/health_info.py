@@ -180,6 +180,14 @@ on_its_way:
   description: Whether nothing is sick and everything unknown only needs more time.
   type: bool
   returned: always
+in_vain:
+  description: Whether the wait ended because nothing will start what is not well, or because what it depends on was down before.
+  type: bool
+  returned: always
+settled:
+  description: Whether everything with C(beside) is well or will not become so by waiting.
+  type: bool
+  returned: always
 beside:
   description: What has C(beside) set and is not well, each with C(name), C(health), C(state), C(text) and C(playbook).
   type: list

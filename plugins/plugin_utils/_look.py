@@ -58,7 +58,7 @@ class LookAction(StepAction):
             # What only needs time (a Redis that is loading) gets more of it than what may never come up.
             total = max(params["timeout"], params["wait_timeout"]) if result.get("on_its_way") else float(params["timeout"])
             over = left <= SLICE and total - (time.monotonic() - begun) <= SLICE / 100
-            if over or result.get("failed") or result.get("proven"):
+            if over or result.get("failed") or result.get("in_vain") or (result.get("proven") and result.get("settled", True)):
                 break
             Display().display(self.progress(result, time.monotonic() - begun, total))
             # A slice with a broken streak may end early; do not loop busily.

@@ -370,6 +370,8 @@ def combine(results: t.Sequence[dict[str, t.Any]], subject: str, proof: Proof, s
         "subject": main["name"],
         "proven": proof.proven,
         "on_its_way": on_its_way(results),
+        "in_vain": proof.in_vain,
+        "settled": is_settled(results),
         "passes": proof.passes,
         "looks": proof.looks,
         "seconds": proof.seconds,

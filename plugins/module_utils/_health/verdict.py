@@ -101,6 +101,7 @@ class Proof:
     passes: int
     looks: int
     seconds: float
+    in_vain: bool = False
 
 
 class _Vain:
@@ -150,8 +151,9 @@ def wait_until_well(
             excused = min(now - begun, patience.wait_timeout)
         limit = _limit(patience, passes, on_its_way(seen), excused)
         out_of_time = now - begun >= limit and (passes == 0 or looks >= patience.passes)
-        if (proven and is_settled(seen)) or out_of_time or vain.see(is_final(seen), now):
-            return Proof(seen, proven, passes, looks, round(now - begun, 3))
+        in_vain = vain.see(is_final(seen), now)
+        if (proven and is_settled(seen)) or out_of_time or in_vain:
+            return Proof(seen, proven, passes, looks, round(now - begun, 3), in_vain)
         sleep(patience.interval)
 
 

@@ -200,6 +200,9 @@ def _nothing_differs(seen: Seen, record: Facts, differs: bool) -> t.Optional[Ver
     if seen.is_well:
         return Verdict("verified", "well", "everything matches what passed verification with release %s" % release)
     text = "%s; but release %s is running exactly as verified: a rollback would change nothing"
+    if seen.application["state"] == "bad_config":
+        # A restart would only send back here.
+        return _refuse("bad_config", text % (_text_of(seen.application), release))
     return _refuse("same_release", text % (_text_of(seen.application), release))
 
 

@@ -316,6 +316,11 @@ REASONS: dict[str, Reason] = {
         "correct the line named in the text; the service was not started with it",
         "{again}",
         {
+            "as_verified": Case(
+                "correct what the text names: the release is the verified one, so what it reads from elsewhere has changed; then run"
+                " restart-service",
+                "{restart_service}",
+            ),
             "mended": Case(
                 "correct what the text names; where no file that its log or its start command names changes by that, run again with"
                 " -e service_restart_mended=true; if a release brought it, go back with rollback",

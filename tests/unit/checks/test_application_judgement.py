@@ -353,6 +353,8 @@ def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:
     unit = dict(DOWN, kind="service", playbook="restart-service.yml", service="ltm")
     given = [
         (look(dependencies=[DOWN]), {}, ("redis", "recover-redis.yml", "")),
+        (look(dependencies=[DOWN, dict(UNCLEAR, health="sick")]), {}, ("several", "recover-all.yml", "")),
+        (look(dependencies=[DOWN, UNCLEAR]), {}, ("redis", "recover-redis.yml", "")),
         (look(dependencies=[unit]), {}, ("service", "restart-service.yml", "ltm")),
         (look(), {"service": "postgresql@15-main"}, ("postgresql", "recover-database.yml", "postgresql@15-main")),
         (look(), {}, ("", "", "")),

@@ -65,6 +65,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str
     "a bad release goes back to the newest verified one": (seen(), records(GOOD, OLD), {}, "to_roll_back"),
     "what passed verification, and is well, stays": (seen(WELL, release=release(GOOD)), records(GOOD, OLD), {}, "verified"),
     "what passed verification is left alone": (seen(release=release(GOOD)), records(GOOD, OLD), {}, "same_release"),
+    "what passed verification, and its configuration is broken": (
+        seen(found("sick", "bad_config"), release=release(GOOD)), records(GOOD, OLD), {}, "bad_config"),
     "even when that is asked for": (seen(release=release(GOOD)), records(GOOD, OLD), {"what": "application"}, "same_release"),
     "a person may name another one": (seen(release=release(GOOD)), records(GOOD, OLD), {"release": OLD}, "to_roll_back"),
     "by the beginning of its id": (seen(), records(GOOD, OLD), {"release": OLD[:8]}, "to_roll_back"),

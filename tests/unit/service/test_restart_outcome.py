@@ -170,6 +170,7 @@ def test_compose_is_asked_about_the_very_project() -> None:
 NEXT: dict[str, tuple[dict[str, str], str]] = {
     "nothing fits better": ({"kind": "", "playbook": "", "service": ""}, ""),
     "no look": ({}, ""),
+    "several stores": ({"playbook": "recover-all.yml", "service": ""}, "{recover_all}"),
     "a store": ({"playbook": "recover-redis.yml", "service": "cache"}, "{recover_redis}"),
     "a service": ({"playbook": "restart-service.yml", "service": "ltm"}, "{restart_service} -e service_restart_name=ltm"),
     "an odd name": ({"playbook": "restart-service.yml", "service": "a b"}, "{restart_service} -e 'service_restart_name=a b'"),

@@ -271,6 +271,8 @@ class Seen:
         ]
         if not down:
             return {"kind": "", "playbook": "", "service": ""}
+        if len({str(one["playbook"]) for one in down if one["playbook"]}) > 1:
+            return {"kind": "several", "playbook": "recover-all.yml", "service": ""}
         return {"kind": str(down[0]["kind"]), "playbook": down[0]["playbook"], "service": down[0]["service"]}
 
     def facts(self) -> dict[str, t.Any]:
