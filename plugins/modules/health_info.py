@@ -36,9 +36,9 @@ options:
       - The checks, in the order in which their results are returned. An unknown kind or option fails the task, with its name.
       - Every check takes C(kind) (required), C(name) (unique; made from what it looks at by default), C(timeout) (its total deadline
         in seconds, default O(probe_timeout)), C(look_from) (as O(look_from), for this check alone) and C(needs) (names of checks that must
-        be well in the same look, from the same place, before this one runs; else it is unknown) and C(beside) (the playbook that repairs
-        what depends on the subject, such as C(restart_service); the check is then reported and does not decide about the health of the
-        look).
+        be well in the same look, from the same place, before this one runs; else it is unknown).
+      - With C(beside) (the playbook that repairs what depends on the subject, such as C(restart_service)), a check is reported and does not
+        decide about the health of the look.
       - >-
         C(http): C(url), C(method) (GET, HEAD, POST, OPTIONS), C(body) (a dictionary, sent as JSON), C(token_file) or C(token), C(tenant),
         C(profile) (none, v1_health, v1_healthz, v2_health, v2_healthz, v2_readyz, documented, auto), C(expect_status) (list),

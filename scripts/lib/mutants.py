@@ -111,7 +111,7 @@ def modules_of(collection: Path) -> list[Module]:
         if name in WHOLE or judged(path.read_text()):
             # What is reached by a table alone is tested with its room.
             mine = [path for path, text in tests.items() if imports(text, name)]
-            mine = mine or [path for path in tests if path.parent.name == name.split("/")[0].lstrip("_")]
+            mine = mine or [path for path in tests if path.parent.name == name.partition("/")[0].lstrip("_")]
             found.append(Module(name, tuple(str(test.relative_to(collection)) for test in mine)))
     return found
 

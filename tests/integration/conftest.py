@@ -35,7 +35,7 @@ def mark_the_long_ones(items: list[pytest.Item], whole: bool) -> None:
     seen: set[str] = set()
     for item in items:
         name = f"{item.path.name}::{item.name}"
-        named = lines & {name, name.split("[")[0]}
+        named = lines & {name, name.partition("[")[0]}
         if named:
             item.add_marker(pytest.mark.long)
             seen |= named
