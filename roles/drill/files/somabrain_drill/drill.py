@@ -115,7 +115,7 @@ def play(scene: Scene, fault: Fault, family: Family) -> Seen:
     seen.losses = None if fault.loss == "untouched" else _count(scene, begun)
     if mended(seen.last):
         seen.undone = replay(player, seen.last, player.first)
-    seen.decoy_same = scene.decoy.facts() == decoy
+    seen.decoy_same = not fault.decoy or scene.decoy.facts() == decoy
     return seen
 
 

@@ -63,6 +63,8 @@ class Fault:
     approve: bool = False
     replica: bool = False
     writers: bool = True
+    # Whether what is beside the target has to stay as it is; not where the fault breaks that, too.
+    decoy: bool = True
     backups: bool = False
     checksums: t.Optional[bool] = None
     again: bool = True
