@@ -289,13 +289,21 @@ def _checksums(raw: Raw, options: Raw) -> Facts:
     if setting != "on":
         return {"on": None if setting is None else False, "failures": None, "past": 0, "failed_in": [], "proven": {}}
     proven = {str(name): float(at) for name, at in (options["pages_proven"] or {}).items()}
-    # Any database has the relations that all share.
-    latest = max(proven.values(), default=None)
-    counted = [(row, proven.get(str(row["name"]))) for row in rows(raw, "databases")] + [(row, latest) for row in rows(raw, "shared")]
-    failed = [(row, number(row.get("checksum_failures")) or 0, _is_past(row, at)) for row, at in counted]
-    failures, past = (sum(count for _row, count, is_past in failed if is_past is wanted) for wanted in (False, True))
-    names = [one_line(row["name"], 64) for row, count, is_past in failed if count and not is_past and row.get("name")]
-    return {"on": True, "failures": failures, "past": past, "failed_in": names, "proven": proven}
+    failed = _failed_checksums(raw, proven)
+    new, past = ([one for one in failed if one[2] is wanted] for wanted in (False, True))
+    names = [name for name, _count, _past in new if name]
+    return {
+        "on": True, "failures": sum(one[1] for one in new), "past": sum(one[1] for one in past), "failed_in": names, "proven": proven,
+    }  # fmt: skip
+
+
+def _failed_checksums(raw: Raw, proven: t.Mapping[str, float]) -> list[tuple[str, int, bool]]:
+    """Return (database, failures, whether they are past) where there are any; "" for the relations that all databases share."""
+    counted = [(row, proven.get(str(row["name"]))) for row in rows(raw, "databases")]
+    # Any database has the shared ones too.
+    counted += [(row, max(proven.values(), default=None)) for row in rows(raw, "shared")]
+    found = [(one_line(row.get("name") or "", 64), number(row.get("checksum_failures")) or 0, _is_past(row, at)) for row, at in counted]
+    return [one for one in found if one[1]]
 
 
 def _is_past(row: Raw, proven_at: t.Optional[float]) -> bool:
