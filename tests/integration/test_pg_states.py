@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -262,6 +263,84 @@ def test_a_broken_line_about_who_may_log_in_is_told_by_the_start_that_failed(dow
     assert seen(down.look()) == ("down_crashed", "sick", ["start"])
 
 
+def test_a_library_that_is_missing_is_named_before_a_start_although_the_last_good_start_hides_it(cluster: Cluster) -> None:
+    cluster.sql("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements', 'no_such_library'")
+    cluster.stop()
+    result = cluster.look()
+    assert seen(result) == ("down_bad_config", "sick", ["restore_config", "start"])
+    assert "no_such_library" in result["say"][0]
+    assert "postgresql.auto.conf line 3" in result["say"][0]
+    cluster.start_refused()
+    assert seen(cluster.look())[0] == "down_bad_config"
+    (cluster.data / "postgresql.auto.conf").write_text("")
+    # What the log says of the last start may be past: one start tells.
+    result = cluster.look()
+    assert seen(result) == ("down_start_fails", "sick", ["start"])
+    assert 'could not access file "no_such_library"' in result["say"][0]
+    cluster.start()
+    cluster.stop()
+    assert seen(cluster.look()) == ("down_clean", "sick", ["start"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees whose socket it is")
+def test_a_port_that_a_stranger_holds_is_told_with_its_process_before_a_start(down: Cluster) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", down.port))
+        taken.listen()
+        result = down.look()
+    assert seen(result) == ("port_taken", "sick", [])
+    assert f"port {down.port} is held by" in result["say"][0]
+    assert f"pid {os.getpid()}" in result["say"][0]
+    assert seen(down.look()) == ("down_crashed", "sick", ["start"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees all processes")
+def test_an_empty_lock_file_is_stale_only_where_nothing_has_the_cluster_open(down: Cluster) -> None:
+    (down.data / "postmaster.pid").write_text("")
+    with subprocess.Popen(["sleep", "60"], cwd=down.data) as stranger:
+        assert seen(down.look()) == ("pid_in_doubt", "sick", [])
+        stranger.kill()
+    result = down.look()
+    assert seen(result) == ("pid_stale", "sick", ["move_pid_aside", "start"])
+    assert "names no process" in result["say"][0]
+
+
+@pytest.mark.parametrize("destination", ["stderr", "csvlog", "jsonlog"])
+def test_the_reason_of_a_failed_start_is_read_wherever_and_in_whatever_language_it_was_written(
+    make: t.Callable[..., Cluster], destination: str, german: str
+) -> None:
+    collected = {"logging_collector": "on", "log_directory": "logs", "log_destination": destination} if destination != "stderr" else {}
+    cluster = make(lc_messages=german, **collected).start()
+    cluster.stop()
+    hba = cluster.data / "pg_hba.conf"
+    good = hba.read_text()
+    hba.write_text(good + "host all all 127.0.0.1/32 bogus\n")
+    cluster.start_refused()
+    result = cluster.look()
+    assert seen(result) == ("down_bad_config", "sick", ["restore_config", "start"])
+    assert (result["facts"]["config"]["file"], result["facts"]["config"]["line"]) == (str(hba), len(good.splitlines()) + 1)
+    hba.write_text(good)
+    with cluster.config.open("a") as file:
+        file.write("ssl = on\nssl_cert_file = 'none.crt'\n")
+    cluster.start_refused()
+    result = cluster.look()
+    assert seen(result) == ("down_start_fails", "sick", ["start"])
+    assert 'could not load server certificate file "none.crt"' in result["say"][0]
+
+
+@pytest.fixture
+def german() -> t.Iterator[str]:
+    """A locale in which PostgreSQL writes its messages, of a name of our own."""
+    if not Path("/usr/share/locale/de/LC_MESSAGES/postgres-15.mo").exists():
+        pytest.skip("PostgreSQL's German messages are not installed")
+    place = Path(f"/usr/lib/locale/de_DE.utf8@test{os.getpid()}")
+    done = subprocess.run(["localedef", "--no-archive", "-i", "de_DE", "-f", "UTF-8", str(place)], capture_output=True, check=False)
+    if not place.exists():
+        pytest.skip("no locale can be made here: " + done.stderr.decode()[:100])
+    yield place.name
+    shutil.rmtree(place)
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o500, 0o000])
 def test_a_wrong_mode_of_the_data_directory_is_named(down: Cluster, mode: int) -> None:
     down.data.chmod(mode)
@@ -322,11 +401,16 @@ def test_an_emptied_data_directory_is_named(down: Cluster) -> None:
 
 def test_a_full_disk_is_named(make: t.Callable[..., Cluster], small_disk: Path) -> None:
     cluster = make(place=small_disk).start()
+    cluster.sql("SELECT pg_create_physical_replication_slot('forgotten', true)")
+    cluster.sql("CREATE TABLE t (i int); SELECT pg_switch_wal()")
+    cluster.sql("INSERT INTO t VALUES (1); SELECT pg_switch_wal()")
     cluster.kill()
     filler = small_disk / "filler"
     fill(filler)
     result = cluster.look()
     assert seen(result) == ("down_disk_full", "sick", ["make_room", "start"])
+    assert f"the largest files: {filler}" in result["say"][0]
+    assert "replication slot forgotten keeps" in result["say"][0]
     filler.unlink()
     assert seen(cluster.look()) == ("down_crashed", "sick", ["start"])
 

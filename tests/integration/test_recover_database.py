@@ -328,9 +328,11 @@ def test_a_wrong_mode_is_mended_and_put_back_where_that_did_not_help(db: Databas
     db.data.chmod(0o777)  # noqa: S103
     # Nothing that the configuration check sees, but no start comes up on it.
     with db.config.open("a") as file:
-        file.write("shared_preload_libraries = 'no_such_library'\n")
-    failed = db.recover(patience=dict(PATIENCE, timeout=3))
+        file.write("ssl = on\nssl_cert_file = 'none.crt'\n")
+    failed = db.recover(patience=dict(PATIENCE, timeout=5))
     assert failed.word == "undone", failed.text
+    # The reason of that start is on the screen.
+    assert "none.crt" in failed.text
     assert db.data.stat().st_mode & 0o7777 == 0o777
 
 

@@ -129,7 +129,10 @@ def _of_files(raw: Raw) -> Facts:
     return {
         **{name: raw.get(name) or {} for name in ("access", "config", "contents", "control", "redo")},
         "disks": raw.get("disks") or [],
-        "log": {key: log.get(key) for key in ("lines", "ready", "started")},
+        "port_holder": raw.get("port_holder") or {},
+        "slots": raw.get("slots") or [],
+        "final": bool(raw.get("service")) and raw["service"].get("state") in ("stopped", "failed") and not raw["wire"]["accepting"],
+        "log": {key: log.get(key) for key in ("lines", "fatal", "ready", "started", "wal_changed", "control_changed", "cause_changed")},
         "signal_files": raw.get("standby") or [],
         "wal": dict(raw.get("wal") or {}, **_wal_in(raw)),
     }

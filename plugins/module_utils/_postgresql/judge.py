@@ -20,7 +20,8 @@
 - down_no_wal, down_bad_control, down_panic: sick, keep_copy: a start would fail or destroy evidence; a person continues from a cold copy.
 - down_data_missing, down_restoring: sick, no act.
 - owned_elsewhere: sick, no act: Patroni or another manager starts, stops and fails it over.
-- down_start_fails: sick, no act: its last start failed for a reason that no run repairs.
+- port_taken: sick, no act: another process holds the port or the socket that it needs.
+- down_start_fails: sick, start: its last start failed for a reason that cannot be seen to hold still, so one start tells.
 
 Silence seen from the controller is unknown: the network may be what is down.
 """
@@ -37,6 +38,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.running import judge_running
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import address_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import sentence as owners_sentence
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text
 
 Raw = t.Mapping[str, t.Any]
 Facts = t.Mapping[str, t.Any]
@@ -47,7 +49,7 @@ STATES = (
     "standby_lagging",
     "wrong_role", "up_corrupt", "down_clean", "down_crashed", "down_orphans", "pid_stale", "pid_in_doubt", "down_disk_full",
     "down_permission", "down_bad_config", "down_no_wal", "down_bad_control", "down_panic", "down_data_missing", "down_restoring",
-    "down_start_fails", "owned_elsewhere",
+    "down_start_fails", "owned_elsewhere", "port_taken",
 )  # fmt: skip
 # SQLSTATE -> (state word, health, sentence). Starting up and shutting down end without help: never interrupt them.
 SQLSTATES: dict[str, tuple[str, State, str]] = {
@@ -65,6 +67,7 @@ COPIED = ("down_no_wal", "down_bad_control", "down_panic")
 LITTLE_ROOM = 1 << 20
 SEGMENT_BYTES = 16 << 20
 FEW_INODES = 8
+MANY_READY = 16
 # Acts that do not get in the way of another manager.
 UNOWNED = {"wait", "scope"}
 
@@ -210,6 +213,7 @@ def _down(raw: Raw, facts: Facts, what: str) -> Verdict:
         _cannot_tell(raw, what)
         or _orphaned(facts, what)
         or _beyond_a_start(facts, what)
+        or _port_taken(facts, what)
         or _held_back(facts, what)
         or _failing_start(facts, what)
         or _startable(facts, what)
@@ -252,9 +256,20 @@ def _held_back(facts: Facts, what: str) -> t.Optional[Verdict]:
     return Verdict(causes[0][0], State.SICK, text, (*acts, *_start(facts)) if all(acts) else ())
 
 
+def _port_taken(facts: Facts, what: str) -> t.Optional[Verdict]:
+    holder = facts["port_holder"]
+    if not holder:
+        return None
+    text = "the socket %s is that of a postgres process (pid %s)" % (holder["socket"], holder["pid"]) if holder["socket"] else ""
+    return Verdict("port_taken", State.SICK, "%s is down, and %s" % (what, text or holder_text(holder, int(holder["port"]))))
+
+
 def _failing_start(facts: Facts, what: str) -> t.Optional[Verdict]:
-    failed = _failed_start(facts)
-    return Verdict("down_start_fails", State.SICK, "%s is down: its last start failed: %s" % (what, failed)) if failed else None
+    failed = facts["log"].get("fatal") if not facts["log"].get("ready") else ""
+    if not failed or facts["log"].get("cause_changed"):
+        return None
+    # What it says cannot be seen to hold still: one start tells.
+    return Verdict("down_start_fails", State.SICK, "%s is down: its last start failed: %s" % (what, failed), _start(facts))
 
 
 def _startable(facts: Facts, what: str) -> Verdict:
@@ -285,7 +300,8 @@ def _no_data(facts: Facts) -> str:
 
 
 def _bad_control(facts: Facts) -> str:
-    contents, control, said = facts["contents"], facts["control"], _said(facts).get("bad_control")
+    contents, control = facts["contents"], facts["control"]
+    said = "" if facts["log"].get("control_changed") else _said(facts).get("bad_control")
     damaged = not contents.get("control") or control.get("ok") is False or said
     if not contents.get("entries") or not damaged:
         return ""
@@ -299,12 +315,14 @@ def _restoring(facts: Facts) -> str:
 
 
 def _no_wal(facts: Facts) -> str:
-    missing = facts["wal"].get("missing") or _said(facts).get("no_wal")
+    missing = facts["wal"].get("missing") or ("" if facts["log"].get("wal_changed") else _said(facts).get("no_wal"))
     return "it needs WAL that is missing (%s)" % missing if missing else ""
 
 
 def _panic(facts: Facts) -> str:
     said = _said(facts)
+    if facts["log"].get("control_changed") or facts["log"].get("wal_changed"):
+        return ""
     return "its last start ended in a panic: %s" % said["panic"] if "panic" in said and "no_space" not in said else ""
 
 
@@ -329,16 +347,30 @@ def _causes(facts: Facts) -> list[tuple[str, str, str]]:
     for disk in facts["disks"]:
         if _full(disk, facts):
             holds, path = " and ".join(disk["holds"]), one_line(disk["path"], 80)
-            where = "the disk of %s is full: %d bytes free in %s" % (holds, disk["free_bytes"], path)
+            where = "the disk of %s is full: %d bytes free in %s%s" % (holds, disk["free_bytes"], path, _what_fills(disk, facts))
             found.append(("down_disk_full", where, "" if disk["read_only"] else "make_room"))
     for wrong in facts["access"].get("wrong") or []:
         found.append(("down_permission", "%s: %s" % (one_line(wrong["path"], 80), wrong["problem"]), "fix_permission"))
     if facts["config"]:
-        place = "%s line %s" % (facts["config"]["file"], facts["config"]["line"] or "?")
-        found.append(("down_bad_config", "its configuration is broken, %s: %s" % (place, facts["config"]["text"]), "restore_config"))
+        place = "%s line %s" % (facts["config"]["file"] or "the start command", facts["config"]["line"] or "?")
+        act = "restore_config" if facts["config"]["file"] else ""
+        found.append(("down_bad_config", "its configuration is broken, %s: %s" % (place, facts["config"]["text"]), act))
     found += _lock_causes(facts)
     # One act cures all places of one kind.
     return list({act or state: (state, text, act) for state, text, act in reversed(found)}.values())[::-1]
+
+
+def _what_fills(disk: Facts, facts: Facts) -> str:
+    """Return what may fill a disk: slots that nobody reads, WAL that waits for the archiver, the largest files."""
+    slots = [one for one in facts["slots"] if one["kept_bytes"] > SEGMENT_BYTES]
+    said = ["replication slot %s keeps %.1f GB of WAL" % (one["name"], one["kept_bytes"] / 2.0**30) for one in slots[:2]]
+    if (facts["wal"].get("ready") or 0) > MANY_READY:
+        said.append("%s are waiting for the archiver" % counted(facts["wal"]["ready"], "WAL files"))
+    if disk.get("largest"):
+        said.append(
+            "the largest files: " + ", ".join("%s (%.1f GB)" % (one["path"], one["bytes"] / 2.0**30) for one in disk["largest"][:3])
+        )
+    return "".join("; " + one for one in said)
 
 
 def _full(disk: Facts, facts: Facts) -> bool:
@@ -357,12 +389,8 @@ def _lock_causes(facts: Facts) -> list[tuple[str, str, str]]:
     if lock.get("verdict") == "zombie":
         text = "its lock file names process %d, a zombie that its parent never reaps: a start would take it for alive"
         return [("pid_stale", text % lock["pid"], "move_pid_aside")]
+    if lock.get("verdict") == "nobodys":
+        return [("pid_stale", "its lock file names no process, and nothing has this cluster open: PostgreSQL refuses it", "move_pid_aside")]
     if lock.get("verdict") in ("doubt", "live"):
         return [("pid_in_doubt", "nothing proves whose process %s, named in its lock file, is" % lock.get("pid"), "")]
     return []
-
-
-def _failed_start(facts: Facts) -> str:
-    lines = _said(facts)
-    kinds = [kind for kind in ("port_in_use", "still_in_use", "no_memory", "library") if kind in lines]
-    return lines[kinds[0]] if kinds and facts["log"].get("started") else ""

@@ -9,13 +9,15 @@ It asks the server over its socket and, where the probe runs on the target, read
 from __future__ import annotations
 
 import os
+import re
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import process, starting
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import settings as postgresql_settings
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.log import config_fault, read_log
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.log import config_fault, last_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.programs import find_binaries
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError, ask
@@ -25,8 +27,14 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
     questions,
     top_statements,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.settings import log_patterns, value_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import knock, place_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service, logs_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import (
+    last_start,
+    load_service,
+    logs_of,
+    said_since,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import load_owners
@@ -39,6 +47,8 @@ Options = t.Mapping[str, t.Any]
 # Between the two looks at a replay of WAL.
 BETWEEN = 0.2
 LOG_LINES = 400
+# With less than this free, what fills a disk is looked for.
+SCARCE = 64 << 20
 # Data directory -> (position of its replay, since when): a wait looks many times.
 _MOVES: dict[str, tuple[t.Any, float]] = {}
 
@@ -191,19 +201,31 @@ def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
     folder = bin_dir_of(options, around)
     if folder:
         control = process.load_control(folder, data_dir, max(0.5, min(5.0, clock.left)))
-    log = _log(options, clock)
+    log = _with_changes(_log(options, around, clock), data_dir)
     running = around["processes"]["postmaster"]
+    wal = process.load_wal(data_dir, control)
     return {
+        **({} if running else _of_a_start(around, wal, control)),
         "bin_dir": folder,
         "contents": _contents(data_dir),
         "standby": [name for name in ("standby.signal", "recovery.signal") if os.path.exists(os.path.join(data_dir, name))],
         "access": access,
         "control": control,
-        "wal": process.load_wal(data_dir, control),
+        "wal": wal,
         "log": log,
         "config": _config(options, around, access, folder, log, clock) if not running else {},
         "redo": _redo(data_dir, around["processes"], log),
     }
+
+
+def _of_a_start(around: Raw, wal: Raw, control: Raw) -> Raw:
+    """Return what is in the way of a start: who holds its port, what fills its disks."""
+    data_dir, own = around["data_dir"], [int(one["pid"]) for one in around["processes"]["orphans"]]
+    for disk in around["disks"]:
+        if disk["free_bytes"] < SCARCE:
+            disk["largest"] = starting.largest_files(disk["path"], os.path.realpath(data_dir))
+    last = starting.last_lsn_of(str(wal.get("folder") or ""), int(control.get("segment_bytes") or 0))
+    return {"port_holder": starting.load_port_holder(around["effective"], own), "slots": starting.load_slots(data_dir, last)}
 
 
 def bin_dir_of(options: Options, around: Options) -> str:
@@ -227,13 +249,37 @@ def _contents(data_dir: str) -> Raw:
     }
 
 
-def _log(options: Options, clock: Clock) -> Raw:
-    """Return what the newest log file, else the output kept by the service manager, says of the last start."""
-    path = log_file.newest(str(options["log_file"]))
-    text = log_file.tail_of(path)
-    if not text and options["service"]:
-        text = logs_of(options["service"], LOG_LINES, max(0.3, min(2.0, clock.left)))
-    return dict(read_log(text.decode("utf-8", "replace")), text_there=bool(text), written_at=log_file.written_at(path))
+def _log(options: Options, around: Raw, clock: Clock) -> Raw:
+    """Return what was written of the last start, to whichever of log files, journal and output."""
+    effective, began, said = around["effective"], None, b""
+    if options["service"].get("manager"):
+        start = _quietly(last_start, options["service"], max(0.3, min(2.0, clock.left))) or {}
+        began = start.get("began")
+        lines = _quietly(said_since, options["service"], start, max(0.3, min(2.0, clock.left))) if began else None
+        said = "\n".join(one["text"] for one in lines or []).encode()
+        said = said or _quietly(logs_of, options["service"], LOG_LINES, max(0.3, min(2.0, clock.left))) or b""
+    patterns = [str(options["log_file"]), *log_patterns(around["data_dir"], effective)]
+    paths = dict.fromkeys(path for path in (log_file.newest(one) for one in patterns if one) if path)
+    texts = [(log_file.written_at(path), log_file.tail_of(path).decode("utf-8", "replace")) for path in paths]
+    locale = value_of(effective, "lc_messages")
+    return last_of(texts, said.decode("utf-8", "replace"), began, locale)
+
+
+def _with_changes(log: Raw, data_dir: str) -> Raw:
+    """Add {wal_changed, control_changed, cause_changed}: whether they changed since, so that what the log says of them is past."""
+    places = {"wal_changed": "pg_wal", "control_changed": "global/pg_control"}
+    changed = {name: log_file.changed_at(os.path.join(data_dir, path)) > log["written_at"] > 0 for name, path in places.items()}
+    named = [*re.findall('"([^"]+)"', str(log["fatal"])), str(log["fault"].get("file") or "")]
+    cause = any(log_file.changed_at(os.path.join(data_dir, path)) >= log["at"] > 0 for path in named if path)
+    return dict(log, **changed, cause_changed=cause)
+
+
+def _quietly(call: t.Callable[..., t.Any], *given: t.Any) -> t.Any:
+    """Return what *call* returns, None where the manager or the name is not known."""
+    try:
+        return call(*given)
+    except (StepError, OSError, ValueError, KeyError):
+        return None
 
 
 def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, clock: Clock) -> Raw:
@@ -241,14 +287,27 @@ def _config(options: Options, around: Raw, access: Raw, folder: str, log: Raw, c
     file = str(around["effective"]["config_file"])
     if folder and access:
         # With -C it reads its configuration, prints one setting and exits before it touches any data.
-        words = [os.path.join(folder, "postgres"), "-D", around["data_dir"], "-c", "config_file=" + file, "-C", "data_directory"]
+        words = [
+            os.path.join(folder, "postgres"),
+            "-D",
+            around["data_dir"],
+            "-c",
+            "config_file=" + file,
+            "-c",
+            "lc_messages=C",
+            "-C",
+            "data_directory",
+        ]
         done = run(words, max(0.5, min(5.0, clock.left)), user=str(access["user"]))
         fault = config_fault(done.err, lines_of) if done.rc and not done.timed_out else {}
         if fault or not os.path.exists(file):
             return fault or {"file": one_line(file, 120), "line": 0, "text": "the configuration file does not exist"}
+    missing = starting.missing_library(around["effective"], folder)
+    if missing:
+        return missing
     fault = log["fault"]
     # Only a start reads pg_hba.conf: what the last one said counts until that file changes.
-    return fault if fault and not log["ready"] and log_file.changed_at(fault["file"]) < log["written_at"] else {}
+    return fault if fault and not log["ready"] and log_file.changed_at(fault["file"]) < log["at"] else {}
 
 
 def _redo(data_dir: str, processes: Raw, log: Raw) -> Raw:

@@ -9,10 +9,13 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.english import in_english
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import last_of_each, since_last
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.written import SLACK, since_time
 
 STARTED, READY = "LOG:  starting PostgreSQL", "database system is ready to accept"
-# Kind -> what PostgreSQL writes with English or C lc_messages; with others only the remaining checks see the cause.
+SHUT = "database system is shut down"
+# Kind -> what PostgreSQL writes in English; ``english`` translates other languages back.
 LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("no_wal", re.compile(r"could not locate a valid checkpoint record|could not locate required checkpoint record")),
     ("no_wal", re.compile(r"could not find redo location|WAL ends before|requested WAL segment \S+ has already been removed")),
@@ -23,10 +26,10 @@ LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("permission", re.compile(r"has (?:invalid permissions|wrong ownership)|Permission denied")),
     ("configuration", re.compile(r"could not load \S*pg_hba.conf|configuration file .* contains errors|invalid value for parameter")),
     ("configuration", re.compile(r"unrecognized configuration parameter|syntax error in file|invalid authentication method")),
-    ("port_in_use", re.compile(r"Address already in use|could not create any TCP/IP sockets|is already in use")),
-    ("still_in_use", re.compile(r"pre-existing shared memory block|lock file .* already exists|Is another postmaster")),
+    ("port_in_use", re.compile(r"Address already in use|could not create any TCP/IP sockets|could not bind |is already in use")),
+    ("still_in_use", re.compile(r"pre-existing shared memory block|lock file .* (?:already exists|is empty)|Is another postmaster")),
     ("no_memory", re.compile(r"could not map anonymous shared memory|Cannot allocate memory")),
-    ("library", re.compile(r"could not (?:access file|load library)")),
+    ("library", re.compile(r"FATAL:.*could not (?:access file|load library)")),
     ("corrupt", re.compile(r"invalid page in block|page verification failed|could not read block|missing chunk number")),
     ("panic", re.compile(r"\bPANIC:")),
     ("archive", re.compile(r"archive command (?:failed|was terminated)|archiving write-ahead log file .* failed")),
@@ -39,19 +42,90 @@ _PLACES = (
 )
 _PARAMETER = re.compile(r'(?:parameter|setting for) "(?P<name>[A-Za-z_.]+)"|for parameter "(?P<other>[A-Za-z_.]+)"')
 _CONFIG_FILE = re.compile(r'configuration file "(?P<file>[^"]+)" contains errors')
+LAST_LINES = 8
+# Only a start ends so.
+_EARLY = re.compile(
+    r"^.*FATAL:  (?:could not (?:access file|load library)|configuration file .* contains errors|lock file |could not load .*pg_hba"
+    r"|could not (?:create any|create lock file|map anonymous|open log file|load server certificate)|data directory |pre-existing shared"
+    r"|private key file |could not locate ).*$", re.M
+)  # fmt: skip
+_FATAL = re.compile(r"\b(?:FATAL|PANIC):  ")
+_CLIENTS = re.compile(
+    r"authentication|pg_hba.conf entry|(?:database|role) .* does not exist|too many (?:clients|connections)|connection slots|terminating "
+    r"|the database system is |connection to client|canceling |unsupported frontend|permission denied for|startup packet"
+)
 _REDO = re.compile(r"redo in progress, elapsed time: (?P<seconds>[0-9.]+) s, current LSN: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 
 
 def read_log(text: str) -> dict[str, t.Any]:
-    """Return {lines: {kind: last line}, started, ready, redo: [[seconds, lsn]], fault} of what was written since the last start.
+    """Return {lines: {kind: last line}, fatal, started, ready, redo: [[seconds, lsn]], fault} of what the last start wrote.
 
-    ``fault`` is the first fault of the configuration that a failed start reported, in the form of ``config_fault``.
+    ``fatal`` is the line with which a start failed, "" for none. ``fault`` is the first fault of the configuration that a failed start
+    reported, in the form of ``config_fault``.
     """
-    last = since_last(text, STARTED)
-    lines = last_of_each((line for line in last.splitlines() if not _is_quoted(line)), LINES)
+    last = _last_attempt(text)
+    told = [line for line in last.splitlines() if not _is_quoted(line)]
+    lines = last_of_each(told, LINES)
     redo = [[float(found.group("seconds")), found.group("lsn")] for found in _REDO.finditer(last)]
     fault = config_fault(last, lambda path: []) if "configuration" in lines else {}
-    return {"lines": lines, "started": STARTED in text, "ready": READY in last, "redo": redo[-2:], "fault": fault}
+    ready = READY in last
+    fatal = "" if ready else _fatal(told)
+    return {"lines": lines, "fatal": fatal, "started": STARTED in text, "ready": ready, "redo": redo[-2:], "fault": fault}
+
+
+def last_of(texts: t.Sequence[t.Tuple[float, str]], said: str, began: t.Optional[float], locale: str) -> dict[str, t.Any]:
+    """Return what ``read_log`` finds of the last start in all places, with {text_there, at, written_at}: when it was, at the latest. Pure.
+
+    *texts* are (time of writing, end) of log files; *said* is what the manager kept of its output. *began* is when its manager last
+    started it, None for unknown: what is older is about another start.
+    """
+    current = [one for one in texts if began is None or one[0] >= began - SLACK]
+    found = [(at, read_log(in_english(_since(text, began), locale))) for at, text in sorted(current, key=lambda one: -one[0])]
+    if said:
+        found.append((began or 0.0, read_log(in_english(said, locale))))
+    at, one = _chosen([(at, one) for at, one in found if one["started"] or one["fatal"] or one["lines"]], began)
+    return dict(one, text_there=bool(texts or said), at=_ended_at(began, at), written_at=at)
+
+
+def _chosen(told: t.Sequence[t.Tuple[float, dict[str, t.Any]]], began: t.Optional[float]) -> t.Tuple[float, dict[str, t.Any]]:
+    """Return (time, what was read) of the last start. *told*: by place, the file written last first.
+
+    Before its log files are open, and where they cannot be opened, a server writes why to its output.
+    """
+    failed = next((one for one in told if one[1]["fatal"]), None)
+    if failed and (began is not None or not told[0][1]["ready"]):
+        return failed
+    return told[0] if told else (0.0, read_log(""))
+
+
+def _ended_at(began: t.Optional[float], written_at: float) -> float:
+    """Return when the attempt was, at the latest: some managers know whole seconds only."""
+    if not began:
+        return written_at
+    return min(began + SLACK, written_at) if written_at else began + SLACK
+
+
+def _since(text: str, began: t.Optional[float]) -> str:
+    timed = since_time(text, began) if began else None
+    return text if timed is None else timed
+
+
+def _last_attempt(text: str) -> str:
+    """Return what the last start wrote. A start that fails early says neither that it starts nor that it is ready, only that it is over."""
+    ended = text.rstrip().rpartition("\n")[2].find(SHUT) >= 0
+    before = text.rstrip().rpartition("\n")[0] if ended else text
+    own = text[before.rfind(SHUT) :].partition("\n")[2] if SHUT in before else text
+    last = since_last(own, STARTED)
+    # After a crash nothing says that the run before is over.
+    after = last[last.rfind(READY) :].partition("\n")[2] if READY in last else ""
+    early = [found.start() for found in _EARLY.finditer(after)]
+    return after[early[0] :] if early else last
+
+
+def _fatal(lines: t.Sequence[str]) -> str:
+    """Return the last line that ended a start, among the last lines; what a client was told is none."""
+    found = [line for line in lines[-LAST_LINES:] if _FATAL.search(line) and not _CLIENTS.search(line)]
+    return one_line(redact(found[-1][:400]), 200) if found else ""
 
 
 def _is_quoted(line: str) -> bool:

@@ -61,10 +61,10 @@ def move_pid_aside(data_dir: str, rescue: str, run_id: str, check: bool) -> Resu
     path, aside = os.path.join(data_dir, LOCK_FILE), os.path.join(data_dir, "%s.aside-%s" % (LOCK_FILE, run_id))
     if lock["verdict"] in ("none", "dead"):
         return {"changed": False, "aside": "", "say": ["the lock file no longer names a running process: a start handles that itself"]}
-    if lock["verdict"] not in ("stranger", "zombie"):
+    if lock["verdict"] not in ("stranger", "zombie", "nobodys"):
         raise StepError("nothing proves any longer whose process %s, named in the lock file, is: the file stays in place" % lock.get("pid"))
-    say = "the lock file, which names process %d, %s to %s" % (
-        lock["pid"],
+    say = "the lock file, which names %s, %s to %s" % (
+        "process %d" % lock["pid"] if lock["pid"] else "no process",
         "would be moved" if check else "was moved",
         one_line(aside, 120),
     )

@@ -18,6 +18,7 @@ import struct
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.starting import is_nobodys
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wal import parse_segment, segment_name
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of, pids
@@ -55,6 +56,11 @@ def load_processes(data_dir: str) -> Raw:
         "startup": dict(startup, **redo_of(startup)) if startup else {},
         "unseen": unseen,
     }
+
+
+def at_work_in(folder: str) -> list[int]:
+    """Return every process, of whatever program, whose working directory is *folder*."""
+    return [pid for pid in pids() if works_in(pid, folder)]
 
 
 def _of_cluster(data_dir: str) -> tuple[dict[int, Raw], bool]:
@@ -124,7 +130,8 @@ def load_lock(data_dir: str, processes: t.Mapping[str, t.Any]) -> Raw:
     ``names_it``: whether it names the postmaster that runs; None where none does.
 
     The verdict is ``none`` (no such file), ``live`` (of this cluster), ``dead``, ``stranger`` (proven by start time, program and working
-    directory, and no process of this cluster is running), ``zombie`` (ended, but never reaped by its parent), else ``doubt``.
+    directory, and no process of this cluster is running), ``zombie`` (ended, but never reaped by its parent), ``nobodys`` (it names no
+    process, and nothing has this cluster open), else ``doubt``.
     """
     try:
         with open(os.path.join(data_dir, LOCK_FILE), "rb") as file:
@@ -138,6 +145,8 @@ def load_lock(data_dir: str, processes: t.Mapping[str, t.Any]) -> Raw:
         "pid": _number(lines[0].lstrip("-")), "data_dir": one_line(lines[1]), "started_at": _number(lines[2]), "port": _number(lines[3]),
         "socket_dir": one_line(lines[4]), "status": one_line(lines[7].strip(), 20),
     }  # fmt: skip
+    if not lock["pid"] and not (processes.get("unseen") or processes.get("postmaster") or processes.get("orphans")):
+        lock["nobodys"] = is_nobodys(data_dir, at_work_in(data_dir))
     holder = holder_of(lock["pid"], data_dir)
     head = processes.get("postmaster") or {}
     names_it = lock["pid"] in pids_of(int(head["pid"])) if head else None
@@ -163,10 +172,10 @@ def holder_of(pid: int, data_dir: str) -> Raw:
 
 
 def judge_lock(lock: t.Mapping[str, t.Any], holder: t.Mapping[str, t.Any], processes: t.Mapping[str, t.Any]) -> str:
-    """Return live, dead, stranger, zombie or doubt. Pure."""
+    """Return live, dead, stranger, zombie, nobodys or doubt. Pure."""
     alive = bool(processes.get("postmaster") or processes.get("orphans"))
     if not lock["pid"]:
-        return "doubt"
+        return _nobodys(lock, alive)
     if holder and holder["works_here"] and holder["program"] in PROGRAMS:
         return "live"
     if alive or processes.get("unseen"):
@@ -179,6 +188,11 @@ def judge_lock(lock: t.Mapping[str, t.Any], holder: t.Mapping[str, t.Any], proce
     other_start = lock["started_at"] and abs(float(holder["started_at"]) - lock["started_at"]) > SAME_START
     proven = holder["works_here"] is False and holder["program"] is not None and other_start
     return "stranger" if proven else "doubt"
+
+
+def _nobodys(lock: t.Mapping[str, t.Any], alive: bool) -> str:
+    # PostgreSQL refuses to start on such a file, and asks a person to remove it where no server runs.
+    return "nobodys" if lock.get("nobodys") and not alive else "doubt"
 
 
 def load_control(bin_dir: str, data_dir: str, deadline: float) -> Raw:

@@ -94,6 +94,19 @@ def place_of(loaded: t.Mapping[str, t.Any], name: str) -> str:
     return {"argument": "the start command", "environment": "the environment"}[one["from"]]
 
 
+def log_patterns(data_dir: str, loaded: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Return the patterns of the files that the logging collector writes, [] where it is off, and of syslog where that is a destination."""
+    wanted = [one.strip() for one in value_of(loaded, "log_destination").split(",")]
+    found = ["/var/log/syslog", "/var/log/messages"] if "syslog" in wanted else []
+    if value_of(loaded, "logging_collector").lower() not in ("on", "true", "yes", "1"):
+        return found
+    path = os.path.join(data_dir, value_of(loaded, "log_directory"), re.sub("%[a-zA-Z]", "*", value_of(loaded, "log_filename")))
+    stem = path[: -len(".log")] if path.endswith(".log") else path
+    ends = {"stderr": path, "csvlog": stem + ".csv", "jsonlog": stem + ".json"}
+    # Until the collector runs, and where it cannot, stderr is all that there is.
+    return [*found, *(ends[one] for one in wanted if one in ends)]
+
+
 def _read(path: str, source: str, depth: int, found: t.Dict[str, t.Any]) -> None:
     if not path or depth > DEEPEST or not os.path.isfile(path):
         return

@@ -239,7 +239,6 @@ REASONS: dict[str, Reason] = {
             "slow_database": Case("look at facts.top_queries and facts.sessions"),
             "pid_in_doubt": Case("find out whose process the lock file names; the file stays where it is until it is proven stale"),
             "down_restoring": Case("finish or abandon the restore in progress there (recovery.signal)"),
-            "down_start_fails": Case("fix the cause named in its log"),
             "not_started": Case(text="PostgreSQL is not started: {found}"),
             "swap_unreadable": Case("read swap.json, and finish or reverse its renames by hand"),
             "nothing_to_cut_over": Case(

@@ -88,7 +88,7 @@ def hung(state: str = "S", error: str = "timeout") -> dict[str, t.Any]:
 
 
 def failed(kind: str) -> dict[str, t.Any]:
-    return down(log=dict(QUIET_LOG, lines={kind: "FATAL: " + kind}, ready=False))
+    return down(log=dict(QUIET_LOG, lines={kind: "FATAL: " + kind}, fatal="FATAL: " + kind, ready=False))
 
 
 def root(seconds: float) -> dict[str, t.Any]:
@@ -115,6 +115,7 @@ def setting(database: str | None, login: str | None = None, value: str = "on", *
 OTHER_LOCK = {"verdict": "doubt", "pid": 9, "names_it": False}
 FULL = dict(DISK, free_bytes=1000, used_share=1.0)
 STRANGER = {"verdict": "stranger", "pid": 9, "holder": {"pid": 9, "program": "sleep"}}
+HOLDS_PORT = {"pid": 9, "program": "nc", "user": "eve", "port": 5432, "socket": ""}
 CONFIG = {"file": "/etc/postgresql.conf", "line": 12, "text": "syntax error"}
 WRONG_MODE = {"wrong": [{"path": "/data", "mode": "0755", "owner": 1, "problem": "others may enter it (mode 0755)"}]}
 SERVICE = {"manager": "systemd", "name": "postgresql@15-main", "exists": True, "reachable": True, "state": "failed", "pid": 0}
@@ -210,7 +211,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "lock file of a stranger": (down(lock=STRANGER), {}, "pid_stale", "sick", ["move_pid_aside", "start"]),
     "lock file in doubt": (down(lock={"verdict": "doubt", "pid": 9}), {}, "pid_in_doubt", "sick", []),
     "disk full": (down(disks=[FULL]), {}, "down_disk_full", "sick", ["make_room", "start"]),
-    "disk full by the log, room since": (failed("no_space"), {}, "down_crashed", "sick", ["start"]),
+    "disk full by the log, room since": (failed("no_space"), {}, "down_start_fails", "sick", ["start"]),
     "wrong mode": (down(access=WRONG_MODE), {}, "down_permission", "sick", ["fix_permission", "start"]),
     "bad configuration": (down(config=CONFIG), {}, "down_bad_config", "sick", ["restore_config", "start"]),
     "all at once": (
@@ -223,7 +224,14 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "control file damaged": (down(control={"ok": False, "error": "checksum"}), {}, "down_bad_control", "sick", ["keep_copy"]),
     "panic": (failed("panic"), {}, "down_panic", "sick", ["keep_copy"]),
     "a panic that is over": (down(log=dict(QUIET_LOG, lines={"panic": "PANIC: x"})), {}, "down_crashed", "sick", ["start"]),
-    "port taken": (failed("port_in_use"), {}, "down_start_fails", "sick", []),
+    "port taken": (down(port_holder=HOLDS_PORT), {}, "port_taken", "sick", []),
+    "port taken, and not any more": (failed("port_in_use"), {}, "down_start_fails", "sick", ["start"]),
+    "socket taken": (down(port_holder=dict(HOLDS_PORT, socket="/run/.s.PGSQL.5432")), {}, "port_taken", "sick", []),
+    "WAL missing by the log, brought since": (
+        down(log=dict(QUIET_LOG, lines={"no_wal": "PANIC", "panic": "PANIC"}, fatal="PANIC", ready=False, wal_changed=True)), {},
+        "down_start_fails", "sick", ["start"]),
+    "a library missing by the start command": (down(config=dict(CONFIG, file="", line=0)), {}, "down_bad_config", "sick", []),
+    "lock file empty and nobody's": (down(lock={"verdict": "nobodys", "pid": 0}), {}, "pid_stale", "sick", ["move_pid_aside", "start"]),
     "data directory empty": (down(contents={"exists": True, "entries": 0}), {}, "down_data_missing", "sick", []),
     "data directory gone": (down(contents={"exists": False, "entries": None}), {}, "down_data_missing", "sick", []),
     "killed, and Patroni's": (down(owners=PATRONI), {}, "owned_elsewhere", "sick", []),
@@ -279,6 +287,9 @@ LOCK = {"pid": 9, "started_at": 1000}
         (LOCK, dict(HOLDER, started_at=1001.5), NOBODY, "doubt"),
         (dict(LOCK, started_at=0), HOLDER, NOBODY, "doubt"),
         (dict(LOCK, pid=0), {}, NOBODY, "doubt"),
+        (dict(LOCK, pid=0, nobodys=False), {}, NOBODY, "doubt"),
+        (dict(LOCK, pid=0, nobodys=True), {}, NOBODY, "nobodys"),
+        (dict(LOCK, pid=0, nobodys=True), {}, dict(NOBODY, postmaster=POSTMASTER), "doubt"),
         (LOCK, HOLDER, dict(NOBODY, postmaster=POSTMASTER), "doubt"),
         (LOCK, {}, dict(NOBODY, orphans=[{"pid": 3}]), "doubt"),
         (LOCK, {}, dict(NOBODY, unseen=True), "doubt"),
@@ -298,7 +309,7 @@ def test_only_the_last_start_of_a_log_counts_and_nothing_that_a_client_sent() ->
     sent = "[3] ERROR:  x\n[3] STATEMENT:  SELECT 'PANIC:'\n\tNo space left on device\n"
     new = START + "LOG:  database system is ready to accept connections\n" + sent
     assert read_log(old)["lines"].keys() == {"no_wal", "panic"}
-    assert read_log(old + new) == {"lines": {}, "started": True, "ready": True, "redo": [], "fault": {}}
+    assert read_log(old + new) == {"lines": {}, "fatal": "", "started": True, "ready": True, "redo": [], "fault": {}}
     assert read_log("")["started"] is False
 
 

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a start of a cluster would meet, seen before it: who holds its port or socket, libraries that are missing, what fills the disk.
+
+Loaders only: they return plain data and never raise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.settings import place_of, value_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import tail_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import program_of, stranger_on
+
+Raw = t.Dict[str, t.Any]
+Loaded = t.Mapping[str, t.Any]
+
+# Every server has this library.
+ALWAYS_THERE = "plpgsql.so"
+# Where the position is in the state file of a replication slot.
+SLOT_NAME, SLOT_LSN = 16, 96
+LARGE = 1 << 20
+NETWORK = ("nfs", "nfs4", "cifs", "smb3", "gfs2", "ocfs2", "ceph", "glusterfs", "lustre", "9p", "virtiofs", "fuse.glusterfs", "fuse.sshfs")
+
+
+def load_port_holder(effective: Loaded, own: t.Sequence[int]) -> Raw:
+    """Return {pid, program, user, port, socket} of the process that holds the port or the socket that a start needs, {} for none."""
+    port = int(value_of(effective, "port")) if value_of(effective, "port").isdigit() else 0
+    if not port:
+        return {}
+    addresses = value_of(effective, "listen_addresses") if "listen_addresses" in effective["settings"] else "localhost"
+    for address in [one.strip() for one in addresses.split(",") if one.strip()]:
+        holder = stranger_on(port, {"*": "", "localhost": "127.0.0.1"}.get(address, address), own)
+        if holder:
+            return dict(holder, port=port, socket="")
+    for folder in value_of(effective, "unix_socket_directories").split(","):
+        holder = _socket_holder(os.path.join(folder.strip(), ".s.PGSQL.%d" % port)) if folder.strip() else {}
+        if holder:
+            return dict(holder, port=port)
+    return {}
+
+
+def _socket_holder(path: str) -> Raw:
+    """Return the living process that the lock file of a socket names."""
+    text = tail_of(path + ".lock", 4096).decode("utf-8", "replace").split("\n")
+    pid = int(text[0]) if text and re.fullmatch(r"\d{1,9}", text[0].strip()) else 0
+    facts = process_facts(pid) if pid else {}
+    if not facts or facts["process_state"] == "Z" or program_of(pid) not in ("postgres", "postmaster"):
+        return {}
+    return {"pid": pid, "program": program_of(pid), "user": "", "address": "", "socket": one_line(path, 120)}
+
+
+def missing_library(effective: Loaded, bin_dir: str) -> Raw:
+    """Return {file, line, text, from} of the first library to preload that is not there, {} for none or where it cannot be told."""
+    named = [one.strip().strip('"') for one in value_of(effective, "shared_preload_libraries").split(",")]
+    own = _library_folders(bin_dir)
+    searched = value_of(effective, "dynamic_library_path") or "$libdir"
+    folders = [path.replace("$libdir", folder) for folder in own for path in searched.split(":")]
+    absent = [name for name in named if name and own and not _is_installed(name, own, folders)]
+    if not absent:
+        return {}
+    one = effective["settings"]["shared_preload_libraries"]
+    text = "shared_preload_libraries names %s, which is not installed (%s)"
+    where = place_of(effective, "shared_preload_libraries")
+    return {"file": one["file"], "line": one["line"], "text": text % (one_line(absent[0], 60), where), "from": one["from"]}
+
+
+def _library_folders(bin_dir: str) -> list[str]:
+    folders = [os.path.normpath(os.path.join(bin_dir, part)) for part in ("../lib", "../lib/postgresql")] if bin_dir else []
+    return [folder for folder in folders if os.path.exists(os.path.join(folder, ALWAYS_THERE))]
+
+
+def _is_installed(name: str, own: t.Sequence[str], folders: t.Sequence[str]) -> bool:
+    places = [name.replace("$libdir", folder) for folder in own] if "/" in name else [os.path.join(folder, name) for folder in folders]
+    return any(os.path.exists(place + end) for place in places for end in ("", ".so"))
+
+
+def load_slots(data_dir: str, last_lsn: int) -> list[Raw]:
+    """Return [{name, kept_bytes}] of the replication slots of a cluster that is down, the largest first."""
+    found = []
+    folder = os.path.join(data_dir, "pg_replslot")
+    for name in _names(folder):
+        state = tail_of(os.path.join(folder, name, "state"), 4096)
+        if len(state) >= SLOT_LSN + 8:
+            lsn = struct.unpack_from("=Q", state, SLOT_LSN)[0]
+            found.append({"name": one_line(name, 64), "kept_bytes": max(0, last_lsn - lsn) if lsn else 0})
+    return sorted(found, key=lambda one: -int(one["kept_bytes"]))
+
+
+def last_lsn_of(wal_folder: str, segment_bytes: int) -> int:
+    """Return the position right after the newest segment, 0 for none."""
+    names = [name for name in _names(wal_folder) if re.fullmatch("[0-9A-F]{24}", name)]
+    if not names or not segment_bytes:
+        return 0
+    per = (1 << 32) // segment_bytes
+    return max((int(name[8:16], 16) * per + int(name[16:], 16) + 1) * segment_bytes for name in names)
+
+
+def largest_files(path: str, without: str, seconds: float = 1.0, most: int = 5) -> list[Raw]:
+    """Return [{path, bytes}] of the largest files on the file system of *path*, those below *without* left out."""
+    end = time.monotonic() + seconds
+    try:
+        device, top = os.stat(path).st_dev, os.path.realpath(path)
+        while top != "/" and os.stat(os.path.dirname(top)).st_dev == device:
+            top = os.path.dirname(top)
+    except OSError:
+        return []
+    found: dict[str, int] = {}
+    # A large file system is not seen to its end in that time: what usually grows comes first.
+    for root in (os.path.dirname(without), "/var/log", "/var/tmp", "/tmp", top):  # noqa: S108 - looked into, not used
+        if _is_on(root, device, without):
+            _walk(root, device, without, end, found)
+    largest = sorted(((size, name) for name, size in found.items()), reverse=True)[:most]
+    return [{"path": one_line(name, 160), "bytes": size} for size, name in largest]
+
+
+def _walk(root: str, device: int, without: str, end: float, found: dict[str, int]) -> None:
+    """Add the files below *root* that are large enough to matter, until the time is over."""
+    for folder, folders, files in os.walk(root, onerror=lambda error: None):
+        folders[:] = [name for name in folders if _is_on(os.path.join(folder, name), device, without)]
+        sizes = {os.path.join(folder, name): _bytes_of(os.path.join(folder, name)) for name in files}
+        found.update({path: size for path, size in sizes.items() if size >= LARGE})
+        if time.monotonic() > end:
+            return
+
+
+def _is_on(path: str, device: int, without: str) -> bool:
+    try:
+        return path != without and os.lstat(path).st_dev == device
+    except OSError:
+        return False
+
+
+def _bytes_of(path: str) -> int:
+    try:
+        return os.lstat(path).st_blocks * 512
+    except OSError:
+        return 0
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def is_nobodys(data_dir: str, at_work: t.Sequence[int]) -> bool:
+    """Return whether nothing can have this data directory open: no process works in it, none is attached to its shared memory.
+
+    *at_work* are the processes whose working directory it is. On a file system that another machine may mount nothing is proven.
+    """
+    if at_work or os.geteuid() != 0 or _type_of(data_dir) in (*NETWORK, ""):
+        return False
+    key = os.stat(data_dir).st_ino & 0xFFFFFFFF
+    for line in tail_of("/proc/sysvipc/shm", 1 << 20).decode().splitlines()[1:]:
+        fields = line.split()
+        # PostgreSQL takes the next key where one is taken.
+        if len(fields) > 6 and 0 <= (int(fields[0]) & 0xFFFFFFFF) - key < 16 and int(fields[6]) > 0:
+            return False
+    return True
+
+
+def _type_of(path: str) -> str:
+    """Return the type of the file system of *path*, "" for unknown."""
+    try:
+        device = os.stat(path).st_dev
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    number = "%d:%d" % (os.major(device), os.minor(device))
+    return next((line.partition(" - ")[2].split()[0] for line in reversed(lines) if line.split()[2] == number), "")
