@@ -22,7 +22,7 @@ from ansible.parsing.splitter import split_args
 from ansible.release import __version__ as core_version
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name, one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import fill, reason, with_commands
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
@@ -189,7 +189,7 @@ def file_for(wanted: str, host: str, task_vars: Vars) -> str:
     """Return the file on the controller for one host: with more than one in the play each gets its own, NAME-HOST.SUFFIX."""
     stem, suffix = os.path.splitext(os.path.abspath(os.path.expanduser(wanted)))
     several = len(task_vars.get("ansible_play_hosts_all") or []) > 1 and host
-    return f"{stem}-{host}{suffix}" if several else stem + suffix
+    return f"{stem}-{file_name(host)}{suffix}" if several else stem + suffix
 
 
 def write_outcome_file(outcome: t.Mapping[str, t.Any], task_vars: Vars) -> str:

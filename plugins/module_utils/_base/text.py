@@ -8,6 +8,7 @@ Pure functions, linear in the length that they keep; they never raise.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 MARK = "[redacted]"
@@ -55,6 +56,16 @@ def _visible(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def file_name(name: object, limit: int = 100) -> str:
+    """Return *name* as the name of a file in one directory, hidden by no dot and this name's alone; a plain name stays as it is."""
+    raw = str(name)
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", raw).lstrip(".-")[:limit]
+    if plain and plain == raw:
+        return plain
+    # Two names that differ only in what was replaced must not share a file.
+    return "%s-%s" % (plain[: limit - 9] or "x", hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest()[:8])
 
 
 def redact(text: str) -> str:

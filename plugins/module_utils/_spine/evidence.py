@@ -19,7 +19,7 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name, one_line, redact
 
 SUBOPTIONS: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
@@ -141,7 +141,7 @@ def _write_or_make_room(path: str, content: bytes, make_room: t.Callable[[], boo
 
 def _file_name(name: str, directory: str) -> str:
     """Return a name that is safe as a file's and not taken: nothing that was kept is overwritten."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:100] or "evidence"
+    plain = file_name(name)
     taken = set(os.listdir(directory))
     return next(one for one in (plain, *("%s.%d" % (plain, n) for n in range(2, len(taken) + 3))) if one not in taken)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import store
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import judge_freeze, load_flags
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import PASSIVE
@@ -50,7 +51,7 @@ LIMITS: dict[str, t.Any] = {
 
 def keep_evidence(state_dir: str, run_id: str, captured: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
     """Store evidence of a run on its keeper, spending the reserve file on a full disk; see `_evidence.store`."""
-    return store(os.path.join(state_dir, "evidence", run_id), captured, lambda: spend_reserve(state_dir))
+    return store(os.path.join(state_dir, "evidence", file_name(run_id)), captured, lambda: spend_reserve(state_dir))
 
 
 def working(ledger: Ledger, held: t.Mapping[str, t.Any], now: float) -> list[int]:

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name, one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import left as spine_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import Ledger, open_ledger
@@ -223,7 +223,7 @@ def _keep_left(ledger: Ledger, params: Params, outcome: t.Mapping[str, t.Any], n
 
 def _write(state_dir: str, outcome: t.Mapping[str, t.Any]) -> str:
     directory = os.path.join(state_dir, "outcomes")
-    path = os.path.join(directory, "%s.json" % outcome["run_id"])
+    path = os.path.join(directory, "%s.json" % file_name(outcome["run_id"]))
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         write_durably(path, json.dumps(outcome, indent=1, sort_keys=True).encode())

@@ -11,6 +11,7 @@ import os
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Options
 
 HOLDS = "/var/lib/somabrain/incident_response/holds"
@@ -18,7 +19,7 @@ HOLDS = "/var/lib/somabrain/incident_response/holds"
 
 def path_of(options: Options) -> str:
     """Return the path of the note for this service."""
-    parts = (options["project"], options["name"], options.get("replica") or 0)
+    parts = (file_name(options["project"]), file_name(options["name"]), options.get("replica") or 0)
     return os.path.join(str(options.get("holds_dir") or HOLDS), "compose.%s.%s.%s.json" % parts)
 
 
