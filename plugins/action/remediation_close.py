@@ -14,7 +14,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import why_red
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import with_commands
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_close
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import SpineAction, commands, raw_text, write_outcome_file
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
+    SpineAction,
+    commands,
+    not_written,
+    raw_text,
+    write_outcome_file,
+)
 
 PUBLISHED = ("outcome", "green", "run_id", "seconds", "component", "host", "file", "approved_plan", "loss", "left")
 
@@ -54,7 +60,8 @@ class ActionModule(SpineAction):
         try:
             outcome["controller_file"] = write_outcome_file(outcome, task_vars)
         except OSError as error:
-            result["say"] = [f"remediation_outcome_file could not be written: {error}"]
+            why = not_written(error)
+            result["say"] = [f"{why['code']}: {why['text']}; {why['unblock']}"]
         result["red"] = why_red(outcome)
         small = {name: outcome.get(name) for name in PUBLISHED}
         small["reasons"] = [one.get("code") for one in outcome.get("reasons") or []]

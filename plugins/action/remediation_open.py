@@ -26,6 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     SpineAction,
     input_reasons,
+    not_written,
     operator,
     refused,
     write_outcome_file,
@@ -85,7 +86,7 @@ class ActionModule(SpineAction):
         try:
             write_outcome_file(outcome, task_vars)
         except OSError as error:
-            return [reason("bad_input", f"remediation_outcome_file cannot be written: {error}")]
+            return [not_written(error)]
         return []
 
     def _take_from_dead(self, result: Result, params: dict[str, t.Any], patience: float, task_vars: dict[str, t.Any]) -> Result:

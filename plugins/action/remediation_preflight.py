@@ -19,6 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     commands,
     input_reasons,
+    not_written,
     refused_run,
     resolved,
     write_outcome_file,
@@ -67,7 +68,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             try:
                 write_outcome_file(outcome, dict(task_vars, ansible_play_hosts_all=hosts))
             except OSError as error:
-                return [reason("bad_input", f"remediation_outcome_file cannot be written: {error}")]
+                return [not_written(error)]
         return []
 
     def _matched(self, pattern: str, task_vars: dict[str, t.Any]) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import json
 import os
@@ -179,10 +180,22 @@ def refused_run(
         "reasons": result["reasons"], "seconds": 0.0, "closed_at": time.time(), "acts": [],
         "check_mode": bool(task_vars.get("ansible_check_mode")),
     }  # fmt: skip
-    outcome["controller_file"] = write_outcome_file(outcome, task_vars)
-    for host in hosts:
-        write_outcome_file(dict(outcome, host=host, target=f"{host}/{component}"), dict(task_vars, ansible_play_hosts_all=list(hosts)))
+    try:
+        outcome["controller_file"] = write_outcome_file(outcome, task_vars)
+        for host in hosts:
+            write_outcome_file(dict(outcome, host=host, target=f"{host}/{component}"), dict(task_vars, ansible_play_hosts_all=list(hosts)))
+    except OSError as error:
+        more = with_commands([not_written(error)], commands(task_vars, ""))
+        outcome["reasons"] = result["reasons"] = [*result["reasons"], *(one for one in more if one["text"] not in str(result["reasons"]))]
     return dict(result, outcome=outcome)
+
+
+def not_written(error: OSError) -> dict[str, t.Any]:
+    """Return the reason when the outcome file on the controller cannot be written: a full disk has a code of its own."""
+    text = "remediation_outcome_file cannot be written: %s" % one_line(error, 200)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return reason("no_room", text, case="outcome_file")
+    return reason("bad_input", text, case="outcome_file")
 
 
 def file_for(wanted: str, host: str, task_vars: Vars) -> str:

@@ -148,6 +148,8 @@ REASONS: dict[str, Reason] = {
             "target_time": Case("set database_restore_target to a past time with a time zone, for example 2026-11-25T10:05:00Z"),
             "data_dir": Case("set database_restore_data_dir, and a database_restore_side_dir outside it"),
             "bin_dir": Case("set database_restore_bin_dir to the programs of that version, such as /usr/lib/postgresql/15/bin"),
+            "state_dir": Case("make every part of that path private as the text says, or set remediation_state_dir to a private directory"),
+            "outcome_file": Case("set remediation_outcome_file to a place on the controller that this user can write"),
             "reason_missing": Case("say why in remediation_reason", "{again} -e 'remediation_reason=\"WHY\"'"),
             "check_not_chosen": Case(text="redis_clearing_name must name one of redis_clearing_checks: {names}"),
             "no_plain_files": Case(text="{variable} may only name regular files that hold no data of {store}"),
@@ -159,9 +161,19 @@ REASONS: dict[str, Reason] = {
         "{again} -e remediation_keeper=HOST",
     ),
     "ledger_unusable": Reason(
-        "the keeper's ledger or its directory cannot be read or written",
+        "the keeper's ledger or its directory cannot be read or written, or the ledger is damaged or gone",
         "give the keeper a private directory with free space",
         "{check_access}",
+        {
+            "full": Case(
+                "free space on the disk of {state_dir}, or set remediation_state_dir to a directory on another disk; check-access reserves"
+                " space for the next time"
+            ),
+            "damaged": Case(
+                "put back a good copy of {state_dir}/ledger.sqlite; without one, look in its outcomes/ for `left`, end what is still held,"
+                " and move {state_dir} away while no run is active: a new one starts without attempts, verified states and holds"
+            ),
+        },
     ),
     "fenced": Reason(
         "another run took over the lease, or the controller of this run is gone",
@@ -617,6 +629,7 @@ REASONS: dict[str, Reason] = {
                 text="the lock file names a process that is not PostgreSQL, and database_recovery_rescue_dir names no directory for the"
                 " copy that comes first",
             ),
+            "outcome_file": Case("free space on that disk of the controller, or set remediation_outcome_file to a place on another one"),
             "restore": Case("free space at the place named; the side directory, database_restore_side_dir, may be on a larger filesystem"),
             "wal_filling": Case("give that disk space; repair the archiver or drop the slot named, and never delete anything in pg_wal"),
             "quota": Case("raise the quota named, or remove pods by hand; nothing was changed"),

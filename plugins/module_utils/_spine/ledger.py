@@ -10,6 +10,7 @@ so that a process killed at any point leaves either all of its record or none.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ import urllib.parse
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.trusted import judge_path, load_path, owners
 
 Row = t.Dict[str, t.Any]
 FILE = "ledger.sqlite"
@@ -246,14 +248,32 @@ def record_hash(record: t.Mapping[str, t.Any]) -> str:
 @contextlib.contextmanager
 def open_ledger(state_dir: str, check: bool) -> t.Iterator[Ledger]:
     """Open the ledger, made when missing; in check mode nothing on disk changes. Raises StepError when it cannot be used."""
+    _refuse_changeable(state_dir)
     try:
         with contextlib.ExitStack() as stack:
             yield Ledger(stack.enter_context(_to_read(state_dir) if check else _to_write(state_dir)))
     except (sqlite3.Error, OSError) as error:
         text = "the ledger in %s cannot be used: %s" % (state_dir, error)
-        reasons = [reason("ledger_unusable", text)]
-        hint = "; set remediation_state_dir to a directory on a disk with free space"
-        raise StepError(text + hint, reasons=reasons, stage="guard") from error
+        more, damaged = {"state_dir": state_dir}, isinstance(error, _Damaged)
+        why = reason("ledger_unusable", text, values=more, case="damaged" if damaged else "full" if _is_full(error) else "")
+        hint = "" if damaged else "; set remediation_state_dir to a directory on a disk with free space"
+        raise StepError(text + hint, reasons=[why], stage="guard") from error
+
+
+class _Damaged(OSError):
+    """A ledger that was there and is not what it was. It is never replaced: what earlier runs hold would be forgotten."""
+
+
+def _is_full(error: Exception) -> bool:
+    return "disk is full" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _refuse_changeable(state_dir: str) -> None:
+    """Raise StepError where another user can change a part of the way to the ledger, or a link on it."""
+    wrong = judge_path(load_path(state_dir), owners())
+    if wrong:
+        text = "remediation_state_dir %s is not private: %s" % (state_dir, wrong)
+        raise StepError(text, reasons=[reason("bad_input", text, case="state_dir")], stage="guard")
 
 
 @contextlib.contextmanager
@@ -269,11 +289,13 @@ def _to_read(state_dir: str) -> t.Iterator[sqlite3.Connection]:
     try:
         os.stat(path)
     except FileNotFoundError:
+        _refuse_without_its_ledger(state_dir)
         with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
             db.executescript(SCHEMA)
             yield db
         return
     _refuse_foreign(state_dir)
+    _refuse_empty(path)
     with contextlib.ExitStack() as stack:
         db = stack.enter_context(contextlib.closing(_connect_to_read(path)))
         if not _is_readable(db):
@@ -318,17 +340,19 @@ def _connect_to_write(state_dir: str) -> sqlite3.Connection:
     os.makedirs(state_dir, mode=0o700, exist_ok=True)
     _refuse_foreign(state_dir)
     path = os.path.join(state_dir, FILE)
-    # Created here, because SQLite would use the current umask.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
         return _prepared(path)
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error) or not spend_reserve(state_dir):
+    except (sqlite3.OperationalError, OSError) as error:
+        if not _is_full(error) or not spend_reserve(state_dir):
             raise
         return _prepared(path)
 
 
 def _prepared(path: str) -> sqlite3.Connection:
+    if not os.path.lexists(path):
+        _refuse_without_its_ledger(os.path.dirname(path))
+        _make(path)
+    _refuse_empty(path)
     db = sqlite3.connect(path, isolation_level=None, timeout=WAIT)
     try:
         _prepare(db)
@@ -338,10 +362,40 @@ def _prepared(path: str) -> sqlite3.Connection:
     return db
 
 
+def _make(path: str) -> None:
+    """Make an empty ledger (0600) beside *path* and give it that name once it is complete: a half-made one is never seen."""
+    handle, half = tempfile.mkstemp(dir=os.path.dirname(path), prefix="." + FILE)
+    os.close(handle)
+    try:
+        with contextlib.closing(sqlite3.connect(half, isolation_level=None)) as db:
+            db.execute("pragma synchronous=full")
+            db.executescript("begin immediate;" + SCHEMA + "commit;")
+        # Another run may have made it in the meantime.
+        with contextlib.suppress(FileExistsError):
+            os.link(half, path)
+    finally:
+        for name in (half, half + "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+
+def _refuse_empty(path: str) -> None:
+    if os.stat(path).st_size == 0:
+        raise _Damaged("%s is empty, so what runs did and hold is lost" % FILE)
+
+
+def _refuse_without_its_ledger(state_dir: str) -> None:
+    """Raise _Damaged where runs left their files and the ledger is gone."""
+    for name in ("outcomes", "evidence"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if os.listdir(os.path.join(state_dir, name)):
+                raise _Damaged("%s is missing, while %s/ shows that runs were recorded there" % (FILE, name))
+
+
 def _prepare(db: sqlite3.Connection) -> None:
     db.execute("pragma synchronous=full")
     if db.execute("select count(*) from sqlite_master where name='obligation'").fetchone()[0] == 0:
-        db.executescript("begin immediate;" + SCHEMA + "commit;")
+        raise _Damaged("%s is not a ledger of this collection" % FILE)
     _refuse_newer(db)
     if db.execute("pragma freelist_count").fetchone()[0] * db.execute("pragma page_size").fetchone()[0] < ROOM // 2:
         _touch(db, ROOM)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import typing as t
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from ansible import context
 from ansible.errors import AnsibleError
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _input, _spine
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import free_texts, options_of
 
@@ -162,3 +165,21 @@ def test_the_next_command_has_the_variables_of_this_run_but_for_those_said_once(
 ) -> None:
     monkeypatch.setattr(context, "CLIARGS", {"extra_vars": given})
     assert _spine.given_variables() == kept
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, "no_room"), (errno.EDQUOT, "no_room"), (errno.EACCES, "bad_input"), (errno.EROFS, "bad_input")]
+)
+def test_an_outcome_file_that_cannot_be_written_has_a_code_and_the_refusal_is_still_said(
+    number: int, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: str, content: bytes) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(_spine, "write_durably", fails)
+    result = _spine.refused_run([reason("bad_input", "x is wrong")], {"remediation_outcome_file": str(tmp_path / "o.json")}, hosts=["h"])
+    assert [one["code"] for one in result["outcome"]["reasons"]] == ["bad_input", code]
+    last = result["outcome"]["reasons"][-1]
+    assert os.strerror(number) in last["text"]
+    assert last["unblock"]
+    assert last["next_command"]

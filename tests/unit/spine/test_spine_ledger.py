@@ -489,7 +489,8 @@ def test_a_full_disk_without_a_reserve_refuses_before_anything_is_promised(small
     fill(small_disk)
     with pytest.raises(StepError) as caught:
         open_run(small_disk, "R1")
-    assert caught.value.data["reasons"][0]["code"] == "ledger_unusable"
+    reason = caught.value.data["reasons"][0]
+    assert (reason["code"], "free space" in reason["unblock"]) == ("ledger_unusable", True)
 
 
 def test_a_disk_that_fills_up_during_a_run_stops_no_record_of_it(small_disk: Path) -> None:
@@ -514,7 +515,7 @@ def test_the_ledger_stays_small_over_many_opens(state: Path) -> None:
 def test_a_directory_that_others_may_write_to_is_refused(state: Path, mode: int, check: bool) -> None:
     whole_run(state, "R1")
     state.chmod(mode)
-    with pytest.raises(StepError, match="0700"):
+    with pytest.raises(StepError, match="chmod go-w"):
         open_run(state, "R2", check=check)
 
 
@@ -530,6 +531,65 @@ def test_a_ledger_of_a_newer_release_or_no_ledger_at_all_is_refused(state: Path,
     with pytest.raises(StepError) as caught:
         open_run(state, "R2", check=check)
     assert caught.value.data["reasons"][0]["code"] == "ledger_unusable"
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("damage", ["emptied", "emptied before any run", "removed", "another database"])
+def test_a_ledger_that_was_there_is_never_taken_for_a_new_one(state: Path, damage: str, check: bool) -> None:
+    file = state / spine_ledger.FILE
+    if damage == "emptied before any run":
+        state.mkdir(mode=0o700)
+    else:
+        whole_run(state, "R1")
+        file.unlink()
+    if damage.startswith("emptied"):
+        file.touch(mode=0o600)
+    if damage == "another database":
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            db.execute("create table other(x)")
+    before = bytes_of(state)
+    with pytest.raises(StepError) as caught:
+        open_run(state, "R2", check=check)
+    reason = caught.value.data["reasons"][0]
+    assert reason["code"] == "ledger_unusable"
+    assert str(state) in reason["unblock"] or damage == "another database"
+    assert bytes_of(state) == before
+
+
+def test_a_crash_while_the_first_ledger_is_made_leaves_none(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.mkdir(mode=0o700)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "link", lambda *_names: (_ for _ in ()).throw(OSError("power failed")))
+        with pytest.raises(StepError):
+            open_run(state, "R1")
+    assert list(state.iterdir()) == []
+    assert open_run(state, "R1")["ok"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_state_dir_on_a_way_that_another_user_can_change_is_bad_input_and_stays_empty(tmp_path: Path, check: bool) -> None:
+    parent = tmp_path / "parent"
+    parent.mkdir(mode=0o700)
+    parent.chmod(0o777)
+    with pytest.raises(StepError) as caught:
+        open_run(parent / "state", check=check)
+    reason = caught.value.data["reasons"][0]
+    assert (reason["code"], str(parent) + " has mode 0777" in reason["text"]) == ("bad_input", True)
+    assert list(parent.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a link of another user")
+def test_a_state_dir_that_is_a_link_of_another_user_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir(mode=0o700)
+    link = tmp_path / "state"
+    link.symlink_to(tmp_path / "target")
+    assert open_run(link, "R1")["ok"]
+    shutil.rmtree(tmp_path / "target")
+    (tmp_path / "target").mkdir(mode=0o700)
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(StepError, match=r"state is a link of user 65534"):
+        open_run(link, "R2")
+    assert list((tmp_path / "target").iterdir()) == []
 
 
 def test_a_state_dir_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
