@@ -117,7 +117,7 @@ class Database(Cluster):
         }  # fmt: skip
         named = {f"database_recovery_{key}": value for key, value in given.items()}
         return {
-            **named, "remediation_state_dir": str(self.folder / "ledger"), "service_manager_supervisor_url": self.farm.url,
+            **named, "remediation_state_dir": f"{self.folder}-ledger", "service_manager_supervisor_url": self.farm.url,
             "remediation_budget": {"attempts": 50, "within_seconds": 900},
         }  # fmt: skip
 

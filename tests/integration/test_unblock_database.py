@@ -137,11 +137,15 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def made() -> t.Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="su-"))
+    # What runs keep is beside the folder of the server, whose user could change it there.
+    outer = Path(tempfile.mkdtemp(prefix="su-"))
+    outer.chmod(0o755)
+    folder = outer / "pg"
+    folder.mkdir()
     cluster = Cluster(folder).start()
     yield cluster
     cluster.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(outer, ignore_errors=True)
 
 
 @pytest.fixture
@@ -214,7 +218,7 @@ class Run(t.NamedTuple):
 
 def play(cluster: Cluster, *flags: str, **given: t.Any) -> Run:
     """Run the playbook as the operator would, with a role that is no superuser; each call has a ledger of its own unless it is given."""
-    folder = Path(tempfile.mkdtemp(dir=cluster.folder))
+    folder = Path(tempfile.mkdtemp(dir=cluster.folder.parent))
     variables = {
         "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
         "remediation_outcome_file": str(folder / "outcome.json"), "remediation_state_dir": str(folder / "ledger"),
@@ -301,7 +305,7 @@ def test_the_playbook_rehearses_ends_proves_and_then_has_nothing_to_do(cluster: 
     first, second, behind = idle(cluster, 1, "\x1b[31mevil {{ 7 * 7 }}\n'x"), busy(cluster, 2), waiter(cluster, 1)
     waiter(cluster, 2)
     late(cluster, 2)
-    ledger = {"remediation_state_dir": str(cluster.folder / "ledger")}
+    ledger = {"remediation_state_dir": str(cluster.folder.parent / "ledger")}
     rehearsed = play(cluster, "--check", "--diff", **ledger)
     assert (rehearsed.word[0], rehearsed.rc) == ("rehearsed", 0), rehearsed.text
     assert f"would terminate pid {first.pid}" in rehearsed.text

@@ -112,7 +112,7 @@ class Redis:
         self.farm, self.name, self.port = farm, name, free_port()
         self.folder = farm.folder / name
         self.data, self.config, self.log = data or self.folder / "data", self.folder / "redis.conf", self.folder / "redis.log"
-        self.state_dir = self.folder / "ledger"
+        self.state_dir = farm.folder / f"{name}-ledger"
         self.data.mkdir(parents=True, exist_ok=True)
         self.base = f"bind 127.0.0.1\nport {self.port}\ndir {self.data}\nlogfile {self.log}\n"
         self.configure(settings)
