@@ -9,16 +9,14 @@ A kind of check is one file ``_checks/kind/<kind>.py`` (``OPTIONS``, ``load``, `
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
 import json
 import math
-import os
-import stat
 import threading
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.secret import problems_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
@@ -38,7 +36,6 @@ COMMON: dict[str, t.Any] = {
     # The playbook that repairs what depends on the subject: it is looked at and reported, and does not decide. "": it decides.
     "beside": {"type": "str", "default": ""},
 }
-SECRET_FILES = ("token_file", "password_file")
 WORKERS = 256
 MAX_CHECKS = 10000
 # Longest timeout of one check, in seconds.
@@ -268,6 +265,9 @@ def _await(slot: _Slot, waiting: collections.deque[_Slot]) -> dict[str, t.Any]:
 def look_once(check: Check) -> dict[str, t.Any]:
     """Look once, judge, and return the result of one check. A fault of our own is unknown, never a traceback."""
     kind = KINDS[check["kind"]]
+    unusable = _unusable(check)
+    if unusable:
+        return _result(check, unusable, 0.0)
     given = (check, check["timeout"], look_below) if traits.holds_checks(check) else (check, check["timeout"])
     return _looked(check, lambda: kind.load(*given), None)
 
@@ -293,7 +293,6 @@ def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) ->
     begun = time.monotonic()
     try:
         health: Health = KINDS[check["kind"]].judge(load(), check)
-        health = dataclasses.replace(health, findings=(*health.findings, *_exposed(check))) if health.findings else health
     except Exception as error:  # one broken check must not fail the other 999
         kind = "" if isinstance(error, StepError) else f"{type(error).__name__}: "
         text = f"the check failed to run: {kind}{redact(str(error))}"
@@ -301,18 +300,12 @@ def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) ->
     return _result(check, health, time.monotonic() - begun if seconds is None else seconds)
 
 
-def _exposed(check: Check) -> list[Finding]:
-    """Return a finding for each secret file of *check* that others can read: it works, but somebody should know."""
-    found = []
-    for option in SECRET_FILES:
-        try:
-            mode = stat.S_IMODE(os.stat(check[option]).st_mode) if check.get(option) else 0
-        except OSError:
-            continue
-        if mode & 0o077:
-            what = one_line(check[option], 80)
-            found.append(Finding("secret", State.WELL, f"{option} {what} has mode {mode:04o}, others can read it: chmod 0600 {what}"))
-    return found
+def _unusable(check: Check) -> t.Optional[Health]:
+    """Return the Health of a check that names a secret file which cannot be used: a mistake of ours, which waiting does not mend."""
+    problems = problems_in(check)
+    if not problems:
+        return None
+    return Health(tuple(Finding("secret", State.UNKNOWN, text) for text in problems), state="bad_input", facts={"final": True})
 
 
 def _result(check: Check, health: Health, seconds: float) -> dict[str, t.Any]:

@@ -20,6 +20,7 @@ import typing as t
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.secret import load_secret
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 
 MAX_BYTES = 1024 * 1024
@@ -300,11 +301,8 @@ def _receive(reader: io.BufferedIOBase, clock: Clock, request: Request) -> Answe
 
 def read_secret(path: str) -> tuple[str, str]:
     """Return (secret, problem) of a one-line secret file: the problem is set when there is no usable secret."""
-    try:
-        with open(path, encoding="ascii") as file:
-            secret = file.read(16384).strip()
-    except FileNotFoundError:
-        return "", "the file does not exist"
-    except (OSError, UnicodeError, ValueError) as error:
-        return "", one_line(getattr(error, "strerror", None) or "the file is not plain ASCII", 80)
+    content, problem = load_secret(path)
+    if problem or not content.isascii():
+        return "", problem or "the file is not plain ASCII"
+    secret = content[:16384].decode("ascii").strip()
     return (secret, "") if _TOKEN.fullmatch(secret) else ("", "the file does not hold one single word")

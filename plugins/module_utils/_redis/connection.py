@@ -18,6 +18,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.secret import load_secret
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 
@@ -78,12 +79,13 @@ def password_of(options: t.Mapping[str, t.Any]) -> str:
     path = options.get("password_file")
     if not path:
         return ""
+    content, problem = load_secret(str(path))
     try:
-        with open(str(path), "rb") as file:
-            return file.read(65536).decode("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not text"
-        raise StepError("cannot read the Redis password file %s: %s; set password_file" % (one_line(path), why)) from None
+        if not problem:
+            return content.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        problem = "it is not text"
+    raise StepError("cannot use the Redis password file %s: %s; set password_file" % (one_line(path), problem))
 
 
 class Connection:

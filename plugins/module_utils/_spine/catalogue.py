@@ -149,6 +149,9 @@ REASONS: dict[str, Reason] = {
             "data_dir": Case("set database_restore_data_dir, and a database_restore_side_dir outside it"),
             "bin_dir": Case("set database_restore_bin_dir to the programs of that version, such as /usr/lib/postgresql/15/bin"),
             "state_dir": Case("make every part of that path private as the text says, or set remediation_state_dir to a private directory"),
+            "secret_file": Case(
+                "put the secret there on the machine that looks, readable by no one else (chmod 600), or correct that variable"
+            ),
             "outcome_file": Case("set remediation_outcome_file to a place on the controller that this user can write"),
             "reason_missing": Case("say why in remediation_reason", "{again} -e 'remediation_reason=\"WHY\"'"),
             "check_not_chosen": Case(text="redis_clearing_name must name one of redis_clearing_checks: {names}"),

@@ -25,6 +25,9 @@ def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any])
         return False, [reason("health_unknown", "nothing was observed: the probe did not run")]
     if (before.get("facts") or {}).get("identity_mismatch"):
         return False, [reason("wrong_identity", _sentence(before))]
+    wrong = [check for check in [before, *(before.get("checks") or [])] if _lacks_secret(check)]
+    if wrong:
+        return False, [reason("bad_input", _sentence(dict(wrong[0], checks=wrong)), case="secret_file")]
     if before.get("health") == "well":
         return False, []
     subject = _subject_health(before)
@@ -40,6 +43,12 @@ def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any])
     if not actions:
         return False, [reason("state_not_handled", "%s: %s" % (before.get("state") or "sick", _sentence(before)))]
     return True, []
+
+
+def _lacks_secret(check: t.Mapping[str, t.Any]) -> bool:
+    """Return whether a check that decides was not made because a file with its secret cannot be used."""
+    findings = check.get("findings") or []
+    return check.get("state") == "bad_input" and not check.get("beside") and any(one.get("name") == "secret" for one in findings)
 
 
 def _subject_health(before: t.Mapping[str, t.Any]) -> str:

@@ -27,6 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, Proof, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import psql
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import judge_before
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 
 LOOK = {
@@ -136,20 +137,37 @@ def test_a_check_that_breaks_is_unknown_and_tells_no_secret(monkeypatch: pytest.
     assert "\n" not in result["findings"][0]["text"]
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o600, []), (0o640, ["secret"]), (0o644, ["secret"])])
-def test_a_secret_file_that_others_can_read_is_told_and_a_check_without_findings_stays_unknown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, told: list[str]
+@pytest.mark.parametrize(
+    ("mode", "health", "state", "part"),
+    [
+        (0o600, "well", "", "fine"),
+        (0o400, "well", "", "fine"),
+        (0o640, "unknown", "bad_input", "0640"),
+        (0o604, "unknown", "bad_input", "chmod 600"),
+        (0o644, "unknown", "bad_input", "chmod 600"),
+        (None, "unknown", "bad_input", "does not exist"),
+    ],
+)
+def test_a_secret_file_that_is_missing_or_open_to_others_is_a_mistake_of_ours_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int | None, health: str, state: str, part: str
 ) -> None:
     file = tmp_path / "password"
-    file.touch(mode)
-    file.chmod(mode)
-    given = {"password_file": str(file), "kind": "thing", "timeout": 1, "name": "x"}
+    if mode is not None:
+        file.touch()
+        file.chmod(mode)
+    given: dict[str, t.Any] = {"sentinels": [{"password_file": str(file)}], "kind": "thing", "timeout": 1, "name": "x"}
     monkeypatch.setitem(kinds.KINDS, "thing", kind_that(lambda _o, _d: Health((Finding("x", State.WELL, "fine"),))))
     seen = checks_look.look_once(given)
-    assert (seen["health"], [finding["name"] for finding in seen["findings"]]) == ("well", ["x", *told])
-    assert len(checks_look.say([seen], Proof(None, True, 1, 1, 0.0))) == 1 + len(told)
+    assert (seen["health"], seen["state"], part in seen["findings"][0]["text"]) == (health, state, True)
+    # Waiting for it would be in vain.
+    assert checks_look.is_final([seen]) == (health == "unknown")
+    to_do, reasons = judge_before({"health": "unknown", "subject": "y", "state": "down", "actions": ["start"], "checks": [seen]}, {})
+    assert (to_do, [one["code"] for one in reasons]) == ((False, ["bad_input"]) if state else (False, ["health_unknown"]))
+
+
+def test_a_check_without_findings_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(kinds.KINDS, "thing", kind_that(lambda _o, _d: Health()))
-    assert checks_look.look_once(given)["health"] == "unknown"
+    assert checks_look.look_once({"kind": "thing", "timeout": 1, "name": "x"})["health"] == "unknown"
 
 
 def test_passes_start_again_when_another_process_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,13 +79,17 @@ def test_of_a_redirect_only_the_origin_is_told(location: str, origin: str) -> No
 def test_a_secret_file_is_one_word(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("abc123\n")
+    file.chmod(0o600)
     assert http.read_secret(str(file)) == ("abc123", "")
+    file.chmod(0o644)
+    assert http.read_secret(str(file)) == ("", "it has mode 0644, so others can read it: chmod 600 %s" % file)
 
 
 @pytest.mark.parametrize(("content", "problem"), [(b"", "one single word"), (b"two words", "one single word"), (b"\xff\xfe", "ASCII")])
 def test_a_file_without_one_word_is_no_secret(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)
+    file.chmod(0o600)
     secret, told = http.read_secret(str(file))
     assert secret == ""
     assert problem in told

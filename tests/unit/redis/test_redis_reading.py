@@ -105,6 +105,9 @@ def test_a_closed_port_and_a_missing_socket_are_told_apart(tmp_path: Path) -> No
 
 def test_a_password_file_loses_only_its_line_end(tmp_path: Path) -> None:
     (tmp_path / "password").write_text(" se cret \n")
+    with pytest.raises(StepError, match="chmod 600"):
+        password_of({"password_file": str(tmp_path / "password")})
+    (tmp_path / "password").chmod(0o600)
     assert password_of({"password_file": str(tmp_path / "password")}) == " se cret "
     with pytest.raises(StepError, match="password_file"):
         password_of({"password_file": str(tmp_path / "none")})
