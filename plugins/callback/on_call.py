@@ -58,7 +58,7 @@ from ansible import context
 from ansible.playbook.block import Block
 from ansible.plugins.callback.default import CallbackModule as Default
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, without_url_secrets
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import install
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import prepare
@@ -314,6 +314,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._write(view.wrapped(front, text, self._width()), colour)
 
     def _write(self, text: str, colour: str = "") -> None:
+        # Whatever a step forgot: no one reads a password on this screen.
+        text = without_url_secrets(text)
         if not self._utf8():
             text = text.encode("ascii", "backslashreplace").decode("ascii")
         self._display.display(text, color=colour or None)

@@ -19,7 +19,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import in_url, one_line, redact
 
 ROLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "roles")
 MARK = "Free text, never templated."
@@ -97,6 +97,8 @@ def wrong_values(given: Vars, options: Options) -> list[tuple[str, str]]:
 
 def _judge(name: str, value: t.Any, option: Options) -> str:
     kind = option.get("type") or "str"
+    if not is_free_text(option) and _has_credentials(value):
+        return "%s has credentials in a URL, which would be shown and stored; write it without them%s" % (name, _instead_of(name))
     if has_template(value) or is_free_text(option) or (value is None and kind != "bool"):
         return ""
     shape = _judge_shape(value, kind)
@@ -133,6 +135,25 @@ def _judge_number(value: t.Any, kind: str) -> str:
 def _judge_as_ansible(name: str, value: t.Any, option: Options) -> str:
     errors = ArgumentSpecValidator({name: dict(option)}).validate({name: value}).error_messages
     return "%s: %s" % (name, one_line(redact(str(errors[0])), 300)) if errors else ""
+
+
+def _has_credentials(value: t.Any) -> bool:
+    if isinstance(value, t.Mapping):
+        return any(map(_has_credentials, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_credentials, value))
+    return isinstance(value, str) and in_url(value)
+
+
+def _instead_of(name: str) -> str:
+    """Return which variables of the same role take a file with the credentials instead, or a user and a password."""
+    roles = sorted((role for role in os.listdir(ROLES) if name.startswith(role + "_")), key=len)
+    others = (
+        [other for other in options_of(roles[-1]) if other.endswith(("_token_file", "_password_file", "_username", "_password"))]
+        if roles
+        else []
+    )
+    return " and use %s" % ", ".join(others) if others else ""
 
 
 def _shown(name: str, value: t.Any) -> str:

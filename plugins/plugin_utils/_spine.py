@@ -23,7 +23,7 @@ from ansible.parsing.splitter import split_args
 from ansible.release import __version__ as core_version
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name, one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name, one_line, redact, without_url_secrets
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import fill, reason, with_commands
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
@@ -211,7 +211,7 @@ def write_outcome_file(outcome: t.Mapping[str, t.Any], task_vars: Vars) -> str:
     if not wanted:
         return ""
     path = file_for(wanted, str(outcome.get("host") or ""), task_vars)
-    write_durably(path, json.dumps(outcome, indent=1, sort_keys=True, default=str).encode())
+    write_durably(path, json.dumps(without_url_secrets(outcome), indent=1, sort_keys=True, default=str).encode())
     return path
 
 

@@ -61,6 +61,7 @@ def told(url: str, token_file: str = "", check: bool = False) -> dict[str, t.Any
 def test_only_a_2xx_is_believed_and_nothing_is_followed(tmp_path: Path, status: int, answered: bool, words: str) -> None:
     (tmp_path / "token").write_text("sesame\n")
     (tmp_path / "token").chmod(0o600)
+    (tmp_path / "token").chmod(0o600)
     heard: list[tuple[str, t.Any]] = []
     with application(status, heard) as url:
         result = told(url, str(tmp_path / "token"))

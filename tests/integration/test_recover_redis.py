@@ -372,6 +372,7 @@ def test_a_wrong_password_is_refused_and_restarts_nothing(farm: Farm) -> None:
     redis = farm.make("locked", AOF + "requirepass right\n").start()
     wrong = redis.folder / "password"
     wrong.write_text("wrong")
+    refuses_and_touches_nothing(redis, "bad_input", redis_recovery_password_file=str(wrong))
     wrong.chmod(0o600)
     refuses_and_touches_nothing(redis, "credentials_refused", redis_recovery_password_file=str(wrong))
 

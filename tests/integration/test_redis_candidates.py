@@ -410,6 +410,7 @@ def test_a_server_that_is_written_to_meanwhile_is_asked_for_all_at_once(data: Pa
     replica = Server(tmp_path / "replica", "--repl-diskless-sync-delay", "0", "--requirepass", "secret", asks=("AUTH", "secret"))
     secret = tmp_path / "secret"
     secret.write_text("secret\n")
+    secret.chmod(0o600)
     writer = subprocess.Popen(["redis-benchmark", "-s", replica.socket, "-a", "secret", "-t", "incr", "-n", "100000000", "-c", "1", "-q"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     try:

@@ -409,6 +409,7 @@ def test_a_rescue_with_a_password_shows_it_to_nobody(make: t.Callable[..., Redis
     redis = make("requirepass verysecret\n").start()
     secret = redis.folder / "password"
     secret.write_text("verysecret\n")
+    secret.chmod(0o600)
     commands: set[bytes] = set()
     over = threading.Event()
 

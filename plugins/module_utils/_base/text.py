@@ -9,7 +9,9 @@ Pure functions, linear in the length that they keep; they never raise.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import typing as t
 
 MARK = "[redacted]"
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -18,7 +20,9 @@ _KEY = (
     r"(?:pass(?:word|wd|phrase)?|pwd|secret|(?:api|access|private|secret|auth)[_-]?key"
     r"|token|requirepass|masterauth|credentials?)"
 )
-_VALUE = r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)"
+# What a system call, or this collection, says about a file after its name: no value of a key.
+_SAID = sorted({os.strerror(number) for number in range(1, 134)} | {"the file ", "it has mode ", "it is a directory", "it is not text"})
+_VALUE = r"(?!" + "|".join(map(re.escape, _SAID)) + r")" + r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)"
 _NO_SECRET = r"(?!failed|failure|error|required|called|token\b)"
 _PATTERNS = (
     (r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*)(?:bearer|basic|token)?\s*[^\s,;\"']+", r"\1"),
@@ -33,6 +37,8 @@ _PATTERNS = (
     (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", ""),
     (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", ""),
 )
+# Credentials before the host of a URL.
+_IN_URL = re.compile(r"(?<=://)[^\s/@\"']{1,500}(?=@)")
 _SECRETS = tuple((re.compile(pattern), kept + MARK) for pattern, kept in _PATTERNS)
 
 
@@ -73,6 +79,22 @@ def redact(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def in_url(text: str) -> bool:
+    """Return whether *text* has credentials in a URL."""
+    return "://" in text and _IN_URL.search(text) is not None
+
+
+def without_url_secrets(value: t.Any) -> t.Any:
+    """Return plain data (texts, lists, mappings) with the credentials of every URL in it redacted; all else stays as it is."""
+    if isinstance(value, str):
+        return _IN_URL.sub(MARK, value) if "://" in value else value
+    if isinstance(value, dict):
+        return {without_url_secrets(name): without_url_secrets(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_url_secrets(one) for one in value]
+    return value
 
 
 def counted(count: int, units: str) -> str:

@@ -21,6 +21,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import without_url_secrets
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.trusted import judge_path, load_path, owners
 
@@ -85,7 +86,7 @@ class Ledger:
         """Add one record to the chain (inside a transaction) and return its hash."""
         last = self.row("select seq, hash from journal order by seq desc limit 1") or {"seq": 0, "hash": ""}
         record = {"seq": last["seq"] + 1, "run_id": run_id, "at": now, "kind": kind, "prev": last["hash"]}
-        record["body"] = json.dumps(body, sort_keys=True)
+        record["body"] = json.dumps(without_url_secrets(body), sort_keys=True)
         digest = record_hash(record)
         self.db.execute(
             "insert into journal values(?,?,?,?,?,?,?)",
@@ -223,7 +224,7 @@ class Ledger:
         """Record (inside a transaction) something that must be ended later."""
         self.db.execute(
             "insert into obligation(host, component, kind, body, run_id, begun_at, ends_at) values(?,?,?,?,?,?,?)",
-            (run["host"], run["component"], kind, json.dumps(body), run["run_id"], now, ends_at),
+            (run["host"], run["component"], kind, json.dumps(without_url_secrets(dict(body))), run["run_id"], now, ends_at),
         )
 
     def settle(self, host: str, component: str, kind: str, now: float) -> list[int]:

@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name, one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import file_name, one_line, redact, without_url_secrets
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import left as spine_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import Ledger, open_ledger
@@ -70,7 +70,7 @@ def run(params: Params, check: bool) -> Result:
             outcome["left"] = _left(params, outcome, params["run"].get("owed") or []) + ([dict(spine_left.UNREAD)] if allowed else [])
         outcome.update(outcome=_not_written(outcome["outcome"]), green=False, not_written=str(error))
     outcome["undo"] = spine_left.undo_beside(outcome["undo"], outcome["left"])
-    return {"changed": False, "outcome": outcome, "stage": "close", "say": []}
+    return {"changed": False, "outcome": without_url_secrets(outcome), "stage": "close", "say": []}
 
 
 def _not_written(outcome: str) -> str:
@@ -226,7 +226,7 @@ def _write(state_dir: str, outcome: t.Mapping[str, t.Any]) -> str:
     path = os.path.join(directory, "%s.json" % file_name(outcome["run_id"]))
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        write_durably(path, json.dumps(outcome, indent=1, sort_keys=True).encode())
+        write_durably(path, json.dumps(without_url_secrets(outcome), indent=1, sort_keys=True).encode())
     except OSError:
         # The journal already holds the outcome; the file is only a convenience.
         return ""

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import MARK, one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import MARK, one_line, redact, without_url_secrets
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,34 @@ def test_hostile_repetition_does_not_make_redaction_slow(word: str) -> None:
     begun = time.process_time()
     redact(word * (300_000 // len(word)))
     assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cannot read the password: No such file or directory",
+        "token: Permission denied",
+        "password_file: Is a directory",
+        "password: the file does not exist",
+        "secret = it has mode 0644, so others can read it: chmod 600 /x",
+    ],
+)
+def test_what_is_said_about_a_secrets_file_is_not_eaten(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["password: No", "password: No such", "token: the", "password=Permission", "secret: it's", 'password: "No such file or directory"'],
+)
+def test_a_secret_that_begins_like_a_message_does_not_survive(text: str) -> None:
+    assert MARK in redact(text)
+
+
+def test_credentials_are_taken_out_of_every_url_of_plain_data_and_nothing_else_is() -> None:
+    data = {"a": ["see http://u:s3cret@h:80/x and redis://:s3cret@h", 7, None], "http://u:s3cret@h/": {"b": ("x@y", True)}}
+    cleaned = without_url_secrets(data)
+    assert "s3cret" not in str(cleaned)
+    assert cleaned["a"] == [f"see http://{MARK}@h:80/x and redis://{MARK}@h", 7, None]
+    assert cleaned[f"http://{MARK}@h/"] == {"b": ["x@y", True]}
+    assert without_url_secrets("mail me at a@b, token T.P.1.MAC") == "mail me at a@b, token T.P.1.MAC"

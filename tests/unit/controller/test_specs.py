@@ -127,3 +127,18 @@ def test_a_role_without_specs_or_with_broken_ones_declares_nothing(tmp_path: Pat
     (tmp_path / "meta/argument_specs.yml").write_text("argument_specs: [")
     _specs.options_of.cache_clear()
     assert _specs.options_of(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("service_restart_url", "http://u:SECRET@h/", "service_restart_token_file"),
+        ("health_verification_base_url", "http://u:SECRET@h/", ""),
+        ("service_manager_supervisor_url", "http://u:SECRET@127.0.0.1:9001", "service_manager_supervisor_password"),
+        ("redis_recovery_also_verify", [{"kind": "http", "url": "https://SECRET@h/"}], "redis_recovery_password_file"),
+        ("service_restart_url", "http://u:{{ SECRET }}@h/", "service_restart_token_file"),
+    ],
+)
+def test_credentials_in_a_url_are_refused_by_the_name_of_the_variable_and_not_shown(name: str, value: t.Any, instead: str) -> None:
+    ((found, text),) = _specs.wrong_values({name: value}, _specs.all_options())
+    assert (found, name in text, instead in text, "SECRET" in text) == (name, True, True, False)

@@ -149,3 +149,13 @@ def test_where_the_ledger_cannot_be_read_what_is_left_is_unknown(tmp_path: Path)
 )
 def test_whatever_a_remedy_passes_is_shown(given: t.Any, expected: list[tuple[str, str, str]]) -> None:
     assert [(one["what"], one["text"], one["command"]) for one in left.entries(given)] == expected
+
+
+def test_credentials_in_a_url_reach_neither_the_outcome_nor_the_ledger(tmp_path: Path) -> None:
+    url = "http://u:s3cr3t-value@host/"
+    look = dict(SICK, findings=[{"name": "http", "state": "sick", "text": f"{url} refuses"}], facts={"url": url})
+    run = Run(tmp_path, "R1", before=look).gate("start", owes={"kind": "x", "text": f"{url} is held", "body": {}})
+    outcome = run.close(failure={"msg": f"{url} failed"}, undo=f"curl {url}", left=[f"{url} is paused"])
+    assert "s3cr3t-value" not in json.dumps(outcome)
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"s3cr3t-value" not in path.read_bytes(), path
