@@ -26,6 +26,7 @@ MARK = "Free text, never templated."
 TEMPLATE = ("{{", "{%", "{#")
 # Ansible's filter `bool` and its validation agree on these words alone.
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
+_TEMPLATED_CREDENTIALS = re.compile(r"://[^\s/@]*\{\{[^@]*\}\}[^\s/@]*@")
 SECRET = re.compile(r"password|token|secret|approval")
 Options = t.Mapping[str, t.Any]
 Vars = t.Mapping[str, t.Any]
@@ -142,17 +143,14 @@ def _has_credentials(value: t.Any) -> bool:
         return any(map(_has_credentials, value.values()))
     if isinstance(value, (list, tuple)):
         return any(map(_has_credentials, value))
-    return isinstance(value, str) and in_url(value)
+    return isinstance(value, str) and (in_url(value) or _TEMPLATED_CREDENTIALS.search(value) is not None)
 
 
 def _instead_of(name: str) -> str:
     """Return which variables of the same role take a file with the credentials instead, or a user and a password."""
     roles = sorted((role for role in os.listdir(ROLES) if name.startswith(role + "_")), key=len)
-    others = (
-        [other for other in options_of(roles[-1]) if other.endswith(("_token_file", "_password_file", "_username", "_password"))]
-        if roles
-        else []
-    )
+    ends = ("_token_file", "_password_file", "_username", "_password")
+    others = [other for role in roles[-1:] for other in options_of(role) if other.endswith(ends)]
     return " and use %s" % ", ".join(others) if others else ""
 
 
