@@ -21,8 +21,8 @@ else:
 Given = t.Mapping[str, t.Any]
 
 
-def so_far(kept: Given, run: Given, state_before: str, empty_below_share: t.Any) -> dict[str, t.Any]:
-    return recovery.so_far(plain(kept), plain(run), str(state_before), float(empty_below_share), time.time())
+def so_far(kept: Given, run: Given, state_before: str, empty_below_share: t.Any, accepted: t.Any) -> dict[str, t.Any]:
+    return recovery.so_far(plain(kept), plain(run), str(state_before), float(empty_below_share), int(accepted), time.time())
 
 
 def turns(actions: t.Sequence[str], sentinels: t.Sequence[Given], persistence: Given) -> list[dict[str, t.Any]]:

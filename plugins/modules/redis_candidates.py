@@ -124,6 +124,10 @@ options:
     description: How many keys Redis had when it was last seen well, V(-1) if unknown.
     type: int
     default: -1
+  last_known:
+    description: What else is known of that look, C(at) for when it was and C(bytes) for the size of its append-only file then.
+    type: dict
+    default: {}
   empty_below_share:
     description: A candidate with less than this share of the known keys counts as empty.
     type: float

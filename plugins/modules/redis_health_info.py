@@ -95,7 +95,10 @@ options:
     type: int
     default: -1
   last_known:
-    description: What else is known of the last proven look, C(mount) for the mount point of its data directory.
+    description:
+      - What else is known of the last proven look, C(mount) for the mount point of its data directory, C(at) for when it was.
+      - C(bytes) is the size of its append-only file then. What commands removed beyond them is not missing, and what Redis wrote in one
+        piece after C(at) is what it had.
     type: dict
     default: {}
   empty_below_share:

@@ -246,9 +246,19 @@ def test_an_api_that_ends_as_soon_as_it_starts_is_refused_and_not_started_once_m
 
 
 def test_a_stopped_api_is_started_and_one_that_flaps_is_not_started_again(api: Api) -> None:
+    # One that began with its long-term memory.
+    api.supervisor.call.stopProcess("api")
+    api.supervisor.start("api")
     api.supervisor.call.stopProcess("api")
     outcome = api.restart()
     assert (outcome["outcome"], outcome["before"]["state"]) == ("recovered", "stopped"), outcome
+    assert (outcome["loss"]["count"], outcome["loss"]["exact"]) == (0, True)
+    # While it was away, memories may have been acknowledged that only the dead process had.
+    with api.without("ltm"):
+        pass
+    api.supervisor.call.stopProcess("api")
+    outcome = api.restart()
+    assert (outcome["outcome"], outcome["loss"]["count"], outcome["loss"]["approved"]) == ("recovered_with_loss", None, False), outcome
     api.supervisor.call.stopProcess("api")
     outcome = api.restart(remediation_budget={"attempts": 1, "recoveries": 1, "within_seconds": 900})
     assert (outcome["outcome"], first_reason(outcome)) == ("refused", "flapping"), outcome

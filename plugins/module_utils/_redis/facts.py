@@ -219,6 +219,7 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "writes": raw["write"], "process": raw.get("process") or {}, "persistence": persistence_of(raw, options),
         "disk": raw.get("disk") or {}, "files": raw.get("files"), "log": raw.get("log") or {},
         "restarts": (raw.get("service") or {}).get("restarts"), "settings": settings_of(raw), "expiring": expiring_of(raw),
+        "aof_bytes": number(info.get("aof_current_size")),
         "ended": {key: (raw.get("service") or {}).get(key) for key in ("exit_code", "signal", "last_ended_at")},
         "place": raw.get("place") or {}, "planned": (raw.get("planned") or {}).get("settings") or {}, "origins": _origins(raw),
         "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),

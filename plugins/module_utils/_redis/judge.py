@@ -46,6 +46,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import judge_mount, judge_place, moved_text
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import still_due
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
@@ -73,6 +74,7 @@ NOT_KEPT = ": what is written now is not kept"
 MATTERS = ("dbfilename", "appendonly", "appendfilename", "appenddirname", "save")
 TLS = "it speaks TLS, which is not supported: set port to a plain port, or socket to a unix socket"
 UNLOADED = "keys that were kept before its last start are not loaded yet"
+ACCEPT = "redis_recovery_accept_keys=%d"
 CAUSES = {
     "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not read or write a path",
     "port_in_use": "its port is taken", "configuration": "its configuration is wrong", "out_of_memory": "it cannot allocate memory",
@@ -302,7 +304,8 @@ def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
     if last > 0:
         # Writes after a flush hide it but bring nothing back: until as many keys are there again, data is still missing.
         share = 1.0 if flushed else float(options["empty_below_share"])
-        return "%d keys where %d were known" % (keys, last) if keys < last * share else ""
+        text = "%d keys where %d were known; if that is meant, set %s"
+        return text % (keys, last, ACCEPT % keys) if keys < last * share else ""
     # An append-only Redis ignores the dump beside it: empty next to a full dump means that its own files were missing.
     ignored = saved["aof_enabled"] or not saved["changes_since_save"]
     if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
@@ -402,6 +405,9 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     # The start is followed by a reload of what an earlier run kept; there is nothing to repair.
     if verdict == "empty" and int(options["last_known_keys"]) > 0 and not options["reload_from"]:
         return _bad_files(raw, facts, "it is down without any data file; %d keys were known" % options["last_known_keys"])
+    fewer = _fewer(options, files)
+    if fewer:
+        return _bad_files(raw, facts, fewer)
     # Redis has not yet rejected files that were put there after that start.
     changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
     if lines.get("bad_file") and not (verdict == "valid" and changed_since):
@@ -417,6 +423,20 @@ def _vain(raw: Raw, files: Facts) -> str:
     problems = list((raw.get("planned") or {}).get("problems") or []) + list(files.get("unreadable") or [])
     problems += [str(one["detail"]) for one in files.get("files") or [] if one["verdict"] == "newer"]
     return "; ".join(problems[:3])
+
+
+def _fewer(options: Raw, files: Facts) -> str:
+    """Return how many of the keys known before are not in the files, if nothing in the files says why; "" for none.
+
+    Snapshots lack what was not saved, and no other file has it: there only a large part counts.
+    """
+    contents = files.get("contents") or {}
+    due, keys = still_due(int(options["last_known_keys"]), options["last_known"], contents), contents.get("keys")
+    share = 1.0 if files.get("source") == "aof" else float(options["empty_below_share"])
+    if keys is None or due < 0 or keys >= due * share or options["reload_from"]:
+        return ""
+    text = "it is down, and its files have %d keys where %d were known and no command in them removed the others; if that is meant, set %s"
+    return text % (keys, due, ACCEPT % keys)
 
 
 def bad_file_text(files: Facts) -> str:

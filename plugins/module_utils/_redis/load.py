@@ -43,6 +43,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     load_start,
     size_of,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import Effective, load_effective
@@ -219,7 +220,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, dict(settings, **running)))
     around["log"] = load_log(log_file) if log_file and not _is_serving(raw) else {}
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
-        files = _judged(data_dir, settings, end - time.monotonic())
+        files = _judged(data_dir, settings, end - time.monotonic(), options)
         around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))
     return around
 
@@ -276,12 +277,15 @@ def _wants_files(when: str, raw: Raw, around: Raw) -> bool:
     return not _is_serving(raw) and int(around["log"].get("failed_starts") or 0) > 1 and not around["log"]["ready"]
 
 
-def _judged(data_dir: str, settings: Raw, deadline: float) -> Raw:
+def _judged(data_dir: str, settings: Raw, deadline: float, options: t.Mapping[str, t.Any]) -> Raw:
     # A wait looks many times; unchanged files keep their verdict.
     now = [fingerprint(data_dir, settings), sorted((key, str(value)) for key, value in settings.items())]
     before = _JUDGED.get(data_dir)
     if before and before[0] == now and before[1]["verdict"] != "unjudged":
         return before[1]
+    begun = time.monotonic()
     verdict = judge_data(data_dir, settings, deadline)
+    left = deadline - (time.monotonic() - begun)
+    verdict["contents"] = load_contents(data_dir, settings, verdict, int(options["last_known"].get("bytes") or 0), left)
     _JUDGED[data_dir] = (now, verdict)
     return verdict

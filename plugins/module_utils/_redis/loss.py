@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import still_due
+
 Facts = t.Mapping[str, t.Any]
 Loss = t.Dict[str, t.Any]
 
@@ -60,10 +62,11 @@ def loss_of(done: Facts, before: Facts, after: Facts) -> Loss:
 
     done: what its acts gave; before, after: the facts of the first and the last look.
     """
-    known, present = done.get("known_keys"), after.get("keys")
-    counted = {"unit": "keys", "known_before": None if known in (None, -1) else known, "present_after": present}
+    present, contents = after.get("keys"), (before.get("files") or {}).get("contents") or {}
     if present is None:
         return {}
+    known = still_due(int(done.get("known_keys", -1)), {"at": done.get("known_at")}, contents)
+    counted = {"unit": "keys", "known_before": None if known < 0 else known, "present_after": present}
     if done.get("replaced"):
         return dict(counted, **_of_candidate(done))
     unproven = _unproven_restart(done, before) if done.get("restarted") else _unproven_start(before)

@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an instance holds, as hashes: 16 bytes for each lasting key, so that two sets of data can be compared without showing them.
+"""What an instance holds, as hashes: 16 bytes for each key, so that two sets of data can be compared without showing them.
 
-Keys that expire by themselves are left out: they differ between two loads of the same file.
+Keys that may expire during the comparison are left out: they differ between two loads of the same file.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ MOST_KEYS = 10_000_000
 BATCH = 1000
 REPLY_BYTES = 512 * 1024 * 1024
 _LASTS = -1
+FOREVER = float("inf")
 
 
 class Prints:
-    """The lasting keys of one set of data. ``complete`` is False if some could not be read."""
+    """The keys of one set of data. ``complete`` is False if some could not be read."""
 
     def __init__(self) -> None:
         self.keys = [array("Q") for dummy in range(BUCKETS)]
@@ -45,7 +46,7 @@ class Prints:
 
 
 def contains(mine: Prints, other: Prints) -> bool:
-    """Return whether every lasting key of *other* is in *mine* with the same value; False where either is not complete."""
+    """Return whether every key of *other* is in *mine* with the same value; False where either is not complete."""
     if not (mine.complete and other.complete):
         return False
     return all(set(theirs) <= set(ours) for ours, theirs in zip(mine.pairs, other.pairs))
@@ -99,26 +100,31 @@ def as_bytes(word: t.Union[str, bytes]) -> bytes:
     return word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
 
 
-def prints_of(redis: Connection, end: float, most: int = MOST_KEYS) -> Prints:
-    """Return the prints of an instance that has no other writers and allows DEBUG. Raises RespError, OutOfTime."""
+def prints_of(redis: Connection, end: float, most: int = MOST_KEYS, outlives: float = FOREVER) -> Prints:
+    """Return the prints of an instance that has no other writers and allows DEBUG. Raises RespError, OutOfTime.
+
+    Of keys that expire, it takes those that live beyond the time *outlives* (seconds since 1970): no other may be gone by itself while
+    sets of data are compared.
+    """
     prints = Prints()
     for db, (keys, expires) in sizes_of(redis).items():
         if prints.count + keys > most:
             prints.complete = False
             break
         # A key that SCAN returns twice counts once in every comparison of prints.
-        if not all(_take(redis, prints, db, batch, expires > 0) for batch in scan(redis, db, end)):
+        if not all(_take(redis, prints, db, batch, outlives if expires else None) for batch in scan(redis, db, end)):
             prints.complete = False
             break
     return prints
 
 
-def _take(redis: Connection, prints: Prints, db: int, keys: list[bytes], some_expire: bool) -> bool:
+def _take(redis: Connection, prints: Prints, db: int, keys: list[bytes], outlives: t.Optional[float]) -> bool:
     digests = redis.ask("DEBUG", "DIGEST-VALUE", *keys)
     if not isinstance(digests, list) or len(digests) != len(keys):
         return False
-    lives = redis.ask_all([("PTTL", key) for key in keys]) if some_expire else [_LASTS] * len(keys)
+    lives = redis.ask_all([("PTTL", key) for key in keys]) if outlives is not None else [_LASTS] * len(keys)
+    least = ((outlives or 0) - time.time()) * 1000
     for key, digest, life in zip(keys, digests, lives):
-        if life == _LASTS:
+        if life == _LASTS or (isinstance(life, int) and life > max(0, least)):
             prints.add(db, key, str(digest))
     return True

@@ -20,13 +20,16 @@ Facts = t.Mapping[str, t.Any]
 INSTALL_SECONDS, BYTES_A_SECOND = 20, 10_000_000
 
 
-def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float, now: float) -> t.Dict[str, t.Any]:
+def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float, accepted: int, now: float) -> t.Dict[str, t.Any]:
     """Return what the acts of *run* gave ({} for those of an earlier run of the same play), with what follows for the acts to come.
 
     kept: {run_id, approved, raised, mended, held, isolated, decided, stopped, installed, by, put_back, kept, reloaded, restarted,
-    unloaded}, each there once its act is done; run: the opened run; state_before: of the first look. Adds {replaced, may_be_held,
-    to_reload, known_keys, and what a look is to expect: last_known_keys, empty_below_share, reload_from}.
+    unloaded}, each there once its act is done; run: the opened run; state_before: of the first look; accepted: the keys that a person
+    says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, and what a look is to expect:
+    last_known, last_known_keys, empty_below_share, reload_from}.
     """
+    last = (run.get("last_verified") or {}).get("redis") or {}
+    known = min(known_keys(run, now), accepted) if accepted >= 0 else known_keys(run, now)
     acts = dict(kept if kept.get("run_id") == run.get("run_id") else {}, run_id=run.get("run_id"))
     owed = run.get("owed") or []
     installed = acts.get("installed") or {}
@@ -40,10 +43,11 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
         replaced=replaced,
         may_be_held=bool(acts.get("held")) or any(one["kind"] == "service_manager" for one in owed),
         to_reload=copies,
-        known_keys=known_keys(run, now),
+        known_keys=known,
+        known_at=float(last.get("at") or 0),
         # Every lasting key of what was installed has to be there.
-        last_known=_last_known(run),
-        last_known_keys=lasting(installed) if replaced else known_keys(run, now),
+        last_known={} if replaced else _last_known(run),
+        last_known_keys=lasting(installed) if replaced else known,
         empty_below_share=1.0 if whole else empty_below_share,
         reload_from=[] if acts.get("reloaded") else copies,
     )
@@ -54,9 +58,10 @@ def lasting(candidate: Facts) -> int:
     return int(candidate.get("keys") or 0) - int(candidate.get("expires") or 0)
 
 
-def _last_known(run: Facts) -> t.Dict[str, str]:
-    """Return where the data was when a run last ended well."""
-    return {"mount": str(((run.get("last_verified") or {}).get("redis") or {}).get("mount") or "")}
+def _last_known(run: Facts) -> t.Dict[str, t.Any]:
+    """Return when a run last ended well, where the data was then, and how long the append-only file."""
+    last = (run.get("last_verified") or {}).get("redis") or {}
+    return {"mount": str(last.get("mount") or ""), "bytes": int(last.get("aof_bytes") or 0), "at": float(last.get("at") or 0)}
 
 
 def known_keys(run: Facts, now: float) -> int:
@@ -131,6 +136,7 @@ def verified(probe: Facts) -> t.Dict[str, t.Any]:
         return {}
     expiring, mount = facts.get("expiring") or {}, (facts.get("place") or {}).get("mount")
     counted = {"key_count": facts.get("keys"), "expires": expiring.get("keys"), "left": expiring.get("left") or []}
+    counted["aof_bytes"] = facts.get("aof_bytes")
     return {"redis": dict(counted, persistence=facts.get("persistence") or {}, **({"mount": mount} if mount else {}))}
 
 

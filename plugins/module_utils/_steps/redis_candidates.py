@@ -44,6 +44,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents, still_due
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
@@ -68,7 +69,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
         "options": {"tail_bytes": {"type": "int", "default": 0}, "share": {"type": "float", "default": 0.0}},
     },
     stage={"type": "str", "choices": ["assess", "act", "undo"], "default": "act"},
-    **{name: EXPECTATIONS[name] for name in ("known_keys", "last_known_keys", "empty_below_share")},
+    **{name: EXPECTATIONS[name] for name in ("known_keys", "last_known_keys", "last_known", "empty_below_share")},
 )
 MOST_BACKUPS, MOST_REPLICAS, MOST_RESCUES = 8, 8, 3
 SHOWN = (
@@ -148,13 +149,14 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     copy, judged, recipes, notes = _from_files(params, folder, end)
     notes = notes + _older_writer(copy, version_of(program))
     owner = _owner(params["data_dir"]) or (os.geteuid(), os.getegid())
-    bench = Bench(program, folder, owner, end, params["known_keys"] or [], {})
+    bench = Bench(program, folder, owner, end, params["known_keys"] or [], {}, time.time() + params["timeout"])
     candidates: list[Facts] = []
     for recipe in recipes + _backups(params, end):
         if not {one["name"] for one in candidates if not one["error"]} & set(recipe.unless):
             candidates.append(tried(bench, recipe))
     servers = _servers(params, bench)
     candidates += servers["candidates"]
+    params = dict(params, last_known_keys=judged.get("due", params["last_known_keys"]))
     options = dict(params, verdict=judged.get("verdict", ""), emptied=_emptied(candidates, servers, params), crooked=_crooked(judged))
     found = {"copy": _short(copy), "verdict": judged.get("verdict", ""), "judged": judged.get("files") or [], "notes": notes}
     if all(one["error"] for one in candidates):
@@ -180,6 +182,9 @@ def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.An
         return {}, {}, [], []
     copy = copy_tree(params["data_dir"], os.path.join(folder, "copy"), end, live=params["alive"])
     judged = judge_data(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
+    known = params["last_known"]
+    contents = load_contents(copy["path"], params["settings"], judged, int(known.get("bytes") or 0), end - time.monotonic())
+    judged["due"] = still_due(params["last_known_keys"], known, contents)
     recipes, notes = recipes_of(copy["path"], judged, params["settings"], end)
     # A running server keeps changing its files: no plan can be bound to them.
     binds = {} if params["alive"] else {"files": copy["sha256"]}

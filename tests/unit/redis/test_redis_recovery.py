@@ -22,7 +22,7 @@ BEFORE = {"disk": {"path": "/data", "mode": "0750", "owner": 100}, "settings": {
 
 
 def done(**acts: t.Any) -> dict[str, t.Any]:
-    return recovery.so_far(dict(acts, run_id="R1"), OPENED, "hung", 0.5, 0.0)
+    return recovery.so_far(dict(acts, run_id="R1"), OPENED, "hung", 0.5, -1, 0.0)
 
 
 def owed(kind: str, path: str = "") -> dict[str, t.Any]:
@@ -34,14 +34,14 @@ def owed(kind: str, path: str = "") -> dict[str, t.Any]:
 
 def test_nothing_is_believed_of_another_run() -> None:
     stale = {"run_id": "R0", "installed": CANDIDATE, "raised": {"changed": True}, "approved": "token", "kept": "/old"}
-    assert recovery.so_far(stale, OPENED, "hung", 0.5, 0.0) == recovery.so_far({}, OPENED, "hung", 0.5, 0.0)
-    assert recovery.so_far(stale, {}, "", 0.5, 0.0)["replaced"] is False
+    assert recovery.so_far(stale, OPENED, "hung", 0.5, -1, 0.0) == recovery.so_far({}, OPENED, "hung", 0.5, -1, 0.0)
+    assert recovery.so_far(stale, {}, "", 0.5, -1, 0.0)["replaced"] is False
 
 
 def test_before_a_run_is_opened_nothing_is_known() -> None:
-    assert recovery.so_far({}, {}, "", 0.5, 0.0) == {
+    assert recovery.so_far({}, {}, "", 0.5, -1, 0.0) == {
         "run_id": None, "replaced": False, "may_be_held": False, "to_reload": [], "known_keys": -1, "last_known_keys": -1,
-        "empty_below_share": 0.5, "reload_from": [], "last_known": {"mount": ""},
+        "known_at": 0.0, "empty_below_share": 0.5, "reload_from": [], "last_known": {"mount": "", "bytes": 0, "at": 0.0},
     }  # fmt: skip
 
 
@@ -56,8 +56,13 @@ def test_before_a_run_is_opened_nothing_is_known() -> None:
     ],
 )
 def test_the_next_look_expects_what_was_installed_or_what_was_known(acts: dict[str, t.Any], state: str, keys: int, share: float) -> None:
-    found = recovery.so_far(dict(acts, run_id="R1"), OPENED, state, 0.5, 0.0)
+    found = recovery.so_far(dict(acts, run_id="R1"), OPENED, state, 0.5, -1, 0.0)
     assert (found["last_known_keys"], found["empty_below_share"], found["known_keys"]) == (keys, share, 100)
+
+
+def test_a_person_may_say_that_fewer_keys_are_meant_to_be_there() -> None:
+    known = [recovery.so_far({}, OPENED, "hung", 0.5, accepted, 0.0)["last_known_keys"] for accepted in (-1, 0, 60, 100, 200)]
+    assert known == [100, 0, 60, 100, 100]
 
 
 @pytest.mark.parametrize("verified", [None, {}, {"redis": None}, {"redis": {}}, {"redis": {"key_count": None}}])
@@ -67,9 +72,9 @@ def test_keys_that_were_never_counted_are_not_known(verified: t.Any) -> None:
 
 def test_copies_are_loaded_newest_first_and_only_once() -> None:
     run = dict(OPENED, owed=[owed("redis_reload", "/a"), owed("service_manager"), owed("redis_reload", "/b")])
-    found = recovery.so_far({"run_id": "R1", "kept": "/now"}, run, "", 0.5, 0.0)
+    found = recovery.so_far({"run_id": "R1", "kept": "/now"}, run, "", 0.5, -1, 0.0)
     assert found["to_reload"] == found["reload_from"] == ["/now", "/b", "/a"]
-    loaded = recovery.so_far({"run_id": "R1", "kept": "/now", "reloaded": True}, run, "", 0.5, 0.0)
+    loaded = recovery.so_far({"run_id": "R1", "kept": "/now", "reloaded": True}, run, "", 0.5, -1, 0.0)
     assert (loaded["to_reload"], loaded["reload_from"]) == (["/now", "/b", "/a"], [])
 
 
@@ -78,7 +83,7 @@ def test_copies_are_loaded_newest_first_and_only_once() -> None:
     [({}, [], False), ({"held": {"changed": False}}, [], True), ({}, [owed("service_manager")], True), ({}, [owed("redis_reload")], False)],
 )
 def test_a_manager_may_be_held_by_this_run_or_by_one_that_died(acts: dict[str, t.Any], debts: list[t.Any], held: bool) -> None:
-    assert recovery.so_far(dict(acts, run_id="R1"), dict(OPENED, owed=debts), "", 0.5, 0.0)["may_be_held"] is held
+    assert recovery.so_far(dict(acts, run_id="R1"), dict(OPENED, owed=debts), "", 0.5, -1, 0.0)["may_be_held"] is held
 
 
 # The way of an act -------------------------------------------------------------------------------
@@ -217,10 +222,13 @@ def test_nothing_seen_is_no_cause(facts: dict[str, t.Any]) -> None:
         ({"health": "sick", "facts": {"keys": 5}}, {}),
         ({"health": "well"}, {}),
         (
-            {"health": "well", "facts": {"keys": 5, "persistence": {"a": 1}, "expiring": {"keys": 3, "left": [9.0]}}},
-            {"redis": {"key_count": 5, "expires": 3, "left": [9.0], "persistence": {"a": 1}}},
+            {"health": "well", "facts": {"keys": 5, "persistence": {"a": 1}, "expiring": {"keys": 3, "left": [9.0]}, "aof_bytes": 7}},
+            {"redis": {"key_count": 5, "expires": 3, "left": [9.0], "aof_bytes": 7, "persistence": {"a": 1}}},
         ),
-        ({"health": "well", "facts": {"keys": None}}, {"redis": {"key_count": None, "expires": None, "left": [], "persistence": {}}}),
+        (
+            {"health": "well", "facts": {"keys": None}},
+            {"redis": {"key_count": None, "expires": None, "left": [], "aof_bytes": None, "persistence": {}}},
+        ),
     ],
 )
 def test_only_what_was_well_is_remembered(probe: dict[str, t.Any], remembered: dict[str, t.Any]) -> None:
@@ -271,7 +279,7 @@ def test_a_printed_command_is_one_that_a_shell_reads(acts: dict[str, t.Any], mod
 
 def test_a_run_that_never_looked_has_an_outcome() -> None:
     found = FilterModule().filters()["redis_recovery_outcome"](
-        recovery.so_far({}, {}, "", 0.5, 0.0), {}, {}, {"host": "h", "inventories": [], "reach": {}, "service": {}}
+        recovery.so_far({}, {}, "", 0.5, -1, 0.0), {}, {}, {"host": "h", "inventories": [], "reach": {}, "service": {}}
     )
     assert (found.pop("harmless")["hold"], found) == (
         "its data files were only read",

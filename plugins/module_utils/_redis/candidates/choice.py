@@ -80,7 +80,7 @@ def current(candidates: t.Sequence[Candidate], options: Options) -> list[Candida
 
 
 def ordered(candidates: t.Sequence[Candidate], options: Options) -> list[Candidate]:
-    """Return the loadable candidates, best first: ``missing`` is the number of lasting keys that others hold and it does not."""
+    """Return the loadable candidates, best first: ``missing`` is the number of keys that others hold and it does not."""
     today = [one["name"] for one in current(candidates, options)]
 
     def rank(one: Candidate) -> tuple[t.Any, ...]:
@@ -150,9 +150,9 @@ def _nowhere(candidates: t.Sequence[Candidate], options: Options) -> tuple[int, 
 
 
 def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate], options: Options) -> Loss:
+    # The number that was known has only keys in it whose time has not come.
     known = int(options["last_known_keys"])
-    comparable = known >= 0 and not any(other["expires"] for other in loadable(candidates))
-    short = max(0, known - one["keys"]) if comparable or hollow(one, candidates, options) else 0
+    short = max(0, known - one["keys"]) if known >= 0 else 0
     if short > loss["count"]:
         return {"count": short, "unit": "keys", "exact": False}
     if known < 0 and not loss["count"] and not loss["exact"]:

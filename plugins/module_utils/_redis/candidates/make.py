@@ -61,6 +61,8 @@ class Bench(t.NamedTuple):
     end: float
     known_keys: t.Sequence[t.Mapping[str, t.Any]]
     prints: dict[str, Prints]
+    # Keys that expire before that time (seconds since 1970) are in no comparison: they may be gone by themselves.
+    outlives: float
 
 
 def blank(name: str, lineage: str, error: str = "") -> Facts:
@@ -135,7 +137,7 @@ def _looked(bench: Bench, name: str, side: SideInstance) -> Facts:
     """Count, sample and fingerprint what a side instance has loaded."""
     with side.connect() as redis:
         sizes = sizes_of(redis).values()
-        bench.prints[name] = prints_of(redis, bench.end)
+        bench.prints[name] = prints_of(redis, bench.end, outlives=bench.outlives)
         seen = [known_answer(redis, one) for one in bench.known_keys]
     return {
         "keys": sum(one[0] for one in sizes), "expires": sum(one[1] for one in sizes),

@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counts what is in sound data files before a start: keys, removals since an earlier look, and since when Redis wrote to them.
+
+Bounded in time and memory: what takes too long is not counted, and stays unknown (None).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.effects import FRAME, effect_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, OutOfTime
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import worded
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.mend import preamble_length
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import HEAD_BYTES, Broken, Cursor
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import open_regular
+
+# A start must not wait longer for this, in seconds.
+MOST_SECONDS = 2.0
+MOST_KEYS = 1_000_000
+_REMOVAL = re.compile(rb"(?i)\*(\d{1,7})\r\n\$(?:3\r\ndel|6\r\nunlink|6\r\ngetdel)\r\n")
+_OVERLAP = 64
+_CTIME = re.compile(rb"\xfa\x05ctime\xc2(.{4})", re.S)
+
+Name = t.Tuple[bytes, bytes]
+
+
+class _Uncounted(Exception):
+    """The keys cannot be counted: a command may touch any of them, or there are too many."""
+
+
+class _Keys:
+    """The keys that commands leave, each with the time when it expires (None for never). More than there are, never fewer."""
+
+    def __init__(self) -> None:
+        self.there: dict[Name, t.Optional[float]] = {}
+
+    def take(self, words: t.Sequence[bytes], db: bytes) -> None:
+        """Follow one command."""
+        effect = effect_of(words)
+        if effect.wild or len(self.there) > MOST_KEYS:
+            raise _Uncounted
+        if effect.emptied:
+            self.there = {} if effect.emptied == "all" else {name: end for name, end in self.there.items() if name[0] != db}
+        for key in effect.removes:
+            self.there.pop((db, key), None)
+        for key in effect.sets:
+            self.there[db, key] = _end_of(words)
+        for key in [*effect.changes, *effect.stores]:
+            self.there.setdefault((db, key), None)
+        if words[0].lower() in (b"pexpireat", b"expireat"):
+            self.there[db, words[1]] = _number(words[2:3], 1000.0 if words[0][:1] in b"pP" else 1.0)
+
+    def alive(self, now: float) -> int:
+        """Return how many have not expired."""
+        return sum(end is None or end > now for end in self.there.values())
+
+
+def _end_of(words: t.Sequence[bytes]) -> t.Optional[float]:
+    """Return when the key of a SET expires; an append-only file has absolute times only."""
+    for unit, scale in ((b"pxat", 1000.0), (b"exat", 1.0)):
+        at = next((index for index, word in enumerate(words) if index > 2 and word.lower() == unit), 0)
+        if at:
+            return _number(words[at + 1 : at + 2], scale)
+    return None
+
+
+def _number(words: t.Sequence[bytes], scale: float) -> t.Optional[float]:
+    return int(words[0]) / scale if words and words[0].isdigit() else None
+
+
+def load_contents(
+    data_dir: str, settings: t.Mapping[str, t.Any], judged: t.Mapping[str, t.Any], known_bytes: int, most: float
+) -> dict[str, t.Any]:
+    """Return {keys, removed, written_at} of the files that were *judged*, {} where there are none. Never raises.
+
+    keys: the most that a start loads, of files that are all valid; removed: keys that commands removed beyond the first *known_bytes* of
+    an append-only file; written_at: when Redis wrote the dump, or the base. None is unknown. Takes *most* seconds.
+    """
+    loaded = ("rdb",) if judged.get("source") == "rdb" else ("base", "incremental", "aof")
+    files = [one for one in judged.get("files") or [] if one["kind"] in loaded]
+    end, folder = time.monotonic() + min(most, MOST_SECONDS), data_dir
+    if any(one["kind"] == "manifest" for one in judged.get("files") or []):
+        folder = os.path.join(data_dir, name_in(settings, "appenddirname"))
+    paths = [os.path.join(folder, one["name"]) for one in files if one["bytes"]]
+    if not paths:
+        return {}
+    found: dict[str, t.Any] = {"keys": None, "removed": None, "written_at": None}
+    with contextlib.suppress(OSError):
+        found["written_at"] = _written_at(paths[0])
+        if judged.get("source") == "rdb":
+            return dict(found, keys=judged.get("expected_keys"), removed=0)
+        with contextlib.suppress(OutOfTime):
+            found["removed"] = _removed(paths, known_bytes, end)
+        if judged.get("verdict") == "valid":
+            with contextlib.suppress(OutOfTime, _Uncounted, Broken):
+                found["keys"] = _keys_in(paths, end)
+    return found
+
+
+def _open(path: str) -> t.BinaryIO:
+    return os.fdopen(open_regular(path), "rb")
+
+
+def _written_at(path: str) -> t.Optional[float]:
+    with _open(path) as file:
+        found = _CTIME.search(file.read(1024))
+    return float(int.from_bytes(found.group(1), "little")) if found else None
+
+
+def _removed(paths: t.Sequence[str], known_bytes: int, end: float) -> int:
+    """Return how many keys commands removed beyond the first bytes of all files together. Raises OutOfTime."""
+    count, skip = 0, known_bytes
+    for path in paths:
+        with _open(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(min(size, max(0, skip)))
+            skip, tail = skip - size, b""
+            for chunk in iter(lambda: file.read(CHUNK), b""):
+                if time.monotonic() > end:
+                    raise OutOfTime
+                text = tail + chunk
+                count += sum(int(one.group(1)) - 1 for one in _REMOVAL.finditer(text) if one.end() > len(tail))
+                tail = text[-_OVERLAP:]
+    return count
+
+
+def _keys_in(paths: t.Sequence[str], end: float) -> int:
+    """Raises OutOfTime, _Uncounted, Broken."""
+    keys = _Keys()
+    for path in paths:
+        with _open(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            start = _base(file, size, keys, end)
+            db = b"0"
+            for words in worded(file, start, size, end):
+                name = words[0].lower()
+                if name == b"select":
+                    db = words[-1]
+                elif name not in FRAME:
+                    keys.take(words, db)
+    return keys.alive(time.time())
+
+
+def _base(file: t.BinaryIO, size: int, keys: _Keys, end: float) -> int:
+    """Take in the RDB at the head of a file; return where the commands begin."""
+    length = preamble_length(file, size, end)
+    if length is None:
+        raise _Uncounted
+    database, cursor = 0, Cursor(file, size, end)
+    cursor.go(HEAD_BYTES)
+    for turn, item in enumerate(iter(cursor.item, None) if length else ()):
+        if item.kind == "eof" or len(keys.there) > MOST_KEYS:
+            break
+        cursor.tick(turn)
+        database = item.value if item.kind == "select" else database
+        if item.kind == "key":
+            keys.there.setdefault((b"%d" % database, item.value), None)
+    return length
+
+
+def still_due(known: int, last: t.Mapping[str, t.Any], contents: t.Mapping[str, t.Any]) -> int:
+    """Return how many of the keys *known* at the *last* proven look {at} have to be in the files still, -1 if unknown.
+
+    What a command removed since is not missing. What Redis wrote in one piece after that time is what it had: then no earlier number
+    says anything.
+    """
+    if known < 0 or (contents.get("written_at") and contents["written_at"] > float(last.get("at") or 0)):
+        return -1
+    return max(0, known - int(contents.get("removed") or 0))

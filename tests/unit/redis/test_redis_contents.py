@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is counted in sound data files before a start: keys, removals since an earlier look, and since when Redis wrote to them."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb import contents
+
+SOON, GONE = b"%d" % (time.time() * 1000 + 10**7), b"%d" % (time.time() * 1000 - 10**4)
+
+
+def aof(*commands: str | tuple[t.Any, ...]) -> bytes:
+    """Return commands as an append-only file; a word that is bytes is taken as it is."""
+    found = b""
+    for command in commands:
+        words = [
+            word if isinstance(word, bytes) else str(word).encode() for word in (command.split() if isinstance(command, str) else command)
+        ]
+        found += b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+    return found
+
+
+def judged(path: Path, verdict: str = "valid", source: str = "aof") -> dict[str, t.Any]:
+    file = {"name": path.name, "kind": "aof", "bytes": path.stat().st_size, "verdict": verdict}
+    return {"verdict": verdict, "source": source, "files": [file], "expected_keys": 7}
+
+
+@pytest.mark.parametrize(
+    ("commands", "keys"),
+    [
+        (["SET a 1", "SET b 1", "SET a 2"], 2),
+        (["SET a 1", "SELECT 3", "SET a 1"], 2),
+        (["SET a 1", "SET b 1", "DEL a b"], 0),
+        (["SET a 1", "UNLINK a", "SET a 1"], 1),
+        (["HSET h f 1", "LPUSH l 1", "XADD s * f 1", "INCR n", "APPEND a x"], 5),
+        (["MULTI", "MSET a 1 b 2", "EXEC", "RENAME a c"], 2),
+        ([("SET", "a", "1", "PXAT", SOON), ("SET", "b", "1", "PXAT", GONE)], 1),
+        ([("SET", "a", "1", "PXAT", GONE), "SET a 2"], 1),
+        (["SET a 1", "SET b 1", ("PEXPIREAT", "a", GONE), ("PEXPIREAT", "b", SOON)], 1),
+        (["SET a 1", ("EXPIREAT", "a", "17")], 0),
+        (["SET a 1", "flush" + "db", "SET b 1"], 1),
+        (["SET a 1", "SELECT 1", "SET b 1", "flush" + "db"], 1),
+        # Any key may be written: nobody can count.
+        (["SET a 1", "EVAL x 0"], None),
+        (["SET a 1", "MOVE a 1"], None),
+    ],
+)
+def test_a_start_loads_at_most_the_keys_that_the_commands_leave(tmp_path: Path, commands: list[t.Any], keys: int | None) -> None:
+    path = tmp_path / "appendonly.aof"
+    path.write_bytes(aof(*commands))
+    assert contents.load_contents(str(tmp_path), {}, judged(path), 0, 5)["keys"] == keys
+    # Of damaged files nobody knows what a start loads.
+    assert contents.load_contents(str(tmp_path), {}, judged(path, "damaged"), 0, 5)["keys"] is None
+
+
+def test_only_removals_since_the_last_look_count(tmp_path: Path) -> None:
+    path = tmp_path / "appendonly.aof"
+    before = aof("SET a 1", "DEL a", "SET b 1")
+    path.write_bytes(before + aof("DEL b", "UNLINK c d", "GETDEL e", "SET f DEL"))
+    assert contents.load_contents(str(tmp_path), {}, judged(path), len(before), 5)["removed"] == 4
+    assert contents.load_contents(str(tmp_path), {}, judged(path), 0, 5)["removed"] == 5
+    assert contents.load_contents(str(tmp_path), {}, judged(path), 10**6, 5)["removed"] == 0
+
+
+def test_removals_are_counted_once_wherever_a_chunk_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "appendonly.aof"
+    path.write_bytes(aof(*["DEL key:%d" % number for number in range(50)]))
+    for size in range(64, 100):
+        monkeypatch.setattr(contents, "CHUNK", size)
+        assert contents.load_contents(str(tmp_path), {}, judged(path), 0, 5)["removed"] == 50
+
+
+def test_what_takes_too_long_stays_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "appendonly.aof"
+    path.write_bytes(aof("SET a 1"))
+    assert contents.load_contents(str(tmp_path), {}, judged(path), 0, -1) == {"keys": None, "removed": None, "written_at": None}
+    assert contents.load_contents(str(tmp_path), {}, {"verdict": "empty", "files": []}, 0, 5) == {}
+    path.unlink()
+    gone = {"verdict": "valid", "source": "aof", "files": [{"name": "x", "kind": "aof", "bytes": 5}]}
+    assert contents.load_contents(str(tmp_path), {}, gone, 0, 5)["keys"] is None
+
+
+def test_a_dump_says_when_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "dump.rdb"
+    path.write_bytes(b"REDIS0011\xfa\x05ctime\xc2" + (1_700_000_000).to_bytes(4, "little"))
+    found = contents.load_contents(str(tmp_path), {}, judged(path, source="rdb"), 0, 5)
+    assert found == {"keys": 7, "removed": 0, "written_at": 1_700_000_000.0}
+
+
+@pytest.mark.parametrize(
+    ("known", "given", "due"),
+    [
+        (-1, {}, -1),
+        (300, {}, 300),
+        (300, {"removed": None, "written_at": None}, 300),
+        (300, {"removed": 50}, 250),
+        (300, {"removed": 301}, 0),
+        (0, {}, 0),
+        (300, {"written_at": 100.0, "removed": 50}, 250),
+        (300, {"written_at": 100.5, "removed": 50}, -1),
+    ],
+)
+def test_what_was_removed_since_is_not_missing(known: int, given: dict[str, t.Any], due: int) -> None:
+    assert contents.still_due(known, {"at": 100.0}, given) == due
