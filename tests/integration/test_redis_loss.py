@@ -55,7 +55,7 @@ def test_a_snapshot_redis_that_was_killed_lost_what_it_had_not_saved(farm: Farm)
     # Nothing has changed since; and a Redis that is asked to end saves before it does.
     redis.write(20, prefix="later")
     assert redis.recover().word == "nothing_to_do"
-    farm.supervisor.stopProcess("unsaved")
+    farm.call.stopProcess("unsaved")
     run = redis.recover()
     assert (run.word, run.rc, run.outcome["loss"]["witness"]) == (
         "recovered",
@@ -72,7 +72,7 @@ def test_an_append_only_file_that_was_cut_between_two_commands_is_missed_before_
     os.truncate(incr(redis), ends_of_commands(incr(redis), b"*3\r\n$3\r\nSET\r\n")[200])
     refused = redis.recover()
     assert (refused.word, refused.code, refused.acts[:1]) == ("refused", "approval_needed", ["hold"]), refused.text
-    assert "redis_recovery_accept_keys=200" in refused.outcome["before"]["findings"][0]["text"]
+    assert "redis_recovery_accept_keys=200" in refused.text
     plan = refused.outcome["reasons"][0]["plans"][0]
     assert (plan["name"], plan["loss"]["count"], plan["loss"]["exact"]) == ("as_is", 100, False)
     run = redis.recover(remediation_approval=plan["token"])
@@ -92,7 +92,7 @@ def test_keys_that_were_removed_by_commands_are_no_loss_and_a_person_may_say_so_
     redis.ask("DEL", *keys[50:240])
     emptied = redis.recover("--check")
     assert emptied.states[0] == "up_but_empty"
-    assert "redis_recovery_accept_keys=60" in emptied.outcome["before"]["findings"][0]["text"]
+    assert "redis_recovery_accept_keys=60" in emptied.text
     assert redis.recover(redis_recovery_accept_keys=60).word == "nothing_to_do"
     # It was proven: from now on that is the number.
     assert redis.recover().word == "nothing_to_do"

@@ -25,8 +25,8 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
 
     kept: {run_id, approved, raised, mended, held, isolated, decided, stopped, installed, by, put_back, kept, reloaded, restarted,
     unloaded}, each there once its act is done; run: the opened run; state_before: of the first look; accepted: the keys that a person
-    says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, and what a look is to expect:
-    last_known, last_known_keys, empty_below_share, reload_from}.
+    says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, and what a look is to
+    expect: last_known, last_known_keys, empty_below_share, reload_from}.
     """
     last = (run.get("last_verified") or {}).get("redis") or {}
     known = min(known_keys(run, now), accepted) if accepted >= 0 else known_keys(run, now)

@@ -331,8 +331,10 @@ EFFECTS: dict[str, t.Tuple[t.Any, t.Sequence[t.Sequence[str]], bytes, bytes, t.S
     "a key that others build upon": ("~1", LOST, AT, WRONG, [("APPEND", "lost:00001", "more")]),
     "a key that gets another name": ("~1", LOST, AT, WRONG, [("RENAME", "lost:00001", "other")]),
     "a key that is emptied away": (0, LOST, AT, WRONG, [(EMPTIED,)]),
-    "a removal": (1, [("DEL", "filling:003")], b"DEL\r\n$11", b"DEL\r\n$1!", []),
-    "a removal of what is set again": (0, [("DEL", "filling:003")], b"*2\r\n$3\r\nDEL", b"!2\r\n$3\r\nDEL", [("SET", "filling:003", "x")]),
+    "a removal": ("~1", [("DEL", "filling:003")], b"DEL\r\n$11", b"DEL\r\n$1!", []),
+    "a removal of what is set again": (
+        "~1", [("DEL", "filling:003")], b"*2\r\n$3\r\nDEL", b"!2\r\n$3\r\nDEL", [("SET", "filling:003", "x")],
+    ),
     "all keys of a command": (3, [("MSET", "lost:1", "a", "lost:2", "b", "lost:3", "last")], b"$4\r\nlast", b"$9\r\nlast", []),
     "of these one that is set anew": (
         2, [("MSET", "lost:1", "a", "lost:2", "b", "lost:3", "last")], b"$4\r\nlast", b"$9\r\nlast", [("SET", "lost:2", "x")],

@@ -9,6 +9,7 @@ It steps over a word that ends where its length says, so that text inside a valu
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import time
 import typing as t
@@ -27,12 +28,16 @@ Command = t.Tuple[int, int, bytes, t.Optional[float]]
 
 # Bytes of the shortest command that changes anything: DEL of an empty key.
 SHORTEST = 19
-# Fewer commands around a region do not show by their lengths how many were in it.
+# Fewer commands around a region do not show how short one may be.
 ALIKE = 8
+# Bytes of the shortest word and of the shortest command beside it: in fewer than that only a word can be hidden.
+ROOM = 25
+# Longer commands are not followed word by word.
+MOST_WORDS = 100
+# Least share of the bytes of the shortest of them that a lost one is taken to have.
+SLACK = 0.75
 # Bytes of a SELECT of a database with one digit.
 SELECT_BYTES = 23
-# Limit for finding which commands fill a region: its bytes times the number of lengths.
-_MOST_WORK = 1_000_000
 # How every mark begins. Searching for this first is ten times faster.
 _BEGIN = re.compile(rb"[*$#][0-9T]")
 # A word's length; a note of the time; a command without data or the name of one; the head of any other command.
@@ -101,13 +106,11 @@ def ends_a_value(source: t.BinaryIO, at: int) -> bool:
     return after[:2] == b"\r\n" and after[2:] in (b"*", b"$", b"#", b"")
 
 
-def commands_in(
-    source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequence[int], end: float, many_databases: bool = False
-) -> tuple[int, bool]:
+def commands_in(source: t.BinaryIO, at: int, until: int, size: int, near: t.Sequence[int], end: float) -> tuple[int, bool]:
     """Return (how many data commands the region from *at* to *until* held, whether that is certain; else it is the most it can be).
 
-    *near* are the lengths of commands before and after: they give the number if only one number of such commands fills the region.
-    Raises OutOfTime.
+    It is certain only where each of them can still be read: its head, and each word but one that leaves no room for another command.
+    *near* are the lengths of commands before and after: none that is lost is taken to be much shorter. Raises OutOfTime.
     """
     if until >= size and scan_resp(source, size, end, at, most=1).problem == "cut":
         return _torn_end(source, at)
@@ -115,28 +118,28 @@ def commands_in(
     if ends == until:
         return 1, True
     if ends:
-        rest, exact = commands_in(source, ends, until, size, near, end, many_databases)
+        rest, exact = commands_in(source, ends, until, size, near, end)
         return 1 + rest, exact
-    seen = _region(source, at, until, end)
-    most = seen.most()
-    if most <= 1:
-        return most, not seen.doubts
-    counts = _possible(until - at - seen.bare, near, until >= size, many_databases)
-    if seen.doubts or not counts or max(counts) > most:
-        return most, False
-    if len(counts) == 1:
-        return counts.pop(), True
-    return max(counts) if max(near) <= 1.2 * min(near) else most, False
+    if _lacks_one_word(source, at, until, end):
+        return 1, True
+    shortest = max(SHORTEST, int(min(near) * SLACK)) if len(near) >= ALIKE else SHORTEST
+    return 1 + (until - at - 1) // shortest, False
 
 
-def _possible(room: int, near: t.Sequence[int], is_end: bool, many_databases: bool) -> set[int]:
-    """Return which numbers of commands as long as those *near* fill *room* bytes; empty if their lengths say nothing."""
-    if len(near) < ALIKE:
-        return set()
-    # A SELECT and fewer commands may fill it as well.
-    if many_databases and room > SELECT_BYTES and _filling(room - SELECT_BYTES, near, is_end):
-        return set()
-    return _filling(room, near, is_end)
+def _lacks_one_word(source: t.BinaryIO, at: int, until: int, end: float) -> bool:
+    """Return whether the region is one command of which all can be read but one word. Raises OutOfTime."""
+    source.seek(at)
+    # A wrong length steps over the heads of commands.
+    if until - at > SMALL or len(_HEAD.findall(source.read(until - at))) != 1:
+        return False
+    marks = list(itertools.islice(_marks(source, at, until, end), MOST_WORDS))
+    if not marks or marks[0].kind != "head" or marks[0].at != at or any(mark.kind != "word" for mark in marks[1:]):
+        return False
+    if len(marks) != marks[0].words:
+        return False
+    ends = [mark.at + mark.length for mark in marks]
+    gaps = [one - other for one, other in zip([mark.at for mark in marks[1:]] + [until], ends) if one > other]
+    return len(gaps) == 1 and gaps[0] < ROOM
 
 
 def announced_end(source: t.BinaryIO, at: int, until: int) -> int:
@@ -155,76 +158,8 @@ def announced_end(source: t.BinaryIO, at: int, until: int) -> int:
         if text[place - 2 : place] != b"\r\n":
             break
     # A wrong length would step over commands.
-    inside = _HEAD.search(text, word.end(), place) if word else None
+    inside = _HEAD.search(text, head.end(), place)
     return at + place if not left and place <= len(text) and not inside else 0
-
-
-def _filling(room: int, near: t.Sequence[int], is_end: bool) -> set[int]:
-    """Return which numbers of commands as long as those *near* fill *room* bytes; at the file's end the last may be cut."""
-    shortest, longest = min(near), max(near)
-    if is_end:
-        return set(range(-(-room // longest), -(-room // shortest) + 1))
-    lengths = _lengths(near)
-    if room * len(lengths) > _MOST_WORK:
-        return set(range(-(-room // longest), room // shortest + 1))
-    # Bit n is set if that many commands can take n bytes.
-    counts, sums, mask = set(), 1, (1 << room + 1) - 1
-    for count in range(1, room // shortest + 1):
-        sums = functools.reduce(lambda found, length: found | (sums << length), lengths, 0) & mask  # noqa: B023
-        counts |= {count} if sums >> room & 1 else set()
-    return counts
-
-
-def _lengths(near: t.Sequence[int]) -> list[int]:
-    """Return the lengths of commands, and all lengths between two similar ones."""
-    seen = sorted(set(near))
-    gaps = [range(one, other) for one, other in zip(seen, seen[1:]) if other - one <= max(2, one // 5)]
-    return sorted({*seen, *[length for gap in gaps for length in gap]})
-
-
-class _Region:
-    """What can be read in a damaged region, and the bytes in between."""
-
-    def __init__(self, at: int) -> None:
-        self.seen_to = at
-        self.heads = self.hidden = self.spans = self.longest = self.words = self.bare = self.wanted = self.doubts = 0
-
-    def add(self, mark: _Mark) -> None:
-        """Add the next mark."""
-        hidden = self.span(mark.at)
-        self.seen_to = mark.at + mark.length
-        if mark.kind in ("bare", "note"):
-            self.bare += mark.length
-            # The nearest hidden head belongs to this command, or the damage itself happens to spell such a name.
-            self.doubts += mark.kind == "bare" and hidden > 0
-        elif mark.kind == "head":
-            self.heads, self.wanted = self.heads + 1, mark.words
-        else:
-            self.words += 1
-
-    def span(self, until: int) -> int:
-        """Add the unreadable bytes up to *until*; return how many commands may begin there."""
-        length = until - self.seen_to
-        hidden = _hidden(length)
-        self.hidden, self.spans, self.longest = self.hidden + hidden, self.spans + (length > 0), max(self.longest, length)
-        return hidden
-
-    def most(self) -> int:
-        """Return the most data commands that the region can hold."""
-        one_word_is_damaged = self.heads == self.spans == 1 and self.words == self.wanted - 1
-        # Beside the missing word, so few bytes have no room for a second command.
-        if one_word_is_damaged and self.longest < (25 if self.wanted < 4 else 16):
-            return 1
-        return self.heads + self.hidden
-
-
-def _region(source: t.BinaryIO, at: int, until: int, end: float) -> _Region:
-    """Read the region from *at* to *until*. Raises OutOfTime."""
-    seen = _Region(at)
-    for mark in _marks(source, at, until, end):
-        seen.add(mark)
-    seen.span(until)
-    return seen
 
 
 def _torn_end(source: t.BinaryIO, at: int) -> tuple[int, bool]:
@@ -242,11 +177,6 @@ def _begins_here(source: t.BinaryIO, at: int, size: int, end: float) -> bool:
     if not NEXT_COMMAND.match(source.read(512)):
         return False
     return next(sound_commands(source, size, end, at), None) is not None
-
-
-def _hidden(span: int) -> int:
-    """Return how many commands may begin in *span* unreadable bytes."""
-    return 0 if span < 4 else 1 + (span - 4) // SHORTEST
 
 
 def _marks(source: t.BinaryIO, start: int, stop: int, end: float) -> t.Iterator[_Mark]:

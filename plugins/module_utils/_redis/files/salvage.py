@@ -29,7 +29,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.toll import Toll
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import remains_of, worded
 
-# Commands before and after a region whose lengths are used to count the commands in it.
+# Commands before and after a region whose lengths bound the number of commands in it.
 BEFORE, AFTER = 64, 16
 # No command is longer.
 MOST_BYTES = 1 << 40
@@ -193,8 +193,7 @@ class _Walk:
         count, exact = 0, True
         self.follow(piece.good, stop, piece.database_good, is_lost=True)
         if after > stop:
-            many = self.toll is not None and self.toll.many_databases
-            count, exact = commands_in(self.source, stop, after, self.size, self.near + follows.first, self.end, many)
+            count, exact = commands_in(self.source, stop, after, self.size, self.near + follows.first, self.end)
             self.count(stop, after, count, exact)
         self.follow(after, follows.begin, follows.database_torn, is_lost=True)
         count += piece.pending + follows.torn

@@ -23,7 +23,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import Remains
 
 Key = t.Tuple[bytes, bytes]
-Kind = t.Tuple[bytes, int]
 
 # Lost keys followed by name, and damaged places followed by their text; more of them are only counted.
 MOST_NAMES = 10_000
@@ -32,7 +31,6 @@ MOST_PLACES = 200
 KEY_BYTES, SLACK = 6.0, 0.75
 # If more than one in so many writes hits an existing key, a lost key without a name may have been hit too.
 RARE = 1000
-_MOST_KINDS = 1000
 
 
 class _Lost:
@@ -63,8 +61,7 @@ class Toll:
         self.given_up = False
         self._writes = self._met = 0
         self._widest, self._bytes = 1, 0.0
-        self._strange = self._removals = False
-        self._kinds: set[Kind] = set()
+        self._strange = False
 
     def total(self) -> tuple[t.Optional[int], bool]:
         """Return (the number of keys, None if unknown; whether it is exact, else it is the most it can be)."""
@@ -75,12 +72,9 @@ class Toll:
         count = len(self._names) + nameless + self._counted
         if not count:
             return 0, True
-        in_doubt = (hidden and self._may_be_of_several(nameless)) or self._may_be_written_again(nameless)
-        return count, self._sure and all(lost.sure for lost in self._names.values()) and not in_doubt
-
-    def _may_be_of_several(self, nameless: int) -> bool:
-        """Return whether a hidden command may have met several keys, or may have removed what another lost one had made."""
-        return self._widest > 1 or (self._removals and nameless + len(self._names) > 1)
+        # Exact is only what was read: each lost command, and each lost key.
+        read = self._sure and not hidden and not self._may_be_written_again(nameless)
+        return count, read and all(lost.sure for lost in self._names.values())
 
     def _may_be_written_again(self, nameless: int) -> bool:
         """Return whether a key that is lost without its name may have been written later, or by another lost command."""
@@ -117,15 +111,12 @@ class Toll:
             self._kept(effect, db)
 
     def _noted(self, words: t.Sequence[bytes]) -> Effect:
-        effect, kind = effect_of(words), (words[0].lower(), len(words))
-        if len(self._kinds) < _MOST_KINDS:
-            self._kinds.add(kind)
+        effect = effect_of(words)
         self._widest = max(self._widest, len(effect.touched))
         if effect.touched:
             took = (4 + sum(len(word) + len(str(len(word))) + 5 for word in words)) / len(effect.touched)
             self._bytes = min(self._bytes or took, took)
         self._strange = self._strange or effect.wild or bool(effect.emptied)
-        self._removals = self._removals or bool(effect.removes)
         return effect
 
     def _emptied(self, what: str, db: bytes) -> None:
@@ -259,30 +250,17 @@ class Toll:
         """Return the words of the lost commands whose keys are known."""
         if not count or (left.first and left.first[0].lower() in FRAME):
             return []
-        if not exact:
-            return [words for words in [self._begun(left)] if words]
-        found = [self._only(left)] if count == 1 else [self._begun(left), self._ended(left)]
-        return [words for words in found if words]
+        words = self._only(left) if exact and count == 1 else self._begun(left)
+        return [words] if words else []
 
     def _only(self, left: Remains) -> list[bytes]:
-        if not left.announced:
-            return self._named(left.last) if left.named else self._ended(left)
+        """Return the words of the one command of a region, of which some may be hidden, but not its name or a key."""
         hidden = left.announced - len(left.first) - len(left.last)
-        if hidden < 0:
+        if not left.first or hidden < 0 or left.first[0].lower() not in KNOWN:
             return []
         words = [*left.first, *[b""] * hidden, *left.last]
         where = range(len(left.first), len(left.first) + hidden)
-        if words[0].lower() not in KNOWN:
-            words[0] = self._guessed(words, 0 in where)
-        return words if words[0] and not any(place in where for place in _places_of_keys(words)) else []
-
-    def _guessed(self, words: t.Sequence[bytes], hidden: bool) -> bytes:
-        """Return the only name that commands of so many words have here, b"" if there are several."""
-        names = {name for name, count in self._kinds if count == len(words) and (hidden or len(name) == len(words[0]))}
-        return names.pop() if len(names) == 1 else b""
-
-    def _named(self, words: list[bytes]) -> list[bytes]:
-        return words if words and words[0].lower() in KNOWN and words[0].lower() not in FRAME else []
+        return words if not any(place in where for place in _places_of_keys(words)) else []
 
     def _begun(self, left: Remains) -> list[bytes]:
         """Return the words of a command whose first words are left."""
@@ -290,20 +268,6 @@ class Toll:
             return []
         words = [*left.first, *[b""] * (left.announced - len(left.first))]
         return words if all(place < len(left.first) for place in _places_of_keys(words)) else []
-
-    def _ended(self, left: Remains) -> list[bytes]:
-        """Return the words of a command whose last words are left, if all kinds of commands here agree on its key."""
-        found: set[t.Tuple[bytes, ...]] = set()
-        for name, count in self._kinds:
-            hidden = count - len(left.last)
-            if hidden < 0 or (hidden == 0 and left.last[0].lower() != name):
-                continue
-            words = [name, *[b""] * (hidden - 1), *(left.last if hidden else left.last[1:])]
-            if any(0 < place < hidden for place in _places_of_keys(words)):
-                return []
-            found.add(tuple(words))
-        keys = {tuple(effect_of(words).touched) for words in found}
-        return list(found.pop()) if len(keys) == 1 else []
 
 
 def _places_of_keys(words: t.Sequence[bytes]) -> list[int]:

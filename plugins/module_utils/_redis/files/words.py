@@ -21,20 +21,17 @@ EDGE_BYTES = 16 * 1024
 MOST_WORDS = 100_000
 _HEAD = re.compile(rb"\*([1-9]\d{0,6})\r\n")
 _WORD = re.compile(rb"\$(\d{1,10})\r\n")
-# Bytes of the shortest head and first word: fewer can hide only a head.
-_HEAD_AND_NAME = 11
 
 
 class Remains(t.NamedTuple):
     """What is left of a damaged region: the word count and first words of its first command, the last words of its last one.
 
-    ``named`` says that the last words begin with the name of their command. ``text`` is the text at the ends of the region.
+    ``text`` is the text at the ends of the region.
     """
 
     announced: int
     first: t.List[bytes]
     last: t.List[bytes]
-    named: bool
     text: bytes
 
 
@@ -90,8 +87,7 @@ def remains_of(source: t.BinaryIO, at: int, until: int) -> Remains:
     announced = int(head.group(1)) if head else 0
     first, stopped = _first(begin, head.end(), announced) if head else ([], 0)
     seen = max(0, stopped - max(0, until - at - EDGE_BYTES))
-    last, hidden = _last(ending, seen)
-    return Remains(announced, first, last, not announced and 0 < hidden < _HEAD_AND_NAME and len(ending) == until - at, begin + ending)
+    return Remains(announced, first, _last(ending, seen), begin + ending)
 
 
 def _first(text: bytes, at: int, most: int) -> tuple[list[bytes], int]:
@@ -106,10 +102,10 @@ def _first(text: bytes, at: int, most: int) -> tuple[list[bytes], int]:
     return words, at
 
 
-def _last(text: bytes, start: int) -> tuple[list[bytes], int]:
-    """Return (the longest run of words that ends with *text*, where it begins)."""
+def _last(text: bytes, start: int) -> list[bytes]:
+    """Return the longest run of words that ends with *text*."""
     for begin in _WORD.finditer(text, start):
         words, at = _first(text, begin.start(), MOST_WORDS)
         if words and at == len(text):
-            return words, begin.start()
-    return [], len(text)
+            return words
+    return []
