@@ -49,6 +49,9 @@ def test_a_loss_is_exact_approved_and_says_where_the_values_are() -> None:
     assert clearing.loss_of(0, KEPT, 66, 66) == {}
     loss = clearing.loss_of(5, KEPT, 66, None)
     assert KEPT in loss.pop("text")
+    assert "answered each removal" in loss.pop("witness")
+    # Clients that write as well make the number that is there say nothing.
+    assert [clearing.loss_of(5, KEPT, 66, present)["present_after"] for present in (61, 60, 70)] == [61, None, None]
     assert loss == {"count": 5, "exact": True, "unit": "keys", "approved": True, "known_before": 66, "present_after": None}
 
 
@@ -69,7 +72,21 @@ def test_the_undo_names_the_file_of_this_run_or_of_the_one_that_died(count: int,
 
 def test_a_run_that_never_looked_has_an_outcome() -> None:
     found = FilterModule().filters()["redis_clearing_outcome"]({}, {}, {}, {}, None, "")
-    assert found == {"loss": {}, "undo": "nothing to put back", "verified": {}}
+    assert found == {"loss": {}, "harmless": {"confirm": "values were only read"}, "undo": "nothing to put back", "verified": {}}
+
+
+@pytest.mark.parametrize(
+    ("given", "count", "harmless"),
+    [
+        ({}, 0, False),
+        (cleared(0), 0, True),
+        (cleared(5), 0, True),
+        (cleared(5), 5, False),
+        (dict(cleared(0), kept_file="/other"), 0, False),
+    ],
+)
+def test_a_removal_that_did_not_say_how_it_ended_is_not_harmless(given: dict[str, t.Any], count: int, harmless: bool) -> None:
+    assert ("clear" in clearing.harmless(given, count, KEPT)) is harmless
 
 
 def test_a_run_that_removed_keys_has_all_of_its_outcome() -> None:
@@ -77,4 +94,5 @@ def test_a_run_that_removed_keys_has_all_of_its_outcome() -> None:
     found = FilterModule().filters()["redis_clearing_outcome"](cleared(5), {}, {"run_id": "R1", "resumed": None}, probe, 66, "/rescue")
     assert (found["loss"]["known_before"], found["loss"]["present_after"]) == (66, 61)
     assert found["undo"] == UNDO + KEPT
-    assert found["verified"] == {"redis": {"key_count": 61, "persistence": {"aof_enabled": True}}}
+    assert found["verified"]["redis"]["key_count"] == 61
+    assert found["verified"]["redis"]["persistence"] == {"aof_enabled": True}

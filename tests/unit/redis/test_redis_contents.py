@@ -28,7 +28,7 @@ def aof(*commands: str | tuple[t.Any, ...]) -> bytes:
 
 
 def judged(path: Path, verdict: str = "valid", source: str = "aof") -> dict[str, t.Any]:
-    file = {"name": path.name, "kind": "aof", "bytes": path.stat().st_size, "verdict": verdict}
+    file = {"name": path.name, "kind": source, "bytes": path.stat().st_size, "verdict": verdict}
     return {"verdict": verdict, "source": source, "files": [file], "expected_keys": 7}
 
 
