@@ -400,14 +400,9 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     vain = _vain(raw, files)
     if vain:
         return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % vain)
-    if verdict in NOT_WHOLE:
-        return _bad_files(raw, facts, "it is down and its data files are damaged or incomplete: %s" % bad_file_text(files))
-    # The start is followed by a reload of what an earlier run kept; there is nothing to repair.
-    if verdict == "empty" and int(options["last_known_keys"]) > 0 and not options["reload_from"]:
-        return _bad_files(raw, facts, "it is down without any data file; %d keys were known" % options["last_known_keys"])
-    fewer = _fewer(options, files)
-    if fewer:
-        return _bad_files(raw, facts, fewer)
+    lacking = _lacking(options, files, verdict)
+    if lacking:
+        return _bad_files(raw, facts, lacking)
     # Redis has not yet rejected files that were put there after that start.
     changed_since = float(files.get("changed_at") or 0) > float(facts["log"].get("written_at") or 0) > 0
     if lines.get("bad_file") and not (verdict == "valid" and changed_since):
@@ -423,6 +418,16 @@ def _vain(raw: Raw, files: Facts) -> str:
     problems = list((raw.get("planned") or {}).get("problems") or []) + list(files.get("unreadable") or [])
     problems += [str(one["detail"]) for one in files.get("files") or [] if one["verdict"] == "newer"]
     return "; ".join(problems[:3])
+
+
+def _lacking(options: Raw, files: Facts, verdict: str) -> str:
+    """Return what the files lack of what Redis had, "" for nothing that can be seen."""
+    if verdict in NOT_WHOLE:
+        return "it is down and its data files are damaged or incomplete: %s" % bad_file_text(files)
+    # The start is followed by a reload of what an earlier run kept; there is nothing to repair.
+    if verdict == "empty" and int(options["last_known_keys"]) > 0 and not options["reload_from"]:
+        return "it is down without any data file; %d keys were known" % options["last_known_keys"]
+    return _fewer(options, files)
 
 
 def _fewer(options: Raw, files: Facts) -> str:

@@ -28,8 +28,7 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
     says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, and what a look is to
     expect: last_known, last_known_keys, empty_below_share, reload_from}.
     """
-    last = (run.get("last_verified") or {}).get("redis") or {}
-    known = min(known_keys(run, now), accepted) if accepted >= 0 else known_keys(run, now)
+    last, known = _last_known(run), _meant(known_keys(run, now), accepted)
     acts = dict(kept if kept.get("run_id") == run.get("run_id") else {}, run_id=run.get("run_id"))
     owed = run.get("owed") or []
     installed = acts.get("installed") or {}
@@ -44,13 +43,18 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
         may_be_held=bool(acts.get("held")) or any(one["kind"] == "service_manager" for one in owed),
         to_reload=copies,
         known_keys=known,
-        known_at=float(last.get("at") or 0),
+        known_at=last["at"],
         # Every lasting key of what was installed has to be there.
-        last_known={} if replaced else _last_known(run),
+        last_known={} if replaced else last,
         last_known_keys=lasting(installed) if replaced else known,
         empty_below_share=1.0 if whole else empty_below_share,
         reload_from=[] if acts.get("reloaded") else copies,
     )
+
+
+def _meant(known: int, accepted: int) -> int:
+    """Return how many keys have to be there, where a person says that *accepted* are meant to be (-1 for nothing said)."""
+    return min(known, accepted) if accepted >= 0 else known
 
 
 def lasting(candidate: Facts) -> int:
