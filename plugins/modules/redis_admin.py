@@ -37,8 +37,9 @@ options:
       - V(pause_writers) pauses every writing command for O(value) seconds or until V(resume_writers). Redis 6.2 or later.
       - V(persist) sets C(save) and C(appendonly) to O(settings), so that new data is kept again.
       - V(see_gone) fails unless nothing answers at that address any more.
+      - V(see_up) fails with the reason of the last start as soon as O(service) has ended, and returns when Redis answers.
     type: str
-    choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers, persist, see_gone]
+    choices: [kill_script, save, rewrite_aof, set_maxmemory, isolate, release, pause_writers, resume_writers, persist, see_gone, see_up]
     required: true
   value:
     description:
@@ -54,6 +55,14 @@ options:
     description: The settings in RV(before) of V(isolate), for V(release); those of its configuration, for V(persist).
     type: dict
     default: {}
+  service:
+    description: The service that runs Redis, as in M(somabrain.incident_response.redis_health_info), for V(see_up).
+    type: dict
+    default: {}
+  log_file:
+    description: The log file of Redis on the target, for V(see_up).
+    type: str
+    default: ""
   timeout:
     description: Seconds that the act may take.
     type: float

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import tempfile
 import typing as t
+from pathlib import Path
 
 import pytest
-from farms.redis import SERVER, SUPERVISORD, Farm, Redis, farmed
+from farms.redis import NOBODY, SERVER, SUPERVISORD, Farm, Redis, farmed
 from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import redis as kind_redis
@@ -154,3 +158,67 @@ def test_a_wrapper_is_stopped_with_the_redis_that_it_started_and_no_writer_stays
     assert (run.rc, run.outcome["left"], redis.ask("DBSIZE")) == (0, [], 4), run.text
     assert redis.ask("INFO", "server") != old
     assert redis.ask("CONFIG", "GET", "save")[1] == "3600 1000"
+
+
+def test_why_it_does_not_start_is_said_before_a_second_start(farm: Farm) -> None:
+    redis = farm.make("why", DUMP + "bogus-directive yes\n", startsecs=1)
+    redis.start(wait=False)
+    until(lambda: redis.farm.call.getProcessInfo(redis.name)["statename"] in ("FATAL", "EXITED"))
+    seen = look(redis)
+    assert (seen["state"], seen["actions"]) == ("down_start_fails", []), said(seen)
+    assert "bogus-directive" in said(seen)
+    refused = redis.recover()
+    assert (refused.word, refused.code, refused.acts) == ("refused", "state_not_handled", []), refused.text
+    # Its cause is mended: the old line does not count any more. Now a module is missing, which only a start shows.
+    redis.configure(DUMP + "loadmodule /nowhere/gone.so\n")
+    failed = redis.recover()
+    assert (failed.word, failed.acts[-1]) == ("refused", "start"), failed.text
+    assert "/nowhere/gone.so" in str(failed.outcome["reasons"]), failed.text
+    refused = redis.recover()
+    assert (refused.word, refused.acts) == ("refused", []), refused.text
+    assert "/nowhere/gone.so" in refused.text
+    redis.configure(DUMP)
+    assert redis.recover().word == "recovered"
+
+
+def test_a_stranger_on_the_port_is_named_before_any_start(farm: Farm) -> None:
+    redis = farm.make("taken", DUMP)
+    with socket.create_server(("127.0.0.1", redis.port)):
+        seen = look(redis)
+        assert (seen["state"], seen["actions"]) == ("down_start_fails", []), said(seen)
+        assert f"port {redis.port} is held by " in said(seen)
+        assert f"pid {os.getpid()}" in said(seen)
+
+
+@pytest.mark.skipif(NOBODY is None, reason="only root can give a file to another user")
+def test_a_dump_that_its_user_may_not_read_is_named_before_any_start(farm: Farm) -> None:
+    redis = farm.make("rooted", DUMP).start()
+    redis.write(20)
+    redis.ask("SAVE")
+    redis.kill()
+    os.chown(redis.data / "dump.rdb", 0, 0)
+    (redis.data / "dump.rdb").chmod(0o600)
+    seen = look(redis)
+    assert (seen["state"], seen["actions"]) == ("down_start_fails", []), said(seen)
+    assert "dump.rdb belongs to root (mode 0600), and Redis runs as nobody" in said(seen)
+
+
+@pytest.mark.skipif(NOBODY is None, reason="only root may be asked to give a directory away")
+def test_a_directory_that_only_the_running_server_names_is_never_given_to_it(farm: Farm) -> None:
+    redis = farm.make("moved", DUMP).start()
+    redis.write(20)
+    redis.ask("SAVE")
+    cron = Path(tempfile.mkdtemp(prefix="sb-cron-", dir="/tmp"))
+    try:
+        cron.chmod(0o755)
+        assert redis.ask("CONFIG", "SET", "dir", str(cron)) == "OK"
+        redis.ask("SET", "more", "1")
+        redis.ask("BGSAVE")
+        until(lambda: "rdb_last_bgsave_status:err" in str(redis.ask("INFO", "persistence")))
+        run = redis.recover(redis_recovery_data_dir="")
+        assert (run.word, run.code, run.acts) == ("refused", "state_not_handled", []), run.text
+        assert str(cron) in run.text
+        assert f"{redis.config}:3 says {redis.data}" in run.text
+        assert (cron.stat().st_uid, cron.stat().st_mode & 0o777) == (0, 0o755)
+    finally:
+        cron.rmdir()

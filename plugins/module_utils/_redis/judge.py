@@ -36,6 +36,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.attempt import LASTING
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import (
     LITTLE_ROOM,
     cause_of,
@@ -218,12 +219,11 @@ def _watched(raw: Raw, options: Raw, facts: Facts, verdict: Verdict) -> tuple[Ve
 def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     reply, code = str(raw["ping"]), str(raw["ping"]).partition(" ")[0].lstrip("-")
     if code in ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED"):
-        text = "Redis rejected our credentials (%s): check password_file and username; a restart does not help"
-        return Verdict("auth", State.UNKNOWN, text % code)
+        return Verdict("auth", State.UNKNOWN, locked_text(str(raw.get("auth") or ""), code) + "; a restart does not help")
     if (code == "LOADING" or raw["info"].get("loading") == "1") and is_storm(raw):
         return _bad_files(raw, facts)
     if code == "LOADING" or raw["info"].get("loading") == "1":
-        return Verdict("loading", State.UNKNOWN, _loading_text(facts), ("wait",))
+        return _loading(raw, facts)
     if code == "BUSY":
         return Verdict("busy_script", State.SICK, "a script keeps it busy", ("kill_script",))
     if raw["error"]:
@@ -235,6 +235,27 @@ def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if code in ("PONG", "MISCONF"):
         return _master(raw, options, facts)
     return Verdict("", State.UNKNOWN, "it answers PING with: %s" % one_line(reply, 80))
+
+
+def locked_text(answer: str, code: str) -> str:
+    """Return why Redis does not let us in: *answer* is that to our password, *code* that to PING."""
+    if "WRONGPASS" in answer:
+        return "Redis rejected our password or user as wrong (WRONGPASS): correct password_file or username"
+    if code == "NOAUTH":
+        return "Redis wants a password and we gave none (NOAUTH): set password_file"
+    if code == "NOPERM":
+        return "Redis knows our user, who may not do this (NOPERM): give that user the rights, or set username to another"
+    return "Redis rejected us (%s): check password_file and username" % code
+
+
+def _loading(raw: Raw, facts: Facts) -> Verdict:
+    """Judge a Redis that loads: waiting is vain where its manager will end it before it is done."""
+    service, left = raw["service"], facts.get("loading_eta_seconds") or -1
+    limit, took = service.get("start_timeout"), number(raw["info"].get("uptime_in_seconds")) or 0
+    if service.get("state") == "starting" and limit and left > 0 and took + left > float(limit) + 1:
+        text = "%s, and its unit gives it %.0f s in all (TimeoutStartSec), so it never ends loading: raise that"
+        return Verdict("loading", State.SICK, text % (_loading_text(facts), float(limit)))
+    return Verdict("loading", State.UNKNOWN, _loading_text(facts), ("wait",))
 
 
 def _loading_text(facts: Facts) -> str:
@@ -341,6 +362,8 @@ def wrong_answers(raw: Raw, options: Raw) -> int:
 
 
 def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    if raw.get("stranger") and not facts["process"]:
+        return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % raw["stranger"])
     if raw["error"] == "timeout":
         return _mute(raw, facts["process"])
     if raw["error"] not in ("refused", "no_socket"):
@@ -410,13 +433,16 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if verdict == "unjudged":
         why = ", and its files were not judged: %s" % bad_file_text(files) if files else ""
         return Verdict("down_clean", State.SICK, "it is down" + why)
-    return _startable(raw["service"], facts, lines)
+    return _startable(raw, facts, lines)
 
 
 def _vain(raw: Raw, files: Facts) -> str:
     """Return what would end a start, as far as that is seen before it; "" for nothing."""
     problems = list((raw.get("planned") or {}).get("problems") or []) + list(files.get("unreadable") or [])
     problems += [str(one["detail"]) for one in files.get("files") or [] if one["verdict"] == "newer"]
+    attempt = raw.get("attempt") or {}
+    if attempt.get("code") in LASTING and attempt.get("mended") is False:
+        problems.append("nothing has changed since its last start ended: %s" % attempt["text"])
     return "; ".join(problems[:3])
 
 
@@ -452,7 +478,8 @@ def bad_file_text(files: Facts) -> str:
     return str(files.get("detail") or "set data_dir, or config_file")
 
 
-def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
+def _startable(raw: Raw, facts: Facts, lines: Facts) -> Verdict:
+    service = raw["service"]
     limit = bool(service.get("start_limit_hit"))
     # supervisor reports an exited program as failed too; only FATAL means that it gave up starting it.
     gave_up = service.get("state") == "backoff" or service.get("result") == "fatal"
@@ -465,8 +492,12 @@ def _startable(service: Raw, facts: Facts, lines: Facts) -> Verdict:
         written = ", but it could not write" if mend else ""
         there = "its data files are good" if (facts["files"] or {}).get("verdict") == "valid" else "it has no data files"
         return Verdict("down_clean", State.SICK, "it is down%s and %s%s" % (killed, there, written), mend + last)
-    why = "; ".join(CAUSES[kind] for kind in causes) or "its log names no cause"
-    return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % why, mend + last)
+    return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % _cause_text(raw, causes), mend + last)
+
+
+def _cause_text(raw: Raw, causes: t.Sequence[str]) -> str:
+    attempt = raw.get("attempt") or {}
+    return "; ".join(CAUSES[kind] for kind in causes) or str(attempt.get("text") or "its log names no cause")
 
 
 def _to_mend(lines: Raw, disk: Facts) -> bool:

@@ -17,6 +17,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.attempt import load_attempt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
     Connection,
     ErrorReply,
@@ -27,10 +28,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     password_of,
     speaks_tls,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files import scan
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import changed_at, fingerprint
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import load_place, runs_as, unreadable
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_roots, load_place, runs_as, unreadable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import (
     as_seen_by,
     belongs_to,
@@ -46,8 +48,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import Effective, load_effective
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import (
+    Effective,
+    load_effective,
+    program_folder,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text, stranger_on
 
 Raw = t.Dict[str, t.Any]
 
@@ -65,6 +72,8 @@ UNANSWERED = "unanswered"
 SAMPLED_DATABASES, SAMPLED_KEYS = 4, 64
 # Values may be large; known answers are small.
 KNOWN_BYTES = 16 * 1024 * 1024
+# States of a service that does not run, and the time for reading why.
+ENDED, ATTEMPT_SECONDS = ("stopped", "failed", "backoff"), 3.0
 _JUDGED: dict[str, tuple[list[t.Any], Raw]] = {}
 
 
@@ -206,6 +215,7 @@ def known_answer(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
 def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     service, running = raw["service"], raw["config"]
     start_text = load_start(_first(options["start_command"], service.get("start_command")))
+    scan.PREFERRED[:] = [folder for folder in [program_folder(start_text)] if folder and is_roots(folder)]
     planned = load_effective(str(options["config_file"] or ""), start_text, str(service.get("directory") or ""))
     process = load_process(service, str(options["pid_file"]), options, raw["info"])
     # Where nothing says what the next start would use, what runs is all that is known.
@@ -218,11 +228,24 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     shown = _first(options["data_dir"], running.get("dir"), settings.get("dir"))
     around["data_dir"] = shown
     around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, dict(settings, **running)))
+    around.update(_failed_start(options, raw, planned, process, log_file))
     around["log"] = load_log(log_file) if log_file and not _is_serving(raw) else {}
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic(), options)
         around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))
     return around
+
+
+def _failed_start(options: t.Mapping[str, t.Any], raw: Raw, planned: Effective, process: Raw, log_file: str) -> Raw:
+    """Return, for a service that does not run, why its last start failed and who holds its port."""
+    service = raw["service"]
+    if raw["ping"] or process or service.get("state") not in ENDED:
+        return {"attempt": {}, "stranger": ""}
+    named = dict(options["service"])
+    attempt = load_attempt(named, log_file, planned.files, ATTEMPT_SECONDS) if "state" not in named else {}
+    port = 0 if options["socket"] else int(str(planned.settings.get("port") or options["port"]))
+    holder = stranger_on(port, "", [service.get("pid") or 0])
+    return {"attempt": attempt, "stranger": holder_text(holder, port) if holder else ""}
 
 
 def _place(options: t.Mapping[str, t.Any], raw: Raw, planned: Effective, process: Raw) -> Raw:

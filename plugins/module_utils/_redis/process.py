@@ -226,7 +226,7 @@ def load_log(path: str) -> dict[str, t.Any]:
 
     Lines only from the last start on where one is seen; failed_starts are the last starts in a row that ended on refused data.
     """
-    text = log_file.tail_of(path).decode("utf-8", "replace")
+    text = log_file.tail_of(path).decode("utf-8", "replace").replace("Valkey is starting", STARTED)
     if not text:
         return {}
     starts, last = text.count(STARTED), log_file.since_last(text, STARTED)

@@ -112,12 +112,20 @@ def _words(line: str) -> t.List[str]:
 
 def invocation_of(start_text: str) -> t.Optional[t.Tuple[str, t.List[str]]]:
     """Return (directory that a ``cd`` led to, words after the program) of the last command that starts a Redis server, None for none."""
-    found = None
+    found, outer = None, None
     for folder, words in commands_of(start_text):
+        # A script hands on the words that it was started with.
+        outer = words[1:] if outer is None else outer
         at = next((index for index, word in enumerate(words) if os.path.basename(word) in SERVERS and not word.startswith("-")), None)
         if at is not None:
-            found = (folder, words[at + 1 :])
+            found = (folder, [one for word in words[at + 1 :] for one in (outer if word in ("$@", "$*") else [word])])
     return found
+
+
+def program_folder(start_text: str) -> str:
+    """Return the directory of the server that a start text starts by its path, "" where it does not say."""
+    named = [word for _folder, words in commands_of(start_text) for word in words if os.path.basename(word) in SERVERS]
+    return next((os.path.dirname(word) for word in named if word.startswith("/")), "")
 
 
 def split_invocation(words: t.Sequence[str]) -> t.Tuple[str, t.List[t.Tuple[str, t.List[str]]]]:

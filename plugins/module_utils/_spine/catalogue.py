@@ -223,6 +223,7 @@ REASONS: dict[str, Reason] = {
                 "set {variable} to true, or correct owner and mode yourself", text="{found}, and {variable} is false"
             ),
             "start_would_fail": Case("correct what the text names, then run again; nothing was started, because that would fail"),
+            "start_failed": Case("correct what the text names, then run again; it was started once and ended"),
             "doubtful_dir": Case(
                 "find out where the data of this Redis belongs; then correct its configuration, or set redis_recovery_data_dir to that"
                 " directory. Nothing was changed there, because no one we trust names it"

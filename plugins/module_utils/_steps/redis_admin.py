@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.act import connected, info_of, setting_of, tell
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.attempt import load_attempt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
     Connection,
     ErrorReply,
@@ -19,9 +20,12 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import SYSTEM_SHARE
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 
 CHOICES = (
-    "kill_script", "save", "rewrite_aof", "set_maxmemory", "isolate", "release", "pause_writers", "resume_writers", "persist", "see_gone",
+    "kill_script", "save", "rewrite_aof", "set_maxmemory", "isolate", "release", "pause_writers", "resume_writers", "persist",
+    "see_gone", "see_up",
 )  # fmt: skip
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     REACH,
@@ -29,6 +33,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     value={"type": "int", "default": 0},
     max_bytes={"type": "int", "default": 0},
     settings={"type": "dict", "default": {}},
+    service={"type": "dict", "default": {}},
+    log_file={"type": "str", "default": ""},
     timeout={"type": "float", "default": 30.0},
     stage={"type": "str", "choices": ["act", "undo"], "default": "act"},
 )
@@ -44,14 +50,18 @@ ISOLATION = {
 # Kept as the configuration says; neither can remove a key.
 PERSISTENCE = ("save", "appendonly")
 POLL = 0.05
+TALK_SECONDS = 3.0
+# A process that has ended for longer does not come up by itself.
+MOMENT = 0.7
 MEGABYTE = 1024 * 1024
 
 
 def run(params: Params, check: bool) -> Result:
     """Return {changed, before, after, seconds, stage, say}. Raises StepError if Redis refuses the act or it does not end in time."""
     begun = time.monotonic()
-    if params["action"] == "see_gone":
-        return dict(_see_gone(params, check), action="see_gone", diff={}, seconds=0.0, stage=params["stage"])
+    if params["action"] in SEEN:
+        seconds = round(time.monotonic() - begun, 3)
+        return dict(SEEN[params["action"]](params, check), action=params["action"], diff={}, seconds=seconds, stage=params["stage"])
     with connected(params, params["timeout"]) as redis:
         result = ACTS[params["action"]](redis, params, check)
     difference = {"before": result["before"], "after": result["after"]}
@@ -214,6 +224,36 @@ def _persist(redis: Connection, params: Params, check: bool) -> Result:
     return _settled(redis, wanted, check, "keep new data again, as its configuration says", "")
 
 
+def _see_up(params: Params, check: bool) -> Result:
+    """Raise StepError with the reason of this start as soon as it has failed; return when Redis answers, or may still come up."""
+    end, dead = time.monotonic() + params["timeout"], 0.0
+    while not check and time.monotonic() < end and not _answers(params):
+        state = load_service(params["service"], TALK_SECONDS)
+        if state.get("state") not in ("failed", "stopped", "backoff"):
+            dead = 0.0
+        elif dead and time.monotonic() - dead > (MOMENT if state["state"] != "backoff" else MOMENT * 3):
+            raise _not_up(params)
+        dead = dead or time.monotonic()
+        time.sleep(2 * POLL)
+    return {"changed": False, "before": {}, "after": {}, "say": []}
+
+
+def _answers(params: Params) -> bool:
+    try:
+        with Connection(address_of(params), 1.0) as redis:
+            redis.ask("PING")
+    except RespError as error:
+        return error.kind not in ("refused", "no_socket")
+    return True
+
+
+def _not_up(params: Params) -> StepError:
+    why = load_attempt(params["service"], params["log_file"], [], TALK_SECONDS)
+    text = "Redis was started and did not stay up: %s" % (why.get("text") or "neither its log nor its manager says why")
+    return StepError(text, reasons=[reason("state_not_handled", text, case="start_failed")], started=False)
+
+
+SEEN: dict[str, t.Callable[[Params, bool], Result]] = {"see_gone": _see_gone, "see_up": _see_up}
 ACTS: dict[str, t.Callable[[Connection, Params, bool], Result]] = {
     "kill_script": _kill_script,
     "save": _child,

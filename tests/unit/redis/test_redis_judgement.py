@@ -155,6 +155,19 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, and an include is missing": (down(planned=dict(PLANNED, problems=["x includes y"])), {}, "down_start_fails", "sick", []),
     "down, and a file is not its own": (
         down(files=dict(GOOD, unreadable=["dump.rdb belongs to root"])), {}, "down_start_fails", "sick", []),
+    "down, and its last start met a wrong directive": (
+        down(attempt={"code": "configuration", "text": "line 7", "mended": False}), {}, "down_start_fails", "sick", []),
+    "down, its wrong directive corrected": (
+        down(attempt={"code": "configuration", "text": "line 7", "mended": True}), {}, "down_clean", "sick", ["start"]),
+    "down, no process could be made at its last start": (
+        down(attempt={"code": "no_process", "text": "fork", "mended": False}), {}, "down_clean", "sick", ["start"]),
+    "down, a stranger has its port": (down(stranger="port 6379 is held by python3"), {}, "down_start_fails", "sick", []),
+    "down, its dump written by a newer server": (
+        down(files={"verdict": "newer", "files": [{"name": "d", "verdict": "newer", "detail": "x"}]}), {}, "down_start_fails", "sick", []),
+    "loading longer than its unit allows": (
+        raw(ping="LOADING x", service={"state": "starting", "start_timeout": 90.0},
+            info={"loading": "1", "loading_eta_seconds": "200", "loading_loaded_perc": "10", "uptime_in_seconds": "20"}),
+        {}, "loading", "sick", []),
     "down, disk not mounted": (down(place=dict(PLACE, missing_mount="/data")), {}, "no_mount", "sick", []),
     "down, disk of the last look gone": (
         down(place=dict(PLACE, mount="/")), {"last_known": {"mount": "/data"}}, "no_mount", "sick", []),
@@ -338,3 +351,17 @@ def test_loading_carries_its_progress() -> None:
 def test_names_and_values_of_known_keys_stay_out_of_the_result() -> None:
     look = raw(known=[{"key": "tenant:secret", "exists": False, "sha256": ""}])
     assert "tenant:secret" not in str(judge_redis(look, {"known_keys": [{"key": "tenant:secret"}]}).as_dict())
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ("WRONGPASS invalid username-password pair", "NOAUTH", "rejected our password or user as wrong (WRONGPASS)"),
+        ("", "NOAUTH", "we gave none (NOAUTH)"),
+        ("", "NOPERM", "may not do this (NOPERM)"),
+        ("", "DENIED", "rejected us (DENIED)"),
+    ],
+)
+def test_a_wrong_password_a_missing_one_and_a_missing_right_are_told_apart(answer: str, code: str, words: str) -> None:
+    seen = judge_redis(dict(reply(code + " x"), auth=answer), {}).as_dict()
+    assert words in seen["findings"][0]["text"]

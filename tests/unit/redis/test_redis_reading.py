@@ -26,6 +26,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import Refused, parse_manifest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_system, missing_mount
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import load_log
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import load_effective
 
@@ -239,3 +240,62 @@ def test_starts_in_a_row_that_refused_their_data_are_counted(tmp_path: Path, cas
     log = tmp_path / "redis.log"
     log.write_text("".join("1:C oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n" + end for end in ends))
     assert load_log(str(log))["failed_starts"] == count
+
+
+COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
+    "arguments win": ("redis-server {conf} --appendonly yes --save ''", {"appendonly": "yes", "save": ""}),
+    "a shell": ("sh -c 'rm -f x && exec redis-server {conf} --dbfilename b.rdb'", {"dbfilename": "b.rdb", "appendonly": "no"}),
+    "words without quotes": ("/usr/bin/valkey-server {conf} --save --appendonly yes", {"save": "", "appendonly": "yes"}),
+    "no file at all": ("redis-server --dir /x", {"dir": "/x", "appendonly": "no", "dbfilename": "dump.rdb"}),
+    "no word": ("redis-server", {"dir": "/home", "appendonly": "no"}),
+    "relative to where it starts": ("sh -c 'cd {folder} && redis-server redis.conf'", {"dbfilename": "a.rdb"}),
+    "a wrapper that says nothing": ("/opt/start.sh", {"dbfilename": "a.rdb"}),
+    "a variable that nobody knows": ("redis-server $CONF", {"dbfilename": "a.rdb"}),
+    "a script that hands its words on": ('/opt/r {conf} --port 7\nexec redis-server "$@"', {"dbfilename": "a.rdb", "port": "7"}),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_the_next_start_is_read_as_redis_reads_it(tmp_path: Path, case: str) -> None:
+    conf = tmp_path / "redis.conf"
+    conf.write_text("dbfilename a.rdb\nappendonly no\nsave 60 1\n")
+    command, wanted = COMMANDS[case]
+    seen = load_effective(str(conf), command.replace("{conf}", str(conf)).replace("{folder}", str(tmp_path)), "/home")
+    assert seen.known
+    assert {name: seen.settings.get(name) for name in wanted} == wanted
+
+
+def test_includes_count_where_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "b.conf").write_text("include c.conf\n")
+    (tmp_path / "c.conf").write_text("appendonly yes\n")
+    lines = [f"dir {tmp_path}", "appendonly no", f"include {tmp_path}/d/*.conf", f"include {tmp_path}/none/*.conf", "include gone.conf"]
+    (tmp_path / "redis.conf").write_text("\n".join(lines))
+    seen = load_effective(str(tmp_path / "redis.conf"), "")
+    assert (seen.settings["appendonly"], seen.origins["appendonly"]["where"]) == ("yes", "c.conf:1")
+    assert seen.problems == [f"{tmp_path}/redis.conf:5 includes gone.conf, which does not exist"]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [("/", True), ("/etc", True), ("/etc/redis", True), ("/var/spool/cron/crontabs", True), ("/root/.ssh", True), ("/var/lib", True),
+     ("/home", True), ("/dev/sda", True), ("/var/lib/redis", False), ("/data", False), ("/home/redis/data", False),
+     ("/dev/shm/redis", False)],
+)  # fmt: skip
+def test_a_directory_of_the_system_is_no_data_directory(path: str, is_one: bool) -> None:
+    assert is_system(path) is is_one
+
+
+@pytest.mark.parametrize(
+    ("path", "fstab", "units", "mounted", "missing"),
+    [
+        ("/data/redis", "UUID=1 /data ext4 defaults 0 2\n", [], ["/"], "/data"),
+        ("/data/redis", "UUID=1 /data ext4 defaults 0 2\n", [], ["/", "/data"], ""),
+        ("/data/redis", "# UUID=1 /data ext4 defaults 0 2\n", [], ["/"], ""),
+        ("/database", "UUID=1 /data ext4 defaults 0 2\n", [], ["/"], ""),
+        ("/data/redis", "", ["/data/redis"], ["/"], "/data/redis"),
+        ("/data/redis", "UUID=1 / ext4 defaults 0 1\n", [], ["/"], ""),
+    ],
+)
+def test_a_mount_that_is_missing_is_named(path: str, fstab: str, units: list[str], mounted: list[str], missing: str) -> None:
+    assert missing_mount(path, fstab, units, mounted) == missing

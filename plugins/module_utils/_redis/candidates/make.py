@@ -155,7 +155,7 @@ def _kept(saved: str, path: str, end: float) -> Facts:
         os.fsync(file.fileno())
         size = os.fstat(file.fileno()).st_size
         seen = scan_rdb(file, size, end)
-        if seen["verdict"] not in ("valid", "unjudged"):
+        if seen["verdict"] not in ("valid", "unjudged", "newer"):
             raise SideFailed("io", "the side instance saved a damaged file: %s" % one_line(seen["detail"], 100))
         digest = sha256_of(file, end)
     proof = "side instance" + (", " + seen["proof"] if seen["verdict"] == "valid" else "")

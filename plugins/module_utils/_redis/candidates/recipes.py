@@ -48,8 +48,8 @@ MAGIC = b"REDIS"
 SELECT_0 = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n"
 WHOLE = Salvaged(0, 0, True, 0, [], None, "")
 HEAD_BYTES = 1024
-# Of the RDB format, latest first.
-VERSIONS = tuple(range(12, 5, -1))
+# How an RDB may begin, latest first.
+HEADS = tuple(MAGIC + b"%04d" % version for version in range(12, 5, -1)) + (b"VALKEY080",)
 # Memory that an RDB needs, as a multiple of its size: if the RDB does not say, and the most that is believed of what it says.
 USUAL_GROWTH, MOST_GROWTH = 3, 30
 _FLUSH = re.compile(rb"(?i)\r\nflush(?:all|db)\r\n")
@@ -394,7 +394,7 @@ def rdb_recipes(path: str, name: str, lineage: str, end: float) -> list[Recipe]:
         return []
     memory, last = memory_of(head, facts.st_size), taken_at(head) or facts.st_mtime
     good = Recipe(name, "rdb", lineage, lambda out, until: _plain_copy(path, out), facts.st_size, memory, last)
-    if verdict == "valid" or not facts.st_size:
+    if verdict in ("valid", "newer") or not facts.st_size:
         return [good] if facts.st_size else []
     repaired = good._replace(name="repaired_dump", write=lambda out, until: _repaired(path, out, until))
     if verdict == "unjudged":
@@ -425,13 +425,13 @@ def mended_rdb(file: t.BinaryIO, size: int, out: t.BinaryIO, end: float) -> t.Op
     if done is not None:
         return done
     # Only the version at the start of an RDB is variable, and the checksum shows which one it was.
-    for version in VERSIONS:
+    for head in HEADS:
         _empty(out)
         copy_bytes(file, out)
         out.seek(0)
-        out.write(MAGIC + b"%04d" % version)
+        out.write(head)
         out.flush()
-        if scan_rdb(out, size, end)["verdict"] == "valid":
+        if scan_rdb(out, size, end)["verdict"] in ("valid", "newer"):
             out.seek(0, os.SEEK_END)
             return WHOLE._replace(detail="repaired its first nine bytes: the checksum matches again")
     _empty(out)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import typing as t
 
@@ -31,7 +30,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb, taken_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import sha256_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import sha256_of, tool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import version_of
 
@@ -81,7 +80,7 @@ def from_server(name: str, params: Params, bench: Bench) -> tuple[Facts, dict[st
         return blank(name, "server", one_line(error, 160)), {}
     recipe = _recipe(name, params, info)
     # Replication would make it write a file, unless it sends straight from memory.
-    may_send = name != "live" and diskless == "yes" and _linked(info) and bool(shutil.which("redis-cli"))
+    may_send = name != "live" and diskless == "yes" and _linked(info) and bool(tool("cli"))
     sent = recipe._replace(kind="rdb", write=lambda out, until: _sent(params, out, until))
     if may_send and (keys_of(info) or 0) > MANY_KEYS:
         facts = tried(bench, sent)
@@ -102,12 +101,12 @@ def _recipe(name: str, params: Params, info: t.Mapping[str, str]) -> Recipe:
 
 def _check_version(info: t.Mapping[str, str], program: str) -> None:
     """Raise StepError if this server is too old to load what the side instance saves."""
-    words = info.get("redis_version", "").split(".")
+    words = (info.get("valkey_version") or info.get("redis_version", "")).split(".")
     theirs = tuple(int(word) for word in words[:2] if word.isdigit())
     ours = version_of(program)
     if len(theirs) == 2 and theirs[0] < ours[0]:
-        text = "it runs Redis %s, which cannot load what a side instance of %d.%d saves; set redis_recovery_server" % (
-            one_line(info["redis_version"], 20), *ours,
+        text = "it runs version %s, which cannot load what a side instance of %d.%d saves; set redis_recovery_server" % (
+            one_line(".".join(words), 20), *ours,
         )  # fmt: skip
         raise StepError(text)
 
@@ -140,7 +139,7 @@ def was_emptied(info: t.Mapping[str, str]) -> bool:
 
 def _sent(params: Params, out: t.BinaryIO, end: float) -> Salvaged:
     # The file that we have open, whatever it is called.
-    fetch_rdb(dict(params, redis_cli="redis-cli"), "/proc/%d/fd/%d" % (os.getpid(), out.fileno()), end)
+    fetch_rdb(dict(params, redis_cli=tool("cli")), "/proc/%d/fd/%d" % (os.getpid(), out.fileno()), end)
     return WHOLE
 
 

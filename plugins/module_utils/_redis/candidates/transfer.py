@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, ErrorReply, password_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, tool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import REPLY_BYTES, as_bytes, scan, sizes_of
 
 # Keys per request; few, since values may be large.
@@ -41,7 +41,7 @@ def fetch_rdb(params: Params, path: str, end: float) -> None:
 
     *end* is a monotonic time. Raises StepError.
     """
-    program = shutil.which(params["redis_cli"])
+    program = shutil.which(params["redis_cli"]) or tool("cli")
     if not program:
         raise StepError("redis-cli is not installed on this host: install redis-tools")
     where = ["-s", params["socket"]] if params["socket"] else ["-h", params["host"], "-p", str(params["port"])]

@@ -31,7 +31,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 FileResult = t.Dict[str, t.Any]
 Settings = t.Mapping[str, t.Any]
 
-WORST_FIRST = ("damaged", "missing", "outdated", "unjudged", "tail_cut", "valid")
+WORST_FIRST = ("damaged", "missing", "newer", "outdated", "unjudged", "tail_cut", "valid")
 # Above this size Redis' own checker runs first: it is several times faster than Python.
 LARGE = 32 * 1024 * 1024
 MANIFEST_BYTES = 1024 * 1024
@@ -236,8 +236,8 @@ def _mixed(file: t.BinaryIO, name: str, size: int, end: float, last: bool) -> Fi
     """Judge an old single file: an RDB followed by commands. Only Redis' own checker finds where the RDB ends."""
     good_to = _by_checker(file, end)
     if good_to is None:
-        found = "its RDB part cannot be read" if tool("redis-check-aof") else "redis-check-aof is not installed"
-        return entry(name, "aof", size, "damaged" if tool("redis-check-aof") else "unjudged", found)
+        found = "its RDB part cannot be read" if tool("check-aof") else "redis-check-aof is not installed"
+        return entry(name, "aof", size, "damaged" if tool("check-aof") else "unjudged", found)
     return _framed(file, name, "aof", size, end, last, good_to)
 
 
@@ -258,7 +258,7 @@ def _where(scan: Scan, size: int) -> str:
 
 def _by_checker(file: t.BinaryIO, end: float) -> t.Optional[int]:
     """Return up to which byte redis-check-aof (without --fix) finds the file good, None if it does not say."""
-    checker = tool("redis-check-aof")
+    checker = tool("check-aof")
     if not checker:
         return None
     _code, output = run_tool([checker], file.fileno(), end)

@@ -22,6 +22,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb
 
 CHUNK = 1024 * 1024
+# Where the server comes from that will load the files; its tools know what it can load.
+PREFERRED: list[str] = []
 SMALL = 64 * 1024
 RDB_EOF_BYTES = 9  # the opcode and eight bytes of checksum
 # The start of a command: the number of its words, the first of them a name.
@@ -162,8 +164,17 @@ def goes_on_after(file: t.BinaryIO, size: int, failed_at: int, end: float) -> bo
 
 
 def tool(name: str) -> str:
-    """Return the path of one of Redis' own checkers, "" if it is not installed."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin:/opt/redis/bin") or ""
+    """Return the path of one of Redis' own tools (*name* without its prefix, such as check-rdb), "" if none is installed."""
+    return next(tools(name), "")
+
+
+def tools(name: str) -> t.Iterator[str]:
+    """Yield the paths of a tool by the names that Redis and Valkey give it."""
+    folders = ":".join([*PREFERRED, os.environ.get("PATH", ""), "/usr/bin:/usr/local/bin:/opt/redis/bin:/opt/valkey/bin"])
+    for prefix in ("redis-", "valkey-"):
+        found = shutil.which(prefix + name, path=folders)
+        if found:
+            yield found
 
 
 def run_tool(argv: t.Sequence[str], descriptor: int, end: float) -> tuple[int, bytes]:
@@ -197,12 +208,20 @@ def scan_rdb(file: t.BinaryIO, size: int, end: float) -> dict[str, t.Any]:
         return _rdb("damaged", "framing", "zero bytes")
     if not is_rdb(head):
         return _rdb("damaged", "framing", "does not start with an RDB header")
-    checker = tool("redis-check-rdb")
-    if checker:
+    seen: list[dict[str, t.Any]] = []
+    for checker in tools("check-rdb"):
         code, output = run_tool([checker], file.fileno(), end)
-        if code != 127:
-            return _by_checker(code, output)
-    return _by_checksum(file, size, end)
+        # A tool that does not know the format says nothing about the file.
+        if code != 127 and b"[offset" in output and not (head[:6] == b"VALKEY" and b"Wrong signature" in output):
+            seen.append(_by_checker(code, output))
+            if seen[-1]["verdict"] != "unjudged":
+                return seen[-1]
+    found = _by_checksum(file, size, end)
+    if found["verdict"] == "valid" and tool("check-rdb"):
+        # It is sound, and every tool here, so the server beside it, is too old or another one.
+        text = "written by another or newer server (format %s) than the one installed here, which cannot load it; it is not damaged"
+        return dict(found, verdict="newer", detail=text % head.decode("ascii", "replace"))
+    return seen[0] if seen else found
 
 
 def _by_checker(code: int, output: bytes) -> dict[str, t.Any]:
