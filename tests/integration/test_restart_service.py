@@ -240,7 +240,8 @@ def test_an_api_that_ends_as_soon_as_it_starts_is_refused_and_not_started_once_m
         outcome = api.restart()
     finally:
         config.write_text(kept)
-    assert (outcome["outcome"], first_reason(outcome)) == ("refused", "exit_loop"), outcome
+    assert (outcome["outcome"], first_reason(outcome)) == ("refused", "config_broken"), outcome
+    assert "JSONDecodeError" in outcome["reasons"][0]["text"]
     # In between two ends it looks as if it were on its way.
     assert {act["action"] for act in outcome["acts"]} <= {"wait"}
 
