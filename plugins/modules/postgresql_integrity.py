@@ -49,6 +49,10 @@ options:
     description: Directory for the copies of index files.
     type: path
     default: ""
+  run_id:
+    description: The run that this belongs to; it is returned.
+    type: str
+    default: ""
   timeout:
     description: Longest duration of all of it in seconds. Anything not checked in time is unknown.
     type: float

@@ -37,7 +37,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import load_owners
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import POSTGRESQL, load_owners
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.processes import parent_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import find, run
 
@@ -157,7 +157,7 @@ def _owners(options: Options, around: Raw) -> list[dict[str, str]]:
     effective = around["effective"]
     config = "\n".join(lines_of(str(effective["config_file"])))
     values = {name: str(one["value"]) for name, one in effective["settings"].items()}
-    found = load_owners("postgresql", around["data_dir"], config=config, settings=values, unit=str(around["service"].get("name") or ""))
+    found = load_owners(POSTGRESQL, around["data_dir"], config=config, settings=values, unit=str(around["service"].get("name") or ""))
     return [one for one in found if one["owner"] not in options["former_owners"]]
 
 

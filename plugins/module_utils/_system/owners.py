@@ -22,6 +22,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 Found = t.Dict[str, str]
 CONFIG_BYTES = 1 << 20
 WORDS_BYTES = 16384
+# Stores, as callers name them.
+POSTGRESQL, REDIS = "PostgreSQL", "Redis"
 CIB = "/var/lib/pacemaker/cib/cib.xml"
 
 
@@ -36,7 +38,7 @@ class Owner(t.NamedTuple):
 
     name: str
     command: str
-    stores: t.Tuple[str, ...] = ("postgresql",)
+    stores: t.Tuple[str, ...] = (POSTGRESQL,)
     files: t.Tuple[str, ...] = ()
     settings: t.Tuple[t.Tuple[str, str], ...] = ()
     marks: t.Tuple[str, ...] = ()
@@ -65,11 +67,11 @@ OWNERS: t.Tuple[Owner, ...] = (
     Owner("Stolon", "stolonctl status", files=("../keeperstate", "../dbstate"), programs=("stolon-keeper",)),
     Owner("EDB Failover Manager", "efm cluster-status CLUSTER", configs=("/etc/edb/efm-*/*.properties",)),
     Owner(
-        "Pacemaker", "crm_mon -1r", stores=("postgresql", "redis"), marks=(r"rep_mode\.conf",),
+        "Pacemaker", "crm_mon -1r", stores=(POSTGRESQL, REDIS), marks=(r"rep_mode\.conf",),
         resources=("pgsql", "pgsqlms", "redis", "valkey"),
     ),
     Owner(
-        "Sentinel", "redis-cli -p 26379 SENTINEL MASTERS", stores=("redis",), programs=("redis-sentinel", "valkey-sentinel"), alive=True,
+        "Sentinel", "redis-cli -p 26379 SENTINEL MASTERS", stores=(REDIS,), programs=("redis-sentinel", "valkey-sentinel"), alive=True,
         configs=("/etc/redis/sentinel.conf", "/etc/redis-sentinel.conf", "/etc/redis/redis-sentinel.conf", "/etc/valkey/sentinel.conf"),
         names=r"^\s*sentinel\s+monitor\s+\S+\s+\S+\s+{port}\s",
     ),
@@ -143,7 +145,7 @@ def _is_named(owner: Owner, text: str, data_dir: str, port: int) -> bool:
     told = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     if owner.names:
         return bool(port and re.search(owner.names.format(port=port), told, re.M))
-    paths = "|".join(re.escape(path.rstrip("/")) for path in {data_dir, os.path.realpath(data_dir)})
+    paths = "|".join(re.escape(path.rstrip("/")) for path in (data_dir, os.path.realpath(data_dir)))
     return bool(re.search(r"(?<![\w/.-])(?:%s)/?(?![\w/.-])" % paths, told))
 
 

@@ -107,6 +107,11 @@ def stuck(waiting: int, seconds: float, archived: float | None = None) -> dict[s
     return up(backlog=[{"waiting": waiting, "oldest_seconds": seconds}], archiver=[{"failing": False, "archived_seconds": archived}])
 
 
+def counted_at(at: float, **given: t.Any) -> dict[str, t.Any]:
+    """A database in which checksums failed, the last of them then."""
+    return up(databases=[dict(DATABASE, checksum_failures=3, checksum_failed_at=at, **given)])
+
+
 def setting(database: str | None, login: str | None = None, value: str = "on", **given: t.Any) -> dict[str, t.Any]:
     """A default_transaction_read_only of a database or a role."""
     return {"database": database, "login": login, "value": value, "own": False, "may_write": None, **given}
@@ -165,14 +170,11 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "a fresh prepared transaction": (
         up(prepared=[{"gid": "g", "database": "d", "owner": "o", "seconds": 3.0}]), {}, "accepting", "well", []),
     "checksums failed": (up(shared=[{"checksum_failures": 2}]), {}, "up_corrupt", "sick", ["scope"]),
-    "checksums failed before the repair": (up(databases=[dict(DATABASE, checksum_failures=3, checksum_failed_at=9.0)]), PROVEN, "accepting",
-        "well", []),
-    "a checksum failed since the repair": (up(databases=[dict(DATABASE, checksum_failures=3, checksum_failed_at=11.0)]), PROVEN,
-        "up_corrupt", "sick", ["scope"]),
-    "a checksum failed in another database": (up(databases=[dict(DATABASE, name="x", checksum_failures=3, checksum_failed_at=9.0)]), PROVEN,
-        "up_corrupt", "sick", ["scope"]),
-    "a shared checksum failed before the repair": (up(shared=[{"checksum_failures": 2, "checksum_failed_at": 9.0}]), PROVEN, "accepting",
-        "well", []),
+    "checksums failed before the repair": (counted_at(9.0), PROVEN, "accepting", "well", []),
+    "a checksum failed since the repair": (counted_at(11.0), PROVEN, "up_corrupt", "sick", ["scope"]),
+    "a checksum failed in another database": (counted_at(9.0, name="x"), PROVEN, "up_corrupt", "sick", ["scope"]),
+    "a shared checksum failed before the repair": (
+        up(shared=[{"checksum_failures": 2, "checksum_failed_at": 9.0}]), PROVEN, "accepting", "well", []),
     "no audit row": (up(audit=[{"rows": 0}]), AUDIT, "audit_gap", "sick", []),
     "audit rows": (up(audit=[{"rows": 3}]), AUDIT, "accepting", "well", []),
     "audit rows not counted": (up(audit={"sqlstate": "42P01", "text": "no table"}), AUDIT, "accepting", "unknown", []),

@@ -20,7 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import Unfit, load_journal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.settings import load_settings
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import tail_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import load_owners
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.owners import POSTGRESQL, load_owners
 
 Raw = t.Dict[str, t.Any]
 RESTORE_OPTIONS: dict[str, t.Any] = dict(
@@ -95,7 +95,7 @@ def _owners(data_dir: str) -> list[dict[str, str]]:
     effective = load_settings(data_dir)
     values = {name: str(one["value"]) for name, one in effective["settings"].items()}
     config = tail_of(str(effective["config_file"])).decode("utf-8", "replace")
-    return load_owners("postgresql", data_dir, config=config, settings=values)
+    return load_owners(POSTGRESQL, data_dir, config=config, settings=values)
 
 
 def load_live(options: t.Mapping[str, t.Any], deadline: float) -> Raw:
