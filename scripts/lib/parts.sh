@@ -12,7 +12,7 @@ SEEDS=${SEEDS:-1 2 3}
 # all_parts: one name a line, the shorter proofs first.
 all_parts() {
   local round family seed
-  printf '%s\n' unit-on-all-cores sanity-on-all-pythons mutants races kills
+  printf '%s\n' unit-on-all-cores sanity-on-all-pythons stories mutants races kills
   for seed in $SEEDS; do
     for family in "$ROOT"/roles/drill/faults/*/; do
       echo "drills-$(basename "$family")-seed-$seed"
@@ -28,6 +28,7 @@ prove_part() {
   case $1 in
     unit-on-all-cores) ALL_UNIT=1 stage_compat ;;
     sanity-on-all-pythons) IMPORTED_ON="3.8 3.9 3.10 3.11 3.12 3.13" stage_sanity ;;
+    stories) ALL_STORIES=1 stage_molecule ;;
     mutants) prove_mutants ;;
     races)
       RACES=1000 PLAYBOOK_RACES=20 run_pytest races 7200 "$PYTHON" "$races" -k "not controller_killed" || true
@@ -68,7 +69,7 @@ prove_drills() {
 
 # prepare_parts: Docker, its image and Kubernetes, where they can be had; what a machine lacks its tests skip, with the reason.
 prepare_parts() {
-  case ",$PLAN," in *,integration-*) ;; *) return 0 ;; esac
+  case ",$PLAN," in *,integration-* | *,stories,*) ;; *) return 0 ;; esac
   begin_kubernetes
   apt_install openssh-client git || true
   if ! ensure_docker || ! ensure_image; then

@@ -237,3 +237,8 @@ def test_every_python_file_opens_with_its_licence_and_its_contract() -> None:
         if not ast.get_docstring(ast.parse(text)):
             wrong.append(f"{relative(path)}: docstring")
     assert wrong == []
+
+
+def test_every_story_that_is_left_out_of_make_test_is_there() -> None:
+    names = [line for line in (ROOT / "molecule/long.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [name for name in names if not (ROOT / "molecule" / name / "molecule.yml").exists()] == []
