@@ -25,6 +25,7 @@ HARMLESS = {
     **dict.fromkeys(("wait", "continue", "kill_script", "raise_maxmemory", "isolate"), "Redis goes on with all that it has in memory"),
     **dict.fromkeys(("rescue", "rescue_dump", "save", "rewrite_aof", "fix_cause"), "Redis goes on with all that it has in memory"),
     **dict.fromkeys(("hold", "reset_failed"), "its data files were only read"),
+    "reload": "keys were only added, from the copy that an earlier run kept",
 }
 COPIED = "its data files were only copied"
 READ_WHOLE = "each command of its append-only file was read, to the end of the file"
@@ -69,7 +70,7 @@ def loss_of(done: Facts, before: Facts, after: Facts) -> Loss:
     counted = {"unit": "keys", "known_before": None if known < 0 else known, "present_after": present}
     if done.get("replaced"):
         return dict(counted, **_of_candidate(done))
-    unproven = _unproven_restart(done, before) if done.get("restarted") else _unproven_start(before)
+    unproven = _unproven(done, before)
     if done.get("approved") and done.get("restarted"):
         counted["approved"] = True
     return _at_least(counted, unproven) if unproven else dict(counted, count=0, exact=True, witness=_witness(done, before))
@@ -95,6 +96,13 @@ def _of_candidate(done: Facts) -> Loss:
     return dict(loss, exact=False, text=text % name, **approved)
 
 
+def _unproven(done: Facts, before: Facts) -> str:
+    """Return why something may be lost, "" where nothing is."""
+    if done.get("reload_from"):
+        return "keys that were kept before the start are not loaded again"
+    return _unproven_restart(done, before) if done.get("restarted") else unproven_start(before)
+
+
 def _unproven_restart(done: Facts, before: Facts) -> str:
     """Return why a Redis that was restarted may have lost something, "" where it lost nothing."""
     persistence = before.get("persistence") or {}
@@ -105,12 +113,13 @@ def _unproven_restart(done: Facts, before: Facts) -> str:
     return "a kill lost what was not on disk" if done["restarted"].get("killed") else "Redis ended without saving what was not on disk"
 
 
-def _unproven_start(before: Facts) -> str:
+def unproven_start(before: Facts) -> str:
     """Return why a Redis that was found down may have lost something when it went down, "" where it lost nothing."""
-    files, lines = before.get("files") or {}, set((before.get("log") or {}).get("lines") or {})
+    files, log = before.get("files") or {}, before.get("log") or {}
     if files.get("verdict") != "valid":
         return "its data files were not proven whole before it was started"
-    if UNWRITTEN & lines:
+    # A start that failed had nothing in memory that it could not write.
+    if UNWRITTEN & set(log.get("lines") or {}) and log.get("ready") is not False:
         return "it could not write what it had in memory before it went down"
     if files.get("source") == "aof" or _ended_by_itself(before):
         return ""

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import ISOLATED
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive, unproven_start
 
 Facts = t.Mapping[str, t.Any]
 
@@ -109,18 +109,18 @@ def chosen(offer: Facts, decided: Facts, most_seconds: float) -> t.Dict[str, t.A
 
 
 def reload_plan(facts: Facts, actions: t.Sequence[str], done: Facts) -> t.Dict[str, t.Any]:
-    """Return the plan by which a start command that deletes the data is gone along with: a person has to know, though nothing is lost."""
-    persistence = facts.get("persistence") or {}
-    kills = kill_loss(persistence) if "restart" in actions else ""
+    """Return the plan by which a start command that deletes the data is gone along with: a person has to know, whatever is lost."""
     deletion = facts.get("start_deletion") or ""
     text = (
-        "the start command of Redis deletes its data (%s). The data is copied first, Redis starts without it, and every key is loaded "
-        "again from the copy; until then keys are missing. Keys written in the meantime stay as written" % deletion
+        "the start command of Redis deletes its data (%s). The data files are copied first, Redis starts without them, and every key in "
+        "the copy is loaded again; until then keys are missing. Keys written in the meantime stay as written" % deletion
     )
+    # What memory had and no file has, no copy brings back.
+    beyond = kill_loss(facts.get("persistence") or {}) if "restart" in actions else unproven_start(facts)
     return {
         "name": "rescue_and_reload",
-        "text": "; ".join(part for part in (text, kills) if part),
-        "loss": {"count": (persistence.get("loss_count") or None) if kills else 0, "unit": "keys", "exact": not kills},
+        "text": "; ".join(part for part in (text, beyond) if part),
+        "loss": {"count": None if beyond else 0, "unit": "keys", "exact": not beyond},
         "binds": {"start": deletion, "data": _bound_data(facts.get("files") or {}, done)},
     }
 

@@ -69,8 +69,8 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
     "damage in the middle": (("salvage", "person", 2), [CUT, SALVAGE], {}),
     "damage in the middle, a share is accepted": (("salvage", "policy", 2), [CUT, SALVAGE], {"accept_loss": {"share": 0.001}}),
     "damage in the middle, too small a share is accepted": (("salvage", "person", 2), [CUT, SALVAGE], {"accept_loss": {"share": 0.0001}}),
-    "a guessed loss is in no accepted share": (
-        ("salvage", "person", "~2"), [dict(SALVAGE, exact=False)], {"accept_loss": {"share": 0.5}},
+    "the most that can be lost is in the accepted share": (
+        ("salvage", "policy", "~2"), [dict(SALVAGE, exact=False)], {"accept_loss": {"share": 0.5}},
     ),
     "a replica holds what the files have lost": (
         ("replica_1", "policy", 0),

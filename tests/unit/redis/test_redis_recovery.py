@@ -156,13 +156,15 @@ DELETING: dict[str, t.Any] = {
 }
 
 
-def test_a_reload_plan_is_bound_to_the_files_and_says_what_a_restart_kills() -> None:
+def test_a_reload_plan_is_bound_to_the_files_and_says_what_no_copy_brings_back() -> None:
     start = recovery.reload_plan(DELETING, ["rescue_dump", "start", "reload"], done())
-    assert start["loss"] == {"count": 0, "unit": "keys", "exact": True}
     assert start["binds"] == {"start": "rm /data/dump.rdb", "data": {"files": {"dump.rdb": 12}, "changed_at": "17.5"}}
+    assert start["loss"] == {"count": None, "unit": "keys", "exact": False}
     assert "killing" not in start["text"]
+    whole = dict(DELETING, files={"files": [], "verdict": "valid", "source": "aof"})
+    assert recovery.reload_plan(whole, ["rescue_dump", "start", "reload"], done())["loss"] == {"count": 0, "unit": "keys", "exact": True}
     restart = recovery.reload_plan(DELETING, ["rescue_dump", "restart", "reload"], done())
-    assert restart["loss"] == {"count": 4, "unit": "keys", "exact": False}
+    assert restart["loss"] == {"count": None, "unit": "keys", "exact": False}
     assert restart["text"].endswith("; killing Redis loses what is not on disk: 4 changes")
 
 

@@ -33,6 +33,8 @@ def found(acts: dict[str, t.Any], before: dict[str, t.Any], known: int, present:
         (AOF, 300, 300, 0, True, "each command of its append-only file was read"),
         (AOF, -1, 300, 0, True, "each command of its append-only file was read"),
         (dict(AOF, log={"lines": {"no_space": "x"}}), 300, 300, None, False, "could not write"),
+        (dict(AOF, log={"lines": {"no_space": "x"}, "ready": True}), 300, 300, None, False, "could not write"),
+        (dict(AOF, log={"lines": {"permission": "x"}, "ready": False}), 300, 300, 0, True, "each command of its append-only file was read"),
         (dict(AOF, log={"lines": {"save_failed": "x"}}), 300, 200, 100, False, "not in this number"),
         (dict(AOF, files={"verdict": "unjudged"}), 300, 300, None, False, "not proven whole"),
         (dict(AOF, files={}), -1, 300, None, False, "not proven whole"),
@@ -100,6 +102,13 @@ def test_what_was_installed_lacks_what_was_said_before(given: dict[str, t.Any], 
     assert loss.loss_of(dict(acts, known_keys=1), {}, {"keys": 1}).get("approved", False) is (by == "policy")
 
 
+def test_keys_that_were_kept_and_not_loaded_again_are_lost_until_somebody_loads_them() -> None:
+    count, exact, text = found({"reload_from": ["/kept"]}, AOF, 100, 0)
+    assert (count, exact) == (100, False)
+    assert text.startswith("keys that were kept before the start are not loaded again; ")
+    assert found({"reload_from": []}, AOF, 100, 100)[:2] == (0, True)
+
+
 def test_what_was_not_counted_afterwards_says_nothing() -> None:
     assert loss.loss_of({"known_keys": 100}, AOF, {}) == {}
 
@@ -112,7 +121,7 @@ def test_what_was_not_counted_afterwards_says_nothing() -> None:
 def test_a_mend_is_harmless_until_it_stops_redis_or_puts_data_in_place(acts: dict[str, t.Any], copies: bool) -> None:
     kept = loss.harmless(acts)
     assert ("mend" in kept) is copies
-    assert {"start", "restart", "reload"} & set(kept) == set()
+    assert {"start", "restart"} & set(kept) == set()
     assert all(kept[act] for act in ("hold", "wait", "isolate", "rescue"))
 
 

@@ -202,8 +202,10 @@ def _accepted(best: Candidate, options: Options) -> str:
     if options["verdict"] == "tail_cut" and best["name"] == "cut" and best["dropped_bytes"] <= tail and loss["count"] <= best["dropped"]:
         return "only the last %d bytes are cut off; up to %d are accepted" % (best["dropped_bytes"], tail)
     share = float(accept.get("share") or 0.0)
-    if loss["exact"] and loss["count"] <= share * (best["keys"] + loss["count"]):
-        return "%d of %d are lost; a share of %s is accepted" % (loss["count"], best["keys"] + loss["count"], share)
+    # A number that is not exact is the most that can be lost, so it is within the share or not all the same.
+    if loss["count"] <= share * (best["keys"] + loss["count"]):
+        most = "" if loss["exact"] else "at most "
+        return "%s%d of %d are lost; a share of %s is accepted" % (most, loss["count"], best["keys"] + loss["count"], share)
     return ""
 
 
