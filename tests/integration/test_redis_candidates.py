@@ -135,7 +135,7 @@ def spoil(path: Path, at: bytes, by: bytes = b"#") -> None:
 def test_damage_in_the_middle_loses_one_write_and_says_so(data: Path, tmp_path: Path) -> None:
     spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
     result = tried(data)
-    assert told(result) == ("salvage", "person", 1)
+    assert told(result) == ("salvage", "person", "~1")
     found = by_name(result)
     assert {name: one["keys"] for name, one in found.items()} == {"salvage": 999, "cut": 750, "dump": 500}
     assert {name: one["loss"]["count"] for name, one in found.items()} == {"salvage": 1, "cut": 250, "dump": 500}
@@ -147,7 +147,7 @@ def test_damage_in_the_middle_loses_one_write_and_says_so(data: Path, tmp_path: 
 
 def test_an_accepted_share_lets_policy_choose(data: Path) -> None:
     spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
-    assert told(tried(data, accept_loss={"share": 0.001})) == ("salvage", "policy", 1)
+    assert told(tried(data, accept_loss={"share": 0.001})) == ("salvage", "policy", "~1")
 
 
 @pytest.mark.parametrize(("accepted", "by"), [({}, "person"), ({"tail_bytes": 100}, "policy"), ({"tail_bytes": 5}, "person")])
@@ -185,9 +185,9 @@ def test_a_damaged_incremental_file_that_is_not_the_last(data: Path) -> None:
         file.write(f"file {later.name} seq 3 type i\n")
     spoil(data / INCREMENTAL, b"$9\r\nmore:0400")
     result = tried(data)
-    assert told(result) == ("salvage", "person", 1)
+    assert told(result) == ("salvage", "person", "~1")
     assert {name: one["keys"] for name, one in by_name(result).items()} == {"salvage": 1099, "cut": 900, "dump": 500}
-    assert by_name(result)["cut"]["loss"] == {"count": 200, "unit": "keys", "exact": True}
+    assert by_name(result)["cut"]["loss"] == {"count": 200, "unit": "keys", "exact": False}
 
 
 def test_what_was_emptied_by_mistake_comes_back_only_by_a_person(data: Path) -> None:
@@ -379,7 +379,7 @@ def test_an_old_single_file_with_an_rdb_at_its_head(data: Path) -> None:
     shutil.rmtree(data.parent / "work")
     spoil(single, b"$9\r\nmore:0250")
     result = tried(data)
-    assert told(result) == ("salvage", "person", 1)
+    assert told(result) == ("salvage", "person", "~1")
     assert {name: one["keys"] for name, one in by_name(result).items()} == {"salvage": 999, "cut": 750, "dump": 500}
 
 

@@ -109,3 +109,7 @@ def test_a_dump_says_when_it_was_written(tmp_path: Path) -> None:
 )
 def test_what_was_removed_since_is_not_missing(known: int, given: dict[str, t.Any], due: int) -> None:
     assert contents.still_due(known, {"at": 100.0}, given) == due
+
+
+def test_without_the_time_of_the_last_look_its_number_stands() -> None:
+    assert contents.still_due(300, {}, {"written_at": 100.5, "removed": 0}) == 300

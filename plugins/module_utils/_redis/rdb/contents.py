@@ -172,6 +172,7 @@ def still_due(known: int, last: t.Mapping[str, t.Any], contents: t.Mapping[str, 
     What a command removed since is not missing. What Redis wrote in one piece after that time is what it had: then no earlier number
     says anything.
     """
-    if known < 0 or (contents.get("written_at") and contents["written_at"] > float(last.get("at") or 0)):
+    at, written = float(last.get("at") or 0), contents.get("written_at")
+    if known < 0 or (at and written and written > at):
         return -1
     return max(0, known - int(contents.get("removed") or 0))
