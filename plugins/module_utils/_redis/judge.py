@@ -238,7 +238,7 @@ def _answering(raw: Raw, options: Raw, facts: Facts) -> Verdict:
 
 
 def locked_text(answer: str, code: str) -> str:
-    """Return why Redis does not let us in: *answer* is that to our password, *code* that to PING."""
+    """Return why Redis rejects us: *answer* is that to our password, *code* that to PING."""
     if "WRONGPASS" in answer:
         return "Redis rejected our password or user as wrong (WRONGPASS): correct password_file or username"
     if code == "NOAUTH":
@@ -440,7 +440,10 @@ def _vain(raw: Raw, files: Facts) -> str:
     """Return what would end a start, as far as that is seen before it; "" for nothing."""
     problems = list((raw.get("planned") or {}).get("problems") or []) + list(files.get("unreadable") or [])
     problems += [str(one["detail"]) for one in files.get("files") or [] if one["verdict"] == "newer"]
-    attempt = raw.get("attempt") or {}
+    attempt, service = raw.get("attempt") or {}, raw["service"]
+    if service.get("exists") is False and service.get("reachable"):
+        text = "%s has no service %s here; a Redis of a Compose project or of Kubernetes is not handled by recover-redis"
+        problems.append(text % (service.get("manager"), one_line(service.get("name"), 60)))
     if attempt.get("code") in LASTING and attempt.get("mended") is False:
         problems.append("nothing has changed since its last start ended: %s" % attempt["text"])
     return "; ".join(problems[:3])

@@ -161,6 +161,9 @@ def left_of(done: Facts, target: Target) -> t.List[t.Dict[str, str]]:
     """Return what the run leaves held, paused or switched off, with the command that ends each."""
     found = []
     isolated = done.get("isolated") or {}
+    if done.get("given_up"):
+        text = "what was given up for room is gone: %s; make it again, or nothing can be given up next time" % ", ".join(done["given_up"])
+        found.append({"what": "reserve_gone", "text": text, "command": ""})
     if done.get("paused"):
         command = target.command("redis_admin", dict(target.reach, action="resume_writers"))
         found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": command})

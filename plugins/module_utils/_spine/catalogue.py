@@ -637,6 +637,9 @@ REASONS: dict[str, Reason] = {
             "restore": Case("free space at the place named; the side directory, database_restore_side_dir, may be on a larger filesystem"),
             "wal_filling": Case("give that disk space; repair the archiver or drop the slot named, and never delete anything in pg_wal"),
             "quota": Case("raise the quota named, or remove pods by hand; nothing was changed"),
+            "nothing_to_give_up": Case(
+                "free space by hand, or name files that exist in {variable}", text="{found}; none of the files in {variable} exists"
+            ),
             "no_files_given_up": Case(text="{found}; {variable} names no file that may be deleted"),
         },
     ),
