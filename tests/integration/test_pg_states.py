@@ -282,6 +282,33 @@ def test_a_library_that_is_missing_is_named_before_a_start_although_the_last_goo
     assert seen(cluster.look()) == ("down_clean", "sick", ["start"])
 
 
+def test_variables_that_do_not_describe_this_cluster_are_named_before_anything_else(down: Cluster) -> None:
+    result = down.look(port=down.port + 1)
+    assert seen(result) == ("misnamed", "sick", [])
+    assert f"has port {down.port} ({down.config} line" in result["say"][0]
+    (down.data / "PG_VERSION").write_text("14\n")
+    result = down.look()
+    assert seen(result) == ("misnamed", "sick", [])
+    assert "of version 14, the programs found are of version 15" in result["say"][0]
+    (down.data / "PG_VERSION").write_text("15\n")
+    with down.config.open("a") as file:
+        file.write(f"data_directory = '{down.folder}/other'\n")
+    result = down.look()
+    assert seen(result) == ("misnamed", "sick", [])
+    assert f"{down.folder}/other" in result["say"][0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_another_owner_deep_in_the_data_is_named_and_one_with_a_second_name_is_left_alone(down: Cluster) -> None:
+    file = next(path for path in (down.data / "base/1").iterdir() if path.name.isdigit())
+    os.chown(file, 0, 0)
+    result = down.look()
+    assert seen(result) == ("down_permission", "sick", ["fix_permission", "start"])
+    assert [one["path"] for one in result["facts"]["access"]["wrong"]] == [str(file)]
+    os.link(file, down.folder / "second")
+    assert seen(down.look()) == ("down_not_ours", "sick", [])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees whose socket it is")
 def test_a_port_that_a_stranger_holds_is_told_with_its_process_before_a_start(down: Cluster) -> None:
     with socket.socket() as taken:

@@ -89,7 +89,7 @@ def facts_of(raw: Raw, options: Raw) -> Facts:
         "not_seen": {name: answer["text"] for name, answer in raw["answers"].items() if isinstance(answer, dict)},
         **_of_settings(raw, options),
         **_of_processes(raw),
-        **_of_files(raw),
+        **_of_files(raw, options),
     }
     return dict(facts, **_of_the_server(raw, options)) if raw["login"].get("ok") else facts
 
@@ -124,11 +124,13 @@ def _of_processes(raw: Raw) -> Facts:
     }
 
 
-def _of_files(raw: Raw) -> Facts:
+def _of_files(raw: Raw, options: Raw) -> Facts:
     log = raw.get("log") or {}
     return {
         **{name: raw.get(name) or {} for name in ("access", "config", "contents", "control", "redo")},
         "disks": raw.get("disks") or [],
+        "data_dir_given": bool(options["data_dir"]),
+        "unmounted": raw.get("unmounted") or {},
         "port_holder": raw.get("port_holder") or {},
         "slots": raw.get("slots") or [],
         "final": bool(raw.get("service")) and raw["service"].get("state") in ("stopped", "failed") and not raw["wire"]["accepting"],

@@ -20,6 +20,8 @@
 - down_no_wal, down_bad_control, down_panic: sick, keep_copy: a start would fail or destroy evidence; a person continues from a cold copy.
 - down_data_missing, down_restoring: sick, no act.
 - owned_elsewhere: sick, no act: Patroni or another manager starts, stops and fails it over.
+- down_not_ours: sick, no act: as down_permission, where a run gives no file away: a second name, a link, no data_dir in the inventory.
+- misnamed: sick, no act: the variables name another port, directory, socket or version than the cluster has.
 - port_taken: sick, no act: another process holds the port or the socket that it needs.
 - down_start_fails: sick, start: its last start failed for a reason that cannot be seen to hold still, so one start tells.
 
@@ -50,6 +52,7 @@ STATES = (
     "wrong_role", "up_corrupt", "down_clean", "down_crashed", "down_orphans", "pid_stale", "pid_in_doubt", "down_disk_full",
     "down_permission", "down_bad_config", "down_no_wal", "down_bad_control", "down_panic", "down_data_missing", "down_restoring",
     "down_start_fails", "owned_elsewhere", "port_taken",
+    "misnamed", "down_not_ours",
 )  # fmt: skip
 # SQLSTATE -> (state word, health, sentence). Starting up and shutting down end without help: never interrupt them.
 SQLSTATES: dict[str, tuple[str, State, str]] = {
@@ -167,7 +170,13 @@ def _not_logged_in(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
         return _without_data_dir(raw, what)
     if raw["processes"]["postmaster"]:
         return _mute(raw, facts, options, what)
-    return _down(raw, facts, what)
+    return _misnamed(raw, what) or _down(raw, facts, what)
+
+
+def _misnamed(raw: Raw, what: str) -> t.Optional[Verdict]:
+    """Return in what the variables contradict the cluster that lies there: it is not the one that is meant, or they are wrong."""
+    text = raw.get("misnamed")
+    return Verdict("misnamed", State.SICK, "%s does not answer, and %s" % (what, text)) if text else None
 
 
 def _recovering(verdict: Verdict, facts: Facts, options: Raw, what: str) -> Verdict:
@@ -290,6 +299,8 @@ def _hopeless(facts: Facts) -> tuple[str, str]:
 
 def _no_data(facts: Facts) -> str:
     contents = facts["contents"]
+    if facts["unmounted"]:
+        return "%s has to be mounted for its data directory, and is not (%s)" % (facts["unmounted"]["point"], facts["unmounted"]["said"])
     if not contents.get("exists"):
         return "its data directory %s does not exist" % facts["data_dir"]
     if contents.get("entries") == 0:
@@ -349,8 +360,7 @@ def _causes(facts: Facts) -> list[tuple[str, str, str]]:
             holds, path = " and ".join(disk["holds"]), one_line(disk["path"], 80)
             where = "the disk of %s is full: %d bytes free in %s%s" % (holds, disk["free_bytes"], path, _what_fills(disk, facts))
             found.append(("down_disk_full", where, "" if disk["read_only"] else "make_room"))
-    for wrong in facts["access"].get("wrong") or []:
-        found.append(("down_permission", "%s: %s" % (one_line(wrong["path"], 80), wrong["problem"]), "fix_permission"))
+    found += [_permission_cause(wrong, facts) for wrong in facts["access"].get("wrong") or []]
     if facts["config"]:
         place = "%s line %s" % (facts["config"]["file"] or "the start command", facts["config"]["line"] or "?")
         act = "restore_config" if facts["config"]["file"] else ""
@@ -358,6 +368,13 @@ def _causes(facts: Facts) -> list[tuple[str, str, str]]:
     found += _lock_causes(facts)
     # One act cures all places of one kind.
     return list({act or state: (state, text, act) for state, text, act in reversed(found)}.values())[::-1]
+
+
+def _permission_cause(wrong: Facts, facts: Facts) -> tuple[str, str, str]:
+    """Nothing is given away by the word of a configuration or a link that PostgreSQL's own user may write."""
+    text = "%s: %s%s" % (one_line(wrong["path"], 80), wrong["problem"], " (it has a second name)" if wrong.get("shared") else "")
+    is_safe = facts["data_dir_given"] and not wrong.get("shared") and not facts["access"].get("led")
+    return ("down_permission", text, "fix_permission") if is_safe else ("down_not_ours", text, "")
 
 
 def _what_fills(disk: Facts, facts: Facts) -> str:

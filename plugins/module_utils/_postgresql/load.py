@@ -206,6 +206,8 @@ def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
     wal = process.load_wal(data_dir, control)
     return {
         **({} if running else _of_a_start(around, wal, control)),
+        "unmounted": starting.load_unmounted(data_dir),
+        "misnamed": "" if running else starting.misnamed(options, around["effective"], data_dir, starting.version_of(folder, clock.left)),
         "bin_dir": folder,
         "contents": _contents(data_dir),
         "standby": [name for name in ("standby.signal", "recovery.signal") if os.path.exists(os.path.join(data_dir, name))],

@@ -15,6 +15,7 @@ import pwd
 import re
 import stat
 import struct
+import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
@@ -32,6 +33,9 @@ LOCK_FILE = "postmaster.pid"
 SAME_START = 3.0
 # A server has one backend for each client; no more than this are listed.
 MOST_ORPHANS = 50
+# The most paths of another owner that are listed, and seconds to look for them.
+MOST_WRONG = 200
+WALK_SECONDS = 2.0
 # The most that is read of a process title.
 TITLE_BYTES = 400
 _SEGMENT = re.compile(r"[0-9A-F]{24}\Z")
@@ -266,27 +270,59 @@ def _written(folder: str, name: str, begin: int) -> bool:
 
 
 def load_access(data_dir: str, user: str) -> Raw:
-    """Return {uid, gid, wrong: [{path, mode, owner, problem}]} of the data directory for the *user* that PostgreSQL runs as."""
+    """Return {uid, gid, user, wrong, led} of the data directory for the *user* that PostgreSQL runs as.
+
+    ``wrong``: [{path, mode, owner, group, problem, shared}]; ``led``: whether a link of somebody else's leads to the directory.
+    """
     try:
         entry = pwd.getpwnam(user) if user else pwd.getpwuid(os.stat(data_dir).st_uid)
     except (KeyError, OSError):
         return {}
     wrong = []
-    for name in ("", "PG_VERSION", "base", "global", "global/pg_control", "pg_wal", LOCK_FILE):
-        path = os.path.join(data_dir, name) if name else data_dir
-        problem = _access_problem(path, entry.pw_uid, bool(not name))
+    for path in _owned_paths(data_dir):
+        problem = _access_problem(path, entry.pw_uid, path == data_dir)
         if problem:
             wrong.append(dict(problem, path=path))
-    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "user": entry.pw_name, "wrong": wrong}
+    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "user": entry.pw_name, "wrong": wrong[:MOST_WRONG], "led": _is_led_astray(data_dir)}
+
+
+def _owned_paths(data_dir: str) -> t.Iterator[str]:
+    """Yield the data directory and what in it only PostgreSQL writes, links left out; its configuration may be root's."""
+    yield data_dir
+    for name in ("PG_VERSION", LOCK_FILE):
+        yield os.path.join(data_dir, name)
+    end = time.monotonic() + WALK_SECONDS
+    for name in ("global", "pg_wal", "pg_xact", "base", "pg_multixact", "pg_logical", "pg_replslot", "pg_subtrans", "pg_twophase"):
+        for folder, folders, files in os.walk(os.path.join(data_dir, name)):
+            yield folder
+            yield from (os.path.join(folder, file) for file in files)
+            folders[:] = [one for one in folders if not os.path.islink(os.path.join(folder, one))]
+            if time.monotonic() > end:
+                return
+
+
+def _is_led_astray(data_dir: str) -> bool:
+    """Return whether somebody else than root made a link on the way to the data directory."""
+    path = os.path.normpath(data_dir)
+    while path not in ("/", ""):
+        if os.path.islink(path) and os.lstat(path).st_uid != 0:
+            return True
+        path = os.path.dirname(path)
+    return False
 
 
 def _access_problem(path: str, uid: int, top: bool) -> Raw:
     try:
-        facts = os.stat(path)
+        facts = os.stat(path) if top else os.lstat(path)
     except OSError:
+        return {}
+    if stat.S_ISLNK(facts.st_mode):
         return {}
     mode = stat.S_IMODE(facts.st_mode)
     found = {"mode": "%04o" % mode, "owner": facts.st_uid, "group": facts.st_gid}
+    # A second name of a file may be somebody else's file.
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink > 1:
+        found["shared"] = True
     if facts.st_uid != uid:
         return dict(found, problem="its owner is %d" % facts.st_uid)
     # PostgreSQL accepts only 0700 and 0750.

@@ -8,6 +8,7 @@ Loaders only: they return plain data and never raise.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import struct
@@ -19,6 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import tail_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import program_of, stranger_on
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import run
 
 Raw = t.Dict[str, t.Any]
 Loaded = t.Mapping[str, t.Any]
@@ -179,3 +181,49 @@ def _type_of(path: str) -> str:
         return ""
     number = "%d:%d" % (os.major(device), os.minor(device))
     return next((line.partition(" - ")[2].split()[0] for line in reversed(lines) if line.split()[2] == number), "")
+
+
+def load_unmounted(data_dir: str) -> Raw:
+    """Return {point, said} of the mount that the data directory needs and that is absent, {} for none."""
+    mounted = {line.split()[4] for line in tail_of("/proc/self/mountinfo", 1 << 22).decode("utf-8", "replace").splitlines() if line}
+    for said, point in _wanted_mounts():
+        folder = data_dir.rstrip("/")
+        if point not in ("/", "none", "swap") and (folder == point or folder.startswith(point + "/")) and point not in mounted:
+            return {"point": one_line(point, 120), "said": said}
+    return {}
+
+
+def _wanted_mounts() -> t.Iterator[t.Tuple[str, str]]:
+    for line in tail_of("/etc/fstab", 1 << 20).decode("utf-8", "replace").splitlines():
+        fields = line.split()
+        if len(fields) > 3 and not line.lstrip().startswith("#") and "noauto" not in fields[3].split(","):
+            yield "/etc/fstab", fields[1].rstrip("/") or "/"
+    for path in sorted(glob.glob("/etc/systemd/system/*.mount")):
+        found = re.search(r"^Where=(.+)$", tail_of(path, 1 << 16).decode("utf-8", "replace"), re.M)
+        if found:
+            yield path, found.group(1).strip().rstrip("/")
+
+
+def version_of(bin_dir: str, seconds: float) -> str:
+    """Return the major version of the server's programs, "" where it cannot be told."""
+    done = run([os.path.join(bin_dir, "postgres"), "--version"], max(0.5, min(3.0, seconds))) if bin_dir else None
+    found = re.search(r"\) (\d+)", done.out) if done and done.ok else None
+    return found.group(1) if found else ""
+
+
+def misnamed(options: Loaded, effective: Loaded, data_dir: str, version: str) -> str:
+    """Return in what *options* contradict the cluster in *data_dir*, "" for nothing that is known."""
+    port, host = value_of(effective, "port"), str(options["host"])
+    is_here = host in ("", "localhost", "127.0.0.1", "::1") or host.startswith("/")
+    if is_here and effective["files"] and port.isdigit() and int(port) != int(options["port"]):
+        text = "the cluster in %s has port %s (%s), not %s: correct the port, or name the cluster that is meant"
+        return text % (one_line(data_dir, 80), port, place_of(effective, "port"), options["port"])
+    other = value_of(effective, "data_directory")
+    if other and os.path.realpath(other) != os.path.realpath(data_dir):
+        text = "its configuration names the data directory %s (%s), not %s: correct data_dir or config_file"
+        return text % (one_line(other, 80), place_of(effective, "data_directory"), one_line(data_dir, 80))
+    own = tail_of(os.path.join(data_dir, "PG_VERSION"), 16).decode("utf-8", "replace").strip()
+    if version and own and own != version:
+        text = "its data are of version %s, the programs found are of version %s: correct bin_dir, or install that version"
+        return text % (one_line(own, 10), version)
+    return ""

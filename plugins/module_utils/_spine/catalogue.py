@@ -153,6 +153,10 @@ REASONS: dict[str, Reason] = {
                 "put the secret there on the machine that looks, readable by no one else (chmod 600), or correct that variable"
             ),
             "outcome_file": Case("set remediation_outcome_file to a place on the controller that this user can write"),
+            "other_cluster": Case(
+                "correct database_recovery_port, _host, _data_dir, _config_file or _bin_dir: they do not describe one cluster. The"
+                " database of a Compose project is not the machine's own: these variables cannot name it"
+            ),
             "reason_missing": Case("say why in remediation_reason", "{again} -e 'remediation_reason=\"WHY\"'"),
             "check_not_chosen": Case(text="redis_clearing_name must name one of redis_clearing_checks: {names}"),
             "no_plain_files": Case(text="{variable} may only name regular files that hold no data of {store}"),
@@ -235,6 +239,10 @@ REASONS: dict[str, Reason] = {
             ),
             "cause_unknown": Case(text="the reason why Redis cannot write is unknown or cannot be fixed from here: {found}"),
             # PostgreSQL
+            "data_dir_unsafe": Case(
+                "set owner and mode yourself. A run does so only in database_recovery_data_dir as the inventory names it, reached by no"
+                " link of another user, and never for a file with a second name"
+            ),
             "no_database": Case("correct database_recovery_database, or restore that database", "{restore_database}"),
             "read_only": Case(
                 "somebody made it read-only: find out why first (a migration, a full disk, a switch-over); then ALTER SYSTEM,"
@@ -526,7 +534,7 @@ REASONS: dict[str, Reason] = {
     ),
     "cold_cache": Reason(
         "a cache was lost recently, and all clients at once would overload what is behind it",
-        "admit clients step by step with restore-traffic.yml, or give a reason to skip the warm-up",
+        "admit clients step by step with restore-traffic.yml, or give a reason in traffic_scaling_skip_warm_up",
         "{again} -e 'traffic_scaling_skip_warm_up=\"WHY\"'",
         {
             "step_by_step": Case(command="{restore_traffic}"),

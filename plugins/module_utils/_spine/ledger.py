@@ -165,8 +165,9 @@ class Ledger:
         """Return {host, component, run_id, at, text} of what runs that were closed after *since* declared as lost, newest first."""
         runs = self.rows(
             "select r.run_id, r.host, r.component, r.closed_at at, j.body from run r join journal j on j.run_id=r.run_id and j.kind='close'"
-            # A replica that was ended takes no cache from those that stay.
+            # A replica that was ended takes no cache from those that stay, and a database is none.
             " where r.closed_at > ? and r.outcome in ('recovered', 'recovered_with_loss') and r.remedy not like '%traffic_scaling'"
+            " and r.remedy not like '%database\\_%' escape '\\'"
             " order by r.closed_at desc limit 20",
             since,
         )

@@ -125,6 +125,7 @@ CONFIG = {"file": "/etc/postgresql.conf", "line": 12, "text": "syntax error"}
 WRONG_MODE = {"wrong": [{"path": "/data", "mode": "0755", "owner": 1, "problem": "others may enter it (mode 0755)"}]}
 SERVICE = {"manager": "systemd", "name": "postgresql@15-main", "exists": True, "reachable": True, "state": "failed", "pid": 0}
 AUDIT = {"audit": {"table": "a", "column": "c"}}
+NAMED = {"data_dir": "/data"}
 PROVEN = {"pages_proven": {"soma": 10.0}}
 PATRONI = [{"owner": "Patroni", "evidence": "/data/patroni.dynamic.json", "command": "patronictl list"}]
 KNOWN = {"known_answers": [{"query": "SELECT 42", "expect": "42"}]}
@@ -214,13 +215,19 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "lock file in doubt": (down(lock={"verdict": "doubt", "pid": 9}), {}, "pid_in_doubt", "sick", []),
     "disk full": (down(disks=[FULL]), {}, "down_disk_full", "sick", ["make_room", "start"]),
     "disk full by the log, room since": (failed("no_space"), {}, "down_start_fails", "sick", ["start"]),
-    "wrong mode": (down(access=WRONG_MODE), {}, "down_permission", "sick", ["fix_permission", "start"]),
+    "wrong mode, the directory by another's word": (down(access=WRONG_MODE), {}, "down_not_ours", "sick", []),
+    "wrong mode behind a link of another user": (down(access=dict(WRONG_MODE, led=True)), NAMED, "down_not_ours", "sick", []),
+    "a file with a second name": (
+        down(access={"wrong": [dict(WRONG_MODE["wrong"][0], shared=True)]}), NAMED, "down_not_ours", "sick", []),
+    "another port than the cluster's": (down(misnamed="the cluster in /data has port 5433"), {}, "misnamed", "sick", []),
+    "its mount is absent": (down(unmounted={"point": "/data", "said": "/etc/fstab"}), {}, "down_data_missing", "sick", []),
+    "wrong mode": (down(access=WRONG_MODE), NAMED, "down_permission", "sick", ["fix_permission", "start"]),
     "bad configuration": (down(config=CONFIG), {}, "down_bad_config", "sick", ["restore_config", "start"]),
     "all at once": (
-        down(disks=[FULL], access=WRONG_MODE, config=CONFIG, lock=STRANGER), {}, "down_disk_full", "sick",
+        down(disks=[FULL], access=WRONG_MODE, config=CONFIG, lock=STRANGER), NAMED, "down_disk_full", "sick",
         ["make_room", "fix_permission", "restore_config", "move_pid_aside", "start"]),
     "one cause that nobody may remove": (
-        down(access=WRONG_MODE, lock={"verdict": "doubt", "pid": 9}), {}, "down_permission", "sick", []),
+        down(access=WRONG_MODE, lock={"verdict": "doubt", "pid": 9}), NAMED, "down_permission", "sick", []),
     "WAL missing": (down(wal={"missing": "0" * 24}), {}, "down_no_wal", "sick", ["keep_copy"]),
     "WAL missing by the log": (failed("no_wal"), {}, "down_no_wal", "sick", ["keep_copy"]),
     "control file damaged": (down(control={"ok": False, "error": "checksum"}), {}, "down_bad_control", "sick", ["keep_copy"]),
