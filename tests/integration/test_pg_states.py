@@ -282,6 +282,10 @@ def test_a_library_that_is_missing_is_named_before_a_start_although_the_last_goo
     assert seen(cluster.look()) == ("down_clean", "sick", ["start"])
 
 
+def test_a_server_of_another_directory_than_the_one_named_is_not_taken_for_it(cluster: Cluster, tmp_path: Path) -> None:
+    assert seen(cluster.look(data_dir=str(tmp_path))) == ("misnamed", "sick", [])
+
+
 def test_variables_that_do_not_describe_this_cluster_are_named_before_anything_else(down: Cluster) -> None:
     result = down.look(port=down.port + 1)
     assert seen(result) == ("misnamed", "sick", [])

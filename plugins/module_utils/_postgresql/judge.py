@@ -117,6 +117,8 @@ def _unreached(raw: Raw, what: str) -> t.Optional[Health]:
 def _running(raw: Raw, options: Raw, facts: Facts, what: str) -> tuple[Verdict, tuple[Finding, ...]]:
     state, findings = judge_running(facts, options)
     role = facts["role"] or "server"
+    if raw.get("misnamed"):
+        return Verdict("misnamed", State.SICK, "%s answers, but %s" % (what, raw["misnamed"])), findings
     gone = _lock_file_gone(raw)
     if gone:
         text = "%s is serving, but its lock file %s: it will exit within a minute" % (what, gone)

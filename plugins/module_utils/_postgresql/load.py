@@ -139,6 +139,8 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
     around["owners"] = _owners(options, around)
     if not raw["login"].get("ok"):
         around.update(_of_the_silent(options, around, clock))
+    elif options["data_dir"]:
+        around["misnamed"] = starting.answers_elsewhere(data_dir, str(settings.get("data_directory") or ""), around["processes"])
     return around
 
 

@@ -213,6 +213,8 @@ def version_of(bin_dir: str, seconds: float) -> str:
 
 def misnamed(options: Loaded, effective: Loaded, data_dir: str, version: str) -> str:
     """Return in what *options* contradict the cluster in *data_dir*, "" for nothing that is known."""
+    if re.search("/(?:docker|containers/storage)/volumes/", os.path.realpath(data_dir)):
+        return "its data directory %s is a volume of a container, which its own manager (Compose) starts" % one_line(data_dir, 80)
     port, host = value_of(effective, "port"), str(options["host"])
     is_here = host in ("", "localhost", "127.0.0.1", "::1") or host.startswith("/")
     if is_here and effective["files"] and port.isdigit() and int(port) != int(options["port"]):
@@ -227,3 +229,14 @@ def misnamed(options: Loaded, effective: Loaded, data_dir: str, version: str) ->
         text = "its data are of version %s, the programs found are of version %s: correct bin_dir, or install that version"
         return text % (one_line(own, 10), version)
     return ""
+
+
+def answers_elsewhere(data_dir: str, own: str, processes: t.Mapping[str, t.Any]) -> str:
+    """Return that the server which answers is not the cluster in *data_dir*, "" where it is or cannot be told.
+
+    *own* is the directory that the server itself names; in a container that may be the same one by another path.
+    """
+    if not own or processes["postmaster"] or processes["unseen"] or os.path.realpath(own) == os.path.realpath(data_dir):
+        return ""
+    text = "its data directory is %s, and no server works in %s: correct the address or data_dir (it may be that of a container)"
+    return text % (one_line(own, 80), one_line(data_dir, 80))

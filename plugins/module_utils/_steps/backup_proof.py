@@ -29,6 +29,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.program import run as run_program
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.side import SideFailed
 
+# Every cluster has this database; nothing of an application is in it.
+MAINTENANCE = "postgres"
 _NOT_HERE = ("target", "label", "data_dir")
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     {name: rule for name, rule in RESTORE_OPTIONS.items() if name not in _NOT_HERE},
@@ -44,7 +46,8 @@ def run(params: Params, check: bool) -> Result:
 
     Raises StepError where a restore must not be tried, as for lack of space.
     """
-    begun = time.monotonic()
+    begun, named = time.monotonic(), str(params["database"])
+    params = dict(params, database=database_of(params))
     end = begun + params["timeout"]
     wanted = dict(params, target="", label="", data_dir="")
     raw = load_restore(wanted, min(60.0, left(end)))
@@ -55,7 +58,17 @@ def run(params: Params, check: bool) -> Result:
             checks += _tried(wanted, raw, end)
         except OSError as error:
             raise refused("no_room" if is_full(error) else "state_not_handled", one_line(error, 160)) from None
-    return _result(checks, raw, check, round(time.monotonic() - begun, 3))
+    result = _result(checks, raw, check, round(time.monotonic() - begun, 3))
+    if not named and not params["known_answers"]:
+        result["say"].append("no database and no known answer is named: what the application needs was not looked for")
+    return result
+
+
+def database_of(params: Params) -> str:
+    """Return the database to query. Raises StepError where answers are known and nobody says of which database."""
+    if not params["database"] and params["known_answers"]:
+        raise refused("bad_input", "backup_verification_database names no database, so it is unknown where the known answers hold")
+    return str(params["database"] or MAINTENANCE)
 
 
 def _judge_room(raw: t.Mapping[str, t.Any], params: Params) -> None:

@@ -220,6 +220,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "a file with a second name": (
         down(access={"wrong": [dict(WRONG_MODE["wrong"][0], shared=True)]}), NAMED, "down_not_ours", "sick", []),
     "another port than the cluster's": (down(misnamed="the cluster in /data has port 5433"), {}, "misnamed", "sick", []),
+    "another cluster answers": (dict(up(), misnamed="its data directory is /var/lib/postgresql/data"), NAMED, "misnamed", "sick", []),
     "its mount is absent": (down(unmounted={"point": "/data", "said": "/etc/fstab"}), {}, "down_data_missing", "sick", []),
     "wrong mode": (down(access=WRONG_MODE), NAMED, "down_permission", "sick", ["fix_permission", "start"]),
     "bad configuration": (down(config=CONFIG), {}, "down_bad_config", "sick", ["restore_config", "start"]),
