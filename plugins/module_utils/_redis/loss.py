@@ -116,6 +116,8 @@ def _unproven_restart(done: Facts, before: Facts) -> str:
 def unproven_start(before: Facts) -> str:
     """Return why a Redis that was found down may have lost something when it went down, "" where it lost nothing."""
     files, log = before.get("files") or {}, before.get("log") or {}
+    if files.get("verdict") == "empty":
+        return "there was no data file before it was started, and nothing says whether there should have been one"
     if files.get("verdict") != "valid":
         return "its data files were not proven whole before it was started"
     # A start that failed had nothing in memory that it could not write.

@@ -38,7 +38,7 @@ def found(acts: dict[str, t.Any], before: dict[str, t.Any], known: int, present:
         (dict(AOF, log={"lines": {"save_failed": "x"}}), 300, 200, 100, False, "not in this number"),
         (dict(AOF, files={"verdict": "unjudged"}), 300, 300, None, False, "not proven whole"),
         (dict(AOF, files={}), -1, 300, None, False, "not proven whole"),
-        (dict(AOF, files={"verdict": "empty"}), -1, 0, None, False, "not proven whole"),
+        (dict(AOF, files={"verdict": "empty"}), -1, 0, None, False, "no data file"),
         (RDB, 609, 510, 99, False, "snapshots"),
         (RDB, 510, 510, None, False, "snapshots"),
         (RDB, -1, 510, None, False, "snapshots"),
