@@ -58,6 +58,7 @@ from ansible import context
 from ansible.playbook.block import Block
 from ansible.plugins.callback.default import CallbackModule as Default
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, without_url_secrets
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import install
@@ -217,12 +218,9 @@ class CallbackModule(Default):  # type: ignore[misc]
         ignored = bool(task_of(result).ignore_unreachable)
         self._line(result, "" if ignored else "LOST", one_line(text, view.SENTENCE), view.YELLOW if ignored else view.RED)
         if not ignored:
-            self._line(
-                result,
-                "",
-                "Check that the host is up and that you can log in: ansible -m ansible.builtin.ping " + one_line(host_of(result), 80),
-                "",
-            )
+            self._line(result, "", "Check that the host is up and that you can log in:", "")
+            where = [_short(str(source)) for source in context.CLIARGS.get("inventory") or ()]
+            self._write(one_line(module_on(host_of(result), where, "ansible.builtin.ping", {}), view.COMMAND))
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         if self.loud:

@@ -13,8 +13,9 @@ MODULES = "somabrain.incident_response."
 
 
 def module_on(host: str, inventories: t.Sequence[str], module: str, options: t.Mapping[str, t.Any]) -> str:
-    """Return the command line that runs our module *module* with *options* on *host*."""
-    return _line(["ansible", host, *_named("-i", inventories), "-m", MODULES + module, "-a", json.dumps(options)])
+    """Return the command line that runs *module* (one of ours where its name has no dot) with *options* on *host*."""
+    name = module if "." in module else MODULES + module
+    return _line(["ansible", host, *_named("-i", inventories), "-m", name, *(["-a", json.dumps(options)] if options else [])])
 
 
 def playbook_for(name: str, inventories: t.Sequence[str], limit: str, extra: str = "") -> str:

@@ -179,16 +179,24 @@ def undo_of(done: Facts, before: Facts, target: Target) -> str:
     if done.get("unloaded"):
         return str(done["unloaded"])
     if raised.get("changed"):
-        return "set maxmemory back to %s (CONFIG SET maxmemory)" % (raised.get("before") or {}).get("maxmemory", "its old value")
+        return _undo_maxmemory((raised.get("before") or {}).get("maxmemory"), target)
     if done.get("replaced"):
         # The old files are beside the new ones.
         options = {"state": "put_back", "run_id": done.get("run_id"), "data_dir": disk.get("path"), "settings": before.get("settings")}
-        return "stop Redis, then " + target.command("redis_install", options)
+        stop = target.command("service_control", dict(target.service, action="stop"))
+        return "%s && %s" % (stop, target.command("redis_install", options))
     isolated = done.get("isolated") or {}
     if isolated.get("changed") and not done.get("stopped"):
-        return "restart Redis, or " + target.command("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
+        return target.command("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
     if (done.get("held") or {}).get("changed"):
-        return "Redis is stopped and held: " + target.command("service_control", dict(target.service, action="release"))
+        return target.command("service_control", dict(target.service, action="release"))
     if (done.get("mended") or {}).get("changed"):
-        return "mode and owner of %s were %s and %s" % (disk.get("path"), disk.get("mode"), disk.get("owner"))
+        was = {"path": disk.get("path"), "state": "directory", "mode": disk.get("mode"), "owner": str(disk.get("owner"))}
+        return target.command("ansible.builtin.file", was)
     return "nothing to put back"
+
+
+def _undo_maxmemory(before: t.Any, target: Target) -> str:
+    if before is None:
+        return "set maxmemory back to its old value, which is unknown"
+    return target.command("redis_admin", dict(target.reach, action="set_maxmemory", value=before, max_bytes=before))

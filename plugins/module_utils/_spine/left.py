@@ -73,8 +73,6 @@ def _command(row: t.Mapping[str, t.Any], body: t.Mapping[str, t.Any]) -> str:
             else "{reconcile} -e " + shlex.quote(json.dumps({"remediation_settled": [row.get("id", 0)]}))
         )
     options = {key[len("service_manager_") :]: value for key, value in (body.get("vars") or {}).items() if value}
-    options = {key: value for key, value in options.items() if manager == "systemd" or key != "scope"}
-    options = {key: value for key, value in options.items() if manager == "supervisor" or key != "supervisor_url"}
     options.update(manager=manager, action="release")
     return "{ansible} -m somabrain.incident_response.service_control -a " + shlex.quote(json.dumps(options, sort_keys=True))
 

@@ -237,19 +237,23 @@ def test_only_what_was_well_is_remembered(probe: dict[str, t.Any], remembered: d
     assert recovery.verified(probe) == remembered
 
 
+AD_HOC = "ansible 'host one' -i /etc/hosts.yml -m "
+OURS = AD_HOC + "somabrain.incident_response."
+
+
 @pytest.mark.parametrize(
     ("acts", "begins"),
     [
         ({}, "nothing to put back"),
         ({"raised": {"changed": False}, "mended": {"changed": False}, "held": {"changed": False}}, "nothing to put back"),
-        ({"mended": {"changed": True}}, "mode and owner of /data were 0750 and 100"),
-        ({"held": {"changed": True}, "mended": {"changed": True}}, "Redis is stopped and held: ansible "),
-        ({"isolated": {"changed": True, "before": {"save": "60 1"}}, "held": {"changed": True}}, "restart Redis, or ansible "),
-        ({"isolated": {"changed": True}, "stopped": True, "held": {"changed": True}}, "Redis is stopped and held: ansible "),
-        ({"installed": CANDIDATE, "isolated": {"changed": True}}, "stop Redis, then ansible "),
-        ({"installed": CANDIDATE, "put_back": True, "held": {"changed": True}}, "Redis is stopped and held: ansible "),
-        ({"raised": {"changed": True, "before": {"maxmemory": 7}}, "installed": CANDIDATE}, "set maxmemory back to 7 (CONFIG SET "),
-        ({"raised": {"changed": True}}, "set maxmemory back to its old value (CONFIG SET maxmemory)"),
+        ({"mended": {"changed": True}}, AD_HOC + "ansible.builtin.file -a "),
+        ({"held": {"changed": True}, "mended": {"changed": True}}, OURS + "service_control -a "),
+        ({"isolated": {"changed": True, "before": {"save": "60 1"}}, "held": {"changed": True}}, OURS + "redis_admin -a "),
+        ({"isolated": {"changed": True}, "stopped": True, "held": {"changed": True}}, OURS + "service_control -a "),
+        ({"installed": CANDIDATE, "isolated": {"changed": True}}, OURS + "service_control -a "),
+        ({"installed": CANDIDATE, "put_back": True, "held": {"changed": True}}, OURS + "service_control -a "),
+        ({"raised": {"changed": True, "before": {"maxmemory": 7}}, "installed": CANDIDATE}, OURS + "redis_admin -a "),
+        ({"raised": {"changed": True}}, "set maxmemory back to its old value, which is unknown"),
         ({"unloaded": "the keys are in /kept", "installed": CANDIDATE}, "the keys are in /kept"),
     ],
 )
@@ -271,6 +275,11 @@ def test_the_undo_is_of_what_was_done_last(acts: dict[str, t.Any], begins: str) 
             {"host": "127.0.0.1", "port": 6379, "action": "release", "settings": {"save": "it's"}},
         ),
         ({"held": {"changed": True}}, "service_control", {"manager": "systemd", "name": "redis", "action": "release"}),
+        (
+            {"raised": {"changed": True, "before": {"maxmemory": 7}}},
+            "redis_admin",
+            {"host": "127.0.0.1", "port": 6379, "action": "set_maxmemory", "value": 7, "max_bytes": 7},
+        ),
     ],
 )
 def test_a_printed_command_is_one_that_a_shell_reads(acts: dict[str, t.Any], module: str, options: dict[str, t.Any]) -> None:

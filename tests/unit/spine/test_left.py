@@ -72,7 +72,9 @@ def test_a_hold_that_was_not_ended_is_left_however_the_run_ends(tmp_path: Path, 
     assert "redis" in outcome["left"][0]["text"]
     words = shlex.split(outcome["left"][0]["command"])
     assert words[:3] == ["{ansible}", "-m", "somabrain.incident_response.service_control"]
-    assert json.loads(words[-1]) == {"action": "release", "manager": "supervisor", "name": "redis", "supervisor_url": "unix:///s"}
+    assert json.loads(words[-1]) == {
+        "action": "release", "manager": "supervisor", "name": "redis", "scope": "system", "supervisor_url": "unix:///s",
+    }  # fmt: skip
 
 
 def test_a_hold_that_was_ended_is_not_left_and_the_undo_is_said(tmp_path: Path) -> None:
