@@ -104,7 +104,7 @@ def _judge(name: str, value: t.Any, option: Options) -> str:
         return ""
     shape = _judge_shape(value, kind)
     if shape:
-        return "%s is %s; %s" % (name, _shown(name, value), shape)
+        return "%s is %s; %s" % (name, _shown(name, value), shape.replace("NAME", name))
     return _judge_as_ansible(name, plain(value), option)
 
 

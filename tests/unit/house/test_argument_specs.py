@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import all_options, wrong_values
+
 ROOT = Path(__file__).resolve().parents[3]
 PLUGINS = "ansible_collections.somabrain.incident_response.plugins"
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "defaults/main.yml").is_file())
@@ -197,3 +199,15 @@ def test_every_text_is_a_choice_or_names_a_thing_or_is_declared_as_free_text(rol
     texts = {name: option for name, option in options_of(role).items() if option["type"] == "str" and not option.get("choices")}
     free = {name for name, option in texts.items() if "Free text, never templated." in str(option["description"])}
     assert [name for name in sorted(set(texts) - free) if not THING.search(name)] == []
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_default_is_what_its_option_declares(role: Path) -> None:
+    """A default that is refused would refuse every run."""
+    assert wrong_values(defaults_of(role), options_of(role)) == []
+
+
+def test_the_inventories_give_what_the_options_declare() -> None:
+    given = [yaml.safe_load(path.read_text()) for path in (ROOT / "inventories").glob("*/group_vars/*.yml")]
+    assert len(given) > 2
+    assert [wrong for variables in given for wrong in wrong_values(variables or {}, all_options())] == []
