@@ -23,7 +23,7 @@
 - down_not_ours: sick, no act: as down_permission, where a run gives no file away: a second name, a link, no data_dir in the inventory.
 - misnamed: sick, no act: the variables name another port, directory, socket or version than the cluster has.
 - port_taken: sick, no act: another process holds the port or the socket that it needs.
-- down_start_fails: sick, start: its last start failed for a reason that cannot be seen to hold still, so one start tells.
+- down_start_fails: sick, start: its last start failed for a reason that cannot be seen to hold still, so one start is allowed.
 
 Silence seen from the controller is unknown: the network may be what is down.
 """
@@ -279,7 +279,7 @@ def _failing_start(facts: Facts, what: str) -> t.Optional[Verdict]:
     failed = facts["log"].get("fatal") if not facts["log"].get("ready") else ""
     if not failed or facts["log"].get("cause_changed"):
         return None
-    # What it says cannot be seen to hold still: one start tells.
+    # Whether that still holds cannot be seen, so one start is allowed.
     return Verdict("down_start_fails", State.SICK, "%s is down: its last start failed: %s" % (what, failed), _start(facts))
 
 

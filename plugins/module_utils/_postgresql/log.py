@@ -87,15 +87,15 @@ def last_of(texts: t.Sequence[t.Tuple[float, str]], said: str, began: t.Optional
     return dict(one, text_there=bool(texts or said), at=_ended_at(began, at), written_at=at)
 
 
-def _chosen(told: t.Sequence[t.Tuple[float, dict[str, t.Any]]], began: t.Optional[float]) -> t.Tuple[float, dict[str, t.Any]]:
-    """Return (time, what was read) of the last start. *told*: by place, the file written last first.
+def _chosen(places: t.Sequence[t.Tuple[float, dict[str, t.Any]]], began: t.Optional[float]) -> t.Tuple[float, dict[str, t.Any]]:
+    """Return (time, what was read) of the last start. *places*: what each says, the file written last first.
 
     Before its log files are open, and where they cannot be opened, a server writes why to its output.
     """
-    failed = next((one for one in told if one[1]["fatal"]), None)
-    if failed and (began is not None or not told[0][1]["ready"]):
+    failed = next((one for one in places if one[1]["fatal"]), None)
+    if failed and (began is not None or not places[0][1]["ready"]):
         return failed
-    return told[0] if told else (0.0, read_log(""))
+    return places[0] if places else (0.0, read_log(""))
 
 
 def _ended_at(began: t.Optional[float], written_at: float) -> float:
@@ -123,7 +123,7 @@ def _last_attempt(text: str) -> str:
 
 
 def _fatal(lines: t.Sequence[str]) -> str:
-    """Return the last line that ended a start, among the last lines; what a client was told is none."""
+    """Return the last line that ended a start, among the last lines; a message to a client is none."""
     found = [line for line in lines[-LAST_LINES:] if _FATAL.search(line) and not _CLIENTS.search(line)]
     return one_line(redact(found[-1][:400]), 200) if found else ""
 

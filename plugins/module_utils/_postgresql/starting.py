@@ -61,7 +61,7 @@ def _socket_holder(path: str) -> Raw:
 
 
 def missing_library(effective: Loaded, bin_dir: str) -> Raw:
-    """Return {file, line, text, from} of the first library to preload that is not there, {} for none or where it cannot be told."""
+    """Return {file, line, text, from} of the first library to preload that is not there, {} for none or where it cannot be known."""
     named = [one.strip().strip('"') for one in value_of(effective, "shared_preload_libraries").split(",")]
     own = _library_folders(bin_dir)
     searched = value_of(effective, "dynamic_library_path") or "$libdir"
@@ -205,7 +205,7 @@ def _wanted_mounts() -> t.Iterator[t.Tuple[str, str]]:
 
 
 def version_of(bin_dir: str, seconds: float) -> str:
-    """Return the major version of the server's programs, "" where it cannot be told."""
+    """Return the major version of the server's programs, "" where it cannot be known."""
     done = run([os.path.join(bin_dir, "postgres"), "--version"], max(0.5, min(3.0, seconds))) if bin_dir else None
     found = re.search(r"\) (\d+)", done.out) if done and done.ok else None
     return found.group(1) if found else ""
@@ -232,7 +232,7 @@ def misnamed(options: Loaded, effective: Loaded, data_dir: str, version: str) ->
 
 
 def answers_elsewhere(data_dir: str, own: str, processes: t.Mapping[str, t.Any]) -> str:
-    """Return that the server which answers is not the cluster in *data_dir*, "" where it is or cannot be told.
+    """Return that the server which answers is not the cluster in *data_dir*, "" where it is or cannot be known.
 
     *own* is the directory that the server itself names; in a container that may be the same one by another path.
     """
