@@ -115,20 +115,25 @@ class ActionModule(LookAction):
             raise StepError(str(broken.get("msg") or "the look failed"))
         queues = {place: iter(part["checks"]) for place, part in parts.items()}
         results = [dict(next(queues[place]), seen_from=place) for place in places]
-        well = checks_look.health_of(results) is State.WELL
-        # Judging again, with the way to the target known, may turn a check either way.
-        settled = all(part["proven"] or any(traits.trait(found, "judge_again") for found in part["checks"]) for part in parts.values())
-        proof = Proof(
-            results,
-            well and settled,
-            min(int(part["passes"]) for part in parts.values()) if well else 0,
-            max(int(part["looks"]) for part in parts.values()),
-            max(float(part["seconds"]) for part in parts.values()),
-            any(part.get("in_vain") for part in parts.values()),
-        )
+        proof = _proof_of(results, list(parts.values()))
         result = checks_look.combine(results, params["subject"], proof, params["stage"])
         result["say"] += left_out
         return result
+
+
+def _proof_of(results: list[dict[str, t.Any]], parts: t.Sequence[Result]) -> Proof:
+    """Return the proof of a look that was made in *parts*: from the controller and from the target."""
+    well = checks_look.health_of(results) is State.WELL
+    # Judging again, with the way to the target known, may turn a check either way.
+    proven = all(part["proven"] or any(traits.trait(found, "judge_again") for found in part["checks"]) for part in parts)
+    return Proof(
+        results,
+        well and proven,
+        min(int(part["passes"]) for part in parts) if well else 0,
+        max(int(part["looks"]) for part in parts),
+        max(float(part["seconds"]) for part in parts),
+        any(part.get("in_vain") for part in parts),
+    )
 
 
 def _progress_of(found: t.Mapping[str, t.Any]) -> str:

@@ -52,15 +52,15 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
         raw["samples"] = _sample(pid, options, clock)
     raw["attempt"], raw["port_holder"] = {}, {}
     if raw["service"].get("exists") and raw["service"].get("state") in NOT_UP:
-        raw.update(_why_not_up(named, options, max(0.3, min(answer, clock.left))))
+        raw.update(_why_not_up(named, options, max(0.3, min(answer, clock.left)), raw["service"]))
     elif status != 200 and raw["service"].get("exists"):
         raw["log"] = ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
     return raw
 
 
-def _why_not_up(named: Options, options: Options, seconds: float) -> Raw:
+def _why_not_up(named: Options, options: Options, seconds: float, service: Raw) -> Raw:
     """Return {attempt, log, port_holder}: what its last start left behind, and the stranger that holds its port, {} for none."""
-    attempt = last(named, [options["log_file"]], seconds)
+    attempt = last(named, [options["log_file"]], seconds, service=service)
     number = 0 if options["behind_proxy"] else process.port_of(options["url"])
     holder = stranger_on(number, process.address_of(options["url"]), []) if number else {}
     lines = [line["text"] for line in attempt["lines"]]

@@ -53,13 +53,23 @@ def read(named: Named, marked: t.Mapping[str, t.Any], deadline: float = 5.0, tab
     clock = Clock(deadline)
     lines = _as_lines((since_mark(one) for one in marked["files"]), (str(one["pattern"]) for one in marked["files"]))
     lines += _quietly([], ask.said_since, named, {"began": marked["began"] - 0.05}, max(0.3, clock.left))
-    return _attempt(named, float(marked["began"]), "mark" if lines else "none", lines, clock, table, ports)
+    service = _quietly({}, ask.load_service, named, max(0.3, clock.left))
+    return _attempt(service, float(marked["began"]), "mark" if lines else "none", lines, table, ports)
 
 
 def last(
-    named: Named, files: t.Sequence[str] = (), deadline: float = 5.0, table: Table = (), boundary: str = "", ports: t.Sequence[int] = ()
+    named: Named,
+    files: t.Sequence[str] = (),
+    deadline: float = 5.0,
+    table: Table = (),
+    boundary: str = "",
+    ports: t.Sequence[int] = (),
+    service: t.Optional[Named] = None,
 ) -> Attempt:
-    """Return the last attempt that was made before we came; *boundary* is the text by which the program says that it starts."""
+    """Return the last attempt that was made before we came.
+
+    *boundary* is the text by which the program says that it starts; *service* is its state where that is known already.
+    """
     clock = Clock(deadline)
     start = _quietly({}, ask.last_start, named, deadline) if named.get("manager") else {}
     began = start.get("began")
@@ -71,7 +81,8 @@ def last(
     bound = _loosest([bound for dummy, dummy2, bound in wrote], "start" if began else "tail") if lines else "none"
     if began is None:
         began = min((written_at(path) for path, dummy, dummy2 in wrote), default=None)
-    return _attempt(named, began, bound, lines, clock, table, ports)
+    state = service or _quietly({}, ask.load_service, named, max(0.3, clock.left))
+    return _attempt(state, began, bound, lines, table, ports)
 
 
 def _loosest(bounds: t.Sequence[str], otherwise: str) -> str:
@@ -102,9 +113,8 @@ def _as_lines(texts: t.Iterable[str], names: t.Iterable[str]) -> list[dict[str, 
 
 
 def _attempt(
-    named: Named, began: t.Optional[float], bound: str, lines: list[dict[str, str]], clock: Clock, table: Table, ports: t.Sequence[int]
+    service: Named, began: t.Optional[float], bound: str, lines: list[dict[str, str]], table: Table, ports: t.Sequence[int]
 ) -> Attempt:
-    service = _quietly({}, ask.load_service, named, max(0.3, clock.left))
     kept = lines[-MOST_LINES:]
     cause = judge(kept, service, table)
     paths = named_paths(kept, str(service.get("start_command") or ""))
