@@ -175,6 +175,10 @@ UNTRUE: dict[str, tuple[judge.Seen, str]] = {
         seen(ANY, runs.Ran(0, {"outcome": "recovered", "loss": {"count": 0, "exact": True}}, "")),
         "names no witness",
     ),
+    "several components recovered, and something is gone": (
+        seen(HONEST, runs.Ran(0, {"outcome": "recovered", "components": []}, ""), losses=gone(2)),
+        "declared 0, measured 2",
+    ),
     "recovered, with a loss": (seen(ANY, told(300, 297, 3, True, "recovered"), losses=gone(3)), "ended recovered and declares a loss of 3"),
     "recovered, and it cannot tell": (seen(ANY, told(None, 297, None, False, "recovered")), "declares a loss of an unknown number"),
     "no word of a loss": (seen(ANY, runs.Ran(0, {"outcome": "recovered"}, "")), "a loss is declared without a number"),
@@ -196,6 +200,7 @@ UNTRUE: dict[str, tuple[judge.Seen, str]] = {
 
 TRUE: dict[str, judge.Seen] = {
     "the unsaved changes": seen(ANY, told(609, 510, 99, True), losses=gone(99)),
+    "several components recovered": seen(HONEST, runs.Ran(0, {"outcome": "recovered", "components": []}, "")),
     "a bound": seen(ANY, told(505, 313, 200, False), losses=gone(192)),
     "keys whose time came are not lost": seen(ANY, told(505, 495, 0, True), losses=gone(0, lapsed=10)),
     "lost before their time came": seen(ANY, told(505, 490, 12, True), losses=gone(10, lapsed=3)),

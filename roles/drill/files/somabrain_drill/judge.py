@@ -51,6 +51,9 @@ class Seen:
 def declared(outcome: t.Mapping[str, t.Any]) -> t.Optional[int]:
     """Return the loss that an outcome declares, None where it is unknown. Only a run that did nothing may leave the number out."""
     count = (outcome.get("loss") or {}).get("count")
+    if count is None and "components" in outcome:
+        # A run over several components says by its word whether one of them lost anything.
+        return None if outcome.get("outcome") == "recovered_with_loss" else 0
     if count is None:
         return None if outcome.get("loss") or outcome.get("outcome") in ACTED else 0
     return int(count)
