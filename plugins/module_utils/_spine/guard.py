@@ -21,13 +21,9 @@ def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any])
 
     *refusals* maps a state of the component to what its remedy refuses it with: a code, or {code, case, values, ...}.
     """
-    if not before:
-        return False, [reason("health_unknown", "nothing was observed: the probe did not run")]
-    if (before.get("facts") or {}).get("identity_mismatch"):
-        return False, [reason("wrong_identity", _sentence(before))]
-    wrong = [check for check in [before, *(before.get("checks") or [])] if _lacks_secret(check)]
-    if wrong:
-        return False, [reason("bad_input", _sentence(dict(wrong[0], checks=wrong)), case="secret_file")]
+    unseen = _unseen(before)
+    if unseen:
+        return False, [unseen]
     if before.get("health") == "well":
         return False, []
     subject = _subject_health(before)
@@ -43,6 +39,16 @@ def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any])
     if not actions:
         return False, [reason("state_not_handled", "%s: %s" % (before.get("state") or "sick", _sentence(before)))]
     return True, []
+
+
+def _unseen(before: t.Mapping[str, t.Any]) -> t.Optional[dict[str, t.Any]]:
+    """Return the reason where the right thing was not looked at, whatever its health: no probe, another instance, a secret of ours."""
+    if not before:
+        return reason("health_unknown", "nothing was observed: the probe did not run")
+    if (before.get("facts") or {}).get("identity_mismatch"):
+        return reason("wrong_identity", _sentence(before))
+    wrong = [check for check in [before, *(before.get("checks") or [])] if _lacks_secret(check)]
+    return reason("bad_input", _sentence(dict(wrong[0], checks=wrong)), case="secret_file") if wrong else None
 
 
 def _lacks_secret(check: t.Mapping[str, t.Any]) -> bool:
