@@ -192,20 +192,24 @@ def _loss(seen: Seen) -> list[str]:
     if seen.losses is None:
         return ["what is left could not be counted: the server does not answer"]
     told = declared(outcome)
-    if rule == "honest" and told is None:
-        # Unknown is true of any loss; a number has to cover what was measured.
-        wrong = []
-    elif rule == "unknown":
-        # Where nothing in the data shows what is wrong, any declared number is a guess.
-        wrong = [] if told is None else [f"declared {told} where the number cannot be known"]
-    else:
-        wrong = _told(seen.lost or 0, told, bool((outcome.get("loss") or {}).get("exact", True)), _details(seen.losses), seen.lapsed)
+    wrong = _number_told(rule, told, seen, bool((outcome.get("loss") or {}).get("exact", True)))
     if rule == "none" and (seen.lost or told != 0):
         wrong.append(f"a lossless way exists: {_details(seen.losses)}, declared {told}")
     kept = 1 - (seen.lost or 0) / max(1, seen.losses["acknowledged"])
     if kept < seen.fault.kept_share:
         wrong.append(f"kept {kept:.4%}, less than {seen.fault.kept_share:.2%}")
     return wrong
+
+
+def _number_told(rule: str, told: t.Optional[int], seen: Seen, exact: bool) -> list[str]:
+    """Return what is wrong with the number that was told, by the rule of the fault."""
+    if rule == "honest" and told is None:
+        # Unknown is true of any loss; a number has to cover what was measured.
+        return []
+    if rule == "unknown":
+        # Where nothing in the data shows what is wrong, any declared number is a guess.
+        return [] if told is None else [f"declared {told} where the number cannot be known"]
+    return _told(seen.lost or 0, told, exact, _details(seen.losses or {}), seen.lapsed)
 
 
 def mended(ran: Ran) -> bool:
