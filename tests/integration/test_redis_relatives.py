@@ -56,11 +56,16 @@ def test_a_relative_is_recovered_as_redis_is(farm: Farm, programs: Path, package
     assert (run.word, run.acts, redis.ask("DBSIZE")) == ("recovered", ["start"], 60), run.text
     redis.write(40, prefix="more")
     redis.kill()
-    end = next((redis.data / "appendonlydir").glob("*.1.incr.aof"))
+    # Some servers begin another incremental file at each start.
+    end = max(
+        (one for one in (redis.data / "appendonlydir").glob("*.incr.aof") if one.stat().st_size), key=lambda one: one.stat().st_mtime_ns
+    )
     os.truncate(end, end.stat().st_size - 3)
     refused = redis.recover(**server)
     assert (refused.code, refused.states[0]) == ("approval_needed", "down_bad_file"), refused.text
-    plans = {plan["name"]: plan for plan in refused.outcome["reasons"][0]["plans"]}
-    run = redis.recover(remediation_approval=plans["cut"]["token"], **server)
-    assert (run.rc, redis.ask("DBSIZE")) == (0, 99), run.text
+    recommended = refused.outcome["reasons"][0]["plans"][0]
+    assert recommended["name"] in ("cut", "salvage"), refused.text
+    run = redis.recover(remediation_approval=recommended["token"], **server)
+    assert run.rc == 0, run.text
+    assert redis.ask("DBSIZE") == 99
     assert (redis.data / "dump.rdb").read_bytes()[:5] in (b"REDIS", b"VALKE")

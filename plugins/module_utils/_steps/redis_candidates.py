@@ -42,8 +42,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     recipes_of,
     version_in,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files import scan
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_roots
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents, still_due
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server, version_of
@@ -88,6 +90,8 @@ def run(params: Params, check: bool) -> Result:
     folder = _judge_places(params)
     try:
         program = find_server(params["redis_server"])
+        # The tools beside the server know what it can load.
+        scan.PREFERRED[:] = [folder for folder in [os.path.dirname(program)] if is_roots(folder)]
         if check:
             return _rehearsed(params, folder)
         _make_private(params["work_dir"])

@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates import install as engine
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.holders import load_holders
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import (
     FOLDER,
@@ -181,7 +182,7 @@ def _open_rdb(path: str) -> t.Iterator[int]:
     except OSError as error:
         raise refused("bad_input", "the chosen file %s cannot be opened: %s" % (one_line(path, 80), error.strerror or error)) from None
     try:
-        if os.read(reader, 5) != b"REDIS":
+        if not is_rdb(os.read(reader, 9)):
             raise refused("bad_input", "the chosen file %s is not an RDB" % one_line(path, 80))
         os.lseek(reader, 0, os.SEEK_SET)
         yield reader

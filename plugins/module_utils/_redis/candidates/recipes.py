@@ -144,7 +144,7 @@ def _parts(copy: str, judged: t.Mapping[str, t.Any], settings: Settings) -> tupl
     """Return (the parts in their order, whether only their names gave that order). Raises Refused."""
     aof = name_in(settings, "appendfilename")
     folder = os.path.join(copy, name_in(settings, "appenddirname"))
-    good = {one["name"] for one in judged["files"] if one["verdict"] == "valid"}
+    good = {one["name"] for one in judged["files"] if one["verdict"] in ("valid", "newer")}
     if not os.path.isdir(folder):
         path = os.path.join(copy, aof)
         return ([_part(path, aof in good)] if os.path.lexists(path) else []), False
@@ -324,7 +324,7 @@ def add_keys(toll: Toll, source: t.BinaryIO, size: int, end: float) -> None:
 
 
 def _whole_rdb(file: t.BinaryIO, part: Part, out: t.BinaryIO, end: float) -> Salvaged:
-    if scan_rdb(file, part.size, end)["verdict"] == "valid" and copy_bytes(file, out):
+    if scan_rdb(file, part.size, end)["verdict"] in ("valid", "newer") and copy_bytes(file, out):
         return WHOLE
     mended = mended_rdb(file, part.size, out, end)
     return mended if mended is not None else salvage_rdb(file, part.size, out, end)
@@ -358,7 +358,7 @@ def _cut_part(part: Part, out: t.BinaryIO, end: float, toll: t.Optional[Toll]) -
     with open_plain(part.path) as file:
         start = _preamble(part, file, end)
         if start == part.size and part.size:
-            if not part.good and scan_rdb(file, part.size, end)["verdict"] != "valid":
+            if not part.good and scan_rdb(file, part.size, end)["verdict"] not in ("valid", "newer"):
                 raise Unbuildable("the base itself is damaged")
             copy_bytes(file, out)
             if toll:
