@@ -24,12 +24,17 @@ _KEY = (
 _SAID = sorted({os.strerror(number) for number in range(1, 134)} | {"the file ", "it has mode ", "it is a directory", "it is not text"})
 _VALUE = r"(?!" + "|".join(map(re.escape, _SAID)) + r")" + r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)"
 _NO_SECRET = r"(?!failed|failure|error|required|called|token\b)"
+# Credentials before the host of a URL: up to the last @ of its authority, or of a password that has a slash in it.
+_USERINFO = r"(?<=://)(?:[^\s/\"']{1,500}|[^\s/@:\"'\[]{0,200}:(?!\d{0,5}[/?#\s\"'])[^\s\"'<>?#]{1,500})(?=@)"
+_QUERY = r"(?i)(?<=[?&;])((?:[a-z0-9_.-]{0,40}[_.-])?(?:"
+_QUERY_END = _KEY + r"|sig|signature|jwt|auth)=)[^\s&;#\"'<>]+"
 _PATTERNS = (
     (r"(?i)\b((?:proxy-)?authorization\s*[:=]\s*)(?:bearer|basic|token)?\s*[^\s,;\"']+", r"\1"),
     (r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}", r"\1"),
     (r"(?i)(https?://hooks?\.[^\s/\"']+/)[^\s\"'<>]+", r"\1"),
     (r"(?i)(https?://[^\s/\"']+(?:/api)?/(?:services|webhooks?|hooks?|workflows)/)[^\s\"'<>]+", r"\1"),
-    (r"(?<=://)[^\s/@\"']{1,500}(?=@)", ""),
+    (_USERINFO, ""),
+    (_QUERY + r"key|" + _QUERY_END, r"\1"),
     (r"(?i)\b((?:auth|hello\s+[23]\s+auth)\"?\s+\"?)" + _NO_SECRET + r"[^\s\"]+(?:\"?[ \t]+\"?[^\s\"]+)?", r"\1"),
     (r"(?i)(" + _KEY + r"[\"']?\s*[:=]\s*)" + _VALUE, r"\1"),
     (r"(?i)(" + _KEY + r"\s+)(?=[^\s]{0,200}[0-9+/=])[A-Za-z0-9+/=_.-]{16,}", r"\1"),
@@ -37,17 +42,21 @@ _PATTERNS = (
     (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", ""),
     (r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", ""),
 )
-# Credentials before the host of a URL.
-_IN_URL = re.compile(r"(?<=://)[^\s/@\"']{1,500}(?=@)")
+_IN_URL = re.compile(_USERINFO)
+_IN_QUERY = re.compile(_QUERY + _QUERY_END)
+# Longest piece of a URL that is redacted before a line is cut.
+_REACH = 1100
 _SECRETS = tuple((re.compile(pattern), kept + MARK) for pattern, kept in _PATTERNS)
 
 
 def one_line(text: object, limit: int = 160) -> str:
     """Return *text* as one line of at most *limit* characters that cannot move a cursor, forge a line or turn the reading order.
 
-    Hidden characters become visible escapes (``\\x1b``, ``\\n``, ``\\u202e``); what was cut is shown by an ellipsis.
+    Hidden characters become visible escapes (``\\x1b``, ``\\n``, ``\\u202e``); what was cut is shown by an ellipsis. Credentials of a URL
+    are redacted first: half of them would no longer look like any.
     """
     raw = text.decode("utf-8", "backslashreplace") if isinstance(text, (bytes, bytearray)) else str(text)
+    raw = without_url_secrets(raw[: limit + _REACH]) if "://" in raw else raw
     # Escapes only lengthen, so nothing beyond limit + 1 characters can be shown.
     kept = raw[: limit + 1]
     line = kept if kept.isprintable() else "".join(_visible(character) for character in kept)
@@ -82,14 +91,14 @@ def redact(text: str) -> str:
 
 
 def in_url(text: str) -> bool:
-    """Return whether *text* has credentials in a URL."""
-    return "://" in text and _IN_URL.search(text) is not None
+    """Return whether *text* has credentials in a URL: before its host, or as a token in its query."""
+    return "://" in text and (_IN_URL.search(text) is not None or _IN_QUERY.search(text) is not None)
 
 
 def without_url_secrets(value: t.Any) -> t.Any:
     """Return plain data (texts, lists, mappings) with the credentials of every URL in it redacted; all else stays as it is."""
     if isinstance(value, str):
-        return _IN_URL.sub(MARK, value) if "://" in value else value
+        return _IN_QUERY.sub(r"\1" + MARK, _IN_URL.sub(MARK, value)) if "://" in value else value
     if isinstance(value, dict):
         return {without_url_secrets(name): without_url_secrets(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):

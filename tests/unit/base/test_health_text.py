@@ -9,7 +9,13 @@ import time
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import MARK, one_line, redact, without_url_secrets
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import (
+    MARK,
+    in_url,
+    one_line,
+    redact,
+    without_url_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -109,3 +115,41 @@ def test_credentials_are_taken_out_of_every_url_of_plain_data_and_nothing_else_i
     assert cleaned["a"] == [f"see http://{MARK}@h:80/x and redis://{MARK}@h", 7, None]
     assert cleaned[f"http://{MARK}@h/"] == {"b": ["x@y", True]}
     assert without_url_secrets("mail me at a@b, token T.P.1.MAC") == "mail me at a@b, token T.P.1.MAC"
+
+
+SECRET_URLS = [
+    "http://soma:PW@host/",
+    "http://soma:PW@more@host/",
+    "http://soma:PW/more@host/x",
+    "http://PW@host",
+    "http://host/health?token=PW",
+    "http://host/health?a=1&access_token=PW&b=2",
+    "https://host/x?X-Amz-Signature=PW",
+    "https://host/x?sig=PW#y",
+    "https://soma:PW@host/?api_key=PW",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_a_secret_of_a_url_is_found_and_neither_shown_nor_stored_wherever_the_line_is_cut(url: str) -> None:
+    assert in_url(url)
+    assert "PW" not in redact(url)
+    assert "PW" not in str(without_url_secrets({"a": [{"url": url}]}))
+    assert all("PW" not in one_line(url, limit) for limit in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:9696/health?verbose=1",
+        "http://host:80/a@b",
+        "http://[::1]:80/a@b",
+        "http://host/?x=a&page=2",
+        "http://host/?tokens_used=1",
+        "see http://host: mail a@b",
+        "token=of-no-url",
+    ],
+)
+def test_a_url_without_a_secret_stays_as_it_is(url: str) -> None:
+    assert not in_url(url)
+    assert one_line(url) == without_url_secrets(url) == url

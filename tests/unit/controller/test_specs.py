@@ -137,6 +137,8 @@ def test_a_role_without_specs_or_with_broken_ones_declares_nothing(tmp_path: Pat
         ("service_manager_supervisor_url", "http://u:SECRET@127.0.0.1:9001", "service_manager_supervisor_password"),
         ("redis_recovery_also_verify", [{"kind": "http", "url": "https://SECRET@h/"}], "redis_recovery_password_file"),
         ("service_restart_url", "http://u:{{ SECRET }}@h/", "service_restart_token_file"),
+        ("database_recovery_api", {"url": "http://h/?token=SECRET"}, "database_recovery_password_file"),
+        ("traffic_scaling_servers", {"a": {"url": "http://u:SECRET@h/"}}, ""),
     ],
 )
 def test_credentials_in_a_url_are_refused_by_the_name_of_the_variable_and_not_shown(name: str, value: t.Any, instead: str) -> None:

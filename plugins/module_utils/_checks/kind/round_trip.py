@@ -211,7 +211,7 @@ def _clean_up(send: Send, options: t.Mapping[str, t.Any], canary: Canary, coordi
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """States: proven, not_recalled, no_ltm, not_acknowledged, auth, slow, or one of ``_health.reach``. Litter does not change health."""
-    what = one_line(options["url"], 80)
+    what = one_line(str(options["url"]).partition("?")[0], 80)
     if raw["problem"]:
         return judge_without_token(what, options["token_file"], raw["problem"])
     facts = {"litter": _litter(raw["cleanup"]), "recalled_from_ltm": raw["recall"].get("ltm"), "score": raw["recall"].get("score")}
