@@ -73,16 +73,24 @@ def last(
     clock = Clock(deadline)
     start = _quietly({}, ask.last_start, named, deadline) if named.get("manager") else {}
     began = start.get("began")
-    found = [(path, *_of_last(path, began, boundary)) for path in _paths([*files, *(start.get("files") or [])])]
-    wrote = [(path, text, bound) for path, text, bound in found if text]
-    lines = _as_lines((text for dummy, text, dummy2 in wrote), (path for path, dummy, dummy2 in wrote))
+    wrote = _written(_paths([*files, *(start.get("files") or [])]), began, boundary)
+    lines = _as_lines([one[1] for one in wrote], [one[0] for one in wrote])
     if began or not lines:
         lines += _quietly([], ask.said_since, named, start, max(0.3, clock.left))
-    bound = _loosest([bound for dummy, dummy2, bound in wrote], "start" if began else "tail") if lines else "none"
-    if began is None:
-        began = min((written_at(path) for path, dummy, dummy2 in wrote), default=None)
+    bound = _loosest([one[2] for one in wrote], "start" if began else "tail") if lines else "none"
+    began = _earliest([one[0] for one in wrote]) if began is None else began
     state = service or _quietly({}, ask.load_service, named, max(0.3, clock.left))
     return _attempt(state, began, bound, lines, table, ports)
+
+
+def _written(paths: t.Sequence[str], began: t.Optional[float], boundary: str) -> list[tuple[str, str, str]]:
+    """Return (path, text, bound) of each file to which the last attempt wrote."""
+    found = [(path, *_of_last(path, began, boundary)) for path in paths]
+    return [one for one in found if one[1]]
+
+
+def _earliest(paths: t.Sequence[str]) -> t.Optional[float]:
+    return min((written_at(path) for path in paths), default=None)
 
 
 def _loosest(bounds: t.Sequence[str], otherwise: str) -> str:

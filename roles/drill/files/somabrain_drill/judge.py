@@ -202,7 +202,7 @@ def _loss(seen: Seen) -> list[str]:
 
 
 def _number_told(rule: str, told: t.Optional[int], seen: Seen, exact: bool) -> list[str]:
-    """Return what is wrong with the number that was told, by the rule of the fault."""
+    """Return what is wrong with the declared number, by the rule of the fault."""
     if rule == "honest" and told is None:
         # Unknown is true of any loss; a number has to cover what was measured.
         return []
