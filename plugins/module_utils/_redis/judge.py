@@ -151,7 +151,7 @@ def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> t
         return mount, "no_mount"
     gives = "fix_cause" in actions and cause_of(facts["disk"], facts["log"].get("lines") or {}) == "permission"
     if gives or "mend" in actions:
-        return judge_place(place), "doubtful_dir"
+        return judge_place(place, gives), "doubtful_dir"
     return moved_text(place), "doubtful_dir"
 
 

@@ -17,6 +17,8 @@ import stat
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.own import why_not
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.trusted import load_path
 
 Facts = t.Mapping[str, t.Any]
 
@@ -66,9 +68,10 @@ def is_roots(path: str) -> bool:
 
 
 def load_place(named: str, planned: Facts, origin: Facts, running: t.Any, uid: t.Optional[int]) -> t.Dict[str, t.Any]:
-    """Return {named, planned, where, sure, running, real, system, foreign, entries, mount}: who says where the data is, and what is there.
+    """Return {named, planned, where, sure, running, real, system, foreign, entries, mount, link, ungiven}.
 
-    *named*: by the inventory; *planned*: the settings of the next start, *origin* where its ``dir`` is from; *running*: what Redis says.
+
+    That is who says where the data is, and what is there. *named*: by the inventory; *planned*: the settings of the next start, *origin* where its ``dir`` is from; *running*: what Redis says.
     """
     planned_dir, said = _text(planned, "dir"), _text(origin, "where")
     path = named or planned_dir or str(running or "")
@@ -78,6 +81,7 @@ def load_place(named: str, planned: Facts, origin: Facts, running: t.Any, uid: t
         "path": path, "named": named, "planned": planned_dir, "where": said, "sure": bool(named) or _is_sure(path, origin),
         "running": str(running or ""), "uid": uid, "system": path.startswith("/") and is_system(os.path.realpath(path)),
         "foreign": _foreign(entries, uid), "entries": inside, "mount": mount_of(path),
+        "link": _strange_link(path), "ungiven": why_not(path, uid) if inside is not None else "",
         "missing_mount": missing_mount(path, _read("/etc/fstab"), _mount_units(path), _mounted()) if path else "",
     }  # fmt: skip
 
@@ -108,7 +112,16 @@ def _entries(path: str) -> t.Optional[t.List[t.Tuple[str, int]]]:
 def _foreign(entries: t.Optional[t.Sequence[t.Tuple[str, int]]], uid: t.Optional[int]) -> t.List[str]:
     if uid is None:
         return []
-    return [one_line(name, 40) for name, owner in sorted(entries or []) if owner != uid and not _OURS.match(name)][:4]
+    # Root may have put a dump there, or a configuration; of a third user nothing belongs there.
+    known = {uid, 0, os.geteuid()}
+    strange = [name for name, owner in sorted(entries or []) if owner != uid and (owner not in known or not _OURS.match(name))]
+    return [one_line(name, 40) for name in strange][:4]
+
+
+def _strange_link(path: str) -> str:
+    """Return the first link in *path* that belongs to another user than root and us, "" for none."""
+    parts = load_path(path) if path.startswith("/") else []
+    return next((str(one["path"]) for one in parts if one["kind"] == "link" and one["uid"] not in (0, os.geteuid())), "")
 
 
 def _read(path: str) -> str:
@@ -187,8 +200,11 @@ def _name_of(uid: int) -> str:
 # Judgement ---------------------------------------------------------------------------------------
 
 
-def judge_place(place: Facts) -> str:
-    """Return why nothing in the data directory may be changed, "" if it may. Its owner and mode only if it is ``sure`` as well."""
+def judge_place(place: Facts, gives: bool = False) -> str:
+    """Return why nothing in the data directory may be changed, "" if it may. *gives*: its owner and mode are to be changed.
+
+    Those are changed only if it is ``sure`` as well.
+    """
     path = one_line(place.get("path") or "", 100)
     if not path:
         return ""
@@ -199,9 +215,11 @@ def judge_place(place: Facts) -> str:
         return "its data directory would be %s, a directory of the system (%s)" % (path, _says(place))
     if place.get("foreign"):
         return "its data directory %s holds files of others: %s" % (path, ", ".join(place["foreign"]))
+    if place.get("link"):
+        return "the way to its data directory %s leads over a link that root did not make: %s" % (path, one_line(place["link"], 100))
     if not place.get("named") and not place.get("planned"):
         return "only the running server names its data directory %s" % path
-    return ""
+    return str(place.get("ungiven") or "") if gives else ""
 
 
 def moved_text(place: Facts) -> str:

@@ -191,8 +191,8 @@ def undo_of(done: Facts, before: Facts, target: Target) -> str:
     if (done.get("held") or {}).get("changed"):
         return target.command("service_control", dict(target.service, action="release"))
     if (done.get("mended") or {}).get("changed"):
-        was = {"path": disk.get("path"), "state": "directory", "mode": disk.get("mode"), "owner": str(disk.get("owner"))}
-        return target.command("ansible.builtin.file", was)
+        was = {"path": disk.get("path"), "uid": disk.get("owner"), "mode": disk.get("mode"), "stage": "undo"}
+        return target.command("redis_data_dir", was)
     return "nothing to put back"
 
 

@@ -170,6 +170,12 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         raw(ping="LOADING x", service={"state": "starting", "start_timeout": 90.0},
             info={"loading": "1", "loading_eta_seconds": "200", "loading_loaded_perc": "10", "uptime_in_seconds": "20"}),
         {}, "loading", "sick", []),
+    "not writable, and the path is a link": (
+        raw(place=dict(PLACE, ungiven="/data is a link"), disk={"writable_by_redis": False, "read_only": False}), {},
+        "doubtful_dir", "sick", []),
+    "full, and the path is a link": (
+        raw(place=dict(PLACE, ungiven="a link"), disk={"free_bytes": 0, "writable_by_redis": True}), {}, "up", "sick", ["fix_cause"]),
+    "down, over a link that its user made": (down(files=CUT, place=dict(PLACE, link="/data")), {}, "doubtful_dir", "sick", []),
     "down, disk not mounted": (down(place=dict(PLACE, missing_mount="/data")), {}, "no_mount", "sick", []),
     "down, disk of the last look gone": (
         down(place=dict(PLACE, mount="/")), {"last_known": {"mount": "/data"}}, "no_mount", "sick", []),

@@ -246,7 +246,7 @@ OURS = AD_HOC + "somabrain.incident_response."
     [
         ({}, "nothing to put back"),
         ({"raised": {"changed": False}, "mended": {"changed": False}, "held": {"changed": False}}, "nothing to put back"),
-        ({"mended": {"changed": True}}, AD_HOC + "ansible.builtin.file -a "),
+        ({"mended": {"changed": True}}, OURS + "redis_data_dir -a "),
         ({"held": {"changed": True}, "mended": {"changed": True}}, OURS + "service_control -a "),
         ({"isolated": {"changed": True, "before": {"save": "60 1"}}, "held": {"changed": True}}, OURS + "redis_admin -a "),
         ({"isolated": {"changed": True}, "stopped": True, "held": {"changed": True}}, OURS + "service_control -a "),
