@@ -70,8 +70,8 @@ def is_roots(path: str) -> bool:
 def load_place(named: str, planned: Facts, origin: Facts, running: t.Any, uid: t.Optional[int]) -> t.Dict[str, t.Any]:
     """Return {named, planned, where, sure, running, real, system, foreign, entries, mount, link, ungiven}.
 
-
-    That is who says where the data is, and what is there. *named*: by the inventory; *planned*: the settings of the next start, *origin* where its ``dir`` is from; *running*: what Redis says.
+    That is who says where the data is, and what is there. *named*: by the inventory; *planned*: the settings of the next start, *origin*
+    where its ``dir`` is from; *running*: what Redis says.
     """
     planned_dir, said = _text(planned, "dir"), _text(origin, "where")
     path = named or planned_dir or str(running or "")
