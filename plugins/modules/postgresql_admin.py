@@ -54,6 +54,10 @@ options:
     type: list
     elements: path
     default: []
+  loaded_at:
+    description: When the server last loaded its configuration, in seconds since 1970. A file changed since then is not kept as proven.
+    type: float
+    default: 0.0
   timeout:
     description: Seconds for the act.
     type: float

@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import locks, settings
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import loaded, locks, settings
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.fingerprint import fingerprint
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import digest_of
@@ -97,7 +97,8 @@ def facts_of(raw: Raw, options: Raw) -> Facts:
 def _of_settings(raw: Raw, options: Raw) -> Facts:
     server = one(raw, "server")
     settings, known = server.get("settings") or {}, raw.get("settings") or {}
-    files = {str(settings[key]) for key in FILES if settings.get(key)}
+    files = {str(settings[key]) for key in FILES if settings.get(key)} | set(server.get("config_files") or [])
+    proven, loaded_at, broken = loaded.judge_loaded(one(raw, "loaded"), sorted(files))
     return {
         "server_version": one_line(server.get("version") or "", 40),
         "started_at": server.get("started_at"),
@@ -106,7 +107,9 @@ def _of_settings(raw: Raw, options: Raw) -> Facts:
         "durable": {**{key: settings.get(key) for key in ("fsync", "synchronous_commit")}, "unlogged_tables": server.get("unlogged")},
         "data_dir": one_line(raw.get("data_dir") or "", 200),
         "config_file": one_line(known.get("config_file") or options["config_file"], 200),
-        "config_files": sorted(files | set(server.get("config_files") or [])),
+        "config_files": proven,
+        "config_loaded_at": loaded_at,
+        "config_broken": [*broken, *([raw["missing_library"]] if raw.get("missing_library") else [])],
         "bin_dir": raw.get("bin_dir", ""),
     }
 

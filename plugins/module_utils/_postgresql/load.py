@@ -139,7 +139,9 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
     around["owners"] = _owners(options, around)
     if not raw["login"].get("ok"):
         around.update(_of_the_silent(options, around, clock))
-    elif options["data_dir"]:
+        return around
+    around["missing_library"] = starting.missing_library(around["effective"], bin_dir_of(options, around))
+    if options["data_dir"]:
         around["misnamed"] = starting.answers_elsewhere(data_dir, str(settings.get("data_directory") or ""), around["processes"])
     return around
 

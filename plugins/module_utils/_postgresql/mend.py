@@ -129,9 +129,14 @@ def name_of(path: str) -> str:
     return path.strip("/").replace("%", "%25").replace("/", "%2F")
 
 
-def keep_config(files: t.Sequence[str], folder: str, check: bool) -> Result:
-    """Keep copies of the configuration just verified; write only those that differ from the last copies."""
-    readable = [path for path in files if os.path.isfile(path) and os.path.getsize(path) <= CONFIG_BYTES]
+def keep_config(files: t.Sequence[str], folder: str, loaded_at: float, check: bool) -> Result:
+    """Keep copies of the configuration that the server loaded at *loaded_at*; write only those that differ from the last copies.
+
+    A file that was changed since is not what runs, so it is not proven.
+    """
+    readable = [
+        path for path in files if os.path.isfile(path) and os.path.getsize(path) <= CONFIG_BYTES and os.path.getctime(path) <= loaded_at
+    ]
     changed = [path for path in readable if digest_of(os.path.join(folder, name_of(path))) != digest_of(path)]
     if changed and not check:
         keep(changed, folder)
@@ -139,10 +144,10 @@ def keep_config(files: t.Sequence[str], folder: str, check: bool) -> Result:
 
 
 def restore_config(file: str, folder: str, run_id: str, check: bool) -> Result:
-    """Replace *file* with its last verified copy and keep the broken one beside it. StepError where there is no other copy."""
+    """Replace *file* with its last verified copy and keep the broken one beside it; change nothing where there is no other copy."""
     copy, broken = os.path.join(folder, name_of(file)), "%s.broken-%s" % (file, run_id)
     if not digest_of(copy) or digest_of(copy) == digest_of(file):
-        raise StepError("no proven copy of %s differs from it" % one_line(file, 120), missing=True)
+        return {"changed": False, "file": file, "broken": "", "say": ["no proven copy of %s differs from it" % one_line(file, 120)]}
     age = (time.time() - os.path.getctime(copy)) / 3600
     what = (one_line(file, 100), age, "would be put back" if check else "was put back", one_line(broken, 120))
     say = "%s, as proven %.1f hours ago, %s; the broken file is kept as %s" % what

@@ -9,7 +9,7 @@ import hashlib
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import locks
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import loaded, locks
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import Query, identifier
 
 # The most of one kind that are listed.
@@ -112,6 +112,7 @@ def questions(options: t.Mapping[str, t.Any]) -> dict[str, Query]:
     limits = {"query": float(options["max_query_seconds"]), "idle": float(options["max_idle_seconds"])}
     asked = {
         "server": Query(_SERVER),
+        "loaded": Query(loaded.QUERY),
         "sessions": Query(_SESSIONS),
         "long": Query(_LONG % {"characters": QUERY_CHARACTERS, "most": MOST}, limits),
         "prepared": Query(_PREPARED % MOST),

@@ -176,6 +176,8 @@ def _prepared(facts: Facts, options: Options) -> Findings:
 def _warnings(facts: Facts, options: Options) -> Findings:
     sessions = facts["sessions"]
     found = [_warning("session %s of %s has been running a statement for %.0f s" % _who(one)) for one in sessions["long"][:2]]
+    broken = [(one["file"], one["line"] or "?", one["text"]) for one in facts["config_broken"][:2]]
+    found += [_warning("its configuration on disk is broken, %s line %s: %s; its next start would fail" % one) for one in broken]
     found += [
         _warning("session %s of %s has been idle in a transaction for %.0f s" % _who(one)) for one in sessions["idle_in_transaction"][:2]
     ]

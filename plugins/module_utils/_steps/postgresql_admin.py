@@ -20,6 +20,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "rescue_dir": {"type": "path", "default": ""},
     "run_id": {"type": "str", "default": ""},
     "files": {"type": "list", "elements": "path", "default": []},
+    "loaded_at": {"type": "float", "default": 0.0},
     "timeout": {"type": "float", "default": 30.0},
     "stage": {"type": "str", "choices": ["assess", "act", "verify", "undo"], "default": "act"},
 }
@@ -71,7 +72,7 @@ ACTS: t.Mapping[str, t.Callable[[Params, bool], Result]] = {
     "end_orphans": lambda p, check: mend.end_orphans(p["data_dir"], p["timeout"], check),
     "move_pid_aside": lambda p, check: mend.move_pid_aside(p["data_dir"], p["rescue_dir"], p["run_id"], check),
     "put_pid_back": lambda p, check: mend.put_pid_back(p["data_dir"], p["run_id"], check),
-    "keep_config": lambda p, check: mend.keep_config(p["files"], _proven(p), check),
+    "keep_config": lambda p, check: mend.keep_config(p["files"], _proven(p), p["loaded_at"], check),
     "restore_config": lambda p, check: mend.restore_config(p["files"][0], _proven(p), p["run_id"], check),
     "put_config_back": lambda p, check: mend.put_config_back(p["files"][0], p["run_id"], check),
     "copy": _copy,

@@ -45,11 +45,13 @@ def test_a_configuration_is_kept_replaced_and_the_broken_one_is_not_lost(tmp_pat
     file, proven = tmp_path / "postgresql.conf", tmp_path / "proven"
     file.write_text("good\n")
     file.chmod(0o640)
-    assert keep_config([str(file), "/nonexistent"], str(proven), False)["kept"] == [str(file)]
-    assert keep_config([str(file)], str(proven), False)["changed"] is False
-    with pytest.raises(StepError, match="no proven copy"):
-        restore_config(str(file), str(proven), "run1", False)
+    loaded_at = file.stat().st_ctime
+    assert keep_config([str(file), "/nonexistent"], str(proven), loaded_at, False)["kept"] == [str(file)]
+    assert keep_config([str(file)], str(proven), loaded_at, False)["changed"] is False
+    assert restore_config(str(file), str(proven), "run1", False)["changed"] is False
     file.write_text("broken\n")
+    # What the server has not loaded never replaces the last good copy.
+    assert keep_config([str(file)], str(proven), loaded_at - 1, False)["kept"] == []
     assert restore_config(str(file), str(proven), "run1", True)["changed"] is True
     assert file.read_text() == "broken\n"
     result = restore_config(str(file), str(proven), "run1", False)
