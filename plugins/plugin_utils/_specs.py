@@ -9,6 +9,7 @@ what is converted wherever it is used; the rest is refused by name. An option wh
 
 from __future__ import annotations
 
+import difflib
 import functools
 import math
 import os
@@ -20,6 +21,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import in_url, one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _nested
 
 ROLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "roles")
 MARK = "Free text, never templated."
@@ -100,12 +102,85 @@ def _judge(name: str, value: t.Any, option: Options) -> str:
     kind = option.get("type") or "str"
     if not is_free_text(option) and _has_credentials(value):
         return "%s has credentials in a URL, which would be shown and stored; write it without them%s" % (name, _instead_of(name))
-    if has_template(value) or is_free_text(option) or (value is None and kind != "bool"):
+    if is_free_text(option) or (value is None and kind != "bool") or _is_template(value):
         return ""
-    shape = _judge_shape(value, kind)
+    shape = _judge_shape(value, kind) or _nested.out_of_range([name], value)
     if shape:
         return "%s is %s; %s" % (name, _shown(name, value), shape.replace("NAME", name))
-    return _judge_as_ansible(name, plain(value), option)
+    return next(_inside([name], value, option), "") or ("" if has_template(value) else _judge_as_ansible(name, plain(value), option))
+
+
+def _is_template(value: t.Any) -> bool:
+    return isinstance(value, str) and has_template(value)
+
+
+def _inside(path: list[str], value: t.Any, option: Options) -> t.Iterator[str]:
+    """Yield what is wrong inside of a mapping, or of the mappings of a list."""
+    if not isinstance(value, (list, tuple)):
+        if isinstance(value, t.Mapping) and (value or option.get("options")):
+            yield from _inside_mapping(path, value, _keys_at(path, option))
+        return
+    for number, one in enumerate(value):
+        here = [*path[:-1], "%s[%d]" % (path[-1], number)]
+        if len(path) == 1 and _nested.CHECKS.match(path[0]):
+            yield from _inside_check(here, one)
+        elif isinstance(one, t.Mapping):
+            yield from _inside_mapping(here, one, _keys_at(path, option))
+            yield from _answerless(here, one) if path[-1].endswith("_answers") else ()
+        elif option.get("elements") == "dict" and not _is_template(one):
+            yield "%s is %s; write a mapping" % (".".join(here), _shown(path[-1], one))
+
+
+def _keys_at(path: list[str], option: Options) -> t.Optional[Options]:
+    return option.get("options") if len(path) > 1 else _nested.keys_of(path[0], option)
+
+
+def _inside_check(path: list[str], check: t.Any) -> t.Iterator[str]:
+    if _is_template(check) or (isinstance(check, t.Mapping) and _is_template(check.get("kind"))):
+        return
+    if not isinstance(check, t.Mapping):
+        yield "%s is %s; write a mapping such as {kind: tcp, host: ..., port: ...}" % (path[0], _shown(path[0], check))
+        return
+    keys = _nested.check_keys(check)
+    if keys is None:
+        yield "%s.kind is %s; choose one of %s" % (path[0], one_line(repr(check.get("kind")), 40), ", ".join(_nested.kinds()))
+        return
+    yield from _inside_mapping(path, check, keys)
+
+
+def _inside_mapping(path: list[str], value: t.Mapping[str, t.Any], keys: t.Optional[Options]) -> t.Iterator[str]:
+    if not keys:
+        return
+    where = ".".join(path)
+    for key in value:
+        if key not in keys:
+            near = difflib.get_close_matches(str(key), keys, 1, 0.7)
+            told = "did you mean %s?" % near[0] if near else "it may have %s" % ", ".join(sorted(keys))
+            yield "%s has no key %s; %s" % (where, one_line(key, 60), told)
+    for key, rule in keys.items():
+        if value.get(key) is None:
+            yield from ["%s.%s is missing" % (where, key)] if rule.get("required") else ()
+        elif not _is_template(value[key]):
+            yield from _inside_value([*path, key], value[key], rule)
+
+
+def _inside_value(path: list[str], value: t.Any, rule: Options) -> t.Iterator[str]:
+    kind = rule.get("type") or "str"
+    wrong = "" if has_template(value) else _judge_shape(value, kind) or _nested.out_of_range(path, value)
+    if not wrong and kind == "str" and isinstance(value, float):
+        wrong = "put text in quotes, exactly as it has to be"
+    if not wrong and rule.get("choices") and kind == "str" and value not in rule["choices"]:
+        wrong = "choose one of %s" % ", ".join(map(str, rule["choices"]))
+    if wrong:
+        yield "%s is %s; %s" % (".".join(path), _shown(path[-1], value), wrong.replace("NAME", path[0]))
+    elif rule.get("options"):
+        yield from _inside(path, value, rule)
+
+
+def _answerless(path: list[str], answer: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    """Yield that a known answer has no answer: it would differ from any."""
+    if answer.get("expect") is None and not answer.get("sha256"):
+        yield "%s has neither expect nor sha256, so its answer is not known" % ".".join(path)
 
 
 def _judge_shape(value: t.Any, kind: str) -> str:

@@ -10,9 +10,11 @@ import typing as t
 from pathlib import Path
 
 import pytest
+import yaml
 
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _specs
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _nested, _specs
 
+ROOT = Path(__file__).parents[3]
 BOOL: dict[str, t.Any] = {"type": "bool"}
 BOOLEANS = sorted(name for name, option in _specs.all_options().items() if option.get("type") == "bool")
 
@@ -144,3 +146,93 @@ def test_a_role_without_specs_or_with_broken_ones_declares_nothing(tmp_path: Pat
 def test_credentials_in_a_url_are_refused_by_the_name_of_the_variable_and_not_shown(name: str, value: t.Any, instead: str) -> None:
     ((found, text),) = _specs.wrong_values({name: value}, _specs.all_options())
     assert (found, name in text, instead in text, "SECRET" in text) == (name, True, True, False)
+
+
+HEALTHY: dict[str, t.Any] = {"kind": "redis", "host": "h", "port": "{{ x }}"}
+NESTED = [
+    ("database_recovery_limits", {"max_disk_shar": 0.9}, "no key max_disk_shar; did you mean max_disk_share?"),
+    ("database_recovery_limits", {"max_disk_share": "90%"}, "max_disk_share is '90%'; write a number"),
+    ("database_recovery_limits", {"max_disk_share": 90}, "from 0 to 1"),
+    ("database_recovery_expected_identity", {"system_identifer": "7"}, "no key system_identifer; did you mean system_identifier?"),
+    ("redis_recovery_expected_identity", {"rol": "master"}, "did you mean role?"),
+    ("database_recovery_known_answers", [{"query": "SELECT true", "expect": True}], "[0].expect is True"),
+    ("database_recovery_known_answers", [{"query": "SELECT 1.50", "expect": 1.5}], "[0].expect is 1.5; put text in quotes"),
+    ("database_recovery_known_answers", [{"query": "SELECT true"}], "[0] has neither expect nor sha256"),
+    ("database_restore_live_answers", [{"query": "SELECT 1", "expected": "1"}], "no key expected; did you mean expect?"),
+    ("backup_verification_known_answers", [{"expect": "1"}], "[0].query is missing"),
+    ("database_recovery_audit", {"table": "a"}, "column is missing"),
+    ("database_recovery_api", {"url": "http://h", "profil": "v1"}, "did you mean profile?"),
+    ("redis_recovery_api", {"url": "http://h", "profile": "v3"}, "choose one of v1, v2"),
+    ("redis_recovery_api", {"profile": "v1"}, "url is missing"),
+    ("redis_recovery_known_keys", [{"key": "a", "exists": "perhaps"}], "write true or false"),
+    ("redis_recovery_sentinels", [{"host": "a", "port": 0}], "port is 0; write a number from 1 to 65535"),
+    ("service_restart_dependencies", ["redis"], "write a mapping"),
+    ("service_restart_dependencies", [{**HEALTHY, "kind": "reddis"}], "kind is 'reddis'; choose one of"),
+    ("service_restart_also_verify", [{**HEALTHY, "prt": 1}], "[0] has no key prt; did you mean port?"),
+    ("health_verification_checks", [HEALTHY, {"kind": "tcp", "port": "http", "host": "h"}], "[1].port is 'http'; write a number"),
+    ("health_verification_checks", [{"kind": "postgresql", "deep": True, "known_answers": [{"query": "x"}]}], "neither expect nor sha256"),
+    ("redis_recovery_evidence", [{"name": "x", "kind": "file", "pth": "/x"}], "did you mean path?"),
+    ("traffic_scaling_probes", {"probe_pth": "/x"}, "did you mean probe_path?"),
+    ("service_restart_deadlines", {"restart": -1}, "write 0 or more"),
+    ("database_recovery_deadlines", {"start": -1}, "start is -1; write 0 or more"),
+    ("database_recovery_port", 70000, "write a number from 1 to 65535"),
+    ("database_recovery_stop_timeout", "-1", "write 0 or more"),
+    ("database_recovery_max_sick_share", 1.5, "from 0 to 1"),
+    ("database_recovery_data_dir", "pg/data", "write an absolute path"),
+    ("redis_recovery_rescue_dir", "rescue", "write an absolute path"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "part"), NESTED, ids=str)
+def test_what_does_not_fit_inside_of_a_variable_is_named_with_its_key(name: str, value: t.Any, part: str) -> None:
+    ((found, text),) = _specs.wrong_values({name: value}, _specs.all_options())
+    assert found == name
+    assert text.startswith(name)
+    assert part in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("database_recovery_api", {}),
+        ("database_recovery_api", {"url": "{{ x }}", "timeout": 5}),
+        ("database_recovery_limits", {"max_disk_share": "{{ x }}"}),
+        ("database_recovery_limits", "{{ x }}"),
+        ("database_recovery_expected_identity", {"system_identifier": 7190, "role": "primary"}),
+        ("database_recovery_known_answers", [{"name": "n", "query": "SELECT 1", "expect": 1}, {"query": "x", "expect": ""}, "{{ x }}"]),
+        ("service_restart_dependencies", [HEALTHY, "{{ x }}", {"kind": "{{ x }}", "anything": 1}]),
+        ("redis_recovery_accept_keys", -1),
+        ("redis_recovery_mend_data_dir", True),
+        ("lab_dir", "lab"),
+    ],
+    ids=str,
+)
+def test_what_fits_inside_of_a_variable_or_is_known_only_later_passes(name: str, value: t.Any) -> None:
+    assert _specs.wrong_values({name: value}, _specs.all_options()) == []
+
+
+OPEN = {
+    "lab_release_faults",
+    "service_manager_only",
+    "service_restart_manager_options",
+    "service_restart_ltm_gates",
+    "traffic_scaling_baseline",
+}
+
+
+def test_every_mapping_says_what_is_in_it() -> None:
+    """What is listed as open is of the lab, between roles, or judged by a manager of its own."""
+    options = {name: one for name, one in _specs.all_options().items() if "dict" in (one.get("type"), one.get("elements"))}
+    silent = {name for name, one in options.items() if not _nested.keys_of(name, one) and not _nested.CHECKS.match(name)}
+    assert silent == OPEN
+
+
+def shipped() -> list[str]:
+    return sorted(str(path) for folder in ("roles/*/defaults", "inventories/*/group_vars") for path in ROOT.glob(folder + "/*.yml"))
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path[-60:])
+def test_every_default_and_inventory_fits(path: str) -> None:
+    given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    assert _specs.wrong_values(given, _specs.all_options()) == []

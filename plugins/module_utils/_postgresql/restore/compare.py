@@ -23,6 +23,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
     identifier,
     rows,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import digest_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.stream import copied_out
 
 MOST_TABLES = 500
@@ -234,7 +235,7 @@ def left(end: float) -> float:
 
 
 def known_answers(where: Where, answers: t.Sequence[t.Mapping[str, t.Any]], deadline: float) -> list[dict[str, t.Any]]:
-    """Ask each of *answers* ({name, query, expect}) and return {name, right, text}; what a query returns is never shown. Never raises."""
+    """Ask each of *answers* ({name, query, expect or sha256}); return {name, right, text}. What a query returns is not shown. Never raises."""
     names = [one_line(one.get("name") or "known answer %d" % (number + 1), 60) for number, one in enumerate(answers)]
     queries = {"q%d" % number: Query(_only(str(one.get("query") or ""))) for number, one in enumerate(answers)}
     try:
@@ -251,5 +252,7 @@ def _only(query: str) -> str:
 def _judged(name: str, one: t.Mapping[str, t.Any], answer: t.Union[list[Row], SqlError]) -> dict[str, t.Any]:
     if isinstance(answer, SqlError):
         return {"name": name, "right": None, "text": str(answer)}
-    right = bool(answer) and str(answer[0]["answer"]) == str(one.get("expect"))
+    text = str(answer[0]["answer"]) if answer else ""
+    digest = str(one.get("sha256") or "").lower()
+    right = bool(answer) and (digest_of(text) == digest if digest else text == str(one.get("expect")))
     return {"name": name, "right": right, "text": "" if right else "the answer differs from the known one"}
