@@ -235,7 +235,7 @@ def left(end: float) -> float:
 
 
 def known_answers(where: Where, answers: t.Sequence[t.Mapping[str, t.Any]], deadline: float) -> list[dict[str, t.Any]]:
-    """Ask each of *answers* ({name, query, expect or sha256}); return {name, right, text}. What a query returns is not shown. Never raises."""
+    """Ask each of *answers* ({name, query, expect or sha256}): {name, right, text}. No answer is shown. Never raises."""
     names = [one_line(one.get("name") or "known answer %d" % (number + 1), 60) for number, one in enumerate(answers)]
     queries = {"q%d" % number: Query(_only(str(one.get("query") or ""))) for number, one in enumerate(answers)}
     try:
