@@ -496,3 +496,14 @@ def test_writers_wait_and_go_on(make: t.Callable[..., Redis]) -> None:
         redis.act("resume_writers", stage="undo")
         assert writer.receive() == "OK"
     assert redis.ask("GET", "key") == "after"
+
+
+def test_a_look_at_paused_writers_leaves_redis_answering(make: t.Callable[..., Redis]) -> None:
+    """Redis 7.0 searches for ever for a random key that has not expired while writers are paused."""
+    redis = make("port 0\n").start()
+    assert redis.ask("SET", "key", "there") == "OK"
+    with Connection(address_of({"socket": redis.socket}), 5) as writer:
+        writer.ask_all([("SELECT", 1), ("SET", "session", "x", "PX", "100"), ("CLIENT", "PAUSE", "60000", "WRITE")])
+    time.sleep(0.3)
+    assert redis.look(write_probe=False)["state"] == "up"
+    assert redis.ask("GET", "key") == "there"

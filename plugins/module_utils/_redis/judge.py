@@ -69,6 +69,10 @@ STORM = 2
 EMPTY_DUMP_BYTES = 256
 # The delay by which an isolated Redis never sends its data to a replica.
 ENDLESS = "2147483647"
+# What isolate sets, and what Redis has where its configuration does not say; of repl-diskless-sync that is "no" before version 7.
+APART = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": ENDLESS, "save": "", "auto-aof-rewrite-percentage": "0"}
+UNSET = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "5", "save": "", "auto-aof-rewrite-percentage": "100"}
+PARTLY = "Redis still has settings of an isolation, and other ones in its configuration: %s"
 ISOLATED = "Redis saves nothing and sends nothing to its replicas, so that what is missing does not spread"
 # Settings that decide which data a start loads and whether new data is kept.
 NOT_KEPT = ": what is written now is not kept"
@@ -122,16 +126,26 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
 
 def _left(raw: Raw, options: Raw) -> dict[str, t.Any]:
     """Return {left}: what this Redis still is kept from, with what ends each; {} where it does not say."""
-    config, planned = raw.get("config") or {}, (raw.get("planned") or {}).get("settings") or {}
+    config = raw.get("config") or {}
     if not config:
         return {}
     found = []
-    if config.get("repl-diskless-sync-delay") == ENDLESS:
-        settings = {"repl-diskless-sync-delay": "5", "save": str(planned.get("save") or "")}
-        found.append({"what": "isolated", "text": ISOLATED, "command": _admin(options, "release", settings=settings)})
+    wanted = _wanted(raw)
+    apart = [name for name in wanted if config.get(name) == APART[name] != wanted[name]]
+    if set(apart) - {"save"}:
+        text = ISOLATED if config.get("repl-diskless-sync-delay") == ENDLESS else PARTLY % ", ".join(apart)
+        found.append({"what": "isolated", "text": text, "command": _admin(options, "release", settings=wanted)})
     if raw["write"] == "unanswered":
         found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": _admin(options, "resume_writers")})
     return {"left": found}
+
+
+def _wanted(raw: Raw) -> dict[str, str]:
+    """Return what its configuration says of the settings that isolate changes."""
+    planned = (raw.get("planned") or {}).get("settings") or {}
+    old = str(raw["info"].get("redis_version") or "7").partition(".")[0] in ("4", "5", "6")
+    unset = dict(UNSET, **({"repl-diskless-sync": "no"} if old else {}))
+    return {name: str(planned.get(name) if planned.get(name) is not None else unset[name]) for name in APART}
 
 
 def _admin(options: Raw, action: str, **more: t.Any) -> str:

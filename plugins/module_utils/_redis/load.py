@@ -44,6 +44,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     load_process,
     load_start,
     size_of,
+    works_in,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
@@ -61,7 +62,7 @@ Raw = t.Dict[str, t.Any]
 CONFIG = (
     "dir", "dbfilename", "appendonly", "appendfsync", "appendfilename", "appenddirname", "maxmemory", "maxmemory-policy", "save", "logfile",
     "stop-writes-on-bgsave-error", "repl-diskless-sync", "aof-load-truncated", "busy-reply-threshold",
-    "repl-diskless-sync-delay",
+    "repl-diskless-sync-delay", "auto-aof-rewrite-percentage",
 )  # fmt: skip
 LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
 # More than a Redis with a hundred databases and statistics of every command reports.
@@ -159,8 +160,10 @@ def _lives(redis: Connection, info: Raw) -> list[float]:
     found: list[float] = []
     with_expiry = [name for name, value in info.items() if re.fullmatch(r"db\d{1,6}", name) and ",expires=0," not in str(value)]
     for name in with_expiry[:SAMPLED_DATABASES]:
-        keys = redis.ask_all([("SELECT", name[2:])] + [("RANDOMKEY",)] * SAMPLED_KEYS)[1:]
-        named = [key for key in dict.fromkeys(keys) if isinstance(key, (str, bytes)) and not isinstance(key, ErrorReply)]
+        # Not RANDOMKEY: with paused writers it searches for ever where all keys have expired.
+        page = redis.ask_all([("SELECT", name[2:]), ("SCAN", "0", "COUNT", SAMPLED_KEYS)])[1]
+        keys = page[1] if isinstance(page, list) and len(page) == 2 and isinstance(page[1], list) else []
+        named = [key for key in keys[: 2 * SAMPLED_KEYS] if isinstance(key, (str, bytes)) and not isinstance(key, ErrorReply)]
         lives = redis.ask_all([("PTTL", key) for key in named]) if named else []
         found += [round(life / 1000, 1) for life in lives if isinstance(life, int) and life > 0]
     return found
@@ -250,8 +253,9 @@ def _failed_start(options: t.Mapping[str, t.Any], raw: Raw, planned: Effective, 
 
 def _place(options: t.Mapping[str, t.Any], raw: Raw, planned: Effective, process: Raw) -> Raw:
     """Return who names the data directory. A process with a root directory of its own calls the same one by another name."""
-    running = raw["config"].get("dir")
-    inside = bool(running) and as_seen_by(process, running) not in ("", running) and has_own_root(process)
+    # A hung one does not say it, and has changed into it.
+    running = raw["config"].get("dir") or (works_in(process) if raw["error"] == "timeout" else "")
+    inside = bool(raw["config"].get("dir")) and as_seen_by(process, running) not in ("", running) and has_own_root(process)
     uid = runs_as(process, raw["service"])
     return load_place(str(options["data_dir"] or ""), planned.settings, planned.origins.get("dir") or {}, "" if inside else running, uid)
 

@@ -227,7 +227,11 @@ def moved_text(place: Facts) -> str:
     named, planned, running = (str(place.get(key) or "") for key in ("named", "planned", "running"))
     said = _says(place)
     if running and planned and not _same(running, planned):
-        return "it saves into %s since a change at run time, but %s says %s" % (one_line(running, 100), said, one_line(planned, 100))
+        return "it saves into %s, but %s says %s: one of them was changed since it started" % (
+            one_line(running, 100),
+            said,
+            one_line(planned, 100),
+        )
     if running and named and not planned and not _same(running, named):
         return "it saves into %s, but redis_recovery_data_dir says %s" % (one_line(running, 100), one_line(named, 100))
     if named and planned and not _same(named, planned):

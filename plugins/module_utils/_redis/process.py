@@ -110,14 +110,34 @@ def belongs_to(process: Options, service: Options) -> t.Optional[bool]:
 
 
 def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
-    """Return whether *process* has its append-only file open, which it has exactly while it appends; None if we may not look."""
+    """Return whether *process* has the append-only file of *settings* open, which it has exactly while it appends to that.
+
+    None if we may not look. A file of the same name in another directory is not the one that a start would load.
+    """
     name = str(settings.get("appendfilename") or "appendonly.aof")
     folder = "/proc/%d/fd" % process["pid"] if process else ""
     try:
-        links = [os.path.basename(os.readlink(os.path.join(folder, number))) for number in os.listdir(folder)]
+        links = [os.readlink(os.path.join(folder, number)) for number in os.listdir(folder)]
     except OSError:
         return None
-    return any(link == name or re.fullmatch(re.escape(name) + r"\.\d+\.incr\.aof", link) for link in links)
+    named = re.compile(re.escape(name) + r"(?:\.\d+\.incr\.aof)?")
+    found = {os.path.dirname(link) for link in links if named.fullmatch(os.path.basename(link))}
+    data = str(settings.get("dir") or "")
+    if not data.startswith("/") or has_own_root(process):
+        return bool(found)
+    inner = os.path.join(data, str(settings.get("appenddirname") or "appendonlydir"))
+    return bool(found & {os.path.realpath(data), os.path.realpath(inner)})
+
+
+def works_in(process: Options) -> str:
+    """Return the directory that *process* works in, which is its data directory; "" where that cannot be seen."""
+    if not process or has_own_root(process):
+        return ""
+    try:
+        path = os.readlink("/proc/%d/cwd" % process["pid"])
+    except OSError:
+        return ""
+    return path if path.startswith("/") and not path.endswith(" (deleted)") else ""
 
 
 def listens(process: Options, options: Options) -> t.Optional[bool]:

@@ -24,6 +24,8 @@ ARGUMENT, WORKDIR = "the start command", "the working directory of the service"
 WORDS = frozenset([
     "dir", "dbfilename", "appendonly", "appendfilename", "appenddirname", "appendfsync", "aof-use-rdb-preamble", "port", "unixsocket",
     "logfile", "pidfile", "replicaof", "slaveof", "maxmemory", "requirepass", "masterauth", "loadmodule", "user", "aclfile", "bind",
+    "repl-diskless-sync", "repl-diskless-sync-delay", "auto-aof-rewrite-percentage", "loglevel",
+    "maxmemory-policy",
 ])  # fmt: skip
 # Never kept, only that there is one.
 SECRETS = frozenset(["requirepass", "masterauth", "user"])

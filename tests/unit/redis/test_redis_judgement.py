@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import typing as t
 
 import pytest
@@ -373,3 +375,30 @@ def test_names_and_values_of_known_keys_stay_out_of_the_result() -> None:
 def test_a_wrong_password_a_missing_one_and_a_missing_right_are_told_apart(answer: str, code: str, words: str) -> None:
     seen = judge_redis(dict(reply(code + " x"), auth=answer), {}).as_dict()
     assert words in seen["findings"][0]["text"]
+
+
+ALL_APART = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "2147483647", "save": "", "auto-aof-rewrite-percentage": "0"}
+CONFIGURED = {"repl-diskless-sync": "no", "repl-diskless-sync-delay": "0", "save": "3600 1000", "auto-aof-rewrite-percentage": "50"}
+
+
+@pytest.mark.parametrize(
+    ("running", "planned", "wanted"),
+    [
+        (ALL_APART, CONFIGURED, CONFIGURED),
+        # A command of an earlier version left these two behind.
+        (dict(CONFIGURED, **{"auto-aof-rewrite-percentage": "0", "repl-diskless-sync": "yes"}), CONFIGURED, CONFIGURED),
+        (ALL_APART, {}, dict(ALL_APART, **{"repl-diskless-sync-delay": "5", "auto-aof-rewrite-percentage": "100"})),
+        (CONFIGURED, CONFIGURED, None),
+        (dict(CONFIGURED, save=""), CONFIGURED, None),
+        (ALL_APART, ALL_APART, None),
+    ],
+)
+def test_an_isolation_is_ended_by_all_that_the_configuration_says(
+    running: dict[str, str], planned: dict[str, str], wanted: t.Optional[dict[str, str]]
+) -> None:
+    seen = judge_redis(raw(config=running, planned=dict(PLANNED, settings=planned)), {}).facts["left"]
+    if wanted is None:
+        assert seen == []
+    else:
+        assert [one["what"] for one in seen] == ["isolated"]
+        assert json.loads(shlex.split(seen[0]["command"])[-1])["settings"] == wanted

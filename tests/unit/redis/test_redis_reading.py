@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import socket
 import threading
 import time
@@ -26,8 +27,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import Refused, parse_manifest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_system, missing_mount
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import load_log
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
+    is_system,
+    load_place,
+    missing_mount,
+    moved_text,
+)
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import holds_aof, load_log, works_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import load_effective
 
 
@@ -299,3 +305,17 @@ def test_a_directory_of_the_system_is_no_data_directory(path: str, is_one: bool)
 )
 def test_a_mount_that_is_missing_is_named(path: str, fstab: str, units: list[str], mounted: list[str], missing: str) -> None:
     assert missing_mount(path, fstab, units, mounted) == missing
+
+
+def test_the_append_only_file_of_another_directory_is_not_the_one_that_a_start_loads(tmp_path: Path) -> None:
+    process = {"pid": os.getpid()}
+    inner = tmp_path / "one" / "appendonlydir"
+    inner.mkdir(parents=True)
+    with (inner / "appendonly.aof.1.incr.aof").open("wb"):
+        assert holds_aof(process, {"dir": str(tmp_path / "one")}) is True
+        assert holds_aof(process, {"dir": str(tmp_path / "two")}) is False
+        assert holds_aof(process, {}) is True
+    assert holds_aof(process, {"dir": str(tmp_path / "one")}) is False
+    assert works_in(process) == os.path.realpath(os.getcwd())
+    place = load_place("", {"dir": str(tmp_path)}, {"where": "redis.conf:1"}, works_in(process), None)
+    assert "but redis.conf:1 says" in moved_text(place)
