@@ -117,7 +117,7 @@ def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
     name = str(settings.get("appendfilename") or "appendonly.aof")
     folder = "/proc/%d/fd" % process["pid"] if process else ""
     try:
-        links = [os.readlink(os.path.join(folder, number)) for number in os.listdir(folder)]
+        links = [_leads_to(os.path.join(folder, number)) for number in os.listdir(folder)]
     except OSError:
         return None
     named = re.compile(re.escape(name) + r"(?:\.\d+\.incr\.aof)?")
@@ -127,6 +127,14 @@ def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
         return bool(found)
     inner = os.path.join(data, str(settings.get("appenddirname") or "appendonlydir"))
     return bool(found & {os.path.realpath(data), os.path.realpath(inner)})
+
+
+def _leads_to(link: str) -> str:
+    """Return where a link of /proc leads, "" for one that is gone by now."""
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return ""
 
 
 def works_in(process: Options) -> str:
