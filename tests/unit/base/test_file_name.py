@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_different_names_have_different_files(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("host", ["../../tmp/x", "/etc/x", "..", "a/b"])
 def test_the_outcome_file_of_a_host_of_many_stays_beside_the_one_that_was_asked_for(tmp_path: Path, host: str) -> None:
-    wanted = {"remediation_outcome_file": str(tmp_path / "out.json"), "ansible_play_hosts_all": [host, "other"]}
+    wanted: dict[str, t.Any] = {"remediation_outcome_file": str(tmp_path / "out.json"), "ansible_play_hosts_all": [host, "other"]}
     written = Path(write_outcome_file({"host": host}, wanted))
     assert (written.parent, written.name[:4], written.suffix) == (tmp_path, "out-", ".json")
     assert [path.name for path in tmp_path.iterdir()] == [written.name]

@@ -16,7 +16,8 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt import causes, read
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.judge import judge, named_paths
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system import written
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import translated, written
 
 CSV = '2026-11-30 13:05:26.123 UTC,,,42704,,6928.1,1,,2026-11-30 13:05:26 UTC,,0,FATAL,{},"konnte nicht",,,,,,,,,"","postmaster",,0'
 LINES: dict[str, tuple[str, str]] = {
@@ -100,7 +101,7 @@ def test_words_of_another_language_are_read_by_the_catalogues_of_the_machine(tmp
     assert (found or {}).get("code") == "port_in_use"
 
 
-causes_of = causes.translations_of
+causes_of = translated.translations_of
 
 
 def catalogue(pairs: t.Sequence[tuple[str, str]]) -> bytes:
@@ -166,9 +167,9 @@ def test_of_an_earlier_attempt_the_lines_since_its_start_count(tmp_path: Path, m
     log, began = tmp_path / "api.log", time.time()
     stamp = [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began + shift)) for shift in (-60, 0)]
     log.write_text(f"{stamp[0]} Permission denied\nold detail\n{stamp[1]} JSONDecodeError\nnew detail\n")
-    monkeypatch.setattr(read.ask, "last_start", lambda named, deadline: {"began": began, "invocation": "", "files": [str(log)]})
-    monkeypatch.setattr(read.ask, "said_since", lambda named, start, deadline: [])
-    monkeypatch.setattr(read.ask, "load_service", lambda named, deadline: {})
+    monkeypatch.setattr(ask, "last_start", lambda named, deadline: {"began": began, "invocation": "", "files": [str(log)]})
+    monkeypatch.setattr(ask, "said_since", lambda named, start, deadline: [])
+    monkeypatch.setattr(ask, "load_service", lambda named, deadline: {})
     found = read.last({"manager": "m", "name": "api"})
     assert (found["bound"], len(found["lines"]), found["lines"][1]["text"]) == ("start", 2, "new detail")
     os.utime(log, (began - 60, began - 60))

@@ -101,7 +101,7 @@ def test_another_component_has_nothing_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", ["passed", "look", "check"])
 def test_what_a_remedy_or_its_look_reports_is_left_until_a_look_says_otherwise(tmp_path: Path, by: str) -> None:
-    looks = {"look": {"facts": {"left": [PAUSE]}}, "check": {"checks": [{"name": "redis", "facts": {"left": [PAUSE]}}]}}
+    looks: dict[str, t.Any] = {"look": {"facts": {"left": [PAUSE]}}, "check": {"checks": [{"name": "redis", "facts": {"left": [PAUSE]}}]}}
     given = {"left": [PAUSE]} if by == "passed" else {"last": dict(SICK, **looks[by])}
     outcome = Run(tmp_path, "R1").gate("start").close(failure={"msg": "no"}, **given)
     assert (outcome["left"], outcome["undo"]) == ([PAUSE], "")

@@ -220,7 +220,7 @@ SILENT = {"text": "nothing proves that this lost no data"}
 NONE = {"count": 0, "exact": True}
 TWO = {"loss": {"count": 2, "unit": "keys", "exact": True}, "tolerance": 0}
 ABOUT_TWO = {"loss": {"count": 2, "exact": False}}
-UNKNOWN = {"loss": {}}
+UNKNOWN: dict[str, t.Any] = {"loss": {}}
 FEWER = {
     "count": 99,
     "exact": False,

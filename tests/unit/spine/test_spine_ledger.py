@@ -252,7 +252,7 @@ def test_a_third_crash_after_two_recoveries_is_recovered_and_the_fourth_is_calle
 
 
 def test_what_began_no_act_or_only_asked_neither_counts_nor_pages(state: Path) -> None:
-    asked = {"failure": {"msg": "no", "reasons": [{"code": "approval_needed", "text": "choose"}]}}
+    asked: dict[str, t.Any] = {"failure": {"msg": "no", "reasons": [{"code": "approval_needed", "text": "choose"}]}}
     runs = [failed_run(state, "R1", acts=False), failed_run(state, "R2", **asked), failed_run(state, "R3", undo_ok=True, **asked)]
     run = open_run(state, "R4")
     runs.append(close_run(state, run, {"proceed": False, "reasons": [{"code": "frozen"}]}, ladder=LADDER))

@@ -139,7 +139,7 @@ def _numbers(ran: Ran, lapsed: int) -> t.Iterator[str]:
         yield f"declares exactly {'an unknown number' if told is None else told} and names no witness"
     if ran.word == "recovered" and told != 0:
         yield f"ended recovered and declares a loss of {'an unknown number' if told is None else told}"
-    if None not in (known, present, told) and known - present > told + lapsed:
+    if known is not None and present is not None and told is not None and known - present > told + lapsed:
         yield f"declared {told} where its own numbers say {known - present}: {known} known before, {present} there now"
 
 
