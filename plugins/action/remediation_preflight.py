@@ -15,7 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._given import slips
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import all_options, wrong_values
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import all_options, known_options, wrong_values
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     commands,
     input_reasons,
@@ -27,7 +27,11 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine
 
 # How many hosts have their variables judged before the play; each remedy judges its own host's once more.
 HOSTS = 50
-SPEC: dict[str, t.Any] = {"hosts": {"type": "str", "required": True}, "component": {"type": "str", "default": ""}}
+SPEC: dict[str, t.Any] = {
+    "hosts": {"type": "str", "required": True},
+    "component": {"type": "str", "default": ""},
+    "several": {"type": "bool", "default": False},
+}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -51,8 +55,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             reasons.append(reason("no_host_matched", text, case="" if task_vars.get("groups", {}).get("all") else "no_inventory"))
         if not reasons and params["component"]:
             reasons += self._announce(str(params["component"]), matched, task_vars)
+        if not reasons and params["several"]:
+            reasons += self._announce_all(task_vars)
         if not reasons:
-            return {"changed": False, "hosts": matched}
+            return {"changed": False, "hosts": matched, "several": params["several"]}
         if params["component"] and matched:
             return refused_run(reasons, task_vars, target=str(params["hosts"]), component=str(params["component"]), hosts=matched)
         return refused_run(reasons, task_vars, target=str(params["hosts"]))
@@ -71,6 +77,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 return [not_written(error)]
         return []
 
+    def _announce_all(self, task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        """Write the outcome of the whole that holds where the playbook ends before its summary."""
+        note = "the playbook ended before its summary, so not every component was looked at"
+        outcome = {"schema": 1, "outcome": "failed", "green": False, "components": [], "note": note, "closed_at": None}
+        try:
+            write_outcome_file(outcome, dict(task_vars, ansible_play_hosts_all=[]))
+        except OSError as error:
+            return [not_written(error)]
+        return []
+
     def _matched(self, pattern: str, task_vars: dict[str, t.Any]) -> list[str]:
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader, templar=self._templar)
         wanted = lookup.run([pattern], variables=task_vars)
@@ -86,8 +102,8 @@ def _owned(hosts: t.Iterable[str], task_vars: t.Mapping[str, t.Any]) -> dict[str
 
 def _wrong(given: t.Mapping[str, t.Any], owned: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
     """Return a sentence for each variable of a role that is not what the role declares, on the command line or of a host."""
-    told = dict(wrong_values(given, all_options()))
+    told = dict(wrong_values(given, known_options()))
     for host, variables in owned.items():
-        for name, text in wrong_values(variables, all_options()):
+        for name, text in wrong_values(variables, known_options()):
             told.setdefault(name, f"{text} (host {one_line(host, 60)})")
     return list(told.values())

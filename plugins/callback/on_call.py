@@ -102,6 +102,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._begun = time.monotonic()
         self._outcomes: dict[str, dict[str, t.Any]] = {}
         self._summary: dict[str, t.Any] = {}
+        self._several = False
         self._hosts_width = 4
         self._headed = False
         self._unmatched = False
@@ -261,6 +262,8 @@ class CallbackModule(Default):  # type: ignore[misc]
             self._write(*view.ending(summaries, seconds, bool(context.CLIARGS.get("check"))))
 
     def _show_outcomes(self) -> None:
+        if self._several and not self._summary:
+            self._summary = view.cut_short(list(self._outcomes.values()))
         # A summary has a line for each; what is green needs no block beside it.
         shown = [one for one in self._outcomes.values() if not (self._summary and one.get("green"))]
         for outcome in shown:
@@ -275,6 +278,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def _remember(self, data: t.Mapping[str, t.Any]) -> None:
         outcome = data.get("outcome")
+        self._several = self._several or data.get("several") is True
         if isinstance(data.get("summary"), dict):
             self._summary = data["summary"]
         if isinstance(outcome, dict) and outcome.get("outcome"):

@@ -36,6 +36,12 @@ options:
       - The outcome file of each host says V(failed) until its run is opened, so that no one mistakes an earlier outcome for this one.
     type: str
     default: ""
+  several:
+    description:
+      - Whether the playbook is about several components and ends with M(somabrain.incident_response.remediation_summary).
+      - The outcome file says V(failed) until that table is made.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -50,6 +56,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+several:
+  description: Whether a table of several components has to follow.
+  returned: success
+  type: bool
 hosts:
   description: The hosts that match.
   returned: success
@@ -73,6 +83,7 @@ def main() -> None:
         argument_spec={
             "hosts": {"type": "str", "required": True},
             "component": {"type": "str", "default": ""},
+            "several": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

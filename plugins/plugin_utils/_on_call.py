@@ -114,6 +114,13 @@ def summary_lines(summary: Plain, width: int) -> list[Line]:
     return lines + ([("Next:", "")] if commands else []) + [(one_line(command, COMMAND), "") for command in commands]
 
 
+def cut_short(outcomes: t.Sequence[Plain]) -> dict[str, t.Any]:
+    """Return the table of a run over several components that ended before it made one: what it did not look at is not well."""
+    shown = [{"target": target_of(one), "outcome": one.get("outcome"), "green": one.get("green")} for one in outcomes]
+    text = "the playbook ended before its table, so nobody looked at what is not listed here"
+    return {"outcome": "failed", "green": False, "components": [*shown, {"target": "all others", "outcome": "missing", "text": text}]}
+
+
 def _headline(outcome: Plain, width: int, frame: Frame) -> Line:
     """Return the first line of the block: target, outcome, seconds."""
     word = str(outcome.get("outcome") or "unproven")

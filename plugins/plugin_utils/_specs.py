@@ -29,6 +29,11 @@ TEMPLATE = ("{{", "{%", "{#")
 # Ansible's filter `bool` and its validation agree on these words alone.
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 _TEMPLATED_CREDENTIALS = re.compile(r"://[^\s/@]*\{\{[^@]*\}\}[^\s/@]*@")
+# Variables of playbooks that are of no role.
+PLAYBOOKS: dict[str, t.Any] = {
+    "recover_all_services": {"type": "list", "elements": "dict"},
+    **{name: {"type": "str"} for name in ("recover_all_hosts", "recover_redis_hosts", "recover_database_hosts", "restart_service_hosts")},
+}
 SECRET = re.compile(r"password|token|secret|approval")
 Options = t.Mapping[str, t.Any]
 Vars = t.Mapping[str, t.Any]
@@ -51,6 +56,11 @@ def all_options() -> dict[str, t.Any]:
     """Return the options of all roles of this collection; the names say of which."""
     names = sorted(name for name in os.listdir(ROLES) if os.path.isdir(os.path.join(ROLES, name)))
     return {name: option for role in names for name, option in options_of(role).items()}
+
+
+def known_options() -> dict[str, t.Any]:
+    """Return the options of all roles, and those of playbooks that are of no role."""
+    return {**all_options(), **PLAYBOOKS}
 
 
 def is_free_text(option: Options) -> bool:

@@ -210,6 +210,10 @@ def write_outcome_file(outcome: t.Mapping[str, t.Any], task_vars: Vars) -> str:
     wanted = str(task_vars.get("remediation_outcome_file") or "")
     if not wanted:
         return ""
+    if task_vars.get("__remediation_part"):
+        # A part of a playbook over several components does not stand for all of it.
+        stem, suffix = os.path.splitext(wanted)
+        wanted = f"{stem}-{file_name(outcome.get('component') or 'component')}{suffix}"
     path = file_for(wanted, str(outcome.get("host") or ""), task_vars)
     write_durably(path, json.dumps(without_url_secrets(outcome), indent=1, sort_keys=True, default=str).encode())
     return path

@@ -99,6 +99,12 @@ def test_everything_that_is_down_comes_back_in_order_and_a_store_that_is_refused
     }  # fmt: skip
 
 
+def test_services_that_are_no_list_are_named_before_anything_is_done(practice: Practice) -> None:
+    ended = practice.run("recover-all", recover_all_services="memory")
+    assert (ended["code"], ended["outcome"], [one["code"] for one in ended["reasons"]]) == (2, "refused", ["bad_input"])
+    assert "recover_all_services" in ended["reasons"][0]["text"]
+
+
 def stop(practice: Practice, *programs: str) -> None:
     command = [str(PLAYBOOK.parent / "supervisorctl"), "-s", f"unix://{practice.lab}/supervisor.sock", "stop", *programs]
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0

@@ -359,3 +359,11 @@ def test_a_run_without_outcomes_still_ends_with_one_line(summaries: dict[str, t.
 def test_the_width_is_the_terminals_and_at_most_what_is_allowed(columns: int, width: int) -> None:
     assert view.width_of(columns, 100) == width
     assert view.width_of(250, 1000) == 250
+
+
+def test_a_run_over_several_components_that_ended_before_its_table_has_one_that_is_not_green() -> None:
+    whole = view.cut_short([{"target": "lab/postgresql", "outcome": "nothing_to_do", "green": True}])
+    assert (whole["outcome"], whole["green"]) == ("failed", False)
+    first, last = (text for text, _colour in view.summary_lines(whole, 140))
+    assert first.split() == ["lab/postgresql", "NOTHING", "TO", "DO"]
+    assert "MISSING" in last

@@ -236,3 +236,13 @@ def shipped() -> list[str]:
 def test_every_default_and_inventory_fits(path: str) -> None:
     given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     assert _specs.wrong_values(given, _specs.all_options()) == []
+
+
+@pytest.mark.parametrize(
+    ("services", "part"),
+    [("memory", "write a list"), (["memory"], "[0] is 'memory'; write a mapping"), ([{"service": "ltm"}], "[0].name is missing")],
+)
+def test_the_services_of_recover_all_are_judged_before_anything_is_done(services: t.Any, part: str) -> None:
+    ((name, text),) = _specs.wrong_values({"recover_all_services": services}, _specs.known_options())
+    assert name == "recover_all_services"
+    assert part in text

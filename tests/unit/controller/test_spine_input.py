@@ -183,3 +183,10 @@ def test_an_outcome_file_that_cannot_be_written_has_a_code_and_the_refusal_is_st
     assert os.strerror(number) in last["text"]
     assert last["unblock"]
     assert last["next_command"]
+
+
+def test_the_outcome_file_of_a_part_does_not_stand_for_the_whole(tmp_path: Path) -> None:
+    known = {"remediation_outcome_file": str(tmp_path / "out.json")}
+    outcome = {"outcome": "nothing_to_do", "green": True, "host": "lab", "component": "redis"}
+    assert _spine.write_outcome_file(outcome, {**known, "__remediation_part": True}) == str(tmp_path / "out-redis.json")
+    assert _spine.write_outcome_file(outcome, known) == str(tmp_path / "out.json")
