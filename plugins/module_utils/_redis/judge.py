@@ -22,6 +22,7 @@
   an include that is missing, a port that a stranger has.
 - no_mount: sick, no act. The disk with the data is not mounted; a start would serve an empty directory.
 - doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
+- doubtful_settings: sick, no act. Its start command takes settings from where they cannot be read before it runs.
 - failing_over: unknown, wait. Sentinel is deciding which Redis is the master.
 - failed_over: sick, no act. Sentinel has another master; this Redis would serve old data beside it.
 
@@ -58,7 +59,7 @@ Facts = t.Mapping[str, t.Any]
 STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
-    "failing_over", "failed_over", "down_start_fails", "no_mount", "doubtful_dir",
+    "failing_over", "failed_over", "down_start_fails", "no_mount", "doubtful_dir", "doubtful_settings",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
@@ -72,6 +73,8 @@ ENDLESS = "2147483647"
 # What isolate sets, and what Redis has where its configuration does not say; of repl-diskless-sync that is "no" before version 7.
 APART = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": ENDLESS, "save": "", "auto-aof-rewrite-percentage": "0"}
 UNSET = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "5", "save": "", "auto-aof-rewrite-percentage": "100"}
+NO_CONFIG = "; it knows no CONFIG for our user, so nothing keeps its next save from writing over a good file"
+UNREAD = "its start command takes settings from %s, so what a start would load is not known"
 PARTLY = "Redis still has settings of an isolation, and other ones in its configuration: %s"
 ISOLATED = "Redis saves nothing and sends nothing to its replicas, so that what is missing does not spread"
 # Settings that decide which data a start loads and whether new data is kept.
@@ -125,19 +128,21 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
 
 
 def _left(raw: Raw, options: Raw) -> dict[str, t.Any]:
-    """Return {left}: what this Redis still is kept from, with what ends each; {} where it does not say."""
-    config = raw.get("config") or {}
-    if not config:
-        return {}
+    """Return {endings, left}: what ends an isolation and a pause, and which of them is seen now; no ``left`` where that is not known."""
+    config, wanted = raw.get("config") or {}, _wanted(raw)
+    isolated = {"what": "isolated", "text": ISOLATED, "command": _admin(options, "release", settings=wanted)}
+    paused = {"what": "writers_paused", "text": "the writers of Redis are paused", "command": _admin(options, "resume_writers")}
+    endings = {"isolated": isolated, "writers_paused": paused}
     found = []
-    wanted = _wanted(raw)
     apart = [name for name in wanted if config.get(name) == APART[name] != wanted[name]]
     if set(apart) - {"save"}:
         text = ISOLATED if config.get("repl-diskless-sync-delay") == ENDLESS else PARTLY % ", ".join(apart)
-        found.append({"what": "isolated", "text": text, "command": _admin(options, "release", settings=wanted)})
+        found.append(dict(isolated, text=text))
     if raw["write"] == "unanswered":
-        found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": _admin(options, "resume_writers")})
-    return {"left": found}
+        found.append(paused)
+    # Redis refuses a write before it makes it wait, so a refusal says nothing of a pause.
+    known = bool(found) or (bool(config) and raw["write"] == "accepted")
+    return {"endings": endings, "left": found} if known else {"endings": endings}
 
 
 def _wanted(raw: Raw) -> dict[str, str]:
@@ -158,6 +163,9 @@ def _admin(options: Raw, action: str, **more: t.Any) -> str:
 def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> tuple[str, str]:
     """Return (why none of *actions* may be taken in the data directory, the state that this is), ("", "") where they may."""
     place = raw.get("place") or {}
+    unread = list((raw.get("planned") or {}).get("doubts") or [])
+    if unread and {"start", "restart", "persist"} & set(actions):
+        return UNREAD % ", ".join(unread[:3]), "doubtful_settings"
     if not place or not IN_DIR & set(actions):
         return "", ""
     mount = judge_mount(place, raw["service"].get("mounts") or [], str((options["last_known"] or {}).get("mount") or ""))
@@ -308,7 +316,11 @@ def _unloaded(raw: Raw, options: Raw) -> t.Optional[Verdict]:
 def _empty(raw: Raw, options: Raw, facts: Facts) -> t.Optional[Verdict]:
     flushed = _flushed(raw["info"])
     empty = _emptiness(options, facts, flushed)
-    return Verdict("up_but_empty", State.SICK, empty + flushed, ("isolate", "mend", "start")) if empty else None
+    if not empty:
+        return None
+    if not raw["config"]:
+        return Verdict("up_but_empty", State.SICK, empty + flushed + NO_CONFIG, ("mend", "start"))
+    return Verdict("up_but_empty", State.SICK, empty + flushed, ("isolate", "mend", "start"))
 
 
 def _refusal(refused: str, facts: Facts) -> t.Optional[Verdict]:

@@ -36,13 +36,17 @@ Origins = t.Dict[str, t.Dict[str, str]]
 
 
 class Effective(t.NamedTuple):
-    """``settings`` by name; of each its origin {where, file}; the ``files`` read; ``problems`` that would end the start; ``known``."""
+    """``settings`` by name; of each its origin {where, file}; the ``files`` read; ``problems`` that would end the start; ``known``.
+
+    ``doubts``: what the start command takes settings from and cannot be read before it runs.
+    """
 
     settings: t.Dict[str, t.Any]
     origins: Origins
     files: t.List[str]
     problems: t.List[str]
     known: bool
+    doubts: t.Sequence[str] = ()
 
 
 class _Reader:
@@ -136,12 +140,32 @@ def split_invocation(words: t.Sequence[str]) -> t.Tuple[str, t.List[t.Tuple[str,
     file = plain[0] if plain and not plain[0].startswith("-") else ""
     options: t.List[t.Tuple[str, t.List[str]]] = []
     for word in plain[1:] if file else plain:
-        name, equals, value = word[2:].partition("=")
         if word.startswith("--") and len(word) > 2:
-            options.append((name.lower(), [value] if equals else []))
-        elif options:
+            options += [_option(line) for line in word[2:].splitlines() if line.strip()]
+        elif options and word != "-":
             options[-1][1].append(word)
     return file, options
+
+
+def _option(text: str) -> t.Tuple[str, t.List[str]]:
+    """Return (name, values) of one argument without its dashes; Redis reads it as a line of its configuration."""
+    words = _words(text) if re.search(r"\s", text) else []
+    if len(words) > 1:
+        return words[0].lower(), words[1:]
+    name, equals, value = text.strip().partition("=")
+    return name.lower(), [value] if equals else []
+
+
+def _doubts(words: t.Sequence[str]) -> t.List[str]:
+    """Return which of the words after the program give Redis settings that only its start shows: its standard input, a variable."""
+    found = ["its standard input (-)"] if "-" in words else []
+    before = ""
+    for word in words[1:]:
+        # A variable in the place of a value is only that value.
+        if re.match(r"[$`]", word) and not (before.startswith("--") and not re.search(r"[\s=]", before)):
+            found.append(one_line(word, 60))
+        before = word
+    return found
 
 
 def load_effective(config_file: str, start_text: str, folder: str = "", root: str = "") -> Effective:
@@ -155,10 +179,13 @@ def load_effective(config_file: str, start_text: str, folder: str = "", root: st
     reader = _Reader(folder, root)
     known = _read_files(reader, named, config_file, invoked is not None)
     for name, values in options:
-        reader.apply(name, values, ARGUMENT, "")
+        if name == "include" and values:
+            reader.include(values[0], ARGUMENT, 0)
+        else:
+            reader.apply(name, values, ARGUMENT, "")
     if known:
         _fill(reader, folder)
-    return Effective(reader.settings, reader.origins, reader.files, reader.problems, known)
+    return Effective(reader.settings, reader.origins, reader.files, reader.problems, known, _doubts(invoked[1] if invoked else []))
 
 
 def _read_files(reader: _Reader, named: str, config_file: str, invoked: bool) -> bool:

@@ -232,6 +232,10 @@ REASONS: dict[str, Reason] = {
                 "find out where the data of this Redis belongs; then correct its configuration, or set redis_recovery_data_dir to that"
                 " directory. Nothing was changed there, because no one we trust names it"
             ),
+            "doubtful_settings": Case(
+                "write the settings that the text names into the configuration file or the start command, then run again; nothing was"
+                " started, because other settings may make Redis load other data"
+            ),
             "dir_not_proven": Case(
                 "if that is its directory, set redis_recovery_data_dir to it, or correct owner and mode yourself; a file that the user of"
                 " Redis may change names no directory to give to that user",

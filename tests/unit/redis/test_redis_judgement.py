@@ -178,6 +178,10 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "full, and the path is a link": (
         raw(place=dict(PLACE, ungiven="a link"), disk={"free_bytes": 0, "writable_by_redis": True}), {}, "up", "sick", ["fix_cause"]),
     "down, over a link that its user made": (down(files=CUT, place=dict(PLACE, link="/data")), {}, "doubtful_dir", "sick", []),
+    "down, settings from its input": (down(planned=dict(PLANNED, doubts=["-"])), {}, "doubtful_settings", "sick", []),
+    "up, settings from its input": (raw(planned=dict(PLANNED, doubts=["-"])), {}, "up", "well", []),
+    "empty, without CONFIG": (
+        dict(raw(info={"db0": ""}), config={}), {"last_known_keys": 9}, "up_but_empty", "sick", ["mend", "start"]),
     "down, disk not mounted": (down(place=dict(PLACE, missing_mount="/data")), {}, "no_mount", "sick", []),
     "down, disk of the last look gone": (
         down(place=dict(PLACE, mount="/")), {"last_known": {"mount": "/data"}}, "no_mount", "sick", []),

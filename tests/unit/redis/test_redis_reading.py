@@ -195,7 +195,7 @@ def test_the_configuration_file_tells_where_the_data_are(tmp_path: Path) -> None
     seen = load_effective(str(tmp_path / "redis.conf"), "")
     assert {name: seen.settings[name] for name in ("dir", "appendonly", "save")} == {"dir": "/my data", "appendonly": "yes", "save": "60 5"}
     assert seen.settings["requirepass"] == "***"
-    assert load_effective(str(tmp_path / "none"), "") == ({}, {}, [], [], False)
+    assert load_effective(str(tmp_path / "none"), "") == ({}, {}, [], [], False, [])
 
 
 def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
@@ -255,6 +255,9 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "no file at all": ("redis-server --dir /x", {"dir": "/x", "appendonly": "no", "dbfilename": "dump.rdb"}),
     "no word": ("redis-server", {"dir": "/home", "appendonly": "no"}),
     "relative to where it starts": ("sh -c 'cd {folder} && redis-server redis.conf'", {"dbfilename": "a.rdb"}),
+    "an include": ("redis-server {conf} --include {folder}/more.conf", {"appendonly": "yes", "dbfilename": "a.rdb"}),
+    "one word": ('redis-server {conf} "--appendonly yes"', {"appendonly": "yes"}),
+    "one word with a value": ('redis-server {conf} "--save 60 5" --dbfilename=b.rdb', {"save": "60 1 60 5", "dbfilename": "b.rdb"}),
     "a wrapper that says nothing": ("/opt/start.sh", {"dbfilename": "a.rdb"}),
     "a variable that nobody knows": ("redis-server $CONF", {"dbfilename": "a.rdb"}),
     "a script that hands its words on": ('/opt/r {conf} --port 7\nexec redis-server "$@"', {"dbfilename": "a.rdb", "port": "7"}),
@@ -265,10 +268,29 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
 def test_the_next_start_is_read_as_redis_reads_it(tmp_path: Path, case: str) -> None:
     conf = tmp_path / "redis.conf"
     conf.write_text("dbfilename a.rdb\nappendonly no\nsave 60 1\n")
+    (tmp_path / "more.conf").write_text("appendonly yes\n")
     command, wanted = COMMANDS[case]
     seen = load_effective(str(conf), command.replace("{conf}", str(conf)).replace("{folder}", str(tmp_path)), "/home")
     assert seen.known
     assert {name: seen.settings.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("command", "doubts"),
+    [
+        ("redis-server {conf} --appendonly yes", []),
+        ("sh -c 'echo appendonly yes | redis-server {conf} -'", ["its standard input (-)"]),
+        ("redis-server - --port 7", ["its standard input (-)"]),
+        ("sh -c 'exec redis-server {conf} $OPTS'", ["$OPTS"]),
+        ("redis-server {conf} --port 7 $OPTS", ["$OPTS"]),
+        ("redis-server {conf} --port $PORT", []),
+        ("redis-server $CONF", []),
+        ('/opt/r {conf} --port 7\nexec redis-server "$@"', []),
+    ],
+)
+def test_settings_that_only_the_start_shows_are_named(tmp_path: Path, command: str, doubts: list[str]) -> None:
+    (tmp_path / "redis.conf").write_text("appendonly no\n")
+    assert list(load_effective("", command.replace("{conf}", f"{tmp_path}/redis.conf")).doubts) == doubts
 
 
 def test_includes_count_where_they_stand(tmp_path: Path) -> None:
