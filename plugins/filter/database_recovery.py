@@ -17,8 +17,8 @@ else:
     outcome = Late("_postgresql.outcome")
 
 
-def database_recovery_seen(probe: t.Any) -> dict[str, t.Any]:
-    return outcome.seen(plain(probe) or {})
+def database_recovery_seen(probe: t.Any, before: t.Any, known: t.Any) -> dict[str, t.Any]:
+    return outcome.seen(plain(probe) or {}, plain(before) or {}, plain(known) or {})
 
 
 def database_recovery_outcome(acts: t.Any, run_id: str, data_dir: str) -> dict[str, t.Any]:

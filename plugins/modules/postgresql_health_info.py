@@ -17,7 +17,8 @@ description:
     V(no_database), V(read_only), V(too_many_connections), V(blocked), V(archiver_failing), V(wal_filling), V(wraparound), V(prepared),
     V(audit_gap), V(standby_lagging), V(wrong_role), V(up_corrupt), V(slow), V(down_clean), V(down_crashed), V(down_orphans),
     V(pid_stale), V(pid_in_doubt), V(down_disk_full), V(down_permission), V(down_bad_config), V(down_no_wal), V(down_bad_control),
-    V(down_panic), V(down_data_missing), V(down_restoring), V(down_start_fails), V(owned_elsewhere), V(port_taken), V(misnamed),
+    V(down_panic), V(down_data_missing), V(tablespace_missing), V(down_restoring), V(down_start_fails), V(owned_elsewhere), V(port_taken),
+    V(misnamed),
     V(down_not_ours), or empty where it is unknown.
   - The processes themselves (program, working directory, start time) show what runs, never the lock file or a wrapper unit alone.
   - Changes nothing. The session is read-only. No literal of a query and no value of a row is returned.

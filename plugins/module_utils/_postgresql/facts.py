@@ -104,7 +104,13 @@ def _of_settings(raw: Raw, options: Raw) -> Facts:
         "started_at": server.get("started_at"),
         "in_recovery": server.get("in_recovery"),
         "timeline": server.get("timeline"),
-        "durable": {**{key: settings.get(key) for key in ("fsync", "synchronous_commit")}, "unlogged_tables": server.get("unlogged")},
+        "durable": {
+            **{key: settings.get(key) for key in ("fsync", "synchronous_commit")},
+            **{key: server.get(key) for key in ("off_for", "lsn", "redo_lsn", "timeline", "system_identifier")},
+            "unlogged_tables": server.get("unlogged"),
+            "unlogged_files": raw.get("unlogged_files"),
+        },
+        "ended": raw.get("ended") or {},
         "data_dir": one_line(raw.get("data_dir") or "", 200),
         "config_file": one_line(known.get("config_file") or options["config_file"], 200),
         "config_files": proven,
@@ -134,6 +140,7 @@ def _of_files(raw: Raw, options: Raw) -> Facts:
         "disks": raw.get("disks") or [],
         "data_dir_given": bool(options["data_dir"]),
         "unmounted": raw.get("unmounted") or {},
+        "lost_tablespaces": raw.get("lost_tablespaces") or [],
         "port_holder": raw.get("port_holder") or {},
         "slots": raw.get("slots") or [],
         "final": bool(raw.get("service")) and raw["service"].get("state") in ("stopped", "failed") and not raw["wire"]["accepting"],
@@ -259,8 +266,8 @@ def read_only_of(raw: Raw, options: Raw) -> str:
     caught = [login for login, value in roles.items() if value in ON]
     if caught:
         return "role %s has it from ALTER ROLE" % one_line(caught[0], 60)
-    # A role that writes all the same was meant to.
-    return "" if roles else _read_only_for_all(raw, server, found)
+    # A role that writes all the same speaks for itself only: of the others nothing is known but where the application's role is.
+    return "" if roles and options.get("app_user") else _read_only_for_all(raw, server, found)
 
 
 def _app_roles(found: t.Sequence[Raw], app: str) -> dict[str, str]:
@@ -273,7 +280,12 @@ def _app_roles(found: t.Sequence[Raw], app: str) -> dict[str, str]:
 def _read_only_for_all(raw: Raw, server: Raw, found: t.Sequence[Raw]) -> str:
     of_all = [row for row in found if not row["login"]]
     if of_all:
-        return "database %s has it from ALTER DATABASE" % one_line(of_all[0]["database"], 60) if of_all[0]["value"] in ON else ""
+        # The setting of a database comes before that of ALTER ROLE ALL.
+        first = max(of_all, key=lambda row: bool(row["database"]))
+        named = (
+            "database %s has it from ALTER DATABASE" % one_line(first["database"], 60) if first["database"] else "ALTER ROLE ALL says so"
+        )
+        return named if first["value"] in ON else ""
     # What our own role has hides the setting of the cluster.
     own = any(row["own"] for row in found)
     return "it is set for the whole cluster (%s)" % _place_of(raw) if server.get("read_only") in ON and not own else ""

@@ -12,16 +12,17 @@
 - read_only, too_many_connections, blocked, archiver_failing, wal_filling, wraparound, prepared, audit_gap: sick, no act of this remedy.
 - standby_lagging, wrong_role: sick, no act.
 - up_corrupt: sick, scope: find out what is damaged before anything else.
-- down_clean, down_crashed: sick, start; after a crash PostgreSQL recovers by itself.
+- down_clean, down_crashed: sick, start; after a crash PostgreSQL replays its WAL on that start.
 - down_orphans: sick, end the backends that outlived their postmaster (SIGTERM), then start.
 - pid_stale: sick, the lock file names a process proven to be unrelated (or a zombie): move the file aside, then start.
   PostgreSQL's own start handles a file that names any other ended process. pid_in_doubt: no act.
 - down_disk_full, down_permission, down_bad_config: sick, remove that cause, then start. Several causes are all named.
 - down_no_wal, down_bad_control, down_panic: sick, keep_copy: a start would fail or destroy evidence; a person continues from a cold copy.
 - down_data_missing, down_restoring: sick, no act.
+- tablespace_missing: sick, no act, up or down: the directory of a tablespace holds nothing (not mounted?).
 - owned_elsewhere: sick, no act: Patroni or another manager starts, stops and fails it over.
 - down_not_ours: sick, no act: as down_permission, where a run gives no file away: a second name, a link, no data_dir in the inventory.
-- misnamed: sick, no act: the variables name another port, directory, socket or version than the cluster has.
+- misnamed: sick, no act: the variables name another port, directory or version than the cluster has.
 - port_taken: sick, no act: another process holds the port or the socket that it needs.
 - down_start_fails: sick, start: its last start failed for a reason that cannot be seen to hold still, so one start is allowed.
 
@@ -52,7 +53,7 @@ STATES = (
     "wrong_role", "up_corrupt", "down_clean", "down_crashed", "down_orphans", "pid_stale", "pid_in_doubt", "down_disk_full",
     "down_permission", "down_bad_config", "down_no_wal", "down_bad_control", "down_panic", "down_data_missing", "down_restoring",
     "down_start_fails", "owned_elsewhere", "port_taken",
-    "misnamed", "down_not_ours",
+    "misnamed", "down_not_ours", "tablespace_missing",
 )  # fmt: skip
 # SQLSTATE -> (state word, health, sentence). Starting up and shutting down end without help: never interrupt them.
 SQLSTATES: dict[str, tuple[str, State, str]] = {
@@ -285,7 +286,7 @@ def _failing_start(facts: Facts, what: str) -> t.Optional[Verdict]:
 
 def _startable(facts: Facts, what: str) -> Verdict:
     clean = facts["control"].get("state") in ("shut down", "shut down in recovery")
-    how = "it was shut down" if clean else "it ended without a shutdown and will recover by itself"
+    how = "it was shut down" if clean else "it ended without a shutdown; its next start replays its WAL"
     return Verdict("down_clean" if clean else "down_crashed", State.SICK, "%s is down: %s" % (what, how), _start(facts))
 
 
@@ -310,6 +311,11 @@ def _no_data(facts: Facts) -> str:
     if contents.get("entries") and not (contents["version"] and contents["base"]):
         return "%s is no longer a data directory: PG_VERSION or base is missing" % facts["data_dir"]
     return ""
+
+
+def _lost_tablespaces(facts: Facts) -> str:
+    lost = facts["lost_tablespaces"]
+    return "the directory of its tablespace %s is gone, empty, or not mounted" % " and ".join(lost[:3]) if lost else ""
 
 
 def _bad_control(facts: Facts) -> str:
@@ -341,6 +347,7 @@ def _panic(facts: Facts) -> str:
 
 HOPELESS: tuple[tuple[str, t.Callable[[Facts], str]], ...] = (
     ("down_data_missing", _no_data),
+    ("tablespace_missing", _lost_tablespaces),
     ("down_bad_control", _bad_control),
     ("down_restoring", _restoring),
     ("down_no_wal", _no_wal),

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import process, starting
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import durability, process, starting
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import settings as postgresql_settings
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.log import config_fault, last_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import with_defaults
@@ -135,11 +135,13 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
         around["lock"] = process.load_lock(data_dir, around["processes"])
     around["owned"] = _owned(around["processes"]["postmaster"], around["service"])
     around["disks"] = _disks(data_dir, raw)
+    around["lost_tablespaces"] = starting.load_lost_tablespaces(data_dir)
     around["effective"] = _effective(options, around)
     around["owners"] = _owners(options, around)
     if not raw["login"].get("ok"):
         around.update(_of_the_silent(options, around, clock))
         return around
+    around["unlogged_files"] = durability.load_unlogged(data_dir)
     around["missing_library"] = starting.missing_library(around["effective"], bin_dir_of(options, around))
     if options["data_dir"]:
         around["misnamed"] = starting.answers_elsewhere(data_dir, str(settings.get("data_directory") or ""), around["processes"])
@@ -210,6 +212,7 @@ def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
     wal = process.load_wal(data_dir, control)
     return {
         **({} if running else _of_a_start(around, wal, control)),
+        "ended": {} if running else durability.load_end(data_dir, around["effective"], control, wal),
         "unmounted": starting.load_unmounted(data_dir),
         "misnamed": "" if running else starting.misnamed(options, around["effective"], data_dir, starting.version_of(folder, clock.left)),
         "bin_dir": folder,

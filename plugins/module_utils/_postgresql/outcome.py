@@ -14,12 +14,12 @@ import shlex
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.durability import COMMITS, KEYS, judge_loss
 
 Raw = t.Mapping[str, t.Any]
 
 NOTHING = "nothing to put back"
 CUTOVER = "postgresql_cutover"
-COMMITS = "committed transactions"
 # Directories of the cluster, wherever they are; and no path that climbs.
 _CLUSTER = re.compile(r"[.][.]/|/pg_|/base/|/global/")
 
@@ -32,10 +32,10 @@ def of_run(result: t.Any, run_id: str) -> Raw:
 # Recovery ----------------------------------------------------------------------------------------
 
 
-def seen(probe: Raw) -> dict[str, t.Any]:
+def seen(probe: Raw, before: Raw, known: Raw) -> dict[str, t.Any]:
     """Return {is_well, text, start_is_blocked, verified, loss} of the last look.
 
-    ``is_well`` is about PostgreSQL alone, not what uses it.
+    ``is_well`` is about PostgreSQL alone, not what uses it. *before*: the look before the first act; *known*: what the ledger remembers.
     """
     checks = [check for check in probe.get("checks") or [] if check.get("name") == "postgresql"]
     findings = checks[0].get("findings") if checks else []
@@ -44,20 +44,14 @@ def seen(probe: Raw) -> dict[str, t.Any]:
         "text": findings[0]["text"] if findings else "the state of PostgreSQL is unknown",
         "start_is_blocked": _start_is_blocked(probe),
         "verified": _verified(probe),
-        "loss": recovery_loss((probe.get("facts") or {}).get("durable") or {}),
+        "loss": judge_loss((probe.get("facts") or {}).get("durable") or {}, _ended(before), known),
     }
 
 
-def recovery_loss(durable: Raw) -> dict[str, t.Any]:
-    """Return what a server that was started again lost, by what it says of its durability; {} where it says nothing."""
-    if durable.get("fsync") is None or durable.get("synchronous_commit") is None or durable.get("unlogged_tables") is None:
-        return {}
-    weak = ["%s is off" % key for key in ("fsync", "synchronous_commit") if durable[key] == "off"]
-    weak += ["a crash empties its unlogged tables (%s here)" % durable["unlogged_tables"]] if durable["unlogged_tables"] else []
-    if weak:
-        return {"unit": COMMITS, "text": "%s, so what the last moment before it went down lost is unknown" % "; ".join(weak)}
-    text = "fsync and synchronous_commit are on and PostgreSQL has replayed its write-ahead log, so what was committed is there"
-    return {"count": 0, "exact": True, "unit": COMMITS, "witness": text}
+def _ended(before: Raw) -> Raw:
+    """Return how the cluster had run before it went down, or what it said while it ran, {} for unknown."""
+    facts = before.get("facts") or {}
+    return facts.get("ended") or facts.get("durable") or {}
 
 
 def _start_is_blocked(probe: Raw) -> bool:
@@ -72,7 +66,12 @@ def _verified(probe: Raw) -> dict[str, t.Any]:
     if probe.get("health") != "well" or probe.get("facts") is None:
         return {}
     identity = probe.get("identity") or {}
-    verified = {"system_identifier": identity.get("system_identifier"), "timeline": probe["facts"].get("timeline")}
+    durable = probe["facts"].get("durable") or {}
+    verified: dict[str, t.Any] = {"system_identifier": identity.get("system_identifier"), "timeline": probe["facts"].get("timeline")}
+    if durable.get("lsn"):
+        verified["lsn"] = durable["lsn"]
+    if durable.get("fsync"):
+        verified["durable"] = {key: durable.get(key) for key in (*KEYS, "off_for")}
     proven = (probe["facts"].get("checksums") or {}).get("proven")
     return {"postgresql": dict(verified, pages_proven=proven) if proven else verified}
 

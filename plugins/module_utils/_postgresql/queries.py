@@ -20,7 +20,13 @@ _SERVER = """
 SELECT pg_postmaster_start_time()::text AS started_at, pg_is_in_recovery() AS in_recovery, current_setting('server_version') AS version,
   (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
   (SELECT jsonb_agg(DISTINCT sourcefile) FROM pg_settings WHERE sourcefile IS NOT NULL) AS config_files,
-  (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline,
+  (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline, (SELECT redo_lsn::text FROM pg_control_checkpoint()) AS redo_lsn,
+  CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn()::text END AS lsn,
+  (SELECT jsonb_agg(DISTINCT coalesce('role ' || r.rolname, 'database ' || d.datname, 'all roles'))
+    FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS c(setting)
+    LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
+    WHERE lower(c.setting) IN ('synchronous_commit=off', 'synchronous_commit=false', 'synchronous_commit=no', 'synchronous_commit=0'))
+    AS off_for,
   (SELECT count(*) FROM pg_class WHERE relpersistence = 'u' AND relkind IN ('r', 'p')) AS unlogged,
   (SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN ('data_directory', 'config_file', 'hba_file', 'ident_file',
     'data_checksums', 'fsync', 'synchronous_commit', 'max_connections', 'superuser_reserved_connections', 'archive_mode', 'port'

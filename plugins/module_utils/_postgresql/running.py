@@ -64,6 +64,12 @@ def _corrupt(facts: Facts, options: Options) -> Findings:
     return found
 
 
+def _tablespaces(facts: Facts, options: Options) -> Findings:
+    lost = facts["lost_tablespaces"]
+    text = "the directory of its tablespace %s is gone, empty, or not mounted: its tables cannot be read"
+    return [Finding("tablespace", State.SICK, text % " and ".join(lost[:3]))] if lost else []
+
+
 def _disks(facts: Facts, options: Options) -> Findings:
     found = []
     for disk in facts["disks"]:
@@ -105,9 +111,14 @@ def _archiver(facts: Facts, options: Options) -> Findings:
 def _stuck(archiver: Facts, options: Options) -> Findings:
     """A command that hangs neither fails nor archives. While many files wait, less time without one archived is enough to tell."""
     limit = options["max_archive_seconds"] / (MANY_TIMES_FASTER if (archiver["waiting"] or 0) >= MANY_WAITING else 1)
-    if not archiver["on"] or archiver["stuck_seconds"] is None or archiver["stuck_seconds"] <= limit:
+    if not archiver["on"] or archiver["stuck_seconds"] is None:
         return []
     waiting = counted(archiver["waiting"] or 0, "WAL files")
+    if archiver["stuck_seconds"] <= limit:
+        # Its counts begin again with a start: until one file is archived, or one fails, nobody knows whether archiving works.
+        text = "archiving is not proven: %s wait, and the server has archived none since its start"
+        is_fresh = archiver["archived"] == 0 and archiver["failed"] == 0
+        return [Finding("archiver", State.UNKNOWN, text % waiting)] if is_fresh else []
     text = "archiving makes no progress: %s wait, and none has been archived for %.0f s (archive_command hangs, or is empty)"
     return [Finding("archiver", State.SICK, text % (waiting, archiver["stuck_seconds"]))]
 
@@ -207,6 +218,7 @@ def _latency(facts: Facts, options: Options) -> Findings:
 # The worst first: the first sick one is the state.
 JUDGES: tuple[tuple[str, t.Callable[[Facts, Options], Findings]], ...] = (
     ("wrong_role", _role),
+    ("tablespace_missing", _tablespaces),
     ("up_corrupt", _corrupt),
     ("wal_filling", _disks),
     ("read_only", _read_only),

@@ -193,6 +193,22 @@ def load_unmounted(data_dir: str) -> Raw:
     return {}
 
 
+def load_lost_tablespaces(data_dir: str) -> list[str]:
+    """Return the directories of tablespaces in which there is nothing of PostgreSQL: gone, or not mounted."""
+    folder = os.path.join(data_dir, "pg_tblspc")
+    places = [os.path.realpath(os.path.join(folder, name)) for name in sorted(_names(folder)) if name.isdigit()]
+    return [one_line(place, 120) for place in places if not _may_hold_data(place)]
+
+
+def _may_hold_data(place: str) -> bool:
+    try:
+        return any(name.startswith("PG_") for name in os.listdir(place))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
 def _wanted_mounts() -> t.Iterator[t.Tuple[str, str]]:
     for line in tail_of("/etc/fstab", 1 << 20).decode("utf-8", "replace").splitlines():
         fields = line.split()

@@ -157,7 +157,21 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         up(read_only=[setting(None, "x", may_write=True)]), {"app_user": "app"}, "accepting", "well", []),
     "the application's role": (up(read_only=[setting(None, "app", may_write=False)]), {"app_user": "app"}, "read_only", "sick", []),
     "a database read-only but for the application": (
-        up(read_only=[setting("soma"), setting("soma", "app", "off", may_write=True)]), {}, "accepting", "well", []),
+        up(read_only=[setting("soma"), setting("soma", "app", "off", may_write=True)]), {"app_user": "app"}, "accepting", "well", []),
+    "a database read-only but for some role": (
+        up(read_only=[setting("soma"), setting("soma", "app", "off", may_write=True)]), {}, "read_only", "sick", []),
+    "the whole cluster read-only but for some role": (
+        up(server=[dict(ANSWERS["server"][0], read_only="on")], read_only=[setting(None, "x", "off", may_write=True)]),
+        {}, "read_only", "sick", []),
+    "a database comes before all roles": (up(read_only=[setting(None, value="off"), setting("soma")]), {}, "read_only", "sick", []),
+    "a database that writes comes before all roles": (
+        up(read_only=[setting(None), setting("soma", value="off")]), {}, "accepting", "well", []),
+    "all roles read-only": (up(read_only=[setting(None)]), {}, "read_only", "sick", []),
+    "nothing archived since the start": (
+        up(backlog=[{"waiting": 1, "oldest_seconds": 3.0}], archiver=[{"failing": False, "archived": 0, "failed": 0}]),
+        {}, "accepting", "unknown", []),
+    "a tablespace not mounted, up": (dict(up(), lost_tablespaces=["/ts"]), {}, "tablespace_missing", "sick", []),
+    "a tablespace not mounted, down": (down(lost_tablespaces=["/ts"]), {}, "tablespace_missing", "sick", []),
     "our own role read-only": (
         up(server=[dict(ANSWERS["server"][0], read_only="on")], read_only=[setting(None, "probe", own=True)]), {}, "accepting", "well", []),
     "lock file empty": (dict(up(), lock=dict(OTHER_LOCK, pid=0)), {}, "lock_file_gone", "sick", ["restart"]),

@@ -93,3 +93,13 @@ def test_the_largest_files_are_named_the_data_left_out(tmp_path: Path) -> None:
     found = [one["path"] for one in starting.largest_files(str(tmp_path), str(tmp_path / "data"), seconds=0.01, most=50)]
     ours = [os.path.basename(path) for path in found if path.startswith(str(tmp_path))]
     assert ours == ["bigger", "big"]
+
+
+def test_a_tablespace_whose_directory_holds_nothing_is_lost(tmp_path: Path) -> None:
+    links = tmp_path / "data" / "pg_tblspc"
+    links.mkdir(parents=True)
+    for number, name in enumerate(("whole", "empty", "gone"), 16384):
+        (links / str(number)).symlink_to(tmp_path / name)
+    (tmp_path / "whole" / "PG_15_202209061").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    assert starting.load_lost_tablespaces(str(tmp_path / "data")) == [str(tmp_path / "empty"), str(tmp_path / "gone")]

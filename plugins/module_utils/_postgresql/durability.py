@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a crash may have cost: how a cluster that is down had run, how far its WAL was written, and what that means for its commits.
+
+The ``load_*`` read files and never raise; ``judge_loss`` is pure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import time
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.settings import value_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wal import parse_segment
+
+Raw = t.Mapping[str, t.Any]
+
+COMMITS = "committed transactions"
+CLEAN = ("shut down", "shut down in recovery")
+OFF = ("off", "false", "no", "0", "f", "n")
+KEYS = ("fsync", "synchronous_commit")
+PAGE, SHORT, LONG = 8192, 24, 40
+IS_REST, IS_LONG = 0x0001, 0x0002
+WALK_SECONDS = 2.0
+
+
+def load_end(data_dir: str, effective: Raw, control: Raw, wal: Raw) -> t.Dict[str, t.Any]:
+    """Return {clean, written_to, config_changed, fsync, synchronous_commit} of a cluster that is down.
+
+    ``written_to``: a position that its WAL reached for certain; ``config_changed``: whether its configuration was changed since it ended,
+    so that the two settings are not those it ran with.
+    """
+    folder = str(wal.get("folder") or "")
+    written = [_time_of(os.path.join(folder, name), "st_mtime") for name in _names(folder)]
+    written += [_time_of(os.path.join(data_dir, name), "st_mtime") for name in ("global/pg_control", "postmaster.pid")]
+    return {
+        "clean": control.get("state") in CLEAN,
+        "written_to": load_written_to(folder, int(control.get("timeline") or 0), int(control.get("segment_bytes") or 0)),
+        "config_changed": any(_time_of(file, "st_ctime") > max(written) for file in effective["files"]),
+        **{key: value_of(effective, key) or "on" for key in KEYS},
+    }
+
+
+def load_written_to(folder: str, timeline: int, size: int) -> int:
+    """Return the address of the last page of WAL on which a record ends or begins, 0 where none can be seen. Replay has to reach it.
+
+    Recycled segments hold pages with older addresses. A record that the crash cut off at the very end does not count.
+    """
+    for number, name in sorted(_segments(folder, timeline, size), reverse=True):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                found = _last_page(file, number * size, size // PAGE)
+        except OSError:
+            return 0
+        if found:
+            return found
+    return 0
+
+
+def _last_page(file: t.BinaryIO, begin: int, pages: int) -> int:
+    """Return the address of the last such page of a segment that begins at *begin*, 0 for none."""
+
+    def is_own(page: int, judge: t.Callable[[bytes, int], bool]) -> bool:
+        file.seek(page * PAGE)
+        return judge(file.read(SHORT), begin + page * PAGE)
+
+    if not any(is_own(page, _is_of) for page in range(4)):
+        return 0
+    return next((begin + page * PAGE for page in range(pages - 1, -1, -1) if is_own(page, _ends_here)), 0)
+
+
+def _segments(folder: str, timeline: int, size: int) -> t.Iterator[t.Tuple[int, str]]:
+    for name in _names(folder) if size else []:
+        if re.match(r"[0-9A-F]{24}\Z", name):
+            line, number = parse_segment(name, size)
+            if line == timeline:
+                yield number, name
+
+
+def _is_of(head: bytes, address: int) -> bool:
+    """Return whether a page is the one written for *address*."""
+    return len(head) == SHORT and bool(address) and struct.unpack_from("=Q", head, 8)[0] == address
+
+
+def _ends_here(head: bytes, address: int) -> bool:
+    """Return whether that page is more than the middle of one record."""
+    if not _is_of(head, address):
+        return False
+    _magic, info, _line, _own, rest = struct.unpack_from("=HHIQI", head)
+    return not (info & IS_REST and rest > PAGE - (LONG if info & IS_LONG else SHORT))
+
+
+def load_unlogged(data_dir: str) -> t.Optional[int]:
+    """Return how many relations of all databases a crash empties: each has a file of its own for that. None where they cannot be seen."""
+    found, end = 0, time.monotonic() + WALK_SECONDS
+    spaces = os.path.join(data_dir, "pg_tblspc")
+    roots = [os.path.join(data_dir, "base"), *(os.path.join(spaces, name) for name in _names(spaces))]
+    wrong: t.List[OSError] = []
+    for root in roots:
+        for _folder, _folders, files in os.walk(root, onerror=wrong.append):
+            found += sum(1 for name in files if name.endswith("_init"))
+            if time.monotonic() > end:
+                return None
+    return None if wrong else found
+
+
+def _names(folder: str) -> t.List[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _time_of(path: str, name: str) -> float:
+    try:
+        return float(getattr(os.stat(path), name))
+    except OSError:
+        return 0.0
+
+
+def position_of(lsn: t.Any) -> t.Optional[int]:
+    """Return an LSN such as 0/15D2A08 as a number, None for anything else."""
+    found = re.match(r"([0-9A-F]+)/([0-9A-F]+)\Z", str(lsn or ""))
+    return (int(found.group(1), 16) << 32) + int(found.group(2), 16) if found else None
+
+
+def judge_loss(durable: Raw, ended: Raw, known: Raw) -> t.Dict[str, t.Any]:
+    """Return what a server that was started again lost; {} where it does not say how it commits.
+
+    *durable*: what it says now; *ended*: ``load_end`` of the cluster before the start, or what the running server said; {} for unknown;
+    *known*: what the last proven look remembered, {} for none.
+    """
+    if any(durable.get(key) is None for key in KEYS):
+        return {}
+    doubts = [*_older(durable, known), *_settings(durable, ended, known), *_cut_off(durable, ended)]
+    if not ended.get("clean"):
+        doubts += _emptied(durable)
+    if doubts:
+        return {"unit": COMMITS, "text": "%s, so what was lost when it went down is unknown" % "; ".join(dict.fromkeys(doubts))}
+    how = "it had been shut down" if ended.get("clean") else "PostgreSQL has replayed its write-ahead log to its end"
+    text = "fsync and synchronous_commit are on as configured and %s, so what was committed is there" % how
+    return {"count": 0, "exact": True, "unit": COMMITS, "witness": text}
+
+
+def _older(durable: Raw, known: Raw) -> t.List[str]:
+    """An older copy of the data directory has the same identity, but has not come as far."""
+    now, before = position_of(durable.get("lsn")), position_of(known.get("lsn"))
+    same = known.get("system_identifier") == durable.get("system_identifier") and known.get("timeline") == durable.get("timeline")
+    if now is None or before is None or not same or now >= before:
+        return []
+    return ["its data are older than at the last proven look (its WAL is at %s, and was at %s)" % (durable["lsn"], known["lsn"])]
+
+
+def _settings(durable: Raw, ended: Raw, known: Raw) -> t.List[str]:
+    """A clean shutdown writes everything out, but without fsync not to the disk."""
+    keys = KEYS[:1] if ended.get("clean") else KEYS
+    before = known.get("durable") or {}
+    found = ["%s is off" % key for key in keys if str(durable[key]).lower() in OFF]
+    found += ["%s was off" % key for key in keys if str(ended.get(key)).lower() in OFF or str(before.get(key)).lower() in OFF]
+    if ended.get("clean"):
+        return found
+    who = durable.get("off_for") or before.get("off_for")
+    found += ["synchronous_commit is off for %s" % ", ".join(who)] if who else []
+    return found + (["its configuration was changed after it had ended"] if ended.get("config_changed") else [])
+
+
+def _cut_off(durable: Raw, ended: Raw) -> t.List[str]:
+    replayed = position_of(durable.get("redo_lsn"))
+    if ended.get("clean") or not ended.get("written_to") or replayed is None or replayed >= ended["written_to"]:
+        return []
+    reached = "%X/%X" % (ended["written_to"] >> 32, ended["written_to"] & 0xFFFFFFFF)
+    return ["the replay ended at %s although its WAL went on to %s (is a page of it damaged?)" % (durable["redo_lsn"], reached)]
+
+
+def _emptied(durable: Raw) -> t.List[str]:
+    tables, files = durable.get("unlogged_tables"), durable.get("unlogged_files")
+    if files is None:
+        return ["whether there are unlogged tables, which a crash empties, cannot be seen in every database"]
+    here = " (%s here)" % tables if tables else ""
+    return ["a crash empties its unlogged tables" + here] if files or tables else []
