@@ -29,17 +29,21 @@ WALK_SECONDS = 2.0
 
 
 def load_end(data_dir: str, effective: Raw, control: Raw, wal: Raw) -> t.Dict[str, t.Any]:
-    """Return {clean, written_to, config_changed, fsync, synchronous_commit} of a cluster that is down.
+    """Return {clean, written_to, reached, config_changed, fsync, synchronous_commit} of a cluster that is down.
 
-    ``written_to``: a position that its WAL reached for certain; ``config_changed``: whether its configuration was changed since it ended,
-    so that the two settings are not those it ran with.
+    ``written_to``: a position that its WAL reached for certain; ``reached``: one that it did not pass; ``config_changed``: whether its
+    configuration was changed since it ended, so that the two settings are not those it ran with.
     """
     folder = str(wal.get("folder") or "")
     written = [_time_of(os.path.join(folder, name), "st_mtime") for name in _names(folder)]
     written += [_time_of(os.path.join(data_dir, name), "st_mtime") for name in ("global/pg_control", "postmaster.pid")]
+    clean = control.get("state") in CLEAN
+    written_to = load_written_to(folder, int(control.get("timeline") or 0), int(control.get("segment_bytes") or 0))
     return {
-        "clean": control.get("state") in CLEAN,
-        "written_to": load_written_to(folder, int(control.get("timeline") or 0), int(control.get("segment_bytes") or 0)),
+        "clean": clean,
+        "written_to": written_to,
+        # A shutdown ends with a checkpoint, after all that was written.
+        "reached": position_of(control.get("redo_lsn")) if clean else written_to + PAGE if written_to else None,
         "config_changed": any(_time_of(file, "st_ctime") > max(written) for file in effective["files"]),
         **{key: value_of(effective, key) or "on" for key in KEYS},
     }
@@ -136,7 +140,7 @@ def judge_loss(durable: Raw, ended: Raw, known: Raw) -> t.Dict[str, t.Any]:
     """
     if any(durable.get(key) is None for key in KEYS):
         return {}
-    doubts = [*_older(durable, known), *_settings(durable, ended, known), *_cut_off(durable, ended)]
+    doubts = [*_older(durable, ended, known), *_settings(durable, ended, known), *_cut_off(durable, ended)]
     if not ended.get("clean"):
         doubts += _emptied(durable)
     if doubts:
@@ -146,13 +150,13 @@ def judge_loss(durable: Raw, ended: Raw, known: Raw) -> t.Dict[str, t.Any]:
     return {"count": 0, "exact": True, "unit": COMMITS, "witness": text}
 
 
-def _older(durable: Raw, known: Raw) -> t.List[str]:
-    """An older copy of the data directory has the same identity, but has not come as far."""
-    now, before = position_of(durable.get("lsn")), position_of(known.get("lsn"))
+def _older(durable: Raw, ended: Raw, known: Raw) -> t.List[str]:
+    """An older copy of the data directory has the same identity, but had not come as far; WAL since its start does not count."""
+    before, now = position_of(known.get("lsn")), ended.get("reached") or position_of(durable.get("lsn"))
     same = known.get("system_identifier") == durable.get("system_identifier") and known.get("timeline") == durable.get("timeline")
     if now is None or before is None or not same or now >= before:
         return []
-    return ["its data are older than at the last proven look (its WAL is at %s, and was at %s)" % (durable["lsn"], known["lsn"])]
+    return ["its data are older than at the last proven look (its WAL had come to %s, and now ends before that)" % known["lsn"]]
 
 
 def _settings(durable: Raw, ended: Raw, known: Raw) -> t.List[str]:

@@ -144,7 +144,8 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
     around["unlogged_files"] = durability.load_unlogged(data_dir)
     around["missing_library"] = starting.missing_library(around["effective"], bin_dir_of(options, around))
     if options["data_dir"]:
-        around["misnamed"] = starting.answers_elsewhere(data_dir, str(settings.get("data_directory") or ""), around["processes"])
+        own, started_at = str(settings.get("data_directory") or ""), (rows_of(raw, "loaded") or [{}])[0].get("started_at")
+        around["misnamed"] = starting.answers_elsewhere(data_dir, own, around["processes"], around["lock"], started_at)
     return around
 
 

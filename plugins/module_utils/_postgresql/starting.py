@@ -30,6 +30,8 @@ ALWAYS_THERE = "plpgsql.so"
 # Where the position is in the state file of a replication slot.
 SLOT_NAME, SLOT_LSN = 16, 96
 LARGE = 1 << 20
+# The lock file gets its time a little before the server is up.
+SAME_START = 30.0
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "gfs2", "ocfs2", "ceph", "glusterfs", "lustre", "9p", "virtiofs", "fuse.glusterfs", "fuse.sshfs")
 
 
@@ -247,12 +249,20 @@ def misnamed(options: Loaded, effective: Loaded, data_dir: str, version: str) ->
     return ""
 
 
-def answers_elsewhere(data_dir: str, own: str, processes: t.Mapping[str, t.Any]) -> str:
+def answers_elsewhere(data_dir: str, own: str, processes: Loaded, lock: Loaded, started_at: t.Optional[float]) -> str:
     """Return that the server which answers is not the cluster in *data_dir*, "" where it is or cannot be known.
 
-    *own* is the directory that the server itself names; in a container that may be the same one by another path.
+    *own* is the directory that the server itself names; in a container that may be the same one by another path. *started_at* is when it
+    says that it started: so does the lock file of the cluster.
     """
-    if not own or processes["postmaster"] or processes["unseen"] or os.path.realpath(own) == os.path.realpath(data_dir):
+    begun, here = lock.get("started_at"), bool(processes["postmaster"])
+    if not own or processes["unseen"] or (begun and started_at and abs(begun - started_at) <= SAME_START):
         return ""
-    text = "its data directory is %s, and no server works in %s: correct the address or data_dir (it may be that of a container)"
-    return text % (one_line(own, 80), one_line(data_dir, 80))
+    is_same = os.path.realpath(own) == os.path.realpath(data_dir)
+    if here and (is_same or not (begun and started_at)):
+        return ""
+    if is_same and not os.path.isfile(os.path.join(data_dir, "PG_VERSION")):
+        return ""
+    text = "its data directory is %s, and %s: correct the address or data_dir (it may be that of a container)"
+    works = "the server in %s is another one" if here else "no server works in %s here"
+    return text % (one_line(own, 80), works % one_line(data_dir, 80))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The data directory of a Redis as an open descriptor, and why it may not be given to the user of Redis.
 
-No part of its path is followed where it is a link, so what is judged is what is changed, whoever renames things meanwhile.
+No part of its path is followed where it is a link, so what is judged is what is changed, even where somebody renames things meanwhile.
 """
 
 from __future__ import annotations

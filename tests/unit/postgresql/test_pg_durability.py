@@ -44,6 +44,8 @@ WEAK = {"fsync": "on", "synchronous_commit": "off", "off_for": None}
         (dict(ON, unlogged_files=None), CRASHED, KNOWN, "cannot be seen in every database"),
         (ON, dict(CRASHED, written_to=0x6000000), KNOWN, "the replay ended at 0/5000028 although its WAL went on to 0/6000000"),
         (ON, CRASHED, dict(KNOWN, lsn="0/5000200"), "older than at the last proven look"),
+        (ON, dict(CRASHED, reached=0x3FFFFFF), KNOWN, "older than at the last proven look"),
+        (ON, dict(CRASHED, reached=0x4000000), KNOWN, ""),
         (ON, CLEAN, dict(KNOWN, lsn="1/0"), "older than at the last proven look"),
         # Going back on purpose begins a timeline of its own.
         (dict(ON, timeline=2), CRASHED, dict(KNOWN, lsn="1/0"), ""),

@@ -47,18 +47,33 @@ def test_the_volume_of_a_container_is_not_the_machines_cluster() -> None:
     assert "Compose" in starting.misnamed({"host": "", "port": 5432}, loaded(), "/var/lib/docker/volumes/p_db/_data", "")
 
 
+HERE = dict(NOBODY, postmaster={"pid": 7})
+
+
 @pytest.mark.parametrize(
-    ("own", "processes", "elsewhere"),
+    ("own", "processes", "started", "cluster", "elsewhere"),
     [
-        ("/other", NOBODY, True),
-        ("/data", NOBODY, False),
-        ("", NOBODY, False),
-        ("/other", dict(NOBODY, postmaster={"pid": 7}), False),
-        ("/other", dict(NOBODY, unseen=True), False),
+        ("/other", NOBODY, None, True, True),
+        # The directory of a container, which has its own.
+        ("", NOBODY, None, True, False),
+        ("same", NOBODY, None, False, False),
+        ("same", NOBODY, None, True, True),
+        ("same", NOBODY, 99.0, True, True),
+        ("same", NOBODY, 11.0, True, False),
+        ("same", HERE, 99.0, True, False),
+        ("/other", HERE, None, True, False),
+        ("/other", HERE, 11.0, True, False),
+        ("/other", HERE, 99.0, True, True),
+        ("/other", dict(NOBODY, unseen=True), 99.0, True, False),
     ],
 )
-def test_who_answers_is_who_is_meant(own: str, processes: dict[str, t.Any], elsewhere: bool) -> None:
-    assert bool(starting.answers_elsewhere("/data", own, processes)) is elsewhere
+def test_who_answers_is_who_is_meant(
+    tmp_path: Path, own: str, processes: dict[str, t.Any], started: float | None, cluster: bool, elsewhere: bool
+) -> None:
+    if cluster:
+        (tmp_path / "PG_VERSION").touch()
+    named = str(tmp_path) if own == "same" else own
+    assert bool(starting.answers_elsewhere(str(tmp_path), named, processes, {"started_at": 10.0}, started)) is elsewhere
 
 
 def test_a_library_that_is_missing_is_named_and_none_where_the_programs_are_unknown(tmp_path: Path) -> None:
