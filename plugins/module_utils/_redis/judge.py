@@ -23,6 +23,7 @@
 - no_mount: sick, no act. The disk with the data is not mounted; a start would serve an empty directory.
 - doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
 - doubtful_settings: sick, no act. Its start command takes settings from where they cannot be read before it runs.
+- down_would_evict: sick, no act. Its data take far more memory than maxmemory, whose policy would remove keys right after the start.
 - failing_over: unknown, wait. Sentinel is deciding which Redis is the master.
 - failed_over: sick, no act. Sentinel has another master; this Redis would serve old data beside it.
 
@@ -32,6 +33,7 @@ Silence seen from the controller is unknown: the network may be down instead.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import typing as t
 
@@ -60,12 +62,15 @@ STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
     "failing_over", "failed_over", "down_start_fails", "no_mount", "doubtful_dir", "doubtful_settings",
+    "down_would_evict",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
 # Acts that trust the data directory; any of them would go on with what lies there.
 IN_DIR = frozenset(["mend", "fix_cause", "save", "start", "restart", "hold", "rewrite_aof"])
 STORM = 2
+# What an empty Redis uses itself.
+OWN_BYTES = 1024 * 1024
 # An RDB of no keys is smaller than this, whatever its notes.
 EMPTY_DUMP_BYTES = 256
 # The delay by which an isolated Redis never sends its data to a replica.
@@ -507,8 +512,32 @@ def bad_file_text(files: Facts) -> str:
     return str(files.get("detail") or "set data_dir, or config_file")
 
 
+def evicted(planned: Facts, files: Facts) -> str:
+    """Return why a start would remove keys of these good files at once, "" where it would not, or nothing shows that it would."""
+    limit, policy = bytes_of(planned.get("maxmemory")), str(planned.get("maxmemory-policy") or "noeviction")
+    memory = (files.get("contents") or {}).get("memory") or 0
+    # A Redis at its limit uses a little more than that, for what is no data.
+    if not limit or policy == "noeviction" or memory <= limit * 1.1 + OWN_BYTES:
+        return ""
+    text = "a start would remove keys: its data take at least %d bytes of memory, maxmemory is %d and maxmemory-policy %s"
+    return text % (memory, limit, one_line(policy, 40))
+
+
+def bytes_of(size: t.Any) -> int:
+    """Return the bytes of a size as Redis writes it (4mb, 1g), 0 for anything else."""
+    found = re.match(r"(\d{1,18})(b|kb?|mb?|gb?)?\Z", str(size or "").strip().lower())
+    if not found:
+        return 0
+    unit = found.group(2) or "b"
+    step = 1024 if unit.endswith("b") else 1000
+    return int(int(found.group(1)) * step ** "bkmg".index(unit[0]))
+
+
 def _startable(raw: Raw, facts: Facts, lines: Facts) -> Verdict:
     service = raw["service"]
+    evicts = evicted((raw.get("planned") or {}).get("settings") or {}, facts["files"] or {})
+    if evicts:
+        return Verdict("down_would_evict", State.SICK, "it is down, and " + evicts)
     limit = bool(service.get("start_limit_hit"))
     # supervisor reports an exited program as failed too; only FATAL means that it gave up starting it.
     gave_up = service.get("state") == "backoff" or service.get("result") == "fatal"

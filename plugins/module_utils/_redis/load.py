@@ -232,7 +232,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around["data_dir"] = shown
     around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, dict(settings, **running)))
     around.update(_failed_start(options, raw, planned, process, log_file))
-    around["log"] = load_log(log_file) if log_file and not _is_serving(raw) else {}
+    around["log"] = load_log(log_file, str(settings.get("loglevel") or "")) if log_file and not _is_serving(raw) else {}
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic(), options)
         around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))

@@ -249,8 +249,8 @@ def _may_write(facts: os.stat_result, uid: t.Optional[int]) -> t.Optional[bool]:
     return None if facts.st_mode & 0o030 == 0o030 else False
 
 
-def load_log(path: str) -> dict[str, t.Any]:
-    """Return {lines: {kind: last line}, starts, ready, failed_starts, written_at} of the log's tail.
+def load_log(path: str, level: str = "") -> dict[str, t.Any]:
+    """Return {lines: {kind: last line}, starts, ready, failed_starts, written_at} of the log's tail; *level*: what Redis writes down.
 
     Lines only from the last start on where one is seen; failed_starts are the last starts in a row that ended on refused data.
     """
@@ -258,12 +258,14 @@ def load_log(path: str) -> dict[str, t.Any]:
     if not text:
         return {}
     starts, last = text.count(STARTED), log_file.since_last(text, STARTED)
+    # At these levels it says neither that it is ready nor that it saved.
+    unsaid = None if level in ("warning", "nothing") else False
     return {
         "lines": log_file.last_of_each(last.splitlines(), LOG_LINES),
         "starts": starts,
-        "ready": READY in last if starts else None,
+        "ready": (READY in last or unsaid) if starts else None,
         # SHUTDOWN NOSAVE ends with the same words, but without the save.
-        "saved_at_end": all(words in last for words in SAVED_AT_END) if starts else None,
+        "saved_at_end": (all(words in last for words in SAVED_AT_END) or unsaid) if starts else None,
         "failed_starts": _failed_starts(text),
         "written_at": log_file.written_at(path),
     }

@@ -236,6 +236,10 @@ REASONS: dict[str, Reason] = {
                 "write the settings that the text names into the configuration file or the start command, then run again; nothing was"
                 " started, because other settings may make Redis load other data"
             ),
+            "would_evict": Case(
+                "raise maxmemory in its configuration or set maxmemory-policy to noeviction, then run again; if those keys may go, start it"
+                " yourself. Nothing was started"
+            ),
             "dir_not_proven": Case(
                 "if that is its directory, set redis_recovery_data_dir to it, or correct owner and mode yourself; a file that the user of"
                 " Redis may change names no directory to give to that user",

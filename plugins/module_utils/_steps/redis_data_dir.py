@@ -43,11 +43,12 @@ def _set(descriptor: int, params: Params, uid: t.Optional[int], check: bool) -> 
     facts = os.fstat(descriptor)
     mode = int(params["mode"], 8) if params["mode"] else stat.S_IMODE(facts.st_mode) | stat.S_IRWXU
     before = {"owner": facts.st_uid, "mode": "%04o" % stat.S_IMODE(facts.st_mode)}
-    after = {"owner": facts.st_uid if uid is None else uid, "mode": "%04o" % mode}
+    owner = facts.st_uid if uid is None else uid
+    after = {"owner": owner, "mode": "%04o" % mode}
     changed = before != after
     if changed and not check:
-        if after["owner"] != before["owner"]:
-            os.fchown(descriptor, int(after["owner"]), -1)
+        if owner != facts.st_uid:
+            os.fchown(descriptor, owner, -1)
         os.fchmod(descriptor, mode)
     words = (one_line(params["path"], 100), before["owner"], before["mode"], after["owner"], after["mode"])
     said = "owner and mode of %s: were %s and %s, " + ("would be" if check else "are") + " %s and %s"

@@ -80,7 +80,12 @@ def test_removals_are_counted_once_wherever_a_chunk_ends(tmp_path: Path, monkeyp
 def test_what_takes_too_long_stays_unknown(tmp_path: Path) -> None:
     path = tmp_path / "appendonly.aof"
     path.write_bytes(aof("SET a 1"))
-    assert contents.load_contents(str(tmp_path), {}, judged(path), 0, -1) == {"keys": None, "removed": None, "written_at": None}
+    assert contents.load_contents(str(tmp_path), {}, judged(path), 0, -1) == {
+        "keys": None,
+        "removed": None,
+        "written_at": None,
+        "memory": None,
+    }
     assert contents.load_contents(str(tmp_path), {}, {"verdict": "empty", "files": []}, 0, 5) == {}
     path.unlink()
     gone = {"verdict": "valid", "source": "aof", "files": [{"name": "x", "kind": "aof", "bytes": 5}]}
@@ -91,7 +96,7 @@ def test_a_dump_says_when_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "dump.rdb"
     path.write_bytes(b"REDIS0011\xfa\x05ctime\xc2" + (1_700_000_000).to_bytes(4, "little"))
     found = contents.load_contents(str(tmp_path), {}, judged(path, source="rdb"), 0, 5)
-    assert found == {"keys": 7, "removed": 0, "written_at": 1_700_000_000.0}
+    assert found == {"keys": 7, "removed": 0, "written_at": 1_700_000_000.0, "memory": None}
 
 
 @pytest.mark.parametrize(
@@ -113,3 +118,9 @@ def test_what_was_removed_since_is_not_missing(known: int, given: dict[str, t.An
 
 def test_without_the_time_of_the_last_look_its_number_stands() -> None:
     assert contents.still_due(300, {}, {"written_at": 100.5, "removed": 0}) == 300
+
+
+def test_the_memory_of_an_append_only_file_is_at_least_what_its_keys_hold(tmp_path: Path) -> None:
+    path = tmp_path / "appendonly.aof"
+    path.write_bytes(aof("SET a 1", "SET a " + "x" * 500, "SET b 1", "DEL b"))
+    assert contents.load_contents(str(tmp_path), {}, judged(path), 0, 2.0)["memory"] == 501

@@ -178,6 +178,15 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "full, and the path is a link": (
         raw(place=dict(PLACE, ungiven="a link"), disk={"free_bytes": 0, "writable_by_redis": True}), {}, "up", "sick", ["fix_cause"]),
     "down, over a link that its user made": (down(files=CUT, place=dict(PLACE, link="/data")), {}, "doubtful_dir", "sick", []),
+    "down, a start evicts": (
+        down(planned=dict(PLANNED, settings={"maxmemory": "4mb", "maxmemory-policy": "allkeys-lru"}),
+             files=dict(GOOD, contents={"memory": 7 * MB})), {}, "down_would_evict", "sick", []),
+    "down, at its limit": (
+        down(planned=dict(PLANNED, settings={"maxmemory": "4mb", "maxmemory-policy": "allkeys-lru"}),
+             files=dict(GOOD, contents={"memory": 5 * MB})), {}, "down_clean", "sick", ["start"]),
+    "down, over its limit without eviction": (
+        down(planned=dict(PLANNED, settings={"maxmemory": "4mb"}), files=dict(GOOD, contents={"memory": 7 * MB})), {},
+        "down_clean", "sick", ["start"]),
     "down, settings from its input": (down(planned=dict(PLANNED, doubts=["-"])), {}, "doubtful_settings", "sick", []),
     "up, settings from its input": (raw(planned=dict(PLANNED, doubts=["-"])), {}, "up", "well", []),
     "empty, without CONFIG": (

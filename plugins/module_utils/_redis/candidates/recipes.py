@@ -35,6 +35,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, OutOfTime, scan_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.toll import Toll
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import EDGE_BYTES
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import USED
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.mend import preamble_length, repaired_rdb, salvage_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import HEAD_BYTES as RDB_HEAD_BYTES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Broken, Cursor
@@ -54,7 +55,6 @@ HEADS = tuple(MAGIC + b"%04d" % version for version in range(12, 5, -1)) + (b"VA
 USUAL_GROWTH, MOST_GROWTH = 3, 30
 _FLUSH = re.compile(rb"(?i)\r\nflush(?:all|db)\r\n")
 _SELECTED = re.compile(rb"(?i)\$6\r\nselect\r\n\$\d{1,3}\r\n(\d{1,10})\r\n")
-_USED = re.compile(rb"\xfa\x08used-mem(?:\xc0(.)|\xc1(..)|\xc2(.{4})|[\x01-\x14](\d{1,20}))", re.S)
 _VERSION = re.compile(rb"\xfa\x09redis-ver[\x01-\x20]([0-9.]{1,16})")
 
 
@@ -502,7 +502,7 @@ def _memory(part: Part) -> int:
 
 def memory_of(head: bytes, size: int) -> int:
     """Return the bytes of memory that the data of an RDB are expected to need, given its first bytes and its size."""
-    found = _USED.search(head)
+    found = USED.search(head)
     said = 0
     if found:
         raw = next(group for group in found.groups() if group is not None)

@@ -28,6 +28,8 @@ MOST_KEYS = 1_000_000
 _REMOVAL = re.compile(rb"(?i)\*(\d{1,7})\r\n\$(?:3\r\ndel|6\r\nunlink|6\r\ngetdel)\r\n")
 _OVERLAP = 64
 _CTIME = re.compile(rb"\xfa\x05ctime\xc2(.{4})", re.S)
+# The memory that Redis used when it wrote an RDB.
+USED = re.compile(rb"\xfa\x08used-mem(?:\xc0(.)|\xc1(..)|\xc2(.{4})|[\x01-\x14](\d{1,20}))", re.S)
 
 Name = t.Tuple[bytes, bytes]
 
@@ -41,6 +43,8 @@ class _Keys:
 
     def __init__(self) -> None:
         self.there: dict[Name, t.Optional[float]] = {}
+        # The least that a key takes in memory: the bytes that set it. What changes it later is not counted.
+        self.sizes: dict[Name, int] = {}
 
     def take(self, words: t.Sequence[bytes], db: bytes) -> None:
         """Follow one command."""
@@ -53,14 +57,16 @@ class _Keys:
             self.there.pop((db, key), None)
         for key in effect.sets:
             self.there[db, key] = _end_of(words)
+            self.sizes[db, key] = sum(len(word) for word in words[1:]) // len(effect.sets)
         for key in [*effect.changes, *effect.stores]:
             self.there.setdefault((db, key), None)
         if words[0].lower() in (b"pexpireat", b"expireat"):
             self.there[db, words[1]] = _number(words[2:3], 1000.0 if words[0][:1] in b"pP" else 1.0)
 
-    def alive(self, now: float) -> int:
-        """Return how many have not expired."""
-        return sum(end is None or end > now for end in self.there.values())
+    def alive(self, now: float) -> t.Tuple[int, int]:
+        """Return how many have not expired, and the least memory that they take in bytes."""
+        names = [name for name, end in self.there.items() if end is None or end > now]
+        return len(names), sum(self.sizes.get(name, 0) for name in names)
 
 
 def _end_of(words: t.Sequence[bytes]) -> t.Optional[float]:
@@ -79,10 +85,11 @@ def _number(words: t.Sequence[bytes], scale: float) -> t.Optional[float]:
 def load_contents(
     data_dir: str, settings: t.Mapping[str, t.Any], judged: t.Mapping[str, t.Any], known_bytes: int, most: float
 ) -> dict[str, t.Any]:
-    """Return {keys, removed, written_at} of the files that were *judged*, {} where there are none. Never raises.
+    """Return {keys, removed, written_at, memory} of the files that were *judged*, {} where there are none. Never raises.
 
     keys: the most that a start loads, of files that are all valid; removed: keys that commands removed beyond the first *known_bytes* of
-    an append-only file; written_at: when Redis wrote the dump, or the base. None is unknown. Takes *most* seconds.
+    an append-only file; written_at: when Redis wrote the dump, or the base; memory: bytes
+    that the data take in memory at least. None is unknown. Takes *most* seconds.
     """
     loaded = ("rdb",) if judged.get("source") == "rdb" else ("base", "incremental", "aof")
     files = [one for one in judged.get("files") or [] if one["kind"] in loaded]
@@ -92,16 +99,18 @@ def load_contents(
     paths = [os.path.join(folder, one["name"]) for one in files if one["bytes"]]
     if not paths:
         return {}
-    found: dict[str, t.Any] = {"keys": None, "removed": None, "written_at": None}
+    found: dict[str, t.Any] = {"keys": None, "removed": None, "written_at": None, "memory": None}
     with contextlib.suppress(OSError):
-        found["written_at"] = _written_at(paths[0])
+        found["written_at"], said = _head_of(paths[0])
         if judged.get("source") == "rdb":
-            return dict(found, keys=judged.get("expected_keys"), removed=0)
+            return dict(found, keys=judged.get("expected_keys"), removed=0, memory=said)
         with contextlib.suppress(OutOfTime):
             found["removed"] = _removed(paths, known_bytes, end)
         if judged.get("verdict") == "valid":
             with contextlib.suppress(OutOfTime, _Uncounted, Broken):
-                found["keys"] = _keys_in(paths, end)
+                found["keys"], least = _keys_in(paths, end)
+                # What the base says holds as long as nothing was removed since.
+                found["memory"] = max(least, said or 0 if found["removed"] == 0 else 0)
     return found
 
 
@@ -109,10 +118,14 @@ def _open(path: str) -> t.BinaryIO:
     return os.fdopen(open_regular(path), "rb")
 
 
-def _written_at(path: str) -> t.Optional[float]:
+def _head_of(path: str) -> t.Tuple[t.Optional[float], t.Optional[int]]:
+    """Return when an RDB at the head of a file was written, and the memory that Redis used then; None for what it does not say."""
     with _open(path) as file:
-        found = _CTIME.search(file.read(1024))
-    return float(int.from_bytes(found.group(1), "little")) if found else None
+        head = file.read(1024)
+    at, used = _CTIME.search(head), USED.search(head)
+    raw = next((group for group in used.groups() if group is not None), b"") if used else b""
+    memory = None if not used else int(raw) if used.group(4) else int.from_bytes(raw, "little")
+    return float(int.from_bytes(at.group(1), "little")) if at else None, memory
 
 
 def _removed(paths: t.Sequence[str], known_bytes: int, end: float) -> int:
@@ -132,8 +145,8 @@ def _removed(paths: t.Sequence[str], known_bytes: int, end: float) -> int:
     return count
 
 
-def _keys_in(paths: t.Sequence[str], end: float) -> int:
-    """Raises OutOfTime, _Uncounted, Broken."""
+def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int]:
+    """Return how many keys the files leave, and the least memory that they take. Raises OutOfTime, _Uncounted, Broken."""
     keys = _Keys()
     for path in paths:
         with _open(path) as file:
@@ -163,6 +176,7 @@ def _base(file: t.BinaryIO, size: int, keys: _Keys, end: float) -> int:
         database = item.value if item.kind == "select" else database
         if item.kind == "key":
             keys.there.setdefault((b"%d" % database, item.value), None)
+            keys.sizes.setdefault((b"%d" % database, item.value), item.length)
     return length
 
 
