@@ -176,14 +176,18 @@ class Ledger:
 
     def unsettled(self, host: str, component: str) -> Row:
         """Return the last plan {run_id, plan, text, loss} that a dead run started and no later run has reported, {} for none."""
-        rows = self.rows(
-            "select r.run_id from run r where r.host=?1 and r.component=?2 and r.outcome='abandoned' and r.opened_at >"
+        rows = self.unreported(host, component)
+        found = [dict(plan, run_id=row["run_id"]) for row in rows for plan in self.plans(row["run_id"])]
+        return found[-1] if found else {}
+
+    def unreported(self, host: str, component: str) -> list[Row]:
+        """Return {run_id, owner} of the dead runs of a component, oldest first, since one of it ended well."""
+        return self.rows(
+            "select r.run_id, r.owner from run r where r.host=?1 and r.component=?2 and r.outcome='abandoned' and r.opened_at >"
             " (select coalesce(max(opened_at), 0) from run where host=?1 and component=?2"
             "  and outcome in ('recovered', 'recovered_with_loss', 'nothing_to_do')) order by r.opened_at",
             host, component,
         )  # fmt: skip
-        found = [dict(plan, run_id=row["run_id"]) for row in rows for plan in self.plans(row["run_id"])]
-        return found[-1] if found else {}
 
     # Attempts, verified states, obligations ---------------------------------------------------
 

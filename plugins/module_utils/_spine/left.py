@@ -15,6 +15,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import PASSIVE
 
 Left = t.Dict[str, str]
 Rows = t.Sequence[t.Mapping[str, t.Any]]
@@ -79,6 +80,21 @@ def _command(row: t.Mapping[str, t.Any], body: t.Mapping[str, t.Any]) -> str:
 
 def _clock(at: t.Optional[float]) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at or 0))
+
+
+def acts_of(dead: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the acts that a dead run {begun} began; a wait is none."""
+    return [str(action) for action in dead.get("begun") or [] if action not in PASSIVE]
+
+
+def of_dead_run(dead: t.Mapping[str, t.Any]) -> list[Left]:
+    """Return what a dead run began {run_id, owner, begun} and nobody has put back since; [] where it began nothing."""
+    begun = acts_of(dead)
+    if not begun:
+        return []
+    text = "run %s of %s died after it began %s; it put nothing back: a file that it replaced or moved aside has %s in its name"
+    words = (dead.get("run_id"), dead.get("owner"), ", ".join(begun), dead.get("run_id"))
+    return [{"what": "dead_run", "text": one_line(redact(text % words), 400), "command": "{history}"}]
 
 
 def merged(*lists: t.Iterable[Left]) -> list[Left]:

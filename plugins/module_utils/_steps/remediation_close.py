@@ -121,7 +121,7 @@ def _record(params: Params, outcome: dict[str, t.Any], check: bool, now: float) 
         name = plan.get("plan") if plan.get("kind") == "approved" else ""
         outcome.update(approved_plan=name or outcome["approved_plan"], loss=_lost(ledger, params, acts, plan))
         outcome.update(_judged(params, acts, outcome["loss"], check), acts=acts)
-        outcome["left"] = _left(params, outcome, _owed(ledger, params))
+        outcome["left"] = _left(params, outcome, _owed(ledger, params)) + spine_left.of_dead_run(outcome["resumed"])
         outcome["escalation"] = _escalation(ledger, params, outcome, now)
         if not check:
             with ledger.transaction():
@@ -159,11 +159,25 @@ def _acts(ledger: Ledger, run_id: str) -> list[dict[str, t.Any]]:
 
 def _lost(ledger: Ledger, params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], plan: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the loss of the run; if it has none and chose no plan itself, that of a dead run that was not reported yet."""
-    loss = loss_of_run(params["loss"], plan, [act["action"] for act in acts if act["kind"] == "act"], params["harmless"])
+    own = [act["action"] for act in acts if act["kind"] == "act"]
+    loss = loss_of_run(params["loss"], plan, own, params["harmless"])
     if is_lossy(loss) or plan or params["verdict"].get("reasons") or not params["run"].get("token"):
         return loss
     died_with = inherited(ledger.unsettled(params["run"]["host"], params["run"]["component"]))
-    return loss_of_run(died_with, {}, ["what that run began"], {}) if died_with else loss
+    if died_with:
+        return loss_of_run(died_with, {}, ["what that run began"], {})
+    return _with_dead_acts(params, own, loss)
+
+
+def _with_dead_acts(params: Params, own: list[str], loss: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the loss where the acts of the dead run before count too: this run is the first that reports them."""
+    dead = params["run"].get("resumed") or {}
+    begun = spine_left.acts_of(dead)
+    if not begun:
+        return loss
+    found = loss_of_run(params["loss"], {}, [*begun, *own], params["harmless"])
+    told = "run %s began %s and died: " % (dead["run_id"], ", ".join(begun))
+    return dict(found, text=told + found["text"]) if is_lossy(found) else found
 
 
 def _judged(params: Params, acts: t.Sequence[t.Mapping[str, t.Any]], loss: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:

@@ -91,13 +91,24 @@ def _judge(ledger: Ledger, params: Params, now: float) -> tuple[t.Optional[dict[
         # The controller decides with this whether the holder's controller process is gone.
         holder = {key: held[key] for key in ("run_id", "controller", "acting_until", "ends_at")} if held else {}
         return held, {"ok": False, "token": 0, "reasons": [verdict["reason"]], "holder": holder}
-    resumed = _dead_run(ledger, held, verdict["proof"]) if held else {}
+    resumed = _dead_run(ledger, held, verdict["proof"]) if held else _closed_before(ledger, params)
     return held, {"ok": True, "token": 0, "reasons": [], "proof": verdict["proof"], "resumed": resumed}
 
 
 def _dead_run(ledger: Ledger, held: t.Mapping[str, t.Any], proof: str) -> dict[str, t.Any]:
     begun = [row["body"]["action"] for row in ledger.journal_of(held["run_id"]) if row["kind"] == "begin"]
     return {"run_id": held["run_id"], "owner": held["owner"], "phase": held["phase"], "begun": begun, "proof": proof}
+
+
+def _closed_before(ledger: Ledger, params: Params) -> dict[str, t.Any]:
+    """Return the last dead run that began something and that reconcile closed, {} for none: no later run has reported what it did."""
+    for row in reversed(ledger.unreported(params["host"], params["component"])):
+        closed = [one["body"] for one in ledger.journal_of(row["run_id"]) if one["kind"] == "abandoned"]
+        known = dict(closed[-1] if closed else {"phase": "", "proof": ""}, **row)
+        found = dict(_dead_run(ledger, known, known["proof"]), closed=True)
+        if found["begun"]:
+            return found
+    return {}
 
 
 def _keep(params: Params, check: bool) -> dict[str, t.Any]:
@@ -114,7 +125,7 @@ def _say(opened: t.Mapping[str, t.Any], check: bool) -> list[str]:
     dead = opened["resumed"]
     if dead:
         did = "after it began %s" % ", ".join(dead["begun"]) if dead["begun"] else "before it began any act"
-        closed = "would be closed" if check else "closed as abandoned"
+        closed = "would be closed" if check and not dead.get("closed") else "closed as abandoned"
         lines.append("run %s of %s died %s (%s): %s" % (dead["run_id"], dead["owner"], did, dead["proof"], closed))
     evidence = opened.get("evidence") or {}
     if evidence.get("files"):

@@ -39,9 +39,11 @@ def defaults(step: t.Any, **given: t.Any) -> dict[str, t.Any]:
     return {**{name: option.get("default") for name, option in step.ARGUMENT_SPEC.items()}, **given}
 
 
+WHO = {"host": "lab", "component": "redis", "remedy": "redis_recovery", "owner": "ann"}
+
+
 def open_run(state: Path, run_id: str = "R1", check: bool = False, **more: t.Any) -> dict[str, t.Any]:
-    who = {"host": "lab", "component": "redis", "remedy": "redis_recovery", "run_id": run_id, "owner": "ann"}
-    params = defaults(opening, state_dir=str(state), **who)
+    params = defaults(opening, state_dir=str(state), **WHO, run_id=run_id)
     return dict(opening.run({**params, **more}, check)["run"])
 
 
@@ -761,3 +763,34 @@ def test_history_lists_newest_first_and_shows_the_steps_of_one_run(state: Path) 
         f"no runs recorded in {state}/none",
         "the chain is empty: nothing to verify",
     ]
+
+
+@pytest.mark.parametrize("reconciled", [True, False])
+def test_the_next_run_tells_once_what_a_dead_run_did_and_judges_what_it_may_have_lost(state: Path, reconciled: bool) -> None:
+    dead = open_run(state, "DEAD")
+    guard_run(state, dead)
+    gate_run(state, dead, action="restore_config")
+    gate_run(state, dead, action="start")
+    with ledger_of(state) as ledger:
+        ledger.db.execute("update lease set ends_at=1, acting_until=1")
+    if reconciled:
+        assert reconcile.run(defaults(reconcile, state_dir=str(state), host="lab"), False)["changed"]
+    second = opening.run(defaults(opening, state_dir=str(state), **WHO, run_id="NEXT"), False)
+    assert any("run DEAD of ann died after it began restore_config, start" in one for one in second["say"])
+    well = {"proceed": False, "reasons": []}
+    outcome = close_run(state, second["run"], well, after=WELL, harmless={"restore_config": "no data file was changed"})
+    assert (outcome["outcome"], outcome["resumed"]["begun"]) == ("nothing_to_do", ["restore_config", "start"])
+    (left,) = outcome["left"]
+    assert (left["what"], "DEAD" in left["text"], "restore_config, start" in left["text"]) == ("dead_run", True, True)
+    assert outcome["loss"]["count"] is None
+    assert outcome["loss"]["text"].startswith("run DEAD began restore_config, start and died: ")
+    third = open_run(state, "LATER")
+    assert third["resumed"] == {}
+    assert close_run(state, third, well, after=WELL)["left"] == []
+
+
+def test_acts_of_a_dead_run_that_lose_nothing_are_the_witness_of_the_next(state: Path) -> None:
+    gate_run(state, open_run(state, "DEAD"), action="restore_config")
+    second = open_run(state, "NEXT", dead_runs=["DEAD"], takeover=True)
+    outcome = close_run(state, second, {"proceed": False, "reasons": []}, harmless={"restore_config": "no data file was changed"})
+    assert (outcome["loss"]["count"], outcome["loss"]["witness"]) == (0, "no data file was changed")
