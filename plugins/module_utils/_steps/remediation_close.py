@@ -170,12 +170,13 @@ def _lost(ledger: Ledger, params: Params, acts: t.Sequence[t.Mapping[str, t.Any]
 
 
 def _with_dead_acts(params: Params, own: list[str], loss: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Return the loss where the acts of the dead run before count too: this run is the first that reports them."""
+    """Return the loss of a run that began nothing, where the acts of a dead run before it count: it is the first that reports them."""
     dead = params["run"].get("resumed") or {}
     begun = spine_left.acts_of(dead)
-    if not begun:
+    # A run that acts itself has the remedy's own judgement of what is there afterwards.
+    if not begun or own:
         return loss
-    found = loss_of_run(params["loss"], {}, [*begun, *own], params["harmless"])
+    found = loss_of_run(params["loss"], {}, begun, params["harmless"])
     told = "run %s began %s and died: " % (dead["run_id"], ", ".join(begun))
     return dict(found, text=told + found["text"]) if is_lossy(found) else found
 
