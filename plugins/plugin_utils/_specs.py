@@ -114,7 +114,7 @@ def _judge(name: str, value: t.Any, option: Options) -> str:
         return "%s has credentials in a URL, which would be shown and stored; write it without them%s" % (name, _instead_of(name))
     if is_free_text(option) or (value is None and kind != "bool") or _is_template(value):
         return ""
-    shape = _judge_shape(value, kind) or _nested.out_of_range([name], value)
+    shape = _judge_shape(value, kind) or ("" if kind == "bool" else _nested.out_of_range([name], value))
     if shape:
         return "%s is %s; %s" % (name, _shown(name, value), shape.replace("NAME", name))
     return next(_inside([name], value, option), "") or ("" if has_template(value) else _judge_as_ansible(name, plain(value), option))
