@@ -38,7 +38,7 @@ def loss_of_run(given: Facts, approval: Facts, acts: t.Sequence[str], harmless: 
 
 def _said(given: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:
     """Return what the remedy says, without what no witness proves."""
-    if not _number(given.get("count")) and all(act in harmless for act in acts):
+    if not (_number(given.get("count")) or _unknown(given, acts)) and all(act in harmless for act in acts):
         why = "; ".join(dict.fromkeys(str(harmless[act]) for act in acts)) or NOTHING_DONE
         given = dict(given, count=0, exact=True, witness=why, text="")
     loss = {
@@ -55,6 +55,11 @@ def _said(given: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t
     # At most nothing is nothing: that needs a proof as well.
     count = loss["count"] if loss["count"] or exact else None
     return dict(loss, count=count, exact=exact, text=loss["text"] or (SILENT if count is None else ""))
+
+
+def _unknown(given: Facts, acts: t.Sequence[str]) -> bool:
+    """Return whether a remedy says of *acts* that it does not know what they lost; of none it can only say what they would have lost."""
+    return bool(acts) and _number(given.get("count")) is None and bool(str(given.get("text") or ""))
 
 
 def _not_less_than_missing(loss: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:

@@ -294,6 +294,11 @@ KEEPS = {"hold": "files were only read", "look": "files were only read", "wait":
         ({}, ["hold", "start"], SILENT),
         ({"count": 0, "exact": True, "witness": SEEN}, ["hold", "start"], {**NONE, "witness": SEEN}),
         ({"count": 3}, ["hold"], {"count": 3}),
+        # Acts that lose nothing do not make known what the remedy says is unknown.
+        ({"count": None, "text": "x"}, ["hold"], {"text": "x"}),
+        ({"count": "many", "text": "x"}, ["hold", "look"], {"text": "x"}),
+        ({"count": None, "text": ""}, ["hold"], {**NONE, "witness": "files were only read"}),
+        ({"count": 0, "text": "x"}, ["hold"], {**NONE, "witness": "files were only read"}),
         ({"known_before": 3, "present_after": 2}, ["hold"],
          {"count": 1, "known_before": 3, "present_after": 2, "text": "1 are missing of those known before, and nothing says why"}),
     ],
