@@ -21,9 +21,15 @@ REPLICAS = 1000
 SYSTEM_SHARE = 0.8
 FILE_SETTINGS = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
 # What the log says of a Redis that could not write.
-UNWRITTEN = frozenset(["no_space", "read_only", "permission"])
+UNWRITTEN = frozenset(["no_space", "read_only", "permission", "write_failed"])
 
-
+# Commands by which a key may be gone.
+REMOVING = frozenset(
+    ["del", "unlink", "getdel", "rename", "renamenx", "move", "lpop", "rpop", "lmpop", "rpoplpush", "lmove", "blpop", "brpop", "blmove",
+     "brpoplpush", "blmpop", "spop", "smove", "srem", "hdel", "zrem", "zpopmin", "zpopmax", "zmpop", "bzpopmin", "bzpopmax", "bzmpop",
+     "lrem", "ltrim", "zremrangebyscore", "zremrangebyrank", "zremrangebylex", "eval", "evalsha", "fcall", "restore", "expire",
+     "pexpire", "expireat", "pexpireat", "getex", "sinterstore", "sdiffstore", "sunionstore", "zinterstore", "zdiffstore", "sort"]
+)  # fmt: skip
 # Redis writes a little as soon as it starts.
 LITTLE_ROOM = 64 * 1024
 
@@ -199,6 +205,14 @@ def replication_of(raw: Raw) -> dict[str, t.Any]:
     return facts
 
 
+def since_start(info: Raw) -> dict[str, t.Any]:
+    """Return how many keys expired since the start, those that were left out when it loaded among them, and whether a command may have
+    removed others."""
+    ran = {name[len("cmdstat_") :].partition("|")[0] for name in info if name.startswith("cmdstat_")}
+    expired = (number(info.get("expired_keys")) or 0) + (number(info.get("rdb_last_load_keys_expired")) or 0)
+    return {"expired": expired, "removes": bool(ran & REMOVING) or any(name.startswith("flush") for name in ran)}
+
+
 def settings_of(raw: Raw) -> dict[str, str]:
     """Return the settings by which the next start chooses its files; what is set at run time ends with the process."""
     settings = dict(raw.get("config") or {}, **(raw.get("settings") or {}))
@@ -222,6 +236,7 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "aof_bytes": number(info.get("aof_current_size")),
         "ended": {key: (raw.get("service") or {}).get(key) for key in ("exit_code", "signal", "last_ended_at")},
         "place": raw.get("place") or {}, "planned": (raw.get("planned") or {}).get("settings") or {}, "origins": _origins(raw),
+        "written": raw.get("written") or {}, "evicted": number(info.get("evicted_keys")), "since_start": since_start(info),
         "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
     }  # fmt: skip
     facts.update(memory_of(raw, options))

@@ -497,10 +497,12 @@ def _fewer(options: Raw, files: Facts) -> str:
     """
     contents = files.get("contents") or {}
     due, keys = still_due(int(options["last_known_keys"]), options["last_known"], contents), contents.get("keys")
-    share = 1.0 if files.get("source") == "aof" else float(options["empty_below_share"])
+    share = 1.0 if files.get("source") == "aof" and due >= 0 else float(options["empty_below_share"])
+    # After the start it would count as emptied; that keys expired meanwhile may be why, and a person knows that before.
+    due = due if due >= 0 or contents.get("written_at") is None else int(options["last_known_keys"])
     if keys is None or due < 0 or keys >= due * share or options["reload_from"]:
         return ""
-    text = "it is down, and its files have %d keys where %d were known and no command in them removed the others; if that is meant, set %s"
+    text = "it is down, and its files have %d keys where %d were known, and nothing in them says why; if that is meant, set %s"
     return text % (keys, due, ACCEPT % keys)
 
 

@@ -54,6 +54,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     load_effective,
     program_folder,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import load_written
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text, stranger_on
 
@@ -232,11 +233,22 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around["data_dir"] = shown
     around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, dict(settings, **running)))
     around.update(_failed_start(options, raw, planned, process, log_file))
-    around["log"] = load_log(log_file, str(settings.get("loglevel") or "")) if log_file and not _is_serving(raw) else {}
+    around["log"] = _log(log_file, options, settings) if log_file and not _is_serving(raw) else {}
+    around["written"] = load_written(data_dir, settings, planned.files) if data_dir else {}
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic(), options)
         around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))
     return around
+
+
+def _log(path: str, options: t.Mapping[str, t.Any], settings: Raw) -> Raw:
+    return load_log(path, str(settings.get("loglevel") or ""), _port(options, settings))
+
+
+def _port(options: t.Mapping[str, t.Any], settings: Raw) -> int:
+    """Return the port by which a Redis names itself in its log, 0 where that is not known."""
+    named = str(settings.get("port") or ("" if options["socket"] else options["port"]))
+    return int(named) if named.isdigit() else 0
 
 
 def _failed_start(options: t.Mapping[str, t.Any], raw: Raw, planned: Effective, process: Raw, log_file: str) -> Raw:

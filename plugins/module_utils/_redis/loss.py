@@ -11,14 +11,15 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import still_due
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import SAVED, judge_aof, judge_dump
 
 Facts = t.Mapping[str, t.Any]
 Loss = t.Dict[str, t.Any]
 
 # What a log says of a Redis that could not write what it had in memory.
-UNWRITTEN = frozenset(["no_space", "read_only", "permission", "save_failed", "out_of_memory"])
-# Seconds between the last save of a Redis and its exit.
-AT_ITS_END = 5.0
+UNWRITTEN = frozenset(["no_space", "read_only", "permission", "save_failed", "out_of_memory", "write_failed"])
+# A dump of no keys is smaller.
+EMPTY_DUMP_BYTES = 256
 # Of a sample of times to live: what it may be wrong by, as a share of all keys that expire.
 SAMPLING = 0.15
 HARMLESS = {
@@ -28,12 +29,12 @@ HARMLESS = {
     "reload": "keys were only added, from the copy that an earlier run kept",
 }
 COPIED = "its data files were only copied"
-READ_WHOLE = "each command of its append-only file was read, to the end of the file"
 KILLED_ALONE = "it wrote each command to its append-only file, and its process ended, not the machine"
-SAVED = "it ended when it was asked to, and saved its data before"
 COMPARED = "each candidate was loaded, and they were compared key by key"
-SNAPSHOTS = "Redis keeps its data in snapshots, and nothing shows that it saved once more before it went down"
-SINCE = "what was written after the last proven look is not in this number"
+EVICTED = "%d keys were evicted since its start, as maxmemory leaves no room for all that its files hold"
+FELL = "its files hold %d keys and %d are there, and no command since its start removed the others"
+NOTHING_THERE = "no key is there after the start, although there were data before"
+AT_LEAST = "at least %d keys of those known before are missing, and more than that may be: keys that were written since hide others; %s"
 
 
 def keys_alive(known: Facts, now: float) -> int:
@@ -64,23 +65,46 @@ def loss_of(done: Facts, before: Facts, after: Facts) -> Loss:
     done: what its acts gave; before, after: the facts of the first and the last look.
     """
     present, contents = after.get("keys"), (before.get("files") or {}).get("contents") or {}
-    if present is None:
+    if present is None or _untouched(done, before):
         return {}
     known = still_due(int(done.get("known_keys", -1)), {"at": done.get("known_at")}, contents)
     counted = {"unit": "keys", "known_before": None if known < 0 else known, "present_after": present}
     if done.get("replaced"):
         return dict(counted, **_of_candidate(done))
-    unproven = _unproven(done, before)
+    unproven, witness = _proof(done, before)
+    unproven = "; ".join(part for part in (_fallen(done, before, after), unproven) if part)
     if done.get("approved") and done.get("restarted"):
         counted["approved"] = True
-    return _at_least(counted, unproven) if unproven else dict(counted, count=0, exact=True, witness=_witness(done, before))
+    return _at_least(counted, unproven) if unproven else dict(counted, count=0, exact=True, witness=witness)
+
+
+def _untouched(done: Facts, before: Facts) -> bool:
+    """Return whether Redis was there before and nothing ended it or changed its data: what is missing then was not lost by this run."""
+    alive = before.get("keys") is not None or before.get("process") or before.get("ping")
+    return bool(alive) and not any(done.get(act) for act in ("stopped", "installed", "restarted", "replaced", "reload_from", "put_back"))
+
+
+def _fallen(done: Facts, before: Facts, after: Facts) -> str:
+    """Return what a start did not load, or threw away, of what the files held; "" where all of it is there."""
+    files, present, since = before.get("files") or {}, int(after["keys"]), after.get("since_start") or {}
+    if after.get("evicted"):
+        return EVICTED % after["evicted"]
+    held = (files.get("contents") or {}).get("keys")
+    held = files.get("expected_keys") if held is None else held
+    known = int(done.get("known_keys", -1))
+    dump = int((after.get("persistence") or {}).get("dump_bytes") or 0)
+    if not present and (known > 0 or (held or 0) > int(since.get("expired") or 0) or (held is None and dump > EMPTY_DUMP_BYTES)):
+        return NOTHING_THERE
+    if done.get("restarted") or held is None or since.get("removes") or present + int(since.get("expired") or 0) >= held:
+        return ""
+    return FELL % (held, present)
 
 
 def _at_least(counted: Loss, why: str) -> Loss:
-    """Return a loss of which only the keys are known that are missing, if any are."""
+    """Return a loss of which only the keys are known that are missing, if any are: that is the least of it, which is no count."""
     known, present = counted["known_before"], counted["present_after"]
     missing = max(0, known - present) if known is not None else 0
-    return dict(counted, count=missing or None, exact=False, text="%s; %s" % (why, SINCE) if missing else why)
+    return dict(counted, count=None, exact=False, text=AT_LEAST % (missing, why) if missing else why)
 
 
 def _of_candidate(done: Facts) -> Loss:
@@ -96,49 +120,34 @@ def _of_candidate(done: Facts) -> Loss:
     return dict(loss, exact=False, text=text % name, **approved)
 
 
-def _unproven(done: Facts, before: Facts) -> str:
-    """Return why something may be lost, "" where nothing is."""
+def _proof(done: Facts, before: Facts) -> t.Tuple[str, str]:
+    """Return (why something may be lost, what proves that nothing is)."""
     if done.get("reload_from"):
-        return "keys that were kept before the start are not loaded again"
-    return _unproven_restart(done, before) if done.get("restarted") else unproven_start(before)
+        return "keys that were kept before the start are not loaded again", ""
+    return _proof_of_restart(done, before) if done.get("restarted") else proof_of_start(before, done.get("last_file") or {})
 
 
-def _unproven_restart(done: Facts, before: Facts) -> str:
-    """Return why a Redis that was restarted may have lost something, "" where it lost nothing."""
+def _proof_of_restart(done: Facts, before: Facts) -> t.Tuple[str, str]:
+    """Return why a Redis that was restarted may have lost something, and what proves that it lost nothing."""
     persistence = before.get("persistence") or {}
     if persistence.get("loss_if_killed") in ("none", "up_to_1s"):
-        return ""
+        return "", KILLED_ALONE if persistence.get("aof_enabled") else SAVED
     if not done["restarted"].get("killed") and done["restarted"].get("saves"):
-        return ""
-    return "a kill lost what was not on disk" if done["restarted"].get("killed") else "Redis ended without saving what was not on disk"
+        return "", SAVED
+    return "a kill lost what was not on disk" if done["restarted"].get("killed") else "Redis ended without saving what was not on disk", ""
 
 
-def unproven_start(before: Facts) -> str:
-    """Return why a Redis that was found down may have lost something when it went down, "" where it lost nothing."""
+def proof_of_start(before: Facts, known: Facts) -> t.Tuple[str, str]:
+    """Return why a Redis that was found down may have lost something when it went down, and what proves that it lost nothing.
+
+    known: what the last proven look remembered of its append-only file {at, file}, {} for nothing.
+    """
     files, log = before.get("files") or {}, before.get("log") or {}
     if files.get("verdict") == "empty":
-        return "there was no data file before it was started, and nothing says whether there should have been one"
+        return "there was no data file before it was started, and nothing says whether there should have been one", ""
     if files.get("verdict") != "valid":
-        return "its data files were not proven whole before it was started"
+        return "its data files were not proven whole before it was started", ""
     # A start that failed had nothing in memory that it could not write.
     if UNWRITTEN & set(log.get("lines") or {}) and log.get("ready") is not False:
-        return "it could not write what it had in memory before it went down"
-    if files.get("source") == "aof" or _ended_by_itself(before):
-        return ""
-    return SNAPSHOTS
-
-
-def _ended_by_itself(before: Facts) -> bool:
-    """Return whether Redis saved when it was asked to end: its log says so, or it exited with 0 and its file is from that moment."""
-    ended, said = before.get("ended") or {}, (before.get("log") or {}).get("saved_at_end")
-    if said is not None:
-        return bool(said)
-    exited = ended.get("exit_code") == 0 and not ended.get("signal") and ended.get("last_ended_at")
-    changed = float((before.get("files") or {}).get("changed_at") or 0)
-    return bool(exited and abs(float(ended["last_ended_at"]) - changed) < AT_ITS_END)
-
-
-def _witness(done: Facts, before: Facts) -> str:
-    if done.get("restarted"):
-        return KILLED_ALONE if (before.get("persistence") or {}).get("aof_enabled") else SAVED
-    return READ_WHOLE if (before.get("files") or {}).get("source") == "aof" else SAVED
+        return "it could not write what it had in memory before it went down", ""
+    return judge_aof(before, known) if files.get("source") == "aof" else judge_dump(before)

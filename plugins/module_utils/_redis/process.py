@@ -13,6 +13,7 @@ import re
 import stat
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import own_text, said_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
 
 Options = t.Mapping[str, t.Any]
@@ -22,6 +23,8 @@ SCRIPTS = 3
 STARTED, READY = "Redis is starting", "eady to accept connections"
 # Kind -> what Redis writes; bad_file means that Redis rejects its own data.
 SAVED_AT_END = ("Saving the final RDB snapshot", "DB saved on disk", "ready to exit, bye bye")
+SYNCED, REWRITTEN = "Calling fsync() on the AOF file", "Background AOF rewrite finished successfully"
+SOLVED, REWROTE_CONFIG = "AOF write error looks solved", "CONFIG REWRITE executed with success"
 LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("bad_file", re.compile(r"Bad file format reading the append only file|Unexpected end of file reading the append only")),
     ("bad_file", re.compile(r"Short read or OOM loading DB|Wrong signature trying to load DB|Can't handle RDB format|Wrong RDB checksum")),
@@ -36,6 +39,8 @@ LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("port_in_use", re.compile(r"Address already in use|Could not create server TCP listening socket|Failed listening on port")),
     ("configuration", re.compile(r"FATAL CONFIG FILE ERROR|Bad directive|Can't chdir")),
     ("save_failed", re.compile(r"Background saving error|Error trying to save the DB, can't exit")),
+    ("write_failed", re.compile(r"Short write while writing to the AOF|Error writing to the AOF|AOF write error(?! looks)|Write error")),
+    ("write_failed", re.compile(r"Fail(?:ed)? to fsync the AOF|fsync of the AOF file|to the AOF file on disk")),
     ("crashed", re.compile(r"REDIS BUG REPORT START|Redis \S+ crashed by signal")),
 )
 
@@ -249,26 +254,42 @@ def _may_write(facts: os.stat_result, uid: t.Optional[int]) -> t.Optional[bool]:
     return None if facts.st_mode & 0o030 == 0o030 else False
 
 
-def load_log(path: str, level: str = "") -> dict[str, t.Any]:
-    """Return {lines: {kind: last line}, starts, ready, failed_starts, written_at} of the log's tail; *level*: what Redis writes down.
+def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
+    """Return {lines: {kind: last line}, starts, ready, failed_starts, written_at, and what it says of its end} of the log's tail.
 
-    Lines only from the last start on where one is seen; failed_starts are the last starts in a row that ended on refused data.
+    Lines only from the last start on where one is seen; failed_starts are the last starts in a row that ended on refused data. Of a log
+    that several servers share, only those of the one that serves *port*; *level*: what Redis writes down.
     """
-    text = log_file.tail_of(path).decode("utf-8", "replace").replace("Valkey is starting", STARTED)
+    text = log_file.tail_of(path).decode("utf-8", "replace").replace("Valkey is starting", STARTED).replace("Valkey is now", "Redis is now")
     if not text:
         return {}
+    text = own_text(text, port, STARTED)
     starts, last = text.count(STARTED), log_file.since_last(text, STARTED)
     # At these levels it says neither that it is ready nor that it saved.
     unsaid = None if level in ("warning", "nothing") else False
+    # The line of the start begins before the words.
+    whole = text[text.rfind("\n", 0, max(0, text.rfind(STARTED))) + 1 :]
+    lines = log_file.last_of_each(last.splitlines(), LOG_LINES)
     return {
-        "lines": log_file.last_of_each(last.splitlines(), LOG_LINES),
+        "lines": _unmended(last, lines),
         "starts": starts,
         "ready": (READY in last or unsaid) if starts else None,
         # SHUTDOWN NOSAVE ends with the same words, but without the save.
         "saved_at_end": (all(words in last for words in SAVED_AT_END) or unsaid) if starts else None,
+        "saved_at": said_at(last, SAVED_AT_END[1]),
+        "synced_at_end": SYNCED in last and SAVED_AT_END[2] in last,
+        "began_at": said_at(whole, STARTED) if starts else None,
+        "rewritten": REWRITTEN in last,
+        "rewrote_config_at": said_at(last, REWROTE_CONFIG),
         "failed_starts": _failed_starts(text),
         "written_at": log_file.written_at(path),
     }
+
+
+def _unmended(last: str, lines: Options) -> dict[str, str]:
+    """Return *lines* without a failed write that Redis made up for later."""
+    since = log_file.last_of_each(last.rpartition(SOLVED)[2].splitlines(), LOG_LINES) if SOLVED in last else lines
+    return {kind: line for kind, line in lines.items() if kind != "write_failed" or kind in since}
 
 
 def _failed_starts(text: str) -> int:

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import ISOLATED
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive, unproven_start
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive, proof_of_start
 
 Facts = t.Mapping[str, t.Any]
 
@@ -25,8 +25,8 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
 
     kept: {run_id, approved, raised, mended, held, isolated, decided, stopped, installed, by, put_back, kept, reloaded, restarted,
     unloaded}, each there once its act is done; run: the opened run; state_before: of the first look; accepted: the keys that a person
-    says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, and what a look is to
-    expect: last_known, last_known_keys, empty_below_share, reload_from}.
+    says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, last_file,
+    and what a look is to expect: last_known, last_known_keys, empty_below_share, reload_from}.
     """
     last, known = _last_known(run), _meant(known_keys(run, now), accepted)
     acts = dict(kept if kept.get("run_id") == run.get("run_id") else {}, run_id=run.get("run_id"))
@@ -44,6 +44,7 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
         to_reload=copies,
         known_keys=known,
         known_at=last["at"],
+        last_file=_last_file(run),
         # Every lasting key of what was installed has to be there.
         last_known={} if replaced else last,
         last_known_keys=lasting(installed) if replaced else known,
@@ -66,6 +67,14 @@ def _last_known(run: Facts) -> t.Dict[str, t.Any]:
     """Return when a run last ended well, where the data was then, and how long the append-only file."""
     last = (run.get("last_verified") or {}).get("redis") or {}
     return {"mount": str(last.get("mount") or ""), "bytes": int(last.get("aof_bytes") or 0), "at": float(last.get("at") or 0)}
+
+
+def _last_file(run: Facts) -> t.Dict[str, t.Any]:
+    """Return the append-only file that a run saw written when it last ended well {at, file}, {} where it saw none."""
+    last = (run.get("last_verified") or {}).get("redis") or {}
+    saved = last.get("persistence") or {}
+    on = saved.get("aof_enabled") and saved.get("aof_ok") is not False
+    return {"at": float(last.get("at") or 0), "file": last["aof_file"]} if on and last.get("aof_file") else {}
 
 
 def known_keys(run: Facts, now: float) -> int:
@@ -116,7 +125,7 @@ def reload_plan(facts: Facts, actions: t.Sequence[str], done: Facts) -> t.Dict[s
         "the copy is loaded again; until then keys are missing. Keys written in the meantime stay as written" % deletion
     )
     # What memory had and no file has, no copy brings back.
-    beyond = kill_loss(facts.get("persistence") or {}) if "restart" in actions else unproven_start(facts)
+    beyond = kill_loss(facts.get("persistence") or {}) if "restart" in actions else proof_of_start(facts, done.get("last_file") or {})[0]
     return {
         "name": "rescue_and_reload",
         "text": "; ".join(part for part in (text, beyond) if part),
@@ -140,7 +149,7 @@ def verified(probe: Facts) -> t.Dict[str, t.Any]:
         return {}
     expiring, mount = facts.get("expiring") or {}, (facts.get("place") or {}).get("mount")
     counted = {"key_count": facts.get("keys"), "expires": expiring.get("keys"), "left": expiring.get("left") or []}
-    counted["aof_bytes"] = facts.get("aof_bytes")
+    counted.update(aof_bytes=facts.get("aof_bytes"), aof_file=(facts.get("written") or {}).get("aof") or {})
     return {"redis": dict(counted, persistence=facts.get("persistence") or {}, **({"mount": mount} if mount else {}))}
 
 

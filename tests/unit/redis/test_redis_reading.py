@@ -208,6 +208,7 @@ def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
     log.write_text(start + "Ready to accept connections\n")
     found = load_log(str(log))
     told = {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "saved_at_end": False}
+    told.update(saved_at=None, synced_at_end=False, began_at=None, rewritten=False, rewrote_config_at=None)
     assert found == dict(told, written_at=log.stat().st_mtime)
 
 
@@ -227,6 +228,43 @@ def test_only_a_redis_that_was_asked_to_end_and_saved_says_so(tmp_path: Path, en
     assert load_log(str(log))["saved_at_end"] is saved
     log.write_text(end or "nothing of it\n")
     assert load_log(str(log))["saved_at_end"] is None
+
+
+def line(pid: int, second: int, words: str, role: str = "M") -> str:
+    return f"{pid}:{role} 30 Nov 2026 14:40:{second:02d}.250 * {words}\n"
+
+
+def begun(pid: int, port: int) -> str:
+    return line(pid, 1, "Redis is starting", "C") + line(pid, 2, f"Running mode=standalone, port={port}.") + line(pid, 3, "Ready to accept")
+
+
+ENDED = ("Saving the final RDB snapshot before exiting.", "DB saved on disk", "Redis is now ready to exit, bye bye...")
+
+
+def test_of_a_log_that_two_servers_share_only_the_own_lines_count(tmp_path: Path) -> None:
+    log, end = tmp_path / "redis.log", "".join(line(22, 9, words) for words in ENDED)
+    log.write_text(begun(11, 6379) + begun(22, 6380) + line(11, 5, "Background saving started") + end)
+    ours, theirs = load_log(str(log), port=6379), load_log(str(log), port=6380)
+    assert (ours["saved_at_end"], ours["saved_at"], theirs["saved_at_end"]) == (False, None, True)
+    assert theirs["saved_at"] - theirs["began_at"] == 8.0
+    # The start of ours is no longer in what was read.
+    log.write_text(line(11, 0, "Background saving started") + begun(22, 6380) + end)
+    assert load_log(str(log), port=6379)["saved_at_end"] is None
+    # Nothing says that there are two.
+    assert load_log(str(log), port=0)["saved_at_end"] is True
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Short write while writing to the AOF file: (nwritten=15733, expected=19593)", "Error writing to the AOF file: File too large",
+     "Fail to fsync the AOF file: Input/output error"],
+)  # fmt: skip
+def test_a_write_that_failed_counts_until_it_is_made_up_for(tmp_path: Path, words: str) -> None:
+    log = tmp_path / "redis.log"
+    log.write_text(begun(11, 6379) + line(11, 5, words))
+    assert list(load_log(str(log), port=6379)["lines"]) == ["write_failed"]
+    log.write_text(begun(11, 6379) + line(11, 5, words) + line(11, 6, "AOF write error looks solved. The server can write again."))
+    assert load_log(str(log), port=6379)["lines"] == {}
 
 
 BAD = "Bad file format reading the append only file\n"

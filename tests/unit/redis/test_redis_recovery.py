@@ -41,7 +41,7 @@ def test_nothing_is_believed_of_another_run() -> None:
 def test_before_a_run_is_opened_nothing_is_known() -> None:
     assert recovery.so_far({}, {}, "", 0.5, -1, 0.0) == {
         "run_id": None, "replaced": False, "may_be_held": False, "to_reload": [], "known_keys": -1, "last_known_keys": -1,
-        "known_at": 0.0, "empty_below_share": 0.5, "reload_from": [], "last_known": {"mount": "", "bytes": 0, "at": 0.0},
+        "known_at": 0.0, "last_file": {}, "empty_below_share": 0.5, "reload_from": [], "last_known": {"mount": "", "bytes": 0, "at": 0.0},
     }  # fmt: skip
 
 
@@ -162,6 +162,9 @@ def test_a_reload_plan_is_bound_to_the_files_and_says_what_no_copy_brings_back()
     assert start["loss"] == {"count": None, "unit": "keys", "exact": False}
     assert "killing" not in start["text"]
     whole = dict(DELETING, files={"files": [], "verdict": "valid", "source": "aof"})
+    assert recovery.reload_plan(whole, ["rescue_dump", "start", "reload"], done())["loss"]["count"] is None
+    file = {"dir": "/d", "name": "a.aof.1.incr.aof", "inode": 7, "bytes": 9, "written_at": 100.0, "changed_at": 100.0}
+    whole.update(written={"aof": file}, ended={"last_ended_at": 100.5})
     assert recovery.reload_plan(whole, ["rescue_dump", "start", "reload"], done())["loss"] == {"count": 0, "unit": "keys", "exact": True}
     restart = recovery.reload_plan(DELETING, ["rescue_dump", "restart", "reload"], done())
     assert restart["loss"] == {"count": None, "unit": "keys", "exact": False}
@@ -225,11 +228,11 @@ def test_nothing_seen_is_no_cause(facts: dict[str, t.Any]) -> None:
         ({"health": "well"}, {}),
         (
             {"health": "well", "facts": {"keys": 5, "persistence": {"a": 1}, "expiring": {"keys": 3, "left": [9.0]}, "aof_bytes": 7}},
-            {"redis": {"key_count": 5, "expires": 3, "left": [9.0], "aof_bytes": 7, "persistence": {"a": 1}}},
+            {"redis": {"key_count": 5, "expires": 3, "left": [9.0], "aof_bytes": 7, "aof_file": {}, "persistence": {"a": 1}}},
         ),
         (
             {"health": "well", "facts": {"keys": None}},
-            {"redis": {"key_count": None, "expires": None, "left": [], "aof_bytes": None, "persistence": {}}},
+            {"redis": {"key_count": None, "expires": None, "left": [], "aof_bytes": None, "aof_file": {}, "persistence": {}}},
         ),
     ],
 )
@@ -296,3 +299,21 @@ def test_a_run_that_never_looked_has_an_outcome() -> None:
         "its data files were only read",
         {"loss": {}, "left": [], "undo": "nothing to put back", "verified": {}},
     )
+
+
+@pytest.mark.parametrize(
+    ("persistence", "file", "remembered"),
+    [
+        ({"aof_enabled": True, "aof_ok": True}, {"inode": 7}, {"at": 90.0, "file": {"inode": 7}}),
+        ({"aof_enabled": True}, {"inode": 7}, {"at": 90.0, "file": {"inode": 7}}),
+        ({"aof_enabled": True, "aof_ok": False}, {"inode": 7}, {}),
+        ({"aof_enabled": False}, {"inode": 7}, {}),
+        ({"aof_enabled": True}, {}, {}),
+    ],
+)
+def test_an_append_only_file_was_seen_written_where_it_was_on(
+    persistence: dict[str, t.Any], file: dict[str, t.Any], remembered: dict[str, t.Any]
+) -> None:
+    last = {"at": 90.0, "key_count": 5, "persistence": persistence, "aof_file": file}
+    run = {"run_id": "R1", "last_verified": {"redis": last}}
+    assert recovery.so_far({}, run, "", 0.5, -1, 0.0)["last_file"] == remembered

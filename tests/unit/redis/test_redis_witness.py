@@ -11,9 +11,19 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import loss
 
-AOF = {"files": {"verdict": "valid", "source": "aof"}, "persistence": {"aof_enabled": True, "loss_if_killed": "up_to_1s"}}
-RDB = {"files": {"verdict": "valid", "source": "rdb", "changed_at": 100.0}, "persistence": {"loss_if_killed": "unknown"}}
+APPENDED = {"dir": "/d/appendonlydir", "name": "a.aof.2.incr.aof", "inode": 7, "bytes": 900, "written_at": 100.5, "changed_at": 100.5}
+DUMP = {"dir": "/d", "name": "dump.rdb", "inode": 8, "bytes": 900, "written_at": 100.0, "changed_at": 100.0}
+AOF: dict[str, t.Any] = {
+    "files": {"verdict": "valid", "source": "aof"}, "persistence": {"aof_enabled": True, "loss_if_killed": "up_to_1s"},
+    "ended": {"last_ended_at": 101.2}, "written": {"aof": APPENDED, "config_changed_at": 10.0}, "log": {"began_at": 50.0, "lines": {}},
+}  # fmt: skip
+RDB: dict[str, t.Any] = {
+    "files": {"verdict": "valid", "source": "rdb"}, "persistence": {"loss_if_killed": "unknown"},
+    "written": {"dump": DUMP, "config_changed_at": 10.0},
+}  # fmt: skip
+SAVED = {"saved_at_end": True, "saved_at": 100.1, "began_at": 50.0, "lines": {}}
 EXITED = {"exit_code": 0, "signal": "", "last_ended_at": 101.0}
+RECENT = "was still written when its process ended"
 HUNG = {"persistence": {"aof_enabled": False, "loss_if_killed": "unknown"}}
 CANDIDATE = {"name": "cut", "loss": {"count": 10, "unit": "keys", "exact": True}}
 
@@ -30,28 +40,22 @@ def found(acts: dict[str, t.Any], before: dict[str, t.Any], known: int, present:
 @pytest.mark.parametrize(
     ("before", "known", "present", "count", "exact", "words"),
     [
-        (AOF, 300, 300, 0, True, "each command of its append-only file was read"),
-        (AOF, -1, 300, 0, True, "each command of its append-only file was read"),
+        (AOF, 300, 300, 0, True, RECENT),
+        (AOF, -1, 300, 0, True, RECENT),
         (dict(AOF, log={"lines": {"no_space": "x"}}), 300, 300, None, False, "could not write"),
         (dict(AOF, log={"lines": {"no_space": "x"}, "ready": True}), 300, 300, None, False, "could not write"),
-        (dict(AOF, log={"lines": {"permission": "x"}, "ready": False}), 300, 300, 0, True, "each command of its append-only file was read"),
-        (dict(AOF, log={"lines": {"save_failed": "x"}}), 300, 200, 100, False, "not in this number"),
+        (dict(AOF, log={"lines": {"permission": "x"}, "ready": False, "began_at": 50.0}), 300, 300, 0, True, RECENT),
+        (dict(AOF, log={"lines": {"save_failed": "x"}}), 300, 200, None, False, "at least 100 keys"),
         (dict(AOF, files={"verdict": "unjudged"}), 300, 300, None, False, "not proven whole"),
         (dict(AOF, files={}), -1, 300, None, False, "not proven whole"),
         (dict(AOF, files={"verdict": "empty"}), -1, 0, None, False, "no data file"),
-        (RDB, 609, 510, 99, False, "snapshots"),
+        (RDB, 609, 510, None, False, "at least 99 keys"),
         (RDB, 510, 510, None, False, "snapshots"),
         (RDB, -1, 510, None, False, "snapshots"),
-        (dict(RDB, log={"saved_at_end": True}), 510, 510, 0, True, "saved its data before"),
-        (dict(RDB, log={"saved_at_end": False}, ended=EXITED), 510, 510, None, False, "snapshots"),
-        (dict(RDB, ended=EXITED), 510, 510, 0, True, "saved its data before"),
-        (dict(RDB, ended=dict(EXITED, exit_code=1)), 510, 510, None, False, "snapshots"),
-        (dict(RDB, ended=dict(EXITED, signal="KILL")), 510, 510, None, False, "snapshots"),
-        (dict(RDB, ended=dict(EXITED, last_ended_at=None)), 510, 510, None, False, "snapshots"),
-        # Ended with 0, but without a save.
-        (dict(RDB, ended=dict(EXITED, last_ended_at=105.0)), 510, 510, None, False, "snapshots"),
-        (dict(RDB, ended=dict(EXITED, last_ended_at=95.0)), 510, 510, None, False, "snapshots"),
-        (dict(RDB, ended=dict(EXITED, last_ended_at=104.9)), 510, 510, 0, True, "saved its data before"),
+        (dict(RDB, log=SAVED), 510, 510, 0, True, "saved its data before"),
+        (dict(RDB, log=dict(SAVED, saved_at_end=False), ended=EXITED), 510, 510, None, False, "snapshots"),
+        # An exit with 0 and a young file prove nothing.
+        (dict(RDB, ended=EXITED), 510, 510, None, False, "snapshots"),
     ],
 )
 def test_a_start_lost_nothing_only_where_everything_was_on_disk(
@@ -65,9 +69,9 @@ def test_a_start_lost_nothing_only_where_everything_was_on_disk(
 @pytest.mark.parametrize(
     ("restarted", "before", "present", "count", "exact"),
     [
-        ({"killed": True, "saves": True}, HUNG, 70, 30, False),
+        ({"killed": True, "saves": True}, HUNG, 70, None, False),
         ({"killed": True, "saves": True}, HUNG, 120, None, False),
-        ({"killed": False, "saves": False}, HUNG, 70, 30, False),
+        ({"killed": False, "saves": False}, HUNG, 70, None, False),
         ({"killed": False, "saves": True}, HUNG, 120, 0, True),
         ({"killed": True, "saves": False}, AOF, 120, 0, True),
         ({"killed": True, "saves": False}, {"persistence": {"loss_if_killed": "none"}}, 100, 0, True),
@@ -104,8 +108,9 @@ def test_what_was_installed_lacks_what_was_said_before(given: dict[str, t.Any], 
 
 def test_keys_that_were_kept_and_not_loaded_again_are_lost_until_somebody_loads_them() -> None:
     count, exact, text = found({"reload_from": ["/kept"]}, AOF, 100, 0)
-    assert (count, exact) == (100, False)
-    assert text.startswith("keys that were kept before the start are not loaded again; ")
+    assert (count, exact) == (None, False)
+    assert "at least 100 keys" in text
+    assert text.endswith("keys that were kept before the start are not loaded again")
     assert found({"reload_from": []}, AOF, 100, 100)[:2] == (0, True)
 
 
@@ -146,3 +151,104 @@ DAY = 86400.0
 )
 def test_a_key_whose_time_has_not_come_is_data(known: dict[str, t.Any], passed: float, keys: int) -> None:
     assert loss.keys_alive(dict(known, at=1000.0), 1000.0 + passed) == keys
+
+
+LOOKED = {"at": 90.0, "file": {"dir": "/d/appendonlydir", "name": "a.aof.2.incr.aof", "inode": 7, "bytes": 800}}
+
+
+def wrote(log: t.Any = None, config: float = 10.0, ended: t.Any = 101.2, **file: t.Any) -> dict[str, t.Any]:
+    """Return the first look at an append-only Redis that is down, with what is different."""
+    written = {"aof": dict(APPENDED, **file), "config_changed_at": config}
+    return dict(AOF, written=written, ended={"last_ended_at": ended}, log=dict(AOF["log"], **(log or {})))
+
+
+@pytest.mark.parametrize(
+    ("before", "known", "words"),
+    [
+        (wrote(), {}, RECENT),
+        (wrote(ended=100.0), {}, RECENT),
+        (wrote(), LOOKED, "seen on 1970-01-01 00:01:30 UTC, 800 bytes then and 900 now"),
+        (wrote(written_at=60.0), LOOKED, "seen on"),
+        (wrote(written_at=60.0, log={"synced_at_end": True}), {}, "synced"),
+        # Redis itself began a new file when it rewrote the old one.
+        (wrote(written_at=60.0, name="a.aof.3.incr.aof", inode=9, log={"rewritten": True}), LOOKED, "seen on"),
+        # Its own CONFIG REWRITE moves nothing.
+        (wrote(config=70.0, log={"rewrote_config_at": 70.1}), {}, RECENT),
+        # What a person changed after its end moves nothing that it wrote.
+        (wrote(config=150.0), {}, RECENT),
+        (wrote(config=70.0), LOOKED, "seen on"),
+    ],
+)
+def test_an_append_only_file_is_whole_where_it_was_seen_to_be_written(
+    before: dict[str, t.Any], known: dict[str, t.Any], words: str
+) -> None:
+    why, witness = loss.proof_of_start(before, known)
+    assert why == ""
+    assert words in witness
+
+
+@pytest.mark.parametrize(
+    ("before", "known", "words"),
+    [
+        (wrote(log={"lines": {"write_failed": "Short write"}}), LOOKED, "could not write"),
+        (wrote(written_at=99.9), {}, "still wrote"),
+        (wrote(ended=101.0), {}, "still wrote"),
+        (wrote(bytes=0), {}, "still wrote"),
+        (wrote(changed_at=150.0), {}, "still wrote"),
+        (wrote(ended=None), LOOKED, "nothing says when its process ended"),
+        (dict(AOF, written={}), LOOKED, "nothing says when its process ended"),
+        (wrote(written_at=102.0), LOOKED, "after its process had ended"),
+        (wrote(bytes=799), LOOKED, "has 799 bytes, and 800 at the last proven look"),
+        (wrote(config=70.0), {}, "configuration changed while it ran"),
+        (wrote(config=70.0, log={"began_at": None}), {}, "configuration changed while it ran"),
+        (wrote(written_at=60.0, inode=9), LOOKED, "still wrote"),
+        (wrote(written_at=60.0, dir="/other"), LOOKED, "still wrote"),
+        (wrote(written_at=60.0, name="a.aof.3.incr.aof", inode=9), LOOKED, "still wrote"),
+        (wrote(name="a.aof.3.incr.aof", inode=9, bytes=0, log={"rewritten": True}), LOOKED, "still wrote"),
+        (wrote(written_at=60.0, name="a.aof.1.incr.aof", inode=9, log={"rewritten": True}), LOOKED, "still wrote"),
+        (dict(RDB, log=dict(SAVED, saved_at=None)), {}, "snapshots"),
+        (dict(RDB, log=SAVED, written={}), {}, "not of that moment"),
+        (dict(RDB, log=dict(SAVED, saved_at=102.0)), {}, "not of that moment"),
+        (dict(RDB, log=dict(SAVED, saved_at=99.0)), {}, "not of that moment"),
+        (dict(RDB, log=SAVED, written={"dump": dict(DUMP, changed_at=106.0)}), {}, "not of that moment"),
+        (dict(RDB, log=SAVED, written={"dump": DUMP, "config_changed_at": 70.0}), {}, "configuration changed while it ran"),
+    ],
+)
+def test_files_that_can_be_read_are_no_proof_that_they_are_all(before: dict[str, t.Any], known: dict[str, t.Any], words: str) -> None:
+    why, witness = loss.proof_of_start(before, known)
+    assert witness == ""
+    assert words in why
+
+
+def holds(keys: int) -> dict[str, t.Any]:
+    return dict(AOF, files={"verdict": "valid", "source": "aof", "contents": {"keys": keys}})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (holds(3000), {"keys": 1469, "evicted": 1533}, "1533 keys were evicted"),
+        (holds(3000), {"keys": 3000, "evicted": 1}, "1 keys were evicted"),
+        (holds(3000), {"keys": 2999}, "hold 3000 keys and 2999 are there"),
+        (dict(AOF, files={"verdict": "valid", "source": "aof", "expected_keys": 3000}), {"keys": 2999}, "hold 3000"),
+        (holds(3000), {"keys": 2990, "since_start": {"expired": 10}}, RECENT),
+        (holds(3000), {"keys": 2990, "since_start": {"expired": 9}}, "hold 3000"),
+        (holds(3000), {"keys": 2990, "since_start": {"removes": True}}, RECENT),
+        (holds(60), {"keys": 0, "since_start": {"removes": True}}, "no key is there"),
+        (holds(60), {"keys": 0, "since_start": {"expired": 60}}, RECENT),
+        (AOF, {"keys": 0, "persistence": {"dump_bytes": 1224}}, "no key is there"),
+        (AOF, {"keys": 0, "persistence": {"dump_bytes": 90}}, RECENT),
+    ],
+)
+def test_what_the_files_hold_and_is_not_there_is_lost(before: dict[str, t.Any], after: dict[str, t.Any], words: str) -> None:
+    told = loss.loss_of({}, before, after)
+    assert words in (told.get("witness") or told["text"])
+    assert bool(told.get("witness")) is (words == RECENT)
+    assert told["count"] == (0 if words == RECENT else None)
+
+
+@pytest.mark.parametrize("alive", [{"keys": 30}, {"process": {"pid": 5}}, {"ping": "PONG"}])
+def test_what_is_missing_from_a_redis_that_was_left_alone_was_not_lost_by_this_run(alive: dict[str, t.Any]) -> None:
+    assert loss.loss_of({"known_keys": 100}, alive, {"keys": 30}) == {}
+    assert loss.loss_of({"known_keys": 100, "restarted": {"killed": True}}, alive, {"keys": 30})["count"] is None
+    assert loss.loss_of({"known_keys": 100, "stopped": True}, alive, {"keys": 30})["count"] is None

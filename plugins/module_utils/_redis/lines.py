@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which lines of a log are of one Redis, where several write into the same file, and when it wrote them. Pure."""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+
+_LINE = re.compile(r"^(\d+):([MSCX]) (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)(\.\d+)? . ")
+_SERVES = re.compile(r"Running mode=\w+, port=(\d+)")
+_TIME = "%d %b %Y %H:%M:%S"
+
+
+def own_text(text: str, port: int, started: str) -> str:
+    """Return *text* without the lines of other servers: those that said at their start that they serve another port than *port*.
+
+    Lines of child processes stay, as nothing says whose they are; without a port, or a word about it, all lines stay.
+    """
+    lines, ports = text.splitlines(), _ports(text.splitlines())
+    others = {pid for pid, number in ports.items() if port and number != port}
+    if not others:
+        return text
+    # A server whose start is no longer in what was read, beside one that says its port: whose it is, is not known.
+    mine = {pid for pid in ports if pid not in others}
+    servers = {found.group(1) for found in map(_LINE.match, lines) if found and found.group(2) in "MS"}
+    foreign = others | (servers - mine)
+    return "\n".join(line for line in lines if _pid(line) not in foreign) + "\n"
+
+
+def _ports(lines: t.Sequence[str]) -> t.Dict[str, int]:
+    found = {}
+    for line in lines:
+        said = _SERVES.search(line)
+        if said and _pid(line):
+            found[_pid(line)] = int(said.group(1))
+    return found
+
+
+def _pid(line: str) -> str:
+    found = _LINE.match(line)
+    return found.group(1) if found else ""
+
+
+def said_at(text: str, words: str) -> t.Optional[float]:
+    """Return when the last line with *words* was written, by the clock of this machine; None where there is none."""
+    for line in reversed(text.splitlines()):
+        found = _LINE.match(line)
+        if words in line and found:
+            try:
+                return time.mktime(time.strptime(found.group(3), _TIME)) + float(found.group(4) or 0)
+            except (ValueError, OverflowError):
+                return None
+    return None
