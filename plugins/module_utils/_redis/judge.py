@@ -50,7 +50,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import judge_mount, judge_place, moved_text
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import still_due
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
@@ -496,10 +496,9 @@ def _fewer(options: Raw, files: Facts) -> str:
     Snapshots lack what was not saved, and no other file has it: there only a large part counts.
     """
     contents = files.get("contents") or {}
-    due, keys = still_due(int(options["last_known_keys"]), options["last_known"], contents), contents.get("keys")
-    share = 1.0 if files.get("source") == "aof" and due >= 0 else float(options["empty_below_share"])
-    # After the start it would count as emptied; that keys expired meanwhile may be why, and a person knows that before.
-    due = due if due >= 0 or contents.get("written_at") is None else int(options["last_known_keys"])
+    known, last, emptied = int(options["last_known_keys"]), options["last_known"], float(options["empty_below_share"])
+    due, keys = due_at_start(known, last, contents, emptied), contents.get("keys")
+    share = 1.0 if files.get("source") == "aof" else emptied
     if keys is None or due < 0 or keys >= due * share or options["reload_from"]:
         return ""
     text = "it is down, and its files have %d keys where %d were known, and nothing in them says why; if that is meant, set %s"

@@ -24,6 +24,8 @@ STARTED, READY = "Redis is starting", "eady to accept connections"
 # Kind -> what Redis writes; bad_file means that Redis rejects its own data.
 SAVED_AT_END = ("Saving the final RDB snapshot", "DB saved on disk", "ready to exit, bye bye")
 SYNCED, REWRITTEN = "Calling fsync() on the AOF file", "Background AOF rewrite finished successfully"
+# With appendfsync always, what it could not write was never acknowledged.
+ENDED_ITSELF = "fsync policy is 'always'. Exiting"
 SOLVED, REWROTE_CONFIG = "AOF write error looks solved", "CONFIG REWRITE executed with success"
 LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("bad_file", re.compile(r"Bad file format reading the append only file|Unexpected end of file reading the append only")),
@@ -277,7 +279,7 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
         # SHUTDOWN NOSAVE ends with the same words, but without the save.
         "saved_at_end": (all(words in last for words in SAVED_AT_END) or unsaid) if starts else None,
         "saved_at": said_at(last, SAVED_AT_END[1]),
-        "synced_at_end": SYNCED in last and SAVED_AT_END[2] in last,
+        "synced_at_end": (SYNCED in last and SAVED_AT_END[2] in last) or ENDED_ITSELF in last,
         "began_at": said_at(whole, STARTED) if starts else None,
         "rewritten": REWRITTEN in last,
         "rewrote_config_at": said_at(last, REWROTE_CONFIG),
@@ -287,7 +289,9 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
 
 
 def _unmended(last: str, lines: Options) -> dict[str, str]:
-    """Return *lines* without a failed write that Redis made up for later."""
+    """Return *lines* without a failed write that Redis made up for later, or that it had not acknowledged."""
+    if ENDED_ITSELF in last:
+        return {kind: line for kind, line in lines.items() if kind != "write_failed"}
     since = log_file.last_of_each(last.rpartition(SOLVED)[2].splitlines(), LOG_LINES) if SOLVED in last else lines
     return {kind: line for kind, line in lines.items() if kind != "write_failed" or kind in since}
 

@@ -33,8 +33,9 @@ SEEN = (
     "failed, "
 )
 RECENT = "its append-only file was still written when its process ended, no write to it failed, "
-SYNCED = "it ended when it was asked to, and synced its append-only file, "
+SYNCED = "its log says that all it had acknowledged was in its append-only file when it ended, "
 SAVED = "it ended when it was asked to, and saved its data before"
+NO_LOG = "its log was not read, so nothing says whether it could write its append-only file to the end: set redis_recovery_log_file"
 NO_END = "nothing says when its process ended, so nothing proves that its append-only file has all that it had"
 TOUCHED = "its append-only file was changed after its process had ended"
 MOVED = "its configuration changed while it ran, so nothing proves that it wrote the files that a start loads"
@@ -87,6 +88,8 @@ def judge_aof(before: Facts, known: Facts) -> Proof:
     file, end = written.get("aof") or {}, float((before.get("ended") or {}).get("last_ended_at") or 0)
     if not file or not end:
         return NO_END, ""
+    if not log:
+        return NO_LOG, ""
     latest = end + WHOLE if end == int(end) else end
     if file["written_at"] > latest + SLACK:
         return TOUCHED, ""

@@ -46,7 +46,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_roots
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents, still_due
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start, load_contents
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
@@ -188,7 +188,7 @@ def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.An
     judged = judge_data(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
     known = params["last_known"]
     contents = load_contents(copy["path"], params["settings"], judged, int(known.get("bytes") or 0), end - time.monotonic())
-    judged["due"] = still_due(params["last_known_keys"], known, contents)
+    judged["due"] = due_at_start(params["last_known_keys"], known, contents, float(params["empty_below_share"]))
     recipes, notes = recipes_of(copy["path"], judged, params["settings"], end)
     # A running server keeps changing its files: no plan can be bound to them.
     binds = {} if params["alive"] else {"files": copy["sha256"]}

@@ -124,3 +124,11 @@ def test_the_memory_of_an_append_only_file_is_at_least_what_its_keys_hold(tmp_pa
     path = tmp_path / "appendonly.aof"
     path.write_bytes(aof("SET a 1", "SET a " + "x" * 500, "SET b 1", "DEL b"))
     assert contents.load_contents(str(tmp_path), {}, judged(path), 0, 2.0)["memory"] == 501
+
+
+@pytest.mark.parametrize(("keys", "due"), [(40, 100), (49, 100), (50, -1), (100, -1), (None, -1)])
+def test_a_dump_that_lacks_a_large_part_of_what_was_known_is_for_a_person(keys: t.Any, due: int) -> None:
+    written_later = {"written_at": 200.0, "keys": keys, "removed": 0}
+    assert contents.due_at_start(100, {"at": 100.0}, written_later, 0.5) == due
+    assert contents.due_at_start(100, {"at": 300.0}, written_later, 0.5) == 100
+    assert contents.due_at_start(-1, {"at": 100.0}, written_later, 0.5) == -1

@@ -265,6 +265,10 @@ def test_a_write_that_failed_counts_until_it_is_made_up_for(tmp_path: Path, word
     assert list(load_log(str(log), port=6379)["lines"]) == ["write_failed"]
     log.write_text(begun(11, 6379) + line(11, 5, words) + line(11, 6, "AOF write error looks solved. The server can write again."))
     assert load_log(str(log), port=6379)["lines"] == {}
+    end = "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
+    log.write_text(begun(11, 6379) + line(11, 5, words) + line(11, 6, end))
+    told = load_log(str(log), port=6379)
+    assert (told["lines"], told["synced_at_end"]) == ({}, True)
 
 
 BAD = "Bad file format reading the append only file\n"

@@ -164,7 +164,7 @@ def test_a_reload_plan_is_bound_to_the_files_and_says_what_no_copy_brings_back()
     whole = dict(DELETING, files={"files": [], "verdict": "valid", "source": "aof"})
     assert recovery.reload_plan(whole, ["rescue_dump", "start", "reload"], done())["loss"]["count"] is None
     file = {"dir": "/d", "name": "a.aof.1.incr.aof", "inode": 7, "bytes": 9, "written_at": 100.0, "changed_at": 100.0}
-    whole.update(written={"aof": file}, ended={"last_ended_at": 100.5})
+    whole.update(written={"aof": file}, ended={"last_ended_at": 100.5}, log={"lines": {}})
     assert recovery.reload_plan(whole, ["rescue_dump", "start", "reload"], done())["loss"] == {"count": 0, "unit": "keys", "exact": True}
     restart = recovery.reload_plan(DELETING, ["rescue_dump", "restart", "reload"], done())
     assert restart["loss"] == {"count": None, "unit": "keys", "exact": False}

@@ -169,7 +169,7 @@ def wrote(log: t.Any = None, config: float = 10.0, ended: t.Any = 101.2, **file:
         (wrote(ended=100.0), {}, RECENT),
         (wrote(), LOOKED, "seen on 1970-01-01 00:01:30 UTC, 800 bytes then and 900 now"),
         (wrote(written_at=60.0), LOOKED, "seen on"),
-        (wrote(written_at=60.0, log={"synced_at_end": True}), {}, "synced"),
+        (wrote(written_at=60.0, log={"synced_at_end": True}), {}, "all it had acknowledged"),
         # Redis itself began a new file when it rewrote the old one.
         (wrote(written_at=60.0, name="a.aof.3.incr.aof", inode=9, log={"rewritten": True}), LOOKED, "seen on"),
         # Its own CONFIG REWRITE moves nothing.
@@ -195,6 +195,7 @@ def test_an_append_only_file_is_whole_where_it_was_seen_to_be_written(
         (wrote(ended=101.0), {}, "still wrote"),
         (wrote(bytes=0), {}, "still wrote"),
         (wrote(changed_at=150.0), {}, "still wrote"),
+        (dict(AOF, log={}), LOOKED, "set redis_recovery_log_file"),
         (wrote(ended=None), LOOKED, "nothing says when its process ended"),
         (dict(AOF, written={}), LOOKED, "nothing says when its process ended"),
         (wrote(written_at=102.0), LOOKED, "after its process had ended"),

@@ -190,3 +190,9 @@ def still_due(known: int, last: t.Mapping[str, t.Any], contents: t.Mapping[str, 
     if known < 0 or (at and written and written > at):
         return -1
     return max(0, known - int(contents.get("removed") or 0))
+
+
+def due_at_start(known: int, last: t.Mapping[str, t.Any], contents: t.Mapping[str, t.Any], empty_below_share: float) -> int:
+    """Return how many keys a start has to find, -1 if unknown: as ``still_due``, but where it would count as emptied a person decides."""
+    due, keys = still_due(known, last, contents), contents.get("keys")
+    return known if due < 0 and keys is not None and keys < known * empty_below_share else due
