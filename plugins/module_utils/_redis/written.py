@@ -93,16 +93,20 @@ def judge_aof(before: Facts, known: Facts) -> Proof:
     latest = end + WHOLE if end == int(end) else end
     if file["written_at"] > latest + SLACK:
         return TOUCHED, ""
-    kept, remembered = _is_kept(file, known.get("file") or {}, log), known.get("file") or {}
-    if kept:
+    remembered = known.get("file") or {}
+    if _is_kept(file, remembered, log):
         return "", SEEN % (_day(known), remembered["bytes"], file["bytes"]) + READ
     if _same(file, remembered):
         return SHORTER % (file["bytes"], remembered["bytes"]), ""
-    if _moved(written, log, latest):
-        return MOVED, ""
+    return (MOVED, "") if _moved(written, log, latest) else _judge_end(file, log, end, latest)
+
+
+def _judge_end(file: Facts, log: Facts, end: float, latest: float) -> Proof:
+    """Judge a file that nobody saw earlier by when it was written last; its process ended from *end* to *latest*."""
     if log.get("synced_at_end"):
         return "", SYNCED + READ
-    if file["bytes"] and end - file["written_at"] <= (NEAR_WHOLE if latest > end else NEAR) and file["changed_at"] <= latest + SLACK:
+    near = NEAR_WHOLE if latest > end else NEAR
+    if file["bytes"] and end - file["written_at"] <= near and file["changed_at"] <= latest + SLACK:
         return "", RECENT + READ
     return IDLE % max(0.1, end - file["written_at"]), ""
 
