@@ -86,18 +86,28 @@ def _untouched(done: Facts, before: Facts) -> bool:
 
 def _fallen(done: Facts, before: Facts, after: Facts) -> str:
     """Return what a start did not load, or threw away, of what the files held; "" where all of it is there."""
-    files, present, since = before.get("files") or {}, int(after["keys"]), after.get("since_start") or {}
+    present, since = int(after["keys"]), after.get("since_start") or {}
+    held, expired = _held(before.get("files") or {}), int(since.get("expired") or 0)
     if after.get("evicted"):
-        return EVICTED % after["evicted"]
-    held = (files.get("contents") or {}).get("keys")
-    held = files.get("expected_keys") if held is None else held
-    known = int(done.get("known_keys", -1))
-    dump = int((after.get("persistence") or {}).get("dump_bytes") or 0)
-    if not present and (known > 0 or (held or 0) > int(since.get("expired") or 0) or (held is None and dump > EMPTY_DUMP_BYTES)):
+        return EVICTED % int(after["evicted"])
+    if not present and _had_data(done, held, expired, after.get("persistence") or {}):
         return NOTHING_THERE
-    if done.get("restarted") or held is None or since.get("removes") or present + int(since.get("expired") or 0) >= held:
+    if done.get("restarted") or held is None or since.get("removes") or present + expired >= held:
         return ""
     return FELL % (held, present)
+
+
+def _held(files: Facts) -> t.Optional[int]:
+    """Return how many keys the files hold, None where they were not counted."""
+    counted = (files.get("contents") or {}).get("keys")
+    return counted if counted is not None else files.get("expected_keys")
+
+
+def _had_data(done: Facts, held: t.Optional[int], expired: int, persistence: Facts) -> bool:
+    """Return whether there were keys: some were known, the files hold some, or a dump lies there that is larger than an empty one."""
+    if int(done.get("known_keys", -1)) > 0 or (held or 0) > expired:
+        return True
+    return held is None and int(persistence.get("dump_bytes") or 0) > EMPTY_DUMP_BYTES
 
 
 def _at_least(counted: Loss, why: str) -> Loss:

@@ -38,7 +38,7 @@ def loss_of_run(given: Facts, approval: Facts, acts: t.Sequence[str], harmless: 
 
 def _said(given: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:
     """Return what the remedy says, without what no witness proves."""
-    if not (_number(given.get("count")) or _unknown(given, acts)) and all(act in harmless for act in acts):
+    if _lost_nothing(given, acts, harmless):
         why = "; ".join(dict.fromkeys(str(harmless[act]) for act in acts)) or NOTHING_DONE
         given = dict(given, count=0, exact=True, witness=why, text="")
     loss = {
@@ -55,6 +55,11 @@ def _said(given: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t
     # At most nothing is nothing: that needs a proof as well.
     count = loss["count"] if loss["count"] or exact else None
     return dict(loss, count=count, exact=exact, text=loss["text"] or (SILENT if count is None else ""))
+
+
+def _lost_nothing(given: Facts, acts: t.Sequence[str], harmless: Facts) -> bool:
+    """Return whether *acts* lose nothing and the remedy does not say otherwise."""
+    return all(act in harmless for act in acts) and not _number(given.get("count")) and not _unknown(given, acts)
 
 
 def _unknown(given: Facts, acts: t.Sequence[str]) -> bool:
