@@ -25,7 +25,7 @@ Proof = t.Tuple[str, str]
 # A manager that counts whole seconds may say the end up to one too early. Between the last byte of a file and the end of its process.
 # A log counts milliseconds.
 WHOLE, NEAR, NEAR_WHOLE, SLACK, TICK = 1.0, 1.1, 0.15, 0.1, 0.01
-# A save is said once the file is in place: after its last byte by as long as a sync takes.
+# Redis logs a save once the file is in place: after its last byte by as long as a sync takes.
 SYNC_SECONDS = 1.0
 READ = "and each command in it was read, to the end of the file"
 SEEN = (
