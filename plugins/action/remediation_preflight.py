@@ -34,6 +34,12 @@ SPEC: dict[str, t.Any] = {
 }
 
 
+def _no_host(pattern: str, groups: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    existing = ", ".join(sorted(set(groups) - {"all", "ungrouped"})) or "none"
+    text = f"no host of this inventory and limit matches '{pattern}'; existing groups: {existing}"
+    return reason("no_host_matched", text, case="" if groups.get("all") else "no_inventory")
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     _supports_check_mode = True
     _requires_connection = False
@@ -50,18 +56,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             reasons.append(reason("bad_input", slip.text, next_command=slip.corrected(commands(task_vars, "")["again"])))
         reasons += [reason("bad_input", text) for text in _wrong(given, owned)]
         if not matched:
-            groups = ", ".join(sorted(set(task_vars.get("groups") or {}) - {"all", "ungrouped"})) or "none"
-            text = f"no host of this inventory and limit matches '{params['hosts']}'; existing groups: {groups}"
-            reasons.append(reason("no_host_matched", text, case="" if task_vars.get("groups", {}).get("all") else "no_inventory"))
+            reasons.append(_no_host(str(params["hosts"]), task_vars.get("groups") or {}))
         if not reasons and params["component"]:
             reasons += self._announce(str(params["component"]), matched, task_vars)
         if not reasons and params["several"]:
             reasons += self._announce_all(task_vars)
         if not reasons:
             return {"changed": False, "hosts": matched, "several": params["several"]}
-        if params["component"] and matched:
-            return refused_run(reasons, task_vars, target=str(params["hosts"]), component=str(params["component"]), hosts=matched)
-        return refused_run(reasons, task_vars, target=str(params["hosts"]))
+        whose = {"component": str(params["component"]), "hosts": matched} if params["component"] and matched else {}
+        return refused_run(reasons, task_vars, target=str(params["hosts"]), **whose)
 
     def _announce(self, component: str, hosts: list[str], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         """Write the outcome that holds where a play ends before its run is opened: an earlier one must not be mistaken for it."""

@@ -165,12 +165,17 @@ def _admin(options: Raw, action: str, **more: t.Any) -> str:
     return "{ansible} -m somabrain.incident_response.redis_admin -a " + shlex.quote(json.dumps(dict(given, action=action, **more)))
 
 
+def _unread(raw: Raw) -> str:
+    """Return which settings of the next start could not be read, "" where all were."""
+    unread = list((raw.get("planned") or {}).get("doubts") or [])
+    return UNREAD % ", ".join(unread[:3]) if unread else ""
+
+
 def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> tuple[str, str]:
     """Return (why none of *actions* may be taken in the data directory, the state that this is), ("", "") where they may."""
-    place = raw.get("place") or {}
-    unread = list((raw.get("planned") or {}).get("doubts") or [])
+    place, unread = raw.get("place") or {}, _unread(raw)
     if unread and {"start", "restart", "persist"} & set(actions):
-        return UNREAD % ", ".join(unread[:3]), "doubtful_settings"
+        return unread, "doubtful_settings"
     if not place or not IN_DIR & set(actions):
         return "", ""
     mount = judge_mount(place, raw["service"].get("mounts") or [], str((options["last_known"] or {}).get("mount") or ""))
@@ -539,19 +544,23 @@ def _startable(raw: Raw, facts: Facts, lines: Facts) -> Verdict:
     evicts = evicted((raw.get("planned") or {}).get("settings") or {}, facts["files"] or {})
     if evicts:
         return Verdict("down_would_evict", State.SICK, "it is down, and " + evicts)
-    limit = bool(service.get("start_limit_hit"))
-    # supervisor reports an exited program as failed too; only FATAL means that it gave up starting it.
-    gave_up = service.get("state") == "backoff" or service.get("result") == "fatal"
-    causes = [kind for kind in CAUSES if kind in lines]
-    died_starting = facts["log"].get("ready") is False
-    last = ("reset_failed", "start") if limit else ("start",)
+    last = ("reset_failed", "start") if service.get("start_limit_hit") else ("start",)
     mend = ("fix_cause",) if _to_mend(lines, facts["disk"]) else ()
-    if not (limit or gave_up or died_starting):
-        killed = " (killed by the OOM killer)" if service.get("oom_killed") else ""
-        written = ", but it could not write" if mend else ""
-        there = "its data files are good" if (facts["files"] or {}).get("verdict") == "valid" else "it has no data files"
-        return Verdict("down_clean", State.SICK, "it is down%s and %s%s" % (killed, there, written), mend + last)
+    if not _gave_up(service) and facts["log"].get("ready") is not False:
+        return Verdict("down_clean", State.SICK, _down_text(service, facts["files"] or {}, bool(mend)), mend + last)
+    causes = [kind for kind in CAUSES if kind in lines]
     return Verdict("down_crash_loop", State.SICK, "it does not stay up: %s" % _cause_text(raw, causes), mend + last)
+
+
+def _gave_up(service: Raw) -> bool:
+    # supervisor reports an exited program as failed too; only FATAL means that it gave up starting it.
+    return bool(service.get("start_limit_hit")) or service.get("state") == "backoff" or service.get("result") == "fatal"
+
+
+def _down_text(service: Raw, files: Facts, could_not_write: bool) -> str:
+    killed = " (killed by the OOM killer)" if service.get("oom_killed") else ""
+    there = "its data files are good" if files.get("verdict") == "valid" else "it has no data files"
+    return "it is down%s and %s%s" % (killed, there, ", but it could not write" if could_not_write else "")
 
 
 def _cause_text(raw: Raw, causes: t.Sequence[str]) -> str:

@@ -156,15 +156,19 @@ def _ask_all(redis: Connection, raw: Raw, options: t.Mapping[str, t.Any]) -> Non
         raw["write"] = _write_probe(redis)
 
 
+def _keys_on(page: t.Any) -> list[t.Any]:
+    """Return the keys that a reply to SCAN names, none for any other reply."""
+    keys = page[1] if isinstance(page, list) and len(page) == 2 and isinstance(page[1], list) else []
+    return [key for key in keys[: 2 * SAMPLED_KEYS] if isinstance(key, (str, bytes)) and not isinstance(key, ErrorReply)]
+
+
 def _lives(redis: Connection, info: Raw) -> list[float]:
     """Return the seconds that some keys which expire have left, of a sample of all keys; it leaves another database selected."""
     found: list[float] = []
     with_expiry = [name for name, value in info.items() if re.fullmatch(r"db\d{1,6}", name) and ",expires=0," not in str(value)]
     for name in with_expiry[:SAMPLED_DATABASES]:
         # Not RANDOMKEY: with paused writers it searches for ever where all keys have expired.
-        page = redis.ask_all([("SELECT", name[2:]), ("SCAN", "0", "COUNT", SAMPLED_KEYS)])[1]
-        keys = page[1] if isinstance(page, list) and len(page) == 2 and isinstance(page[1], list) else []
-        named = [key for key in keys[: 2 * SAMPLED_KEYS] if isinstance(key, (str, bytes)) and not isinstance(key, ErrorReply)]
+        named = _keys_on(redis.ask_all([("SELECT", name[2:]), ("SCAN", "0", "COUNT", SAMPLED_KEYS)])[1])
         lives = redis.ask_all([("PTTL", key) for key in named]) if named else []
         found += [round(life / 1000, 1) for life in lives if isinstance(life, int) and life > 0]
     return found
