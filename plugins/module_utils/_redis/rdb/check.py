@@ -59,6 +59,14 @@ def unpack(data: bytes, length: int) -> bytes:
     return bytes(out)
 
 
+def unpack_or_none(data: bytes, length: int) -> t.Optional[bytes]:
+    """Decompress LZF *data*; None where it does not yield *length* bytes."""
+    try:
+        return unpack(data, length)
+    except (_Wrong, IndexError, ZeroDivisionError):
+        return None
+
+
 def _repeat(out: bytearray, start: int, count: int) -> None:
     if start < 0:
         raise _Wrong("a compressed string refers to bytes before its start")

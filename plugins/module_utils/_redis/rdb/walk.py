@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, SMALL, OutOfTime
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.check import unpack_or_none
 
 HEAD_BYTES = 9
 EOF, SELECTDB, RESIZEDB, AUX = 0xFF, 0xFE, 0xFB, 0xFA
@@ -157,7 +158,7 @@ class Cursor:
         self.skip(packed)
 
     def text(self, most: int = SMALL) -> bytes:
-        """Return a string as it is in the file, numbers as digits; at most *most* bytes of it."""
+        """Return a string, numbers as digits and what is compressed as it was; at most *most* bytes of it, as they are in the file."""
         begin, first = self.at, self.byte()
         if first >> 6 == 3 and first & 63 < 3:
             return b"%d" % int.from_bytes(self.take(1 << (first & 63)), "little", signed=True)
@@ -170,10 +171,18 @@ class Cursor:
         else:
             self.skip_text()
         stop = self.at
-        self.go(begin)
-        found = self.take(min(stop - begin, most))
+        found = self._uncompressed(begin, most) if first >> 6 == 3 and stop - begin <= most else None
+        if found is None:
+            self.go(begin)
+            found = self.take(min(stop - begin, most))
         self.go(stop)
         return found
+
+    def _uncompressed(self, begin: int, most: int) -> t.Optional[bytes]:
+        """Return the compressed string at *begin* as it was; None where it is longer than *most* bytes or damaged."""
+        self.go(begin + 1)
+        packed, length = self.number(), self.number()
+        return unpack_or_none(self.take(packed), length) if length <= most else None
 
     def item(self) -> Item:
         """Return the next item of the file."""
