@@ -507,6 +507,7 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_free_text_runs_nothing_and_forges_nothing(farm: Farm, kind: str) -> None:
     redis = farm.make(f"hostile-{kind}").start()
+    redis.write(5)
     redis.kill()
     mark = redis.folder / "owned"
     text, word = HOSTILE[kind]

@@ -217,8 +217,8 @@ def test_the_printed_undo_brings_back_the_same_bytes(farm: Farm) -> None:
     run = redis.recover(redis_recovery_accept_loss={"tail_bytes": 100, "share": 0.0})
     assert run.word == "recovered_with_loss", run.text
     redis.kill()
-    words = run.outcome["undo"].split(" -a '")
-    assert words[0].startswith("stop Redis, then ansible printed -i "), run.outcome["undo"]
+    words = run.outcome["undo"].splitlines()[-1].split(" -a '")
+    assert words[0].startswith("ansible printed -i "), run.outcome["undo"]
     assert words[0].endswith(" -m somabrain.incident_response.redis_install"), run.outcome["undo"]
     done = subprocess.run(
         [str(BIN / "ansible"), "printed", "-i", "printed,", "-c", "local", "-m", "somabrain.incident_response.redis_install",

@@ -26,6 +26,7 @@ HARMLESS = {
     **dict.fromkeys(("wait", "continue", "kill_script", "raise_maxmemory", "isolate"), "Redis goes on with all that it has in memory"),
     **dict.fromkeys(("rescue", "rescue_dump", "save", "rewrite_aof", "fix_cause"), "Redis goes on with all that it has in memory"),
     **dict.fromkeys(("hold", "reset_failed"), "its data files were only read"),
+    "persist": "Redis goes on with all that it has in memory, and keeps it again",
     "reload": "keys were only added, from the copy that an earlier run kept",
 }
 COPIED = "its data files were only copied"

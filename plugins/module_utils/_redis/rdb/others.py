@@ -139,7 +139,8 @@ def _is_newer(one: Store, loaded: Store) -> bool:
     if loaded.kind == "rdb":
         # A save holds what was written when it began, a whole second; its file is older than a command that came after it.
         return one.written > loaded.written or (loaded.taken is not None and int(one.written) > loaded.taken)
-    return one.written > loaded.written if one.kind == "aof" else one.last > int(loaded.written)
+    # A save says its second only; whether it holds what the append-only file never had is then asked of the names in it.
+    return one.written > loaded.written if one.kind == "aof" else one.last >= int(loaded.written)
 
 
 def lacking(directory: int, rdb: Store, aof: t.Sequence[str], keys: int, end: float) -> t.Optional[int]:
