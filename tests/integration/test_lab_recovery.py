@@ -92,11 +92,14 @@ def test_everything_that_is_down_comes_back_in_order_and_a_store_that_is_refused
     assert held["text"] == "dependency_down: not started: lab/redis is refused"
     assert all(one["next_commands"] for one in ended["components"] if not one["green"])
     aof.write_bytes(whole)
+    # A file that was put back by hand proves nothing about its loss, so a person looks at Redis before the API is started on it.
     ended = practice.run("recover-all")
-    assert (ended["code"], ended["outcome"]) == (0, outcomes(ended)["lab/somabrain"]), ended
+    assert (ended["code"], outcomes(ended)["lab/redis"], outcomes(ended)["lab/somabrain"]) == (2, "recovered_with_loss", "refused"), ended
+    ended = practice.run("recover-all")
     assert outcomes(ended) == {
-        "lab/redis": "recovered", "lab/postgresql": "nothing_to_do", "lab/memory_service": "nothing_to_do", "lab/somabrain": "recovered",
+        "lab/redis": "nothing_to_do", "lab/postgresql": "nothing_to_do", "lab/memory_service": "nothing_to_do", "lab/somabrain": "recovered",
     }  # fmt: skip
+    assert (ended["code"], ended["outcome"]) == (0, "recovered"), ended
 
 
 def test_services_that_are_no_list_are_named_before_anything_is_done(practice: Practice) -> None:

@@ -73,7 +73,7 @@ class Stage:
         }  # fmt: skip
         return {
             **{f"database_restore_{name}": value for name, value in own.items()},
-            "remediation_state_dir": str(self.farm.folder / "ledger"), "service_manager_supervisor_url": self.farm.url, **more,
+            "remediation_state_dir": f"{self.farm.folder.parent}-ledger", "service_manager_supervisor_url": self.farm.url, **more,
         }  # fmt: skip
 
     def command(self, *flags: str, **more: t.Any) -> tuple[list[str], Path]:

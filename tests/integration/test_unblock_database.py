@@ -315,7 +315,7 @@ def test_the_playbook_rehearses_ends_proves_and_then_has_nothing_to_do(cluster: 
     run = play(cluster, "-vvvv", **ledger)
     assert (run.word[0], run.rc) == ("recovered", 0), run.text
     assert run.outcome["loss"]["count"] == 0
-    assert "uncommitted work" in run.outcome["loss"]["text"]
+    assert "uncommitted work" in run.outcome["loss"]["witness"]
     assert "57014" in run.outcome["undo"]
     assert "49" not in str(run.outcome["before"]["facts"]["roots"][0]["application"])
     until(lambda: "through" in behind.told)
