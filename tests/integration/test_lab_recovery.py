@@ -97,7 +97,8 @@ def test_everything_that_is_down_comes_back_in_order_and_a_store_that_is_refused
     assert (ended["code"], outcomes(ended)["lab/redis"], outcomes(ended)["lab/somabrain"]) == (2, "recovered_with_loss", "refused"), ended
     ended = practice.run("recover-all")
     assert outcomes(ended) == {
-        "lab/redis": "nothing_to_do", "lab/postgresql": "nothing_to_do", "lab/memory_service": "nothing_to_do", "lab/somabrain": "recovered",
+        "lab/redis": "nothing_to_do", "lab/postgresql": "nothing_to_do", "lab/memory_service": "nothing_to_do",
+        "lab/somabrain": "recovered",
     }  # fmt: skip
     assert (ended["code"], ended["outcome"]) == (0, "recovered"), ended
 

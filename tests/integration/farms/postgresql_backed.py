@@ -129,3 +129,5 @@ def backed(*words: str) -> t.Iterator[BackedCluster]:
     finally:
         cluster.stop("immediate")
         shutil.rmtree(folder, ignore_errors=True)
+        # Where root keeps its ledger no other user may change a part of the path.
+        shutil.rmtree(f"{folder}-ledger", ignore_errors=True)
