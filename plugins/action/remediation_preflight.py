@@ -63,7 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             reasons += self._announce_all(task_vars)
         if not reasons:
             return {"changed": False, "hosts": matched, "several": params["several"]}
-        whose = {"component": str(params["component"]), "hosts": matched} if params["component"] and matched else {}
+        whose: dict[str, t.Any] = {"component": str(params["component"]), "hosts": matched} if params["component"] and matched else {}
         return refused_run(reasons, task_vars, target=str(params["hosts"]), **whose)
 
     def _announce(self, component: str, hosts: list[str], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
