@@ -74,7 +74,7 @@ def _replicas_check(asked: Given) -> dict[str, t.Any]:
     return {
         "name": "replicas", "kind": "replicas", "manager": asked["manager"], "service": asked["service"],
         "wanted_replicas": asked["replicas"], "minimum": asked["minimum_replicas"], "maximum": asked["maximum_replicas"],
-        "beside": asked["servers"], "lasts": asked["set_seconds"], "timeout": asked["shift_timeout"],
+        "given_servers": asked["servers"], "lasts": asked["set_seconds"], "timeout": asked["shift_timeout"],
         **place_of(asked), **(_slots(asked) if has_slots(asked) else {}),
     }  # fmt: skip
 

@@ -332,7 +332,7 @@ def test_as_many_as_there_are_is_a_number_too() -> None:
 
 
 def test_servers_and_replicas_are_not_asked_for_in_one_run() -> None:
-    given = {"wanted_replicas": 3, "minimum": 1, "maximum": 10, "beside": {"api1": {"weight": 1}}}
+    given = {"wanted_replicas": 3, "minimum": 1, "maximum": 10, "given_servers": {"api1": {"weight": 1}}}
     assert kind_replicas.judge(world(2), given).state == "bad_input"
 
 

@@ -29,7 +29,7 @@ OPTIONS: dict[str, t.Any] = {
     "minimum": {"type": "int", "default": 1},
     "maximum": {"type": "int", "default": 10},
     # Server weights given as well: that is a separate run.
-    "beside": {"type": "raw", "default": {}},
+    "given_servers": {"type": "raw", "default": {}},
     # How long it lasts, in seconds; 0: it stays.
     "lasts": {"type": "float", "default": 0.0},
 }
@@ -62,7 +62,7 @@ def unfit_of(options: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, str, str, 
     wanted = options["wanted_replicas"]
     if wanted != AS_IS and whole(wanted) is None:
         return ("replicas_out_of_range", "sick", "%s is not a number of replicas" % one_line(wanted, 40), "replicas_out_of_range")
-    if options.get("beside"):
+    if options.get("given_servers"):
         text = "traffic_scaling_servers and traffic_scaling_replicas are two runs: give one of them"
         return ("bad_input", "sick", text, "bad_input")
     if float(options.get("lasts", 0)) < 0:
