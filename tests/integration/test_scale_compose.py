@@ -178,7 +178,7 @@ def test_a_whole_run_scales_out_and_back_and_takes_back_what_does_not_come_up(pr
         for wanted in (3, 3, 2)
         for one in [playing.run_playbook(project.home, "scale-traffic", {**given, "traffic_scaling_replicas": wanted})]
     ]
-    expected = [("recovered", 0, 1), ("nothing_to_do", 0, 1), ("recovered", 0, 0)]
+    expected = [("recovered", 0, 1), ("nothing_to_do", 0, 1), ("recovered_with_loss", 0, 0)]
     assert [one[:3] for one in outcomes] == expected, outcomes
     assert everything(project) == before
     # A container that never gets healthy: what was made is taken back.

@@ -118,6 +118,7 @@ def play(cluster: BackedCluster, *flags: str) -> tuple[int, dict[str, t.Any], st
     where = cluster.where(side_dir=str(cluster.folder / "side"), known_answers=ANSWERS)
     del where["data_dir"]
     host = {f"backup_verification_{name}": value for name, value in where.items()}
+    host.setdefault("backup_verification_database", "postgres")
     host.update(ansible_connection="local", ansible_python_interpreter=sys.executable)
     host.update(backup_verification_report_file=str(folder / "r.json"), backup_verification_textfile=str(folder / "r.prom"))
     (folder / "i.json").write_text(json.dumps({"postgresql": {"hosts": {"pg": host}}}))
