@@ -544,5 +544,5 @@ def test_a_wrong_type_leaves_no_earlier_outcome_to_be_taken_for_this_one(farm: F
     assert json.loads(file.read_text())["outcome"] == "nothing_to_do"
     assert redis.recover(remediation_outcome_file=str(file), redis_recovery_storm_hosts="many").rc == 2
     told = json.loads(file.read_text())
-    assert (told["outcome"], told["green"], told["target"]) == ("failed", False, "typed/redis")
+    assert (told["outcome"], told["green"], told["target"]) == ("refused", False, "typed/redis")
     assert redis.has(keys)
