@@ -64,8 +64,3 @@ def pattern_of(message: str) -> str:
         words += [re.escape(message[at : found.start()]), "%" if found.group() == "%%" else ".*?"]
         at = found.end()
     return "".join([*words, re.escape(message[at:])])
-
-
-def patterns_of(domain: str, message: str, folders: str = CATALOGUES) -> t.Tuple[str, ...]:
-    """Return the regular expressions of *message* in English and in each language whose catalogue is installed."""
-    return tuple(pattern_of(one) for one in (message, *translations_of(domain, message, folders)))

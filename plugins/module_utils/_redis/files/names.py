@@ -24,12 +24,6 @@ def is_rdb(head: bytes) -> bool:
     return bool(_HEAD.match(head))
 
 
-def format_of(head: bytes) -> int:
-    """Return the version of the RDB format, 0 where it is no RDB."""
-    found = _HEAD.match(head)
-    return int(found.group(1) or found.group(2)) if found else 0
-
-
 def taken_at(head: bytes) -> t.Optional[float]:
     """Return when an RDB was taken according to itself (seconds since 1970), None if it does not say."""
     found = _CTIME.search(head)
