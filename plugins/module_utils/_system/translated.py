@@ -14,8 +14,6 @@ import typing as t
 
 CATALOGUES = "/usr/share/locale/*/LC_MESSAGES"
 MOST, MOST_BYTES = 200, 8 << 20
-# The place of a value in a message of C.
-_VALUE = re.compile(r"%(?:\d+\$)?[-+ #0]*\d*(?:\.\d+)?(?:hh?|ll?|z)?[sduxXcpm]|%%")
 
 
 @functools.lru_cache(maxsize=256)
@@ -55,12 +53,3 @@ def _string(data: bytes, order: str, at: int) -> bytes:
     length, offset = struct.unpack_from(order + "2I", data, at)
     # With a plural, the singular comes first.
     return data[offset : offset + length].split(b"\0")[0]
-
-
-def pattern_of(message: str) -> str:
-    """Return the regular expression of a message in which ``%s`` and the like may be anything."""
-    words, at = [], 0
-    for found in _VALUE.finditer(message):
-        words += [re.escape(message[at : found.start()]), "%" if found.group() == "%%" else ".*?"]
-        at = found.end()
-    return "".join([*words, re.escape(message[at:])])
