@@ -80,9 +80,12 @@ options:
     default: ""
   loss:
     description:
-      - What was lost (count, unit, exact, text, approved, known_before, present_after, witness); empty where the remedy cannot say.
+      - What was lost (count, unit, exact, text, approved, known_before, present_after, witness, suspected); empty where the remedy cannot
+        say.
       - Unknown unless I(loss.witness), a sentence, says what proves it. Without one there is no 0, and no count is exact.
       - A count that is smaller than known_before less present_after is raised to that, and is not exact.
+      - With I(loss.suspected=false), a witness and a text, a loss that is not known is one that nothing speaks for; the run is recovered,
+        and its text is shown.
       - If approved is omitted, it is whether this run had a plan approved; more than that plan's count is not approved.
     type: dict
     default: {}

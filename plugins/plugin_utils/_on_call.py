@@ -198,6 +198,8 @@ def _lost(loss: t.Any) -> str:
     if not isinstance(loss, dict) or not loss or not is_lossy(loss):
         return ""
     number = f"{'' if loss.get('exact') else 'about '}{counted(loss['count'], loss.get('unit') or 'items')}" if loss.get("count") else ""
+    if not loss.get("suspected", True):
+        return f"nothing known; {loss.get('text')}"
     words = ": ".join(str(part) for part in (number, loss.get("text")) if part) or "an unknown amount"
     before, now = loss.get("known_before"), loss.get("present_after")
     # Keys that were written since, or lost values of keys that are there, make the two numbers say nothing.

@@ -50,11 +50,13 @@ IMPORTED_ON=${IMPORTED_ON:-3.8 3.11 3.13}
 stage_sanity() {
   make_tree
   place_get_pip
-  local log="$RUN_DIR/log/sanity.log" begun status=0 version path="$ROOT/.venv/bin:$PATH" python
-  # Each version found is one on which compile is tried; the real binary, since a shim may name a version it lacks.
+  local log="$RUN_DIR/log/sanity.log" begun status=0 version path="$ROOT/.venv/bin" python
+  # Each version found is one on which compile is tried; the real binary before a shim, which may name a version it lacks, and under which
+  # ansible-test does not find itself again.
   for version in 3.8 3.9 3.10 3.11 3.12 3.13; do
     ! python=$(find_python "$version") || path="$path:$(dirname "$python")"
   done
+  path="$path:$PATH"
   begun=$(now)
   sanity_tests "$path" --skip-test import >"$log" 2>&1 || status=$?
   for version in $IMPORTED_ON; do

@@ -72,6 +72,8 @@ def written() -> t.Iterator[Path]:
     server.ask(("SAVE",), ("BGREWRITEAOF",))
     while "aof_rewrite_in_progress:1" in server.ask(("INFO", "persistence"))[0]:
         time.sleep(0.02)
+    # A dump says the second of which it is; one of the same second as the last command may be the newer of the two.
+    time.sleep(1.1)
     server.ask(*sets("more", 500))
     server.kill()
     yield folder

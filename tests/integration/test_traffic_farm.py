@@ -107,7 +107,7 @@ def test_a_request_is_lost_only_where_nobody_answers_it(balanced: Balanced, tmp_
     ledger.write(10)
     balanced.ask(f"add map {balanced.map} api 120")
     ledger.write(10)
-    assert ledger.compare() == {"acknowledged": 5, "missing": 0, "wrong": 0, "resurrected": 0}
+    assert ledger.compare() == {"acknowledged": 5, "missing": 0, "wrong": 0, "resurrected": 0, "lapsed": 0}
     balanced.ask(f"clear map {balanced.map}")
     weigh(balanced, overflow=0)
     ledger.write(10)

@@ -280,6 +280,7 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
         "saved_at_end": (all(words in last for words in SAVED_AT_END) or unsaid) if starts else None,
         "saved_at": said_at(last, SAVED_AT_END[1]),
         "synced_at_end": (SYNCED in last and SAVED_AT_END[2] in last) or ENDED_ITSELF in last,
+        "unsynced_at_end": unsaid is False and SAVED_AT_END[2] in last and SYNCED not in last,
         "began_at": said_at(whole, STARTED) if starts else None,
         "rewritten": REWRITTEN in last,
         "rewrote_config_at": said_at(last, REWROTE_CONFIG),

@@ -4,7 +4,8 @@
 """Whether the data files of a Redis that is down are all that it had: who saw it write them, until when, and what changed since.
 
 Files that can be read to their end may still be an older copy, or cut between two commands. Each judge returns (why that is not proven,
-what proves it); one of them is "".
+what proves it). One of them is "", but for a file that nothing speaks against and nobody saw earlier: there the second says what speaks
+for it.
 """
 
 from __future__ import annotations
@@ -41,9 +42,14 @@ TOUCHED = "its append-only file was changed after its process had ended"
 MOVED = "its configuration changed while it ran, so nothing proves that it wrote the files that a start loads"
 SHORTER = "its append-only file has %d bytes, and %d at the last proven look"
 IDLE = (
-    "nothing proves that it still wrote its append-only file when it ended: the last write was about %.1f seconds before, and no run saw "
-    "the file earlier; compare with the source of the keys, and run recover-redis once while it is well, so that the next run can tell"
+    "the last write to its append-only file was about %.1f seconds before it ended, and no run saw the file earlier: if appendonly was "
+    "turned off while it ran (CONFIG SET), what was written after that is lost. Run recover-redis once while it is well, and the next "
+    "run can tell"
 )
+CONFIGURED = "its configuration turns the append-only file on, no write to it failed, "
+UNSYNCED = "it ended when it was asked to and did not sync its append-only file then, so that file was turned off while it ran"
+OTHER_FILE = "its append-only file is not the one that was seen on %s, and its log does not say why"
+UNSEEN = "its append-only file is empty or was changed after its last write, and no run saw it earlier: nothing proves that it is whole"
 SNAPSHOTS = "Redis keeps its data in snapshots, and nothing shows that it saved once more before it went down"
 OTHER_DUMP = "it saved its data before it ended, but the dump that a start loads is not of that moment"
 
@@ -98,17 +104,23 @@ def judge_aof(before: Facts, known: Facts) -> Proof:
         return "", SEEN % (_day(known), remembered["bytes"], file["bytes"]) + READ
     if _same(file, remembered):
         return SHORTER % (file["bytes"], remembered["bytes"]), ""
-    return (MOVED, "") if _moved(written, log, latest) else _judge_end(file, log, end, latest)
+    if _moved(written, log, latest):
+        return MOVED, ""
+    why, speaks = _judge_end(file, log, end, latest)
+    return (OTHER_FILE % _day(known), "") if why and remembered else (why, speaks)
 
 
 def _judge_end(file: Facts, log: Facts, end: float, latest: float) -> Proof:
     """Judge a file that nobody saw earlier by when it was written last; its process ended from *end* to *latest*."""
     if log.get("synced_at_end"):
         return "", SYNCED + READ
-    near = NEAR_WHOLE if latest > end else NEAR
-    if file["bytes"] and end - file["written_at"] <= near and file["changed_at"] <= latest + SLACK:
+    if log.get("unsynced_at_end"):
+        return UNSYNCED, ""
+    if not file["bytes"] or file["changed_at"] > latest + SLACK:
+        return UNSEEN, ""
+    if end - file["written_at"] <= (NEAR_WHOLE if latest > end else NEAR):
         return "", RECENT + READ
-    return IDLE % max(0.1, end - file["written_at"]), ""
+    return IDLE % max(0.1, end - file["written_at"]), CONFIGURED + READ
 
 
 def _same(file: Facts, remembered: Facts) -> bool:

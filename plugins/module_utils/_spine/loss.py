@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a run lost, in one form for every remedy: unknown until a witness proves it. Pure: plain data in and out.
 
-A loss is {count, exact, unit, text, approved, known_before, present_after, witness}. ``witness`` is a sentence that says what proves the
-count, "" where nothing does: without one there is no 0 and nothing is exact. A count that is not exact is the most that is lost, as far
-as anybody can tell; None is unknown.
+A loss is {count, exact, unit, text, approved, known_before, present_after, witness, suspected}. ``witness`` is a sentence that says what
+proves the count, "" where nothing does: without one there is no 0 and nothing is exact. A count that is not exact is the most that is
+lost, as far as anybody can tell; None is unknown. ``suspected`` is False where nothing is lost, and where that is not proven but nothing
+speaks for a loss either: then ``witness`` says what was seen, and ``text`` what would not be.
 """
 
 from __future__ import annotations
@@ -30,10 +31,17 @@ def loss_of_run(given: Facts, approval: Facts, acts: t.Sequence[str], harmless: 
     """
     said = _said(given, acts, harmless)
     loss = _not_less_than_missing(said)
+    loss["suspected"] = is_lossy(loss) and not (loss == said and _nothing_speaks_for_it(given, loss))
     # A remedy may approve what it says itself, such as what a person asked for; more than that only a plan can.
     wanted = _flag(given["approved"]) if "approved" in given else bool(approval)
     approved = wanted and is_lossy(loss) and (loss["count"] == said["count"] or bool(approval)) and covers(approval, loss["count"])
     return dict(loss, approved=approved)
+
+
+def _nothing_speaks_for_it(given: Facts, loss: Facts) -> bool:
+    """Return whether the remedy does not suspect a loss that it cannot rule out, and says why, and what it cannot rule out."""
+    quiet = "suspected" in given and not _flag(given["suspected"])
+    return quiet and loss["count"] is None and bool(loss["witness"] and given.get("text"))
 
 
 def _said(given: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:

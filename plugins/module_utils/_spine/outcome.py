@@ -55,7 +55,7 @@ def _judge_failure(acts: t.Sequence[str], undone: t.Sequence[str], failure: Fact
 
 def _judge_proof(after: Facts, loss: Facts) -> str:
     if after.get("health") == "well" and after.get("proven"):
-        return "recovered_with_loss" if is_lossy(loss) else "recovered"
+        return "recovered_with_loss" if is_lossy(loss) and loss.get("suspected", True) else "recovered"
     return "failed" if after.get("health") == "sick" else "unproven"
 
 

@@ -191,10 +191,9 @@ def test_an_append_only_file_is_whole_where_it_was_seen_to_be_written(
     ("before", "known", "words"),
     [
         (wrote(log={"lines": {"write_failed": "Short write"}}), LOOKED, "could not write"),
-        (wrote(written_at=99.9), {}, "still wrote"),
-        (wrote(ended=101.0), {}, "still wrote"),
-        (wrote(bytes=0), {}, "still wrote"),
-        (wrote(changed_at=150.0), {}, "still wrote"),
+        (wrote(log={"unsynced_at_end": True}), {}, "was turned off while it ran"),
+        (wrote(bytes=0), {}, "is empty or was changed"),
+        (wrote(changed_at=150.0), {}, "is empty or was changed"),
         (dict(AOF, log={}), LOOKED, "set redis_recovery_log_file"),
         (wrote(ended=None), LOOKED, "nothing says when its process ended"),
         (dict(AOF, written={}), LOOKED, "nothing says when its process ended"),
@@ -202,11 +201,11 @@ def test_an_append_only_file_is_whole_where_it_was_seen_to_be_written(
         (wrote(bytes=799), LOOKED, "has 799 bytes, and 800 at the last proven look"),
         (wrote(config=70.0), {}, "configuration changed while it ran"),
         (wrote(config=70.0, log={"began_at": None}), {}, "configuration changed while it ran"),
-        (wrote(written_at=60.0, inode=9), LOOKED, "still wrote"),
-        (wrote(written_at=60.0, dir="/other"), LOOKED, "still wrote"),
-        (wrote(written_at=60.0, name="a.aof.3.incr.aof", inode=9), LOOKED, "still wrote"),
-        (wrote(name="a.aof.3.incr.aof", inode=9, bytes=0, log={"rewritten": True}), LOOKED, "still wrote"),
-        (wrote(written_at=60.0, name="a.aof.1.incr.aof", inode=9, log={"rewritten": True}), LOOKED, "still wrote"),
+        (wrote(written_at=60.0, inode=9), LOOKED, "not the one that was seen on 1970-01-01 00:01:30 UTC"),
+        (wrote(written_at=60.0, dir="/other"), LOOKED, "not the one that was seen"),
+        (wrote(written_at=60.0, name="a.aof.3.incr.aof", inode=9), LOOKED, "not the one that was seen"),
+        (wrote(name="a.aof.3.incr.aof", inode=9, bytes=0, log={"rewritten": True}), LOOKED, "not the one that was seen"),
+        (wrote(written_at=60.0, name="a.aof.1.incr.aof", inode=9, log={"rewritten": True}), LOOKED, "not the one that was seen"),
         (dict(RDB, log=dict(SAVED, saved_at=None)), {}, "snapshots"),
         (dict(RDB, log=SAVED, written={}), {}, "not of that moment"),
         (dict(RDB, log=dict(SAVED, saved_at=102.0)), {}, "not of that moment"),
@@ -219,6 +218,18 @@ def test_files_that_can_be_read_are_no_proof_that_they_are_all(before: dict[str,
     why, witness = loss.proof_of_start(before, known)
     assert witness == ""
     assert words in why
+
+
+@pytest.mark.parametrize("idle", [{"written_at": 99.9}, {"written_at": 60.0}, {"ended": 101.0}])
+def test_a_file_that_nobody_saw_earlier_and_that_was_idle_is_not_proven_and_not_suspected(idle: dict[str, t.Any]) -> None:
+    before = wrote(**idle)
+    why, speaks = loss.proof_of_start(before, {})
+    assert ("CONFIG SET" in why, "turns the append-only file on" in speaks) == (True, True)
+    said = loss.loss_of({}, before, {"keys": 5})
+    assert (said["count"], said["exact"], said["suspected"], said["witness"]) == (None, False, False, speaks)
+    # What is known to be missing speaks for a loss.
+    assert "suspected" not in loss.loss_of({"known_keys": 6, "known_at": 90.0}, before, {"keys": 5})
+    assert "suspected" not in loss.loss_of({}, before, {"keys": 0, "persistence": {"dump_bytes": 999}})
 
 
 def holds(keys: int) -> dict[str, t.Any]:

@@ -216,6 +216,14 @@ SEEN = "all of them were counted"
 LOSS: dict[str, t.Any] = {
     "count": None, "exact": False, "unit": "", "text": "", "approved": False, "known_before": None, "present_after": None, "witness": "",
 }  # fmt: skip
+
+
+def of(more: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return a loss in its form; one that is not proven to be none is suspected."""
+    return {**LOSS, "suspected": (more.get("count"), more.get("exact")) != (0, True), **more}
+
+
+QUIET = {"suspected": False, "witness": SEEN, "text": "x"}
 SILENT = {"text": "nothing proves that this lost no data"}
 NONE = {"count": 0, "exact": True}
 TWO = {"loss": {"count": 2, "unit": "keys", "exact": True}, "tolerance": 0}
@@ -246,6 +254,15 @@ FEWER = {
         ({"count": 2, "exact": True}, {}, {"count": 2}),
         ({"count": "2", "exact": "True", "approved": "False", "witness": SEEN}, {}, {"count": 2, "exact": True, "witness": SEEN}),
         ({"count": "many", "exact": True, "witness": SEEN}, {}, {**SILENT, "witness": SEEN}),
+        # Not proven, but nothing speaks for a loss: whoever says so has to say what was seen, and what it would not show.
+        (QUIET, {}, QUIET),
+        ({**QUIET, "suspected": "False"}, {}, QUIET),
+        ({**QUIET, "suspected": True}, {}, {**QUIET, "suspected": True}),
+        ({**QUIET, "witness": ""}, {}, {"text": "x"}),
+        ({**QUIET, "text": ""}, {}, {**SILENT, "witness": SEEN}),
+        ({**QUIET, "count": 2}, {}, {"count": 2, "witness": SEEN, "text": "x"}),
+        ({**QUIET, "known_before": 2, "present_after": 1}, {},
+         {"text": "x; 1 are missing of those known before, and nothing says why", "known_before": 2, "present_after": 1}),
         # More than a plan said is not approved, and unknown may be more.
         ({"text": "x"}, {}, {"text": "x"}),
         ({"text": "x"}, TWO, {"text": "x"}),
@@ -277,7 +294,7 @@ FEWER = {
 def test_a_loss_is_what_a_witness_proves_and_more_than_was_approved_is_not(
     given_loss: dict[str, t.Any], approval: dict[str, t.Any], more: dict[str, t.Any]
 ) -> None:
-    assert loss_of_run(given_loss, approval, ["start"], {}) == {**LOSS, **more}
+    assert loss_of_run(given_loss, approval, ["start"], {}) == of(more)
 
 
 KEEPS = {"hold": "files were only read", "look": "files were only read", "wait": "it was left alone"}
@@ -304,7 +321,7 @@ KEEPS = {"hold": "files were only read", "look": "files were only read", "wait":
     ],
 )  # fmt: skip
 def test_what_cannot_lose_data_loses_none(given_loss: dict[str, t.Any], acts: list[str], more: dict[str, t.Any]) -> None:
-    assert loss_of_run(given_loss, {}, acts, KEEPS) == {**LOSS, **more}
+    assert loss_of_run(given_loss, {}, acts, KEEPS) == of(more)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +338,7 @@ def test_what_cannot_lose_data_loses_none(given_loss: dict[str, t.Any], acts: li
 def test_what_a_dead_run_may_have_lost_is_not_forgotten(plan: dict[str, t.Any], loss: dict[str, t.Any]) -> None:
     assert inherited(plan) == loss
     if loss:
-        assert loss_of_run(loss, {}, ["?"], {}) == {**LOSS, **loss}
+        assert loss_of_run(loss, {}, ["?"], {}) == of(loss)
 
 
 @pytest.mark.parametrize(

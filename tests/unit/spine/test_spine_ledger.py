@@ -559,9 +559,12 @@ def test_a_ledger_that_was_there_is_never_taken_for_a_new_one(state: Path, damag
 
 
 def test_a_crash_while_the_first_ledger_is_made_leaves_none(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*dummy: str) -> None:
+        raise OSError("power failed")
+
     state.mkdir(mode=0o700)
     with monkeypatch.context() as broken:
-        broken.setattr(os, "link", lambda *_names: (name for name in ()).throw(OSError("power failed")))
+        broken.setattr(os, "link", fails)
         with pytest.raises(StepError):
             open_run(state, "R1")
     assert list(state.iterdir()) == []

@@ -137,7 +137,8 @@ def _numbers(ran: Ran, lapsed: int) -> t.Iterator[str]:
     known, present = loss.get("known_before"), loss.get("present_after")
     if ran.word in ACTED and loss.get("exact") and not str(loss.get("witness") or "").strip():
         yield f"declares exactly {'an unknown number' if told is None else told} and names no witness"
-    if ran.word == "recovered" and told != 0:
+    # What nothing speaks for is told as not ruled out; that the drill lost nothing is counted beside it.
+    if ran.word == "recovered" and told != 0 and loss.get("suspected", True):
         yield f"ended recovered and declares a loss of {'an unknown number' if told is None else told}"
     if known is not None and present is not None and told is not None and known - present > told + lapsed:
         yield f"declared {told} where its own numbers say {known - present}: {known} known before, {present} there now"
@@ -193,8 +194,11 @@ def _loss(seen: Seen) -> list[str]:
         return ["what is left could not be counted: the server does not answer"]
     told = declared(outcome)
     wrong = _number_told(rule, told, seen, bool((outcome.get("loss") or {}).get("exact", True)))
-    if rule == "none" and (seen.lost or told != 0):
+    suspected = (outcome.get("loss") or {}).get("suspected", True)
+    if rule == "none" and (seen.lost or (told != 0 and suspected)):
         wrong.append(f"a lossless way exists: {_details(seen.losses)}, declared {told}")
+    elif outcome.get("outcome") == "recovered" and seen.lost:
+        wrong.append(f"ended recovered, and something is lost: {_details(seen.losses)}")
     kept = 1 - (seen.lost or 0) / max(1, seen.losses["acknowledged"])
     if kept < seen.fault.kept_share:
         wrong.append(f"kept {kept:.4%}, less than {seen.fault.kept_share:.2%}")
