@@ -224,7 +224,7 @@ def _at_once(checks: t.Sequence[Check], stands_on: str) -> list[dict[str, t.Any]
 
 def _fits_together(check: Check) -> bool:
     fits = traits.trait(check, "fits_together")
-    return bool(fits and fits(check))
+    return bool(fits and fits(check)) and _unusable(check) is None
 
 
 def _look_together(kind: str, slots: t.Sequence[_Slot]) -> None:
@@ -301,11 +301,12 @@ def _looked(check: Check, load: t.Callable[[], t.Any], seconds: float | None) ->
 
 
 def _unusable(check: Check) -> t.Optional[Health]:
-    """Return the Health of a check that names a secret file which cannot be used: a mistake of ours, which waiting does not mend."""
-    problems = problems_in(check)
-    if not problems:
+    """Return the Health of a check whose options cannot be used: a mistake of ours, which waiting does not mend."""
+    wrong = traits.trait(check, "problems")
+    found = [("secret", text) for text in problems_in(check)] + [("input", text) for text in (wrong(check) if wrong else [])]
+    if not found:
         return None
-    return Health(tuple(Finding("secret", State.UNKNOWN, text) for text in problems), state="bad_input", facts={"final": True})
+    return Health(tuple(Finding(name, State.UNKNOWN, text) for name, text in found), state="bad_input", facts={"final": True})
 
 
 def _result(check: Check, health: Health, seconds: float) -> dict[str, t.Any]:

@@ -31,12 +31,39 @@ UNREACHED: dict[str, tuple[str, State, State, str]] = {
 }
 
 
-# HTTP status -> (state word, sentence); none of them says anything about the health of the service.
-TURNED_AWAY: dict[int, tuple[str, str]] = {
-    401: ("auth", "401: it wants a token, or a different one; check the credentials"),
-    403: ("auth", "403: it knows this token but denies access; check the credentials"),
-    429: ("rate_limited", "429: it limits our request rate, so its health is unknown"),
+# HTTP status -> (state word, sentence with a token, sentence without one); none of them says anything about the health of the service.
+TURNED_AWAY: dict[int, tuple[str, str, str]] = {
+    401: ("auth", "401: it rejected our token", "401: it wants a token, and none was sent"),
+    403: ("auth", "403: it rejected our token, or denies it this request", "403: it denies the request, which was sent without a token"),
+    429: ("rate_limited", "429: it limits our request rate, so its health is unknown", ""),
 }
+# Statuses that speak of our request: nothing is at that path, or it does not take what was sent.
+NOT_MEANT: dict[int, str] = {
+    400: "it does not take such a request",
+    404: "nothing is at that path",
+    405: "that path does not take this method",
+    410: "nothing is at that path any more",
+    415: "it does not take such a request",
+    422: "it does not take such a request",
+}
+
+
+def turned_away(status: int, options: t.Mapping[str, t.Any]) -> t.Optional[tuple[str, str]]:
+    """Return (state word, sentence) for a *status* that turned our request away, None for any other. It says only what was seen."""
+    if status not in TURNED_AWAY:
+        return None
+    word, with_token, without = TURNED_AWAY[status]
+    is_sent = bool(options.get("token") or options.get("token_file"))
+    text = with_token if is_sent or not without else without
+    return word, text + ("; check the credentials" if word == "auth" else "")
+
+
+def judge_not_meant(status: int, what: str) -> t.Optional[Health]:
+    """Return the Health of *what* for a *status* that says our address or request is wrong, None for any other."""
+    if status not in NOT_MEANT:
+        return None
+    text = f"{what} answers {status}: {NOT_MEANT[status]}; correct URL, profile or port, unless another service answers there"
+    return Health((Finding("input", State.UNKNOWN, text, {"status": status}),), state="bad_input", facts={"final": True})
 
 
 def judge_without_token(what: str, token_file: object, problem: str) -> Health:

@@ -109,7 +109,8 @@ def verified_of(probe: Facts, known: Facts) -> dict[str, t.Any]:
     if facts is None or probe.get("health") != "well":
         return {}
     samples = list(known.get("samples") or []) + ([facts["last_sample"]] if facts.get("last_sample") else [])
-    return {"application": {"restarts": facts.get("restarts"), "oom_kills": facts.get("oom_kills"), "samples": samples[-SAMPLES:]}}
+    kept = {name: facts.get(name) for name in ("restarts", "oom_kills")}
+    return {"application": {**kept, "samples": samples[-SAMPLES:], "answered": facts.get("answered") or known.get("answered") or {}}}
 
 
 def risk_of(memory: str) -> str:

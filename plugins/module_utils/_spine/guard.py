@@ -42,19 +42,23 @@ def judge_before(before: t.Mapping[str, t.Any], refusals: t.Mapping[str, t.Any])
 
 
 def _unseen(before: t.Mapping[str, t.Any]) -> t.Optional[dict[str, t.Any]]:
-    """Return the reason where the right thing was not looked at, whatever its health: no probe, another instance, a secret of ours."""
+    """Return the reason where the right thing was not looked at, whatever its health: no probe, another instance, an input of ours."""
     if not before:
         return reason("health_unknown", "nothing was observed: the probe did not run")
     if (before.get("facts") or {}).get("identity_mismatch"):
         return reason("wrong_identity", _sentence(before))
-    wrong = [check for check in [before, *(before.get("checks") or [])] if _lacks_secret(check)]
-    return reason("bad_input", _sentence(dict(wrong[0], checks=wrong)), case="secret_file") if wrong else None
+    checks = [before, *(before.get("checks") or [])]
+    secrets = [check for check in checks if _is_ours(check, "secret")]
+    if secrets:
+        return reason("bad_input", _sentence(dict(secrets[0], checks=secrets)), case="secret_file")
+    inputs = [check for check in checks if _is_ours(check, "input")]
+    return reason("bad_input", _sentence(dict(inputs[0], checks=inputs))) if inputs else None
 
 
-def _lacks_secret(check: t.Mapping[str, t.Any]) -> bool:
-    """Return whether a check that decides was not made because a file with its secret cannot be used."""
+def _is_ours(check: t.Mapping[str, t.Any], finding: str) -> bool:
+    """Return whether a check that decides found a mistake of ours instead of a state: a secret file, or another input."""
     findings = check.get("findings") or []
-    return check.get("state") == "bad_input" and not check.get("beside") and any(one.get("name") == "secret" for one in findings)
+    return check.get("state") == "bad_input" and not check.get("beside") and any(one.get("name") == finding for one in findings)
 
 
 def _subject_health(before: t.Mapping[str, t.Any]) -> str:

@@ -36,6 +36,8 @@ BODY = {
     "embedder_ok": True,
 }
 RESTART = ("restart", "force")
+ANSWERED = {"url": URL, "profile": "v1_health"}
+GREEN = {"path": "status", "equals": "green"}
 DOWN = {
     "name": "redis", "kind": "redis", "health": "sick", "at": "", "playbook": "recover-redis.yml", "service": "",
     "findings": [{"state": "sick", "text": "Redis does not run"}],
@@ -122,7 +124,25 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "closes without an answer": ({"http": answer(status=0, error="closed", body=b"")}, {}, "unresponsive", "sick", RESTART),
     "5xx": ({"http": answer(status=500, body=b"")}, {}, "erroring", "sick", RESTART),
     "degraded": (SICK_BODY, {}, "degraded", "sick", RESTART),
-    "wrong body from its own port": ({"http": answer(body=b"<html>")}, {}, "wrong_body", "sick", RESTART),
+    "wrong body from its own port": ({"http": answer(body=b"<html>")}, {}, "wrong_body", "unknown", ()),
+    "wrong body from its own port, where it was well before": (
+        {"http": answer(body=b"<html>")}, {"known": {"answered": ANSWERED}}, "wrong_body", "sick", RESTART),
+    "a body of somebody else's kind, and its profile is not named": (
+        {"http": answer(body={"status": "UP", "components": {"db": {"status": "UP"}}})}, {"profile": "auto"}, "wrong_body", "unknown", ()),
+    "our profile is another one's": ({}, {"profile": "v2_health"}, "bad_input", "unknown", ()),
+    "our profile is another one's, after a start": (
+        {"service": {"started_at": NOW - 2}}, {"profile": "documented"}, "bad_input", "unknown", ()),
+    "our profile is another one's, and it was well by it before": (
+        {}, {"profile": "v2_health", "known": {"answered": {"url": URL, "profile": "v2_health"}}}, "bad_input", "unknown", ()),
+    "our path does not exist": ({"http": answer(status=404, body=b"")}, {}, "bad_input", "unknown", ()),
+    "our path does not exist yet": (
+        {"http": answer(status=404, body=b""), "service": {"started_at": NOW - 2}}, {}, "starting", "unknown", ("wait",)),
+    "its path is gone": ({"http": answer(status=404, body=b"")}, {"known": {"answered": ANSWERED}}, "erroring", "sick", RESTART),
+    "an error with a place to go": ({"http": answer(status=500, location="http://x", body=b"")}, {}, "erroring", "sick", RESTART),
+    "red by a gate of our own": (
+        {"http": answer(body={"status": "red"})}, {"profile": "none", "gates": [GREEN]}, "degraded", "sick", RESTART),
+    "green by a gate of our own": ({"http": answer(body={"status": "green"})}, {"profile": "none", "gates": [GREEN]}, "up", "well", ()),
+    "a gate of our own finds no such field": ({}, {"profile": "none", "gates": [GREEN]}, "degraded", "unknown", ()),
     "wrong body, whose port is not known": (
         {"http": answer(body=b"<html>"), "process": {"listener": ""}}, {}, "wrong_body", "unknown", ()),
     "silent, and another's port": ({**SILENT, "process": {"listener": "other"}}, {}, "not_its_port", "unknown", ()),

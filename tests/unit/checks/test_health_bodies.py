@@ -10,10 +10,12 @@ import typing as t
 
 import pytest
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import somabrain as application_somabrain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http_endpoint as kind_http
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import validated
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import judge_before
 
 V1: dict[str, t.Any] = {
     "ok": True,
@@ -97,13 +99,25 @@ def judge(body: t.Any, profile: str, status: int = 200, **options: t.Any) -> dic
         ({"hello": "world"}, "v1_health", 200, "unknown", "other_service"),
         ({"hello": "world"}, "auto", 200, "unknown", "other_service"),
         ([V1], "v1_health", 200, "unknown", "other_service"),
-        (V2, "v1_health", 200, "unknown", "other_service"),
-        (V1, "v2_health", 200, "unknown", "other_service"),
+        # Another product's words in fields that we know: its answer, not an unhealthy one of ours.
+        ({"status": "UP", "components": {"db": {"status": "UP"}}}, "auto", 200, "unknown", "other_service"),
+        ({"status": "UP", "components": {"db": {"status": "UP"}}}, "documented", 200, "unknown", "other_service"),
+        ({"status": "ok", "timestamp": "now"}, "auto", 200, "unknown", "other_service"),
+        ({"status": "Healthy", "totalDuration": "0", "entries": {}}, "auto", 200, "unknown", "other_service"),
+        # A wrong profile of ours says nothing about the service, whatever its status.
+        (V2, "v1_health", 200, "unknown", "bad_input"),
+        (V1, "v2_health", 200, "unknown", "bad_input"),
+        (V1, "v1_healthz", 200, "unknown", "bad_input"),
+        (V1, "documented", 200, "unknown", "bad_input"),
+        (READY, "v2_healthz", 200, "unknown", "bad_input"),
+        (NOT_READY, "documented", 503, "unknown", "bad_input"),
+        (V1Z, "v1_health", 200, "well", "up"),
         # Statuses.
         ({}, "none", 200, "well", "up"),
         ({"detail": "boom"}, "v1_health", 500, "sick", "error"),
         (b"<html>Bad gateway", "v2_readyz", 503, "sick", "error"),
-        ({}, "none", 404, "sick", "error"),
+        ({}, "none", 404, "unknown", "bad_input"),
+        ({}, "v1_health", 405, "unknown", "bad_input"),
         ({"detail": "missing bearer token"}, "none", 401, "unknown", "auth"),
         ({"detail": "invalid token"}, "none", 403, "unknown", "auth"),
         ({}, "none", 429, "unknown", "rate_limited"),
@@ -114,10 +128,46 @@ def test_a_body_is_judged_by_its_shape_and_gates(body: t.Any, profile: str, stat
     assert (seen["health"], seen["state"]) == (health, state), seen["findings"]
 
 
-def test_the_two_credential_problems_are_told_apart() -> None:
-    texts = {status: judge({}, "none", status)["findings"][0]["text"] for status in (401, 403)}
-    assert texts[401].startswith("401: it wants a token")
-    assert texts[403].startswith("403: it knows this token but denies access")
+def test_of_a_refused_request_only_what_was_seen_is_told() -> None:
+    texts = {(status, token): judge({}, "none", status, token=token)["findings"][0]["text"] for status in (401, 403) for token in ("", "t")}
+    assert texts == {
+        (401, ""): "401: it wants a token, and none was sent; check the credentials",
+        (401, "t"): "401: it rejected our token; check the credentials",
+        (403, ""): "403: it denies the request, which was sent without a token; check the credentials",
+        (403, "t"): "403: it rejected our token, or denies it this request; check the credentials",
+    }
+
+
+def test_a_wrong_profile_is_named_with_the_right_one() -> None:
+    seen = judge(V1, "v2_health")
+    assert seen["findings"][0]["text"].startswith(
+        "the answer is v1_health's, not v2_health's: correct the profile (to v1_health) or the URL"
+    )
+    assert seen["facts"]["final"] is True
+
+
+@pytest.mark.parametrize(
+    ("gate", "text"),
+    [
+        ({"equals": "green"}, "names no path"),
+        ({"path": "status"}, "says nothing of the value"),
+        ({"path": "status", "equal": "green"}, "has the unknown key 'equal'"),
+        ({"path": "status", "one_of": "green"}, "needs a list of values as one_of"),
+        ({"path": "n", "max": "5"}, "needs a number as max"),
+        ({"path": "n", "equals": 1, "max": 5}, "has equals and max: use one of them"),
+        ({"path": "n", "equals": 1, "required": "no"}, "needs true or false as required"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["http", "application"])
+def test_a_gate_that_cannot_be_judged_is_a_wrong_input_and_nothing_is_asked(kind: str, gate: dict[str, t.Any], text: str) -> None:
+    given = {"kind": kind, "url": "http://127.0.0.1:9/", "gates": [{"path": "a", "equals": None}, gate]}
+    named = {"service": "api", "manager": "systemd"} if kind == "application" else {}
+    [found] = checks_look.run_checks(validated([dict(given, **named)], 1), "target")
+    assert (found["health"], found["state"], found["facts"]) == ("unknown", "bad_input", {"final": True})
+    assert text in found["findings"][0]["text"]
+    assert found["findings"][0]["text"].startswith("gates[1] ")
+    before = {"health": "unknown", "state": "bad_input", "checks": [found], "subject": found["name"]}
+    assert [one["code"] for one in judge_before(before, {})[1]] == ["bad_input"]
 
 
 def test_a_503_names_the_part_that_is_unhealthy() -> None:

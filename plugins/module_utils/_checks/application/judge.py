@@ -43,7 +43,7 @@ def judge_application(
     """
     seen = Seen(raw, options, http, round_trip)
     found = _unless_barred(seen, _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer)))
-    findings = [Finding("application", found.health, found.text)]
+    findings = [Finding("input" if found.word == "bad_input" else "application", found.health, found.text)]
     # What else its own answer says. Left out when in doubt: it would turn unknown into sick.
     if seen.http and found.by_http and found.health is SICK:
         findings += [one for one in seen.http.findings if one.state is not WELL]
@@ -200,7 +200,7 @@ def _not_up_yet(seen: Seen) -> t.Optional[Found]:
     """Judge a young process that runs."""
     if seen.is_looping:
         return Found("starting", UNKNOWN, "%s answers, and has to stay up%s" % (seen.name, seen.restarts_text()), ("wait",))
-    if not seen.http or seen.answers or seen.is_suspended or seen.http_word in NOT_UNDERSTOOD:
+    if not seen.http or seen.answers or seen.is_suspended or seen.http_word in NOT_UNDERSTOOD or seen.is_another_profile:
         return None
     return Found("starting", UNKNOWN, "%s has been running for %.0f s and is not healthy yet" % (seen.name, seen.age or 0), ("wait",))
 
@@ -214,11 +214,8 @@ def _by_http(seen: Seen) -> t.Optional[Found]:
         return None
     if seen.listener == "other" and not seen.behind_proxy:
         return Found("not_its_port", UNKNOWN, "the port of %s belongs to another process, not to %s" % (seen.url, seen.name), by_http=True)
-    if seen.http_word in NOT_UNDERSTOOD:
-        # The port is its own, so the answer is proven to be its own too.
-        own = seen.listener == "own"
-        text = "%s answers with something other than its health format" % seen.url
-        return Found("wrong_body", SICK if own else UNKNOWN, text, RESTART if own else (), by_http=True)
+    if seen.http_word in (*NOT_UNDERSTOOD, "bad_input"):
+        return _not_ours(seen)
     word, health, actions = BY_HTTP.get(seen.http_word, (seen.http_word or "unknown", UNKNOWN, ()))
     if seen.http.health is UNKNOWN:
         # From a distance, silence proves nothing.
@@ -226,6 +223,20 @@ def _by_http(seen: Seen) -> t.Optional[Found]:
     if word == "slow" and seen.is_leaking:
         return _leaking(seen)
     return Found(word, health, seen.http_text(), actions)
+
+
+def _not_ours(seen: Seen) -> Found:
+    """Judge an answer that does not fit our URL and profile: its own fault only where it was well by them before.
+
+    Otherwise they may be wrong, which no restart mends.
+    """
+    misread, text = seen.http_word == "bad_input", seen.http_text()
+    if not misread:
+        text = "%s answers with something other than its health format: %s" % (seen.url, text)
+    if not seen.is_own_fault:
+        return Found("bad_input" if misread else "wrong_body", UNKNOWN, text)
+    word = "erroring" if misread else "wrong_body"
+    return Found(word, SICK, "%s; by this URL and profile it was well before" % text, RESTART, by_http=True)
 
 
 def _by_round_trip(seen: Seen) -> t.Optional[Found]:

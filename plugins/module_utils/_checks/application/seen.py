@@ -75,6 +75,21 @@ class Seen:
         return self.http.state if self.http else ""
 
     @property
+    def is_own_fault(self) -> bool:
+        """Whether an answer of another kind is its own change: from its own port, and well by this very URL and profile before."""
+        return self.listener == "own" and self.known.get("answered") == self.answered and not self.is_another_profile
+
+    @property
+    def is_another_profile(self) -> bool:
+        """Whether it gave the answer of a profile that we know, and that is not the one that was named."""
+        return bool(self.http and self.http_word == "bad_input" and self.http.facts.get("profile"))
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """What its answer was judged by."""
+        return {"url": str(self.options["url"]), "profile": str(self.options["profile"])}
+
+    @property
     def is_answered(self) -> bool:
         """Whether a health endpoint is named and well."""
         return bool(self.http and self.http.health is State.WELL)
@@ -206,7 +221,8 @@ class Seen:
     @property
     def is_final(self) -> bool:
         """Whether nothing starts it any more: its manager has given up, so waiting for it is in vain."""
-        return (self.service_word in ("stopped", "failed") and not self.service.get("workload")) or self.lacks_memory
+        ended = self.service_word in ("stopped", "failed") and not self.service.get("workload")
+        return ended or self.lacks_memory or (self.http_word == "bad_input" and not self.is_own_fault and not self.is_young)
 
     @property
     def lacks_memory(self) -> bool:
@@ -290,6 +306,7 @@ class Seen:
             "long_term_memory": self.long_term_memory,
             "dependencies": {str(one["name"]): str(one["health"]) for one in self.dependencies + self.memory_service},
             "hand_over": self.hand_over(),
+            "answered": self.answered if self.is_answered else {},
             "round_trip": dict(self.round_trip.facts) if self.round_trip else {},
             # Restarts by its manager count like our attempts.
             "attempted_elsewhere": {"restart": count, "start": count},

@@ -1,10 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the bodies of SomaBrain's health endpoints mean: which shape they have, and which of their fields gate.
+"""What the bodies of SomaBrain's health endpoints mean: which shape they have, and which of their fields gate (see ``gates.py``).
 
-A gate is ``{path, equals | one_of | min | max, required, when}``: ``path`` is dotted, ``*`` stands for every key
-of a dictionary, ``when`` names a field that must be true for the gate to count. Pure judgement, no input or output.
+Pure judgement, no input or output.
 """
 
 from __future__ import annotations
@@ -59,12 +58,24 @@ _ABSENT = object()
 _V1_SHAPE: t.Mapping[str, type] = {"ok": bool, "components": dict, "namespace": str}
 _SHAPES: t.Mapping[str, t.Mapping[str, type]] = {
     "v1_health": _V1_SHAPE,
-    "v1_healthz": _V1_SHAPE,
+    "v1_healthz": dict(_V1_SHAPE, memory_circuit_open=object),
     "v2_health": {"status": str, "infrastructure": dict},
     "v2_healthz": {"status": str, "timestamp": object},
     "v2_readyz": {"status": str, "checks": dict},
     "documented": {"status": str, "components": dict},
 }
+
+
+# The words that ``status`` has in each: the same fields with other words (Spring's UP, somebody's "ok") are another product's answer.
+_WORDS: t.Mapping[str, tuple[str, ...]] = {
+    "v2_health": ("healthy", "degraded", "critical", "unhealthy"),
+    "v2_healthz": ("healthy", "degraded", "critical", "unhealthy"),
+    "v2_readyz": ("ready", "degraded", "not_ready", "unhealthy"),
+    "documented": ("healthy", "degraded", "critical", "unhealthy"),
+}
+# In the order in which a body is tried: the shape of the last, a status and a time, fits many bodies.
+_TRIED = ("v2_health", "v2_readyz", "documented", "v1_healthz", "v1_health", "v2_healthz")
+WEAKEST = _TRIED[-1]
 
 
 def has_shape(body: t.Any, profile: str) -> bool:
@@ -74,15 +85,19 @@ def has_shape(body: t.Any, profile: str) -> bool:
         return False
     if not all(name in body and isinstance(body[name], kind) for name, kind in shape.items()):
         return False
+    if profile in _WORDS and body["status"] not in _WORDS[profile]:
+        return False
     return profile != "documented" or all(isinstance(one, dict) and "status" in one for one in body["components"].values())
 
 
 def profile_of(body: t.Any) -> str:
     """Return the profile that *body* has the shape of, "" for none."""
-    found = [name for name in ("v2_health", "v2_readyz", "documented", "v1_health", "v2_healthz") if has_shape(body, name)]
-    if found[:1] == ["v1_health"] and "memory_circuit_open" in body:
-        return "v1_healthz"
-    return found[0] if found else ""
+    return next((name for name in _TRIED if has_shape(body, name)), "")
+
+
+def is_of(body: t.Any, profile: str) -> bool:
+    """Return whether *body* may be judged as *profile*: where a telling shape fits, the weakest one is not believed."""
+    return has_shape(body, profile) and (profile != WEAKEST or profile_of(body) == WEAKEST)
 
 
 def judge_body(body: t.Any, profile: str, gates: t.Sequence[Gate], ignore: t.Sequence[str]) -> list[Finding]:

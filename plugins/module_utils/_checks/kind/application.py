@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import gates as application_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import judge_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import Look, load_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http_endpoint as http
@@ -66,6 +67,12 @@ OPTIONS: dict[str, t.Any] = {
 }
 BELOW = ("dependencies", "long_term_memory")
 WRITES_WITH = "round_trip"
+
+
+def problems(options: t.Mapping[str, t.Any]) -> list[str]:
+    """Return what is wrong with the gates, its own and those of its long-term memory."""
+    below = application_gates.problems_of(options["long_term_memory"].get("gates") or [])
+    return [*http.problems(options), *("long_term_memory.%s" % one for one in below)]
 
 
 def load(options: dict[str, t.Any], deadline: float, look: Look) -> dict[str, t.Any]:

@@ -12,12 +12,14 @@ import json
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import gates as application_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import somabrain as application_somabrain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import (
-    TURNED_AWAY,
     judge_latency,
+    judge_not_meant,
     judge_unreached,
     judge_without_token,
+    turned_away,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
@@ -32,13 +34,17 @@ OPTIONS: dict[str, t.Any] = {
     "tenant": {"type": "str", "default": ""},
     "profile": {"type": "str", "choices": list(application_somabrain.PROFILES), "default": "none"},
     "expect_status": {"type": "list", "elements": "int", "default": [200]},
-    "gates": {"type": "list", "elements": "dict", "default": []},
-    "ignore_gates": {"type": "list", "elements": "str", "default": []},
+    **application_gates.OPTIONS,
     "max_latency_ms": {"type": "float", "default": 0},
     "max_bytes": {"type": "int", "default": http.MAX_BYTES},
     "ca_file": {"type": "path", "default": ""},
     "validate_certs": {"type": "bool", "default": True},
 }
+
+
+def problems(options: t.Mapping[str, t.Any]) -> list[str]:
+    """Return what is wrong with the gates."""
+    return application_gates.problems_of(options["gates"])
 
 
 def credentials(options: t.Mapping[str, t.Any]) -> tuple[dict[str, str], str]:
@@ -80,10 +86,10 @@ def _asked(options: t.Mapping[str, t.Any], headers: dict[str, str], deadline: fl
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """States: up, degraded, slow, error, redirect, auth, rate_limited, other_service, too_large, or a word of ``_health.reach``.
+    """States: up, degraded, slow, error, redirect, auth, rate_limited, other_service, too_large, bad_input, or a word of ``_health.reach``.
 
-    Sick: a 5xx, an unexpected status, a redirect, a gate that fails, too slow. Unknown: no usable token, 401, 403,
-    429, and a body that does not fit the profile, because then another service may be answering.
+    Sick: a 5xx, an unexpected status, a gate that fails, too slow. Unknown: no usable token, 401, 403, 429, and a body that does
+    not fit the profile: another service may be answering, or, where it fits another profile, ours is wrong (bad_input).
     """
     answer: http.Answer = raw["answer"]
     what = one_line(str(options["url"]).partition("?")[0], 100)
@@ -95,27 +101,34 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     latency = judge_latency(answer.seconds, options)
     slow = any(finding.state is not State.WELL for finding in latency)
     seen = {"status": answer.status, "ms": round(answer.seconds * 1000, 1), "bytes": len(answer.body), "content_type": answer.content_type}
-    return Health((*findings, *latency), state="slow" if slow and word == "up" else word, facts=dict(seen, **facts))
+    final = {"final": True} if word == "bad_input" else {}
+    return Health((*findings, *latency), state="slow" if slow and word == "up" else word, facts={**seen, **facts, **final})
 
 
 def _judge_answer(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
     expected = answer.status in options["expect_status"]
-    word, status = ("up", Finding("status", State.WELL, f"status {answer.status}")) if expected else _judge_status(answer)
+    word, status = ("up", Finding("status", State.WELL, f"status {answer.status}")) if expected else _judge_status(answer, options)
     telling = expected or (answer.status == 503 and options["profile"] in application_somabrain.TELLING_503)
     if not telling or (options["profile"] == "none" and not options["gates"] and not answer.truncated):
         return word, [status], {}
     body_word, findings, facts = _judge_content(answer, options)
+    if body_word == "bad_input":
+        # Its status is not judged either: a 503 of another endpoint has another meaning.
+        return body_word, findings, facts
     # A 503 whose body is not understood stays what its status says.
     return (body_word if expected or body_word == "degraded" else word), [status, *findings], facts
 
 
-def _judge_status(answer: http.Answer) -> tuple[str, Finding]:
-    if answer.location:
+def _judge_status(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, Finding]:
+    if answer.location and 300 <= answer.status < 400:
         text = f"status {answer.status} redirects to {answer.location}; redirects are not followed"
         return "redirect", Finding("redirect", State.SICK, text, {"location": answer.location})
-    if answer.status in TURNED_AWAY:
-        word, text = TURNED_AWAY[answer.status]
-        return word, Finding("status", State.UNKNOWN, text, {"status": answer.status})
+    turned = turned_away(answer.status, options)
+    if turned:
+        return turned[0], Finding("status", State.UNKNOWN, turned[1], {"status": answer.status})
+    wrong = judge_not_meant(answer.status, one_line(str(options["url"]).partition("?")[0], 100))
+    if wrong:
+        return wrong.state, wrong.findings[0]
     return "error", Finding("status", State.SICK, f"unexpected status {answer.status}", {"status": answer.status})
 
 
@@ -127,16 +140,27 @@ def _judge_content(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple
     except (ValueError, RecursionError):
         kind = answer.content_type or "no content type"
         return _not_understood("other_service", f"the answer is not JSON ({kind}): another service may be answering")
-    profile = options["profile"] if options["profile"] != "auto" else application_somabrain.profile_of(body)
-    if profile != "none" and not application_somabrain.has_shape(body, profile):
-        wanted = profile or "any known profile"
-        return _not_understood("other_service", f"the answer does not have the shape of {wanted}: another service may be answering")
+    named, found = str(options["profile"]), application_somabrain.profile_of(body)
+    profile = found if named == "auto" else named
+    if profile != "none" and not application_somabrain.is_of(body, profile):
+        return _of_another_profile(named, found) if found else _not_understood("other_service", _no_shape(named))
     findings = application_somabrain.judge_body(body, profile, options["gates"], options["ignore_gates"])
     facts = {"profile": profile, "unhealthy_parts": application_somabrain.unhealthy_parts(body)}
     if isinstance(body, dict):
         facts.update({key: body[key] for key in ("ok", "ready") if isinstance(body.get(key), bool)})
     degraded = any(finding.state is not State.WELL for finding in findings)
     return "degraded" if degraded else "up", findings, facts
+
+
+def _of_another_profile(named: str, found: str) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    text = f"the answer is {found}'s, not {named}'s: correct the profile (to {found}) or the URL; this says nothing about the service"
+    return "bad_input", [Finding("input", State.UNKNOWN, text)], {"profile": found}
+
+
+def _no_shape(named: str) -> str:
+    if named == "auto":
+        return "the answer has the shape of no known profile: name its profile, or judge it by gates with profile none"
+    return f"the answer does not have the shape of {named}: another service may be answering, or the profile or the URL is wrong"
 
 
 def _not_understood(word: str, text: str) -> tuple[str, list[Finding], dict[str, t.Any]]:

@@ -20,9 +20,10 @@ import uuid
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind.http_endpoint import credentials
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import (
-    TURNED_AWAY,
+    judge_not_meant,
     judge_unreached,
     judge_without_token,
+    turned_away,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as net_http
@@ -253,10 +254,13 @@ def _judge_call(call: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any], wha
     status = call["status"]
     if status == 200:
         return None
-    if status in TURNED_AWAY:
-        word, text = TURNED_AWAY[status]
-        return Health((Finding("call", State.UNKNOWN, f"{what}: {text}"),), state=word)
-    redirected = f"; it redirects to {call['location']}" if call["location"] else ""
+    turned = turned_away(status, options)
+    if turned:
+        return Health((Finding("call", State.UNKNOWN, f"{what}: {turned[1]}"),), state=turned[0])
+    wrong = judge_not_meant(status, what)
+    if wrong:
+        return wrong
+    redirected = f"; it redirects to {call['location']}" if call["location"] and 300 <= status < 400 else ""
     return Health((Finding("call", State.SICK, f"{what} answers {status}{redirected}"),), state="redirect" if redirected else "error")
 
 
