@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._shown import shown
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import refused_run, resolved
 
 SPEC: dict[str, t.Any] = {
@@ -33,7 +34,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not reasons:
             return {"changed": False, "stage": "guard", "say": []}
         known = resolved(task_vars or {}, self._templar)
-        return refused_run(reasons, known, component=params["component"], hosts=sorted(params["healths"]))
+        return shown(refused_run(reasons, known, component=params["component"], hosts=sorted(params["healths"])), self._task, known)
 
 
 def judge_storm(healths: t.Mapping[str, str], max_share: float, min_hosts: int) -> list[dict[str, t.Any]]:

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.outcome import why_red
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import with_commands
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import fill, with_commands
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import remediation_close
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     SpineAction,
@@ -34,6 +34,7 @@ class ActionModule(SpineAction):
         # A run that was never opened must still name its host and component.
         host, component = str(task_vars.get("inventory_hostname") or ""), str(params["run"].get("component") or "")
         params["run"] = dict({"host": host, "component": component}, **params["run"])
+        params["undo"] = fill(str(params["undo"]), commands(task_vars, host))
         return super().prepare(params, own, task_vars)
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:

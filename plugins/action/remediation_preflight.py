@@ -15,6 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._given import slips
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._shown import shown
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import all_options, known_options, wrong_values
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
     commands,
@@ -64,7 +65,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not reasons:
             return {"changed": False, "hosts": matched, "several": params["several"]}
         whose: dict[str, t.Any] = {"component": str(params["component"]), "hosts": matched} if params["component"] and matched else {}
-        return refused_run(reasons, task_vars, target=str(params["hosts"]), **whose)
+        return shown(refused_run(reasons, task_vars, target=str(params["hosts"]), **whose), self._task, {})
 
     def _announce(self, component: str, hosts: list[str], task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         """Write the outcome that holds where a play ends before its run is opened: an earlier one must not be mistaken for it."""

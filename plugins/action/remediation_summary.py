@@ -13,6 +13,7 @@ from ansible.plugins.loader import lookup_loader
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine import summary
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._shown import shown
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import commands, resolved, write_outcome_file
 
 SPEC: dict[str, t.Any] = {
@@ -40,8 +41,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         again = commands(known, "")["again"]
         rows = summary.rows_of(_ended(known, params["fact"]), summary.targets_of(reached), again)
         if params["before"]:
-            return self._before(params["before"], rows, summary.targets_of(reached), known)
-        return _closing(rows, known)
+            return shown(self._before(params["before"], rows, summary.targets_of(reached), known), self._task, known)
+        return shown(_closing(rows, known), self._task, known)
 
     def _before(self, component: str, rows: t.Sequence[summary.Row], stores: t.Sequence[str], known: t.Mapping[str, t.Any]) -> Result:
         """Return whether *component* may follow: every one of its *stores* has to be proven."""

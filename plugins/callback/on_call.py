@@ -60,9 +60,11 @@ from ansible.plugins.callback.default import CallbackModule as Default
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, without_url_secrets
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import fill
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call as view
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import install
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._late import prepare
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import commands
 
 
 def data_of(result: t.Any) -> dict[str, t.Any]:
@@ -220,8 +222,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._line(result, "" if ignored else "LOST", one_line(text, view.SENTENCE), view.YELLOW if ignored else view.RED)
         if not ignored:
             self._line(result, "", "Check that the host is up and that you can log in:", "")
-            where = [_short(str(source)) for source in context.CLIARGS.get("inventory") or ()]
-            self._write(one_line(module_on(host_of(result), where, "ansible.builtin.ping", {}), view.COMMAND))
+            ping = fill(module_on("ansible.builtin.ping", {}), commands({}, host_of(result)))
+            self._write(one_line(ping, view.COMMAND))
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         if self.loud:

@@ -21,8 +21,8 @@ def database_recovery_seen(probe: t.Any, before: t.Any, known: t.Any) -> dict[st
     return outcome.seen(plain(probe) or {}, plain(before) or {}, plain(known) or {})
 
 
-def database_recovery_outcome(acts: t.Any, run_id: str, data_dir: str) -> dict[str, t.Any]:
-    return outcome.recovery_outcome(plain(acts), str(run_id), str(data_dir))
+def database_recovery_outcome(acts: t.Any, run_id: str, data_dir: str, service: t.Any) -> dict[str, t.Any]:
+    return outcome.recovery_outcome(plain(acts), str(run_id), str(data_dir), plain(service))
 
 
 def database_recovery_pages_proven(last: t.Any, scope: t.Any, rebuilt: t.Any, run_id: str) -> dict[str, float]:

@@ -28,8 +28,8 @@ def database_restore_verified(probe: t.Any, done: t.Any, target: str, stanza: st
     return outcome.restore_verified(plain(probe) or {}, plain(done) or {}, str(target), str(stanza))
 
 
-def database_restore_undo(found: t.Any, run_id: str, reach: t.Any, kept: str, host: str, inventories: t.Any) -> str:
-    return outcome.restore_undo(plain(found), str(run_id), plain(reach), str(kept), str(host), plain(inventories) or [])
+def database_restore_undo(found: t.Any, run_id: str, reach: t.Any, kept: str, service: t.Any) -> str:
+    return outcome.restore_undo(plain(found), str(run_id), plain(reach), str(kept), plain(service))
 
 
 class FilterModule:

@@ -23,14 +23,14 @@ def kept_file(run: Given, rescue_dir: str) -> str:
     return clearing.kept_file(str(rescue_dir), str(plain(run).get("run_id") or ""))
 
 
-def outcome(cleared: Given, back: Given, run: Given, probe: Given, keys_before: t.Any, rescue_dir: str) -> dict[str, t.Any]:
+def outcome(cleared: Given, back: Given, run: Given, probe: Given, keys_before: t.Any, rescue_dir: str, reach: Given) -> dict[str, t.Any]:
     opened, now, folder = plain(run), plain(probe), str(rescue_dir)
     kept = kept_file(opened, folder)
     count = clearing.removed(plain(cleared), plain(back), kept)
     return {
         "loss": clearing.loss_of(count, kept, plain(keys_before), (now.get("facts") or {}).get("keys")),
         "harmless": clearing.harmless(plain(cleared), count, kept),
-        "undo": clearing.undo_of(count, kept, opened.get("resumed") or {}, folder),
+        "undo": clearing.undo_of(count, kept, opened.get("resumed") or {}, folder, plain(reach)),
         "verified": recovery.verified(now),
     }
 

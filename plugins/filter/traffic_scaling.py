@@ -47,8 +47,8 @@ def loss(so_far: Given) -> dict[str, t.Any]:
     return remedy.loss_of(plain(so_far))
 
 
-def undo(asked: Given, so_far: Given, ansible: Given) -> str:
-    return remedy.undo_of(plain(asked), plain(so_far), plain(ansible))
+def undo(asked: Given, so_far: Given) -> str:
+    return remedy.undo_of(plain(asked), plain(so_far))
 
 
 class FilterModule:

@@ -24,9 +24,9 @@ GREEN, RED, YELLOW, DIM = "green", "red", "yellow", "dark gray"
 HEALTH_COLOUR = {"well": GREEN, "sick": RED, "unknown": YELLOW}
 OUTCOME_COLOUR = {"refused": YELLOW, "unproven": YELLOW, "abandoned": YELLOW, "recovered_with_loss": YELLOW}
 MIN_WIDTH, HOST_WIDTH, STAGE_WIDTH, LABEL_WIDTH = 40, 14, 7, 8
-# A sentence is cut at this length and a result at this many of them: one screen is the promise.
+# A sentence is cut at this length and a result at this many of them: one screen is the promise. Where the list is the answer, it is whole.
 SENTENCE, SENTENCES, COMMAND = 480, 12, 4000
-PLANS, ROWS = 12, 40
+PLANS, ROWS, WHOLE = 12, 40, 1000
 
 
 class Frame(t.NamedTuple):
@@ -65,8 +65,9 @@ def sentences(result: Plain) -> list[Line]:
         said = result["msg"]
     said = [said] if isinstance(said, str) else list(said) if isinstance(said, (list, tuple)) else []
     colour = HEALTH_COLOUR.get(str(result.get("health")), "")
-    lines = [(one_line(text, SENTENCE), colour) for text in said[:SENTENCES]]
-    return lines + ([(f"(and {len(said) - SENTENCES} more)", DIM)] if len(said) > SENTENCES else [])
+    most = WHOLE if result.get("whole") else SENTENCES
+    lines = [(one_line(text, SENTENCE), colour) for text in said[:most]]
+    return lines + ([(f"(and {len(said) - most} more)", DIM)] if len(said) > most else [])
 
 
 def message_of(result: Plain) -> str:
@@ -160,7 +161,8 @@ def table_of(result: Plain, width: int) -> list[str]:
     """Return the lines of a result's table, each cut to *width* columns."""
     table = result.get("table")
     rows = list(table) if isinstance(table, (list, tuple)) else []
-    return [one_line(row, width) for row in rows[:ROWS]] + ([f"(and {len(rows) - ROWS} more)"] if len(rows) > ROWS else [])
+    most = WHOLE if result.get("whole") else ROWS
+    return [one_line(row, width) for row in rows[:most]] + ([f"(and {len(rows) - most} more)"] if len(rows) > most else [])
 
 
 def target_of(outcome: Plain) -> str:

@@ -29,6 +29,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import code_of
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._shown import shown
 
 PACKAGE = "ansible_collections.somabrain.incident_response.plugins.module_utils"
 BEGIN, END = "<<somabrain-step<<", ">>somabrain-step>>"
@@ -184,7 +185,7 @@ class StepAction(ActionBase):  # type: ignore[misc]
             if not self.answers_when_lost(task_vars):
                 raise
             result = lost_connection(error)
-        return self.finish(result, own, task_vars)
+        return shown(self.finish(result, own, task_vars), self._task, task_vars)
 
     def answers_when_lost(self, task_vars: t.Mapping[str, t.Any]) -> bool:
         """Return whether a lost connection is this task's failure rather than the end of the host's play."""

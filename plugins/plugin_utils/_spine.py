@@ -16,7 +16,7 @@ import time
 import typing as t
 
 import yaml
-from ansible import context
+from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.validation import check_type_list
 from ansible.parsing.splitter import split_args
@@ -34,6 +34,12 @@ CORE_FLOOR = (2, 18)
 ONCE = frozenset(["remediation_approval", "remediation_takeover"])
 # What reasons call a playbook: its name, and these short ones.
 SHORT = {"history": "show_history", "verify": "verify_health"}
+# Options of ansible-playbook and ansible alike that the next command needs as well.
+SWITCHES = {"ask_pass": "--ask-pass", "become": "--become", "become_ask_pass": "--ask-become-pass"}
+VALUES = {
+    "remote_user": "--user", "private_key_file": "--private-key", "connection_password_file": "--connection-password-file",
+    "become_password_file": "--become-password-file", "ssh_common_args": "--ssh-common-args", "ssh_extra_args": "--ssh-extra-args",
+}  # fmt: skip
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "playbooks")
 FILES = sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else []
 PLAYBOOKS = {**{name[:-4]: name[:-4] for name in FILES if re.match(r"[a-z_]+\.yml\Z", name)}, **SHORT}
@@ -109,12 +115,32 @@ def commands(task_vars: Vars, host: str) -> dict[str, str]:
     inventory = [str(source) for source in context.CLIARGS.get("inventory") or ()]
     where = [word for source in inventory for word in ("-i", _relative(source))]
     limit = context.CLIARGS.get("subset")
-    again = ["ansible-playbook", playbook, *where, *(["-l", str(limit)] if limit else []), *given_variables()]
-    filled = {"ansible": shlex.join(["ansible", host or "HOST", *(where or ["-i", "INVENTORY"])])}
-    filled.update(again=shlex.join(again), graph=shlex.join(["ansible-inventory", *(where or ["-i", "INVENTORY"]), "--graph"]))
+    way = login_words(context.CLIARGS)
+    again = ["ansible-playbook", playbook, *where, *way, *(["-l", str(limit)] if limit else []), *given_variables()]
+    named = where or ([] if _has_inventory() else ["-i", "INVENTORY"])
+    filled = {"ansible": shlex.join(["ansible", host or "HOST", *named, *way])}
+    filled.update(again=shlex.join(again), graph=shlex.join(["ansible-inventory", *named, *_vault_words(context.CLIARGS), "--graph"]))
     for name, other in PLAYBOOKS.items():
-        filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *(["-l", host] if host else [])])
+        filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *way, *(["-l", host] if host else [])])
     return filled
+
+
+def login_words(given: Vars) -> list[str]:
+    """Return the words of the command line that say how to log in, become root and open a vault: no secrets, but where they are."""
+    words = [option for name, option in SWITCHES.items() if given.get(name)]
+    words += [word for name, option in VALUES.items() if given.get(name) for word in (option, str(given[name]))]
+    return words + _vault_words(given)
+
+
+def _vault_words(given: Vars) -> list[str]:
+    asked = ["--ask-vault-pass"] if given.get("ask_vault_pass") else []
+    files = [word for one in given.get("vault_password_files") or () for word in ("--vault-password-file", str(one))]
+    return asked + files + [word for one in given.get("vault_ids") or () for word in ("--vault-id", str(one))]
+
+
+def _has_inventory() -> bool:
+    """Return whether Ansible's configuration names an inventory that is there."""
+    return any("," in str(one) or os.path.exists(str(one)) for one in constants.DEFAULT_HOST_LIST or [])
 
 
 def given_variables() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_corrupt_keys_go_under_approval_and_come_back(redis: Redis) -> None:
     assert redis.ask("EXISTS", "soma:f:expires") == 1
     assert redis.ask("DBSIZE") == 61
     assert CANARY not in planned.text + run.text + json.dumps([planned.outcome, run.outcome])
-    kept = run.outcome["undo"].rpartition(" ")[2]
+    kept = json.loads(shlex.split(run.outcome["undo"])[-1])["kept_file"]
     again = clear(redis)
     assert (again.word, again.rc) == ("nothing_to_do", 0), again.text
     used = clear(redis, "-e", f"remediation_approval={token}")
@@ -205,7 +206,7 @@ def test_what_a_run_removed_that_died_is_told_by_the_next(redis: Redis) -> None:
     # What it got to is not known, so the count of its plan is the most that it may be.
     assert (run.outcome["loss"]["count"], run.outcome["loss"]["exact"]) == (5, False)
     assert "died" in run.outcome["loss"]["text"]
-    kept = run.outcome["undo"].rpartition(" ")[2]
+    kept = json.loads(shlex.split(run.outcome["undo"])[-1])["kept_file"]
     back = redis_clear.run(filled(redis_clear, redis, state="put_back", kept_file=kept), False)
     assert back["restored"] == 5
 
@@ -351,7 +352,7 @@ def test_hostile_names_in_another_database_go_and_come_back(redis: Redis) -> Non
         assert bad(redis) == 5
         assert "\x1b[2J" not in run.text
         assert CANARY not in run.text
-        kept = run.outcome["undo"].rpartition(" ")[2]
+        kept = json.loads(shlex.split(run.outcome["undo"])[-1])["kept_file"]
         # As a run leaves it that died while it wrote: that key was not removed yet.
         with open(kept, "ab") as file:
             file.write(b'{"db": 3, "key": "c29t')

@@ -10,7 +10,6 @@ A play may run a role twice for one host, and what the first run registered is s
 from __future__ import annotations
 
 import re
-import shlex
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
@@ -91,7 +90,7 @@ def only_counted(probe: Raw, scope: Raw) -> bool:
     return scope.get("verdict") == "none" and not scope.get("unchecked") and bool(scope.get("proven")) and sick == {"state", "checksums"}
 
 
-def recovery_outcome(acts: Raw, run_id: str, data_dir: str) -> dict[str, t.Any]:
+def recovery_outcome(acts: Raw, run_id: str, data_dir: str, service: Raw) -> dict[str, t.Any]:
     """Return {put_back, undo}: the acts of this run that left something to put back, and the commands that do it.
 
     *acts*: ``restore_config`` and ``move_pid_aside`` as the step returned them, ``fix_permission`` with ``files`` as they were before.
@@ -99,21 +98,23 @@ def recovery_outcome(acts: Raw, run_id: str, data_dir: str) -> dict[str, t.Any]:
     config, aside, access = (of_run(acts.get(name), run_id) for name in ("restore_config", "move_pid_aside", "fix_permission"))
     undo: dict[str, list[str]] = {}
     if config.get("changed"):
-        undo["restore_config"] = [_moved(config["broken"], config["file"])]
+        undo["restore_config"] = [_on_target("mv", config["broken"], config["file"])]
     if aside.get("changed"):
-        undo["move_pid_aside"] = ["while PostgreSQL is down: " + _moved(aside["aside"], data_dir + "/postmaster.pid")]
+        # A live server has a lock file of its own by now, so it has to be down.
+        stop = module_on("service_control", dict(service, action="stop"))
+        undo["move_pid_aside"] = [stop, _on_target("mv", aside["aside"], data_dir + "/postmaster.pid")]
     if access.get("files"):
-        undo["fix_permission"] = [_access_of(file) for file in access["files"]]
-    return {"put_back": list(undo), "undo": "; ".join(text for texts in undo.values() for text in texts) or NOTHING}
+        undo["fix_permission"] = [command for file in access["files"] for command in _access_of(file)]
+    return {"put_back": list(undo), "undo": " && ".join(text for texts in undo.values() for text in texts) or NOTHING}
 
 
-def _moved(source: str, target: str) -> str:
-    return "mv %s %s" % (shlex.quote(source), shlex.quote(target))
+def _on_target(*words: str) -> str:
+    return module_on("ansible.builtin.command", {"argv": list(words)})
 
 
-def _access_of(file: Raw) -> str:
-    path = shlex.quote(str(file["path"]))
-    return "chown %s:%s %s && chmod %s %s" % (file["owner"], file["group"], path, file["mode"], path)
+def _access_of(file: Raw) -> list[str]:
+    owners = "%s:%s" % (file["owner"], file["group"])
+    return [_on_target("chown", owners, str(file["path"])), _on_target("chmod", str(file["mode"]), str(file["path"]))]
 
 
 def not_to_remove(files: t.Sequence[Raw], own: t.Sequence[str]) -> list[str]:
@@ -201,15 +202,16 @@ def restore_verified(probe: Raw, done: Raw, target: str, stanza: str) -> dict[st
     return {"database_restore": {"target": target, "stanza": stanza, "mode": done.get("mode")}}
 
 
-def restore_undo(outcome: Raw, run_id: str, reach: Raw, kept: str, host: str, inventories: t.Sequence[str]) -> str:
-    """Return the sentence with the command that takes a restore back. *host* and *inventories*: where it runs."""
+def restore_undo(outcome: Raw, run_id: str, reach: Raw, kept: str, service: Raw) -> str:
+    """Return the command that takes a restore back; data written since a swap are then in its folder. *service*: PostgreSQL's own."""
     folder = outcome["folder"]
     if outcome["put_back"] == "swap":
-        command = module_on(host, inventories, CUTOVER, {"mode": "swap", "state": "put_back", "folder": folder, "run_id": run_id})
-        return "stop PostgreSQL, run %s, start PostgreSQL; the data written since the swap are then in %s" % (command, folder)
+        put_back = module_on(CUTOVER, {"mode": "swap", "state": "put_back", "folder": folder, "run_id": run_id})
+        stop, start = (module_on("service_control", dict(service, action=action)) for action in ("stop", "start"))
+        return " && ".join([stop, put_back, start])
     if outcome["put_back"] == "insert_missing":
         more = {"mode": "insert_missing", "state": "put_back", "folder": folder, "kept_file": kept, "run_id": run_id}
-        return module_on(host, inventories, CUTOVER, dict(reach, **more))
+        return module_on(CUTOVER, dict(reach, **more))
     return NOTHING
 
 

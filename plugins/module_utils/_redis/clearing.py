@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
+
 Facts = t.Mapping[str, t.Any]
 ANSWERED = "Redis answered each removal, and the value of each key was on disk before"
 
@@ -46,9 +48,9 @@ def harmless(cleared: Facts, count: int, kept: str) -> t.Dict[str, str]:
     return found
 
 
-def undo_of(count: int, kept: str, dead: Facts, rescue_dir: str) -> str:
+def undo_of(count: int, kept: str, dead: Facts, rescue_dir: str, reach: Facts) -> str:
     """Return how to put back what this run removed, or what a run that died may have removed (*dead*: that run, or {})."""
     if not count and "clear" not in (dead.get("begun") or []):
         return "nothing to put back"
     path = kept if count else kept_file(rescue_dir, str(dead.get("run_id") or ""))
-    return "redis_clear with state: put_back and kept_file: %s" % path
+    return module_on("redis_clear", dict(reach, state="put_back", kept_file=path))

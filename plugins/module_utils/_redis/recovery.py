@@ -154,16 +154,10 @@ def verified(probe: Facts) -> t.Dict[str, t.Any]:
 
 
 class Target(t.NamedTuple):
-    """What a printed command needs: the host and its inventories, how to reach Redis, and its service."""
+    """What a printed command needs: how to reach Redis, and its service."""
 
-    host: str
-    inventories: t.Sequence[str]
     reach: Facts
     service: Facts
-
-    def command(self, module: str, options: Facts) -> str:
-        """Return the command line that runs one module on the host."""
-        return module_on(self.host, self.inventories, module, options)
 
 
 def left_of(done: Facts, target: Target) -> t.List[t.Dict[str, str]]:
@@ -174,10 +168,10 @@ def left_of(done: Facts, target: Target) -> t.List[t.Dict[str, str]]:
         text = "what was given up for room is gone: %s; make it again, or nothing can be given up next time" % ", ".join(done["given_up"])
         found.append({"what": "reserve_gone", "text": text, "command": ""})
     if done.get("paused"):
-        command = target.command("redis_admin", dict(target.reach, action="resume_writers"))
+        command = module_on("redis_admin", dict(target.reach, action="resume_writers"))
         found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": command})
     if isolated.get("changed") and not (done.get("stopped") or done.get("set_back")):
-        command = target.command("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
+        command = module_on("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
         found.append({"what": "isolated", "text": ISOLATED, "command": command})
     return found
 
@@ -192,20 +186,20 @@ def undo_of(done: Facts, before: Facts, target: Target) -> str:
     if done.get("replaced"):
         # The old files are beside the new ones.
         options = {"state": "put_back", "run_id": done.get("run_id"), "data_dir": disk.get("path"), "settings": before.get("settings")}
-        stop = target.command("service_control", dict(target.service, action="stop"))
-        return "%s && %s" % (stop, target.command("redis_install", options))
+        stop = module_on("service_control", dict(target.service, action="stop"))
+        return "%s && %s" % (stop, module_on("redis_install", options))
     isolated = done.get("isolated") or {}
     if isolated.get("changed") and not done.get("stopped"):
-        return target.command("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
+        return module_on("redis_admin", dict(target.reach, action="release", settings=isolated.get("before")))
     if (done.get("held") or {}).get("changed"):
-        return target.command("service_control", dict(target.service, action="release"))
+        return module_on("service_control", dict(target.service, action="release"))
     if (done.get("mended") or {}).get("changed"):
         was = {"path": disk.get("path"), "uid": disk.get("owner"), "mode": disk.get("mode"), "stage": "undo"}
-        return target.command("redis_data_dir", was)
+        return module_on("redis_data_dir", was)
     return "nothing to put back"
 
 
 def _undo_maxmemory(before: t.Any, target: Target) -> str:
     if before is None:
         return "set maxmemory back to its old value, which is unknown"
-    return target.command("redis_admin", dict(target.reach, action="set_maxmemory", value=before, max_bytes=before))
+    return module_on("redis_admin", dict(target.reach, action="set_maxmemory", value=before, max_bytes=before))

@@ -35,7 +35,7 @@ def run(params: Params, check: bool) -> Result:
     """Return ``{ok, items, problems, say}``; a part without a result is a problem, and no items at all is not ok."""
     items = [one for part in params["parts"] for one in items_of(part)]
     problems = [one for one in items if not one["ok"]]
-    # The screen may cut the end, so problems come first.
+    # What has to be done comes first.
     ordered = problems + [one for one in items if one["ok"]]
     lines = [f"{'ok      ' if one['ok'] else 'PROBLEM '}{one['name']}: {one['text']}" for one in ordered]
     summary = f"{len(items) - len(problems)} of {len(items)} items are ready"
@@ -46,6 +46,7 @@ def run(params: Params, check: bool) -> Result:
         "problems": [f"{one['name']}: {one['text']}" for one in problems],
         "stage": params["stage"],
         "say": [summary, *lines],
+        "whole": True,
     }
 
 

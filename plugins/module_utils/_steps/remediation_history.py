@@ -26,7 +26,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed: false, runs, drills, leases, owed, left, chain: {whole, broken_at, records, head}, journal?: [...], say}."""
+    """Return {changed: false, runs, drills, leases, owed, left, chain: {...}, journal?: [...], say, whole}."""
     # Opened as in check mode, since history never writes.
     with open_ledger(params["state_dir"], True) as ledger:
         broken = ledger.broken_at()
@@ -42,7 +42,7 @@ def run(params: Params, check: bool) -> Result:
             result["steps"] = ledger.journal_of(params["run_id"])
     result["chain"] = {"whole": broken is None, "broken_at": broken, "records": count["records"], "head": head["hash"]}
     result["left"] = [] if params["quiet"] else [of_obligation(row) for row in result["owed"]]
-    return dict(result, stage="assess", say=[] if params["quiet"] else _say(result, params["state_dir"], time.time()))
+    return dict(result, stage="assess", whole=True, say=[] if params["quiet"] else _say(result, params["state_dir"], time.time()))
 
 
 def _say(result: t.Mapping[str, t.Any], state_dir: str, now: float) -> list[str]:

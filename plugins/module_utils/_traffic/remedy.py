@@ -244,20 +244,16 @@ def loss_of(way: Given) -> dict[str, t.Any]:
     return {"loss": {"unit": "memories", "approved": True, "text": text}, "harmless": why}
 
 
-def undo_of(asked: Given, way: Given, ansible: Given) -> str:
-    """Return the command that takes back what the goal did, for the same hosts; *ansible* is {sources, limit}."""
-    keep_out = _command("enable-maintenance.yml", ansible, 'remediation_reason="WHY"')
+def undo_of(asked: Given, way: Given) -> str:
+    """Return the command that takes back what the goal did, for the same host."""
+    keep_out = playbook_for("enable_maintenance", 'remediation_reason="WHY"')
     if asked["goal"] == "maintenance_on":
-        return _command("disable-maintenance.yml", ansible)
+        return playbook_for("disable_maintenance")
     if asked["goal"] == "maintenance_off":
         return keep_out
     before: dict[str, t.Any] = {"traffic_scaling_servers": way["was"]}
     if counts_replicas(asked):
         before = {"traffic_scaling_replicas": way["plan"].get("now", "N")}
-    back = _command("scale-traffic.yml", ansible, json.dumps(before))
+    back = playbook_for("scale_traffic", json.dumps(before))
     was_closed = asked["goal"] == "restore" and (way["plan"].get("back") or {}).get("maintenance")
     return "%s && %s" % (keep_out, back) if was_closed else back
-
-
-def _command(playbook: str, ansible: Given, extra: str = "") -> str:
-    return playbook_for(playbook, ansible.get("sources") or [], ansible["limit"], extra)

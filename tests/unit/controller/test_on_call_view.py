@@ -291,6 +291,11 @@ def test_a_long_result_says_at_most_a_dozen_sentences() -> None:
     assert lines[-1][0] == "(and 488 more)"
 
 
+def test_a_list_that_is_the_answer_is_not_cut() -> None:
+    assert len(view.sentences({"say": [f"s{number}" for number in range(500)], "whole": True})) == 500
+    assert len(view.table_of({"table": [f"s{number}" for number in range(500)], "whole": True}, 100)) == 500
+
+
 @pytest.mark.parametrize(
     ("result", "expected"),
     [

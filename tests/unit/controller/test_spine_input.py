@@ -167,6 +167,39 @@ def test_the_next_command_has_the_variables_of_this_run_but_for_those_said_once(
     assert _spine.given_variables() == kept
 
 
+LOGIN = {
+    "become": True, "become_ask_pass": True, "remote_user": "bob", "private_key_file": "/k", "ssh_common_args": "-o X",
+    "vault_ids": ("prod@/x",), "vault_password_files": ("/v",), "forks": 5, "connection": "ssh", "become_method": "sudo",
+}  # fmt: skip
+SAME_LOGIN = "--become --ask-become-pass --user bob --private-key /k --ssh-common-args '-o X' --vault-password-file /v --vault-id prod@/x"
+
+
+@pytest.mark.parametrize(
+    ("args", "playbook"),
+    [
+        ("somabrain.incident_response.recover_redis", "somabrain.incident_response.verify_health"),
+        ("playbooks/recover-redis.yml", "playbooks/verify-health.yml"),
+        (str(_spine.FOLDER) + "/recover_redis.yml", str(_spine.FOLDER) + "/verify-health.yml"),
+    ],
+)
+def test_a_next_command_is_called_and_logs_in_as_this_run_was(args: str, playbook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {"args": [args], "inventory": ("a,", "/etc/my hosts"), "subset": "db*", **LOGIN})
+    monkeypatch.chdir(Path(_spine.FOLDER).parent)
+    filled = _spine.commands({}, "db 1")
+    where = "-i a, -i '/etc/my hosts' " + SAME_LOGIN
+    assert filled["verify_health"] == f"ansible-playbook {playbook} {where} -l 'db 1'"
+    assert filled["again"] == f"ansible-playbook {args} {where} -l 'db*'"
+    assert filled["ansible"] == f"ansible 'db 1' {where}"
+
+
+def test_where_the_configuration_names_the_inventory_no_other_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {"args": ["a.yml"]})
+    monkeypatch.setattr(_spine.constants, "DEFAULT_HOST_LIST", [str(tmp_path / "none")])
+    assert _spine.commands({}, "db1")["ansible"] == "ansible db1 -i INVENTORY"
+    monkeypatch.setattr(_spine.constants, "DEFAULT_HOST_LIST", [str(tmp_path)])
+    assert _spine.commands({}, "db1")["ansible"] == "ansible db1"
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(errno.ENOSPC, "no_room"), (errno.EDQUOT, "no_room"), (errno.EACCES, "bad_input"), (errno.EROFS, "bad_input")]
 )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import typing as t
 
@@ -30,9 +31,17 @@ CONFIG = {"changed": True, "file": "/etc/pg/a b.conf", "broken": "/etc/pg/a b.co
 ASIDE = {"changed": True, "aside": "/data/postmaster.pid.aside-r2"}
 TOP, BASE = {"path": "/data", "mode": "0755", "owner": 0, "group": 0}, {"path": "/data/base", "mode": "0000", "owner": 5, "group": 6}
 ACCESS = {"files": [TOP, BASE]}
-CONFIG_BACK = "mv '/etc/pg/a b.conf.broken-r2' '/etc/pg/a b.conf'"
-ASIDE_BACK = "while PostgreSQL is down: mv /data/postmaster.pid.aside-r2 /data/postmaster.pid"
-ACCESS_BACK = "chown 0:0 /data && chmod 0755 /data; chown 5:6 /data/base && chmod 0000 /data/base"
+COMMAND = """{ansible} -m ansible.builtin.command -a '{"argv": ["%s"]}'"""
+STOP = """{ansible} -m somabrain.incident_response.service_control -a '{"name": "pg", "action": "stop"}'"""
+
+
+def on_target(*commands: str) -> str:
+    return " && ".join(COMMAND % '", "'.join(command.split("|")) for command in commands)
+
+
+CONFIG_BACK = on_target("mv|/etc/pg/a b.conf.broken-r2|/etc/pg/a b.conf")
+ASIDE_BACK = STOP + " && " + on_target("mv|/data/postmaster.pid.aside-r2|/data/postmaster.pid")
+ACCESS_BACK = on_target("chown|0:0|/data", "chmod|0755|/data", "chown|5:6|/data/base", "chmod|0000|/data/base")
 
 
 @pytest.mark.parametrize(
@@ -52,12 +61,12 @@ ACCESS_BACK = "chown 0:0 /data && chmod 0755 /data; chown 5:6 /data/base && chmo
         (
             {"restore_config": dict(CONFIG, **OURS), "move_pid_aside": dict(ASIDE, **OURS), "fix_permission": dict(ACCESS, **OURS)},
             ["restore_config", "move_pid_aside", "fix_permission"],
-            "; ".join((CONFIG_BACK, ASIDE_BACK, ACCESS_BACK)),
+            " && ".join((CONFIG_BACK, ASIDE_BACK, ACCESS_BACK)),
         ),
     ],
 )
 def test_a_recovery_puts_back_what_it_moved_itself(acts: dict[str, t.Any], put_back: list[str], undo: str) -> None:
-    assert outcome.recovery_outcome(acts, "r2", "/data") == {"put_back": put_back, "undo": undo}
+    assert outcome.recovery_outcome(acts, "r2", "/data", {"name": "pg"}) == {"put_back": put_back, "undo": undo}
 
 
 def own(health: str, text: str = "it is") -> dict[str, t.Any]:
@@ -220,17 +229,19 @@ def test_only_a_restore_that_was_verified_is_remembered(probe: dict[str, t.Any],
 
 
 def test_the_undo_of_a_restore_is_a_command_that_a_shell_takes_as_it_is_meant() -> None:
-    host, inventories = "db 1", ["hosts"]
     found = {"put_back": "insert_missing", "folder": "/side/it's"}
-    words = shlex.split(outcome.restore_undo(found, "r2", {"port": 5432}, "/side/kept", host, inventories))
-    assert words[:6] == ["ansible", "db 1", "-i", "hosts", "-m", "somabrain.incident_response.postgresql_cutover"]
+    words = shlex.split(outcome.restore_undo(found, "r2", {"port": 5432}, "/side/kept", {}))
+    assert words[:3] == ["{ansible}", "-m", "somabrain.incident_response.postgresql_cutover"]
     assert words[-1] == (
         '{"port": 5432, "mode": "insert_missing", "state": "put_back", "folder": "/side/it\'s", "kept_file": "/side/kept", "run_id": "r2"}'
     )
-    text = outcome.restore_undo({"put_back": "swap", "folder": "/side/f"}, "r2", {"port": 5432}, "/side/kept", host, inventories)
-    assert """-a '{"mode": "swap", "state": "put_back", "folder": "/side/f", "run_id": "r2"}', start PostgreSQL""" in text
-    assert text.startswith("stop PostgreSQL, run ansible 'db 1' -i hosts -m ")
-    assert outcome.restore_undo({"put_back": "", "folder": "/side/f"}, "r2", {}, "", host, inventories) == NOTHING
+    swap = outcome.restore_undo({"put_back": "swap", "folder": "/side/f"}, "r2", {"port": 5432}, "/side/kept", {"name": "pg"}).split(" && ")
+    assert [json.loads(shlex.split(command)[-1]) for command in swap] == [
+        {"name": "pg", "action": "stop"},
+        {"mode": "swap", "state": "put_back", "folder": "/side/f", "run_id": "r2"},
+        {"name": "pg", "action": "start"},
+    ]
+    assert outcome.restore_undo({"put_back": "", "folder": "/side/f"}, "r2", {}, "", {}) == NOTHING
 
 
 # Unblock -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.filter.redis_cleari
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import clearing
 
 KEPT, STALE = "/rescue/R1/removed.jsonl", "/rescue/R0/removed.jsonl"
-UNDO = "redis_clear with state: put_back and kept_file: "
+UNDO = """{ansible} -m somabrain.incident_response.redis_clear -a '{"port": 6390, "state": "put_back", "kept_file": "%s"}'"""
 
 
 def cleared(count: int, kept: str = KEPT) -> dict[str, t.Any]:
@@ -61,17 +61,17 @@ def test_a_loss_is_exact_approved_and_says_where_the_values_are() -> None:
         (0, {}, "nothing to put back"),
         (0, {"run_id": "R0", "begun": ["confirm"]}, "nothing to put back"),
         (0, {"run_id": "R0"}, "nothing to put back"),
-        (0, {"run_id": "R0", "begun": ["confirm", "clear"]}, UNDO + STALE),
-        (5, {}, UNDO + KEPT),
-        (5, {"run_id": "R0", "begun": ["clear"]}, UNDO + KEPT),
+        (0, {"run_id": "R0", "begun": ["confirm", "clear"]}, UNDO % STALE),
+        (5, {}, UNDO % KEPT),
+        (5, {"run_id": "R0", "begun": ["clear"]}, UNDO % KEPT),
     ],
 )
 def test_the_undo_names_the_file_of_this_run_or_of_the_one_that_died(count: int, dead: dict[str, t.Any], undo: str) -> None:
-    assert clearing.undo_of(count, KEPT, dead, "/rescue") == undo
+    assert clearing.undo_of(count, KEPT, dead, "/rescue", {"port": 6390}) == undo
 
 
 def test_a_run_that_never_looked_has_an_outcome() -> None:
-    found = FilterModule().filters()["redis_clearing_outcome"]({}, {}, {}, {}, None, "")
+    found = FilterModule().filters()["redis_clearing_outcome"]({}, {}, {}, {}, None, "", {})
     assert found == {"loss": {}, "harmless": {"confirm": "values were only read"}, "undo": "nothing to put back", "verified": {}}
 
 
@@ -91,8 +91,10 @@ def test_a_removal_that_did_not_say_how_it_ended_is_not_harmless(given: dict[str
 
 def test_a_run_that_removed_keys_has_all_of_its_outcome() -> None:
     probe = {"health": "well", "facts": {"keys": 61, "persistence": {"aof_enabled": True}}}
-    found = FilterModule().filters()["redis_clearing_outcome"](cleared(5), {}, {"run_id": "R1", "resumed": None}, probe, 66, "/rescue")
+    found = FilterModule().filters()["redis_clearing_outcome"](
+        cleared(5), {}, {"run_id": "R1", "resumed": None}, probe, 66, "/rescue", {"port": 6390}
+    )
     assert (found["loss"]["known_before"], found["loss"]["present_after"]) == (66, 61)
-    assert found["undo"] == UNDO + KEPT
+    assert found["undo"] == UNDO % KEPT
     assert found["verified"]["redis"]["key_count"] == 61
     assert found["verified"]["redis"]["persistence"] == {"aof_enabled": True}
