@@ -49,15 +49,17 @@ LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 def read_start(path: str, limit: int = 65536) -> bytes:
     """Return the first *limit* bytes of a regular file, b"" if there is none."""
+    # Opening a pipe would wait for its writer, and a directory cannot become a file object.
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (OSError, ValueError):
         return b""
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            return file.read(limit) or b"" if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-        except OSError:
-            return b""
+    try:
+        return os.read(descriptor, limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 def load_process(service: Options, pid_file: str, options: Options, info: Options) -> dict[str, t.Any]:

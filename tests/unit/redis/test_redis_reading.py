@@ -33,7 +33,12 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     missing_mount,
     moved_text,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import holds_aof, load_log, works_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import (
+    holds_aof,
+    load_log,
+    load_start,
+    works_in,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import load_effective
 
 
@@ -383,3 +388,14 @@ def test_the_append_only_file_of_another_directory_is_not_the_one_that_a_start_l
     assert works_in(process) == os.path.realpath(os.getcwd())
     place = load_place("", {"dir": str(tmp_path)}, {"where": "redis.conf:1"}, works_in(process), None)
     assert "but redis.conf:1 says" in moved_text(place)
+
+
+def test_a_start_command_may_name_directories_pipes_and_links_beside_scripts(tmp_path: Path) -> None:
+    script, pipe, dangling, data = (tmp_path / name for name in ("start", "pipe", "dangling", "data"))
+    script.write_text("#!/bin/sh\nexec redis-server\n")
+    os.mkfifo(pipe)
+    dangling.symlink_to("nothing")
+    data.mkdir()
+    command = f"{script} --dir {data} --logfile {pipe} --unixsocket {dangling}"
+    assert load_start(command) == command + "\n#!/bin/sh\nexec redis-server\n"
+    assert load_start(f"/usr/bin/redis-server --port 6379 --dir {data}") == f"/usr/bin/redis-server --port 6379 --dir {data}"
