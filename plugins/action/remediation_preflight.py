@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Refuses before any host is touched: no host matched, a misspelt variable, ansible-core too old, template markers in free text."""
+"""Refuses before any host is touched: no host, tasks left out by tags, a wrong variable, ansible-core too old, templates in free text."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def _no_host(pattern: str, groups: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return reason("no_host_matched", text, case="" if groups.get("all") else "no_inventory")
 
 
+def _by_tags(task_vars: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return the reason against a run that leaves tasks out: what was not looked at would end green."""
+    chosen = [str(one) for one in task_vars.get("ansible_run_tags") or [] if str(one) != "all"]
+    left_out = [str(one) for one in task_vars.get("ansible_skip_tags") or []]
+    option, words = ("--tags", chosen) if chosen else ("--skip-tags", left_out)
+    if not words:
+        return []
+    text = f"{option} {one_line(','.join(words), 60)} would leave tasks out, and what was not looked at would look green"
+    return [reason("bad_input", text, case="tags")]
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     _supports_check_mode = True
     _requires_connection = False
@@ -56,6 +67,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for slip in slips(given, {name: value for variables in owned.values() for name, value in variables.items()}):
             reasons.append(reason("bad_input", slip.text, next_command=slip.corrected(commands(task_vars, "")["again"])))
         reasons += [reason("bad_input", text) for text in _wrong(given, owned)]
+        reasons += _by_tags(task_vars)
         if not matched:
             reasons.append(_no_host(str(params["hosts"]), task_vars.get("groups") or {}))
         if not reasons and params["component"]:

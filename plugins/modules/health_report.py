@@ -13,6 +13,7 @@ version_added: "0.1.0"
 description:
   - Turns the results of M(somabrain.incident_response.health_info) on many hosts into one verdict, V(well), V(sick) or V(unknown).
   - A host that was unreachable or could not be checked is V(unknown), never left out.
+  - Where no check of any host was of a service, no host is V(well). A host on which only the machine was looked at is named.
   - Writes a JSON report and a text file for the Prometheus node exporter on the controller, each replaced as a whole.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -30,6 +31,10 @@ options:
     description: The result of M(somabrain.incident_response.health_info) by host name; an empty result counts as no answer.
     type: dict
     required: true
+  notes:
+    description: Why what was known before could not be read, by host name; an empty text means that it could.
+    type: dict
+    default: {}
   report_file:
     description: File on the controller for the whole report as JSON, mode 0600. Empty for none. Its directory must exist.
     type: path

@@ -45,6 +45,10 @@ options:
     description: Show nothing to the person on call.
     type: bool
     default: false
+  verified_of:
+    description: Return only what was last verified on this host, by its component; empty for the history.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -54,9 +58,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+verified:
+  description: What was last verified on a host, by component and kind.
+  returned: with O(verified_of)
+  type: dict
+  sample: {redis: {redis: {keys: 242}}}
 runs:
   description: The runs, newest first.
-  returned: always
+  returned: without O(verified_of)
   type: list
   elements: dict
   sample: []

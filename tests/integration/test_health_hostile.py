@@ -325,11 +325,37 @@ def test_verify_health_tells_a_partial_outage_and_an_unreachable_host_and_ends_r
 def test_verify_health_ends_green_when_all_is_well_and_writes_nothing_in_a_rehearsal(tmp_path: Path, inventory: Path) -> None:
     given: dict[str, t.Any] = {"health_verification_host_checks": [{"kind": "memory", "min_available_share": 0}]}
     given |= {"health_verification_report_file": str(tmp_path / "report.json")}
-    words = ("--limit", "here,localhost", "-e", json.dumps(given))
-    rehearsed = ansible_playbook(PLAYBOOKS / "verify_health.yml", inventory, tmp_path, *words, "--check")
-    assert (rehearsed.returncode, (tmp_path / "report.json").exists()) == (0, False), rehearsed.stdout
-    assert ansible_playbook(PLAYBOOKS / "verify_health.yml", inventory, tmp_path, *words).returncode == 0
+    with server(says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")) as up:
+        given |= {"health_verification_endpoints": [f"http://127.0.0.1:{up}/a"]}
+        words = ("--limit", "here,localhost", "-e", json.dumps(given))
+        rehearsed = ansible_playbook(PLAYBOOKS / "verify_health.yml", inventory, tmp_path, *words, "--check")
+        assert (rehearsed.returncode, (tmp_path / "report.json").exists()) == (0, False), rehearsed.stdout
+        assert ansible_playbook(PLAYBOOKS / "verify_health.yml", inventory, tmp_path, *words).returncode == 0
     assert json.loads((tmp_path / "report.json").read_text())["health"] == "well"
+
+
+def test_an_inventory_that_names_no_check_is_looked_at_as_its_remedies_would_and_is_red_when_all_is_stopped(tmp_path: Path) -> None:
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    told = {
+        "redis_recovery_manager": "supervisor", "redis_recovery_port": free_port(), "redis_recovery_config_file": "",
+        "database_recovery_manager": "supervisor", "database_recovery_host": "127.0.0.1", "database_recovery_port": free_port(),
+        "service_restart_manager": "supervisor", "service_restart_url": f"http://127.0.0.1:{free_port()}/health",
+        "service_manager_supervisor_url": f"unix://{tmp_path}/no.sock", "remediation_state_dir": str(tmp_path / "state"),
+        "health_verification_report_file": str(tmp_path / "report.json"), "service_restart_name": "api",
+        "health_verification_host_checks": [{"kind": "memory", "min_available_share": 0}],
+    }  # fmt: skip
+    groups = {name: {"hosts": {"here": {}}} for name in ("redis", "postgresql", "somabrain_api")}
+    file = tmp_path / "told.json"
+    file.write_text(json.dumps({"all": {"hosts": {"here": local, "keeper": local}, "vars": told, "children": groups}}))
+    done = ansible_playbook(PLAYBOOKS / "verify_health.yml", file, tmp_path, "--limit", "here,keeper,localhost")
+    report = json.loads((tmp_path / "report.json").read_text())["hosts"]
+    assert (done.returncode, report["here"]["health"]) == (2, "sick"), done.stdout
+    assert [one["health"] for one in report["here"]["checks"][:3]] == ["sick", "unknown", "unknown"], report["here"]
+    assert [one["name"] for one in report["here"]["checks"][:3]] == ["redis", "postgresql", "api"]
+    assert (report["keeper"]["health"], report["keeper"]["services"]) == ("well", 0)
+    tagged = ansible_playbook(PLAYBOOKS / "verify_health.yml", file, tmp_path, "--limit", "here,localhost", "--tags", "redis")
+    assert tagged.returncode == 2
+    assert "--tags redis would leave tasks out" in tagged.stdout
 
 
 def test_verify_health_is_red_when_no_host_matches(tmp_path: Path, inventory: Path) -> None:

@@ -6,6 +6,7 @@
 Beside ``OPTIONS``, ``load`` and ``judge`` a kind may have these attributes:
 
 - ``HOST_ONLY``: it looks at the machine itself, so only the target can make it.
+- ``NO_SERVICE``: it looks at the machine or its files, so that it proves no service.
 - ``WRITES``: it writes. A rehearsal leaves it out, and no other check may hold it.
 - ``WRITES_WITH``: the option that makes it write; a rehearsal empties that option.
 - ``BELOW``: the options that hold checks of their own; ``load`` gets a third argument, the function that makes them.
@@ -35,6 +36,11 @@ def trait(check: Check, name: str) -> t.Any:
 def is_host_only(check: Check) -> bool:
     """Return whether *check* looks at the machine itself."""
     return bool(trait(check, "HOST_ONLY"))
+
+
+def is_of_service(check: Check) -> bool:
+    """Return whether *check* (or the result of one) is of a service."""
+    return not trait(check, "NO_SERVICE")
 
 
 def holds_checks(check: Check) -> bool:

@@ -157,6 +157,7 @@ REASONS: dict[str, Reason] = {
                 "correct database_recovery_port, _host, _data_dir, _config_file or _bin_dir: they do not describe one cluster. The"
                 " database of a Compose project is not the machine's own: these variables cannot name it"
             ),
+            "tags": Case("run it without --tags and --skip-tags; choose hosts with --limit", "{again}"),
             "reason_missing": Case("say why in remediation_reason", "{again} -e 'remediation_reason=\"WHY\"'"),
             "check_not_chosen": Case(text="redis_clearing_name must name one of redis_clearing_checks: {names}"),
             "no_plain_files": Case(text="{variable} may only name regular files that hold no data of {store}"),

@@ -213,6 +213,11 @@ class Ledger:
         rows = self.rows("select kind, body, at, run_id from verified where host=? and component=?", host, component)
         return {row["kind"]: dict(json.loads(row["body"]), at=row["at"], run_id=row["run_id"]) for row in rows}
 
+    def verified_of(self, host: str) -> dict[str, Row]:
+        """Return the last verified states of each component of a host: {component: what last_verified returns}."""
+        rows = self.rows("select distinct component from verified where host=? order by component", host)
+        return {row["component"]: self.last_verified(host, row["component"]) for row in rows}
+
     def owed(self, host: t.Optional[str] = None) -> list[Row]:
         """Return the things begun and not yet ended (`ends_at` is None for protections, which never expire)."""
         rows = self.rows("select * from obligation where ended_at is null order by id")

@@ -14,16 +14,20 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import checks_of, why
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import State, worst
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "hosts": {"type": "dict", "required": True},
+    "notes": {"type": "dict", "default": {}},
     "report_file": {"type": "path", "default": ""},
     "textfile": {"type": "path", "default": ""},
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "verify"},
 }
 ENDPOINT = "endpoint "
+HOW = "name it in health_verification_checks, or put the host into the group redis, postgresql or somabrain_api"
+UNPROVEN = {"health": State.UNKNOWN.value, "reason": f"no service was looked at: {HOW}"}
 VALUES = {"well": 1, "sick": 0, "unknown": -1}
 
 
@@ -33,7 +37,7 @@ def run(params: Params, check: bool) -> Result:
     Raises StepError when a file cannot be written: a scheduled run whose report is lost must not look well.
     """
     now = time.time()
-    hosts = {one_line(host, 200): host_verdict(looked) for host, looked in params["hosts"].items()}
+    hosts = require_service({one_line(host, 200): host_verdict(looked) for host, looked in params["hosts"].items()})
     overall = worst(State(one["health"]) for one in hosts.values()).value
     report = {"schema": 1, "verified_at": rfc3339(now), "health": overall, "hosts": hosts}
     if not check:
@@ -48,7 +52,7 @@ def run(params: Params, check: bool) -> Result:
         "report": dict(report, hosts={host: _without(one, "checks") for host, one in hosts.items()}),
         "files": files,
         "stage": params["stage"],
-        "say": _say(overall, hosts, files, check),
+        "say": [*_say(overall, hosts, files, check), *_notes(params.get("notes") or {})],
     }
 
 
@@ -78,7 +82,14 @@ def host_verdict(looked: t.Any) -> dict[str, t.Any]:
     if not checks or looked.get("failed") or looked.get("unreachable"):
         reason = "it cannot be reached" if looked.get("unreachable") else "the look did not work"
         text = one_line(redact(f"{reason}: {looked.get('msg') or 'no answer'}"), 200)
-        return {"health": State.UNKNOWN.value, "reason": text, "seconds": 0.0, "checks": [], "endpoints": {"failing": [], "all": 0}}
+        return {
+            "health": State.UNKNOWN.value,
+            "reason": text,
+            "seconds": 0.0,
+            "checks": [],
+            "endpoints": {"failing": [], "all": 0},
+            "services": 0,
+        }
     steady = looked["proven"] or looked["health"] != State.WELL.value
     health = looked["health"] if steady else State.UNKNOWN.value
     endpoints = [one for one in checks if one["name"].startswith(ENDPOINT)]
@@ -88,8 +99,25 @@ def host_verdict(looked: t.Any) -> dict[str, t.Any]:
         "reason": _reason(checks, failing, len(endpoints), steady),
         "seconds": looked["seconds"],
         "checks": checks,
+        "services": _services_in(checks),
         "endpoints": {"failing": failing, "all": len(endpoints)},
     }
+
+
+def require_service(hosts: dict[str, dict[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """Return *hosts* as they are if a service of any of them was looked at; else none of them is well: a machine alone proves nothing."""
+    if any(one["services"] for one in hosts.values()):
+        return hosts
+    return {host: dict(one, **(UNPROVEN if one["health"] == State.WELL.value else {})) for host, one in hosts.items()}
+
+
+def _notes(notes: t.Mapping[str, t.Any]) -> list[str]:
+    texts: dict[str, list[str]] = {}
+    for host, note in notes.items():
+        if note:
+            texts.setdefault(one_line(redact(str(note)), 160), []).append(one_line(host, 60))
+    text = "%s: what was known before could not be read, so that a loss would not be noticed: %s"
+    return [text % (", ".join(names[:5]), note) for note, names in texts.items()][:5]
 
 
 def _reason(checks: list[dict[str, t.Any]], failing: list[str], endpoints: int, steady: bool) -> str:
@@ -112,7 +140,20 @@ def _say(overall: str, hosts: t.Mapping[str, t.Mapping[str, t.Any]], files: list
     bad = [(host, one) for host, one in hosts.items() if one["health"] != State.WELL.value]
     lines += [f"{host} is {one['health']}: {one['reason']}" for host, one in bad[:20]]
     lines += [f"and {len(bad) - 20} more hosts"] if len(bad) > 20 else []
+    lines += _without_service(hosts)
     return lines + [f"{'would write' if check else 'wrote'} {one_line(path, 120)}" for path in files]
+
+
+def _services_in(checks: t.Sequence[t.Mapping[str, t.Any]]) -> int:
+    """Return how many of *checks* looked at a service."""
+    return sum(traits.is_of_service(one) and not (one.get("facts") or {}).get("left_out") for one in checks)
+
+
+def _without_service(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+    bare = [host for host, one in hosts.items() if not one["services"] and one["health"] == State.WELL.value]
+    more = f" and {len(bare) - 10} more" if len(bare) > 10 else ""
+    text = f"only the machine was looked at, no service: {', '.join(bare[:10])}{more}; if one has a service, {HOW}"
+    return [text] if bare else []
 
 
 def _write_file(path: str, text: str, mode: int, variable: str) -> None:

@@ -22,13 +22,19 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "export": {"type": "bool", "default": False},
     "export_to": {"type": "str", "default": ""},
     "quiet": {"type": "bool", "default": False},
+    "verified_of": {"type": "str", "default": ""},
 }
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed: false, runs, drills, leases, owed, left, chain: {...}, journal?: [...], say, whole}."""
+    """Return {changed: false, runs, drills, leases, owed, left, chain: {...}, journal?: [...], say, whole}.
+
+    With ``verified_of`` (a host) only {changed: false, verified: {component: {kind: {at, run_id, ...}}}, stage, say}.
+    """
     # Opened as in check mode, since history never writes.
     with open_ledger(params["state_dir"], True) as ledger:
+        if params["verified_of"]:
+            return {"changed": False, "verified": ledger.verified_of(params["verified_of"]), "stage": "assess", "say": []}
         broken = ledger.broken_at()
         count = ledger.row("select count(*) as records, max(seq) as last from journal") or {"records": 0}
         head = ledger.row("select hash from journal order by seq desc limit 1") or {"hash": ""}

@@ -55,6 +55,25 @@ def test_a_host_is_well_only_when_it_was_seen_to_be(result: t.Any, health: str, 
     assert reason in verdict["report"]["hosts"]["one"]["reason"]
 
 
+def test_a_run_that_looked_at_no_service_is_never_well() -> None:
+    disk = dict(checked("disk"), kind="disk")
+    skipped = dict(checked("api"), facts={"left_out": True})
+    for checks in ([disk], [disk, skipped]):
+        verdict = report({"one": looked(*checks)})
+        assert (verdict["health"], verdict["verdicts"]) == ("unknown", {"one": "unknown"})
+        assert verdict["report"]["hosts"]["one"]["reason"].startswith("no service was looked at: name it in health_verification_checks")
+
+
+def test_a_host_without_any_check_of_a_service_is_named_and_a_sick_one_stays_sick() -> None:
+    disk = dict(checked("disk"), kind="disk")
+    verdict = report({"api": looked(checked("a")), "keeper": looked(disk)}, notes={"api": "", "keeper": "no permission"})
+    assert verdict["health"] == "well"
+    assert [line for line in verdict["say"] if line.startswith("only the machine was looked at, no service: keeper; ")]
+    assert verdict["say"][-1] == ("keeper: what was known before could not be read, so that a loss would not be noticed: no permission")
+    full = dict(checked("disk", "sick", "full"), kind="disk")
+    assert report({"one": looked(full, health="sick")})["verdicts"] == {"one": "sick"}
+
+
 def test_no_host_at_all_is_unknown() -> None:
     assert report({})["health"] == "unknown"
 

@@ -95,7 +95,8 @@ def swallowed(task: dict[str, t.Any]) -> list[str]:
     found = [key for key in ("ignore_errors",) if task.get(key)]
     found += ["failed_when: false"] if task.get("failed_when") in (False, "false", "False") else []
     found += [key for key in task if key.rpartition(".")[2] == "shell"]
-    return found + [key for key in ("tags",) if key in task]
+    # The play that judges the input is there whatever tags are asked for, and refuses them.
+    return found + [key for key in ("tags",) if task.get(key, ["always"]) != ["always"]]
 
 
 @pytest.mark.parametrize(
@@ -106,12 +107,19 @@ def swallowed(task: dict[str, t.Any]) -> list[str]:
 def test_the_rule_sees_a_swallowed_failure(task: dict[str, t.Any]) -> None:
     assert swallowed(task)
     assert swallowed({"name": "x", "failed_when": "x.rc > 1"}) == []
+    assert swallowed({"name": "x", "tags": ["always"]}) == []
 
 
 def test_no_task_hides_a_failure_or_needs_a_shell_or_can_be_skipped_by_a_tag() -> None:
     tasks = [(path, task) for path in TASK_FILES + PLAYBOOKS for task in tasks_of(path)]
     found = [f"{relative(path)}: {task.get('name')}: {swallowed(task)}" for path, task in tasks if swallowed(task)]
     assert found == []
+
+
+def test_every_play_that_judges_the_input_runs_whatever_tags_are_asked_for() -> None:
+    judging = [(path, play) for path in PLAYBOOKS for play in tasks_of(path) if play.get("name") == "Refuse what cannot work"]
+    assert len(judging) > 15
+    assert [relative(path) for path, play in judging if play.get("tags") != ["always"]] == []
 
 
 def test_no_play_gathers_facts() -> None:

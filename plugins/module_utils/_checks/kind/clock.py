@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
 HOST_ONLY = True
+NO_SERVICE = True
 OPTIONS: dict[str, t.Any] = {
     "max_skew": {"type": "float", "default": 2.0},
     "require_synchronised": {"type": "bool", "default": False},

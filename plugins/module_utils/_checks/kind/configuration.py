@@ -15,6 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._git.l
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
 HOST_ONLY = True
+NO_SERVICE = True
 OPTIONS: dict[str, t.Any] = {
     "repository": {"type": "path", "required": True},
     "path": {"type": "str", "default": "."},

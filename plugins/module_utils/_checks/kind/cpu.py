@@ -13,6 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
 HOST_ONLY = True
+NO_SERVICE = True
 OPTIONS: dict[str, t.Any] = {
     "max_load_per_core": {"type": "float", "default": 4.0},
     "max_pressure_share": {"type": "float", "default": 0},

@@ -12,6 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
 HOST_ONLY = True
+NO_SERVICE = True
 OPTIONS: dict[str, t.Any] = {
     "paths": {"type": "list", "elements": "path", "default": ["/"]},
     "max_used_share": {"type": "float", "default": 0.9},

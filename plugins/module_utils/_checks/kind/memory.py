@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
 HOST_ONLY = True
+NO_SERVICE = True
 OPTIONS: dict[str, t.Any] = {
     "min_available_share": {"type": "float", "default": 0.1},
     "max_swap_used_share": {"type": "float", "default": 1.0},

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What verify-health looks at by itself: the remedies that act on a host, and their checks beside those of a person.
+
+Plain data in and out.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
+
+Check = t.Mapping[str, t.Any]
+# remedy: the group that its playbook works on.
+GROUPS: t.Mapping[str, str] = {"redis_recovery": "redis", "database_recovery": "postgresql", "service_restart": "somabrain_api"}
+# Options by which two checks of one kind mean the same thing, with their defaults.
+PLACES: t.Mapping[str, t.Mapping[str, t.Any]] = {
+    "redis": {"socket": "", "host": "127.0.0.1", "port": 6379},
+    "postgresql": {"host": "127.0.0.1", "port": 5432},
+    "application": {"manager": "", "service": ""},
+}
+
+
+def remedies_of(wanted: t.Sequence[str], groups: t.Mapping[str, t.Sequence[str]], host: str, variables: t.Sequence[str]) -> list[str]:
+    """Return those of the *wanted* remedies that act on *host*.
+
+    Its playbook's group decides; where the inventory has no such group, whether a variable of the remedy is set for the host.
+    """
+    return [name for name in wanted if name in GROUPS and _acts_on(name, groups.get(GROUPS[name]) or [], host, variables)]
+
+
+def _acts_on(remedy: str, group: t.Sequence[str], host: str, variables: t.Sequence[str]) -> bool:
+    return host in group if group else any(name.startswith(remedy + "_") for name in variables)
+
+
+def with_derived(own: t.Sequence[t.Any], derived: t.Sequence[Check]) -> list[t.Any]:
+    """Return the checks of a person, and those of remedies (*derived*) that look at something else.
+
+    A check of a person that looks at the same thing keeps its options, and gets those of the remedy that it does not name.
+    """
+    same = {index: check for check in derived for index in [_index_of(check, own)] if index is not None}
+    found = [dict(same[index], **one) if index in same else one for index, one in enumerate(own)]
+    names = {str(one.get("name")) for one in own if isinstance(one, t.Mapping)}
+    return found + [_named(check, names) for check in derived if check not in same.values()]
+
+
+def _index_of(check: Check, own: t.Sequence[t.Any]) -> t.Optional[int]:
+    return next((index for index, one in enumerate(own) if isinstance(one, t.Mapping) and _place(one) == _place(check) != ()), None)
+
+
+def _place(check: Check) -> tuple[t.Any, ...]:
+    """Return what *check* looks at, () where its kind has no such options."""
+    kind = str(check.get("kind"))
+    given = {name: check.get(name) or default for name, default in PLACES.get(kind, {}).items()}
+    if given.get("socket"):
+        return kind, str(given["socket"])
+    if "host" in given and is_loopback(given["host"]):
+        given["host"] = "127.0.0.1"
+    return (kind, *map(str, given.values())) if given else ()
+
+
+def _named(check: Check, taken: set[str]) -> dict[str, t.Any]:
+    name = str(check["name"])
+    while name in taken:
+        name += " (remedy)"
+    taken.add(name)
+    return dict(check, name=name)
