@@ -102,10 +102,16 @@ class ActionModule(LookAction):
         secrets = _take_secrets(mine)
         options = dict(params, checks=mine, secrets=secrets, subject="", stands_on="target" if place == "target" or same else "controller")
         result = self.on_target(options, task_vars) if place == "target" else self.on_controller(options)
-        if not result.get("failed"):
-            travel = 0.0 if self._connection.transport == "local" else max(0.0, time.time() - sent - float(result["seconds"]))
-            result["checks"] = [_with_travel(found, check, travel) for found, check in zip(result["checks"], mine)]
-        return result
+        where = self._task.delegate_to or task_vars.get("inventory_hostname")
+        return self._placed(result, mine, sent, str(where if place == "target" else "the controller"))
+
+    def _placed(self, result: Result, mine: t.Sequence[Params], sent: float, where: str) -> Result:
+        """Return the result with the time to the target taken into account, and with where secret files have to lie."""
+        if result.get("failed"):
+            return result
+        travel = 0.0 if self._connection.transport == "local" else max(0.0, time.time() - sent - float(result["seconds"]))
+        found = [_with_travel(one, check, travel) for one, check in zip(result["checks"], mine)]
+        return dict(result, checks=[_with_place(one, where) for one in found])
 
     def _merged(
         self, params: Params, checks: t.Sequence[t.Any], places: list[str], parts: dict[str, Result], left_out: list[str]
@@ -134,6 +140,12 @@ def _proof_of(results: list[dict[str, t.Any]], parts: t.Sequence[Result]) -> Pro
         max(float(part["seconds"]) for part in parts),
         any(part.get("in_vain") for part in parts),
     )
+
+
+def _with_place(found: dict[str, t.Any], where: str) -> dict[str, t.Any]:
+    """Say of a secret file that cannot be used on which machine it has to lie: the one that looks."""
+    more = f" (on {one_line(where, 60)})"
+    return dict(found, findings=[dict(one, text=one["text"] + more) if one["name"] == "secret" else one for one in found["findings"]])
 
 
 def _progress_of(found: t.Mapping[str, t.Any]) -> str:

@@ -21,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
     is_orphan,
     provably_dead,
 )
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _needs
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._input import seconds_to_verify, typed_variables
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import options_of, wrong_values
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
@@ -45,10 +46,12 @@ class ActionModule(SpineAction):
     def run(self, tmp: t.Optional[str] = None, task_vars: t.Optional[dict[str, t.Any]] = None) -> Result:
         task_vars = task_vars or {}
         values, reasons = typed_variables(task_vars, self._templar)
-        own = options_of(str((task_vars.get("ansible_parent_role_paths") or ["none"])[0]))
+        role = str((task_vars.get("ansible_parent_role_paths") or ["none"])[0])
+        own = options_of(role)
         # What a playbook writes for the remedy may be a template; what a person types on the command line must not be one.
         reasons = input_reasons(task_vars, load_extra_vars(self._loader), own) + reasons
         reasons += [reason("bad_input", text) for _name, text in wrong_values(task_vars, own)]
+        reasons += _needs.missing(os.path.basename(role), task_vars, self._templar)
         if is_orphan():
             reasons.append(reason("fenced", "the controller of this run is gone"))
         if reasons:

@@ -34,6 +34,21 @@ options:
     description: Whether this task runs with become and must be root.
     type: bool
     default: false
+  root_for:
+    description: Why remedies have to be root on this host; this task must then run as root, as they will.
+    type: list
+    elements: str
+    default: []
+  rooms:
+    description: Directories for copies, each with C(path), C(variable) and C(beside), the data that has to fit twice.
+    type: list
+    elements: dict
+    default: []
+  reserves:
+    description: Files that may be deleted on a full disk, each with C(path) and C(variable).
+    type: list
+    elements: dict
+    default: []
   secret_files:
     description: Files on this host that hold secrets; they must be readable and private.
     type: list

@@ -29,6 +29,11 @@ options:
     type: list
     elements: dict
     required: true
+  remedies:
+    description: The remedies whose needs were looked at.
+    type: list
+    elements: str
+    default: []
   stage:
     description: The stage that the on-call view shows.
     type: str

@@ -163,6 +163,11 @@ REASONS: dict[str, Reason] = {
             "no_plain_files": Case(text="{variable} may only name regular files that hold no data of {store}"),
         },
     ),
+    "requirement_missing": Reason(
+        "a collection that the acts of this remedy use is not installed on the controller, or is too old",
+        "run the command in the text, then the same playbook again; check-access asks for it beforehand",
+        "{again}",
+    ),
     "keeper_ephemeral": Reason(
         "the ledger would be inside an execution environment, which is thrown away after the run",
         "set remediation_keeper to a host that outlives this run",

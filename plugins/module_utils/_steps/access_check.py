@@ -8,9 +8,11 @@ The one thing it changes is the state directory (0700) and the reserve file in i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
+import pwd
 import shutil
 import stat
 import typing as t
@@ -22,6 +24,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "tools": {"type": "list", "elements": "str", "default": []},
     "expect_root": {"type": "bool", "default": False},
+    "root_for": {"type": "list", "elements": "str", "default": []},
+    "rooms": {"type": "list", "elements": "dict", "default": []},
+    "reserves": {"type": "list", "elements": "dict", "default": []},
     "secret_files": {"type": "list", "elements": "path", "default": [], "no_log": False},
     "state_dir": {"type": "path", "default": ""},
     "reserve_bytes": {"type": "int", "default": 16777216},
@@ -45,7 +50,10 @@ def run(params: Params, check: bool) -> Result:
         items.append(item("python", True, f"reached as uid {os.geteuid()}, Python {platform.python_version()}"))
     if params["expect_root"]:
         items.append(item("become", os.geteuid() == 0, "root access works", f"became uid {os.geteuid()}, not root: check the sudo rules"))
+    items += _rights(params["root_for"])
     items += [_tool(str(name)) for name in params["tools"]]
+    items += [_room(one) for one in params["rooms"]]
+    items += [_given_up(str(one["path"]), str(one["variable"])) for one in params["reserves"]]
     items += [_secret_file(str(path)) for path in params["secret_files"]]
     if params["state_dir"]:
         more, changed = _state(str(params["state_dir"]), params["reserve_bytes"], check)
@@ -63,7 +71,63 @@ def _tool(name: str) -> Item:
     search = os.environ.get("PATH", "") + ":" + _MORE_PATHS
     found = next((path for path in (shutil.which(one, path=search) for one in name.split("|")) if path), "")
     wanted = name.replace("|", " or ")
-    return item(f"tool {wanted}", bool(found), f"is {found}", f"{wanted} is missing: install it")
+    return item(f"tool {wanted}", bool(found), f"is {found}", f"{wanted} is missing: install it, or add its directory to the PATH")
+
+
+def _rights(root_for: t.Sequence[str]) -> list[Item]:
+    if not root_for:
+        return []
+    user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "root"
+    fix = f"remedies run as {user}, but {'; '.join(root_for)}: set ansible_become to true"
+    return [item("rights", os.geteuid() == 0, "remedies run as root", fix)]
+
+
+def _room(one: t.Mapping[str, t.Any]) -> Item:
+    """A directory for copies: there or to be made, with twice the room of the data that it has to hold."""
+    path, variable = str(one["path"]), str(one["variable"])
+    name, there = f"room in {path}", path
+    while not os.path.isdir(there):
+        if os.path.lexists(there):
+            return item(name, False, "", f"{there} is not a directory: correct {variable}")
+        there = os.path.dirname(there)
+    try:
+        room = os.statvfs(there)
+    except OSError as error:
+        return item(name, False, "", f"cannot be read ({error.strerror}): correct {variable}")
+    free, needed = room.f_bavail * room.f_frsize, 2 * _size_of(str(one.get("beside") or ""))
+    fix = f"{_mib(free)} are free, {_mib(needed)} are needed for copies: free space, or point {variable} to another disk"
+    return item(name, free >= needed and not room.f_flag & os.ST_RDONLY, f"{_mib(free)} are free, {_mib(needed)} are needed", fix)
+
+
+def _mib(size: int) -> str:
+    return f"{size // 2**20} MiB"
+
+
+def _size_of(folder: str) -> int:
+    """Return the bytes that the files below *folder* take, at most those of the first 100,000."""
+    total = count = 0
+    for place, _folders, names in os.walk(folder) if folder else ():
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+            count += 1
+        if count > 100_000:
+            break
+    return total
+
+
+def _given_up(path: str, variable: str) -> Item:
+    """A file that may be deleted on a full disk helps only if it is there and takes up space."""
+    name = f"{variable} {path}"
+    make = f"fallocate -l 1G {path}"
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        return item(name, False, "", f"is not there ({error.strerror}), so a full disk could not be helped: {make}")
+    if not stat.S_ISREG(found.st_mode):
+        return item(name, False, "", f"is not a regular file: correct {variable}")
+    held = found.st_blocks * 512
+    return item(name, held > 0, f"gives {_mib(held)} to a full disk", f"takes up no space, so deleting it frees none: {make}")
 
 
 def _secret_file(path: str) -> Item:

@@ -16,8 +16,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._steps
 ON_CONTROLLER = True
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "parts": {"type": "list", "elements": "dict", "required": True},
+    "remedies": {"type": "list", "elements": "str", "default": []},
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},
 }
+SECRET_FIX = ": put the secret there with mode 0600, owned by the user that remedies run as"
+NO_REMEDY = (
+    "on the machine; no remedy is set up for this host: put it into one of the groups redis, postgresql, somabrain_api, somabrain_balancer"
+)
 # What to do when a probe of a credential fails, by the state word of its check.
 FIXES = {
     "auth": "put the correct secret into its file, or renew it",
@@ -38,7 +43,9 @@ def run(params: Params, check: bool) -> Result:
     # What has to be done comes first.
     ordered = problems + [one for one in items if one["ok"]]
     lines = [f"{'ok      ' if one['ok'] else 'PROBLEM '}{one['name']}: {one['text']}" for one in ordered]
-    summary = f"{len(items) - len(problems)} of {len(items)} items are ready"
+    remedies = ", ".join(params["remedies"])
+    about = f"for {remedies}" if remedies else NO_REMEDY
+    summary = f"{len(items) - len(problems)} of {len(items)} items are ready {about}"
     return {
         "changed": False,
         "ok": bool(items) and not problems,
@@ -71,6 +78,9 @@ def _message(part: t.Mapping[str, t.Any]) -> str:
 def _item_of_check(check: t.Mapping[str, t.Any]) -> Item:
     told = [finding["text"] for finding in check["findings"]]
     warned = next((finding["text"] for finding in check["findings"] if finding["name"] == "secret"), "")
+    if check["state"] == "bad_input":
+        secret = any(finding["name"] == "secret" for finding in check["findings"])
+        return item(check["name"], False, "", "; ".join(told) + (SECRET_FIX if secret else ""))
     if check["health"] != "well":
         fix = FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], "see what verify-health reports")
         return item(check["name"], False, "", f"{why(check)}: {fix}")

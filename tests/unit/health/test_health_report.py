@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import typing as t
 from pathlib import Path
@@ -161,6 +162,7 @@ def test_an_endpoint_without_an_address_is_refused(endpoints: t.Any) -> None:
 
 def access(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
     base = {"tools": [], "expect_root": False, "secret_files": [], "state_dir": "", "reserve_bytes": 65536, "stage": "assess"}
+    base.update(root_for=[], rooms=[], reserves=[])
     return access_check.run(dict(base, **options), check)
 
 
@@ -227,22 +229,73 @@ def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path
     ],
 )
 def test_every_part_becomes_items(part: dict[str, t.Any], ok: bool, text: str) -> None:
-    told = access_report.run({"parts": [part], "stage": "assess"}, False)
+    told = access_report.run({"parts": [part], "stage": "assess", "remedies": []}, False)
     assert told["ok"] is ok
     assert text in told["items"][0]["text"]
+
+
+def test_a_secret_file_that_cannot_be_used_is_named_with_where_it_has_to_lie() -> None:
+    finding = {"name": "secret", "state": "unknown", "text": "password_file /s: the file does not exist (on db1)", "data": {}}
+    [item] = access_report.items_of({"checks": [dict(checked("redis", "unknown"), state="bad_input", findings=[finding])]})
+    assert (item["ok"], item["text"]) == (False, finding["text"] + access_report.SECRET_FIX)
+
+
+def test_a_host_without_a_remedy_is_not_told_to_be_ready_for_one() -> None:
+    part = {"items": [{"name": "a", "ok": True, "text": "fine"}]}
+    told = access_report.run({"parts": [part], "stage": "assess", "remedies": []}, False)["say"][0]
+    assert "no remedy is set up for this host" in told
+    assert "for rollback" in access_report.run({"parts": [part], "stage": "assess", "remedies": ["rollback"]}, False)["say"][0]
+
+
+def test_a_file_to_give_up_helps_only_where_it_is_there_and_takes_up_space(tmp_path: Path) -> None:
+    full, empty = tmp_path / "full", tmp_path / "empty"
+    full.write_bytes(b"x" * 2**20)
+    empty.touch()
+    wanted = [{"path": str(path), "variable": "redis_recovery_make_room"} for path in (full, empty, tmp_path / "none", tmp_path)]
+    items = access(reserves=wanted)["items"][1:]
+    assert [item["ok"] for item in items] == [True, False, False, False]
+    assert [f"fallocate -l 1G {path}" in item["text"] for path, item in zip((empty, tmp_path / "none"), items[1:])] == [True, True]
+
+
+def test_room_for_copies_is_measured_where_the_directory_will_be(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dump.rdb").write_bytes(b"x" * 2**20)
+    (tmp_path / "file").touch()
+    wanted = [
+        {"path": str(tmp_path / path), "variable": "redis_recovery_rescue_dir", "beside": str(tmp_path / "data")}
+        for path in ("new/one", "file/one")
+    ]
+    items = access(rooms=wanted)["items"][1:]
+    assert [item["ok"] for item in items] == [True, False]
+    assert "2 MiB are needed" in items[0]["text"]
+    assert "is not a directory: correct redis_recovery_rescue_dir" in items[1]["text"]
+
+
+@pytest.mark.parametrize(("uid", "ok"), [(0, True), (1000, False)])
+def test_rights_that_a_remedy_lacks_are_named_with_what_needs_them(uid: int, ok: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_check.os, "geteuid", lambda: uid)
+    monkeypatch.setattr(access_check.pwd, "getpwuid", lambda _uid: pwd.struct_passwd(("ops", "", uid, uid, "", "", "")))
+    item = access(root_for=["systemd lets only root start and stop redis"])["items"][1]
+    assert item["ok"] is ok
+    assert ok or "run as ops, but systemd lets only root start and stop redis: set ansible_become to true" in item["text"]
 
 
 def test_a_refused_secret_is_told_before_its_mode() -> None:
     check = dict(checked("api", "unknown", "403: it refuses this token"), state="auth")
     check["findings"].append(EXPOSED)
     told = access_report.run(
-        {"parts": [{"checks": [check]}, {"items": [{"name": "a", "ok": True, "text": "fine"}]}], "stage": "assess"}, False
+        {
+            "parts": [{"checks": [check]}, {"items": [{"name": "a", "ok": True, "text": "fine"}]}],
+            "stage": "assess",
+            "remedies": ["rollback"],
+        },
+        False,
     )
     assert told["say"][:2] == [
-        "1 of 2 items are ready",
+        "1 of 2 items are ready for rollback",
         "PROBLEM api: 403: it refuses this token: put the correct secret into its file, or renew it",
     ]
 
 
 def test_nothing_looked_at_is_not_ready() -> None:
-    assert access_report.run({"parts": [{"skipped": True}], "stage": "assess"}, False)["ok"] is False
+    assert access_report.run({"parts": [{"skipped": True}], "stage": "assess", "remedies": []}, False)["ok"] is False

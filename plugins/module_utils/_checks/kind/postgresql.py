@@ -59,6 +59,8 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
         refuse_commands(options["known_answers"])
         return load_postgres(options, min(float(options["answer_timeout"]), deadline), deadline - 0.1)
     raw = dict(knock(options, deadline), login={})
+    # On its socket a server turns away every other user than the one it is asked as; psql runs as that one.
+    raw["accepting"] = raw["accepting"] or (bool(options["os_user"]) and str(raw["sqlstate"]).startswith("28"))
     if raw["accepting"] and (options["login"] or options["query"]):
         raw["login"] = _log_in(options, max(0.1, deadline - raw["seconds"]))
     return raw
@@ -67,6 +69,8 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 def _log_in(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t.Any]:
     refuse_commands([{"query": options["query"]}])
     queries = [_IDENTITY, known_answer(options["query"])] if options["query"] else [_IDENTITY]
+    if options["os_user"]:
+        return _by_psql(options, queries, deadline)
     try:
         psycopg = importlib.import_module("psycopg")
     except ImportError:
