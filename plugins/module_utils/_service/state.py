@@ -52,7 +52,8 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
     timeouts seconds. None means that the manager does not say; for ``exists``, that the name does not mean exactly one service. ``barred``
     says why the manager would not start it again, "" if it would; ``directory`` and ``user`` are those of its next start, ``mounts`` the
     paths that have to be mounted for it; ``lived`` is how long the last process lived, if none runs now, and
-    ``last_began_at`` and ``last_ended_at`` when that was.
+    ``last_began_at`` and ``last_ended_at`` when that was. ``control_group`` is how the path of its control group ends, and ``fronts`` are
+    the ports at which something else accepts connections for it: {by, address, port, inside}, ``inside`` its own port behind that one.
     """
     state: ServiceState = {
         "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
@@ -61,7 +62,7 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
         "start_timeout": None, "stop_timeout": None, "start_command": "",
         "directory": "", "user": "", "mounts": [],
         "result": "", "detail": "", "barred": "", "lived": None, "last_began_at": None, "last_ended_at": None,
-        "container": "", "image": {}, "workload": {},
+        "container": "", "image": {}, "workload": {}, "control_group": "", "fronts": [],
     }  # fmt: skip
     state.update(known)
     return state

@@ -18,15 +18,37 @@ LISTENS = "0A"
 ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound to
 
 
-def listeners_on(port: int) -> list[dict[str, str]]:
-    """Return {address, inode, uid} of each socket that listens on *port* in the network that we see."""
+def listeners_on(port: int, pid: int = 0) -> list[dict[str, str]]:
+    """Return {address, inode, uid} of each socket that listens on *port* in the network of the process *pid*; 0: in ours."""
+    return [{key: str(one[key]) for key in ("address", "inode", "uid")} for one in listeners(pid) if one["port"] == port]
+
+
+def listeners(pid: int = 0) -> list[dict[str, t.Any]]:
+    """Return {address, port, inode, uid} of each TCP socket that listens in the network of the process *pid*; 0: in ours."""
     found = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in _read(table, 1 << 24).splitlines()[1:]:
+    for table in ("tcp", "tcp6"):
+        for line in _read("/proc/%s/net/%s" % (pid or "self", table), 1 << 24).splitlines()[1:]:
             fields = line.split()
-            if len(fields) > 9 and fields[3] == LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
-                found.append({"address": address_of(fields[1].rpartition(":")[0]), "inode": fields[9], "uid": fields[7]})
+            if len(fields) > 9 and fields[3] == LISTENS:
+                address, dummy, port = fields[1].rpartition(":")
+                found.append({"address": address_of(address), "port": int(port, 16), "inode": fields[9], "uid": fields[7]})
     return found
+
+
+def local_listeners(pid: int = 0) -> set[str]:
+    """Return the inode of each Unix socket that listens in the network of the process *pid*; 0: in ours."""
+    lines = [line.split() for line in _read("/proc/%s/net/unix" % (pid or "self"), 1 << 24).splitlines()[1:]]
+    # The flag of a socket that accepts connections.
+    return {fields[6] for fields in lines if len(fields) > 6 and int(fields[3], 16) & 0x10000}
+
+
+def nearest(sockets: t.Sequence[t.Mapping[str, t.Any]], address: str) -> list[t.Mapping[str, t.Any]]:
+    """Return those of *sockets*, all of one port, to which the kernel gives a connection to *address*: the most exact ones."""
+    for bound in (address, ANY[1] if ":" in address else ANY[0], ANY[1]):
+        found = [one for one in sockets if one["address"] == bound]
+        if found:
+            return found
+    return []
 
 
 def address_of(shown: str) -> str:
@@ -46,7 +68,11 @@ def holders_of(port: int, address: str = "") -> list[dict[str, t.Any]]:
 
     ``pid`` is 0 and ``program`` "" where the process is not seen: another user's without root, or one of another namespace.
     """
-    sockets = [one for one in listeners_on(port) if meets(one["address"], address)] if port else []
+    return holders_at([one for one in listeners_on(port) if meets(one["address"], address)] if port else [])
+
+
+def holders_at(sockets: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return {pid, program, user, address} of every process that has one of *sockets* open, as ``holders_of`` does."""
     open_at = _owners({one["inode"] for one in sockets}) if sockets else {}
     return [
         {"pid": pid, "program": program_of(pid), "user": _user(one["uid"]), "address": one["address"]}

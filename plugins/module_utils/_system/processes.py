@@ -59,6 +59,18 @@ def pids() -> list[int]:
         return []
 
 
+def in_group(mark: str) -> list[int]:
+    """Return the processes in the control group whose path ends with *mark*, or goes on below it; in none where *mark* is empty."""
+    wanted = "/" + mark.strip("/")
+    return [pid for pid in pids() if any((path + "/").find(wanted + "/") >= 0 for path in groups_of(pid))] if len(wanted) > 1 else []
+
+
+def groups_of(pid: int) -> list[str]:
+    """Return the paths of the control groups of a process, [] where they are not seen."""
+    lines = _read("/proc/%d/cgroup" % pid).decode("utf-8", "replace").splitlines()
+    return list(dict.fromkeys(line.split(":", 2)[2] for line in lines if line.count(":") >= 2))
+
+
 def marked(run_id: str) -> list[int]:
     """Return the processes here with the mark of a run on their command line or in their environment."""
     mark = (MARK + run_id).encode()

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
 import typing as t
 
 import pytest
@@ -18,7 +16,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_HTTP
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import growth_of, minutes_left
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import stateful_kind
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import application as kind_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
@@ -36,7 +33,7 @@ BODY = {
     "embedder_ok": True,
 }
 RESTART = ("restart", "force")
-ANSWERED = {"url": URL, "profile": "v1_health"}
+ANSWERED = {"service": "somabrain", "url": URL, "profile": "v1_health"}
 GREEN = {"path": "status", "equals": "green"}
 DOWN = {
     "name": "redis", "kind": "redis", "health": "sick", "at": "", "playbook": "recover-redis.yml", "service": "",
@@ -47,6 +44,8 @@ UNCLEAR = {
     "findings": [{"state": "unknown", "text": "no answer"}],
 }  # fmt: skip
 LTM = {"name": "memory_service", "kind": "http", "health": "sick", "at": "http://x", "findings": [{"state": "sick", "text": "refuses"}]}
+
+HUNG_LTM = dict(LTM, state="hung")
 
 
 def options(**given: t.Any) -> dict[str, t.Any]:
@@ -75,7 +74,7 @@ def look(service: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t
     raw: dict[str, t.Any] = {
         "now": NOW, "service": service_state.blank(**{**running, **(service or {})}), "http": answer(),
         "dependencies": [], "long_term_memory": [], "memory_since": None, "samples": [],
-        "process": {"program": "python3.11", "words": [], "listener": "own"}, "log": [], "oom_kills": 0, "round_trip": None,
+        "process": {"program": "python3.11", "words": []}, "answering": PLACE, "log": [], "oom_kills": 0, "round_trip": None,
     }  # fmt: skip
     return {**raw, **given}
 
@@ -94,7 +93,24 @@ ENDED = {"state": "failed", "pid": 0, "start_time_ticks": None, "process_state":
 SILENT = {"http": answer(status=0, error="timeout", body=b"")}
 REFUSED = {"http": answer(status=0, error="refused", body=b"")}
 SICK_BODY = {"http": answer(body={**BODY, "memory_ok": False})}
-HOLDER = {"pid": 42, "program": "python3", "user": "root", "address": "127.0.0.1", "port": 9696}
+HELD = "port 9696 is held by python3 (pid 42, user root)"
+HOLDER = {"pid": 42, "program": "python3", "user": "root", "address": "127.0.0.1", "port": 9696, "text": HELD, "of": ""}
+# What was seen at the place that its URL names.
+THERE: dict[str, t.Any] = {"sockets": 1, "strangers": [], "front": {}, "behind": ""}
+PLACE: dict[str, t.Any] = {
+    "port": 9696, "host": "127.0.0.1", "found": THERE, "is_here": True, "is_seen": True, "ports": [9696], "listens": True,
+}  # fmt: skip
+
+
+def place(ports: tuple[int, ...] = (), is_here: bool = True, is_seen: bool = True, **found: t.Any) -> dict[str, t.Any]:
+    told = {**PLACE, "found": {**THERE, **found} if is_here else {}, "is_here": is_here, "is_seen": is_seen}
+    return {"answering": {**told, "ports": list(ports), "listens": bool(ports)}}
+
+
+OTHERS = place(strangers=[HOLDER])
+NOBODYS = place(sockets=0)
+PROVEN = {"known": {"answered": ANSWERED}}
+DATA = {"process": {"program": "stored", "words": [], "data_files": ["/var/lib/stored/0001.dat"]}}
 ATTEMPT = {
     "bound": "start",
     "paths_changed": [],
@@ -115,6 +131,18 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "dependency in doubt": ({"dependencies": [UNCLEAR], **SILENT}, {}, "dependency_unknown", "unknown", ()),
     "memory service down, it says degraded": ({"long_term_memory": [LTM], **SICK_BODY}, {}, "dependency_down", "sick", ()),
     "memory service down, it is hung": ({"long_term_memory": [LTM], **SILENT}, {}, "hung", "sick", RESTART),
+    "memory service hung, it is hung": ({"long_term_memory": [HUNG_LTM], **SILENT}, {}, "dependency_down", "sick", ()),
+    "memory service hung, it closes": (
+        {"long_term_memory": [HUNG_LTM], "http": answer(status=0, error="closed", body=b"")}, {}, "dependency_down", "sick", ()),
+    "memory service hung, nobody listens": ({"long_term_memory": [HUNG_LTM], **REFUSED}, {}, "not_listening", "sick", RESTART),
+    "memory service hung, it is stopped": (
+        {"long_term_memory": [HUNG_LTM], "service": ENDED, **SILENT}, {}, "crashed", "sick", ("start",)),
+    "memory service hung, it is suspended": (
+        {"long_term_memory": [HUNG_LTM], "service": {"process_state": "T"}, **SILENT}, {}, "suspended", "sick", ("continue", *RESTART)),
+    "memory service down, it answers 503": (
+        {"long_term_memory": [LTM], "http": answer(status=503, body=b"")}, {}, "dependency_down", "sick", ()),
+    "memory service down, it is slow": (
+        {"long_term_memory": [LTM], "http": answer(seconds=2.0)}, {"max_latency_ms": 500}, "dependency_down", "sick", ()),
     "suspended": ({"service": {"process_state": "T"}, **SILENT}, {}, "suspended", "sick", ("continue", *RESTART)),
     "unhealthy, and nothing else is known": ({"service": {"manager": "compose", "state": "unhealthy"}, "http": None}, {"url": ""},
                                              "unhealthy", "sick", RESTART),
@@ -133,7 +161,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "our profile is another one's, after a start": (
         {"service": {"started_at": NOW - 2}}, {"profile": "documented"}, "bad_input", "unknown", ()),
     "our profile is another one's, and it was well by it before": (
-        {}, {"profile": "v2_health", "known": {"answered": {"url": URL, "profile": "v2_health"}}}, "bad_input", "unknown", ()),
+        {}, {"profile": "v2_health", "known": {"answered": {**ANSWERED, "profile": "v2_health"}}}, "bad_input", "unknown", ()),
     "our path does not exist": ({"http": answer(status=404, body=b"")}, {}, "bad_input", "unknown", ()),
     "our path does not exist yet": (
         {"http": answer(status=404, body=b""), "service": {"started_at": NOW - 2}}, {}, "starting", "unknown", ("wait",)),
@@ -143,10 +171,34 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"http": answer(body={"status": "red"})}, {"profile": "none", "gates": [GREEN]}, "degraded", "sick", RESTART),
     "green by a gate of our own": ({"http": answer(body={"status": "green"})}, {"profile": "none", "gates": [GREEN]}, "up", "well", ()),
     "a gate of our own finds no such field": ({}, {"profile": "none", "gates": [GREEN]}, "degraded", "unknown", ()),
-    "wrong body, whose port is not known": (
-        {"http": answer(body=b"<html>"), "process": {"listener": ""}}, {}, "wrong_body", "unknown", ()),
-    "silent, and another's port": ({**SILENT, "process": {"listener": "other"}}, {}, "not_its_port", "unknown", ()),
-    "silent behind a proxy": ({**SILENT, "process": {"listener": "other"}}, {"behind_proxy": True}, "hung", "sick", RESTART),
+    "an answer of nobody knows whom": (
+        {"http": answer(body=b"<html>"), **place(is_seen=False, strangers=[{**HOLDER, "pid": 0}])}, PROVEN, "wrong_body", "unknown", ()),
+    "silent, and another's port": ({**SILENT, **OTHERS}, {}, "not_its_port", "unknown", ()),
+    "silent behind a proxy": ({**SILENT, **OTHERS}, {"behind_proxy": True}, "hung", "sick", RESTART),
+    "a stranger answers well": (OTHERS, {}, "not_its_port", "unknown", ()),
+    "a stranger answers well, in no profile": (OTHERS, {"profile": "none"}, "not_its_port", "unknown", ()),
+    "a stranger answers well before it is up": (
+        {**OTHERS, "service": {"started_at": NOW - 2}}, {}, "not_its_port", "unknown", ()),
+    "another machine answers well": (place(is_here=False), {}, "not_its_port", "unknown", ()),
+    "another machine refuses": ({**REFUSED, **place(is_here=False)}, {}, "not_its_port", "unknown", ()),
+    "something answers, and nothing listens": (NOBODYS, {}, "not_its_port", "unknown", ()),
+    "a proxy answers well for what listens nowhere": (OTHERS, {"behind_proxy": True}, "not_its_port", "unknown", ()),
+    "a proxy answers well for what listens": (place((8000,), strangers=[HOLDER]), {"behind_proxy": True}, "up", "well", ()),
+    "a proxy answers 502 for what listens nowhere": (
+        {"http": answer(status=502, body=b""), **OTHERS}, {"behind_proxy": True}, "erroring", "sick", RESTART),
+    "who answers may not be seen": (
+        place(is_seen=False, strangers=[{**HOLDER, "pid": 0}]), {}, "owner_unseen", "unknown", ()),
+    "it listens at another port than ours": ({**REFUSED, **place((8000,), sockets=0)}, {}, "bad_input", "unknown", ()),
+    "it listens at another port than it did": ({**REFUSED, **place((8000,), sockets=0)}, PROVEN, "not_listening", "sick", RESTART),
+    "it listens nowhere": ({**REFUSED, **NOBODYS}, {}, "not_listening", "sick", RESTART),
+    "it rejects our request": ({"http": answer(status=421, body=b"")}, {}, "bad_input", "unknown", ()),
+    "hung, and it holds data open": ({**SILENT, **DATA}, {}, "stateful", "sick", ()),
+    "hung, and it holds data open that a person knows": ({**SILENT, **DATA}, {"stateless": ["somabrain"]}, "hung", "sick", RESTART),
+    "suspended, and it holds data open": ({"service": {"process_state": "T"}, **SILENT, **DATA}, {}, "suspended", "sick", ("continue",)),
+    "well, and it holds data open": (DATA, {}, "up", "well", ()),
+    "named as a store is, which a person knows better": ({}, {"service": "vault", "stateless": ["vault"]}, "up", "well", ()),
+    "named as none, but a store": (
+        {"process": {"program": "redis-server", "words": []}}, {"stateless": ["somabrain"]}, "stateful", "unknown", ()),
     "redirect": ({"http": answer(status=302, location="http://x")}, {}, "redirect", "sick", ()),
     "wants a token": ({"http": answer(status=401)}, {}, "auth", "unknown", ()),
     "limits our rate": ({"http": answer(status=429)}, {}, "rate_limited", "unknown", ()),
@@ -348,27 +400,6 @@ def test_its_managers_own_restarts_count_as_far_as_they_were_within_the_time(
     assert judged.facts["attempted_elsewhere"]["restart"] == count
 
 
-@pytest.mark.parametrize(
-    ("name", "program", "kind"),
-    [
-        ("redis", "", "redis"), ("redis-server.service", "", "redis"), ("sb_redis", "", "redis"),
-        ("somabrain_standalone_redis", "", "redis"),
-        ("postgresql@15-main", "", "postgresql"), ("kafka", "", "kafka"), ("etcd", "", "store"), ("valkey", "", "redis"),
-        ("api", "redis-server", "redis"), ("api", "postgres", "postgresql"),
-        ("somabrain", "python3.11", ""), ("api", "", ""), ("redis_exporter", "redis_exporter", ""), ("kafka-ui", "java", ""),
-        ("outbox_publisher", "python3", ""), ("postgrest", "postgrest", ""),
-    ],
-)  # fmt: skip
-def test_what_is_stateful_is_told_by_name_and_by_program(name: str, program: str, kind: str) -> None:
-    assert stateful_kind([name], program, [], "") == kind
-
-
-def test_a_stopped_stateful_service_is_told_by_its_start_command_and_java_by_its_class() -> None:
-    assert stateful_kind(["cache"], "", [], "/usr/bin/redis-server /etc/redis.conf") == "redis"
-    assert stateful_kind(["log"], "java", ["java", "-cp", "x", "kafka.Kafka"], "") == "kafka"
-    assert stateful_kind(["api"], "", [], "python -m api --redis redis-server") == ""
-
-
 def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:
     unit = dict(DOWN, kind="service", playbook="restart-service.yml", service="ltm")
     given = [
@@ -382,18 +413,6 @@ def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:
     for raw, more, expected in given:
         told = kind_application.judge(raw, options(**more)).facts["hand_over"]
         assert (told["kind"], told["playbook"], told["service"]) == expected
-
-
-def test_whose_a_listening_port_is_comes_from_the_kernel() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = "http://127.0.0.1:%d/health" % server.getsockname()[1]
-        assert process.listener_of(os.getpid(), url) == "own"
-        # Popen returns when the program runs: before, the child still has its parent's sockets.
-        with subprocess.Popen(["sleep", "30"]) as stranger:
-            assert process.listener_of(stranger.pid, url) == "other"
-            stranger.kill()
-    assert process.listener_of(os.getpid(), url) == "none"
-    assert process.listener_of(os.getpid(), "http://brain.example.com/health") == ""
 
 
 def test_the_memory_of_a_process_and_its_children_is_seen() -> None:

@@ -13,7 +13,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.seen import Found, Seen
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text
 
 SICK, UNKNOWN, WELL = State.SICK, State.UNKNOWN, State.WELL
 RESTART = ("restart", "force")
@@ -29,8 +28,9 @@ BY_HTTP: t.Mapping[str, tuple[str, State, tuple[str, ...]]] = {
     "redirect": ("redirect", SICK, ()),
     "slow": ("slow", SICK, ()),
 }
-# An answer that does not fit the profile: who sent it decides.
+# An answer that does not fit the profile.
 NOT_UNDERSTOOD = ("other_service", "too_large", "garbage")
+REJECTED = "%s answers with status %d, which rejects the request: correct service_restart_url; this says nothing about the service's health"
 BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", "closed", "slow")
 
 
@@ -42,14 +42,19 @@ def judge_application(
     The README of the role service_restart lists its states.
     """
     seen = Seen(raw, options, http, round_trip)
-    found = _unless_barred(seen, _with_room(seen, next(answer for answer in (rule(seen) for rule in RULES) if answer)))
+    found = next(answer for answer in (rule(seen) for rule in RULES) if answer)
+    for bar in (_with_room, _unless_barred, _unless_it_keeps_data):
+        found = bar(seen, found)
+    # The guard reads by its name that it is a mistake of ours.
     findings = [Finding("input" if found.word == "bad_input" else "application", found.health, found.text)]
     # What else its own answer says. Left out when in doubt: it would turn unknown into sick.
     if seen.http and found.by_http and found.health is SICK:
         findings += [one for one in seen.http.findings if one.state is not WELL]
     if seen.leak["steady"] and found.word == "up":
         findings.append(Finding("warning", WELL, "its memory grows: %s" % seen.growth_text()))
-    return Health(tuple(findings), found.word, seen.identity, found.actions, seen.facts())
+    facts = seen.facts()
+    facts["final"] = facts["final"] or found.word == "bad_input"
+    return Health(tuple(findings), found.word, seen.identity, found.actions, facts)
 
 
 def _with_room(seen: Seen, found: Found) -> Found:
@@ -68,6 +73,16 @@ def _unless_barred(seen: Seen, found: Found) -> Found:
     # Resuming a process starts none.
     goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
     return Found(found.word if goes_on else "not_startable", SICK, "%s; %s" % (found.text, barred), goes_on, found.by_http)
+
+
+def _unless_it_keeps_data(seen: Seen, found: Found) -> Found:
+    """Drop the restart of a program that holds data files open for writing: a store, until a person says that it is none."""
+    if "restart" not in found.actions or not seen.data_files:
+        return found
+    text = "%s; it holds data open for writing (%s), so it is taken for a store; if it is none, add it to service_restart_stateless"
+    goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
+    told = text % (found.text, one_line(", ".join(seen.data_files), 160))
+    return Found(found.word if goes_on else "stateful", found.health, told, goes_on, found.by_http)
 
 
 def _unreachable(seen: Seen) -> t.Optional[Found]:
@@ -96,8 +111,7 @@ def _without_memory(seen: Seen) -> t.Optional[Found]:
 def _below(seen: Seen) -> t.Optional[Found]:
     """Dependencies come first: a restart does not repair them."""
     sick, unclear = ([one for one in seen.dependencies if one["health"] == word] for word in ("sick", "unknown"))
-    # A missing memory service explains a degraded answer, but not a missing one.
-    if seen.http_word == "degraded" and seen.long_term_memory == "sick":
+    if seen.is_held_up_by_memory:
         sick = sick + seen.memory_service
     if sick:
         return Found("dependency_down", SICK, "it depends on %s" % seen_of.texts_of(sick))
@@ -148,7 +162,7 @@ def _ended(seen: Seen) -> t.Optional[Found]:
 def _port_taken(seen: Seen, text: str) -> t.Optional[Found]:
     """Return who holds its port: it cannot start until that process is gone."""
     holder = seen.port_holder
-    return Found("port_taken", SICK, "%s; %s, so it cannot start" % (text, holder_text(holder, int(holder["port"])))) if holder else None
+    return Found("port_taken", SICK, "%s; %s, so it cannot start" % (text, holder["text"])) if holder else None
 
 
 def _no_cure(seen: Seen, text: str, looping: bool) -> t.Optional[Found]:
@@ -209,13 +223,34 @@ def _suspended(seen: Seen) -> t.Optional[Found]:
     return Found("suspended", SICK, sentence(seen.service), ("continue", *RESTART)) if seen.is_suspended else None
 
 
+def _not_its_own(seen: Seen) -> t.Optional[Found]:
+    """Who answers has to be who is meant, before anything that is answered counts."""
+    if not seen.http:
+        return None
+    if seen.behind_proxy:
+        text = "%s answers, but %s listens nowhere: what answers behind the proxy is something else"
+        return Found("not_its_port", UNKNOWN, text % (seen.url, seen.name)) if seen.answers and seen.answering.listens is False else None
+    whose, why = seen.answering.whose, seen.answering.text
+    if whose in ("other", "elsewhere") or (whose == "nobody" and seen.status):
+        return Found("not_its_port", UNKNOWN, "%s is not %s's own: %s%s" % (seen.url, seen.name, why, _own_ports(seen)), by_http=True)
+    if whose == "nobody" and seen.answering.ports and not seen.is_proven_place:
+        # Never seen to answer there, and it listens elsewhere: our URL is doubted before the service.
+        return Found("bad_input", UNKNOWN, "%s%s; correct service_restart_url" % (why, _own_ports(seen)))
+    return Found("owner_unseen", UNKNOWN, "%s answers, but %s" % (seen.url, why)) if whose == "unseen" and seen.answers else None
+
+
+def _own_ports(seen: Seen) -> str:
+    ports = ["%d" % one for one in seen.answering.ports[:5]]
+    return "; %s itself listens on %s" % (seen.name, ", ".join(ports)) if ports else ""
+
+
 def _by_http(seen: Seen) -> t.Optional[Found]:
     if not seen.http or seen.answers:
         return None
-    if seen.listener == "other" and not seen.behind_proxy:
-        return Found("not_its_port", UNKNOWN, "the port of %s belongs to another process, not to %s" % (seen.url, seen.name), by_http=True)
     if seen.http_word in (*NOT_UNDERSTOOD, "bad_input"):
         return _not_ours(seen)
+    if seen.http_word == "error" and 400 <= seen.status < 500 and not seen.is_proven_place:
+        return Found("bad_input", UNKNOWN, REJECTED % (seen.url, seen.status))
     word, health, actions = BY_HTTP.get(seen.http_word, (seen.http_word or "unknown", UNKNOWN, ()))
     if seen.http.health is UNKNOWN:
         # From a distance, silence proves nothing.
@@ -251,7 +286,7 @@ def _by_round_trip(seen: Seen) -> t.Optional[Found]:
         if trip.state == "no_ltm" or seen.long_term_memory == "sick":
             return Found("dependency_down", SICK, "%s; its long-term memory is down" % text)
         return Found("not_remembering", SICK, text, RESTART)
-    return Found("auth" if trip.state == "auth" else "round_trip_unknown", UNKNOWN, text)
+    return Found(trip.state if trip.state in ("auth", "bad_input") else "round_trip_unknown", UNKNOWN, text)
 
 
 def _leaking(seen: Seen) -> t.Optional[Found]:
@@ -264,6 +299,6 @@ def _well(seen: Seen) -> t.Optional[Found]:
 
 RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (
     _stateful, _unreachable, _without_memory, _below,
-    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _by_http, _by_round_trip, _leaking,
+    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _not_its_own, _by_http, _by_round_trip, _leaking,
     _well,
 )  # fmt: skip

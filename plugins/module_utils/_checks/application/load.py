@@ -12,10 +12,10 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import stranger_on
 
 Options = t.Mapping[str, t.Any]
 # What a manager says of a service that has no process to look at.
@@ -26,9 +26,9 @@ Look = t.Callable[[t.Sequence[Options], float, str], t.List[Raw]]
 
 
 def load_application(options: Options, deadline: float, ask_http: t.Callable[[float], t.Optional[Raw]], look: Look) -> Raw:
-    """Return now, service, http, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills in *deadline* seconds.
+    """Return now, service, http, answering, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills.
 
-    Raises StepError for a bad name or a wrong check of a dependency.
+    Within *deadline* seconds. Raises StepError for a bad name or a wrong check of a dependency.
     """
     clock, answer = Clock(deadline), min(float(options["answer_timeout"]), deadline)
     # What is young is young when the look begins, however long it takes.
@@ -45,7 +45,9 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     )
     pid = int(raw["service"].get("pid") or 0)
     raw.update(now=begun, round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
-    raw["process"] = process.facts_of(pid, options["url"]) if pid else {}
+    members = answering.members_of(raw["service"])
+    raw["process"] = process.facts_of(pid or members[0], members) if pid or members else {}
+    raw["answering"] = answering.load(raw["service"], members, options["url"], clock.left) if raw["service"].get("exists") else {}
     raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
@@ -61,10 +63,8 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
 def _why_not_up(named: Options, options: Options, seconds: float, service: Raw) -> Raw:
     """Return {attempt, log, port_holder}: what its last start left behind, and the stranger that holds its port, {} for none."""
     attempt = last(named, [options["log_file"]], seconds, service=service)
-    number = 0 if options["behind_proxy"] else process.port_of(options["url"])
-    holder = stranger_on(number, process.address_of(options["url"]), []) if number else {}
-    lines = [line["text"] for line in attempt["lines"]]
-    return {"attempt": attempt, "log": lines, "port_holder": dict(holder, port=number) if holder else {}}
+    holder = {} if options["behind_proxy"] else answering.stranger(service, options["url"])
+    return {"attempt": attempt, "log": [line["text"] for line in attempt["lines"]], "port_holder": holder}
 
 
 def _look_below(options: Options, checks: t.Sequence[Options], seconds: float, look: Look) -> list[Raw]:

@@ -1,22 +1,24 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel's facts about an application's processes: program, memory and its limit, and who owns a listening port."""
+"""The kernel's facts about an application's processes: programs, data files, memory and its limit."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import typing as t
 import urllib.parse
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.data_files import data_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import listeners_on, sockets_of
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # Control groups of version 1 say "unlimited" by a number near the largest one.
 UNLIMITED = 1 << 60
+# Of a service with more processes, the first are looked at.
+MOST_MEMBERS = 64
 
 
 def _read(path: str, limit: int = 1 << 20) -> str:
@@ -27,14 +29,24 @@ def _read(path: str, limit: int = 1 << 20) -> str:
         return ""
 
 
-def facts_of(pid: int, url: str) -> dict[str, t.Any]:
-    """Return {program, words, memory_limit, machine_available, listener} of a process; an empty program where it cannot be seen."""
+def facts_of(pid: int, members: t.Sequence[int]) -> dict[str, t.Any]:
+    """Return {program, words, memory_limit, machine_available, processes, data_files} of a process and of its service's *members*.
+
+    A program that cannot be seen is empty.
+    """
+    program, words = _runs(pid)
+    others = [_runs(one) for one in members[:MOST_MEMBERS] if one != pid]
+    found = {"program": program, "words": words, "processes": [[program, words], *map(list, others)], **memory_of(pid)}
+    return dict(found, data_files=data_files(members[:MOST_MEMBERS]))
+
+
+def _runs(pid: int) -> tuple[str, list[str]]:
+    """Return the program that a process runs, and its words."""
     try:
         program = os.path.basename(os.readlink("/proc/%d/exe" % pid)).replace(" (deleted)", "")
     except OSError:
         program = ""
-    words = _read("/proc/%d/cmdline" % pid, 65536).split("\0")
-    return {"program": program, "words": [word for word in words if word], **memory_of(pid), "listener": listener_of(pid, url)}
+    return program, [word for word in _read("/proc/%d/cmdline" % pid, 65536).split("\0") if word]
 
 
 def family_of(pid: int) -> list[int]:
@@ -98,20 +110,6 @@ def oom_kills() -> t.Optional[int]:
     return None
 
 
-def listener_of(pid: int, url: str) -> str:
-    """Return whose the port of a loopback *url* is: ``own``, ``other``, ``none`` (nobody listens), or "" if unknown."""
-    port = port_of(url)
-    if not port or not _same_network(pid):
-        return ""
-    inodes = {one["inode"] for one in listeners_on(port)}
-    if not inodes:
-        return "none"
-    held = [sockets_of(one) for one in family_of(pid)]
-    if any(one is None for one in held):
-        return ""
-    return "own" if any(inodes & (one or set()) for one in held) else "other"
-
-
 def listening_since(url: str) -> t.Optional[float]:
     """Return when the process began that listens at a loopback *url* (epoch seconds), None if no process is seen to.
 
@@ -132,19 +130,3 @@ def port_of(url: str) -> int:
     except ValueError:
         return 0
     return port if is_loopback(parts.hostname) else 0
-
-
-def address_of(url: str) -> str:
-    """Return the address of a *url* that names one, "" where it names a host."""
-    try:
-        return str(ipaddress.ip_address(urllib.parse.urlsplit(url).hostname or ""))
-    except ValueError:
-        return ""
-
-
-def _same_network(pid: int) -> bool:
-    """Return whether a process sees the network that we see; one in a container has ports of its own."""
-    try:
-        return os.readlink("/proc/%d/ns/net" % pid) == os.readlink("/proc/self/ns/net")
-    except OSError:
-        return False

@@ -18,6 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import REMEDIES, stateful_kind
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of
 
@@ -25,6 +26,8 @@ FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "au
 MIB = 1024 * 1024
 # Processes that a manager starts together may begin so many seconds apart.
 SAME_START = 10.0
+# An HTTP check's words for a service that accepts connections at most.
+HANGS = ("hung", "unreachable")
 # Signals that ask a process to end.
 ASKED = (None, "", "SIGTERM", "SIGINT")
 
@@ -77,7 +80,12 @@ class Seen:
     @property
     def is_own_fault(self) -> bool:
         """Whether an answer of another kind is its own change: from its own port, and well by this very URL and profile before."""
-        return self.listener == "own" and self.known.get("answered") == self.answered and not self.is_another_profile
+        return self.answering.whose == "own" and self.is_proven_place and not self.is_another_profile
+
+    @property
+    def is_proven_place(self) -> bool:
+        """Whether this very service was well by this URL and profile before, so that they are right."""
+        return bool(self.known.get("answered") == self.answered)
 
     @property
     def is_another_profile(self) -> bool:
@@ -86,8 +94,8 @@ class Seen:
 
     @property
     def answered(self) -> dict[str, str]:
-        """What its answer was judged by."""
-        return {"url": str(self.options["url"]), "profile": str(self.options["profile"])}
+        """Whose answer it was, and what it was judged by."""
+        return {"service": self.name, "url": self.url, "profile": str(self.options["profile"])}
 
     @property
     def is_answered(self) -> bool:
@@ -115,16 +123,30 @@ class Seen:
             return "unknown"
         return "renewed" if word == "well" and since and started and since > float(started) + SAME_START else word
 
+    @functools.cached_property
+    def answering(self) -> answering.Answering:
+        """Whose the answer at its URL is."""
+        return answering.judge(self.raw.get("answering") or {})
+
     @property
-    def listener(self) -> str:
-        return str(self.raw["process"].get("listener") or "")
+    def status(self) -> int:
+        """The status of its answer, 0 for none."""
+        return int((self.http.facts if self.http else {}).get("status") or 0)
 
     @functools.cached_property
     def stateful(self) -> str:
         if self.name in self.options["stateful"]:
             return "named so by service_restart_stateful"
-        process, names = self.raw["process"], [self.name, str(self.service.get("name") or ""), self.image]
-        return stateful_kind(names, process.get("program") or "", process.get("words") or [], str(self.service.get("start_command") or ""))
+        process = self.raw["process"]
+        # A person's word excuses a name, not what the program or its image is known to be.
+        called = [] if self.name in self.options["stateless"] else [self.name, str(self.service.get("name") or "")]
+        runs = process.get("processes") or [[process.get("program") or "", process.get("words") or []]]
+        return stateful_kind([*called, self.image], runs, str(self.service.get("start_command") or ""))
+
+    @property
+    def data_files(self) -> list[str]:
+        """Data files that it holds open for writing: a store that no list knows, unless a person says that it is none."""
+        return [] if self.name in self.options["stateless"] else list(self.raw["process"].get("data_files") or [])
 
     @property
     def image(self) -> str:
@@ -223,6 +245,14 @@ class Seen:
         """Whether nothing starts it any more: its manager has given up, so waiting for it is in vain."""
         ended = self.service_word in ("stopped", "failed") and not self.service.get("workload")
         return ended or self.lacks_memory or (self.http_word == "bad_input" and not self.is_own_fault and not self.is_young)
+
+    @property
+    def is_held_up_by_memory(self) -> bool:
+        """Whether its long-term memory explains its own answer: a bad one by any fault of the memory, none at all by one that hangs."""
+        if self.long_term_memory != "sick" or self.service_word != "running" or self.is_suspended:
+            return False
+        hangs = str(self.memory_service[0].get("state") or "") in HANGS
+        return self.http_word in ("degraded", "slow") or self.status >= 500 or (hangs and self.http_word in (*HANGS, "closed"))
 
     @property
     def lacks_memory(self) -> bool:

@@ -43,7 +43,9 @@ OPTIONS: dict[str, t.Any] = {
     # Checks of its dependencies and of its long-term memory.
     "dependencies": {"type": "list", "elements": "dict", "default": []},
     "long_term_memory": {"type": "dict", "default": {}},
+    # Names of services that hold data, and of those that hold none though their name or their open files look like it.
     "stateful": {"type": "list", "elements": "str", "default": []},
+    "stateless": {"type": "list", "elements": "str", "default": []},
     "behind_proxy": {"type": "bool", "default": False},
     "answer_timeout": {"type": "float", "default": 3.0},
     "start_seconds": {"type": "float", "default": 30.0},

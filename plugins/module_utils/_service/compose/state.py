@@ -34,7 +34,8 @@ def parse(name: str, seen: Told, image: Told, noted: Told) -> ServiceState:
         start_command=service_state.command_text(" ".join([str(seen.get("Path") or ""), *map(str, seen.get("Args") or [])])),
         image=image_of(seen, image), result=str(state["Status"]), detail=_detail(state), lived=_lived(state),
         last_began_at=service_state.epoch_of(str(state["StartedAt"])),
-        last_ended_at=service_state.epoch_of(str(state.get("FinishedAt") or "")), **ending(state),
+        last_ended_at=service_state.epoch_of(str(state.get("FinishedAt") or "")), control_group=container if pid else "",
+        fronts=fronts_of(seen), **ending(state),
     )  # fmt: skip
     told.update(process_of(pid, container) if pid else {})
     return told
@@ -89,6 +90,16 @@ def process_of(pid: int, container: str) -> dict[str, t.Any]:
     except OSError:
         return {}
     return service_state.process_facts(pid) if ours else {}
+
+
+def fronts_of(seen: Told) -> list[dict[str, t.Any]]:
+    """Return the published ports at which Docker accepts TCP connections for a container: {by, address, port, inside}."""
+    published = (seen.get("NetworkSettings") or {}).get("Ports") or {}
+    pairs = [(str(inside), one) for inside, bound in published.items() for one in bound or []]
+    return [
+        {"by": "docker", "address": str(one.get("HostIp") or "0.0.0.0"), "port": int(one["HostPort"]), "inside": int(inside.split("/")[0])}
+        for inside, one in pairs if inside.endswith("/tcp") and str(one.get("HostPort") or "").isdigit()
+    ]  # fmt: skip
 
 
 def image_of(seen: Told, image: Told) -> dict[str, t.Any]:

@@ -78,7 +78,7 @@ def load_state(options: Options, deadline: float) -> ServiceState:
             return parse_all(options["name"], project_of(options), find_all(docker, options, clock))
         seen = find(docker, options, clock)
         image = docker.read("/images/%s/json" % seen["Image"], clock.left)
-        state = parse(options["name"], seen, image or {}, holds.read(options, seen["Id"]))
+        state = parse(options["name"], _with_ports(docker, seen, clock), image or {}, holds.read(options, seen["Id"]))
         return state if state["pid"] else dict(state, barred=_barred(docker, seen, clock))
     except NotOne as error:
         return service_state.blank(MANAGER, options["name"], exists=error.exists, detail=str(error))
@@ -86,6 +86,13 @@ def load_state(options: Options, deadline: float) -> ServiceState:
         return _unreachable(options, str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return _unreachable(options, "got no Docker Engine answer (%s)" % type(error).__name__)
+
+
+def _with_ports(docker: Docker, seen: dict[str, t.Any], clock: Clock) -> dict[str, t.Any]:
+    """Return *seen* with the published ports of the container whose network it shares, where it has none of its own."""
+    mode = str(seen["HostConfig"].get("NetworkMode") or "")
+    lends = docker.read("/containers/%s/json" % mode.partition(":")[2], clock.left) if mode.startswith("container:") else None
+    return dict(seen, NetworkSettings=lends["NetworkSettings"]) if lends else seen
 
 
 def _barred(docker: Docker, seen: t.Mapping[str, t.Any], clock: Clock) -> str:

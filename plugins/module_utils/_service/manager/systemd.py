@@ -34,7 +34,7 @@ PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "Restart", "Type",
     "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "CanStart", "CanStop",
     "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ExecStartPre", "ExecStart",
-    "WorkingDirectory", "User", "Environment", "EnvironmentFiles", "FragmentPath", "DropInPaths",
+    "WorkingDirectory", "User", "Environment", "EnvironmentFiles", "FragmentPath", "DropInPaths", "ControlGroup", "TriggeredBy",
 )  # fmt: skip
 # The most lines of one start that are read.
 SAID_LINES = 400
@@ -91,6 +91,7 @@ def load_state(options: Options, deadline: float) -> ServiceState:
         return service_state.blank(MANAGER, unit, reachable=False, detail="systemd: " + one_line(error or "no answer", 160))
     ours = [kind for kind in DROP_INS if os.path.exists(drop_in_path(options, unit, kind))]
     state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text, variables_of(shown)))
+    state["fronts"] = _sockets_of(options, shown, deadline)
     state["user"] = state["user"] or (str(os.getuid()) if options.get("scope") == "user" else "root")
     state.update(service_state.process_facts(state["pid"]) if state["pid"] else {})
     return state
@@ -108,10 +109,25 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
         start_limit_hit=limit, autorestart=shown.get("Restart"),
         start_timeout=seconds_of(shown.get("TimeoutStartUSec", "")), stop_timeout=seconds_of(shown.get("TimeoutStopUSec", "")),
         result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists),
-        barred=barred(unit, shown) if exists else "", lived=_lived(shown),
+        control_group=shown.get("ControlGroup", ""), barred=barred(unit, shown) if exists else "", lived=_lived(shown),
         last_began_at=service_state.after_boot(number(shown.get("ExecMainStartTimestampMonotonic"))),
         last_ended_at=service_state.after_boot(number(shown.get("ExecMainExitTimestampMonotonic"))), **ending(shown), **surroundings(shown),
     )  # fmt: skip
+
+
+def _sockets_of(options: Options, shown: t.Mapping[str, str], deadline: float) -> list[dict[str, t.Any]]:
+    """Return the TCP ports at which systemd accepts connections for the unit: those of its socket units."""
+    units = [name for name in shown.get("TriggeredBy", "").split() if name.endswith(".socket")]
+    if not units:
+        return []
+    dummy, out, dummy2 = _run(options, ["show", "--property=Listen", "--", *units], deadline)
+    return fronts_of(out.decode("utf-8", "replace"))
+
+
+def fronts_of(text: str) -> list[dict[str, t.Any]]:
+    """Return the TCP ports among the lines ``Listen=[::]:8080 (Stream)`` of socket units."""
+    found = re.findall(r"^Listen=(?:\[([0-9a-fA-F:.]+)\]|([\d.]+)):(\d+) \(Stream\)$", text, re.MULTILINE)
+    return [{"by": "systemd", "address": six or four, "port": int(number), "inside": 0} for six, four, number in found]
 
 
 def surroundings(shown: t.Mapping[str, str]) -> dict[str, t.Any]:
