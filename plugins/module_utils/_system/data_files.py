@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which data files processes hold open for writing: what tells a store that no list knows from a program that keeps nothing.
+"""Which data files processes hold open for writing: the sign of a store that no list knows.
 
 Data is a file below one of ``FOLDERS``, or on a volume mounted for the program. Logs, locks and temporary files are none, and neither is
 an SQLite file: what is committed there survives any end of the process that wrote it, and many an API has one as a cache.

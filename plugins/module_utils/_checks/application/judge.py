@@ -79,7 +79,7 @@ def _unless_it_keeps_data(seen: Seen, found: Found) -> Found:
     """Drop the restart of a program that holds data files open for writing: a store, until a person says that it is none."""
     if "restart" not in found.actions or not seen.data_files:
         return found
-    text = "%s; it holds data open for writing (%s), so it is taken for a store; if it is none, add it to service_restart_stateless"
+    text = "%s; it holds data open for writing (%s), so it may be a store; if it keeps no data, add it to service_restart_stateless"
     goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
     told = text % (found.text, one_line(", ".join(seen.data_files), 160))
     return Found(found.word if goes_on else "stateful", found.health, told, goes_on, found.by_http)

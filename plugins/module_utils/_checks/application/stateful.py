@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which services are stateful, by name, image and running program: each has its own remedy and service_restart never restarts one.
 
-The one list of the stores that are known. What it does not know is told by the files that it holds open: ``_system/data_files.py``.
+The one list of the stores that are known. Any other store is recognised by the files that it holds open: ``_system/data_files.py``.
 """
 
 from __future__ import annotations
@@ -88,14 +88,18 @@ def stateful_kind(names: t.Sequence[str], processes: t.Sequence[Process], comman
 
     names: those it goes by; processes: (program, words) of each of its own; command: what starts it, where no process is there to be seen.
     """
-    given = [line.split() for line in command.splitlines()] if not any(program for program, _words in processes) else []
-    started = [one for words in [*(list(words) for _program, words in processes), *given] for one in _started(words)]
+    lines = [list(words) for _program, words in processes]
+    if not any(program for program, _words in processes):
+        lines = [line.split() for line in command.splitlines()]
+    started = [one for words in lines for one in _started(words)]
     programs = {str(program) for program, _words in processes} | {_base(words[0]) for words in started}
-    for kind, known in KINDS.items():
-        named = any(re.match(_AROUND % known.names, name, re.IGNORECASE) for name in names)
-        if named or programs & set(known.programs) or (known.marks and any(_is_marked(words, known.marks) for words in started)):
-            return kind
-    return ""
+    return next((kind for kind, known in KINDS.items() if _is_one(known, names, programs, started)), "")
+
+
+def _is_one(known: Kind, names: t.Sequence[str], programs: t.Collection[str], started: t.Sequence[t.Sequence[str]]) -> bool:
+    if any(re.match(_AROUND % known.names, name, re.IGNORECASE) for name in names) or any(one in programs for one in known.programs):
+        return True
+    return bool(known.marks) and any(_is_marked(words, known.marks) for words in started)
 
 
 def _started(words: t.Sequence[str]) -> list[list[str]]:
