@@ -198,8 +198,11 @@ def warm_tests(collection: Path, module: Module) -> t.Iterator[str]:
                 said += line
             else:
                 raise RuntimeError(f"the tests of {module.name} fail as they are:\n{said[-4000:]}")
+            asked = [python, "-I", "-S", script, "ask", path]
+            if subprocess.run(asked, check=False).returncode:
+                raise RuntimeError(f"the tests of {module.name} pass, but not in a fork of a process that has loaded what they use")
             # Its standard input is closed behind this, and it ends.
-            yield f"{python} -I -S {script} ask {path}"
+            yield " ".join(asked)
 
 
 def leave_out(database: t.Any, functions: set[str] | None, spans: list[tuple[tuple[int, int], tuple[int, int]]]) -> None:

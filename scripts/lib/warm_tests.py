@@ -32,6 +32,8 @@ def serve(path: str, tree: str, words: list[str]) -> int:
         if code:
             return code
         preload(json.load(names))
+    # What is loaded already is no code under test.
+    words = ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning", *words]
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
