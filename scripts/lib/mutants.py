@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import ast
 import concurrent.futures
+import contextlib
 import hashlib
 import importlib
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 import tomllib
 import typing as t
 from pathlib import Path
@@ -157,11 +160,8 @@ def mutate(collection: Path, session: Path, module: Module) -> Verdict:
     config = importlib.import_module("cosmic_ray.config").ConfigDict
     path = collection / UTILS / f"{module.name}.py"
     source = path.read_text()
-    python = os.environ.get("TEST_PYTHON", sys.executable)
-    words = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={collection}"]
-    command = " ".join([*words, *(str(collection / test) for test in module.tests)])
     fresh = not session.exists()
-    with databases.use_db(str(session), databases.WorkDB.Mode.create) as database:
+    with warm_tests(collection, module) as command, databases.use_db(str(session), databases.WorkDB.Mode.create) as database:
         if fresh:
             commands.init([path], database, {})
             leave_out(database, None if module.name in WHOLE else judged(source), wording(source))
@@ -178,6 +178,31 @@ def mutate(collection: Path, session: Path, module: Module) -> Verdict:
             survivors.append({"operator": operator, "line": mutation.start_pos[0], "code": code, "why": why})
     unexcused = [one for one in survivors if not one["why"]]
     return Verdict(module.name, len(tried), len(tried) - len(unexcused), survivors)
+
+
+@contextlib.contextmanager
+def warm_tests(collection: Path, module: Module) -> t.Iterator[str]:
+    """Yield the command that runs the tests of a module, which pass as it is. Raises RuntimeError if they do not."""
+    python, script = os.environ.get("TEST_PYTHON", sys.executable), str(collection / "scripts/lib/warm_tests.py")
+    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={collection}"]
+    words += [str(collection / test) for test in module.tests]
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/s"
+        command = [python, script, "serve", path, str(collection), *words]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout
+            said = ""
+            for line in server.stdout:
+                if line == "ready\n":
+                    break
+                said += line
+            else:
+                raise RuntimeError(f"the tests of {module.name} fail as they are:\n{said[-4000:]}")
+            asked = [python, "-I", "-S", script, "ask", path]
+            if subprocess.run(asked, check=False).returncode:
+                raise RuntimeError(f"the tests of {module.name} pass, but not in a fork of a process that has loaded what they use")
+            # Its standard input is closed behind this, and it ends.
+            yield " ".join(asked)
 
 
 def leave_out(database: t.Any, functions: set[str] | None, spans: list[tuple[tuple[int, int], tuple[int, int]]]) -> None:

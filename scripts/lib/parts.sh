@@ -24,7 +24,7 @@ all_parts() {
 }
 
 prove_part() {
-  local races="$ROOT/tests/integration/test_spine_races.py"
+  local races="$ROOT/tests/integration/test_spine_races.py" runs="$ROOT/tests/integration/test_spine_runs.py"
   case $1 in
     unit-on-all-cores) ALL_UNIT=1 stage_compat ;;
     sanity-on-all-pythons) IMPORTED_ON="3.8 3.9 3.10 3.11 3.12 3.13" stage_sanity ;;
@@ -34,7 +34,7 @@ prove_part() {
       RACES=1000 PLAYBOOK_RACES=20 run_pytest races 7200 "$PYTHON" "$races" -k "not controller_killed" || true
       ;;
     kills)
-      BOUNDARIES=1 run_pytest kills 7200 "$PYTHON" "$races" -k controller_killed || true
+      BOUNDARIES=1 run_pytest kills 7200 "$PYTHON" "$races" "$runs" -k "controller_killed or connection_lost" || true
       ;;
     drills-*) prove_drills "${1#drills-}" ;; # FAMILY-seed-NUMBER
     # One failure is a finding here, not an accident: nothing is run again.

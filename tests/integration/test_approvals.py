@@ -57,9 +57,9 @@ def test_an_approval_is_refused_for_all_but_its_own_target_state_and_time(farm: 
     short = ask(redis, remediation_approval_seconds=1)
     token = ask(redis)
     assert refused(other, token, **ledger).code == "approval_other_target"
-    for place in range(0, len(token), 40):
-        altered = token[:place] + ("0" if token[place] != "0" else "1") + token[place + 1 :]
-        assert refused(redis, altered).code == "approval_other_target"
+    # Every place of a token is altered in the unit tests.
+    altered = token[:-1] + ("0" if token[-1] != "0" else "1")
+    assert refused(redis, altered).code == "approval_other_target"
     assert time.time() > int(short.split(".")[-2])
     assert "expired" in refused(redis, short).outcome["reasons"][0]["text"]
     assert redis.recover(remediation_approval=token).word == "recovered_with_loss"

@@ -128,6 +128,11 @@ def blocks(content: bytes, count: int, size: int, seed: int, begin: int = 0, spa
     return bytes(damaged)
 
 
+def is_told(said: Salvaged, lost: int) -> bool:
+    """Return whether the loss told is what is *lost*; where it is a bound, not less, and of the same size."""
+    return said.dropped == lost if said.exact else lost <= said.dropped <= 2 * lost
+
+
 @pytest.mark.parametrize(("count", "size"), [(1, 4096), (1, 64), (3, 64), (10, 70), (2, 512)])
 def test_salvage_of_ten_thousand_sets_drops_what_is_damaged_and_counts_it(data: Path, count: int, size: int) -> None:
     path = data / INNER / INCREMENTAL
@@ -139,7 +144,8 @@ def test_salvage_of_ten_thousand_sets_drops_what_is_damaged_and_counts_it(data: 
         assert redis.ask("DBSIZE") == said.kept
     lost = values.count(None)
     assert set(values) == {None, VALUE}
-    assert (said.kept, said.dropped, said.exact) == (COUNT - lost, lost, True)
+    assert said.kept == COUNT - lost
+    assert is_told(said, lost)
     # A block damages what it touches: at either end one command that it only begins in.
     assert lost <= count * (size // (path.stat().st_size // said.kept) + 2)
     assert lost <= COUNT // 1000 * count or size > 512
@@ -155,7 +161,7 @@ def test_one_wrong_byte_of_framing_costs_one_key(data: Path, place: bytes) -> No
     with server(data, "yes") as redis:
         assert redis is not None
         assert redis.ask("DBSIZE") == said.kept == COUNT - 1
-    assert (said.dropped, said.exact) == (1, True)
+    assert is_told(said, 1)
 
 
 def test_a_cut_keeps_what_redis_own_fix_keeps_and_counts_the_rest(data: Path) -> None:
@@ -164,7 +170,7 @@ def test_a_cut_keeps_what_redis_own_fix_keeps_and_counts_the_rest(data: Path) ->
     content[content.index(b"*3\r\n", len(content) // 2)] = 0
     path.write_bytes(bytes(content))
     cut, said = used(cut_aof, bytes(content))
-    assert (said.kept + said.dropped, said.exact) == (COUNT, True)
+    assert is_told(said, COUNT - said.kept)
     argv = ["redis-check-aof", "--fix", str(path)]
     subprocess.run(argv, input=b"y\n", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=True)
     assert path.read_bytes() == cut
