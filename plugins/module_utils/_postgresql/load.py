@@ -29,6 +29,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.settings import log_patterns, value_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import knock, place_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import load_container_on
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import sentence as container_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import (
     last_start,
     load_service,
@@ -125,8 +127,9 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
     around: Raw = {"data_dir": data_dir, "service": dict(options["service"] or {}), "settings": settings}
     if "state" not in around["service"]:
         around["service"] = load_service(around["service"], max(0.3, min(3.0, clock.left)))
+    contained = _container(options, around)
     if not data_dir:
-        return around
+        return dict(around, owners=contained)
     around["processes"] = process.load_processes(data_dir)
     around["lock"] = process.load_lock(data_dir, around["processes"])
     if around["lock"].get("names_it") is False:
@@ -137,7 +140,7 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
     around["disks"] = _disks(data_dir, raw)
     around["lost_tablespaces"] = starting.load_lost_tablespaces(data_dir)
     around["effective"] = _effective(options, around)
-    around["owners"] = _owners(options, around)
+    around["owners"] = _owners(options, around) + contained
     if not raw["login"].get("ok"):
         around.update(_of_the_silent(options, around, clock))
         return around
@@ -166,6 +169,15 @@ def _owners(options: Options, around: Raw) -> list[dict[str, str]]:
     values = {name: str(one["value"]) for name, one in effective["settings"].items()}
     found = load_owners(POSTGRESQL, around["data_dir"], config=config, settings=values, unit=str(around["service"].get("name") or ""))
     return [one for one in found if one["owner"] not in options["former_owners"]]
+
+
+def _container(options: Options, around: Raw) -> list[dict[str, str]]:
+    """Return as an owner the container that has the port of a cluster whose own service does not run, [] for none."""
+    if around["service"].get("state") in (None, "running", "starting"):
+        return []
+    written_at = log_file.changed_at(os.path.join(around["data_dir"], "global", "pg_control")) if around["data_dir"] else 0.0
+    found, port = load_container_on(int(options["port"]), written_at), int(options["port"])
+    return [{"owner": "Docker", "evidence": container_text(found, port), "command": found["command"]}] if found else []
 
 
 def lines_of(path: str) -> list[str]:

@@ -21,6 +21,7 @@
 - down_start_fails: sick, no act. Something seen beforehand would end the start: a file that Redis may not read or that a newer one wrote,
   an include that is missing, a port that a stranger has.
 - no_mount: sick, no act. The disk with the data is not mounted; a start would serve an empty directory.
+- owned_elsewhere: sick, no act. A container has its port, so the unit and the data directory of this machine are not this Redis.
 - doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
 - doubtful_settings: sick, no act. Its start command takes settings from where they cannot be read before it runs.
 - down_would_evict: sick, no act. Its data take far more memory than maxmemory, whose policy would remove keys right after the start.
@@ -53,6 +54,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import sentence as container_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 Raw = t.Mapping[str, t.Any]
@@ -62,7 +64,7 @@ STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
     "failing_over", "failed_over", "down_start_fails", "no_mount", "doubtful_dir", "doubtful_settings",
-    "down_would_evict",
+    "down_would_evict", "owned_elsewhere",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
@@ -173,6 +175,8 @@ def _unread(raw: Raw) -> str:
 
 def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> tuple[str, str]:
     """Return (why none of *actions* may be taken in the data directory, the state that this is), ("", "") where they may."""
+    if actions and raw.get("container"):
+        return container_text(raw["container"], raw["container"]["port"]), "owned_elsewhere"
     place, unread = raw.get("place") or {}, _unread(raw)
     if unread and {"start", "restart", "persist"} & set(actions):
         return unread, "doubtful_settings"

@@ -55,6 +55,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     program_folder,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import load_written
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import load_container_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text, stranger_on
 
@@ -239,6 +240,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around.update(_failed_start(options, raw, planned, process, log_file))
     around["log"] = _log(log_file, options, settings) if log_file and not _is_serving(raw) else {}
     around["written"] = load_written(data_dir, settings, planned.files) if data_dir else {}
+    around["container"] = _container(options, service, around["written"])
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic(), options)
         around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))
@@ -247,6 +249,15 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
 
 def _log(path: str, options: t.Mapping[str, t.Any], settings: Raw) -> Raw:
     return load_log(path, str(settings.get("loglevel") or ""), _port(options, settings))
+
+
+def _container(options: t.Mapping[str, t.Any], service: Raw, written: Raw) -> Raw:
+    """Return the container that has the port of a Redis whose own service does not run, {} for none."""
+    if options["socket"] or service.get("state") in (None, "running", "starting"):
+        return {}
+    own = [float((written.get(kind) or {}).get("written_at") or 0) for kind in ("aof", "dump")]
+    found = load_container_on(int(options["port"]), max(own))
+    return dict(found, port=int(options["port"])) if found else {}
 
 
 def _port(options: t.Mapping[str, t.Any], settings: Raw) -> int:

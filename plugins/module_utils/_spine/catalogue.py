@@ -101,6 +101,11 @@ REASONS: dict[str, Reason] = {
         "work with that manager; nothing was started or stopped beside it",
         "{history}",
         {
+            "container": Case(
+                "this collection recovers stores that run under systemd or supervisor. Recover this one with its project: keep a copy of"
+                " its volume, start its container (docker start NAME, or docker compose up -d SERVICE in its folder), then verify-health;"
+                " leave its host out of the group redis"
+            ),
             "database": Case(
                 "work with that manager; nothing was started or stopped beside it. Only if it no longer runs this cluster and its files are"
                 " left over, name it in database_recovery_former_owners"
@@ -407,7 +412,8 @@ REASONS: dict[str, Reason] = {
     ),
     "stateful_service": Reason(
         "the named service holds data (a Redis, a PostgreSQL, a broker), judged by its name or by the program that runs",
-        "use the remedy made for that store; nothing was restarted",
+        "use the remedy made for that store; nothing was restarted. A store in a container has none here: keep a copy of its volume, then"
+        " restart it with its own project",
         "{verify}",
     ),
     "dependency_down": Reason(

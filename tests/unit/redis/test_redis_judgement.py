@@ -191,6 +191,10 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "up, settings from its input": (raw(planned=dict(PLANNED, doubts=["-"])), {}, "up", "well", []),
     "empty, without CONFIG": (
         dict(raw(info={"db0": ""}), config={}), {"last_known_keys": 9}, "up_but_empty", "sick", ["mend", "start"]),
+    "down, a container has its port": (
+        down(container={"name": "c", "project": "shop", "running": False, "port": 6379}), {}, "owned_elsewhere", "sick", []),
+    "up, a container has its port": (
+        raw(container={"name": "c", "project": "shop", "running": True, "port": 6379}), {}, "up", "well", []),
     "down, disk not mounted": (down(place=dict(PLACE, missing_mount="/data")), {}, "no_mount", "sick", []),
     "down, disk of the last look gone": (
         down(place=dict(PLACE, mount="/")), {"last_known": {"mount": "/data"}}, "no_mount", "sick", []),

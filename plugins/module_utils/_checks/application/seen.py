@@ -311,7 +311,9 @@ class Seen:
     def hand_over(self) -> dict[str, str]:
         """Return {kind, playbook, service} of the remedy that fits instead; empty words for none."""
         if self.stateful:
-            return {"kind": self.stateful, "playbook": REMEDIES.get(self.stateful, ""), "service": self.name}
+            # The remedies of stores act on the machine's own service, never on a container.
+            own = trait(self.service.get("manager"), "RELEASED_AS") == "directories"
+            return {"kind": self.stateful, "playbook": REMEDIES.get(self.stateful, "") if own else "", "service": self.name}
         down = [one for one in self.dependencies if one["health"] == "sick"] or [
             one for one in self.dependencies if one["health"] != "well"
         ]
