@@ -34,10 +34,22 @@ def switch(plan: Given, manager: str, deadline: float, stop_timeout: float) -> d
     return outcome.switch_of(plain(plan), str(manager), float(deadline), float(stop_timeout))
 
 
+def made(returned: Given) -> str:
+    return outcome.made_of(plain(returned))
+
+
+def memory(probe: Given, working_memory: t.Any) -> str:
+    return outcome.memory_of(plain(probe), bool(working_memory))
+
+
+def asks(plan: Given, taken: str, identity: Given) -> bool:
+    return outcome.asks_of(plain(plan), str(taken), plain(identity))
+
+
 def undo(plan: Given, named: Given) -> str:
     return outcome.undo_of(plain(plan), plain(named))
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"rollback_" + one.__name__: one for one in (note, checks, verified, switch, undo)}
+        return {"rollback_" + one.__name__: one for one in (note, checks, verified, switch, made, memory, asks, undo)}

@@ -56,6 +56,13 @@ options:
     description: The C(drift_sha256) of the uncommitted changes when the return was approved, empty for none; any other is refused.
     type: str
     default: ""
+  rights:
+    description:
+      - Owner, group and mode (numbers) of files by name, as they were recorded with O(commit), for files that come back where nothing
+        lies now. Without an entry such a file gets those of the same file under its present name, else those that all files beside it
+        share, else those of its folder.
+    type: dict
+    default: {}
   rescue_dir:
     description: Private directory (mode 0700) of this return, outside of the repository, for the copies and the patch.
     type: path

@@ -66,7 +66,8 @@ options:
       - >-
         C(configuration): a directory of a git working copy against what was committed. Takes C(repository), C(path) (the directory in it),
         C(wanted) (full hash of the commit that it must match; without it differences are reported but well), C(clean) (uncommitted
-        changes are sick even without C(wanted)) and C(user) (its owner, as whom git runs). Nothing that the repository names is run.
+        changes are sick even without C(wanted)) and C(user) (its owner, as whom git runs); C(facts.returns) says why it cannot go back to
+        one of C(commits), with what is taken out kept in C(rescue_dir). Nothing that the repository names is run.
       - >-
         C(migrations): which schema a PostgreSQL database has, by the tables of Alembic and Django, read-only. Takes C(host) (empty for the
         socket), C(port), C(user), C(database), C(password_file), C(tls), C(os_user) and C(psql); C(tool) (auto, alembic, django),

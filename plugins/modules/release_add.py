@@ -14,6 +14,8 @@ description:
   - Copies a directory on the target into the releases directory, under the SHA-256 of its contents. The copy appears complete or not at
     all, and is proven identical.
   - The id covers paths, contents, executable bits and link targets, but not owners, times and C(__pycache__).
+  - Everything keeps the owner, group and mode that it has in O(src). Where only root may give a file away, or a release of that content
+    exists with other ones, the result says so.
   - Does not select the release; see M(somabrain.incident_response.release_pin). A file C(release.json) in it with
     C({"migrations":"reversible"}) declares that older releases can run with the schema of this one.
 author:

@@ -65,6 +65,12 @@ options:
     description: The name of a container of a workload; not used by this module.
     type: str
     default: ""
+  project_hash:
+    description:
+      - For Compose, what RV(ignore:facts.project.hash) of a check of kind C(release) said of the settings that a new container would get.
+        If the project files say something else by now, nothing is changed. Empty to compare nothing.
+    type: str
+    default: ""
   stage:
     description: Stage of the run that this act belongs to.
     type: str

@@ -58,6 +58,13 @@ options:
     description: State of the application before an act, so that RV(facts) can report whether it is C(worse) now; or empty.
     type: str
     default: ""
+  dependencies:
+    description:
+      - The dependencies of the application, as checks of M(somabrain.incident_response.health_info). With a database among them releases
+        may have migrations, so the plan says that nobody looked at the schema.
+    type: list
+    elements: dict
+    default: []
   purpose:
     description: Whether to decide about a rollback, to record what runs, or only to pass on what was seen after an act.
     type: str

@@ -279,3 +279,42 @@ def test_a_working_copy_beside_another_is_one_too(copy: Copy, folder: Path) -> N
     copy.git("worktree", "add", "-q", "-b", "beside", str(folder / "beside"))
     found = look(copy, repository=str(folder / "beside"))
     assert (told(found), found["facts"]["branch"]) == (("well", "clean"), "beside")
+
+
+def returns(copy: Copy, *commits: str, **given: t.Any) -> list[str]:
+    found = look(copy, commits=list(commits), **given)["facts"]["returns"]
+    return [found[one] for one in commits]
+
+
+def test_whether_a_commit_can_be_gone_back_to_is_known_before_anything_is_begun(copy: Copy, folder: Path) -> None:
+    good = copy.head
+    assert returns(copy, good, "0" * 40)[0] == ""
+    copy.commit({"etc/app.conf": b"a = 2\n"})
+    assert returns(copy, good, "main") == ["", "main is no commit id"]
+    assert f"no commit {'0' * 12}: get it with git -C {copy.folder} fetch" in returns(copy, "0" * 40)[0]
+    copy.commit({"etc/app.conf": None})
+    copy.write({"etc/app.conf/inner": b"", "etc/.gitignore": b"app.conf\n.gitignore\n"})
+    assert "etc/app.conf/inner is in the way" in returns(copy, good)[0]
+    assert "outside the repository" in returns(copy, good, rescue_dir=str(copy.folder / "kept"))[0]
+
+
+def test_a_clone_that_lacks_the_commit_or_its_content_is_named_with_what_brings_it(copy: Copy, folder: Path) -> None:
+    good = copy.head
+    copy.commit({"etc/app.conf": b"a = 2\n"})
+    copy.git("config", "uploadpack.allowFilter", "true")
+    for name, words in (("shallow", ["--depth", "1"]), ("partial", ["--filter=blob:none"])):
+        copy.git("clone", "-q", *words, f"file://{copy.folder}", str(folder / name))
+        other = Copy.__new__(Copy)
+        other.folder, other.owner = folder / name, copy.owner
+        held = other.held()
+        [why] = returns(other, good)
+        assert {"shallow": "its clone is shallow", "partial": "its clone is partial"}[name] in why
+        assert f"git -C {folder / name} fetch" in why
+        assert other.held() == held
+
+
+def test_owner_and_mode_are_kept_of_files_that_git_would_give_back_otherwise(copy: Copy) -> None:
+    (copy.folder / "etc/app.conf").chmod(0o600)
+    facts = look(copy)["facts"]
+    assert {name: rights[2] for name, rights in facts["rights"].items()} == {"etc/app.conf": 0o600}
+    assert facts["owner"] == copy.owner

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from farms.git import Copy, open_to_all
+from farms.git import OWNER, Copy, open_to_all
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git import look, put
@@ -45,6 +46,10 @@ DRIFTS: dict[str, dict[str, bytes | str | None]] = {
     "like the good one": {"etc/app.conf": b"a = 1\n"},
     "no last line end": {"etc/old.conf": b"no end", "etc/crlf": b"a\r\nb\r\n"},
 }  # fmt: skip
+
+
+OWNER_ID = pwd.getpwnam(OWNER).pw_uid
+GOOD_CONF = b"".join(b"key%d = %d\n" % (number, number) for number in range(20))
 
 
 class Place:
@@ -189,6 +194,52 @@ def test_owners_and_rights_stay(place: Place) -> None:
     assert stat.S_IMODE((git_dir / "index").stat().st_mode) == 0o644
 
 
+RETURNS: dict[str, tuple[dict[str, bytes | None], dict[str, int], dict[str, t.Any], str, int]] = {
+    # name: (what the bad commit did, modes that were set, what was recorded, the file that comes back, its mode)
+    "renamed": ({"etc/app.conf": None, "etc/api.conf": GOOD_CONF}, {"etc/api.conf": 0o640}, {}, "etc/app.conf", 0o640),
+    "renamed and changed": (
+        {"etc/app.conf": None, "etc/api.conf": GOOD_CONF + b"x\n"}, {"etc/api.conf": 0o600}, {}, "etc/app.conf", 0o600),
+    "removed, and recorded": ({"etc/app.conf": None}, {}, {"etc/app.conf": [OWNER_ID, 12345, 0o640]}, "etc/app.conf", 0o640),
+    "removed, and all beside it are alike": (
+        {"etc/app.conf": None}, {"etc/other.conf": 0o600, "etc/third.conf": 0o600}, {}, "etc/app.conf", 0o600),
+    "removed, and nothing tells": ({"etc/app.conf": None}, {"etc/other.conf": 0o600}, {}, "etc/app.conf", 0o644),
+    "still there": ({"etc/app.conf": b"bad\n"}, {"etc/app.conf": 0o640}, {"etc/app.conf": [0, 0, 0o600]}, "etc/app.conf", 0o640),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(RETURNS))
+def test_what_comes_back_has_the_owner_and_the_mode_of_the_same_file_before(tmp_path: Path, name: str) -> None:
+    did, modes, recorded, file, mode = RETURNS[name]
+    folder = open_to_all()
+    copy = Copy(folder / "copy")
+    good = copy.commit({"etc/app.conf": GOOD_CONF, "etc/other.conf": b"other\n", "etc/third.conf": b"third\n"})
+    bad = copy.commit(did)
+    for one, bits in modes.items():
+        (copy.folder / one).chmod(bits)
+    given: dict[str, t.Any] = {key: rule.get("default") for key, rule in step.ARGUMENT_SPEC.items()}
+    given.update(repository=str(copy.folder), path="etc", rescue_dir=str(tmp_path / "kept"), run_id="r", commit=good, expected_head=bad)
+    step.run({**given, "rights": recorded}, False)
+    facts = (copy.folder / file).stat()
+    assert stat.S_IMODE(facts.st_mode) == mode
+    if recorded and os.geteuid() == 0 and name != "still there":
+        assert facts.st_gid == 12345
+    shutil.rmtree(folder)
+
+
+def test_a_file_that_was_renamed_without_a_commit_has_its_mode_back(tmp_path: Path) -> None:
+    folder = open_to_all()
+    copy = Copy(folder / "copy")
+    good = copy.commit({"etc/app.conf": GOOD_CONF, "etc/other.conf": b"other\n"})
+    (copy.folder / "etc/app.conf").rename(copy.folder / "etc/api.conf")
+    (copy.folder / "etc/api.conf").chmod(0o640)
+    given: dict[str, t.Any] = {key: rule.get("default") for key, rule in step.ARGUMENT_SPEC.items()}
+    given.update(repository=str(copy.folder), path="etc", rescue_dir=str(tmp_path / "kept"), run_id="r", commit=good, expected_head=good)
+    drift = look.load_facts(str(copy.folder), "etc", "", "", 20)["drift_sha256"]
+    step.run({**given, "expected_drift": drift}, False)
+    assert stat.S_IMODE((copy.folder / "etc/app.conf").stat().st_mode) == 0o640
+    shutil.rmtree(folder)
+
+
 def test_executable_bits_go_back(place: Place) -> None:
     (place.copy.folder / "etc/run.sh").chmod(0o755)
     place.copy.git("commit", "-q", "-a", "-m", "x")
@@ -258,12 +309,12 @@ def disturbances(place: Place) -> dict[str, tuple[t.Callable[[], t.Any], str, st
     return {
         "moved": (lambda: place.copy.commit({"README": b"z\n"}), "approval_stale", "has moved"),
         "drifted": (lambda: place.copy.write({"etc/x": b"x"}), "approval_stale", "differ from those in the plan"),
-        "detached": (lambda: git("checkout", "-q", "--detach"), "state_not_handled", "no branch"),
-        "unfinished": (lambda: (folder / ".git/MERGE_HEAD").write_text(place.good), "state_not_handled", "a merge was begun"),
-        "locked": (lambda: (folder / ".git/index.lock").write_text(""), "state_not_handled", "another git is working"),
-        "overlooked": (lambda: git("update-index", "--assume-unchanged", "etc/run.sh"), "state_not_handled", "configured to ignore"),
-        "nested": (lambda: git("init", "-q", "etc/inner"), "state_not_handled", "another repository"),
-        "linked": (lambda: (folder / "etc").rename(folder / "e").with_name("etc").symlink_to("e"), "state_not_handled", "symbolic link"),
+        "detached": (lambda: git("checkout", "-q", "--detach"), "configuration_unfit", "no branch"),
+        "unfinished": (lambda: (folder / ".git/MERGE_HEAD").write_text(place.good), "configuration_unfit", "a merge was begun"),
+        "locked": (lambda: (folder / ".git/index.lock").write_text(""), "configuration_unfit", "another git is working"),
+        "overlooked": (lambda: git("update-index", "--assume-unchanged", "etc/run.sh"), "configuration_unfit", "configured to ignore"),
+        "nested": (lambda: git("init", "-q", "etc/inner"), "configuration_unfit", "another repository"),
+        "linked": (lambda: (folder / "etc").rename(folder / "e").with_name("etc").symlink_to("e"), "configuration_unfit", "symbolic link"),
         "gone": (lambda: shutil.rmtree(folder / ".git"), "bad_input", "is not a git working copy"),
     }  # fmt: skip
 

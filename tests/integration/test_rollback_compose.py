@@ -15,6 +15,8 @@ from farms.compose import docker, inspected, why_not
 from farms.release import BAD, Shop
 from farms.waiting import until
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.compose import load_release
+
 
 @pytest.fixture
 def shop(tmp_path: Path) -> t.Iterator[Shop]:
@@ -80,6 +82,7 @@ def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_stopped(shop: Sho
     other = shop.run("rollback")
     assert (other["outcome"], other["reasons"][0]["code"]) == ("refused", "approval_needed")
     assert "~MODE" in json.dumps(other["reasons"])
+    (shop.project.home / "production.env").write_text("MODE=production\n")
     (shop.project.home / "production.env").rename(shop.project.home / "gone.env")
     gone = shop.run("rollback")
     assert "production.env" in gone["reasons"][0]["text"]
@@ -90,3 +93,37 @@ def test_what_cannot_be_gone_back_to_is_refused_and_nothing_is_stopped(shop: Sho
     assert (missing["outcome"], missing["reasons"][0]["code"]) == ("refused", "release_missing")
     after = inspected(shop.project.named("api"))
     assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+
+
+def test_every_setting_that_the_files_say_otherwise_by_now_is_told_in_one_look(shop: Shop) -> None:
+    """Rules and what Docker really has must agree: of the files as they were nothing differs."""
+    options = {**shop.project.options("api"), "service": "api", "read_project": True}
+
+    def project() -> dict[str, t.Any]:
+        return dict(load_release(options, 20.0)["project"])
+
+    assert (project()["problem"], project()["differs"], project()["changed"]) == ("", [], [])
+    kept = project()["hash"]
+    file = shop.project.home / "compose.yml"
+    shop.project.given["api"].update(
+        volumes=["other:/data"], user="nobody", mem_limit="64m", command=["sleep", "1"], environment={"NEW": "hush"}, init=True,
+    )  # fmt: skip
+    shop.project.write()
+    file.write_text(file.read_text() + "volumes: {other: {}}\n")
+    found = project()
+    assert (found["changed"], found["hash"] != kept, "hush" in json.dumps(found)) == ([str(file)], True, False)
+    told = ["+NEW", f"volume /data: volume {shop.project.name}_other instead of none", "user: nobody instead of none",
+            "memory limit: 67108864 instead of 0", "init: True instead of False", "command"]  # fmt: skip
+    assert sorted(found["differs"]) == sorted(told)
+
+
+def test_a_tag_that_means_another_image_is_pinned_under_a_healthy_container(shop: Shop) -> None:
+    before = inspected(shop.project.named("api"))
+    shop.release(BAD["ends at once"])
+    outcome = shop.run("rollback")
+    assert (outcome["outcome"], outcome["code"], [one["action"] for one in outcome["acts"]]) == ("recovered", 0, ["select"]), outcome
+    after = inspected(shop.project.named("api"))
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    assert f"sed -i s/{shop.good}/" in outcome["undo"]
+    again = shop.run("rollback")
+    assert (again["outcome"], again["acts"]) == ("nothing_to_do", [])

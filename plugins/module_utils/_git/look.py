@@ -43,7 +43,7 @@ def load_seen(git: Git, path: str, wanted: str) -> Seen:
     folder = folder_of(path)
     if wanted and not COMMIT.match(wanted):
         raise GitError("bad", "give a full commit id: %s" % one_line(wanted, 80))
-    facts = dict(_commits(git, folder, wanted), **_place(git))
+    facts = dict(load_commits(git, folder, wanted), **_place(git))
     index, overlooked, submodules = _index(git, folder)
     changed, unmerged, nested = _status(git, folder)
     facts.update(
@@ -69,7 +69,7 @@ def load_facts(repository: str, path: str, wanted: str, user: str, seconds: floa
         return {"error": "unknown", "detail": one_line(error, 160)}
 
 
-def _commits(git: Git, folder: str, wanted: str) -> dict[str, t.Any]:
+def load_commits(git: Git, folder: str, wanted: str) -> dict[str, t.Any]:
     """Return {commit, tree, wanted, wanted_there, wanted_tree}: ids, "" for what is not there."""
     asked = [word for commit in ("HEAD", wanted) if commit for word in (commit + "^{commit}", "%s:%s" % (commit, folder))]
     lines = git.ask("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin="".join(one + "\n" for one in asked)).splitlines()

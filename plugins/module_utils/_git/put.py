@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes single files of a working copy, each by one rename, and removes others; the copy's owner cannot redirect us out of it.
 
-A file keeps its owner, group and rights; a new one gets those of its folder. What is neither as it was nor as it shall be is left alone.
+A file keeps its owner, group and rights; a new one gets those that the plan found for it, else those of its folder. What is neither as it
+was nor as it shall be is left alone.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def _write(folder: int, last: str, wanted: Wanted) -> None:
         with contextlib.suppress(OSError):
             os.rmdir(last, dir_fd=folder)
         there = None
-    rights = wanted.rights or _suggested(wanted.mode, there, os.fstat(folder))
+    rights = wanted.rights or suggested(wanted.mode, there, os.fstat(folder))
     _clear(folder)
     if wanted.mode == LINK:
         os.symlink(os.fsdecode(wanted.content), PART, dir_fd=folder)
@@ -160,7 +161,7 @@ def _write_file(folder: int, content: bytes, rights: Rights) -> None:
         os.fsync(file.fileno())
 
 
-def _suggested(mode: str, there: t.Optional[os.stat_result], folder: os.stat_result) -> list[int]:
+def suggested(mode: str, there: t.Optional[os.stat_result], folder: os.stat_result) -> list[int]:
     """Return the rights for what comes: those of the file in whose place it comes, else what the folder lets others do."""
     if there is not None and stat.S_ISREG(there.st_mode):
         user, group, bits = rights_of(there)

@@ -28,6 +28,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._git.l
     pathspec,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.put import Around, blocked, kept, rights_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._git.rights import Change, load_coming
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.run import Git, GitError, native
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import (
     below,
@@ -111,7 +112,9 @@ def plan_of(git: Git, seen: Seen, folder: str, params: t.Mapping[str, t.Any]) ->
             if found:
                 raise Unfit("state_not_handled", "%s is in the way, and git does not track it: move it away" % one_line(found, 80))
         folders = _folders(top, touched)
-    entries = [{"name": name, "index": list(index), "new": list(new)} for name, (index, new) in touched.items()]
+        change = Change(touched, seen.entries, (seen.facts["commit"], seen.facts["wanted"]))
+        rights = load_coming(git, top, change, params.get("rights") or {})
+    entries = [{"name": name, "index": list(index), "new": list(new), "come": rights.get(name)} for name, (index, new) in touched.items()]
     return {
         "version": 1, "state": "begun", "path": folder, "repository": git.top, "ref": seen.facts["ref"], "head": seen.facts["commit"],
         "commit": params["commit"], "wanted_tree": seen.facts["wanted_tree"], "run_id": params["run_id"], "entries": entries,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import typing as t
 import urllib.parse
 
@@ -16,7 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._relea
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import project as compose_project
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import Docker, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import compose as manager_compose
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, epoch_of
 
 # Label by which an image declares its schema migrations.
 LABEL = "org.somabrain.release.migrations"
@@ -67,21 +68,25 @@ def pin_file_of(options: t.Mapping[str, t.Any], labels: t.Mapping[str, t.Any]) -
 
 def _project(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], image: t.Any, pin_file: str, clock: Clock) -> dict[str, t.Any]:
     """Return whether the container could be recreated, and in what it would differ beside its image."""
+    nothing: dict[str, t.Any] = {"src": "", "problem": "", "differs": [], "changed": [], "hash": "", "command": ""}
     if options.get("replica"):
         text = "Compose recreates all containers of a service: scale it to one first (scale-traffic.yml), and name no replica"
-        return {"src": "", "problem": text, "differs": [], "command": ""}
+        return {**nothing, "problem": text}
     labels, socket = seen["Config"].get("Labels") or {}, str(options.get("docker_socket") or "")
     project = compose_project.project_of(options, labels, pin_file)
     try:
         read = compose_project.prove(project, socket, labels, pin_file, clock)
         differs = compose_project.differences(project, socket, seen, image, read, pin_file, clock)
     except compose_project.Unreadable as error:
-        return {"src": project.src, "problem": str(error), "differs": [], "command": ""}
+        return {**nothing, "src": project.src, "problem": str(error)}
     strange = differs and project.made_in and os.path.realpath(project.src) != os.path.realpath(project.made_in)
     text = "it was made in %s, and %s would give it other settings (%s): correct project_src (rollback_project_src)"
     problem = text % (one_line(project.made_in, 80), one_line(project.src, 80), ", ".join(differs)) if strange else ""
-    command = compose_project.command_of(project, labels, pin_file)
-    return {"src": project.src, "problem": problem, "differs": differs, "command": command}
+    return {
+        "src": project.src, "problem": problem, "differs": differs,
+        "changed": compose_project.changed_since(project, epoch_of(str(seen.get("Created") or ""))),
+        "hash": compose_project.fingerprint(read), "command": compose_project.command_of(project, labels, pin_file),
+    }  # fmt: skip
 
 
 def _image(docker: Docker, word: str, clock: Clock) -> t.Any:
@@ -133,6 +138,18 @@ def pins_with(path: str, service: str, release: str) -> str:
 
 
 def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
-    """Return how a person puts back the image from before the plan."""
-    pins = named["pin_file"] or "%s/%s" % (plan["project_src"], PIN_FILE)
-    return "name image %s in %s, then %s" % (plan["current"], pins, plan["compose"])
+    """Return the commands that put back the image from before the plan."""
+    return "%s && %s" % (_pinned_again(plan["release"], plan["current"], _pins(plan, named)), plan["compose"])
+
+
+def select_by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return the command that pins for the next container what it would have been made of before the plan."""
+    return _pinned_again(plan["release"], plan["selected"], _pins(plan, named))
+
+
+def _pins(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    return str(named["pin_file"] or "%s/%s" % (plan["project_src"], PIN_FILE))
+
+
+def _pinned_again(now: str, then: str, pins: str) -> str:
+    return shlex.join(["sed", "-i", "s/%s/%s/" % (now, then), pins])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
@@ -114,5 +115,15 @@ def meant_by(base: str, word: str) -> str:
 
 
 def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
-    """Return how a person puts back the release from before the plan."""
-    return "ln -sfn %s/%s %s && %s" % (named["releases_dir"], plan["current"], named["current"], ask.restart_command(named))
+    """Return the commands that put back the release from before the plan."""
+    before = plan["current"] if plan["current"] != plan["release"] else plan["selected"]
+    return "%s && %s" % (_link(before, named), ask.restart_command(named))
+
+
+def select_by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return the command that selects for the next start what was selected before the plan."""
+    return _link(plan["selected"], named)
+
+
+def _link(release: str, named: t.Mapping[str, t.Any]) -> str:
+    return shlex.join(["ln", "-sfn", os.path.join(str(named["releases_dir"]), release), str(named["current"])])

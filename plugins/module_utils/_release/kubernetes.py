@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
@@ -84,5 +85,17 @@ def _digest_in(pod: t.Mapping[str, t.Any], name: str, reference: str) -> str:
 
 
 def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
-    """Return how a person takes the workload back to the version from before the plan."""
-    return "kubectl rollout undo %s/%s" % (str(named["workload_kind"]).lower(), named["name"])
+    """Return the command that takes the workload back to the revision from before the plan, in its own cluster and namespace."""
+    words = ["kubectl", *_where(named), "rollout", "undo", "%s/%s" % (str(named["workload_kind"]).lower(), named["name"])]
+    revision = str(plan.get("revision_before") or "")
+    return shlex.join(words + (["--to-revision=" + revision] if revision else []))
+
+
+def _where(named: t.Mapping[str, t.Any]) -> list[str]:
+    given = (("--kubeconfig", named.get("kubeconfig")), ("--context", named.get("context")), ("--namespace", named.get("namespace")))
+    return [word for option, value in given if value for word in (option, str(value))]
+
+
+def select_by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return how its template is put back: that alone selects a release here."""
+    return by_hand(plan, named)

@@ -41,6 +41,11 @@ def by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
     return str(_known_to(named["manager"]).by_hand(plan, named))
 
 
+def select_by_hand(plan: t.Mapping[str, t.Any], named: t.Mapping[str, t.Any]) -> str:
+    """Return the command that selects again what the next start would have taken before *plan*."""
+    return str(_known_to(named["manager"]).select_by_hand(plan, named))
+
+
 def are_pods(manager: t.Any) -> bool:
     """Return whether a release of this manager is an image that a cluster rolls out to pods."""
     return bool(trait(manager, "RELEASED_AS") == "pods")

@@ -8,6 +8,7 @@ A target passed verification by the ledger, still exists unchanged, and runs wit
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
@@ -22,6 +23,9 @@ NO_MATTER_OF_A_RELEASE = (
     "auth",
 )  # fmt: skip
 
+
+NOT_LOOKED_AT = "the schema of its database was not looked at: name the database in rollback_database"
+SELECT = "release %s is running, but the next start would take %s: the verified one is selected again"
 
 # How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
 RANKS: t.Mapping[str, int] = {
@@ -40,6 +44,8 @@ class Verdict(t.NamedTuple):
     health: str
     text: str
     plan: dict[str, t.Any] = {}
+    # What to type next where that is known better than by the code of the refusal.
+    next: str = ""
 
 
 class Seen:
@@ -53,6 +59,8 @@ class Seen:
         self.beside: t.Sequence[Facts] = wanted.get("beside") or []
         self.facts: Facts = self.release["facts"]
         self.running = str(self.facts.get("running") or "")
+        self.selected = str(self.facts.get("selected") or "")
+        self.has_database = bool(wanted.get("has_database"))
         self.is_asked = bool(self.word) or self.what != "auto"
         self.is_well = self.application["health"] == "well"
 
@@ -63,6 +71,16 @@ class Seen:
     def offer(self) -> str:
         """The releases that passed verification, newest first, for a person to choose."""
         return "verified releases: %s" % ", ".join(short(str(one["release"])) for one in self.records[:5])
+
+    @property
+    def next(self) -> str:
+        """What to type to go back to the newest other release that passed verification, "" where there is none."""
+        here = self.facts.get("known") or {}
+        others = [str(one["release"]) for one in self.records if one["release"] != self.running]
+        there = [
+            one for one in others if (here.get(one) or {}).get("there") is not False and (here.get(one) or {}).get("intact") is not False
+        ]
+        return "{again} -e rollback_release=%s" % short(there[0]) if there else ""
 
     @property
     def wants_application(self) -> bool:
@@ -88,8 +106,8 @@ def judge_rollback(checks: Facts, verified: Facts, wanted: Facts) -> Verdict:
     return refused or _weighed(seen, target)
 
 
-def _refuse(word: str, text: str, health: str = "sick") -> Verdict:
-    return Verdict(word, health, text)
+def _refuse(word: str, text: str, health: str = "sick", next: str = "") -> Verdict:
+    return Verdict(word, health, text, next=next)
 
 
 def _beyond_a_release(seen: Seen) -> t.Optional[Verdict]:
@@ -136,7 +154,8 @@ def _target(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
     if not others:
         return {}, _refuse("no_other_release", "release %s is running, and no other release ever passed verification" % short(seen.running))
     if seen.is_well and not seen.is_asked:
-        return {}, _refuse("not_asked", "it is well with a release that was never recorded as verified (%s)" % short(seen.running))
+        text = "it is well with a release that was never recorded as verified (%s)" % short(seen.running)
+        return {}, _refuse("not_asked", text, next=seen.next)
     return others[0], None
 
 
@@ -147,31 +166,44 @@ def _named(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
     by_id = meant_by(seen.word, [str(one["release"]) for one in seen.records])
     if not by_id and then and now and now not in [one["release"] for one in then]:
         text = "%s meant release %s when that was verified and means %s now"
-        return {}, _refuse("tag_moved", text % (seen.word, short(str(then[0]["release"])), short(now)))
+        meant = short(str(then[0]["release"]))
+        return {}, _refuse("tag_moved", text % (seen.word, meant, short(now)), next="{again} -e rollback_release=%s" % meant)
     release = by_id or now or (str(then[0]["release"]) if then else "")
     if not release:
-        return {}, _refuse("unknown_release", "%s matches no release here or in the ledger; %s" % (one_line(seen.word, 80), seen.offer))
+        text = "%s matches no release here or in the ledger; %s" % (one_line(seen.word, 80), seen.offer)
+        return {}, _refuse("unknown_release", text, next=seen.next)
     record = seen.record_of(release)
     if not record:
-        return {}, _refuse(
-            "never_verified", "release %s (%s) never passed verification here; %s" % (short(release), one_line(seen.word, 80), seen.offer)
-        )
+        text = "release %s (%s) never passed verification here; %s" % (short(release), one_line(seen.word, 80), seen.offer)
+        return {}, _refuse("never_verified", text, next=seen.next)
     return record, None
 
 
 def _weighed(seen: Seen, record: dict[str, t.Any]) -> Verdict:
-    release = str(record["release"])
-    application = seen.wants_application and release != seen.running
+    acts = _acts(seen, record)
     configuration, refused = _configuration(seen, record)
-    refused = refused or _nothing_differs(seen, record, application or bool(configuration))
-    if refused is None and application:
-        refused = _there(seen, release) or _schema(seen, record) or _selectable(seen)
-    if refused is None and any(one.get("component") == "postgresql" for one in seen.beside):
-        refused = _refuse("restore_pending", "the database of this host is being restored or repaired; let that finish first")
+    refused = refused or _nothing_differs(seen, record, bool(configuration), acts) or _impossible(seen, record, acts)
     if refused:
         return refused
-    plan = _plan(seen, record, application, configuration)
-    return Verdict("to_roll_back", "sick", plan["text"], plan)
+    plan = _plan(seen, record, acts, configuration)
+    return Verdict("to_roll_back" if "switch" in plan["actions"] else "not_selected", "sick", plan["text"], plan)
+
+
+def _acts(seen: Seen, record: Facts) -> dict[str, bool]:
+    """Return {application: another release is to run, select: the verified one runs, but the next start would not take it}."""
+    release = str(record["release"])
+    application = seen.wants_application and release != seen.running
+    select = seen.wants_application and release == seen.running and seen.selected not in ("", seen.running)
+    return {"application": application, "select": select}
+
+
+def _impossible(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> t.Optional[Verdict]:
+    refused = None
+    if acts["application"] or acts["select"]:
+        refused = _there(seen, str(record["release"])) or (_schema(seen, record) if acts["application"] else None) or _selectable(seen)
+    if refused is None and any(one.get("component") == "postgresql" for one in seen.beside):
+        return _refuse("restore_pending", "the database of this host is being restored or repaired; let that finish first")
+    return refused
 
 
 def _configuration(seen: Seen, record: Facts) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
@@ -183,22 +215,32 @@ def _configuration(seen: Seen, record: Facts) -> tuple[dict[str, t.Any], t.Optio
     then, facts, state = record.get("configuration") or {}, seen.configuration["facts"], str(seen.configuration["state"])
     if not then.get("commit"):
         return {}, _refuse("no_configuration", "no configuration was recorded with release %s" % short(str(record["release"])))
-    if state in ("detached", "unfinished", "missing", "unknown"):
+    if state in ("missing", "unknown"):
         return {}, _refuse("configuration_" + state, _text_of(seen.configuration))
     if facts.get("tree") == then.get("tree") and not facts.get("changed_count"):
         return {}, None
+    if state in ("detached", "unfinished"):
+        return {}, _refuse("configuration_" + state, _text_of(seen.configuration))
+    # What the act would refuse is refused here, before an attempt counts.
+    unfit = str((facts.get("returns") or {}).get(then["commit"]) or "")
+    return ({}, _refuse("configuration_unfit", unfit)) if unfit else (_return_of(then, facts), None)
+
+
+def _return_of(then: Facts, facts: Facts) -> dict[str, t.Any]:
     drift = {key: facts.get(key) for key in ("changed", "changed_count", "drift_sha256")} if facts.get("changed_count") else {}
-    return {"commit": then["commit"], "head": facts["commit"], "drift": drift}, None
+    kept = {"rights": then.get("rights") or {}, "owner": str(facts.get("owner") or "")}
+    return {"commit": then["commit"], "head": facts["commit"], "drift": drift, **kept}
 
 
-def _nothing_differs(seen: Seen, record: Facts, differs: bool) -> t.Optional[Verdict]:
+def _nothing_differs(seen: Seen, record: Facts, configured: bool, acts: t.Mapping[str, bool]) -> t.Optional[Verdict]:
     release = short(str(record["release"]))
-    if differs:
-        if seen.is_well and not seen.is_asked:
-            return _refuse("not_asked", "it is well; only its configuration differs from the one verified with release %s" % release)
+    if configured or any(acts.values()):
+        if seen.is_well and not seen.is_asked and not acts["select"]:
+            text = "it is well; only its configuration differs from the one verified with release %s" % release
+            return _refuse("not_asked", text, next="{again} -e rollback_what=configuration")
         return None
     if seen.is_well:
-        return Verdict("verified", "well", "everything matches what passed verification with release %s" % release)
+        return _as_verified(seen, record)
     text = "%s; but release %s is running exactly as verified: a rollback would change nothing"
     if seen.application["state"] == "bad_config":
         # A restart would only send back here.
@@ -206,12 +248,41 @@ def _nothing_differs(seen: Seen, record: Facts, differs: bool) -> t.Optional[Ver
     return _refuse("same_release", text % (_text_of(seen.application), release))
 
 
+def _as_verified(seen: Seen, record: Facts) -> Verdict:
+    """Say what matches, and of the rest whether it differs or was not looked at."""
+    release, parts = short(str(record["release"])), ["release"]
+    if seen.migrations and seen.migrations["health"] == "unknown":
+        text = "it is well with release %s, which passed verification, but %s"
+        return _refuse("migrations_unknown", text % (release, _text_of(seen.migrations)), "unknown")
+    told = []
+    if seen.configuration and (record.get("configuration") or {}).get("commit"):
+        parts.append("configuration")
+    elif seen.configuration:
+        told.append("no configuration was recorded with it")
+    now = seen.migrations["facts"].get("heads") or {} if seen.migrations else None
+    then = record.get("migrations")
+    if now is not None and now == then:
+        parts.append("schema")
+    elif now is not None:
+        was = told_heads(then) if then is not None else "not recorded"
+        told.append("its schema is another one than at its verification (now %s, then %s)" % (told_heads(now), was))
+    elif seen.has_database:
+        told.append(NOT_LOOKED_AT)
+    text = "%s %s what passed verification (%s)" % (_listed(parts), "matches" if len(parts) == 1 else "match", release)
+    return Verdict("verified", "well", "; ".join([text, *told]))
+
+
+def _listed(parts: t.Sequence[str]) -> str:
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
+
+
 def _there(seen: Seen, release: str) -> t.Optional[Verdict]:
     known = (seen.facts.get("known") or {}).get(release) or {}
     if known.get("there") is False:
-        return _refuse("release_missing", "release %s no longer exists: %s" % (short(release), known.get("detail")))
+        text = "release %s no longer exists: %s" % (short(release), known.get("detail"))
+        return _refuse("release_missing", text, next=seen.next)
     if known.get("intact") is False:
-        return _refuse("release_altered", str(known.get("detail")))
+        return _refuse("release_altered", str(known.get("detail")), next=seen.next)
     if known.get("there") and known.get("intact") is None:
         return _refuse(
             "release_unknown", str(known.get("detail") or "whether release %s is complete is unknown" % short(release)), "unknown"
@@ -248,33 +319,65 @@ def told_heads(heads: Facts) -> str:
     return "; ".join(one for one in (alembic, django) if one) or "no migrations"
 
 
-def _plan(seen: Seen, record: Facts, application: bool, configuration: dict[str, t.Any]) -> dict[str, t.Any]:
-    release = str(record["release"]) if application else seen.running
+def _plan(seen: Seen, record: Facts, acts: t.Mapping[str, bool], configuration: dict[str, t.Any]) -> dict[str, t.Any]:
     project = seen.facts.get("project") or {}
-    differs = [str(one) for one in project.get("differs") or []] if application else []
-    reference = str((record if application else seen.facts).get("reference") or "")
-    parts = ["release %s goes back to %s" % (short(seen.running), short(release))] if application else []
+    # A process that serves keeps running where only the next start would go wrong.
+    switch = acts["application"] or bool(configuration) or not seen.is_well
+    differs = [str(one) for one in project.get("differs") or []] if switch else []
+    unknown = [NOT_LOOKED_AT] if acts["application"] and _is_schema_unknown(seen) else []
     return {
-        "application": application, "release": release, "current": seen.running, "configuration": configuration,
-        "image": image_of(release, reference), "image_before": image_of(seen.running, str(seen.facts.get("reference") or "")),
-        "project_src": str(project.get("src") or ""), "differs": differs, "compose": str(project.get("command") or ""),
+        **_release_of(seen, record, acts), "application": acts["application"] or (acts["select"] and switch), "select": acts["select"],
+        "configuration": configuration, "differs": differs, "unknown": unknown,
+        "project_src": _str(project, "src"), "compose": _str(project, "command"), "project_hash": _str(project, "hash"),
         "verified_at": record["at"], "verified_by": record["run_id"],
-        "text": "; ".join(parts + _side_effects(differs, configuration)),
-        "actions": (["configure"] if configuration else []) + ["switch"],
+        "text": "; ".join(_main_effect(seen, record, acts) + _side_effects(differs, project, configuration) + unknown),
+        "actions": (["configure"] if configuration else []) + (["switch"] if switch else ["select"]),
     }  # fmt: skip
 
 
-def _side_effects(differs: t.Sequence[str], configuration: Facts) -> list[str]:
+def _str(facts: Facts, key: str) -> str:
+    return str(facts.get(key) or "")
+
+
+def _release_of(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> dict[str, t.Any]:
+    """Return what is to run and what ran, each by its id and by its image."""
+    release = str(record["release"]) if acts["application"] else seen.running
+    reference = _str(record if acts["application"] else seen.facts, "reference")
+    return {
+        "release": release, "current": seen.running, "selected": seen.selected, "image": image_of(release, reference),
+        "image_before": image_of(seen.running, _str(seen.facts, "reference")),
+    }  # fmt: skip
+
+
+def _main_effect(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> list[str]:
+    if acts["application"]:
+        return ["release %s goes back to %s" % (short(seen.running), short(str(record["release"])))]
+    return [SELECT % (short(seen.running), short(seen.selected))] if acts["select"] else []
+
+
+def _is_schema_unknown(seen: Seen) -> bool:
+    return seen.migrations is None and seen.has_database and seen.facts.get("migrations") != REVERSIBLE
+
+
+def _side_effects(differs: t.Sequence[str], project: Facts, configuration: Facts) -> list[str]:
     """Return what a plan changes beside the release, a sentence each."""
     parts = []
     if differs:
-        parts.append("the project files now give its container other settings than it has: %s" % ", ".join(differs))
+        text = "the project files now give its container other settings than it has: %s" % ", ".join(differs)
+        changed = [one_line(one, 120) for one in project.get("changed") or []]
+        parts.append(text + (" (changed since it was made: %s)" % ", ".join(changed) if changed else ""))
     if configuration:
         parts.append("its configuration goes back to commit %s" % str(configuration["commit"])[:12])
         drift = configuration["drift"]
         if drift:
             parts.append("uncommitted changes to %s are kept as a patch and taken out" % counted(drift["changed_count"], "files"))
     return parts
+
+
+def has_database(dependencies: t.Iterable[Facts]) -> bool:
+    """Return whether a dependency of the application is an SQL database, by its kind, name or port."""
+    words = [" ".join(str(one.get(key) or "") for key in ("kind", "name", "port")).lower() for one in dependencies]
+    return any(re.search(r"postgres|pgbouncer|psql|\bdatabase\b|\b5432\b|\b6432\b", one) for one in words)
 
 
 def is_worse(before: str, after: str) -> bool:
@@ -306,7 +409,7 @@ def record_of(checks: Facts, manager: str) -> dict[str, t.Any]:
     kept: dict[str, t.Any] = {key: facts[key] for key in ("names", "reference")}
     kept.update(release=facts["running"], manager=manager)
     if checks.get("configuration"):
-        kept["configuration"] = {key: checks["configuration"]["facts"].get(key) for key in ("commit", "tree", "branch")}
+        kept["configuration"] = {key: checks["configuration"]["facts"].get(key) for key in ("commit", "tree", "branch", "rights")}
     if checks.get("migrations"):
         kept["migrations"] = checks["migrations"]["facts"].get("heads") or {}
     return kept

@@ -463,12 +463,12 @@ REASONS: dict[str, Reason] = {
     "not_asked": Reason(
         "the application is well, and you named nothing to roll back",
         "name the release, or what to roll back; the application is well as it is",
-        "{again} -e rollback_release=ID",
+        "{history}",
     ),
     "same_release": Reason(
         "the running release is the one that passed verification, and the service is sick anyway",
         "look for another cause, or name another release",
-        "{again} -e rollback_release=ID",
+        "{history}",
         {
             "restart": Case(command="{restart_service}"),
         },
@@ -476,12 +476,12 @@ REASONS: dict[str, Reason] = {
     "release_missing": Reason(
         "the release is not on the target, or the given name matches none",
         "copy the release to the target, by its id or digest, or name another one; nothing was stopped",
-        "{again} -e rollback_release=ID",
+        "{history}",
     ),
     "release_altered": Reason(
         "the contents of a release directory do not match its name",
         "copy the release to the target again, or name another one",
-        "{again} -e rollback_release=ID",
+        "{history}",
     ),
     "release_not_pinned": Reason(
         "the release could not be selected: the link is not a link, the pin file belongs to someone else or is not writable, or Compose"
@@ -495,7 +495,7 @@ REASONS: dict[str, Reason] = {
     "tag_moved": Reason(
         "the name now points to another release than when it passed verification",
         "name the release by its id",
-        "{again} -e rollback_release=ID",
+        "{history}",
     ),
     "irreversible_migration": Reason(
         "the schema was migrated since that release, and the running release does not declare its migrations reversible",

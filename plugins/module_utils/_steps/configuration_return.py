@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git import rescue
+from ansible_collections.somabrain.incident_response.plugins.module_utils._git.fit import absent_of, lacking_of, unfit_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.look import LINK, NOTHING, Seen, load_seen, pathspec
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.put import Disturbed, Wanted, put
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.run import COMMIT, Git, GitError, folder_of, opened
@@ -31,6 +32,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "commit": {"type": "str", "default": ""},
     "expected_head": {"type": "str", "default": ""},
     "expected_drift": {"type": "str", "default": ""},
+    "rights": {"type": "dict", "default": {}},
     "rescue_dir": {"type": "path", "required": True},
     "run_id": {"type": "str", "required": True},
     "action": {"type": "str", "choices": ["return", "back"], "default": "return"},
@@ -70,11 +72,14 @@ def _return(git: Git, params: Params, check: bool) -> Result:
     if plan and plan["state"] in ("begun", "done"):
         return _go_on(git, plan, params, check)
     seen = load_seen(git, params["path"], params["commit"])
-    _judge_seen(seen, params)
+    _judge_seen(git, seen, params)
     folder = folder_of(params["path"])
     if seen.facts["tree"] == seen.facts["wanted_tree"] and not seen.changed:
         return _result({}, seen.facts, False, ["%s matches commit %s" % (_shown(params), params["commit"][:12])])
     plan = rescue.plan_of(git, seen, folder, params)
+    lacking = lacking_of(git, plan)
+    if lacking:
+        raise rescue.Unfit("configuration_unfit", lacking)
     diff = _diff(git, plan, seen)
     if check:
         say = "would return %s of %s to commit %s" % (counted(len(plan["entries"]), "files"), _shown(params), params["commit"][:12])
@@ -97,23 +102,12 @@ def _judge_params(params: Params, git: Git) -> None:
         raise rescue.Unfit("bad_input", "rescue_dir must be outside the repository: %s" % one_line(params["rescue_dir"], 80))
 
 
-def _judge_seen(seen: Seen, params: Params) -> None:
+def _judge_seen(git: Git, seen: Seen, params: Params) -> None:
     """Raise Unfit unless this is the approved state and a commit can be made from it."""
     facts = seen.facts
-    whole = (
-        (facts["commit"] and facts["wanted_there"] and facts["wanted_tree"], "the commit or the folder in it does not exist"),
-        (not facts["unfinished"], "a %s was begun there and not finished" % facts["unfinished"]),
-        (not facts["detached"], "no branch is checked out there"),
-        (not facts["locked"], "another git is working there: .git/index.lock is held"),
-        (not facts["submodules"], "it contains another repository: %s" % ", ".join(facts["submodules"][:1])),
-        (not facts["overlooked"], "git is configured to ignore changes of some files (assume-unchanged, skip-worktree)"),
-        (not facts["filters"], "its files go through a filter, a program that we do not run: %s" % ", ".join(facts["filters"][:1])),
-        (not facts["link"], "%s is a symbolic link in the working copy" % facts["link"]),
-        (not seen.changed or facts["drift_sha256"], "the uncommitted changes have %d bytes, too much to keep" % facts["drift_bytes"]),
-    )
-    for holds, text in whole:
-        if not holds:
-            raise rescue.Unfit("state_not_handled", one_line(text, 200))
+    why = absent_of(git, facts, params["path"]) or unfit_of(facts)
+    if why:
+        raise rescue.Unfit("configuration_unfit", why)
     if facts["commit"] != params["expected_head"]:
         raise rescue.Unfit("approval_stale", "the branch has moved to %s since the plan was made" % facts["commit"][:12])
     if facts["drift_sha256"] != params["expected_drift"]:
@@ -195,7 +189,7 @@ def _new_of(git: Git, entry: t.Mapping[str, t.Any]) -> Wanted:
     if tuple(entry["new"]) == NOTHING:
         return Wanted("")
     words = ("cat-file", "blob", blob) if mode == LINK else ("cat-file", "--filters", "--path=" + os.fsdecode(_bytes(entry["name"])), blob)
-    return Wanted(mode, _bytes(git.ask(*words)))
+    return Wanted(mode, _bytes(git.ask(*words)), entry.get("come"))
 
 
 def _bytes(text: str) -> bytes:

@@ -28,6 +28,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     **releases.RELEASE_SPEC,
     "name": {"type": "str", "required": True},
     "release": {"type": "str", "required": True},
+    "project_hash": {"type": "str", "default": ""},
     "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
 }
 
@@ -94,7 +95,9 @@ def _pin_image(params: Params, check: bool) -> dict[str, t.Any]:
     release, clock = params["release"], Clock(PROVE_SECONDS)
     project, labels, path = _project_of(params, clock)
     before, text = release_compose.pinned(path, params["name"]), release_compose.pins_with(path, params["name"], release)
-    compose_project.prove(project, params["docker_socket"], labels, path, clock)
+    read = compose_project.prove(project, params["docker_socket"], labels, path, clock)
+    if params["project_hash"] not in ("", compose_project.fingerprint(read)):
+        raise _refused("approval_stale", "the settings in the project files have changed since the plan was made: %s" % project.src)
     if before != release and not check:
         write_durably(path, text.encode())
         # Anyone who runs Compose here must be able to read it.

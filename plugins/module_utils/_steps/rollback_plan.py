@@ -20,6 +20,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "what": {"type": "str", "choices": ["auto", "application", "configuration", "both", "database"], "default": "auto"},
     "beside": {"type": "list", "elements": "dict", "default": []},
     "before": {"type": "str", "default": ""},
+    "dependencies": {"type": "list", "elements": "dict", "default": []},
     "purpose": {"type": "str", "choices": ["roll_back", "record", "prove"], "default": "roll_back"},
 }
 SUBJECT = "rollback"
@@ -41,7 +42,11 @@ def run(params: Params, check: bool) -> Result:
     own = {"name": SUBJECT, "kind": SUBJECT, "health": verdict.health, "state": verdict.word, "findings": [finding], "seconds": 0.0}
     proving = params["purpose"] == "prove"
     facts = dict(
-        checks["application"].get("facts") or {}, worse=_worse(params, checks), plan=verdict.plan, record=_record(params, checks, seen)
+        checks["application"].get("facts") or {},
+        worse=_worse(params, checks),
+        plan=verdict.plan,
+        record=_record(params, checks, seen),
+        next=verdict.next,
     )
     return dict(
         seen, changed=False, health=seen["health"] if proving else verdict.health, state=seen["state"] if proving else verdict.word,
@@ -56,6 +61,7 @@ def _verdict(params: Params, checks: t.Mapping[str, t.Any]) -> rollback.Verdict:
     if params["purpose"] == "prove":
         return rollback.Verdict("", "", "")
     wanted = {key: params[key] for key in ("release", "what", "beside")}
+    wanted["has_database"] = rollback.has_database(params["dependencies"])
     return rollback.judge_rollback(checks, params["verified"], wanted)
 
 

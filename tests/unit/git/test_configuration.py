@@ -17,7 +17,7 @@ HEAD, WANTED = "a" * 40, "b" * 40
 CLEAN: dict[str, t.Any] = {
     "error": "", "detail": "", "commit": HEAD, "branch": "main", "tree": "t1", "wanted": "", "wanted_there": False, "wanted_tree": "",
     "changed": [], "changed_count": 0, "changed_elsewhere": 0, "drift_bytes": 0, "drift_sha256": "", "detached": False, "unfinished": "",
-    "locked": False, "overlooked": 0, "filters": [], "submodules": [], "link": "",
+    "locked": False, "overlooked": 0, "filters": [], "submodules": [], "link": "", "returns": {}, "rights": {}, "owner": "",
 }  # fmt: skip
 SAME = {"wanted": WANTED, "wanted_there": True, "wanted_tree": "t1"}
 OTHER = {"wanted": WANTED, "wanted_there": True, "wanted_tree": "t2"}

@@ -189,7 +189,7 @@ THING = re.compile(
     r"_(host|name|user|username|database|db|port|socket|service|manager|scope|program|url|file|dir|path|textfile|container|current|repository"
     r"|stanza|label_of|pgbackrest|pgbackrest_config|psql|server|context|kubeconfig|namespace|project|project_src|workload_kind|network|pool"
     r"|endpoint|master|known_as|identity|identifier|role|table|column|bin|supervisord|maxmemory|keeper|export|overflow|client|tenant|release"
-    r"|password|timeout)\Z"
+    r"|password|timeout|hash)\Z"
 )
 
 

@@ -116,6 +116,24 @@ def test_a_release_is_added_whole_and_selected_from_one_moment_to_the_next(sourc
     assert sorted(os.listdir(tmp_path)) == ["current", "releases", "source"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_owner_and_mode_are_those_of_what_was_copied(source: Path, tmp_path: Path) -> None:
+    (source / "secret").write_text("s")
+    (source / "secret").chmod(0o600)
+    for place in [source, *source.rglob("*")]:
+        os.chown(place, 1234, 4321, follow_symlinks=False)
+    (source / "app").chmod(0o2750)
+    added = add(source, tmp_path / "releases")
+    made = Path(added["path"])
+    for place in [source, *source.rglob("*")]:
+        was, now = place.lstat(), (made / place.relative_to(source)).lstat()
+        assert (was.st_uid, was.st_gid, was.st_mode) == (now.st_uid, now.st_gid, now.st_mode), place
+    assert len(added["say"]) == 1
+    os.chown(made / "secret", 0, 0)
+    again = add(source, tmp_path / "releases")
+    assert "1 file there with another owner or mode than in the source (secret)" in again["say"][1]
+
+
 def test_what_is_not_there_or_not_what_it_was_is_never_selected(source: Path, tmp_path: Path) -> None:
     base, link = tmp_path / "releases", tmp_path / "current"
     one = add(source, base)["release"]

@@ -10,7 +10,11 @@ import typing as t
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import judge_record, judge_rollback
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollback import (
+    has_database,
+    judge_record,
+    judge_rollback,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import rollback_plan
@@ -153,6 +157,23 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str
     "where none was recorded the release goes back alone": (
         seen(configuration=configuration()), records(GOOD, configuration=None), {}, "to_roll_back"
     ),
+    "a link that leads elsewhere than to the verified one that runs": (
+        seen(WELL, release=release(GOOD, selected=BAD)), records(GOOD), {}, "not_selected"),
+    "which is sick, and is started anew": (seen(release=release(GOOD, selected=BAD)), records(GOOD), {}, "to_roll_back"),
+    "which is not to be touched": (
+        seen(WELL, release=release(GOOD, selected=BAD), configuration=configuration(tree="t1")), records(GOOD),
+        {"what": "configuration"}, "verified"),
+    "and is gone from its place": (
+        seen(WELL, release=release(GOOD, selected=BAD, known={GOOD: {"there": False, "detail": "gone"}})), records(GOOD), {},
+        "release_missing"),
+    "well, and its schema cannot be read": (
+        seen(WELL, release=release(GOOD), migrations=heads(health="unknown")), records(GOOD), {}, "migrations_unknown"),
+    "a clone without the commit": (
+        seen(configuration=configuration(returns={"1" * 40: "its clone is shallow"})), records(GOOD), {}, "configuration_unfit"),
+    "whose configuration is as it was": (
+        seen(configuration=configuration(tree="t1", returns={"1" * 40: "x"})), records(GOOD), {}, "to_roll_back"),
+    "another owner's": (seen(configuration=configuration("unknown", "unknown")), records(GOOD), {}, "configuration_unknown"),
+    "on no branch, but as it was": (seen(configuration=configuration("detached", tree="t1")), records(GOOD), {}, "to_roll_back"),
     "the only verified one runs": (seen(release=release(GOOD)), records(GOOD), {"what": "both"}, "no_configuration"),
 }  # fmt: skip
 
@@ -161,9 +182,76 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str
 def test_the_first_rule_that_holds_decides(checks: t.Any, verified: t.Any, wanted: t.Any, state: str) -> None:
     verdict = judge_rollback(checks, verified, wanted)
     assert verdict.word == state, verdict.text
-    assert bool(verdict.plan) is (state == "to_roll_back")
+    assert bool(verdict.plan) is (state in ("to_roll_back", "not_selected"))
     assert (verdict.health == "well") is (state == "verified")
     assert verdict.text
+
+
+def test_what_the_next_start_would_take_is_selected_without_a_restart() -> None:
+    well = judge_rollback(seen(WELL, release=release(GOOD, selected=BAD)), records(GOOD), {})
+    assert (well.plan["actions"], well.plan["application"], well.plan["selected"]) == (["select"], False, BAD)
+    assert f"the next start would take {BAD[:12]}" in well.text
+    sick = judge_rollback(seen(release=release(GOOD, selected=BAD)), records(GOOD), {}).plan
+    assert (sick["actions"], sick["application"], sick["release"]) == (["switch"], True, GOOD)
+
+
+MATCHES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
+    "the release alone": ({}, {}, "release matches what passed verification (bbbbbbbbbbbb)"),
+    "all of it": (
+        {"configuration": configuration(tree="t1"), "migrations": heads()}, {},
+        "release, configuration and schema match what passed verification (bbbbbbbbbbbb)"),
+    "a schema that was migrated since": (
+        {"migrations": heads({"alembic": ["0010"]})}, {}, "another one than at its verification (now 0010, then 0009)"),
+    "a schema that nobody looked at": ({}, {"has_database": True}, "the schema of its database was not looked at"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("checks", "wanted", "text"), MATCHES.values(), ids=list(MATCHES))
+def test_only_what_was_looked_at_is_said_to_match(checks: dict[str, t.Any], wanted: dict[str, t.Any], text: str) -> None:
+    verdict = judge_rollback(seen(WELL, release=release(GOOD), **checks), records(GOOD), wanted)
+    assert (verdict.word, text in verdict.text) == ("verified", True), verdict.text
+
+
+def test_a_schema_that_was_not_looked_at_is_told_before_a_release_goes_back() -> None:
+    plan = judge_rollback(seen(), records(GOOD), {"has_database": True}).plan
+    assert len(plan["unknown"]) == 1
+    assert plan["unknown"][0] in plan["text"]
+    told = [judge_rollback(one, records(GOOD), {"has_database": has}).plan["unknown"] for one, has in (
+        (seen(), False), (seen(migrations=heads()), True), (seen(release=release(migrations="reversible")), True),
+    )]  # fmt: skip
+    assert told == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("dependency", "has"),
+    [
+        ({"kind": "postgresql", "name": "db"}, True), ({"kind": "tcp", "name": "postgres"}, True), ({"kind": "tcp", "port": 5432}, True),
+        ({"kind": "redis", "name": "redis"}, False), ({"kind": "http", "name": "long_term_memory", "port": 9595}, False),
+    ],
+)  # fmt: skip
+def test_a_database_among_what_it_stands_on_is_recognised(dependency: dict[str, t.Any], has: bool) -> None:
+    assert has_database([dependency]) is has
+
+
+NEXT: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str]] = {
+    "a well one that was never recorded": (seen(WELL), records(GOOD), {}, f"{{again}} -e rollback_release={GOOD[:12]}"),
+    "only its configuration differs": (
+        seen(WELL, release=release(GOOD), configuration=configuration()), records(GOOD), {}, "{again} -e rollback_what=configuration"),
+    "a tag that moved": (
+        seen(release=release(named={"api:1": BAD})), records(OLD, names=["api:1"]), {"release": "api:1"},
+        f"{{again}} -e rollback_release={OLD[:12]}"),
+    "one that is gone": (
+        seen(release=release(known={GOOD: {"there": False, "detail": "gone"}})), records(GOOD, OLD), {},
+        f"{{again}} -e rollback_release={OLD[:12]}"),
+    "the only one, and it is gone": (
+        seen(release=release(known={GOOD: {"there": False, "detail": "gone"}})), records(GOOD), {}, ""),
+    "a word that means nothing": (seen(), records(GOOD), {"release": "nope"}, f"{{again}} -e rollback_release={GOOD[:12]}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("checks", "verified", "wanted", "command"), NEXT.values(), ids=list(NEXT))
+def test_the_next_command_names_the_release_that_the_ledger_knows(checks: t.Any, verified: t.Any, wanted: t.Any, command: str) -> None:
+    assert judge_rollback(checks, verified, wanted).next == command
 
 
 def test_a_cluster_is_told_the_digest_in_the_repository_that_it_came_from() -> None:
@@ -236,7 +324,7 @@ def test_what_is_kept_as_verified_is_only_what_was_well() -> None:
     checks = {"application": WELL, "release": release(GOOD, names=["1.2"]), "configuration": configuration(), "migrations": heads()}
     record = planned(looked("well", checks), purpose="prove")["facts"]["record"]
     assert (record["release"], record["names"], record["migrations"]) == (GOOD, ["1.2"], HEADS)
-    assert record["configuration"] == {"commit": "2" * 40, "tree": "t2", "branch": None}
+    assert record["configuration"] == {"commit": "2" * 40, "tree": "t2", "branch": None, "rights": None}
     assert planned(looked("unknown", checks), purpose="prove")["facts"]["record"] == {}
 
 
@@ -287,7 +375,14 @@ def test_every_refusal_of_the_role_has_a_code() -> None:
         told = yaml.safe_load(text)[f"__{role}_refusals"]
         assert {refusal(one)["code"] for one in told.values()} <= set(REASONS)
         # What is refused for what was seen of the application itself, or unknown, has its own words.
-    words = {case[3] for case in CASES.values()} - {"to_roll_back", "verified", "release_unknown", "migrations_unknown", "starting"}
+    words = {case[3] for case in CASES.values()} - {
+        "to_roll_back",
+        "not_selected",
+        "verified",
+        "release_unknown",
+        "migrations_unknown",
+        "starting",
+    }
     assert words <= set(yaml.safe_load((_root() / "roles/rollback/vars/main.yml").read_text())["__rollback_refusals"])
 
 

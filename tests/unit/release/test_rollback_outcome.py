@@ -13,7 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._relea
 
 GIVEN: dict[str, t.Any] = {
     **dict.fromkeys(outcome.PASSED, ""), "stage": "assess", "purpose": "roll_back", "release": "", "manager": "systemd",
-    "repository": "", "path": ".", "database": {},
+    "repository": "", "path": ".", "rescue_dir": "/r", "database": {},
 }  # fmt: skip
 PLAN = {"release": "b" * 64, "configuration": {"commit": "1" * 40}}
 LEDGER: dict[str, t.Any] = {f"release:{number}": {"release": str(number), "at": number} for number in (3, 9, 1, 7, 5, 2)}
@@ -71,11 +71,13 @@ def test_the_note_of_another_run_is_not_believed() -> None:
 NAMED = {
     "manager": "systemd", "name": "api", "releases_dir": "/srv/releases", "current": "/srv/current", "pin_file": "",
     "supervisor_url": "unix:///s", "workload_kind": "StatefulSet", "repository": "/etc/api",
+    "switched": True, "made": "",
 }  # fmt: skip
 DONE: dict[str, t.Any] = {
-    "release": "b" * 64, "current": "old", "application": True, "configuration": {}, "project_src": "/srv/shop",
-    "compose": "docker compose up",
+    "release": "new", "current": "old", "selected": "old", "select": False, "application": True, "configuration": {},
+    "project_src": "/srv/shop", "compose": "docker compose up",
 }  # fmt: skip
+REVERT = "git -c user.name=on-call -c user.email=on-call@localhost -C /etc/api revert --no-edit cccccccccccc"
 LINK = "by hand: ln -sfn /srv/releases/old /srv/current && "
 
 
@@ -97,18 +99,36 @@ UNDO: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
     "nothing planned": ({"release": ""}, {}, "nothing to put back"),
     "a unit": ({}, {}, LINK + "systemctl restart api"),
     "a program": ({}, {"manager": "supervisor"}, LINK + "supervisorctl -s unix:///s restart api"),
-    "a container": ({}, {"manager": "compose"}, "by hand: name image old in /srv/shop/compose.release.yml, then docker compose up"),
+    "a container": (
+        {}, {"manager": "compose"}, "by hand: sed -i s/new/old/ /srv/shop/compose.release.yml && docker compose up",
+    ),
     "a container with a file of its own": (
-        {}, {"manager": "compose", "pin_file": "/p.yml"}, "by hand: name image old in /p.yml, then docker compose up",
+        {}, {"manager": "compose", "pin_file": "/p 1.yml"}, "by hand: sed -i s/new/old/ '/p 1.yml' && docker compose up",
     ),
     "a workload": ({}, {"manager": "kubernetes"}, "by hand: kubectl rollout undo statefulset/api"),
-    "the configuration alone": (
-        {"application": False, "configuration": {"commit": "1"}}, {},
-        "git revert the commit that this run made in /etc/api, then run restart-service.yml",
+    "a workload in its own cluster and namespace": (
+        {"revision_before": "7"}, {"manager": "kubernetes", "context": "prod", "namespace": "shop", "kubeconfig": "/k"},
+        "by hand: kubectl --kubeconfig /k --context prod --namespace shop rollout undo statefulset/api --to-revision=7",
     ),
-    "both": (
-        {"configuration": {"commit": "1"}}, {},
-        LINK + "systemctl restart api; git revert the commit that this run made in /etc/api, then run restart-service.yml",
+    "a commit that was never made": ({"application": False, "configuration": {"commit": "1"}}, {}, "nothing to put back"),
+    "the configuration alone": (
+        {"application": False, "configuration": {"commit": "1", "owner": "soma"}}, {"made": "c" * 40},
+        f"by hand: sudo -u soma {REVERT}; then run restart-service.yml",
+    ),
+    "both": ({"configuration": {"commit": "1"}}, {"made": "c" * 40}, f"by hand: {REVERT} && {LINK[9:]}systemctl restart api"),
+    "the configuration, and no switch was begun": (
+        {"configuration": {"commit": "1"}}, {"made": "c" * 40, "switched": False}, f"by hand: {REVERT}; then run restart-service.yml",
+    ),
+    "only what the next start takes": (
+        {"application": False, "select": True, "selected": "other"}, {}, "by hand: ln -sfn /srv/releases/other /srv/current",
+    ),
+    "a pin for the next container": (
+        {"application": False, "select": True, "selected": "other"}, {"manager": "compose"},
+        "by hand: sed -i s/new/other/ /srv/shop/compose.release.yml",
+    ),
+    "a link that led elsewhere than to what ran": (
+        {"select": True, "current": "new", "selected": "other"}, {},
+        "by hand: ln -sfn /srv/releases/other /srv/current && systemctl restart api",
     ),
 }  # fmt: skip
 
@@ -116,6 +136,52 @@ UNDO: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
 @pytest.mark.parametrize(("plan", "named", "expected"), UNDO.values(), ids=list(UNDO))
 def test_the_undo_is_a_command_a_person_can_run(plan: dict[str, t.Any], named: dict[str, t.Any], expected: str) -> None:
     assert outcome.undo_of({**DONE, **plan}, {**NAMED, **named}) == expected
+
+
+@pytest.mark.parametrize(
+    ("returned", "made"),
+    [
+        ({"changed": True, "before": {"commit": "1"}, "after": {"commit": "2"}}, "2"),
+        ({"changed": True, "before": {"commit": "1"}, "after": {"commit": "1"}}, ""),
+        ({"changed": False, "before": {"commit": "1"}, "after": {"commit": "1"}}, ""),
+        ({}, ""),
+    ],
+)
+def test_only_a_commit_that_was_made_can_be_reverted(returned: dict[str, t.Any], made: str) -> None:
+    assert outcome.made_of(returned) == made
+
+
+ASKS: dict[str, tuple[dict[str, t.Any], str, bool]] = {
+    "nothing beside the release": ({}, "well", False),
+    "no working memory": ({}, "none", False),
+    "memories that nothing else keeps": ({}, "unknown", True),
+    "uncommitted changes": ({"configuration": {"drift": {"changed_count": 1}}}, "none", True),
+    "other settings": ({"differs": ["volume /data"]}, "none", True),
+    "a schema that nobody looked at": ({"unknown": ["x"]}, "none", True),
+}
+
+
+@pytest.mark.parametrize(("plan", "memory", "asks"), ASKS.values(), ids=list(ASKS))
+def test_what_changes_beside_the_release_or_may_be_lost_is_asked_about(plan: dict[str, t.Any], memory: str, asks: bool) -> None:
+    assert outcome.asks_of(plan, memory, {"pid": 1}) is asks
+    assert outcome.asks_of(plan, memory, {}) is (asks and memory != "unknown")
+
+
+def test_what_only_the_next_start_takes_costs_no_memory() -> None:
+    facts = {"long_term_memory": "sick"}
+    taken = [
+        outcome.memory_of({"facts": {**facts, "plan": {"actions": [act]}}, "identity": {"pid": 1}}, True) for act in ("select", "switch")
+    ]
+    assert taken == ["none", "sick"]
+
+
+def test_the_commits_of_all_verified_releases_are_looked_for_before_one_is_chosen() -> None:
+    ledger = {f"release:{n}": {"release": str(n), "at": n, "configuration": {"commit": str(n % 2)}} for n in range(5)}
+    given = {**GIVEN, "repository": "/etc/api"}
+    looked = [
+        outcome.checks_of({**given, **more}, {}, ledger, {})[1]["commits"] for more in ({}, {"purpose": "record"}, {"stage": "verify"})
+    ]
+    assert looked == [["0", "1"], [], []]
 
 
 def test_before_there_is_a_plan_there_is_nothing_to_put_back() -> None:

@@ -92,12 +92,3 @@ def test_the_command_for_a_person_names_all_that_the_container_is_made_of() -> N
         "docker compose --project-directory '/srv/my shop' --project-name shop --file '/srv/my shop/a.yml' --file /srv/pins.yml"
         " --env-file /srv/e.env up --detach --no-deps -- api"
     )
-
-
-def test_of_an_environment_only_names_are_told() -> None:
-    has = ["A=1", "B=secret", "C=3", "PATH=/bin", "OLD=x"]
-    wanted = {"A": "1", "B": "other secret", "D": 4, "HOST": None}
-    told = project.environment_changes(has, ["PATH=/bin"], wanted)
-    assert told == ["~B", "-C", "+D", "-OLD"]
-    many = project.environment_changes([], [], {f"V{number:02}": "" for number in range(12)})
-    assert (len(many), many[-1]) == (9, "and 4 more")

@@ -254,5 +254,5 @@ def test_the_start_command_of_a_unit_is_read_with_what_runs_before_it_and_withou
 def test_every_manager_has_a_folder_of_task_files_with_the_same_names() -> None:
     tasks = Path(__file__).resolve().parents[3] / "roles/service_manager/tasks"
     names = {manager: sorted(path.name for path in (tasks / manager).glob("*.yml")) for manager in managers.MANAGERS}
-    assert len(names["systemd"]) == 13
+    assert len(names["systemd"]) == 14
     assert {manager: found == names["systemd"] for manager, found in names.items()} == dict.fromkeys(managers.MANAGERS, True)

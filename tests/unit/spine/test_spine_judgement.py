@@ -478,7 +478,9 @@ def test_next_commands_are_filled_in_and_a_brace_in_a_name_stays() -> None:
 
 def test_what_is_to_be_given_anew_is_not_said_twice() -> None:
     again = "ansible-playbook playbooks/rollback.yml -e rollback_release=v9 -e rollback_what=auto"
-    (filled,) = spine_reasons.with_commands([spine_reasons.reason("tag_moved", "x")], {"again": again})
+    (filled,) = spine_reasons.with_commands(
+        [spine_reasons.reason("tag_moved", "x", next_command="{again} -e rollback_release=ID")], {"again": again}
+    )
     assert filled["next_command"] == "ansible-playbook playbooks/rollback.yml -e rollback_what=auto -e rollback_release=ID"
 
 

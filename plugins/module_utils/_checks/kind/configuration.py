@@ -8,9 +8,11 @@ Read-only. Without ``wanted`` and ``clean`` differences are reported and stay we
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._git.fit import load_returns
 from ansible_collections.somabrain.incident_response.plugins.module_utils._git.look import load_facts
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 
@@ -22,17 +24,22 @@ OPTIONS: dict[str, t.Any] = {
     "wanted": {"type": "str", "default": ""},
     "user": {"type": "str", "default": ""},
     "clean": {"type": "bool", "default": False},
+    # Commits that somebody may want to go back to, and where a return would keep what it takes out.
+    "commits": {"type": "list", "elements": "str", "default": []},
+    "rescue_dir": {"type": "str", "default": ""},
 }
 FACTS = (
     "commit", "branch", "tree", "wanted", "wanted_there", "wanted_tree", "changed", "changed_count", "changed_elsewhere", "drift_bytes",
-    "drift_sha256", "detached", "unfinished", "locked", "submodules",
+    "drift_sha256", "detached", "unfinished", "locked", "submodules", "returns", "rights", "owner",
 )  # fmt: skip
 Raw = t.Mapping[str, t.Any]
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
-    """Return {error, detail, ...the facts of ``_git.look.load_seen``}."""
-    return load_facts(options["repository"], options["path"], options["wanted"], options["user"], deadline)
+    """Return {error, detail, ...the facts of ``_git.look.load_seen``, and of ``_git.fit.load_returns``}."""
+    end = time.monotonic() + deadline
+    facts = load_facts(options["repository"], options["path"], options["wanted"], options["user"], deadline)
+    return facts if facts["error"] else dict(facts, **load_returns(options, max(0.5, end - time.monotonic())))
 
 
 def judge(raw: Raw, options: t.Mapping[str, t.Any]) -> Health:

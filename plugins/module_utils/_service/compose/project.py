@@ -9,12 +9,15 @@ each container with the files it used.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import shlex
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import differs
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
 
@@ -22,7 +25,6 @@ LABEL = "com.docker.compose."
 # Compose takes the first one that exists; base and override need not match in name.
 BASES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDES = ("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")
-MOST_NAMES = 8
 
 Labels = t.Mapping[str, t.Any]
 Named = t.Mapping[str, t.Any]
@@ -74,7 +76,10 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def prove(project: Project, socket: str, labels: Labels, pin: str, clock: Clock) -> dict[str, t.Any]:
-    """Return what Compose reads for the container's service. Raises Unreadable if it could not recreate the container."""
+    """Return {service, model}: what Compose reads for the container's service, and of the whole project.
+
+    Raises Unreadable if it could not recreate the container.
+    """
     why = _lacking(project)
     if why:
         raise Unreadable(why)
@@ -82,7 +87,8 @@ def prove(project: Project, socket: str, labels: Labels, pin: str, clock: Clock)
     files = project.files + ((pin,) if os.path.isfile(pin) else ())
     told = _compose(project._replace(files=files), socket, name, ["config", "--format", "json", "--", service], clock)
     try:
-        return dict(json.loads(told)["services"][service])
+        model = dict(json.loads(told))
+        return {"service": dict(model["services"][service]), "model": model}
     except (ValueError, KeyError, TypeError):
         raise Unreadable("the project files have no service %s: %s" % (one_line(service, 60), _shown(project.files))) from None
 
@@ -137,21 +143,45 @@ def command_of(project: Project, labels: Labels, pin: str) -> str:
     return shlex.join(["docker", "compose", *naming, "up", "--detach", "--no-deps", "--", service])
 
 
+def fingerprint(read: Named) -> str:
+    """Return one digest of all settings that a new container would get, beside its image."""
+    service = {key: value for key, value in read["service"].items() if key not in ("image", "pull_policy")}
+    kept = {key: read["model"].get(key) for key in ("volumes", "networks", "configs", "secrets")}
+    return hashlib.sha256(json.dumps([service, kept], sort_keys=True).encode()).hexdigest()
+
+
 def differences(project: Project, socket: str, seen: t.Mapping[str, t.Any], image: t.Any, read: Named, pin: str, clock: Clock) -> list[str]:
-    """Return in what a recreated container would differ from the one that was *seen*, beside its image: names, never values.
+    """Return in what a recreated container would differ from the one that was *seen*, beside its image: never a value that may be secret.
 
     Raises Unreadable.
     """
-    config = seen["Config"]
-    labels = config.get("Labels") or {}
+    labels = seen["Config"].get("Labels") or {}
+    found = differs.changes(differs.Wanted(read["service"], read["model"], (image or {}).get("Config") or {}), seen)
     if _hash_of(project, socket, labels, pin, clock) in ("", labels.get(LABEL + "config-hash")):
-        return []
-    inherited = ((image or {}).get("Config") or {}).get("Env") or []
-    changes = environment_changes(config.get("Env") or [], inherited, read.get("environment") or {})
-    if changes or _compose(project, socket, "", ["version", "--short"], clock).strip() != labels.get(LABEL + "version"):
-        # Another version of Compose hashes the same settings differently.
-        return changes
-    return ["settings other than environment variables"]
+        # Names of volumes and networks stand in another part of the files, which the hash leaves out.
+        return [one.text for one in found if one.what in (differs.MOUNTED, differs.JOINED)]
+    if found or not _is_comparable(project, socket, seen, labels, clock):
+        return [one.text for one in found]
+    return ["settings that cannot be compared one by one"]
+
+
+def _is_comparable(project: Project, socket: str, seen: t.Mapping[str, t.Any], labels: Labels, clock: Clock) -> bool:
+    """Return whether another hash means other settings: another Compose, or another image, makes another one of the same."""
+    if _compose(project, socket, "", ["version", "--short"], clock).strip() != labels.get(LABEL + "version"):
+        return False
+    read = prove(project, socket, labels, "", clock)
+    return bool(read["service"].get("image") == seen["Config"].get("Image"))
+
+
+def changed_since(project: Project, made: t.Optional[float]) -> list[str]:
+    """Return the files of the project that were changed after the moment *made*; what was put there with an old time counts, too."""
+    found = []
+    for name in project.files + project.env_files:
+        with contextlib.suppress(OSError):
+            facts = os.stat(name)
+            if made and max(facts.st_mtime, facts.st_ctime) > made:
+                found.append(name)
+    return found
 
 
 def _hash_of(project: Project, socket: str, labels: Labels, pin: str, clock: Clock) -> str:
@@ -161,15 +191,3 @@ def _hash_of(project: Project, socket: str, labels: Labels, pin: str, clock: Clo
     files = project.files + ((pin,) if was_pinned and os.path.isfile(pin) else ())
     words = _compose(project._replace(files=files), socket, name, ["--profile", "*", "config", "--hash", service], clock).split()
     return words[-1] if words else ""
-
-
-def environment_changes(has: t.Sequence[str], inherited: t.Sequence[str], wanted: Named) -> list[str]:
-    """Return the names of environment variables that would come (+), go (-) or change (~)."""
-    now = dict(one.partition("=")[::2] for one in has)
-    base = dict(one.partition("=")[::2] for one in inherited)
-    then = {str(name): str(value) for name, value in wanted.items() if value is not None}
-    come = ["+" + name for name in then if name not in now]
-    go = ["-" + name for name, value in now.items() if name not in then and base.get(name) != value]
-    change = ["~" + name for name in then if name in now and now[name] != then[name]]
-    found = [one_line(name, 60) for name in sorted(come + go + change, key=lambda one: one[1:])]
-    return found[:MOST_NAMES] + (["and %d more" % (len(found) - MOST_NAMES)] if len(found) > MOST_NAMES else [])
