@@ -24,6 +24,8 @@ SPEC: dict[str, t.Any] = {
         "options": {"component": {"type": "str", "required": True}, "hosts": {"type": "str", "required": True}},
     },
     "before": {"type": "str", "default": ""},
+    # For playbooks that are often about one target, whose own outcome says it all: says nothing unless there are several.
+    "several": {"type": "bool", "default": False},
     "fact": {"type": "str", "required": True},
 }
 
@@ -42,7 +44,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         rows = summary.rows_of(_ended(known, params["fact"]), summary.targets_of(reached), again)
         if params["before"]:
             return shown(self._before(params["before"], rows, summary.targets_of(reached), known), self._task, known)
-        return shown(_closing(rows, known), self._task, known)
+        if params["several"] and len(summary.targets_of(reached)) < 2:
+            return {"changed": False, "skipped": True}
+        return shown(_closing(rows, known, "traffic" if params["several"] else "recover_all"), self._task, known)
 
     def _before(self, component: str, rows: t.Sequence[summary.Row], stores: t.Sequence[str], known: t.Mapping[str, t.Any]) -> Result:
         """Return whether *component* may follow: every one of its *stores* has to be proven."""
@@ -69,7 +73,7 @@ def _ended(known: t.Mapping[str, t.Any], fact: str) -> list[dict[str, t.Any]]:
     return sorted((dict(one) for one in noted if isinstance(one, dict)), key=lambda one: float(one.get("closed_at") or 0))
 
 
-def _closing(rows: t.Sequence[summary.Row], known: t.Mapping[str, t.Any]) -> Result:
+def _closing(rows: t.Sequence[summary.Row], known: t.Mapping[str, t.Any], name: str) -> Result:
     """Return the table of all *rows*, as data, as statistics and as a file; failed unless all of them are green."""
     green, worst = bool(rows) and all(row.green for row in rows), summary.worst_of(rows)
     told = [row.as_dict() for row in rows]
@@ -82,7 +86,7 @@ def _closing(rows: t.Sequence[summary.Row], known: t.Mapping[str, t.Any]) -> Res
         # What Ansible's own view shows; ours shows the summary.
         "msg": summary.lines_of(rows) or ["no component was found: correct the groups of the inventory, or the limit"],
         "_ansible_verbose_always": True,
-        "ansible_stats": {"data": {"recover_all": whole}, "per_host": False, "aggregate": False},
+        "ansible_stats": {"data": {name: whole}, "per_host": False, "aggregate": False},
     }
     try:
         whole["controller_file"] = write_outcome_file(dict(whole), dict(known, ansible_play_hosts_all=[]))

@@ -15,9 +15,9 @@ options:
     required: true
     suboptions:
       balancer:
-        description: The load balancer.
+        description: The load balancer; empty for none.
         type: str
-        choices: [haproxy, nginx]
+        choices: [haproxy, nginx, ""]
         required: true
       pool:
         description: The pool of servers, which is a backend of HAProxy or an upstream of nginx.

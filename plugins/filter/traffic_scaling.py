@@ -43,6 +43,10 @@ def walked(so_far: Given, step: Given, watched: Given) -> dict[str, t.Any]:
     return remedy.walked(plain(so_far), plain(step), plain(watched))
 
 
+def taken(so_far: Given, failure: Given) -> str:
+    return remedy.taken_by_others(plain(so_far), plain(failure))
+
+
 def loss(so_far: Given) -> dict[str, t.Any]:
     return remedy.loss_of(plain(so_far))
 
@@ -53,5 +57,5 @@ def undo(asked: Given, so_far: Given) -> str:
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        names = (looks, owed, seconds, due, way, walked, loss, undo)
+        names = (looks, owed, seconds, due, way, walked, taken, loss, undo)
         return {f"traffic_scaling_{one.__name__}": one for one in names}

@@ -45,6 +45,10 @@ options:
     description: A component that is to follow those of O(expected).
     type: str
     default: ""
+  several:
+    description: Whether to say nothing unless there are several targets; the statistics are then called C(traffic), not C(recover_all).
+    type: bool
+    default: false
   fact:
     description: Name of the fact in which each host has the list of its outcomes.
     type: str

@@ -49,7 +49,11 @@ options:
     type: float
     required: true
   servers:
-    description: Weights that were set (see M(somabrain.incident_response.traffic_shift)); any others mean that the balancer lost them.
+    description: Weights that were set (see M(somabrain.incident_response.traffic_shift)); a reload of the balancer loses them.
+    type: dict
+    default: {}
+  stands:
+    description: How the change left the pool (RV(stands) of the change); anything else is somebody else's doing.
     type: dict
     default: {}
   minimum:
@@ -162,7 +166,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: V(well), V(sick), V(unknown), V(reverted) (the balancer lost the weights) or V(aborted).
+  description: V(well), V(sick), V(unknown), V(reverted) (a reload lost the weights), V(changed) (by somebody else) or V(aborted).
   returned: success
   type: str
   sample: well
@@ -171,11 +175,13 @@ why:
   returned: success
   type: str
 sample:
-  description: The counts (requests, errors, spare, overflow, probes, failed_probes, p95, recall_p95, seconds).
+  description:
+    - The counts (sent, requests, errors, aborted, more, rejected, good, spare, overflow, probes, failed_probes, p95, recall_p95, seconds).
+    - C(more) is how many more requests were open or queued at the end than at the beginning; C(reached) is the share in percent.
   returned: success
   type: dict
 rates:
-  description: C(error_rate), C(p95), C(recall_p95) as measured, null without a figure.
+  description: C(error_rate), C(unanswered), C(rejected), C(p95), C(recall_p95) as measured, null without a figure.
   returned: success
   type: dict
 proven:

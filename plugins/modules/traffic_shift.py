@@ -35,6 +35,15 @@ options:
   maintenance:
     description: C(on), and with it C(retry_after) in seconds. Without this option maintenance stays as it is.
     type: dict
+  stands:
+    description: How this run left the pool last, as it returned RV(stands). What somebody else changed since then is not overruled.
+    type: dict
+    default: {}
+  others:
+    description: What to do where somebody else changed something, V(refuse) the whole change, or V(leave) what they changed as it is.
+    type: str
+    choices: [refuse, leave]
+    default: refuse
   timeout:
     description: Maximum seconds for a change.
     type: float
@@ -79,8 +88,14 @@ after:
   description: The same afterwards.
   returned: success
   type: dict
+stands:
+  description: How the pool stands afterwards (identity of the balancer, servers, maintenance), for the next change.
+  returned: success
+  type: dict
 doubts:
-  description: Sentences on what a reload of the balancer would lose, and on sessions that did not end.
+  description:
+    - Sentences on what somebody else changed and was left alone, on what a reload of the balancer would lose, and on sessions that did
+      not end.
   returned: success
   type: list
   elements: str

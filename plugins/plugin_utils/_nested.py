@@ -72,7 +72,10 @@ SHAPES: t.Tuple[t.Tuple[str, t.Callable[[], Spec]], ...] = (
     (r"traffic_scaling_balancer_options", _balancer),
     (r"traffic_scaling_metrics", lambda: dict(_GATE.ARGUMENT_SPEC["metrics"]["options"])),
     (r"traffic_scaling_probes", lambda: dict(_GATE.ARGUMENT_SPEC["probes"]["options"])),
-    (r"traffic_scaling_gates", lambda: {"room": {"type": "dict"}, **_seconds("error_rate", "p95", "recall_p95", "factor")}),
+    (
+        r"traffic_scaling_gates",
+        lambda: {"room": {"type": "dict"}, **_seconds("error_rate", "unanswered", "rejected", "p95", "recall_p95", "factor")},
+    ),
 )
 # Variables that are lists of checks, each of a kind of its own.
 CHECKS = re.compile(

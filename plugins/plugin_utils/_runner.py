@@ -110,7 +110,7 @@ def part_of(registry: types.ModuleType, names: t.Iterable[str]) -> dict[str, str
     A registry is a file such as ``_checks/kinds.py`` with one dict of modules, ``KINDS``.
     """
     variable = registry.__name__.rpartition(".")[2].upper()
-    chosen = {name: vars(registry)[variable][name].__name__ for name in sorted(set(names))}
+    chosen = {name: vars(registry)[variable][name].__name__ for name in sorted(set(names)) if name}
     imports = "".join(f"from {place.rpartition('.')[0]} import {place.rpartition('.')[2]} as {name}\n" for name, place in chosen.items())
     pairs = ", ".join(f"{name!r}: {name}" for name in chosen)
     return {registry.__name__: f"{imports}{variable} = {{{pairs}}}\n"}

@@ -193,8 +193,8 @@ def test_a_file_that_somebody_changed_into_what_is_not_understood_is_never_writt
     farm.reload()
     before = snapshot(farm)
     state = load(farm.options, DEADLINE)
-    assert (state["reachable"], "line 2 does not parse: least_conn;" in state["detail"]) == (False, True)
-    with pytest.raises(StepError, match="line 2 does not parse"):
+    assert (state["reachable"], "line 2: with least_conn the shares" in state["detail"]) == (False, True)
+    with pytest.raises(StepError, match="line 2: with least_conn"):
         set_weights(farm, api1=1)
     assert snapshot(farm) == before
 

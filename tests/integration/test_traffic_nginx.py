@@ -172,5 +172,5 @@ def test_a_configuration_without_the_switch_and_a_file_of_somebody_else_are_refu
     before = farm.upstreams.read_bytes()
     outcome = run(farm, "scale-traffic", traffic_scaling_servers={"api1": {"weight": 1}})
     assert outcome["outcome"] == "refused"
-    assert "line 2 does not parse: least_conn" in json.dumps(outcome["before"])
+    assert "line 2: with least_conn the shares" in json.dumps(outcome["before"])
     assert farm.upstreams.read_bytes() == before

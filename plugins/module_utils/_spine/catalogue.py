@@ -39,6 +39,14 @@ REASONS: dict[str, Reason] = {
         " the lease expires",
         "wait for that run to end; add -e remediation_takeover=true only if you know that it is dead",
         "{history}",
+        {
+            # By the act that holds it.
+            "restore": Case(
+                "wait for that restoration to end, or let it step back with traffic_scaling_control=abort (pause: it stays at its step);"
+                " add -e remediation_takeover=true only if you know that it is dead",
+                "{restore_traffic} -e traffic_scaling_control=abort",
+            ),
+        },
     ),
     "dead_run_acting": Reason(
         "the previous run died, and its last act may still be running",
@@ -525,6 +533,26 @@ REASONS: dict[str, Reason] = {
     "weight_out_of_range": Reason(
         "the load balancer does not accept that weight or state",
         "give a weight within the range named in the text",
+        "{again}",
+    ),
+    "server_down": Reason(
+        "a server is set as wanted, but it does not pass the load balancer's health check, so it gets no requests",
+        "recover what runs at the address that the text names, or give the server another address; the text quotes the check",
+        "{verify}",
+    ),
+    "not_by_weight": Reason(
+        "the load balancer does not share requests by weight in this pool, so no part of the clients can be admitted",
+        "use `balance roundrobin` in this pool and reload the load balancer, or admit all clients at once with steps [100]",
+        "{again} -e '{\"traffic_scaling_steps\": [100]}'",
+    ),
+    "map_unwritable": Reason(
+        "the file of pools in maintenance cannot be written, so the next reload of the load balancer would bring maintenance back",
+        "make the file that the text names writable for this run (owner, mode, `chattr -i`, a mount that is read-only)",
+        "{again}",
+    ),
+    "changed_by_another": Reason(
+        "somebody else changed the pool while this run was at work; what they set was left alone, and so is everything else as it is now",
+        "find out who changed it and why (the text says what); continue once they agree",
         "{again}",
     ),
     "last_server": Reason(

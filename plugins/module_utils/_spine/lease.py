@@ -49,4 +49,6 @@ def _held_by(held: t.Mapping[str, t.Any], now: float, processes: t.Sequence[int]
     if processes:
         text += "; its processes are alive on the keeper: %s" % ", ".join(map(str, processes))
     holder = {key: held[key] for key in ("run_id", "owner", "taken_at", "ends_at", "phase")}
-    return reason("lease_held", text, holder=holder, retry_after=left)
+    # By the act that holds it: a restoration can be stepped back by a word.
+    act = str(held["phase"]).rpartition(" ")[2]
+    return reason("lease_held", text, case="restore" if act == "restore" else "", holder=holder, retry_after=left)

@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import gates as traffic_gates
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import others
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import counts, pools
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.gates import Verdict
@@ -26,8 +27,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "spare": {"type": "list", "elements": "str", "default": []},
     "overflow": {"type": "list", "elements": "str", "default": []},
     "share": {"type": "float", "required": True},
-    # What the step set; any other weight means that the balancer lost it.
+    # What the step set; any other weight or state means that the balancer lost it.
     "servers": {"type": "dict", "default": {}},
+    # How the run left the pool; anything else is somebody else's doing.
+    "stands": {"type": "dict", "default": {}},
     "minimum": {"type": "int", "default": 50},
     "sample_window": {"type": "float", "default": 30.0},
     "settle": {"type": "float", "default": 0.0},
@@ -44,7 +47,7 @@ PAUSE, ABORT = "traffic.pause", "traffic.abort"
 def run(params: Params, check: bool) -> Result:
     """Return {changed: false, verdict, sample, rates, looks, seconds, proven, carry, stage, say}.
 
-    verdict: well, sick, unknown (so far), reverted (the balancer lost the weights), aborted. proven ends the wait.
+    verdict: well, sick, unknown (so far), reverted (a reload lost the weights), changed (somebody else did), aborted. proven ends the wait.
     """
     wait = _Wait(params)
     while True:
@@ -89,16 +92,27 @@ class _Wait:
 
     def changed_under_us(self, pool: t.Mapping[str, t.Any]) -> t.Optional[Verdict]:
         """Return a verdict if the pool is no longer as this step set it."""
-        servers = traffic_pool.by_name(pool)
-        other = [name for name, one in self.params["servers"].items() if int(one["weight"]) != servers.get(name, {}).get("weight")]
-        if other:
-            return Verdict("reverted", "the balancer has other weights than were set: %s" % ", ".join(other))
-        there = [servers[name] for name in self.params["main"] if name in servers]
+        stands = self.params["stands"]
+        taken = others.changed(pool, stands)
+        if taken:
+            return Verdict("changed", others.sentence(taken))
+        lost = others.lost(pool, stands, self.params["servers"]) if others.reloaded(pool, stands) else []
+        if lost:
+            return Verdict("reverted", "a reload of the balancer lost what was set: %s" % ", ".join(lost))
+        there = [one for one in pool["servers"] if one["name"] in self.params["main"]]
         up = [one for one in there if one["up"] is not False and one["admin"] != traffic_pool.MAINT]
         return None if up else Verdict("sick", "no server is up any more")
 
+    def share(self, pool: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """Return the share meant, the least that the servers which are up explain, and why another one may be reached."""
+        whys = ["balance %s" % pool["algorithm"]] if pool["algorithm"] not in ("", "roundrobin", "unknown") else []
+        whys += [pool["sticky"]] if pool["sticky"] else []
+        least = min(traffic_pool.share_of(one, self.params["main"]) for one in (self.begin["pool"], pool))
+        why = ": %s keeps it from following the weights" % " and ".join(whys) if whys else ""
+        return {"meant": self.params["share"], "least": least, "why": why}
+
     def judged(self, now: t.Mapping[str, t.Any]) -> Verdict:
-        verdict = traffic_gates.judge_sample(self.sample, self.limits, self.params["minimum"])
+        verdict = traffic_gates.judge_sample(self.sample, self.limits, self.params["minimum"], self.share(now["pool"]))
         if verdict.health == "well" and self.sample["seconds"] < self.params["sample_window"]:
             return Verdict("unknown", "well so far")
         if verdict.health == "well" and self.held(PAUSE):
@@ -119,18 +133,19 @@ class _Wait:
     def send_probes(self, now: t.Mapping[str, t.Any]) -> None:
         """Send the requests missing from the minimum, no faster than allowed; real traffic counts first."""
         params, sample = self.params, self.sample
-        if not self.asked.get("probe_path") or (sample["requests"] or 0) >= params["minimum"]:
+        if not self.asked.get("probe_path") or traffic_gates.sent_of(sample) >= params["minimum"]:
             return
         allowed = int(self.asked["probes_per_second"] * max(sample["seconds"], 0.1)) + 1 - len(self.sent)
-        missing = params["minimum"] - (sample["requests"] or 0) - sum(not one.get("void") for one in self.sent)
+        missing = params["minimum"] - traffic_gates.sent_of(sample) - sum(not one.get("void") for one in self.sent)
         self.sent += counts.probe(self.asked, now["pool"], min(allowed, missing), params["probe_timeout"])
 
     def result(self, verdict: Verdict) -> Result:
         proven = verdict.health != "unknown"
         sample = self.sample or dict(traffic_gates.NOTHING)
-        line = traffic_gates.line_of(self.params["share"], sample, verdict)
+        line = traffic_gates.line_of(self.params["share"], sample, verdict, self.limits)
         return {
-            "changed": False, "verdict": verdict.health, "why": verdict.text, "sample": sample, "rates": traffic_gates.rates_of(sample),
-            "looks": self.looks, "seconds": sample["seconds"], "proven": proven, "health": verdict.health, "state": line,
+            "changed": False, "verdict": verdict.health, "why": verdict.text, "sample": sample,
+            "rates": traffic_gates.rates_of(sample, self.limits), "looks": self.looks,
+            "seconds": sample["seconds"], "proven": proven, "health": verdict.health, "state": line,
             "carry": {} if proven else {"begin": self.begin, "probes": self.sent}, "stage": self.params["stage"], "say": [line],
         }  # fmt: skip

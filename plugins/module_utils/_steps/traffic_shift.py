@@ -13,13 +13,16 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import others, pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "target": {"type": "dict", "required": True, "options": pools.BALANCER_SPEC},
     "servers": {"type": "dict", "default": {}},
     "maintenance": {"type": "dict"},
+    # How the run left the pool; what somebody else changed since is refused, or left as it is.
+    "stands": {"type": "dict", "default": {}},
+    "others": {"type": "str", "choices": ["refuse", "leave"], "default": "refuse"},
     "timeout": {"type": "float", "default": 10.0},
     "until": {"type": "str", "choices": ["set", "up", "idle"], "default": "set"},
     "wait": {"type": "float", "default": 30.0},
@@ -30,7 +33,7 @@ PAUSE = 0.1
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, before, after, doubts, diff, stage, say}; doubts are sentences on what a reload of the balancer would lose.
+    """Return {changed, before, after, stands, doubts, diff, stage, say}; doubts are sentences on what a reload of the balancer would lose.
 
     Raises StepError, with nothing changed or the change rolled back, if the balancer does not answer or refuses.
     """
@@ -39,17 +42,34 @@ def run(params: Params, check: bool) -> Result:
         raise refused("balancer_refused", state["detail"])
     if not state["pool"]:
         raise refused("unknown_pool", "there is no pool %s" % one_line(params["target"]["pool"], 60))
+    # A rehearsal sets nothing that could be found there.
+    params, left = (params, []) if check else _without_others(params, state)
     change = _change_of(params, state)
     before = pool.without_counts(state)
-    after, warnings = _with(before, change), []
+    after, warnings = _with(before, change), left
     changed = after != before
     if changed and not check:
-        warnings = pools.shift_pool(params["target"], change, params["timeout"])
+        warnings = left + pools.shift_pool(params["target"], change, params["timeout"])
     if not check:
         warnings += _waited(params, pool.back_of(state, change["servers"]))
     diff = {"before": _shown(before), "after": _shown(after)}
     say = ["%s: %s" % (state["pool"], one) for one in _told(before, after, check)] + ["warning: %s" % one for one in warnings]
-    return {"changed": changed, "before": before, "after": after, "doubts": warnings, "diff": diff, "stage": params["stage"], "say": say}
+    return {
+        "changed": changed, "before": before, "after": after, "stands": others.stands_of(state, change), "doubts": warnings, "diff": diff,
+        "stage": params["stage"], "say": say,
+    }  # fmt: skip
+
+
+def _without_others(params: Params, state: pool.BalancerState) -> tuple[Params, list[str]]:
+    """Return what may still be changed, and sentences on what somebody else changed and is left alone. Raises StepError to refuse it."""
+    taken = others.changed(state, params["stands"])
+    if not taken:
+        return params, []
+    if params["others"] == "refuse":
+        raise refused("changed_by_another", others.sentence(taken))
+    servers = {name: one for name, one in params["servers"].items() if name not in taken}
+    maintenance = None if "maintenance" in taken else params["maintenance"]
+    return dict(params, servers=servers, maintenance=maintenance), ["%s; that was left alone" % others.sentence(taken)]
 
 
 def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:
@@ -143,6 +163,8 @@ def _fit(name: str, given: t.Any, now: t.Mapping[str, t.Any], largest: int) -> d
     address = pool.address_of(given["address"])
     if not address:
         raise refused("weight_out_of_range", "%s: %s is not an address IP:PORT" % (name, one_line(given["address"], 60)))
+    if address != now["address"] and pool.barred(address, now["address"]):
+        raise refused("bad_input", "%s: %s" % (name, pool.barred(address, now["address"])))
     return {"weight": weight, "admin": admin, "address": address}
 
 

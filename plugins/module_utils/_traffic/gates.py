@@ -9,15 +9,23 @@ import math
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import account
 
 Sample = t.Dict[str, t.Any]
-LIMITS = ("error_rate", "p95", "recall_p95")
-UNITS = {"error_rate": "%", "p95": "ms", "recall_p95": "ms"}
-NAMES = {"error_rate": "errors", "p95": "p95", "recall_p95": "recall p95"}
+LIMITS = ("error_rate", "unanswered", "rejected", "p95", "recall_p95")
+UNITS = {"error_rate": "%", "unanswered": "%", "rejected": "%", "p95": "ms", "recall_p95": "ms"}
+NAMES = {"error_rate": "errors", "unanswered": "unanswered", "rejected": "rejected (4xx)", "p95": "p95", "recall_p95": "recall p95"}
+# Limits of gates that name others and not these: nobody forgets them by naming another.
+ALWAYS = {"unanswered": 0.05, "rejected": 0.5}
+POINTS = account.POINTS
+ROOM = {"unanswered": 0.01, "rejected": 0.1}
+# Where the balancer does not count it, a missing figure holds nothing up.
+OPTIONAL = ("unanswered", "rejected")
 
 NOTHING: Sample = {
     "seconds": 0.0, "requests": None, "errors": None, "spare": 0, "overflow": 0, "p95": None, "recall_p95": None,
-    "probes": 0, "failed_probes": 0, "void_probes": 0, "void_status": 0, "beyond": [],
+    "probes": 0, "failed_probes": 0, "void_probes": 0, "void_status": 0, "beyond": [], "unit": "requests",
+    "sent": None, "good": None, "rejected": None, "aborted": None, "more": None, "upgraded": 0, "reached": None, "of": 0, "full": "",
 }  # fmt: skip
 
 
@@ -36,11 +44,28 @@ def sample_of(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], sides: t
         "requests": _grown(deltas, sides["main"], "requests"), "errors": _grown(deltas, sides["main"], "errors"),
         "spare": _grown(deltas, sides["spare"], "requests") or 0, "overflow": _grown(deltas, sides["overflow"], "requests") or 0,
     }  # fmt: skip
+    _add_account(sample, begin["pool"], end["pool"], sides["main"])
     _add_scraped(sample, begin["scraped"], end["scraped"])
     _add_queried(sample, end["queried"])
     if sample["p95"] is None and sample["probes"]:
         sample["p95"] = _quantile_of([one["seconds"] for one in probes if not one.get("void")])
     return sample
+
+
+def _add_account(sample: Sample, begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], main: t.Sequence[str]) -> None:
+    """Add what was sent and what became of it, and the share that it was; in TCP mode there are sessions, and no answers."""
+    sample["full"] = end.get("full") or ""
+    known = account.account_of(begin, end, main)
+    waiting = [account.waiting(state, main) for state in (begin, end)]
+    if known is None:
+        sample["more"] = None if None in waiting else t.cast(int, waiting[1]) - t.cast(int, waiting[0])
+        return
+    sample["reached"], sample["of"] = account.reached(begin, end, main)
+    sample.update({key: known[key] for key in ("sent", "more", "aborted", "upgraded")})
+    if end.get("mode") == "tcp":
+        sample.update(unit="sessions", requests=None, errors=None, failed_sessions=known["errors"])
+    else:
+        sample.update(requests=known["sent"], errors=known["errors"], good=known["good"], rejected=known["rejected"])
 
 
 def _probed(probes: t.Sequence[t.Any]) -> dict[str, int]:
@@ -138,12 +163,14 @@ def limits_of(gates: t.Mapping[str, t.Any], baseline: t.Mapping[str, t.Any]) -> 
     """
     limits = {}
     for name in LIMITS:
-        if gates.get(name) is None:
+        given = gates.get(name, ALWAYS.get(name))
+        if given is None:
             continue
         known = None if baseline.get(name) is None else float(baseline[name])
-        factor, spare = float(gates.get("factor") or 1.5), float((gates.get("room") or {}).get(name) or 0.0)
+        factor, spare = float(gates.get("factor") or 1.5), float((gates.get("room") or {}).get(name) or ROOM.get(name, 0.0))
         room = known * factor + spare if known is not None else math.inf
-        limits[name] = min(float(gates[name]), room)
+        # What usual clients are refused is no fault: only the usual share of it says what is too much.
+        limits[name] = room if name == "rejected" and known is not None else min(float(given), room)
     return limits
 
 
@@ -193,8 +220,8 @@ def _is_number(value: t.Any) -> bool:
         return False
 
 
-def rates_of(sample: Sample) -> dict[str, t.Optional[float]]:
-    """Return the measured figure of each gate, None for what was not measured."""
+def rates_of(sample: Sample, limits: t.Optional[t.Mapping[str, float]] = None) -> dict[str, t.Optional[float]]:
+    """Return the measured figure of each gate, None for what was not measured. *limits* say how long a request may take."""
     asked, failed_probes = sample["probes"], sample["failed_probes"]
     if sample["errors"] is not None or not sample["requests"]:
         counted = (sample["requests"] or 0) + asked
@@ -203,30 +230,115 @@ def rates_of(sample: Sample) -> dict[str, t.Optional[float]]:
         # The source of the requests does not count errors, so the rate comes from another source or is unknown.
         rate = sample.get("error_rate")
         rate = max(rate, failed_probes / asked) if rate is not None and asked else rate
-    return {"error_rate": rate, "p95": sample["p95"], "recall_p95": sample["recall_p95"]}
+    sent = sent_of(sample)
+    rejected = None if sample["rejected"] is None or not sent else sample["rejected"] / sent
+    unanswered = None if sample["more"] is None or not sent else min(1.0, unanswered_of(sample, limits or {}) / sent)
+    return {"error_rate": rate, "unanswered": unanswered, "rejected": rejected, "p95": sample["p95"], "recall_p95": sample["recall_p95"]}
 
 
-def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int) -> Verdict:
-    """Judge one sample. A gate without a figure is unknown; with fewer than *minimum* requests everything is unknown."""
-    counted = (sample["requests"] or 0) + sample["probes"]
+def sent_of(sample: Sample) -> int:
+    """Return how many requests, or sessions, were sent to the main servers; where only answers are counted, those and the open ones."""
+    if sample["sent"] is not None:
+        return int(sample["sent"])
+    return int((sample["requests"] or 0) + max(0, sample["more"] or 0))
+
+
+def unanswered_of(sample: Sample, limits: t.Mapping[str, float]) -> int:
+    """Return how many requests clients gave up, or wait for longer than such a request may take."""
+    # Without a limit or a figure of the latency nobody knows how long a request may take: then every open one counts, as a doubt.
+    patience = max(limits.get("p95", 0.0), 1.5 * (sample["p95"] or 0.0))
+    more = max(0, sample["more"] or 0) - sample["upgraded"]
+    return int(round((sample["aborted"] or 0) + account.overdue(more, sent_of(sample), sample["seconds"], patience)))
+
+
+def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int, share: t.Optional[t.Mapping[str, t.Any]] = None) -> Verdict:
+    """Judge one sample. A gate without a figure is unknown; with fewer than *minimum* requests everything is unknown.
+
+    *share*: the share meant (``meant``, in percent), the lowest that the weights of the servers now up explain (``least``), and ``why``
+    it may be another. Too many clients are harm; too few prove nothing about the share.
+    """
+    counted = max(sample["requests"] or 0, sent_of(sample)) + sample["probes"]
     if counted < minimum:
-        hint = "" if counted else "; without clients, set traffic_scaling_probes to send synthetic requests"
-        if sample.get("void_probes"):
-            given = (sample["void_probes"], sample["void_status"])
-            hint = "; %d probes got status %d, which proves nothing: check traffic_scaling_probes" % given
-        return Verdict("unknown", "%d of at least %d requests so far%s" % (counted, minimum, hint))
-    rates = rates_of(sample)
+        return Verdict("unknown", "%d of at least %d %s so far%s" % (counted, minimum, sample["unit"], _hint(sample, counted)))
+    rates = rates_of(sample, limits)
+    harm, doubts = _findings(sample, rates, limits, share)
+    if harm:
+        return Verdict("sick", "; ".join(harm))
+    if doubts:
+        return Verdict("unknown", "; ".join(doubts))
+    blind = _blind(sample, rates, limits)
+    return Verdict("unknown", blind) if blind else Verdict("well", "within all limits")
+
+
+def _findings(
+    sample: Sample, rates: t.Mapping[str, t.Any], limits: t.Mapping[str, float], share: t.Optional[t.Mapping[str, t.Any]]
+) -> tuple[list[str], list[str]]:
+    """Return what is harm, and what is a doubt."""
     over = [name for name, limit in limits.items() if rates[name] is not None and t.cast(float, rates[name]) > limit]
-    if over:
-        return Verdict(
-            "sick", "; ".join("%s %s, at most %s" % (NAMES[one], _figure(one, rates[one]), _figure(one, limits[one])) for one in over)
-        )
+    harm = [_over(one, rates, limits) for one in over if not _is_doubt(one, sample, limits)] + _missed(sample, share, over=True)
+    doubts = [_over(one, rates, limits) for one in over] + _doubts(sample, limits) + _missed(sample, share, over=False)
+    return harm + _failed_sessions(sample, limits), doubts
+
+
+def _blind(sample: Sample, rates: t.Mapping[str, t.Any], limits: t.Mapping[str, float]) -> str:
+    """Return which limits have no figure, "" for none."""
     # A latency beyond the largest bucket may be over the limit, too.
-    blind = [name for name in limits if rates[name] is None or name in sample.get("beyond", ())]
-    if blind:
-        text = "no figure for %s: set its source in traffic_scaling_metrics, or its limit in traffic_scaling_gates to null"
-        return Verdict("unknown", text % ", ".join(NAMES[one] for one in blind))
-    return Verdict("well", "within all limits")
+    blind = [name for name in limits if (rates[name] is None and name not in OPTIONAL) or name in sample.get("beyond", ())]
+    text = "no figure for %s: set its source in traffic_scaling_metrics, or its limit in traffic_scaling_gates to null"
+    sessions = "; the balancer sees sessions (mode tcp), not answers" if sample["unit"] == "sessions" else ""
+    return text % ", ".join(NAMES[one] for one in blind) + sessions if blind else ""
+
+
+def _hint(sample: Sample, counted: int) -> str:
+    if sample.get("void_probes"):
+        given = (sample["void_probes"], sample["void_status"])
+        return "; %d probes got status %d, which proves nothing: check traffic_scaling_probes" % given
+    return "" if counted else "; without clients, set traffic_scaling_probes to send synthetic requests"
+
+
+def _over(name: str, rates: t.Mapping[str, t.Any], limits: t.Mapping[str, float]) -> str:
+    return "%s %s, at most %s" % (NAMES[name], _figure(name, rates[name]), _figure(name, limits[name]))
+
+
+def _is_doubt(name: str, sample: Sample, limits: t.Mapping[str, float]) -> bool:
+    """Return whether a figure over its limit is no proof of harm: sessions are meant to stay open, and slow answers may be usual."""
+    if name == "rejected":
+        # Without a baseline nobody knows how many are usually rejected.
+        return limits[name] == ALWAYS["rejected"]
+    unclear = sample["unit"] == "sessions" or (limits.get("p95") is None and sample["p95"] is None)
+    return name == "unanswered" and unclear and (sample["aborted"] or 0) <= limits[name] * sent_of(sample)
+
+
+def _doubts(sample: Sample, limits: t.Mapping[str, float]) -> list[str]:
+    """Return what no limit names and what is no proof all the same."""
+    found = [sample["full"]] if sample["full"] else []
+    if sample["good"] == 0 and sample["requests"] and "rejected" in limits and not sample["upgraded"]:
+        found.append("none of %d requests was answered with 2xx" % sample["requests"])
+    if sample["sent"] is None and sample["more"] and "unanswered" in limits:
+        # Only open connections are counted: those that clients gave up are gone.
+        late = unanswered_of(sample, limits)
+        found += ["%d more requests are open than such fast answers explain" % late] if late else []
+    return found
+
+
+def _failed_sessions(sample: Sample, limits: t.Mapping[str, float]) -> list[str]:
+    failed, limit = sample.get("failed_sessions") or 0, limits.get("error_rate")
+    sent = sent_of(sample)
+    if limit is None or not sent or failed / sent <= limit:
+        return []
+    return ["%d of %d sessions failed, at most %s" % (failed, sent, _figure("error_rate", limit))]
+
+
+def _missed(sample: Sample, share: t.Optional[t.Mapping[str, t.Any]], *, over: bool) -> list[str]:
+    """Return that the share reached is larger (*over*), or smaller, than the one meant."""
+    if not share or sample["reached"] is None or not sample["of"]:
+        return []
+    meant, hit = float(share["meant"]), float(sample["reached"])
+    room = account.tolerance(meant, sample["of"])
+    missed = hit > meant + room if over else hit < min(meant, float(share["least"])) - room
+    if not missed:
+        return []
+    return ["the servers got %.0f %% of %d %s, not %g %%%s" % (hit, sample["of"], sample["unit"], meant, share["why"])]
 
 
 def _figure(name: str, value: t.Any) -> str:
@@ -234,16 +346,34 @@ def _figure(name: str, value: t.Any) -> str:
     return "%.4g %s" % (scale * value, UNITS[name])
 
 
-def line_of(share: float, sample: Sample, verdict: Verdict) -> str:
-    """Return the one line shown for a step: share, requests, errors, p95, and what went elsewhere."""
-    rates = rates_of(sample)
-    parts = ["%d requests" % (sample["requests"] or 0)] + (["%d probes" % sample["probes"]] if sample["probes"] else [])
+def line_of(share: float, sample: Sample, verdict: Verdict, limits: t.Optional[t.Mapping[str, float]] = None) -> str:
+    """Return the one line shown for a step: share, requests, errors, what is unanswered, p95, and what went elsewhere."""
+    rates = rates_of(sample, limits)
+    parts = [*_told_sent(sample, rates), *_told_open(sample, limits or {})]
+    parts += ["%d rejected (4xx)" % sample["rejected"]] if sample["rejected"] else []
+    parts += ["%s %s" % (NAMES[name], _figure(name, rates[name])) for name in ("p95", "recall_p95") if rates[name] is not None]
+    parts += ["%d %s" % (sample[key], text) for key, text in (("spare", "to spare servers"), ("overflow", "answered 503")) if sample[key]]
+    parts += ["share %.0f %%" % sample["reached"]] if sample["reached"] is not None and abs(sample["reached"] - share) >= POINTS else []
+    return "%3g %%: %s: %s (%.0f s)" % (share, ", ".join(parts), verdict.text, sample["seconds"])
+
+
+def _told_sent(sample: Sample, rates: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the parts about what was sent, and what of it failed."""
+    parts = ["%d %s" % (max(sample["requests"] or 0, sample["sent"] or 0), sample["unit"])]
+    parts += ["%d probes" % sample["probes"]] if sample["probes"] else []
     failed = (sample["errors"] or 0) + sample["failed_probes"]
     share_failed = _figure("error_rate", rates["error_rate"]) if rates["error_rate"] is not None else ""
-    if sample["errors"] is None and sample["requests"]:
+    if sample["unit"] == "sessions":
+        parts.append("%d failed to connect" % (sample.get("failed_sessions") or 0))
+    elif sample["errors"] is None and sample["requests"]:
         parts.append("%s failed" % (share_failed or "unknown how many"))
     else:
         parts.append("%d failed%s" % (failed, " (%s)" % share_failed if share_failed else ""))
-    parts += ["%s %s" % (NAMES[name], _figure(name, rates[name])) for name in ("p95", "recall_p95") if rates[name] is not None]
-    parts += ["%d %s" % (sample[key], text) for key, text in (("spare", "to spare servers"), ("overflow", "answered 503")) if sample[key]]
-    return "%3g %%: %s: %s (%.0f s)" % (share, ", ".join(parts), verdict.text, sample["seconds"])
+    return parts
+
+
+def _told_open(sample: Sample, limits: t.Mapping[str, float]) -> list[str]:
+    """Return the parts about requests that were not answered: those given up, and those that are open for too long."""
+    given_up = ["%d given up by clients" % sample["aborted"]] if sample["aborted"] else []
+    late = unanswered_of(sample, limits) - (sample["aborted"] or 0)
+    return given_up + (["%d more without an answer yet" % late] if late > 0 else [])

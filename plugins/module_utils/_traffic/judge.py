@@ -15,12 +15,15 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.gates import unfit_gates
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.others import stands_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.weights import weights_for
 
 State = t.Mapping[str, t.Any]
 Options = t.Mapping[str, t.Any]
 # Percentage points by which a share in whole weights may miss the exact one.
 NEAR = 1.0
+# Ways to choose a server that give no share by weights: the others are measured.
+NOT_BY_WEIGHT = ("leastconn", "first", "static-rr")
 # The most seconds that maintenance may last (a month), and that clients may be asked to wait (a week).
 LONGEST, LATEST = 31 * 24 * 3600, 7 * 24 * 3600
 
@@ -52,13 +55,20 @@ class Sides(t.NamedTuple):
         ]
 
     def able(self) -> dict[str, int]:
-        """Return the main servers that can take requests now, with their usual weights; a person took out those in maintenance."""
-        there = {name: one for name, one in self.main.items() if not one["backup"]}
-        return {name: int(one["initial"]) for name, one in there.items() if one["up"] is not False and one["admin"] != pool.MAINT}
+        """Return the main servers that can take requests now, with their usual weights."""
+        there = {name: one for name, one in self.main.items() if not one["backup"] and name not in self.taken_out()}
+        return {name: int(one["initial"]) for name, one in there.items() if one["up"] is not False}
+
+    def taken_out(self) -> set[str]:
+        """Return the main servers that a person took out: those in maintenance, and those drained while another is ready."""
+        other = any(one["admin"] == pool.READY and one["up"] is not False and not one["backup"] for one in self.main.values())
+        return {name for name, one in self.main.items() if one["admin"] == pool.MAINT or (other and one["admin"] == pool.DRAIN)}
 
 
 def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
     """Judge the pool for ``goal``: look, maintenance_on, maintenance_off, set or restore."""
+    if not state["balancer"]:
+        return Verdict("bad_input", "sick", str(state["detail"]))
     if not state["reachable"]:
         return Verdict("unreachable", "unknown", str(state["detail"]) or "the balancer does not answer")
     if not state["pool"]:
@@ -159,6 +169,9 @@ def _judge_look(state: State, options: Options, largest: int) -> Verdict:
         return Verdict("no_server_up", "sick", _none_up(state, sides))
     if reverted(state):
         return Verdict("reverted", "sick", "a reload of the balancer lost what was set: %s" % ", ".join(reverted(state)))
+    if state["maintenance"]["on"] and not state["maintenance"]["prepared"]:
+        text = "maintenance is on, but does not close pool %s: %s" % (state["pool"], state["maintenance"]["detail"])
+        return Verdict("switch_missing", "unknown", text)
     return Verdict("maintenance" if state["maintenance"]["on"] else "open", "well", seen(state))
 
 
@@ -194,6 +207,8 @@ def _judge_off(state: State, options: Options, largest: int) -> Verdict:
         return Verdict("no_server_up", "sick", _none_up(state, sides))
     if options["cold"] and not options["skip_warm_up"]:
         return Verdict("cold_cache", "sick", "a cache was lost, so clients are admitted step by step only: %s" % options["cold"])
+    if state["maintenance"].get("fixed"):
+        return Verdict("map_unwritable", "sick", state["maintenance"]["fixed"])
     plan = {"maintenance": {"on": False, "retry_after": 0, "reason": ""}}
     return Verdict("maintenance", "sick", "pool %s is in maintenance" % state["pool"], ("leave_maintenance",), plan)
 
@@ -208,12 +223,25 @@ def _judge_set(state: State, options: Options, largest: int) -> Verdict:
         return refused
     change = _difference(wanted, pool.by_name(state))
     if not change:
-        return Verdict("set", "well", seen(state))
+        late = _not_up(options["wanted"], state)
+        return Verdict("server_down", "sick", late) if late else Verdict("set", "well", seen(state))
     if _takes_the_last(change, state, options["overflow"]):
         text = "%s would leave pool %s without a server that takes requests" % (_told(change), state["pool"])
         return Verdict("last_server", "sick", text)
     back = pool.back_of(state, change)
     return Verdict("other", "sick", "to be set: %s" % _told(change), ("shift",), {"servers": change, "back": {"servers": back}})
+
+
+def _not_up(wanted: t.Mapping[str, t.Any], state: State) -> str:
+    """Return which of the servers set take no request although they should: each has to pass its check, a moved one since it moved."""
+    servers = {name: one for name, one in pool.by_name(state).items() if name in wanted and pool.serving(one)}
+    moved = {name for name, one in wanted.items() if "address" in one}
+    # With fall 1 a server that passed looks like one that was not asked yet.
+    late = [
+        one for name, one in servers.items() if one["up"] is False or (name in moved and one["passed"] is False and one["fall"] != 1)
+    ]  # fmt: skip
+    told = ", ".join("%s at %s is %s" % (one["name"], one["address"], one["status"] or "down") for one in late)
+    return "set as wanted, but the balancer's check does not pass: %s" % told if late else ""
 
 
 def _unfit_servers(wanted: t.Mapping[str, t.Any], state: State, largest: int) -> t.Optional[Verdict]:
@@ -222,6 +250,11 @@ def _unfit_servers(wanted: t.Mapping[str, t.Any], state: State, largest: int) ->
     if bad:
         rule = "a weight is a whole number from 0 to %d, a state ready, drain or maint, an address IP:PORT" % largest
         return Verdict("weight_out_of_range", "sick", "%s: %s" % (", ".join(bad), rule))
+    servers = pool.by_name(state)
+    moves = {name: (pool.address_of(one["address"]), servers[name]["address"]) for name, one in wanted.items() if "address" in one}
+    barred = ["%s: %s" % (name, pool.barred(to, now)) for name, (to, now) in moves.items() if to != now and pool.barred(to, now)]
+    if barred:
+        return Verdict("bad_input", "sick", ", ".join(barred))
     if not state["addresses"] and any("address" in one for one in wanted.values()):
         return Verdict("address_fixed", "sick", pool.FIXED % state["balancer"])
     return None
@@ -277,9 +310,22 @@ def _judge_restore(state: State, options: Options, largest: int) -> Verdict:
         backups = [name for name, one in {**sides.spare, **sides.overflow}.items() if one["backup"]]
         text += "; %s is a backup server, which gets nothing while another is up" % ", ".join(backups) if backups else ""
         return Verdict("no_place_for_the_rest", "sick", "pool %s: %s" % (state["pool"], text))
+    unable = _unable(state, shares)
+    if unable:
+        return unable
     way = ", ".join("%g" % one for one in shares)
     text = "pool %s gives %g %% to %s; the steps are %s %%" % (state["pool"], now, ", ".join(sides.able()), way)
     return Verdict("short", "sick", text, ("restore",), _plan(state, sides, shares, largest))
+
+
+def _unable(state: State, shares: t.Sequence[float]) -> t.Optional[Verdict]:
+    """Return the refusal of what the balancer cannot do: keep maintenance off, or share by weight."""
+    if state["maintenance"]["on"] and state["maintenance"].get("fixed"):
+        return Verdict("map_unwritable", "sick", state["maintenance"]["fixed"])
+    if min(shares) < 100 and state["algorithm"] in NOT_BY_WEIGHT:
+        told = (state["pool"], state["algorithm"], shares[0])
+        return Verdict("not_by_weight", "sick", "pool %s has balance %s, with which %g %% of the requests cannot be set by weights" % told)
+    return None
 
 
 def steps_of(given: t.Any) -> list[int]:
@@ -310,7 +356,7 @@ def _plan(state: State, sides: Sides, shares: t.Sequence[float], largest: int) -
             "share": share_now(state, sides), "servers": _with({name: one for name, one in back.items() if name in _touched(sides)}, given),
             "maintenance": {"on": True, "retry_after": switch["retry_after"] or 30, "reason": ""} if switch["on"] else None,
         },
-        "main": list(sides.main), "spare": list(sides.spare), "overflow": list(sides.overflow),
+        "main": list(sides.main), "spare": list(sides.spare), "overflow": list(sides.overflow), "stands": stands_of(state),
     }  # fmt: skip
 
 
@@ -325,7 +371,7 @@ def _with(servers: t.Mapping[str, dict[str, t.Any]], given: t.Mapping[str, dict[
 
 
 def _touched(sides: Sides) -> set[str]:
-    return {name for name, one in sides.main.items() if one["admin"] != pool.MAINT} | set(sides.spare) | set(sides.overflow)
+    return (set(sides.main) - sides.taken_out()) | set(sides.spare) | set(sides.overflow)
 
 
 def step_servers(sides: Sides, rest: t.Sequence[str], share: float, largest: int) -> dict[str, dict[str, t.Any]]:

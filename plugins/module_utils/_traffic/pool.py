@@ -12,6 +12,8 @@ import ipaddress
 import re
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import is_forbidden
+
 BalancerState = t.Dict[str, t.Any]
 # {"servers": {name: {"weight": int, "admin": "ready" | "drain" | "maint", "address": "IP:PORT"}},
 #  "maintenance": None or {"on", "retry_after", "reason"}}
@@ -29,12 +31,14 @@ FIXED = "%s cannot give a server another address at run time"
 def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
     """Return the state of a balancer of which only *given* is known.
 
-    rights: what may be changed from here: "all", "maintenance", "none"; "" if the balancer does not say.
+    rights: what may be changed from here: "all", "maintenance", "none"; "" if the balancer does not say. mode: tcp if it sees sessions
+    and no requests. algorithm: how it chooses a server. sticky: what keeps a client at its server. whole: the pool's own counters, as
+    ``counted`` of a server. full: what takes no more connections, so that clients wait where nothing is counted.
     """
     state: BalancerState = {
         "balancer": balancer, "reachable": False, "detail": "", "version": "", "identity": {}, "pools": [], "pool": "", "wanted": wanted,
         "servers": [], "maintenance": {"prepared": False, "on": False, "retry_after": None, "detail": ""}, "kept": {},
-        "aborted": False, "addresses": False, "rights": "",
+        "aborted": False, "addresses": False, "rights": "", "mode": "", "algorithm": "", "sticky": "", "whole": None, "full": "",
     }  # fmt: skip
     return dict(state, **given)
 
@@ -42,12 +46,14 @@ def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
 def server(name: str, **given: t.Any) -> dict[str, t.Any]:
     """Return one server of a pool; ``up`` is None if no check says, numbers are None if the balancer does not count.
 
-    checked: it has a health check; passed: a check passed since it was admitted; fall: how many checks in a row must fail until it
-    counts as down. None if the balancer does not say.
+    counted: its counters (see ``account``). agent: a program on its machine may set its weight and state. named: its address comes from a
+    name, and may change. checked: it has a health check; passed: a check passed since it was admitted; fall: how many
+    checks in a row must fail until it counts as down. None if the balancer does not say.
     """
     blank_one: dict[str, t.Any] = {
         "name": name, "address": "", "weight": 0, "initial": 0, "admin": READY, "up": None, "status": "", "backup": False,
         "sessions": None, "requests": None, "errors": None, "checked": None, "passed": None, "fall": None,
+        "counted": None, "agent": False, "named": False,
     }  # fmt: skip
     return dict(blank_one, **given)
 
@@ -102,6 +108,19 @@ def address_of(text: t.Any) -> str:
     if (address.version == 6) != bool(found[2]):
         return ""
     return at(str(address), int(found[3]))
+
+
+def barred(address: str, now: str) -> str:
+    """Return why a server at *now* must not be moved to *address*, "" if it may: the guard that requests over HTTP have, and no loopback.
+
+    A server at the balancer's own loopback would be what listens there for the balancer alone.
+    """
+    to, stands = (ipaddress.ip_address(one.rpartition(":")[0].strip("[]") or "0.0.0.0") for one in (address, now or "0.0.0.0:0"))
+    if is_forbidden(str(to)):
+        return "%s is a link-local or metadata address" % to
+    if to.is_unspecified or to.is_multicast or str(to) == "255.255.255.255":
+        return "%s is no address of a machine" % to
+    return "%s is the balancer's own loopback" % to if to.is_loopback and not stands.is_loopback else ""
 
 
 def at(address: str, port: t.Any) -> str:

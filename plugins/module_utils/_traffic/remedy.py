@@ -208,9 +208,11 @@ def due(body: Given) -> dict[str, t.Any]:
 
 
 def way_of(remembered: Given, run_id: str, now: float) -> dict[str, t.Any]:
-    """Return how far this run came: {plan, held, passed, settled, rates, was, back, verified}; another run's memory counts for nothing.
+    """Return how far this run came: {plan, held, passed, settled, rates, was, back, stands, taken, verified}; another run's memory counts
+    for nothing.
 
-    was: the servers that the plan touches, as they were. back: where to step back to, the newest share that passed first.
+    was: the servers that the plan touches, as they were. back: where to step back to, the newest share that passed first. stands: how this
+    run left the pool last. taken: what somebody else changed meanwhile, which ends the run where it is.
     """
     known = remembered if run_id and remembered.get("run_id") == run_id else {}
     plan, passed, rates = known.get("plan") or {}, known.get("passed") or [], known.get("rates") or {}
@@ -218,17 +220,29 @@ def way_of(remembered: Given, run_id: str, now: float) -> dict[str, t.Any]:
     return {
         "run_id": run_id, "plan": plan, "held": known.get("held") or "", "passed": passed, "settled": bool(known.get("settled")),
         "rates": rates, "was": before.get("servers") or {}, "back": [*reversed(passed), before],
+        "stands": known.get("stands") or plan.get("stands") or {}, "taken": known.get("taken") or "",
         "verified": {"traffic": {"rates": rates, "at": now}} if rates else {},
     }  # fmt: skip
 
 
 def walked(way: Given, step: Given, watched: Given) -> dict[str, t.Any]:
     """Return what to remember after the watch of a step: one forward passed or holds, one back settles where it is well."""
-    kept = {key: way[key] for key in ("run_id", "plan", "held", "passed", "rates", "settled")}
+    kept = {key: way[key] for key in ("run_id", "plan", "held", "passed", "rates", "settled", "stands", "taken")}
+    if watched.get("stands"):
+        # A change, not a watch.
+        return dict(kept, stands=watched["stands"])
+    if watched["verdict"] == "changed":
+        return dict(kept, taken=watched["why"], settled=True)
     if watched["stage"] == "undo":
         return dict(kept, settled=watched["verdict"] == "well")
     passed = [*way["passed"], step] if watched["verdict"] == "well" else way["passed"]
     return dict(kept, passed=passed, held=watched["why"] if watched["verdict"] == "unknown" else "", rates=watched["rates"])
+
+
+def taken_by_others(way: Given, failure: Given) -> str:
+    """Return what somebody else changed meanwhile, by what this run saw itself or by the refusal that ended it; "" for nothing."""
+    refused = [str(one.get("text")) for one in failure.get("reasons") or [] if one.get("code") == "changed_by_another"]
+    return str(way["taken"] or next(iter(refused), ""))
 
 
 def loss_of(way: Given) -> dict[str, t.Any]:

@@ -79,7 +79,7 @@ def test_a_line_of_a_server_says_what_nginx_and_its_comment_say(line: str, serve
         ("server 127.0.0.1:8001; server evil; # api1", "does not parse"),
         ("server 127.0.0.1:8001; # api1\r", "does not parse: server 127.0.0.1:8001; # api1"),
         ("server $host; # api1", "does not parse"),
-        ("least_conn;", "line 2 does not parse: least_conn;"),
+        ("least_conn;", "line 2: with least_conn the shares of upstream"),
         ("} server { listen 80;", "does not parse"),
         ("include other.conf;", "does not parse"),
         ("server 127.0.0.1:8001; # " + "x" * 2000, "does not parse"),
@@ -208,7 +208,8 @@ PLAIN = "http { server { listen 80; include switch.conf; location / { proxy_pass
         ("http { include sites/*.conf; }", {"sites__a": PLAIN[7:-1]}, ""),
         ("http { include sites/*; }", {"sites__a": PLAIN[7:-1], "sites__b": "server { listen 443; include loc.conf; }",
          "loc": "location / { grpc_pass grpc://api; }"}, "the server block of 443 passes requests to api"),
-        (PLAIN[:-1] + "server { server_name b; location / { proxy_pass http://api2; } location /x { proxy_pass $y; } } }", {}, ""),
+        (PLAIN[:-1] + "server { location / { proxy_pass http://api2; } location /x { proxy_pass $y; } } }", {}, "to $y, which may be api"),
+        (PLAIN[:-1] + "server { server_name b; location / { proxy_pass http://api2; } } }", {}, ""),
         (PLAIN[:-1] + "server { server_name 'b c'; location / { if ($a) { proxy_pass http://api/x; } } } }", {}, "of b c passes"),
         ("events { } " + PLAIN + " stream { server { listen 1; proxy_pass api; } }", {}, ""),
         ("include nginx.conf; " + PLAIN, {}, ""),
@@ -218,6 +219,106 @@ PLAIN = "http { server { listen 80; include switch.conf; location / { proxy_pass
 def test_the_switch_closes_a_pool_when_each_server_block_that_leads_there_has_it(main: str, more: dict[str, str], missing: str) -> None:
     found = config.switch_missing(dump(main, switch=files.render_switch("api", False, 0), **more), "api", SWITCH)
     assert (found == "") if missing == "" else (missing in found)
+
+
+OTHER = PLAIN[:-1] + "%s server { listen 81; location / { %s } } }"
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "missing"),
+    [
+        ("", "proxy_pass http://api$request_uri;", "of 81 passes requests to api, but"),
+        ("", "proxy_pass http://api?x;", "of 81 passes requests to api, but"),
+        ("", "proxy_pass http://api$is_args$args;", "of 81 passes requests to api, but"),
+        ("", "proxy_pass http://API;", "of 81 passes requests to api, but"),
+        ("", "proxy_pass HTTP://Api/x;", "of 81 passes requests to api, but"),
+        ("", "proxy_pass $scheme://api;", "of 81 passes requests to api, but"),
+        ("", "proxy_pass 'http://api';", "of 81 passes requests to api, but"),
+        ("", "if ($a) { proxy_pass http://api; }", "of 81 passes requests to api, but"),
+        ("", "limit_except GET { proxy_pass http://api; }", "of 81 passes requests to api, but"),
+        ("", "grpc_pass api;", "of 81 passes requests to api, but"),
+        ("", "grpc_pass grpcs://api;", "of 81 passes requests to api, but"),
+        ("", "fastcgi_pass api;", "of 81 passes requests to api, but"),
+        ("", "uwsgi_pass uwsgi://api;", "of 81 passes requests to api, but"),
+        ("", "scgi_pass api;", "of 81 passes requests to api, but"),
+        ("", "memcached_pass api;", "of 81 passes requests to api, but"),
+        ("", "error_page 404 = @x; } location @x { proxy_pass http://api;", "of 81 passes requests to api, but"),
+        ("", "location /a { location /a/b { proxy_pass http://api; } }", "of 81 passes requests to api, but"),
+        ("", "set $to api; proxy_pass http://$to;", "of 81 passes requests to api, but"),
+        ("", "set $to http://api; proxy_pass $to;", "of 81 passes requests to api, but"),
+        ("", "set $a pi; set $to a$a; proxy_pass http://${to}/x;", "of 81 passes requests to api, but"),
+        ("map $uri $to { default other; ~^/a api; }", "proxy_pass http://$to;", "of 81 passes requests to api, but"),
+        ("split_clients $uri $to { 50% api; * other; }", "proxy_pass http://$to;", "of 81 passes requests to api, but"),
+        ("geo $to { default other; 10.0.0.0/8 api; }", "proxy_pass http://$to;", "of 81 passes requests to api, but"),
+        # What only a request tells may be the pool.
+        ("", "proxy_pass http://$host;", "to http://$host, which may be api, but"),
+        ("", "proxy_pass http://api$suffix;", "to http://api$suffix, which may be api, but"),
+        ("", "proxy_pass http://a$rest;", "which may be api, but"),
+        ("map $uri $to { default $http_x; }", "proxy_pass http://$to;", "which may be api, but"),
+        ("map $uri $to { include names.map; }", "proxy_pass http://$to;", "which may be api, but"),
+        ("", "set $to other; auth_request_set $to $upstream_http_x; proxy_pass http://$to;", "which may be api, but"),
+        ("map $uri $to { '~^/(?<to>.+)$' x; }", "proxy_pass http://$to;", "which may be api, but"),
+        # And what cannot be the pool is no reason to refuse.
+        ("", "proxy_pass http://other$request_uri;", ""),
+        ("", "proxy_pass http://other-$host;", ""),
+        ("", "proxy_pass http://api2$request_uri;", ""),
+        ("", "proxy_pass http://other/api;", ""),
+        ("", "proxy_pass http://127.0.0.1:9000;", ""),
+        ("", "proxy_pass http://unix:/run/api.sock;", ""),
+        ("", "set $to other; proxy_pass http://$to$uri;", ""),
+        ("map $uri $to { default other; /b another; }", "proxy_pass http://$to;", ""),
+        ("", "fastcgi_pass unix:/run/php.sock;", ""),
+    ],
+)
+def test_every_way_to_a_pool_is_followed_and_what_cannot_be_is_no_proof(before: str, inside: str, missing: str) -> None:
+    found = config.switch_missing(dump(OTHER % (before, inside), switch=files.render_switch("api", False, 0)), "api", SWITCH)
+    assert (found == "") if missing == "" else (missing in found), found
+
+
+@pytest.mark.parametrize(
+    ("before", "missing"),
+    [
+        ("if ($host = x) { return 301 https://y; }", ""),
+        ("set $a b;", ""),
+        ("rewrite ^/a /b;", ""),
+        ("break;", "only after a 'break'"),
+        ("rewrite ^/a /b last;", "only after a 'rewrite'"),
+        ("if ($a) { rewrite ^ /b break; }", "only after a 'rewrite'"),
+        ("error_page 418 = @x; if ($a) { return 418; }", "only after a 'return'"),
+    ],
+)
+def test_a_switch_that_some_requests_pass_by_is_no_switch(before: str, missing: str) -> None:
+    found = config.switch_missing(dump(PLAIN.replace("include", before + " include"), switch=""), "api", SWITCH)
+    assert (found == "") if missing == "" else (missing in found), found
+
+
+@pytest.mark.parametrize(
+    ("table", "missing"),
+    [
+        ("geo $somabrain_operator { default 0; 10.0.0.0/8 1; }", ""),
+        ("geo $somabrain_operator { 0.0.0.0/0 0; }", ""),
+        ("geo $somabrain_operator { 10.0.0.0/8 1; }", "keeps nobody out"),
+        ("geo $somabrain_operator { default 1; }", "keeps nobody out"),
+        ("map $uri $somabrain_let_through { /health 1; }", "keeps nobody out"),
+        ("map $uri $somabrain_let_through { default 0; /health 1; }", ""),
+    ],
+)
+def test_a_switch_that_lets_everybody_through_is_no_switch(table: str, missing: str) -> None:
+    found = config.switch_missing(dump(PLAIN.replace("http {", "http { " + table), switch=""), "api", SWITCH)
+    assert (found == "") if missing == "" else (missing in found), found
+
+
+def test_a_pool_that_no_server_block_passes_to_cannot_be_closed() -> None:
+    found = config.switch_missing(dump(PLAIN.replace("http://api", "http://other"), switch=""), "api", SWITCH)
+    assert found == "no server block passes requests to api"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "taken"), [("site[ab].conf", True), ("site[!ab].conf", False), ("s?te*.conf", True), ("site.conf", False)]
+)
+def test_a_pattern_of_an_include_is_read_as_nginx_reads_it(pattern: str, taken: bool) -> None:
+    found = dump("http { }", sitea="x y;")
+    assert (config.included(found, pattern) == ["/etc/nginx/sitea.conf"]) is taken
 
 
 @pytest.mark.parametrize(

@@ -349,10 +349,16 @@ def test_counters_that_begin_anew_count_from_zero() -> None:
 
 def test_a_limit_is_the_lower_of_the_absolute_one_and_that_of_the_baseline() -> None:
     gates = {"error_rate": 0.05, "p95": 0.5, "recall_p95": None, "factor": 1.5, "room": {"error_rate": 0.01, "p95": 0.05}}
-    assert traffic_gates.limits_of(gates, {}) == {"error_rate": 0.05, "p95": 0.5}
-    assert traffic_gates.limits_of(gates, {"error_rate": 0.0, "p95": 0.1}) == {"error_rate": 0.01, "p95": pytest.approx(0.2)}
+    always = {"unanswered": 0.05, "rejected": 0.5}
+    assert traffic_gates.limits_of(gates, {}) == {"error_rate": 0.05, "p95": 0.5, **always}
+    assert traffic_gates.limits_of(gates, {"error_rate": 0.0, "p95": 0.1}) == {"error_rate": 0.01, "p95": pytest.approx(0.2), **always}
     assert traffic_gates.limits_of(gates, {"p95": 9.0})["p95"] == 0.5
-    assert traffic_gates.limits_of({"p95": 0.5}, {"p95": 0.1}) == {"p95": pytest.approx(0.15)}
+    assert traffic_gates.limits_of({"p95": 0.5}, {"p95": 0.1}) == {"p95": pytest.approx(0.15), **always}
+    # Nobody forgets what nobody named; only null turns it off.
+    assert traffic_gates.limits_of({"unanswered": None, "rejected": None}, {}) == {}
+    # What is usually rejected says what is too much, also where that is a lot.
+    usual = traffic_gates.limits_of({"unanswered": 0.1}, {"rejected": 0.6, "unanswered": 0.0})
+    assert usual == {"unanswered": 0.01, "rejected": pytest.approx(1.0)}
 
 
 METRICS = """# HELP x

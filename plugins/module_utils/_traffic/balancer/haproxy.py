@@ -8,6 +8,7 @@ A reload loses weights, drains and addresses: what was set is kept in a file, ap
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -18,18 +19,21 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy.words import (
+    NotByWeight,
     Refused,
     commands_for,
     parse_info,
     parse_states,
     parse_table,
+    pool_of,
     read_switch,
     refusal_in,
     rights_of,
     server_of,
+    sticky_table,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import BalancerState, Change
 
@@ -85,14 +89,17 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         rights = rights_of(command(address, "show cli level", clock))
         counted = {row["svname"]: row for row in rows if row["pxname"] == pool}
         servers = [server_of(row, counted.get(row["srv_name"], {})) for row in states]
+        whole = pool_of(rows, pool, info)
+        whole["sticky"] = whole["sticky"] or sticky_table(command(address, "show table", clock), pool)
         identity = {"pid": int(info.get("Pid", 0)), "started_at": float(info.get("Start_time_sec", 0))}
     except KeyError as error:
         return _away(address, pool, "its tables have no column %s" % error)
-    except (OSError, Refused, ValueError, IndexError, OverflowError) as error:
+    except (OSError, Refused, ValueError, IndexError, OverflowError, TypeError, csv.Error) as error:
         return _away(address, pool, error)
     return traffic_pool.blank(
         "haproxy", pool, reachable=True, addresses=True, version=info.get("Version", ""), pools=pools, pool=pool if pool in pools else "",
-        identity=identity, servers=servers, maintenance=switch, kept=_kept(options), rights=rights,
+        identity=identity, servers=servers, maintenance=dict(switch, fixed=_unwritable(maintenance_map, pool)), kept=_kept(options),
+        rights=rights, **whole,
     )  # fmt: skip
 
 
@@ -117,7 +124,8 @@ def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> li
         warnings = _do(options, state, change, clock, begun)
         _prove(load(options, clock.left()), change)
     except (OSError, Refused) as error:
-        raise _failed("%s; %s" % (one_line(error, 160), _put_back(options, state, change, begun))) from None
+        text = "%s; %s" % (one_line(error, 160), _put_back(options, state, change, begun))
+        raise (refused("not_by_weight", text) if isinstance(error, NotByWeight) else _failed(text)) from None
     return warnings + _keep(options, load(options, clock.left()), change)
 
 
@@ -144,7 +152,7 @@ def _failed(text: str) -> StepError:
 def _must(options: t.Mapping[str, t.Any], words: str, clock: Clock) -> None:
     refusal = refusal_in(words, command(options["haproxy_address"], words, clock))
     if refusal:
-        raise Refused("HAProxy answered '%s' with: %s" % (words, one_line(refusal, 100)))
+        raise (NotByWeight if "static LB" in refusal else Refused)("HAProxy answered '%s' with: %s" % (words, one_line(refusal, 100)))
 
 
 def _prove(state: BalancerState, change: Change) -> None:
@@ -183,27 +191,61 @@ def _switch(
         return []
     path, pool = options["haproxy_maintenance_map"], options["pool"]
     if wanted["on"]:
-        words = ("set" if now["on"] else "add") + " map %s %s %d" % (path, pool, wanted["retry_after"])
-    else:
-        words = "del map %s %s" % (path, pool) if now["on"] else ""
-    if words:
-        _must(options, words, clock)
+        # Whom it protects comes first, and then that a reload keeps it.
+        _must(options, ("set" if now["on"] else "add") + " map %s %s %d" % (path, pool, wanted["retry_after"]), clock)
+        return _kept_in_file(path, pool, wanted)
+    # A line that stays in the file would bring maintenance back at the next reload: nothing is turned off before it is gone.
+    warnings = _kept_in_file(path, pool, wanted)
+    if warnings and os.path.exists(path):
+        raise Refused("%s; maintenance stays on" % warnings[0])
+    if now["on"]:
+        _must(options, "del map %s %s" % (path, pool), clock)
+    return warnings
+
+
+def _kept_in_file(path: str, pool: str, wanted: t.Mapping[str, t.Any]) -> list[str]:
     try:
         _write_map(path, pool, wanted)
     except OSError as error:
-        return ["a reload of HAProxy would lose this: cannot write %s (%s)" % (one_line(path, 80), one_line(error.strerror or error, 60))]
+        return ["a reload of HAProxy would undo this: cannot write %s (%s)" % (one_line(path, 80), one_line(error.strerror or error, 60))]
     return []
 
 
 def _write_map(path: str, pool: str, wanted: t.Mapping[str, t.Any]) -> None:
     """Rewrite the map file with the line of *pool*, or without it; other lines stay as they are."""
-    with open(path, encoding="utf-8") as file:
-        lines = file.read().splitlines()
-    mode = os.stat(path).st_mode & 0o777
+    lines = _lines_of(path)
     kept = [line for line in lines if line.split()[:1] != [pool]] + (["%s %d" % (pool, wanted["retry_after"])] if wanted["on"] else [])
-    if kept != lines:
-        write_durably(path, "".join("%s\n" % line for line in kept).encode())
-        os.chmod(path, mode)
+    if kept == lines:
+        return
+    real, was, content = os.path.realpath(path), os.stat(path), "".join("%s\n" % line for line in kept).encode()
+    if not os.access(os.path.dirname(real), os.W_OK) or os.path.ismount(real):
+        # A file that is mounted alone, as into a container, cannot be replaced.
+        with open(real, "r+b") as file:
+            file.write(content)
+            file.truncate()
+            os.fsync(file.fileno())
+        return
+    write_durably(real, content)
+    os.chmod(real, was.st_mode & 0o777)
+    if os.geteuid() == 0:
+        os.chown(real, was.st_uid, was.st_gid)
+
+
+def _lines_of(path: str) -> list[str]:
+    with open(path, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def _unwritable(path: str, pool: str) -> str:
+    """Return why the line of *pool* could not be removed from the map file, "" if it could be, or is not there."""
+    try:
+        if not any(line.split()[:1] == [pool] for line in _lines_of(path)):
+            return ""
+    except (OSError, ValueError):
+        return ""
+    real = os.path.realpath(path)
+    mine = os.geteuid() != 0 and os.access(os.path.dirname(real), os.W_OK)
+    return "" if mine or os.access(real, os.W_OK) else "%s has the line of %s and cannot be written" % (one_line(path, 80), pool)
 
 
 def _state_file(options: t.Mapping[str, t.Any]) -> str:

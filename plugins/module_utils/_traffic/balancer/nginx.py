@@ -111,17 +111,19 @@ def _see(options: t.Mapping[str, t.Any], clock: http.Clock) -> Seen:
 
 
 def _see_switch(options: t.Mapping[str, t.Any], files: config.Files, moment: float) -> tuple[t.Optional[Loaded], dict[str, t.Any]]:
-    """Return the switch file and its setting; a switch that does not work is not prepared, which is not an error."""
+    """Return the switch file and its setting; a switch that does not close the whole pool is not prepared, which is not an error."""
     path = options["nginx_maintenance_file"]
     off: dict[str, t.Any] = {"prepared": False, "on": False, "retry_after": None}
     missing = config.switch_missing(files, options["pool"], path)
-    if missing:
+    if path not in files:
         return None, dict(off, detail=missing)
     switch = read_loaded(path, moment)
     try:
-        return switch, dict(off, **nginx_files.parse_switch(switch.text, options["pool"]), prepared=True, detail="")
+        # A switch that is on stays on for those whom it reaches, and can be turned off.
+        found = dict(off, **nginx_files.parse_switch(switch.text, options["pool"]))
+        return switch, dict(found, prepared=not missing, detail=missing)
     except Unreadable as error:
-        return None, dict(off, detail="%s: %s" % (one_line(path, 80), error))
+        return None, dict(off, detail=missing or "%s: %s" % (one_line(path, 80), error))
 
 
 def _tested(options: t.Mapping[str, t.Any], how: str, clock: http.Clock) -> str:

@@ -14,9 +14,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import Change
 
 # Bits of srv_admin_state (HAProxy management guide, "show servers state"); 0x04 only says that it was disabled when HAProxy started.
-IN_MAINTENANCE, IN_DRAIN = 0x01 | 0x02 | 0x20 | 0x40, 0x08 | 0x10
+IN_MAINTENANCE, IN_DRAIN, UNRESOLVED = 0x01 | 0x02 | 0x40, 0x08 | 0x10, 0x20
 STOPPED, STARTING, RUNNING, STOPPING = 0, 1, 2, 3
-CHECK_CONFIGURED = 0x02
+CHECK_CONFIGURED = AGENT_CONFIGURED = 0x02
 ADDRESSING = re.compile(r"set server \S+ addr ")
 _MOVED = r"(no need to change the (addr|port)|(IP|port) changed from '\S*' to '\S*')"
 MOVED = re.compile(r"%s(, %s)? by 'stats socket command'" % (_MOVED, _MOVED))
@@ -24,6 +24,10 @@ MOVED = re.compile(r"%s(, %s)? by 'stats socket command'" % (_MOVED, _MOVED))
 
 class Refused(Exception):
     """HAProxy answered with a refusal; the text is its own."""
+
+
+class NotByWeight(Refused):
+    """The algorithm of the pool takes no weights at run time."""
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -69,25 +73,76 @@ def read_switch(text: str, pool: str, name: str) -> dict[str, t.Any]:
 def server_of(state: t.Mapping[str, str], counted: t.Mapping[str, str]) -> dict[str, t.Any]:
     """Return one server from its rows in the two tables."""
     bits, operates = int(state["srv_admin_state"]), int(state["srv_op_state"])
-    admin = traffic_pool.MAINT if bits & IN_MAINTENANCE else traffic_pool.DRAIN if bits & IN_DRAIN else traffic_pool.READY
-    looked_at = bool(counted.get("check_status")) and admin != traffic_pool.MAINT
+    admin = _admin_of(bits)
+    # Its name does not resolve: that is nobody's wish.
+    lost = bool(bits & UNRESOLVED) and admin == traffic_pool.READY
+    agent = bool(_column(state, "srv_agent_state") & AGENT_CONFIGURED)
+    # A server that tracks another has no check of its own, and is down with it.
+    asked_for = bool(counted.get("check_status")) or bool(counted.get("tracked")) or agent
+    looked_at = (asked_for and admin != traffic_pool.MAINT) or lost
     # HAProxy reports a server that leaves maintenance as up before its first check, with just enough health for that.
     asked = looked_at and operates in (STARTING, RUNNING) and int(state["srv_check_health"]) > _number(counted, "check_rise")
-    answers = [_number(counted, "hrsp_%s" % kind) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other")]
-    failed = _number(counted, "econ") + _number(counted, "eresp")
+    checked = bool(int(state["srv_check_state"]) & CHECK_CONFIGURED)
+    numbers = numbers_of(counted)
     return traffic_pool.server(
         state["srv_name"], address=traffic_pool.at(state["srv_addr"], state["srv_port"]), weight=int(state["srv_uweight"]),
-        initial=int(state["srv_iweight"]), admin=admin, up=operates not in (STOPPED, STOPPING) if looked_at else None,
+        initial=int(state["srv_iweight"]), admin=admin, up=operates not in (STOPPED, STOPPING) and not lost if looked_at else None,
         status=one_line(" ".join([counted.get("status", ""), counted.get("check_status", "")]).strip(), 40),
-        checked=bool(int(state["srv_check_state"]) & CHECK_CONFIGURED), passed=asked if looked_at else None,
+        checked=checked, passed=asked if looked_at and checked else None,
         fall=_number(counted, "check_fall") or None, backup=counted.get("bck") == "1", sessions=_number(counted, "scur"),
-        requests=sum(answers) + failed, errors=answers[4] + failed,
+        requests=numbers["answered"] + numbers["upgraded"] + numbers["refused"] + numbers["closed"],
+        errors=numbers["failed"] + numbers["closed"], counted=numbers if "stot" in counted else None, agent=agent,
+        named=state.get("srv_fqdn", "-") != "-",
     )  # fmt: skip
+
+
+def _admin_of(bits: int) -> str:
+    if bits & IN_MAINTENANCE:
+        return traffic_pool.MAINT
+    return traffic_pool.DRAIN if bits & IN_DRAIN else traffic_pool.READY
+
+
+def numbers_of(row: t.Mapping[str, str]) -> dict[str, int]:
+    """Return the counters of a server, or of the pool itself, by the names that ``account`` has for them."""
+    # A server counts each attempt to connect; what it never got another server has, or nobody.
+    again = _number(row, "wretr") + _number(row, "wredis") if row.get("svname") != "BACKEND" else 0
+    answers = [_number(row, "hrsp_%s" % kind) for kind in ("2xx", "3xx", "4xx", "5xx", "other")]
+    return {
+        "sent": max(0, _number(row, "stot") - again), "answered": sum(answers), "good": answers[0], "rejected": answers[2],
+        "upgraded": _number(row, "hrsp_1xx"), "failed": answers[3] + _number(row, "econ"), "refused": _number(row, "econ"),
+        "closed": _number(row, "eresp"), "cut": _number(row, "srv_abrt"), "aborted": _number(row, "cli_abrt"),
+        "open": _number(row, "scur"), "queued": _number(row, "qcur"),
+    }  # fmt: skip
+
+
+def pool_of(rows: t.Sequence[t.Mapping[str, str]], pool: str, info: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Return what HAProxy reports of the whole pool: counters, mode, way to choose, what keeps clients at a server, what is full."""
+    row = next((one for one in rows if one["pxname"] == pool and one["svname"] == "BACKEND"), {})
+    most, now = _number(info, "Maxconn"), _number(info, "CurrConns")
+    full = ["HAProxy has all of its %d connections in use" % most] if 0 < most <= now else []
+    for one in rows:
+        slots = _number(one, "slim")
+        if one["pxname"] == pool and one["svname"] == "FRONTEND" and 0 < slots <= _number(one, "scur"):
+            full.append("frontend %s has all of its %d connections in use" % (one_line(pool, 40), slots))
+    return {
+        "whole": numbers_of(row) if "stot" in row else None, "mode": row.get("mode", ""), "algorithm": one_line(row.get("algo", ""), 40),
+        "sticky": "the cookie %s" % one_line(row["cookie"], 40) if row.get("cookie") else "", "full": "; ".join(full),
+    }  # fmt: skip
+
+
+def sticky_table(text: str, pool: str) -> str:
+    """Return that a stick table of *pool* keeps clients at their server, "" if ``show table`` lists none with entries."""
+    found = re.search(r"(?m)^# table: %s,.*used:([0-9]+)" % re.escape(pool), text)
+    return "its stick table (%s entries)" % found[1] if found and int(found[1]) else ""
 
 
 def rights_of(level: str) -> str:
     """Return what may be changed by a socket of this level (``show cli level``); "" for anything else."""
     return {"admin": "all", "operator": "maintenance", "user": "none"}.get(level.strip(), "")
+
+
+def _column(row: t.Mapping[str, str], name: str) -> int:
+    return int(row.get(name) or 0)
 
 
 def _number(row: t.Mapping[str, str], name: str) -> int:

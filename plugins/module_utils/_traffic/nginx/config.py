@@ -10,6 +10,8 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import variables
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.variables import Directive
 
 _FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
 # A brace after a dollar, and any closing one but the first, are part of a word.
@@ -19,20 +21,11 @@ _TOKEN = re.compile(
     r"|(?P<word>(?:\$\{|\\.|[^\s;{}\"'#\\])(?:\$\{|\\.|[^\s;{\\])*)",
     re.DOTALL,
 )
-_PASSES = ("proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass")
+_PASSES = ("proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass")
 # Stops includes that include themselves; nginx would have rejected them.
 _DEEPEST = 20
 # No directive of nginx has this name.
 _UNREAD = ""
-
-
-class Directive(t.NamedTuple):
-    """A name with its arguments, and what is in its braces (None without)."""
-
-    name: str
-    words: t.Tuple[str, ...]
-    block: t.Optional[t.List[t.Any]]
-
 
 Files = t.Dict[str, t.List[Directive]]
 
@@ -91,8 +84,14 @@ def _end_words(stack: list[list[Directive]], words: list[str], mark: str) -> Non
 def included(files: Files, pattern: str) -> list[str]:
     """Return the paths of *files* that ``include PATTERN`` takes in; a relative one begins beside the main file."""
     whole = os.path.join(os.path.dirname(next(iter(files))), pattern)
-    glob = "".join({"*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part)) for part in re.split(r"([*?])", whole))
+    glob = "".join(_as_regex(part) for part in re.split(r"([*?]|\[[^\]/]+\])", whole))
     return [path for path in files if re.fullmatch(glob, path)]
+
+
+def _as_regex(part: str) -> str:
+    if part in ("*", "?"):
+        return {"*": "[^/]*", "?": "[^/]"}[part]
+    return "[%s]" % part[1:-1].replace("\\", "\\\\").replace("!", "^", 1) if re.fullmatch(r"\[.+\]", part) else re.escape(part)
 
 
 def flat(files: Files, directives: t.Iterable[Directive], depth: int = 0) -> t.Iterator[Directive]:
@@ -118,10 +117,9 @@ def servers(files: Files) -> list[Directive]:
     return [one for http in main if http.name == "http" for one in flat(files, http.block or ()) if one.name == "server"]
 
 
-def passes_to(files: Files, server: Directive, pool: str) -> bool:
-    """Return whether a server block passes requests to the upstream *pool* by its name."""
-    wanted = re.compile(r"(?:[a-z]+://)?%s(?:/.*)?" % re.escape(pool))
-    return any(one.name in _PASSES and one.words and wanted.fullmatch(one.words[0]) for one in deep(files, server.block or ()))
+def passes(files: Files, server: Directive) -> list[str]:
+    """Return where a server block passes requests to, in the words of the configuration."""
+    return [one.words[0] for one in deep(files, server.block or ()) if one.name in _PASSES and one.words]
 
 
 def takes_in(files: Files, server: Directive, path: str) -> bool:
@@ -130,16 +128,64 @@ def takes_in(files: Files, server: Directive, path: str) -> bool:
 
 
 def switch_missing(files: Files, pool: str, path: str) -> str:
-    """Return why the switch at *path* does not close *pool*, "" if each server block that passes requests to it has the switch."""
+    """Return why the switch at *path* does not close *pool*, "" if each server block that passes requests to it has the switch.
+
+    A block that may pass requests to it, by a variable that cannot be followed, counts as one that does.
+    """
     unread = [name for name, directives in files.items() if any(one.name == _UNREAD for one in directives)]
     if unread:
         return "%s does not parse, so its effect is unknown" % one_line(unread[0], 80)
     every = servers(files)
-    if not any(takes_in(files, server, path) for server in every):
+    inside = [server for server in every if takes_in(files, server, path)]
+    if not inside:
         return "no server block includes %s" % one_line(path, 80)
-    open_ones = [server for server in every if passes_to(files, server, pool) and not takes_in(files, server, path)]
-    if open_ones:
-        return "the server block of %s passes requests to %s, but does not include %s" % (_title(open_ones[0]), pool, one_line(path, 80))
+    values = variables.values_of(deep(files, next(iter(files.values()))))
+    found = [_passed_by(files, server, pool, path, values) for server in every if server not in inside]
+    found += [*(_bypassed(files, server, path) for server in inside), _open_to_all(values)]
+    if not any(variables.reaches(target, pool, values) is not False for server in every for target in passes(files, server)):
+        found.append("no server block passes requests to %s" % pool)
+    return next(filter(None, found), "")
+
+
+def _passed_by(files: Files, server: Directive, pool: str, path: str, values: variables.Values) -> str:
+    """Return how a server block without the switch reaches the pool, "" if it does not."""
+    reached = {target: variables.reaches(target, pool, values) for target in passes(files, server)}
+    if any(reached.values()):
+        return "the server block of %s passes requests to %s, but does not include %s" % (_title(server), pool, one_line(path, 80))
+    for target, sure in reached.items():
+        if sure is None:
+            told = (_title(server), one_line(target, 60), pool, one_line(path, 80))
+            return "the server block of %s passes requests to %s, which may be %s, but does not include %s" % told
+    return ""
+
+
+def _bypassed(files: Files, server: Directive, path: str) -> str:
+    """Return what ends the rewriting of a request before the switch is asked, "" for nothing."""
+    handled = {word for one in deep(files, server.block or ()) if one.name == "error_page" for word in one.words}
+    for one in flat(files, server.block or ()):
+        if one.name == "include" and one.words and path in included(files, one.words[0]):
+            return ""
+        inner = [one, *deep(files, one.block or ())] if one.name == "if" else [one]
+        early = [two.name for two in inner if _ends_rewriting(two, handled)]
+        if early:
+            return "the server block of %s includes %s only after a '%s': it has to be first" % (
+                _title(server), one_line(path, 80), early[0],
+            )  # fmt: skip
+    return ""
+
+
+def _ends_rewriting(one: Directive, handled: t.AbstractSet[str]) -> bool:
+    """Return whether a directive sends a request on to a location: by its own flag, or by an error page of its status."""
+    if one.name == "return":
+        return bool(one.words) and one.words[0] in handled
+    return one.name == "break" or (one.name == "rewrite" and one.words[2:3] in (("last",), ("break",)))
+
+
+def _open_to_all(values: variables.Values) -> str:
+    """Return which variable of the switch lets everybody through, "" for none."""
+    for name in ("somabrain_operator", "somabrain_let_through"):
+        if name in values and values[name].default not in ("0", None):
+            return "$%s is '%s' by default, so the switch keeps nobody out; its default has to be 0" % (name, values[name].default)
     return ""
 
 

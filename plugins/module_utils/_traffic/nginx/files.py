@@ -33,6 +33,8 @@ _SERVER = re.compile(
     r"[ \t]*server[ \t]+(?P<address>%s)(?P<given>(?:[ \t]+[a-z_]+(?:=[0-9a-z]+)?)*)[ \t]*;"
     r"[ \t]*#[ \t]*(?P<name>%s)(?P<marks>(?:[ \t]+[a-z]+(?:=[0-9]+)?)*)[ \t]*" % (ADDRESS, WORD)
 )
+# Ways to choose a server that do not follow the weights.
+_NOT_BY_WEIGHT = re.compile(r"[ \t]*(least_conn|least_time|ip_hash|hash|random|sticky)\b")
 _KEPT = re.compile(r"(?:max_fails|max_conns)=[0-9]{1,6}|fail_timeout=[0-9]{1,6}(?:ms|s|m|h)?")
 # Words of the comment: weight 0 (which nginx does not have), drained, taken out by a person, and without a health check.
 ZERO, UNCHECKED = "zero", "unchecked"
@@ -79,12 +81,20 @@ def parse_upstreams(text: str) -> list[Line]:
         elif server:
             _once("%s/%s" % (pool, server.name), seen, number, "server")
         elif not (_NOTHING.fullmatch(line) or (pool and (_CLOSE.fullmatch(line) or _SETTING.fullmatch(line)))):
-            raise Unreadable("line %d does not parse: %s" % (number, one_line(line.strip(), 80)))
+            raise Unreadable(_unread(line, number, pool))
         found.append(Line(line, pool, server))
         pool = "" if _CLOSE.fullmatch(line) else pool
     if pool:
         raise Unreadable("upstream %s has no closing brace" % pool)
     return found
+
+
+def _unread(line: str, number: int, pool: str) -> str:
+    chosen = _NOT_BY_WEIGHT.match(line) if pool else None
+    if chosen:
+        told = (number, chosen[1], pool)
+        return "line %d: with %s the shares of upstream %s do not follow the weights; remove it, and use the default (round robin)" % told
+    return "line %d does not parse: %s" % (number, one_line(line.strip(), 80))
 
 
 def _once(name: str, seen: set[str], number: int, what: str) -> None:

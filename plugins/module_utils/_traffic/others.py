@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tell what somebody else changed in a pool, while a run is at work, from what the run set itself and what a reload lost. Pure.
+
+*stands* is how the run left the pool last: {identity, servers: {name: {weight, admin, address}}, maintenance: {on}}.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
+
+Stands = t.Mapping[str, t.Any]
+
+
+def stands_of(state: t.Mapping[str, t.Any], change: t.Optional[t.Mapping[str, t.Any]] = None) -> dict[str, t.Any]:
+    """Return how a pool stands, or will after *change*."""
+    wanted = (change or {}).get("servers") or {}
+    switch = (change or {}).get("maintenance")
+    servers = {one["name"]: {key: wanted.get(one["name"], {}).get(key, one[key]) for key in pool.SETTABLE} for one in state["servers"]}
+    on = bool(switch["on"]) if switch else bool(state["maintenance"]["on"])
+    return {"identity": dict(state["identity"]), "servers": servers, "maintenance": {"on": on}}
+
+
+def reloaded(state: t.Mapping[str, t.Any], stands: Stands) -> bool:
+    return bool(stands) and stands["identity"] != state["identity"]
+
+
+def changed(state: t.Mapping[str, t.Any], stands: Stands) -> dict[str, str]:
+    """Return {server, or "maintenance": what somebody else did to it}; {} for nothing, or if nothing is known.
+
+    After a reload of the balancer, what its configuration says is nobody's doing.
+    """
+    if not stands:
+        return {}
+    anew, servers = reloaded(state, stands), pool.by_name(state)
+    found = {}
+    for name, was in stands["servers"].items():
+        said = _told(servers[name], was, anew) if name in servers else "is gone from the pool"
+        if said:
+            found[one_line(name, 40)] = said
+    if bool(state["maintenance"]["on"]) != bool(stands["maintenance"]["on"]):
+        found["maintenance"] = "was turned %s" % ("on" if state["maintenance"]["on"] else "off")
+    return found
+
+
+def _told(one: t.Mapping[str, t.Any], was: t.Mapping[str, t.Any], anew: bool) -> str:
+    parts = []
+    for key in pool.SETTABLE:
+        config = {"weight": one["initial"], "admin": pool.READY, "address": one["address"]}[key] if anew else was[key]
+        if one[key] in (was[key], config) or (key == "address" and one["named"]):
+            continue
+        parts.append("%s %s -> %s" % (key, was[key], one[key]) if key != "admin" else "%s -> %s" % (was[key], one[key]))
+    return ", ".join(parts) + (" (its agent check may have done it)" if parts and one["agent"] else "")
+
+
+def lost(state: t.Mapping[str, t.Any], stands: Stands, servers: t.Iterable[str]) -> list[str]:
+    """Return which of *servers* no longer have the weight and state that the run gave them."""
+    there = pool.by_name(state)
+    return [
+        name
+        for name in servers
+        if name in stands.get("servers", {})
+        and any(there.get(name, {}).get(key) != stands["servers"][name][key] for key in ("weight", "admin"))
+    ]
+
+
+def sentence(found: t.Mapping[str, str]) -> str:
+    """Return what somebody else did, in one sentence. Runs of this collection would have needed the lease that this run holds."""
+    listed = ", ".join("%s %s" % pair for pair in found.items())
+    return "somebody else (a person or another program, not a run of this collection) changed the pool: %s" % listed

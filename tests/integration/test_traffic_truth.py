@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a real HAProxy counts, and what a watched step makes of it: requests that never finish, shares that are missed, people who change
+something meanwhile, and the configurations that people have."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+import pytest
+from farms.haproxies import HAPROXIES, Answering, Clients, Proxied
+from farms.waiting import until
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+
+PLAIN = (
+    "  balance roundrobin\n  option httpchk GET /health\n  server a 127.0.0.1:{a} check weight 1\n  server b 127.0.0.1:{b} check weight 9\n"
+)
+
+
+@pytest.fixture(params=sorted(HAPROXIES))
+def binary(request: pytest.FixtureRequest) -> str:
+    found = HAPROXIES[request.param]
+    if not found:
+        pytest.skip("no %s haproxy here (SOMABRAIN_HAPROXY3 names one of 3.x)" % request.param)
+    return found
+
+
+def proxied(binary: str, lines: str = PLAIN, how: t.Callable[[int], str] = lambda turn: "ok", before: str = "") -> Proxied:
+    return Proxied(binary, lines, {"a": Answering(how), "b": Answering()}, before)
+
+
+def up(bed: Proxied, *names: str) -> None:
+    until(lambda: all(bed.one(name)["up"] for name in names), 10, "a server does not come up")
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict", "text"),
+    [
+        ("ok", "well", "0 failed"),
+        ("hints", "well", "0 failed"),
+        ("hang", "sick", "unanswered"),
+        ("body", "sick", "unanswered"),
+        ("cut", "sick", "errors"),
+        ("close", "sick", "errors"),
+        ("503", "sick", "errors"),
+        ("401", "unknown", "rejected (4xx) 100 %"),
+    ],
+)
+def test_what_never_comes_back_is_no_success(binary: str, how: str, verdict: str, text: str) -> None:
+    with proxied(binary, how=lambda turn: how if how == "401" or turn % 3 == 0 else "ok") as bed:
+        up(bed, "a", "b")
+        bed.shift(servers={"a": {"weight": 9, "admin": "ready"}, "b": {"weight": 1, "admin": "ready"}})
+        with Clients(bed.port, 60, 1.0) as clients:
+            # Without a limit of the latency an open request may be a slow one, which is no proof of harm.
+            limit = 0.5 if verdict == "sick" else None
+            seen = bed.watch(90, 3, gates={"error_rate": 0.05, "p95": limit, "recall_p95": None}, minimum=40)
+            doubted = bed.watch(90, 3, gates={"error_rate": 0.05, "p95": None, "recall_p95": None}, minimum=40)
+        shown = (how, seen["state"], doubted["state"], clients.statuses)
+        assert (seen["verdict"], text in seen["state"]) == (verdict, True), shown
+        assert doubted["verdict"] == ("unknown" if how in ("hang", "body") else verdict), shown
+
+
+def test_two_requests_of_a_thousand_sessions_are_no_account_of_a_pool_of_sessions(binary: str) -> None:
+    lines = "  mode tcp\n  balance roundrobin\n  server a 127.0.0.1:{a} check weight 9\n  server b 127.0.0.1:{b} check weight 1\n"
+    with proxied(binary, lines) as bed:
+        up(bed, "a", "b")
+        with Clients(bed.port, 60) as clients:
+            seen = bed.watch(90, 2, minimum=40)
+            unlimited = bed.watch(90, 2, minimum=40, gates={"error_rate": None, "p95": None, "recall_p95": None})
+        assert set(clients.statuses) == {200}
+        # Sessions are counted; what was answered in them is not known from here.
+        assert (seen["verdict"], seen["sample"]["requests"]) == ("unknown", None), seen["state"]
+        assert "sessions, 0 failed to connect" in seen["state"]
+        assert "the balancer sees sessions (mode tcp), not answers" in seen["why"]
+        assert unlimited["verdict"] == "well", unlimited["state"]
+
+
+def test_a_queue_that_grows_is_seen(binary: str) -> None:
+    lines = PLAIN.replace("{a} check weight 1", "{a} check weight 9 maxconn 3").replace("weight 9\n", "weight 1\n")
+    with proxied(binary, lines, how=lambda turn: "hang") as bed:
+        up(bed, "a", "b")
+        with Clients(bed.port, 60, 1.5):
+            seen = bed.watch(90, 2, minimum=20, gates={"error_rate": 0.05, "p95": 0.1, "recall_p95": None})
+        assert seen["verdict"] == "sick", seen["state"]
+        assert "unanswered" in seen["why"]
+
+
+@pytest.mark.parametrize(
+    ("balance", "verdict", "text"),
+    [
+        ("roundrobin", "well", ""),
+        ("random", "well", ""),
+        # All clients have one address here.
+        ("source\n  hash-type consistent", "", "balance source keeps it from following the weights"),
+        ("roundrobin\n  cookie SRV insert", "sick", "the cookie SRV keeps it from following the weights"),
+        ("roundrobin\n  stick-table type ip size 1k\n  stick on src", "", "its stick table (1 entries)"),
+    ],
+)
+def test_the_share_reached_is_held_against_the_share_meant(binary: str, balance: str, verdict: str, text: str) -> None:
+    lines = PLAIN.replace("balance roundrobin", "balance " + balance)
+    if "cookie" in balance:
+        lines = lines.replace("{a} check", "{a} cookie a check").replace("{b} check", "{b} cookie b check")
+    with proxied(binary, lines) as bed:
+        up(bed, "a", "b")
+        with Clients(bed.port, 80, headers={"Cookie": "SRV=a"} if "cookie" in balance else None) as clients:
+            seen = bed.watch(10, 2, minimum=80)
+        assert set(clients.statuses) == {200}
+        # By hash or by table all of them are on one side: too many are harm, none at all proves nothing.
+        allowed = {verdict} if verdict else {"sick", "unknown"}
+        assert seen["verdict"] in allowed, seen["state"]
+        assert text in seen["why"] or verdict == "well"
+
+
+@pytest.mark.parametrize("balance", ["source", "uri", "hdr(host)", "url_param x", "static-rr"])
+def test_a_pool_that_takes_no_weights_at_run_time_is_refused_by_name(binary: str, balance: str) -> None:
+    with proxied(binary, PLAIN.replace("balance roundrobin", "balance " + balance)) as bed:
+        up(bed, "a", "b")
+        before = bed.state()["servers"]
+        with pytest.raises(StepError, match="not_by_weight: .*static LB") as caught:
+            bed.shift(servers={"a": {"weight": 5}, "b": {"weight": 3}})
+        assert caught.value.reasons[0]["code"] == "not_by_weight"
+        assert [(one["weight"], one["admin"]) for one in bed.state()["servers"]] == [(one["weight"], one["admin"]) for one in before]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("set server api/a state maint", "a ready -> maint"),
+        ("set server api/a state drain", "a ready -> drain"),
+        ("set server api/b state maint", "b ready -> maint"),
+        ("set server api/a weight 7", "a weight 1 -> 7"),
+        ("add map {map} api 120", "maintenance was turned on"),
+        ("set server api/a addr 127.0.0.1 port 9", "a address 127.0.0.1:"),
+    ],
+)
+def test_what_somebody_else_sets_ends_the_watch_and_is_not_overruled(binary: str, words: str, said: str) -> None:
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        stands = bed.shift(servers={"a": {"weight": 1, "admin": "ready"}, "b": {"weight": 8, "admin": "ready"}}, stands={})["stands"]
+        step = {"a": {"weight": 1, "admin": "ready"}, "b": {"weight": 8, "admin": "ready"}}
+        threading.Timer(0.5, lambda: bed.ask(words.format(map=bed.map))).start()
+        seen = bed.watch(11, 5, stands=stands, servers=step)
+        assert (seen["verdict"], said in seen["why"]) == ("changed", True), seen["why"]
+        assert "not a run of this collection" in seen["why"]
+        after = [(one["weight"], one["admin"], one["address"]) for one in bed.state()["servers"]]
+        with pytest.raises(StepError, match="changed_by_another"):
+            bed.shift(servers={"a": {"weight": 3, "admin": "ready"}, "b": {"weight": 6, "admin": "ready"}}, stands=stands)
+        assert [(one["weight"], one["admin"], one["address"]) for one in bed.state()["servers"]] == after
+        # On the way back only what nobody else touched is put back.
+        back = bed.shift(
+            servers={"a": {"weight": 5, "admin": "ready"}, "b": {"weight": 5, "admin": "ready"}}, stands=stands, others="leave"
+        )
+        assert any("that was left alone" in one for one in back["doubts"])
+        mine = "b" if said.startswith("a ") else "a"
+        assert (bed.one(mine)["weight"], bed.state()["maintenance"]["on"]) == (5, "map" in words)
+        assert bed.one("a")["admin"] == ("maint" if "a state maint" in words else "drain" if "drain" in words else "ready")
+
+
+def test_a_tracked_server_is_down_with_the_one_it_tracks_and_a_backup_takes_no_share(binary: str) -> None:
+    before = "backend checked\n  option httpchk GET /health\n  server base 127.0.0.1:{a} check\n"
+    lines = (
+        "  balance roundrobin\n  server a 127.0.0.1:{a} track checked/base weight 5\n  server b 127.0.0.1:{b} check weight 5\n"
+        "  server c 127.0.0.1:{b} backup check\n  server d 127.0.0.1:{b} disabled check\n  server-template t 1-2 127.0.0.1:1 check disabled\n"
+    )
+    with proxied(binary, lines, before=before) as bed:
+        up(bed, "a", "b", "c")
+        found = {one["name"]: (one["backup"], one["admin"]) for one in bed.state()["servers"]}
+        assert found["c"] == (True, "ready")
+        assert [found[name][1] for name in ("d", "t1", "t2")] == ["maint"] * 3
+        bed.servers["a"].end()
+        until(lambda: bed.one("a")["up"] is False, 10, "a tracked server stays up")
+        assert bed.one("a")["passed"] is None
+
+
+def test_an_agent_that_sets_weights_is_named(binary: str) -> None:
+    lines = PLAIN.replace("{a} check", "{a} check agent-check agent-port {agent} agent-inter 200ms")
+    agent = Answering()
+    with Proxied(binary, lines, {"a": Answering(), "b": Answering(), "agent": agent}) as bed:
+        assert (bed.one("a")["agent"], bed.one("b")["agent"]) == (True, False)
+        stands = bed.shift(servers={})["stands"]
+        bed.ask("set server api/a weight 50")
+        seen = bed.watch(10, 1, stands=stands)
+        assert "its agent check may have done it" in seen["why"], seen["why"]
+
+
+def test_a_server_that_is_added_or_removed_at_run_time_is_seen(binary: str) -> None:
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        port = bed.servers["b"].port
+        assert "New server registered" in bed.ask(f"add server api/new 127.0.0.1:{port} weight 4")
+        bed.ask("set server api/new state ready")
+        until(lambda: "new" in [one["name"] for one in bed.state()["servers"]], 5)
+        stands = bed.shift(servers={"new": {"weight": 3, "admin": "ready"}})["stands"]
+        bed.ask("set server api/new state maint")
+        until(lambda: "Server deleted" in bed.ask("del server api/new"), 10, "HAProxy keeps a server that was added")
+        seen = bed.watch(10, 1, stands=stands)
+        assert (seen["verdict"], "new is gone from the pool" in seen["why"]) == ("changed", True), seen["why"]
+
+
+def test_a_reload_is_nobody_s_doing_and_what_it_lost_is_known(binary: str) -> None:
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        step = {"a": {"weight": 3, "admin": "ready"}, "b": {"weight": 4, "admin": "ready"}}
+        stands = bed.shift(servers=step)["stands"]
+        was = bed.state()["identity"]
+        bed.process.send_signal(12)
+        until(lambda: bed.state()["reachable"] and bed.state()["identity"] != was, 15, "HAProxy does not reload")
+        seen = bed.watch(43, 1, stands=stands, servers=step)
+        assert (seen["verdict"], "a reload of the balancer lost" in seen["why"]) == ("reverted", True), seen["why"]
+        again = bed.shift(servers=step, stands=stands)
+        assert (again["changed"], bed.one("a")["weight"]) == (True, 3)
+
+
+def test_maintenance_is_not_turned_off_where_its_file_would_bring_it_back(binary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxied(binary) as bed:
+        bed.shift(maintenance={"on": True, "retry_after": 60})
+        assert bed.map.read_text() == "api 60\n"
+        immutable = bed.folder / "other"
+        immutable.mkdir()
+        # As on a file system that is mounted read-only: root may write anywhere else.
+        monkeypatch.setattr("os.replace", _denied)
+        with pytest.raises(StepError, match="cannot write .*maintenance stays on; nothing was changed"):
+            bed.shift(maintenance={"on": False})
+        assert bed.state()["maintenance"]["on"]
+        assert bed.map.read_text() == "api 60\n"
+        monkeypatch.undo()
+        bed.map.chmod(0o640)
+        bed.shift(maintenance={"on": False})
+        assert (bed.state()["maintenance"]["on"], bed.map.read_text(), bed.map.stat().st_mode & 0o777) == (False, "", 0o640)
+
+
+def _denied(*_words: t.Any) -> None:
+    raise PermissionError(30, "Read-only file system")
