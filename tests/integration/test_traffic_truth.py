@@ -7,7 +7,6 @@ something meanwhile, and the configurations that people have."""
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
 
 import pytest
@@ -80,8 +79,8 @@ def test_two_requests_of_a_thousand_sessions_are_no_account_of_a_pool_of_session
 
 
 def test_a_queue_that_grows_is_seen(binary: str) -> None:
-    lines = PLAIN.replace("{a} check weight 1", "{a} check weight 9 maxconn 3").replace("weight 9\n", "weight 1\n")
-    with proxied(binary, lines, how=lambda turn: "hang") as bed:
+    lines = PLAIN.replace("weight 1\n", "weight 9 maxconn 3\n").replace("{b} check weight 9\n", "{b} check weight 1 maxconn 1\n")
+    with Proxied(binary, lines, {name: Answering(lambda turn: "hang") for name in "ab"}) as bed:
         up(bed, "a", "b")
         with Clients(bed.port, 60, 1.5):
             seen = bed.watch(90, 2, minimum=20, gates={"error_rate": 0.05, "p95": 0.1, "recall_p95": None})
@@ -107,7 +106,7 @@ def test_the_share_reached_is_held_against_the_share_meant(binary: str, balance:
     with proxied(binary, lines) as bed:
         up(bed, "a", "b")
         with Clients(bed.port, 80, headers={"Cookie": "SRV=a"} if "cookie" in balance else None) as clients:
-            seen = bed.watch(10, 2, minimum=80)
+            seen = bed.watch(10, 2, minimum=10)
         assert set(clients.statuses) == {200}
         # By hash or by table all of them are on one side: too many are harm, none at all proves nothing.
         allowed = {verdict} if verdict else {"sick", "unknown"}
@@ -122,7 +121,7 @@ def test_a_pool_that_takes_no_weights_at_run_time_is_refused_by_name(binary: str
         before = bed.state()["servers"]
         with pytest.raises(StepError, match="not_by_weight: .*static LB") as caught:
             bed.shift(servers={"a": {"weight": 5}, "b": {"weight": 3}})
-        assert caught.value.reasons[0]["code"] == "not_by_weight"
+        assert caught.value.data["reasons"][0]["code"] == "not_by_weight"
         assert [(one["weight"], one["admin"]) for one in bed.state()["servers"]] == [(one["weight"], one["admin"]) for one in before]
 
 
@@ -164,7 +163,8 @@ def test_a_tracked_server_is_down_with_the_one_it_tracks_and_a_backup_takes_no_s
     before = "backend checked\n  option httpchk GET /health\n  server base 127.0.0.1:{a} check\n"
     lines = (
         "  balance roundrobin\n  server a 127.0.0.1:{a} track checked/base weight 5\n  server b 127.0.0.1:{b} check weight 5\n"
-        "  server c 127.0.0.1:{b} backup check\n  server d 127.0.0.1:{b} disabled check\n  server-template t 1-2 127.0.0.1:1 check disabled\n"
+        "  server c 127.0.0.1:{b} backup check\n  server d 127.0.0.1:{b} disabled check\n"
+        "  server-template t 1-2 127.0.0.1:1 check disabled\n"
     )
     with proxied(binary, lines, before=before) as bed:
         up(bed, "a", "b", "c")

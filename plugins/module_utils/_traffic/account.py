@@ -47,7 +47,7 @@ def account_of(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], names: 
     silent = sum(max(0, one["sent"] - one["open"] - one["answered"] - one["refused"]) for one in mine)
     broken = max(min(total["closed"], silent + total["cut"]), (total["closed"] + 1) // 2)
     return {
-        "sent": total["sent"] + unplaced["refused"] + unplaced["aborted"],
+        "sent": total["sent"] + unplaced["refused"] + unplaced["aborted"] + max(0, total["queued"] + unplaced["queued"]),
         "errors": total["failed"] + broken + unplaced["refused"],
         "good": total["good"], "rejected": total["rejected"], "upgraded": total["upgraded"],
         "aborted": total["aborted"] + unplaced["aborted"],

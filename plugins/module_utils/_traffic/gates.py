@@ -259,7 +259,9 @@ def judge_sample(sample: Sample, limits: t.Mapping[str, float], minimum: int, sh
     """
     counted = max(sample["requests"] or 0, sent_of(sample)) + sample["probes"]
     if counted < minimum:
-        return Verdict("unknown", "%d of at least %d %s so far%s" % (counted, minimum, sample["unit"], _hint(sample, counted)))
+        few = "%d of at least %d %s so far%s" % (counted, minimum, sample["unit"], _hint(sample, counted))
+        elsewhere = _missed(sample, share, over=False) if sample["of"] >= minimum else []
+        return Verdict("unknown", "; ".join([few, *elsewhere]))
     rates = rates_of(sample, limits)
     harm, doubts = _findings(sample, rates, limits, share)
     if harm:
