@@ -12,8 +12,8 @@ short_description: Prove with a unique canary that SomaBrain remembers and recal
 version_added: "0.1.0"
 description:
   - Writes a unique canary in its own tenant, recalls it, and deletes it again, also after a failure.
-  - Well means that exactly this text was recalled with a sufficient score. An acknowledged write alone proves nothing, since
-    SomaBrain acknowledges writes that it then loses.
+  - Well means that the long-term memory returned exactly this text with a sufficient score. An acknowledged write alone proves
+    nothing, since SomaBrain acknowledges writes that it then loses.
   - It writes to the service, so use it for verification after a recovery, and in scheduled runs only as a deliberate choice.
 author:
   - SomaBrain incident response contributors (@somabrain)
@@ -59,10 +59,11 @@ options:
     default: 0.5
   require_ltm:
     description:
-      - Whether the long-term memory must return the canary, not only the working memory.
+      - Whether the long-term memory must return the canary, not only the working memory, which a restart empties.
+      - Set it to V(false) only where SomaBrain has no long-term memory.
       - This proves that the memory service answers; only a recall after an API restart would prove that it also stored the canary.
     type: bool
-    default: false
+    default: true
   max_remember_ms:
     description: Longest allowed time for the write, in milliseconds; V(0) for no limit.
     type: float

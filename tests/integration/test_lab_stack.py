@@ -332,10 +332,24 @@ def errors_of(lab: Lab) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if "_requests_total{" in line and 'status="500"' in line)
 
 
-def test_a_round_trip_keeps_one_canary_where_none_can_be_deleted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_trip_proves_nothing_while_the_long_term_memory_is_away(lab: Lab) -> None:
+    lab.supervisor("stop", "ltm")
+    try:
+        result = memory_round_trip.run(dict(canary_of(lab), tenant="somabrain-away"), False)
+    finally:
+        lab.supervisor("start", "ltm")
+        lab("start")
+    assert (result["health"], result["state"]) == ("sick", "no_ltm")
+    assert "only the working memory returned the canary" in str(result["say"])
+
+
+def canary_of(lab: Lab) -> dict[str, t.Any]:
     options = {name: rule.get("default") for name, rule in memory_round_trip.ARGUMENT_SPEC.items()}
-    options.update(url=f"http://127.0.0.1:{lab.ports['api']}", token=lab.token, require_ltm=True, timeout=10.0)
-    results, errors = [], errors_of(lab)
+    return dict(options, url=f"http://127.0.0.1:{lab.ports['api']}", token=lab.token, timeout=10.0)
+
+
+def test_a_round_trip_keeps_one_canary_where_none_can_be_deleted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    options, results, errors = canary_of(lab), [], errors_of(lab)
     for _process in range(3):
         monkeypatch.setattr(round_trip, "_KEEPS", {})
         results += [memory_round_trip.run(dict(options), False) for _pass in range(2)]

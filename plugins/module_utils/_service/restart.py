@@ -59,7 +59,7 @@ def check_of(given: Facts, note: Facts, more: Facts) -> dict[str, t.Any]:
     check.update(
         timeout=_seconds(given),
         ignore_gates=list(given["ignore_gates"]) + excused,
-        round_trip=_round_trip(given),
+        round_trip=_round_trip(given, not excused),
         long_term_memory={} if excused else _long_term_memory(given),
         # Sampling takes time; only the first look has it.
         memory_seconds=float(given["memory_seconds"]) if given["stage"] == "assess" else 0,
@@ -76,8 +76,10 @@ def _seconds(given: Facts) -> float:
     return 2 * answer + trip + 2 * samples + 2
 
 
-def _round_trip(given: Facts) -> dict[str, t.Any]:
-    return {"profile": given["round_trip"], "tenant": given["tenant"]} if given["round_trip"] and given["url"] else {}
+def _round_trip(given: Facts, require_ltm: bool) -> dict[str, t.Any]:
+    if not (given["round_trip"] and given["url"]):
+        return {}
+    return {"profile": given["round_trip"], "tenant": given["tenant"], "require_ltm": require_ltm and given.get("require_ltm", True)}
 
 
 def _long_term_memory(given: Facts) -> dict[str, t.Any]:

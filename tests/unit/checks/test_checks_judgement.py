@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import types
 import typing as t
@@ -26,6 +27,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, Proof, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as net_client
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import psql
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import judge_before
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
@@ -416,8 +419,13 @@ GONE = {"statuses": [200], "gone": True, "ltm_left": False}
         # Acknowledged and lost: what SomaBrain does with its memory service down.
         ({}, {"found": False, "score": None, "ltm": False}, {}, "sick", "not_recalled"),
         ({}, {"score": 0.12}, {}, "sick", "not_recalled"),
-        ({}, {"ltm": False}, {}, "well", "proven"),
-        ({}, {"ltm": False}, {"require_ltm": True}, "sick", "no_ltm"),
+        ({}, {"ltm": False}, {}, "sick", "no_ltm"),
+        ({}, {"ltm": False}, {"require_ltm": False}, "well", "proven"),
+        # A path or a request that it does not know: our profile, layer or port.
+        ({"status": 404}, {}, {}, "unknown", "bad_input"),
+        ({}, {"status": 405}, {}, "unknown", "bad_input"),
+        ({"status": 422}, {}, {}, "unknown", "bad_input"),
+        ({"status": 500, "location": "http://evil"}, {}, {}, "sick", "error"),
         ({"acknowledged": False}, {}, {}, "sick", "not_acknowledged"),
         ({}, {"understood": False, "found": False}, {}, "unknown", "other_service"),
         ({"status": 401}, {}, {}, "unknown", "auth"),
@@ -436,6 +444,56 @@ def test_only_the_very_canary_proves_a_memory(
     raw = {"problem": "", "remember": dict(REMEMBERED, **remember), "recall": dict(RECALLED, **recall), "cleanup": GONE}
     seen = round_trip.judge(raw, options("round_trip", url="http://api:9696", **given))
     assert (seen.health.value, seen.state) == (health, state)
+
+
+class Head:
+    """The recall of the second generation: each layer by its word, ten results, and working memory always scores best."""
+
+    def __init__(self, long_term: str, noise: int) -> None:
+        self.long_term, self.noise = long_term, noise
+        self.value: dict[str, t.Any] = {}
+        self.layers: list[str] = []
+
+    def ask(self, url: str, deadline: float, body: bytes = b"", **_given: t.Any) -> Answer:
+        given = json.loads(body)
+        if url.endswith("/remember"):
+            self.value = given["value"]
+            return self.answer({"ok": True, "persisted_to_ltm": True})
+        if not url.endswith("/recall"):
+            return Answer(status=404, body=b"{}")
+        layer = given["layer"]
+        self.layers.append(layer)
+        if layer == "ltm" and self.long_term == "away":
+            return Answer(status=503, body=b'{"detail": "memory backend unreachable"}')
+        noise = [{"content": {"task": "other"}, "layer": "wm", "score": 1.0}] * self.noise
+        held = [*noise, {"content": self.value, "layer": "wm", "score": 1.0}] if layer in ("wm", "both") else []
+        kept = [{"content": self.value, "layer": "ltm", "score": 0.9}] if self.long_term == "up" and layer in ("ltm", "both") else []
+        return self.answer({"results": (held + kept)[:10], "degraded": layer == "both" and self.long_term == "away"})
+
+    def answer(self, body: dict[str, t.Any]) -> Answer:
+        return Answer(status=200, body=json.dumps(body).encode(), seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    ("long_term", "noise", "state", "text"),
+    [
+        ("up", 0, "proven", ""),
+        # Ten memories in working memory leave no room for others where both layers are asked.
+        ("up", 12, "proven", ""),
+        ("away", 0, "no_ltm", "SomaBrain says that its long-term memory is away"),
+        ("forgets", 0, "no_ltm", "only the working memory returned the canary; that proves nothing"),
+    ],
+)
+def test_the_second_generation_is_asked_for_its_long_term_memory(
+    monkeypatch: pytest.MonkeyPatch, long_term: str, noise: int, state: str, text: str
+) -> None:
+    head = Head(long_term, noise)
+    monkeypatch.setattr(net_client, "ask", head.ask)
+    monkeypatch.setattr(round_trip, "_KEEPS", {("http://api", "somabrain-canary"): False})
+    given = options("round_trip", url="http://api", profile="v2")
+    seen = round_trip.judge(round_trip.load(given, 0.8), given)
+    assert (seen.state, set(head.layers) <= {"ltm", "both"}) == (state, True), seen.findings
+    assert any(text in one.text for one in seen.findings)
 
 
 @pytest.mark.parametrize(

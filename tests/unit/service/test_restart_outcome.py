@@ -44,13 +44,15 @@ EXCUSED: dict[str, tuple[dict[str, t.Any], bool]] = {
 def test_gates_of_the_memory_are_excused_only_after_an_approval_without_it(note: dict[str, t.Any], excused: bool) -> None:
     check = restart.check_of(GIVEN, {**BLANK, **note}, {})
     assert check["ignore_gates"] == ["x", *(restart.MEMORY_GATES if excused else [])]
-    assert bool(check["long_term_memory"]) is not excused
+    assert (bool(check["long_term_memory"]), check["round_trip"]["require_ltm"]) == (not excused, not excused)
 
 
+CANARY = {"profile": "v1", "tenant": "canary", "require_ltm": True}
 CHECKS: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
     "as it is by default": (
-        {}, {"timeout": 19, "round_trip": {"profile": "v1", "tenant": "canary"}, "memory_seconds": 3, "old_identity": {}},
+        {}, {"timeout": 19, "round_trip": CANARY, "memory_seconds": 3, "old_identity": {}},
     ),
+    "it has no long-term memory": ({"require_ltm": False}, {"round_trip": {**CANARY, "require_ltm": False}}),
     "no canary wanted": ({"round_trip": ""}, {"round_trip": {}}),
     "no url to write to": ({"url": ""}, {"round_trip": {}}),
     "memory is sampled in the first look only": ({"stage": "verify"}, {"memory_seconds": 0, "timeout": 19}),

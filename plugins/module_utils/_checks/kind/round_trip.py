@@ -4,7 +4,11 @@
 """Check kind ``round_trip``: remember a unique canary, recall exactly that one, delete it again.
 
 The only kind that writes. An acknowledged write proves nothing: SomaBrain acknowledges writes even with its long-term
-memory down. Noise scores 0.07-0.15 and a unique task about 0.74, so both the text and the score must be right.
+memory down, and recalls them from working memory. So the long-term memory has to return the canary, unless ``require_ltm`` is false.
+Noise scores 0.07-0.15 and a unique task about 0.74, so both the text and the score must be right.
+
+The second generation is asked for the layer ``ltm`` alone first: of both layers it returns the ten best only, and each memory of working
+memory counts as the best. A word that is no layer of it finds nothing and is answered with 200.
 
 The first generation as shipped answers each deletion with 500. After the first such answer one canary is kept under a name of its own:
 later looks find it, write it again with another text, and delete nothing, so that neither canaries nor errors add up.
@@ -37,7 +41,7 @@ OPTIONS: dict[str, t.Any] = {
     "tenant": {"type": "str", "default": "somabrain-canary"},
     "namespace": {"type": "str", "default": "canary"},
     "min_score": {"type": "float", "default": 0.5},
-    "require_ltm": {"type": "bool", "default": False},
+    "require_ltm": {"type": "bool", "default": True},
     "max_remember_ms": {"type": "float", "default": 0},
     "max_recall_ms": {"type": "float", "default": 0},
     "delete_paths": {"type": "list", "elements": "str"},
@@ -53,6 +57,8 @@ _WORDS = "canary of a health check, "
 # Whether a canary is kept at a url and tenant: asked once by each process.
 _KEEPS: dict[tuple[str, str], bool] = {}
 _PAUSE = 0.2
+# How the second generation answers a recall from its long-term memory alone while that is away.
+AWAY = (502, 503, 504)
 
 Canary = t.Dict[str, str]
 Send = t.Callable[[str, t.Dict[str, t.Any], float], net_http.Answer]
@@ -144,25 +150,40 @@ def _parsed(answer: net_http.Answer) -> dict[str, t.Any]:
 
 def _recall_until_found(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float) -> dict[str, t.Any]:
     while True:
+        begun = time.monotonic()
         found = _recall(send, options, canary, end)
         enough = found["found"] and (found["ltm"] or not options["require_ltm"])
-        if enough or found["status"] != 200 or end - time.monotonic() <= _PAUSE:
+        # Another recall that would be cut off by our own deadline says nothing.
+        took, left = time.monotonic() - begun, end - time.monotonic()
+        if enough or found["status"] != 200 or found["degraded"] or left <= _PAUSE + 1.5 * took:
             return found
         time.sleep(_PAUSE)
 
 
 def _recall(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float) -> dict[str, t.Any]:
+    """Return the recall of *canary*; in the second generation by its long-term memory, or else by both layers."""
+    if options["profile"] != "v2":
+        return _recall_at(send, options, canary, end, "")
+    kept = _recall_at(send, options, canary, end, "ltm")
+    if kept["found"] or kept["error"] or kept["status"] not in (200, *AWAY):
+        return kept
+    both = _recall_at(send, options, canary, end, "both")
+    # With its long-term memory away it answers 5xx where only that layer is asked, and "degraded" where both are.
+    return dict(both, degraded=both["degraded"] or kept["status"] in AWAY)
+
+
+def _recall_at(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float, layer: str) -> dict[str, t.Any]:
     body: dict[str, t.Any] = {"query": canary["task"], "top_k": 10}
-    if options["profile"] == "v2":
-        body.update(tenant=options["tenant"], namespace=options["namespace"], layer="both")
+    if layer:
+        body.update(tenant=options["tenant"], namespace=options["namespace"], layer=layer)
     answer = send(_PATHS[options["profile"]][1], body, end)
     parsed = _parsed(answer)
-    hits = (_hits_v2 if options["profile"] == "v2" else _hits_v1)(parsed)
-    ours = [hit for hit in hits if _is_ours(hit, canary)]
+    ours = [hit for hit in (_hits_v2 if layer else _hits_v1)(parsed) if _is_ours(hit, canary)]
     return dict(
         _told(answer),
         understood=isinstance(parsed.get("results"), list) or isinstance(parsed.get("wm"), list),
         found=bool(ours),
+        degraded=parsed.get("degraded") is True,
         score=max((hit["score"] for hit in ours), default=None),
         ltm=any(hit["ltm"] for hit in ours),
         coordinate=next((hit["coordinate"] for hit in ours if hit["coordinate"]), None),
@@ -229,6 +250,11 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     return Health((*findings, *slow, litter), state=word, facts=facts)
 
 
+_NO_LTM = (
+    "only the working memory returned the canary%s; that proves nothing, since a restart empties it"
+    " (without a long-term memory set require_ltm to false)"
+)
+_DEGRADED = ", and SomaBrain says that its long-term memory is away"
 _LITTER = {
     "none": "the canary is gone",
     "working_memory": "the canary stays in the working memory of its own tenant until SomaBrain drops it",
@@ -278,7 +304,7 @@ def _judge_memory(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) ->
     if not right:
         return "not_recalled", findings
     if options["require_ltm"] and not recall["ltm"]:
-        return "no_ltm", [*findings, Finding("ltm", State.SICK, "only the working memory returned the canary")]
+        return "no_ltm", [*findings, Finding("ltm", State.SICK, _NO_LTM % (_DEGRADED if recall.get("degraded") else ""))]
     return "proven", findings
 
 

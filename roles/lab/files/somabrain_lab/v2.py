@@ -167,22 +167,24 @@ class V2:
         tenant, namespace = str(body.get("tenant") or tenant), str(body.get("namespace") or "default")
         query, top_k, layer = body["query"], whole(body.get("top_k"), 3), body.get("layer") or "both"
         # Any other word finds nothing, and is not refused.
-        kept = self.service.long_term(f"{tenant}:{namespace}", query, top_k) or [] if layer in ("ltm", "both") else []
+        kept = self.service.long_term(f"{tenant}:{namespace}", query, top_k) if layer in ("ltm", "both") else []
+        if kept is None and layer == "ltm":
+            raise Refusal(503, {"detail": "memory backend unreachable"})
         held = self.service.working.items(tenant) if layer in ("wm", "both") else []
-        alike = [(memory.likeness(query, str(item.get("text") or "")), item) for item in held]
-        results = [hit({**item, "timestamp": time.time()}, "ltm", float(item["_score"])) for item in kept]
-        results += [hit(item, "wm", score) for score, item in alike if score >= memory.ALIKE]
+        results = [hit({**item, "timestamp": time.time()}, "ltm", float(item["_score"])) for item in kept or []]
+        # Each memory of working memory scores best, whatever was asked for, and leaves the rest no room.
+        results += [hit(item, "wm", 1.0) for item in held[:top_k]]
+        results = sorted(results, key=lambda one: -one["score"])[:top_k]
         answer = {
             "tenant": tenant,
             "namespace": namespace,
-            "results": results[: 2 * top_k],
+            "results": results,
             "wm_hits": len(held),
-            "ltm_hits": len(kept),
+            "ltm_hits": len(kept or []),
             "duration_ms": round((time.monotonic() - begun) * 1000, 3),
             "total_results": len(results),
-            # Not even a memory service that is away makes it say degraded.
-            "degraded": False,
-            "degraded_reasons": [],
+            "degraded": kept is None,
+            "degraded_reasons": ["ltm: memory backend unreachable"] if kept is None else [],
         }
         return spaced(answer)
 
