@@ -106,6 +106,11 @@ options:
     description: With less than this share of O(last_known_keys), Redis counts as emptied.
     type: float
     default: 0.5
+  excused_keys:
+    description: Places, from 1, of entries of O(known_keys) whose loss a person approved in this run; their answers do not count.
+    type: list
+    elements: int
+    default: []
   known_keys:
     description: Keys with known values. They are only read.
     type: list

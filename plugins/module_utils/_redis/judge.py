@@ -353,8 +353,8 @@ def _refusal(refused: str, facts: Facts) -> t.Optional[Verdict]:
 
 
 def _contradicted(raw: Raw, options: Raw) -> t.Optional[Verdict]:
-    wrong = wrong_answers(raw, options)
-    text = "%d of %d known answers are wrong" % (wrong, len(options["known_keys"] or []))
+    wrong = wrong_keys(raw, options)
+    text = "%d of %d known answers are wrong" % (len(wrong), len(options["known_keys"] or []))
     return Verdict("up_but_wrong", State.SICK, text) if wrong else None
 
 
@@ -392,13 +392,21 @@ def _misconf(refused: str, saved: Facts) -> t.Optional[Verdict]:
 
 def wrong_answers(raw: Raw, options: Raw) -> int:
     """Return how many known answers are wrong; an unreadable answer does not count."""
-    wrong = 0
-    for wanted, seen in zip(options["known_keys"] or [], raw["known"]):
-        if seen["exists"] is None:
-            continue
+    return len(wrong_keys(raw, options))
+
+
+def wrong_keys(raw: Raw, options: Raw) -> list[int]:
+    """Return the places, from 1, of known answers that are wrong; without those whose loss a person approved (excused_keys).
+
+    Their names may be secret.
+    """
+    wrong = []
+    for place, (wanted, seen) in enumerate(zip(options["known_keys"] or [], raw["known"]), 1):
         there = bool(wanted.get("sha256")) or wanted.get("exists") is not False
-        wrong += seen["exists"] != there or bool(wanted.get("sha256") and seen["sha256"] != str(wanted["sha256"]).lower())
-    return wrong
+        other = bool(wanted.get("sha256") and seen["sha256"] != str(wanted["sha256"]).lower())
+        if seen["exists"] is not None and (seen["exists"] != there or other):
+            wrong.append(place)
+    return [place for place in wrong if place not in (options.get("excused_keys") or [])]
 
 
 def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:

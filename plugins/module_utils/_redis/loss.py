@@ -126,14 +126,16 @@ def _at_least(counted: Loss, why: str) -> Loss:
 def _of_candidate(done: Facts) -> Loss:
     """Return what the installed candidate lacks, as it was said before it was chosen."""
     loss, name = done["installed"].get("loss") or {}, done["installed"].get("name")
+    wrong = "; wrong or missing in it, and to be put back by hand: number %s of the known keys"
+    wrong = wrong % ", ".join(str(place) for place in done["excused_keys"]) if done.get("excused_keys") else ""
     approved = {"approved": True} if done.get("by") == "policy" else {}
     if loss.get("exact") and loss.get("count") is not None:
         text = "the installed data (%s) lacks some keys or changes" % name if loss["count"] else ""
-        return dict(loss, text=text, witness=COMPARED, **approved)
+        return dict(loss, text=text + wrong, witness=COMPARED, **approved)
     text = "nothing proves that the installed data (%s) is complete"
     if loss.get("count"):
         text = "the installed data (%s) lacks some keys or changes"
-    return dict(loss, exact=False, text=text % name, **approved)
+    return dict(loss, exact=False, text=text % name + wrong, **approved)
 
 
 def _proof(done: Facts, before: Facts) -> t.Tuple[str, str]:

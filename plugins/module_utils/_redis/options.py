@@ -35,6 +35,7 @@ EXPECTATIONS: dict[str, t.Any] = {
     "last_known_keys": {"type": "int", "default": -1, "no_log": False},
     "last_known": {"type": "dict", "default": {}},
     "empty_below_share": {"type": "float", "default": 0.5},
+    "excused_keys": {"type": "list", "elements": "int", "default": [], "no_log": False},
     "known_keys": {
         "type": "list",
         "elements": "dict",

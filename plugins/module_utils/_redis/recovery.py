@@ -26,7 +26,7 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
     kept: {run_id, approved, raised, mended, held, isolated, decided, stopped, installed, by, put_back, kept, reloaded, restarted,
     unloaded}, each there once its act is done; run: the opened run; state_before: of the first look; accepted: the keys that a person
     says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, last_file,
-    and what a look is to expect: last_known, last_known_keys, empty_below_share, reload_from}.
+    and what a look is to expect: last_known, last_known_keys, empty_below_share, excused_keys, reload_from}.
     """
     last, known = _last_known(run), _meant(known_keys(run, now), accepted)
     acts = dict(kept if kept.get("run_id") == run.get("run_id") else {}, run_id=run.get("run_id"))
@@ -49,8 +49,14 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
         last_known={} if replaced else last,
         last_known_keys=lasting(installed) if replaced else known,
         empty_below_share=1.0 if whole else empty_below_share,
+        excused_keys=_excused(installed, replaced),
         reload_from=[] if acts.get("reloaded") else copies,
     )
+
+
+def _excused(installed: Facts, replaced: bool) -> t.List[int]:
+    """Return the places of known answers that are wrong in what was installed: its plan said so, and an approval of it covers that."""
+    return list(installed.get("wrong_keys") or []) if replaced else []
 
 
 def _meant(known: int, accepted: int) -> int:

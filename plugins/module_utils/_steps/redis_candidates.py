@@ -76,7 +76,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
 MOST_BACKUPS, MOST_REPLICAS, MOST_RESCUES = 8, 8, 3
 SHOWN = (
     "name", "path", "sha256", "bytes", "keys", "expires", "last_write", "loss", "superset", "risk", "proof", "error", "seconds",
-    "lineage", "dropped", "dropped_bytes", "detail", "known_wrong",
+    "lineage", "dropped", "dropped_bytes", "detail", "known_wrong", "wrong_keys",
 )  # fmt: skip
 
 

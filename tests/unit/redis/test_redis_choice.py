@@ -226,3 +226,10 @@ def test_hostile_texts_stay_in_their_line() -> None:
     table = table_of([dict(CUT, loss={"count": 1, "unit": "keys", "exact": True}), bad], options)
     assert all(len(line) <= 100 and line.isprintable() for line in table)
     assert ordered([bad], options) == []
+
+
+def test_a_plan_names_the_known_answers_that_its_candidate_lacks() -> None:
+    lacks = one("as_is", 0, known_wrong=1, wrong_keys=[1], loss={"count": 200, "unit": "keys", "exact": False})
+    assert plans_of([lacks], {"last_known_keys": 200, "empty_below_share": 0.5})[0]["text"].endswith(
+        "; wrong or missing in it: number 1 of the known keys"
+    )

@@ -123,6 +123,11 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "empty, writers paused": (raw(info={"db0": ""}, write="unanswered"), {"last_known_keys": 9}, "up_but_empty", "sick", ISOLATE),
     "wrong answer": (
         raw(known=[{"key": "k", "exists": False, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up_but_wrong", "sick", []),
+    "contradicted, as a person approved": (
+        raw(known=[{"key": "k", "exists": False, "sha256": ""}]), {"known_keys": [{"key": "k"}], "excused_keys": [1]}, "up", "well", []),
+    "contradicted, and another one approved": (
+        raw(known=[{"key": "k", "exists": False, "sha256": ""}]), {"known_keys": [{"key": "k"}], "excused_keys": [2]},
+        "up_but_wrong", "sick", []),
     "unread answer": (
         raw(known=[{"key": "k", "exists": None, "sha256": ""}]), {"known_keys": [{"key": "k"}]}, "up", "unknown", []),
     "slow": (raw(ping_seconds=0.3), {"max_latency_ms": 100.0}, "up", "sick", []),

@@ -41,8 +41,15 @@ def test_nothing_is_believed_of_another_run() -> None:
 def test_before_a_run_is_opened_nothing_is_known() -> None:
     assert recovery.so_far({}, {}, "", 0.5, -1, 0.0) == {
         "run_id": None, "replaced": False, "may_be_held": False, "to_reload": [], "known_keys": -1, "last_known_keys": -1,
-        "known_at": 0.0, "last_file": {}, "empty_below_share": 0.5, "reload_from": [], "last_known": {"mount": "", "bytes": 0, "at": 0.0},
+        "known_at": 0.0, "last_file": {}, "empty_below_share": 0.5, "excused_keys": [], "reload_from": [],
+        "last_known": {"mount": "", "bytes": 0, "at": 0.0},
     }  # fmt: skip
+
+
+def test_what_an_approved_plan_named_as_missing_is_excused_until_the_old_files_are_back() -> None:
+    lacks = {"run_id": "R1", "installed": dict(CANDIDATE, wrong_keys=[1])}
+    assert recovery.so_far(lacks, OPENED, "", 0.5, -1, 0.0)["excused_keys"] == [1]
+    assert recovery.so_far(dict(lacks, put_back=True), OPENED, "", 0.5, -1, 0.0)["excused_keys"] == []
 
 
 @pytest.mark.parametrize(

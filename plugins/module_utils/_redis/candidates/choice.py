@@ -236,7 +236,10 @@ def plans_of(candidates: t.Sequence[Candidate], options: Options) -> list[dict[s
 
 
 def _plan_text(one: Candidate) -> str:
-    return one_line("install %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"]), 160)
+    text = "install %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"])
+    wrong = ", ".join(str(place) for place in one.get("wrong_keys") or [])
+    # An approval of the plan covers that, too.
+    return one_line(text + ("; wrong or missing in it: number %s of the known keys" % wrong if wrong else ""), 240)
 
 
 def clock(at: t.Optional[float]) -> str:

@@ -31,7 +31,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, scan_rdb, sha256_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import wrong_answers
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import wrong_keys
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import known_answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.prints import (
     Prints,
@@ -69,7 +69,8 @@ def blank(name: str, lineage: str, error: str = "") -> Facts:
     """Return the facts of a candidate about which nothing is known yet."""
     return {
         "name": name, "path": "", "sha256": "", "bytes": 0, "keys": 0, "expires": 0, "last_write": None, "lineage": lineage,
-        "dropped": 0, "unit": "keys", "exact": True, "dropped_bytes": 0, "detail": "", "unproven": False, "known_wrong": 0, "moves": False,
+        "dropped": 0, "unit": "keys", "exact": True, "dropped_bytes": 0, "detail": "", "unproven": False, "moves": False,
+        "known_wrong": 0, "wrong_keys": [],
         "in_step": False, "doubt": "", "missing": None, "changed": 0, "contains_all": False, "superset": False, "loss": {}, "binds": {},
         "risk": RISKS[kind_of(name)], "proof": "", "error": error, "seconds": 0.0,
     }  # fmt: skip
@@ -139,9 +140,10 @@ def _looked(bench: Bench, name: str, side: SideInstance) -> Facts:
         sizes = sizes_of(redis).values()
         bench.prints[name] = prints_of(redis, bench.end, outlives=bench.outlives)
         seen = [known_answer(redis, one) for one in bench.known_keys]
+    wrong = wrong_keys({"known": seen}, {"known_keys": bench.known_keys})
     return {
         "keys": sum(one[0] for one in sizes), "expires": sum(one[1] for one in sizes),
-        "known_wrong": wrong_answers({"known": seen}, {"known_keys": bench.known_keys}),
+        "known_wrong": len(wrong), "wrong_keys": wrong,
     }  # fmt: skip
 
 
