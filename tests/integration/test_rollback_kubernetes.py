@@ -88,20 +88,43 @@ def test_a_stuck_rollout_goes_back_by_digest_beside_autoscaler_and_budget(shop: 
     assert shop.run("rollback")["outcome"] == "nothing_to_do"
 
 
-def test_what_does_not_roll_out_returns_once_to_what_served(shop: Shop) -> None:
-    """No pod of another template can be made: the old ones serve on, and nothing goes to and fro."""
-    shop.deploy("shop/sick:2")
-    as_state(shop.cluster, shop.space, "unhealthy")
+def fill(shop: Shop) -> None:
+    """Let a quota have no room for another pod."""
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": {"pods": "1"}}}
     shop.cluster.must("POST", f"/api/v1/namespaces/{shop.space}/resourcequotas", quota)
     status = {"status": {"hard": {"pods": "1"}, "used": {"pods": "3"}}}
     shop.cluster.patch(f"/api/v1/namespaces/{shop.space}/resourcequotas/small", status, status=True)
+
+
+def test_where_no_new_pod_fits_it_goes_back_by_the_revision_that_still_serves(shop: Shop) -> None:
+    """No pod of another template can be made, so a rollout by the digest would be stuck; the old pods serve on."""
+    shop.deploy("shop/sick:2")
+    as_state(shop.cluster, shop.space, "unhealthy")
+    fill(shop)
     served = [pod["name"] for pod in look(shop.cluster, shop.space)["service"]["workload"]["pods"] if pod["ready"]]
-    outcome = shop.run("rollback", rollback_deadlines={"configure": 60, "switch": 25})
-    assert (outcome["outcome"], outcome["code"]) == ("failed", 2), outcome
-    assert [one["action"] for one in outcome["acts"]] == ["switch"]
-    left = {pod["name"] for pod in look(shop.cluster, shop.space)["service"]["workload"]["pods"] if pod["ready"]}
-    assert set(served) <= left
+    before = shop.cluster.must("GET", deployment(shop.space))["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+    outcome = shop.run("rollback")
+    assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome["failure"] or outcome
+    after = look(shop.cluster, shop.space)
+    assert {pod["name"] for pod in after["service"]["workload"]["pods"]} == set(served)
+    assert (after["state"], shop.image()) == ("running", GOOD)
+    undo = f"--context here --namespace {shop.space} rollout undo deployment/api --to-revision={before}"
+    assert undo in outcome["undo"]
+
+
+def test_what_would_be_stuck_is_refused_before_it_begins(shop: Shop) -> None:
+    shop.deploy("shop/sick:2")
+    as_state(shop.cluster, shop.space, "unhealthy")
+    # The revision that served is gone, as a short history leaves it.
+    shop.deploy("shop/sick:3")
+    sets = f"/apis/apps/v1/namespaces/{shop.space}/replicasets"
+    for one in shop.cluster.must("GET", sets)["items"]:
+        if one["spec"]["template"]["spec"]["containers"][0]["image"] == GOOD:
+            shop.cluster.must("DELETE", f"{sets}/{one['metadata']['name']}")
+    fill(shop)
+    outcome = shop.run("rollback")
+    assert (outcome["outcome"], outcome["reasons"][0]["code"], outcome["acts"]) == ("refused", "no_room", []), outcome
+    assert "quota small" in outcome["reasons"][0]["text"]
 
 
 def test_what_is_unclear_is_refused_and_the_object_stays(shop: Shop) -> None:

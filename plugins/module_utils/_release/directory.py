@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Releases of a service that supervisor or systemd runs: directories named by their content, one of them selected by a link.
 
-The process shows what runs: the directory that it works in or was started from. A link that was changed without a restart
-selects another release. Further links in the releases directory are names, like image tags.
+The process shows what runs: the directory that it works in or was started from. One that works elsewhere runs what the link selects only
+if it names the link, or a file there, and began after the link was set. A link that was changed without a restart selects another
+release. Further links in the releases directory are names, like image tags.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -16,6 +18,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import identity, tree
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.answering import members_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
@@ -58,16 +61,61 @@ def _running(options: t.Mapping[str, t.Any], base: str, link: str, selected: str
     pid = int(service.get("pid") or 0)
     if not pid:
         return selected, ""
-    found = {one for one in (_inside(base, "/proc/%d/%s" % (pid, word)) for word in ("cwd", "exe")) if one}
+    own = _in_release(base, pid)
+    if len(own) == 1:
+        return own.pop(), ""
+    ours = members_of(service) or [pid]
+    found = own or {one for member in ours for one in _in_release(base, member)}
     if len(found) == 1:
         return found.pop(), ""
-    try:
-        changed = os.lstat(link).st_mtime
-    except OSError:
-        changed = float("inf")
-    if not found and float(service.get("started_at") or 0) > changed:
+    if found:
+        return "", "process %d works with %d releases at once: restart it" % (pid, len(found))
+    advice = "set its working directory to %s" % one_line(link, 80)
+    if not any(_names(member, (base + "/" + selected, os.path.abspath(link))) for member in ours):
+        return "", "nothing shows that process %d runs a release of %s: %s" % (pid, one_line(base, 80), advice)
+    if float(service.get("started_at") or 0) > _changed(link):
         return selected, ""
-    return "", "the release of process %d is unknown: set its working directory to %s" % (pid, one_line(link, 80))
+    return "", "the release of process %d is unknown, since the link was changed after its start: %s" % (pid, advice)
+
+
+def _changed(link: str) -> float:
+    """Return when the link was set, which its own time may hide."""
+    try:
+        facts = os.lstat(link)
+    except OSError:
+        return float("inf")
+    return max(facts.st_mtime, facts.st_ctime)
+
+
+def _in_release(base: str, pid: int) -> set[str]:
+    return {one for one in (_inside(base, "/proc/%d/%s" % (pid, word)) for word in ("cwd", "exe")) if one}
+
+
+def _names(pid: int, places: t.Sequence[str]) -> bool:
+    """Return whether a process names a path below one of *places* in its arguments or variables, or has a file there open."""
+    told = b"\0".join(_bytes_of("/proc/%d/%s" % (pid, name)) for name in ("cmdline", "environ"))
+    opened = [os.fsencode(link) for link in _open_files(pid)]
+    marks = [os.fsencode(place) for place in places]
+    return any(re.search(rb"(?:\A|[\0=:,\s'\"])" + re.escape(mark) + rb"(?:[/\0:,\s'\"]|\Z)", told) for mark in marks) or any(
+        link.startswith(mark + b"/") for link in opened for mark in marks
+    )
+
+
+def _bytes_of(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return b""
+
+
+def _open_files(pid: int) -> list[str]:
+    folder, found = "/proc/%d/fd" % pid, []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(os.path.join(folder, name)))
+    return found
 
 
 def _inside(base: str, place: str) -> str:

@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import identity
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollout import rollout_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.kubernetes.client import Forbidden, Unreachable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import kubernetes as manager_kubernetes
 
@@ -23,19 +24,28 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
 
     Whether a node can have an image shows only when it tries, so ``there`` is never known.
     """
+    named, read = dict(options, name=options["service"]), {}
     try:
-        workload, pods = manager_kubernetes.read_workload(dict(options, name=options["service"]), deadline)
+        if options.get("read_project"):
+            read = manager_kubernetes.read_rollout(named, deadline)
+            workload, pods = read["workload"], read["pods"]
+        else:
+            workload, pods = manager_kubernetes.read_workload(named, deadline)
     except Forbidden as error:
         return identity.blank(reachable=False, detail="this user is not allowed to read %s" % error)
     except Unreachable as error:
         return identity.blank(reachable=False, detail="Kubernetes does not answer: %s" % one_line(error, 160))
+    except LookupError as error:
+        return identity.blank(reachable=False, detail=one_line(error, 160))
     if not workload:
         return identity.blank(reachable=False, detail="%s is not in this namespace" % one_line(options["service"], 60))
     template = workload["spec"]["template"]
     index, why = index_of(template["spec"]["containers"], str(options.get("container") or ""))
     if why:
         return identity.blank(reachable=False, detail=why)
-    return facts_of(template, index, pods, options)
+    facts = facts_of(template, index, pods, options)
+    facts["rollout"] = rollout_of(read, facts["container"]["name"]) if read else {}
+    return facts
 
 
 def facts_of(template: t.Mapping[str, t.Any], index: int, pods: t.Sequence[t.Any], options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

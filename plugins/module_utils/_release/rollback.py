@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import REVERSIBLE, image_of, meant_by, short
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollout import way_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 Facts = t.Mapping[str, t.Any]
@@ -25,6 +26,9 @@ NO_MATTER_OF_A_RELEASE = (
 
 
 NOT_LOOKED_AT = "the schema of its database was not looked at: name the database in rollback_database"
+NO_TABLE = (
+    "its schema is unknown: the database of rollback_database has no table of Alembic or Django (another database, or another schema?)"
+)
 SELECT = "release %s is running, but the next start would take %s: the verified one is selected again"
 
 # How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
@@ -199,8 +203,10 @@ def _acts(seen: Seen, record: Facts) -> dict[str, bool]:
 
 def _impossible(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> t.Optional[Verdict]:
     refused = None
-    if acts["application"] or acts["select"]:
-        refused = _there(seen, str(record["release"])) or (_schema(seen, record) if acts["application"] else None) or _selectable(seen)
+    if acts["application"]:
+        refused = _there(seen, str(record["release"])) or _schema(seen, record) or _selectable(seen) or _no_room(seen, record)
+    elif acts["select"]:
+        refused = _there(seen, str(record["release"])) or _selectable(seen)
     if refused is None and any(one.get("component") == "postgresql" for one in seen.beside):
         return _refuse("restore_pending", "the database of this host is being restored or repaired; let that finish first")
     return refused
@@ -261,7 +267,9 @@ def _as_verified(seen: Seen, record: Facts) -> Verdict:
         told.append("no configuration was recorded with it")
     now = seen.migrations["facts"].get("heads") or {} if seen.migrations else None
     then = record.get("migrations")
-    if now is not None and now == then:
+    if now is not None and not now:
+        told.append(NO_TABLE)
+    elif now is not None and now == then:
         parts.append("schema")
     elif now is not None:
         was = told_heads(then) if then is not None else "not recorded"
@@ -290,6 +298,17 @@ def _there(seen: Seen, release: str) -> t.Optional[Verdict]:
     return None
 
 
+def _way(seen: Seen, record: Facts) -> dict[str, t.Any]:
+    release = str(record["release"])
+    return way_of(seen.facts.get("rollout") or {}, release, image_of(release, _str(record, "reference")))
+
+
+def _no_room(seen: Seen, record: Facts) -> t.Optional[Verdict]:
+    """A rollout that would be stuck is not begun."""
+    refused = str(_way(seen, record)["refused"])
+    return _refuse("no_room", refused) if refused else None
+
+
 def _selectable(seen: Seen) -> t.Optional[Verdict]:
     """A container that cannot be recreated, or only with other settings, is not stopped for it."""
     problem = str((seen.facts.get("project") or {}).get("problem") or "")
@@ -304,6 +323,9 @@ def _schema(seen: Seen, record: Facts) -> t.Optional[Verdict]:
     if seen.migrations["health"] == "unknown":
         return _refuse("migrations_unknown", _text_of(seen.migrations), "unknown")
     now = seen.migrations["facts"].get("heads") or {}
+    if not now and then:
+        text = "%s, but release %s was verified with %s"
+        return _refuse("migrations_unknown", text % (NO_TABLE, short(str(record["release"])), told_heads(then)), "unknown")
     if then is None:
         return _refuse("migrations_unknown", "the schema of release %s was not recorded" % short(str(record["release"])))
     if now == then or seen.facts.get("migrations") == REVERSIBLE:
@@ -323,14 +345,17 @@ def _plan(seen: Seen, record: Facts, acts: t.Mapping[str, bool], configuration: 
     project = seen.facts.get("project") or {}
     # A process that serves keeps running where only the next start would go wrong.
     switch = acts["application"] or bool(configuration) or not seen.is_well
-    differs = [str(one) for one in project.get("differs") or []] if switch else []
-    unknown = [NOT_LOOKED_AT] if acts["application"] and _is_schema_unknown(seen) else []
+    way = _way(seen, record) if acts["application"] else {}
+    differs = [str(one) for one in project.get("differs") or way.get("differs") or []] if switch else []
+    unknown = [why for why in [_why_schema_unknown(seen)] if why and acts["application"]]
     return {
         **_release_of(seen, record, acts), "application": acts["application"] or (acts["select"] and switch), "select": acts["select"],
         "configuration": configuration, "differs": differs, "unknown": unknown,
         "project_src": _str(project, "src"), "compose": _str(project, "command"), "project_hash": _str(project, "hash"),
+        "set": _str(way, "set"), "set_before": _str(way, "set_before"),
+        "revision_before": _str(seen.facts.get("rollout") or {}, "revision"),
         "verified_at": record["at"], "verified_by": record["run_id"],
-        "text": "; ".join(_main_effect(seen, record, acts) + _side_effects(differs, project, configuration) + unknown),
+        "text": "; ".join(_main_effect(seen, record, acts, _str(way, "text")) + _side_effects(differs, project, configuration) + unknown),
         "actions": (["configure"] if configuration else []) + (["switch"] if switch else ["select"]),
     }  # fmt: skip
 
@@ -349,21 +374,27 @@ def _release_of(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> dict[s
     }  # fmt: skip
 
 
-def _main_effect(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> list[str]:
+def _main_effect(seen: Seen, record: Facts, acts: t.Mapping[str, bool], way: str) -> list[str]:
     if acts["application"]:
-        return ["release %s goes back to %s" % (short(seen.running), short(str(record["release"])))]
+        return [" ".join(["release %s goes back to %s" % (short(seen.running), short(str(record["release"]))), way]).rstrip()]
     return [SELECT % (short(seen.running), short(seen.selected))] if acts["select"] else []
 
 
-def _is_schema_unknown(seen: Seen) -> bool:
-    return seen.migrations is None and seen.has_database and seen.facts.get("migrations") != REVERSIBLE
+def _why_schema_unknown(seen: Seen) -> str:
+    """Return why nobody can tell whether the schema is still the one of the release, "" if it can be told or does not matter."""
+    if seen.facts.get("migrations") == REVERSIBLE:
+        return ""
+    if seen.migrations is None:
+        return NOT_LOOKED_AT if seen.has_database else ""
+    return "" if seen.migrations["facts"].get("heads") else NO_TABLE
 
 
 def _side_effects(differs: t.Sequence[str], project: Facts, configuration: Facts) -> list[str]:
     """Return what a plan changes beside the release, a sentence each."""
     parts = []
     if differs:
-        text = "the project files now give its container other settings than it has: %s" % ", ".join(differs)
+        whose = "the project files now give its container" if project else "that revision gives its pods"
+        text = "%s other settings than it has: %s" % (whose, ", ".join(differs))
         changed = [one_line(one, 120) for one in project.get("changed") or []]
         parts.append(text + (" (changed since it was made: %s)" % ", ".join(changed) if changed else ""))
     if configuration:
@@ -400,7 +431,9 @@ def judge_record(checks: Facts) -> Verdict:
         return _refuse("configuration_drifted", text % counted(configuration["facts"]["changed_count"], "files"))
     if configuration and configuration["state"] != "clean":
         return _refuse("configuration_" + str(configuration["state"]), _text_of(configuration))
-    return Verdict("verified", "well", "release %s is well" % short(facts["running"]))
+    migrations = checks.get("migrations")
+    unknown = "" if migrations is None or migrations["facts"].get("heads") else "; " + NO_TABLE
+    return Verdict("verified", "well", "release %s is well%s" % (short(facts["running"]), unknown))
 
 
 def record_of(checks: Facts, manager: str) -> dict[str, t.Any]:

@@ -220,6 +220,17 @@ def _lacking(quota: Facts, workload: Facts, wanted: int) -> list[str]:
     return told
 
 
+def lacking(workload: Facts, more: int, freed: int) -> list[str]:
+    """Return the limits of quotas that *more* new pods would exceed once *freed* others are gone; a quota that may count them counts."""
+    told = []
+    for quota in workload.get("quotas") or []:
+        for name, hard in quota["hard"].items() if _counts(quota, workload) is not False else ():
+            one, used = taken(workload["takes"], name), quota["used"].get(name, "0")
+            if one and number_of(used) + (more - freed) * one > number_of(hard) + NEAR:
+                told.append("quota %s: %s of %s %s are used" % tuple(one_line(text, 40) for text in (quota["name"], used, hard, name)))
+    return told
+
+
 def taken(takes: Facts, name: str) -> float:
     """Return how much one pod takes of the quota resource *name*, 0 for resources that are not per pod."""
     if name in ("pods", "count/pods"):

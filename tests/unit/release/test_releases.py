@@ -9,6 +9,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import time
 import typing as t
 from pathlib import Path
 
@@ -154,9 +156,10 @@ def test_what_is_not_there_or_not_what_it_was_is_never_selected(source: Path, tm
 
 
 def load(base: Path, link: Path, pid: int = 0, **more: t.Any) -> dict[str, t.Any]:
+    started = more.pop("started_at", 0)
     options = {"manager": "none", "service": "api", "releases_dir": str(base), "current": str(link), **more}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ask, "load_service", lambda named, deadline: {"pid": pid, "started_at": 0})
+        patch.setattr(ask, "load_service", lambda named, deadline: {"pid": pid, "started_at": started, "start_time_ticks": 1})
         return directory.load_release(options, 5)
 
 
@@ -176,9 +179,41 @@ def test_what_runs_is_told_by_the_process_and_what_comes_next_by_the_link(source
     assert (load(base, link)["running"], load(base, link)["migrations"]) == (two, "reversible")
     monkeypatch.chdir(tmp_path)
     unclear = load(base, link, os.getpid())
-    assert (unclear["reachable"], "is unknown" in unclear["detail"]) == (False, True)
+    assert unclear["reachable"] is False
     shutil.rmtree(base / two)
     assert load(base, link)["known"][two]["there"] is False
+
+
+WITNESS: dict[str, tuple[list[str], dict[str, str], bool]] = {
+    "nothing": (["sleep", "60"], {}, False),
+    "an argument below the link": (["sh", "-c", "sleep 60; :", "LINK/app/main.py"], {}, True),
+    "a variable": (["sh", "-c", "sleep 60; :"], {"PYTHONPATH": "/usr/lib/x:LINK"}, True),
+    "a path that only begins so": (["sh", "-c", "sleep 60; :", "LINKED/app"], {}, False),
+    "a child that works in it": (["sh", "-c", "(cd LINK && exec sleep 60); :"], {}, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(WITNESS))
+def test_a_process_that_works_elsewhere_must_show_that_it_runs_the_release(source: Path, tmp_path: Path, name: str) -> None:
+    words, variables, known = WITNESS[name]
+    base, link = tmp_path / "releases", tmp_path / "current"
+    one = add(source, base)["release"]
+    pin(base, link, one)
+    filled = [word.replace("LINK", str(link)) for word in words]
+    env = {"PATH": os.environ["PATH"], **{key: value.replace("LINK", str(link)) for key, value in variables.items()}}
+    process = subprocess.Popen(filled, cwd="/", env=env)
+    try:
+        time.sleep(0.3)
+        facts = load(base, link, process.pid, started_at=time.time())
+        assert facts["running"] == (one if known else "")
+        if not known:
+            assert "nothing shows that process" in facts["detail"]
+        elif name != "a child that works in it":
+            assert "changed after its start" in load(base, link, process.pid, started_at=1.0)["detail"]
+    finally:
+        subprocess.run(["pkill", "-P", str(process.pid)], check=False)
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("place", ["", "nowhere", "folder"])

@@ -138,6 +138,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str
     ),
     "a schema that cannot be read": (seen(migrations=heads(health="unknown")), records(GOOD), {}, "migrations_unknown"),
     "a schema that was not recorded": (seen(migrations=heads()), records(GOOD, migrations=None), {}, "migrations_unknown"),
+    "a database that has lost its tables": (seen(migrations=heads({})), records(GOOD), {}, "migrations_unknown"),
+    "a database that never had them": (seen(migrations=heads({})), records(GOOD, migrations={}), {}, "to_roll_back"),
     "a restore goes on": (seen(), records(GOOD), {"beside": [{"component": "postgresql"}]}, "restore_pending"),
     "another component's run does not matter": (seen(), records(GOOD), {"beside": [{"component": "redis"}]}, "to_roll_back"),
     "its configuration was changed since": (
@@ -203,6 +205,8 @@ MATCHES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
     "a schema that was migrated since": (
         {"migrations": heads({"alembic": ["0010"]})}, {}, "another one than at its verification (now 0010, then 0009)"),
     "a schema that nobody looked at": ({}, {"has_database": True}, "the schema of its database was not looked at"),
+    "a database without the tables": (
+       {"migrations": heads({})}, {}, "its schema is unknown: the database of rollback_database has no table"),
 }  # fmt: skip
 
 
@@ -220,6 +224,10 @@ def test_a_schema_that_was_not_looked_at_is_told_before_a_release_goes_back() ->
         (seen(), False), (seen(migrations=heads()), True), (seen(release=release(migrations="reversible")), True),
     )]  # fmt: skip
     assert told == [[], [], []]
+    [without] = judge_rollback(seen(migrations=heads({})), records(GOOD, migrations={}), {}).plan["unknown"]
+    assert "has no table of Alembic or Django" in without
+    recorded = judge_record(seen(WELL, release=release(GOOD), migrations=heads({})))
+    assert (recorded.word, "its schema is unknown" in recorded.text) == ("verified", True)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +269,18 @@ def test_a_cluster_is_told_the_digest_in_the_repository_that_it_came_from() -> N
     assert (plan["image"], plan["image_before"]) == (f"shop/api@{good}", f"other/api@{bad}")
     never = judge_rollback(seen(release=release("shop/bad:2", reference="shop/bad:2")), records(good, reference="shop/api:1"), {}).plan
     assert never["image_before"] == "shop/bad:2"
+
+
+def test_a_deployment_goes_back_by_the_revision_that_serves_where_no_new_pod_fits() -> None:
+    serving = {"set": "api-one", "revision": "1", "ready": 2, "digest": GOOD, "image": "shop/api:1", "differs": ["env of container main"],
+               "full": []}  # fmt: skip
+    given = {"new_first": True, "full": ["quota small"], "quotas_hidden": False, "revision": "2", "set": "api-two", "serving": [serving]}
+    plan = judge_rollback(seen(release=release(rollout=given)), records(GOOD), {}).plan
+    assert (plan["set"], plan["set_before"], plan["revision_before"]) == ("api-one", "api-two", "2")
+    assert plan["differs"] == ["env of container main"]
+    assert "that revision gives its pods other settings than it has: env of container main" in plan["text"]
+    stuck = judge_rollback(seen(release=release(rollout={**given, "serving": []})), records(GOOD), {})
+    assert (stuck.word, "quota small" in stuck.text) == ("no_room", True)
 
 
 def test_a_container_that_would_be_configured_otherwise_is_told_and_asked_about() -> None:

@@ -106,6 +106,23 @@ def read_workload(options: Options, deadline: float) -> tuple[dict[str, t.Any], 
     return _with_pods(cluster, namespace, kind, options["name"])
 
 
+def read_rollout(options: Options, deadline: float) -> dict[str, t.Any]:
+    """Return {service, workload, pods, sets}: a workload with the state of its service, and the ReplicaSets of a Deployment.
+
+    ``sets`` is None where this user is not allowed to see them. Raises Forbidden, Unreachable, or LookupError where it does not exist.
+    """
+    namespace, context, kind = _place(options)
+    cluster = Cluster(str(options.get("kubeconfig") or ""), context, deadline)
+    raw = _load(cluster, namespace, kind, options["name"])
+    if not raw["workload"]:
+        raise LookupError(_who_is_there(namespace, kind, raw["others"]))
+    own, sets = {raw["workload"]["metadata"]["uid"]}, None
+    if kind == "Deployment":
+        found = _seen(cluster, "/apis/apps/v1/namespaces/%s/replicasets" % namespace)
+        sets = None if found is None else [one for one in found if _owned_by(one, own)]
+    return {"service": kubernetes_state.parse(options["name"], raw), "workload": raw["workload"], "pods": raw["pods"], "sets": sets}
+
+
 def _with_pods(cluster: Cluster, namespace: str, kind: str, name: str) -> tuple[dict[str, t.Any], list[dict[str, t.Any]]]:
     workload = cluster.read("/apis/apps/v1/namespaces/%s/%s/%s" % (namespace, service_state.WORKLOADS[kind], name))
     return (workload, _pods_of(cluster, namespace, workload, kind)) if workload else ({}, [])
