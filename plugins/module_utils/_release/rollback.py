@@ -21,7 +21,7 @@ PREFIX = "release:"
 # States of the application in which another release does not help, or nothing can be proven.
 NO_MATTER_OF_A_RELEASE = (
     "manager_unreachable", "several", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "port_taken",
-    "auth",
+    "auth", "bad_input", "owner_unseen",
 )  # fmt: skip
 
 
