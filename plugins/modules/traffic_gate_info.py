@@ -93,7 +93,9 @@ options:
         type: str
         default: ""
       requests_metric:
-        description: Counter of requests, with the label C(status) or C(code).
+        description:
+          - Counter of requests. Without a label such as C(status), C(code) or C(status_code) its errors are unknown.
+          - Without a label such as C(path), C(handler), C(route) or C(uri) its requests may be health checks, and are unknown.
         type: str
         default: somabrain_http_requests_total
       latency_metric:
@@ -105,7 +107,7 @@ options:
         type: str
         default: somabrain_recall_ltm_latency_seconds
       ignored_paths:
-        description: Values of the label C(path) that do not count as traffic.
+        description: Paths of requests that do not count as traffic; empty where the metrics have no path and count no health checks.
         type: list
         elements: str
         default: [/health, /healthz, /readyz, /metrics]

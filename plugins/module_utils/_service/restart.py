@@ -79,7 +79,7 @@ def _seconds(given: Facts) -> float:
 def _round_trip(given: Facts, require_ltm: bool) -> dict[str, t.Any]:
     if not (given["round_trip"] and given["url"]):
         return {}
-    return {"profile": given["round_trip"], "tenant": given["tenant"], "require_ltm": require_ltm and given.get("require_ltm", True)}
+    return {"profile": given["round_trip"], "tenant": given["tenant"], "require_ltm": require_ltm and given["require_ltm"]}
 
 
 def _long_term_memory(given: Facts) -> dict[str, t.Any]:

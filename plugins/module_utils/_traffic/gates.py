@@ -102,10 +102,11 @@ def _add_scraped(sample: Sample, begin: t.Any, end: t.Any) -> None:
     parts = [grown(begin[name], now) for name, now in (end or {}).items() if name in (begin or {})]
     if not parts:
         return
-    requests, errors = _sum(parts, "requests"), _sum(parts, "errors")
+    # Of a server that does not say it, it is unknown, and so of all together.
+    requests, errors = (_sum(parts, key) if all(part[key] is not None for part in parts) else None for key in ("requests", "errors"))
     if sample["requests"] is None and requests is not None:
         # Some servers count a request twice; the share of errors is still right.
-        sample["requests"], sample["errors"] = int(requests), int(errors or 0)
+        sample["requests"], sample["errors"] = int(requests), None if errors is None else int(errors)
     for name, kind in (("p95", "latency"), ("recall_p95", "recall")):
         sample[name], open_ended = quantile(0.95, [part[kind] for part in parts])
         sample["beyond"] += [name] if open_ended else []

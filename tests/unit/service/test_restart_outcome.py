@@ -16,7 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 GIVEN: dict[str, t.Any] = {
     **dict.fromkeys(restart.PASSED, ""), "stage": "assess", "url": "http://api/health", "tenant": "canary", "round_trip": "v1",
     "round_trip_timeout": 5, "answer_timeout": "3", "memory_seconds": 3, "ignore_gates": ["x"], "bad_config": [], "working_memory": True,
-    "memory_before": "",
+    "memory_before": "", "require_ltm": True,
     "ltm_url": "http://ltm/health", "ltm_gates": [{"path": "ok", "equals": True}],
 }  # fmt: skip
 BLANK = restart.note_of({}, "r1")

@@ -366,20 +366,62 @@ somabrain_http_requests_total{method="GET",path="/a",status="200"} 90
 somabrain_http_requests_total{method="GET",path="/a",status="503"} 10 1700000000
 somabrain_http_requests_total{method="GET",path="/health",status="200"} 5000
 somabrain_http_latency_seconds_bucket{path="/health",le="0.1"} 5000
-somabrain_http_latency_seconds_bucket{le="0.1"} 50
-somabrain_http_latency_seconds_bucket{le="+Inf"} 100
+somabrain_http_latency_seconds_bucket{path="/a",le="0.1"} 50
+somabrain_http_latency_seconds_bucket{path="/a",le="+Inf"} 100
 garbage {{{ not a line
-somabrain_http_latency_seconds_bucket{le="garbage"} 100
-somabrain_http_requests_total{status="200"} NaN
 other_total 7
 """
+NAMES = {name: rule.get("default") for name, rule in traffic_counts.METRICS_SPEC.items()}
+COUNTER, BUCKET = "somabrain_http_requests_total", "somabrain_http_latency_seconds_bucket"
 
 
 def test_metrics_are_read_and_what_is_no_metric_is_left_out() -> None:
-    names = {name: rule.get("default") for name, rule in traffic_counts.METRICS_SPEC.items()}
-    found = traffic_counts.parse_metrics(METRICS, names)
+    found = traffic_counts.parse_metrics(METRICS, NAMES)
     assert (found["requests"], found["errors"], found["latency"], found["recall"]) == (100, 10, {"0.1": 50, "+Inf": 100}, None)
-    assert traffic_counts.parse_metrics("<html>\x00" * 1000, names) == {"requests": None, "errors": None, "latency": None, "recall": None}
+    assert traffic_counts.parse_metrics("<html>\x00" * 1000, NAMES) == {"requests": None, "errors": None, "latency": None, "recall": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ('%s{path="/a",status="200"} 400 # {trace_id="b2"} 1.0' % COUNTER, "requests", 400),
+        ('%s{path="/a",status="500"} 7 1799999990.5 # {trace_id="b2"} 1.0 1799999990.5\n# EOF' % COUNTER, "errors", 7),
+        ('%s{path="/a",status_code="503"} 4' % COUNTER, "errors", 4),
+        ('%s{handler="/a",code="5xx"} 4' % COUNTER, "errors", 4),
+        # Nothing says which of them failed, or which of them were health checks.
+        ('%s{path="/a"} 4' % COUNTER, "errors", None),
+        ('%s{path="/a",status="ok"} 4' % COUNTER, "errors", None),
+        ('%s{path="/a"} 4' % COUNTER, "requests", 4),
+        ("%s 4" % COUNTER, "requests", None),
+        ('%s{status="200"} 4' % COUNTER, "requests", None),
+        # A health check is none, whatever the label of its path is called.
+        ('%s{handler="/health",status="200"} 9\n%s{handler="/a",status="200"} 4' % (COUNTER, COUNTER), "requests", 4),
+        ('%s{route="/healthz/",status="200"} 9' % COUNTER, "requests", None),
+        ('%s{uri="/health?deep=1",status="200"} 9\n%s{uri="/a",status="200"} 4' % (COUNTER, COUNTER), "requests", 4),
+        # What is no count, or cannot be read, makes the whole figure unknown.
+        ('%s{path="/a",status="200"} 4\n%s{path="/b",status="200"} NaN' % (COUNTER, COUNTER), "requests", None),
+        ('%s{path="/a",status="200"} 4\n%s{path="/b",status="200} 5' % (COUNTER, COUNTER), "requests", None),
+        ('%s{path="/a",path="/b",status="200"} 4' % COUNTER, "requests", None),
+        ('%s{path="/a",le="0.1"} 5\n%s{path="/a",le="garbage"} 5' % (BUCKET, BUCKET), "latency", None),
+        ('%s{le="0.1"} 5' % BUCKET, "latency", None),
+        # Of another time: milliseconds here, seconds in OpenMetrics.
+        ('%s{path="/a",status="200"} 4 1799999990000' % COUNTER, "requests", 4),
+        ('%s{path="/a",status="200"} 4 1799990000000' % COUNTER, "requests", None),
+        ('%s{path="/a",status="200"} 4 1799990000\n# EOF' % COUNTER, "requests", None),
+    ],
+)
+def test_what_metrics_do_not_say_for_certain_is_unknown(text: str, key: str, value: t.Any) -> None:
+    assert traffic_counts.parse_metrics(text, NAMES, 1_800_000_000.0)[key] == value
+
+
+def test_metrics_without_paths_count_where_nothing_is_to_be_left_out() -> None:
+    assert traffic_counts.parse_metrics('%s{status="200"} 4' % COUNTER, dict(NAMES, ignored_paths=[]))["requests"] == 4
+
+
+def test_errors_that_one_server_does_not_count_are_unknown_of_all() -> None:
+    sides = [{"api1": scraped(at)["api1"], "api2": dict(scraped(at)["api1"], errors=None)} for at in (0, 25)]
+    made = sample(None, None, scraped=(sides[0], sides[1]))
+    assert (made["requests"], made["errors"]) == (50, None)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +429,8 @@ def test_metrics_are_read_and_what_is_no_metric_is_left_out() -> None:
 )
 def test_an_answer_of_prometheus_without_one_number_is_no_figure(body: bytes) -> None:
     assert traffic_counts.value_of(body) is None
-    assert traffic_counts.value_of(b'{"data":{"result":[{"metric":{},"value":[1,"0.25"]}]}}') == 0.25
+    told = b'{"data":{"result":[{"metric":{},"value":[1000,"0.25"]}]}}'
+    assert [traffic_counts.value_of(told, now) for now in (None, 1030.0, 5000.0)] == [0.25, 0.25, None]
 
 
 def test_the_line_of_a_step_has_share_samples_errors_latency_and_where_the_rest_went() -> None:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as http
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import exposition
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 
 METRICS_SPEC: dict[str, t.Any] = {
@@ -40,10 +41,22 @@ PROBES_SPEC: dict[str, t.Any] = {
 }
 Counts = t.Dict[str, t.Any]
 Buckets = t.Dict[str, float]
-# One line of the text format: name, labels, value.
-_LINE = re.compile(r"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+\S+)?$")
-_LABEL = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"')
-FAILED_STATUS = re.compile(r"5\d\d")
+# The labels by which servers name the status and the path of a request.
+STATUS_LABELS = (
+    "status",
+    "code",
+    "status_code",
+    "http_status",
+    "http_status_code",
+    "http_response_status_code",
+    "response_code",
+    "statusCode",
+)
+PATH_LABELS = ("path", "handler", "route", "uri", "endpoint", "http_route", "url", "http_target", "view")
+FAILED_STATUS = re.compile(r"5(\d\d|xx)", re.IGNORECASE)
+A_STATUS = re.compile(r"[1-5](\d\d|xx)", re.IGNORECASE)
+# A sample with a time of its own that is older than so many seconds says nothing about now.
+STALE = 60.0
 MAX_METRICS = 8 << 20
 
 
@@ -71,50 +84,76 @@ def _scrape(options: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], deadli
             why = answer.detail or answer.error or ("status %d" % answer.status)
             return None, "%s of %s: %s" % (options["metrics_path"], one["name"], one_line(why, 80))
     texts = [answer.body.decode("utf-8", "replace") for answer in answers]
-    return {one["name"]: parse_metrics(text, options) for one, text in zip(asked, texts)}, ""
+    return {one["name"]: parse_metrics(text, options, time.time()) for one, text in zip(asked, texts)}, ""
 
 
 def _url(one: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> str:
     return "%s://%s%s" % (options["metrics_scheme"], one["address"], options["metrics_path"])
 
 
-def parse_metrics(text: str, options: t.Mapping[str, t.Any]) -> Counts:
-    """Return {requests, errors, latency, recall} of one exposition; a missing metric is None."""
-    requests, errors, seen = 0.0, 0.0, False
-    found: dict[str, Buckets] = {"latency": {}, "recall": {}}
-    names = {options["latency_metric"] + "_bucket": "latency", options["recall_metric"] + "_bucket": "recall"}
-    for line in text.splitlines():
-        match = _LINE.match(line) if line[:1] != "#" else None
-        if match is None or (match[1] not in names and match[1] != options["requests_metric"]):
-            continue
-        labels, value = dict(_LABEL.findall(match[2] or "")), _number(match[3])
-        if labels.get("path") in options["ignored_paths"]:
-            continue
-        if match[1] == options["requests_metric"]:
-            seen, requests = True, requests + value
-            errors += value if FAILED_STATUS.fullmatch(str(labels.get("status", labels.get("code", "")))) else 0.0
-        elif _is_bound(labels.get("le", "")):
-            buckets = found[names[match[1]]]
-            buckets[labels["le"]] = buckets.get(labels["le"], 0.0) + value
+def parse_metrics(text: str, options: t.Mapping[str, t.Any], now: t.Optional[float] = None) -> Counts:
+    """Return {requests, errors, latency, recall} of one exposition; what is missing or cannot be read for certain is None.
+
+    A request without a path may be one of a health check, and one without a status may have failed. *now*: epoch seconds, against
+    which a sample's own time is held.
+    """
+    samples, unread = exposition.parse(text)
+    doubtful = {exposition.name_in(line) for line in unread} | {one.name for one in samples if _is_doubtful(one, now)}
+
+    def traffic(name: str, ignored: t.Sequence[str]) -> t.Optional[list[exposition.Sample]]:
+        return None if name in doubtful else _traffic_in([one for one in samples if one.name == name], ignored)
+
+    requests = traffic(options["requests_metric"], options["ignored_paths"])
     return {
-        "requests": requests if seen else None, "errors": errors if seen else None,
-        "latency": found["latency"] or None, "recall": found["recall"] or None,
-    }  # fmt: skip
+        "requests": sum(one.value for one in requests) if requests else None,
+        "errors": _failed_in(requests) if requests else None,
+        "latency": _buckets(traffic(options["latency_metric"] + "_bucket", options["ignored_paths"])),
+        "recall": _buckets(traffic(options["recall_metric"] + "_bucket", [])),
+    }
+
+
+def _is_doubtful(sample: exposition.Sample, now: t.Optional[float]) -> bool:
+    """Return whether a sample says nothing for certain: no count, no bound, or of another time than now."""
+    is_old = now is not None and sample.at is not None and abs(now - sample.at) > STALE
+    return is_old or not math.isfinite(sample.value) or sample.value < 0 or ("le" in sample.labels and not _is_bound(sample.labels["le"]))
+
+
+def _traffic_in(samples: t.Sequence[exposition.Sample], ignored: t.Sequence[str]) -> t.Optional[list[exposition.Sample]]:
+    """Return the samples of requests that are traffic, None where a sample has no path to tell by."""
+    if not ignored:
+        return list(samples)
+    paths = [_label(one, PATH_LABELS) for one in samples]
+    return None if None in paths else [one for one, path in zip(samples, paths) if not _is_ignored(str(path), ignored)]
+
+
+def _is_ignored(path: str, ignored: t.Sequence[str]) -> bool:
+    plain = path.partition("?")[0]
+    return any(one in ignored for one in (path, plain, plain.rstrip("/"), "/" + plain.strip("/")))
+
+
+def _failed_in(requests: t.Sequence[exposition.Sample]) -> t.Optional[float]:
+    """Return how many of *requests* failed, None where one of them has no status."""
+    statuses = [_label(one, STATUS_LABELS) or "" for one in requests]
+    if not all(A_STATUS.fullmatch(status) for status in statuses):
+        return None
+    return sum(one.value for one, status in zip(requests, statuses) if FAILED_STATUS.fullmatch(status))
+
+
+def _label(sample: exposition.Sample, names: t.Sequence[str]) -> t.Optional[str]:
+    return next((sample.labels[name] for name in names if name in sample.labels), None)
+
+
+def _buckets(samples: t.Optional[t.Sequence[exposition.Sample]]) -> t.Optional[Buckets]:
+    buckets: Buckets = {}
+    for one in samples or ():
+        if "le" in one.labels:
+            buckets[one.labels["le"]] = buckets.get(one.labels["le"], 0.0) + one.value
+    return buckets or None
 
 
 def _is_bound(text: str) -> bool:
-    try:
-        return not math.isnan(float(text))
-    except ValueError:
-        return False
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        return 0.0
-    return value if math.isfinite(value) else 0.0
+    value = exposition.number_of(text)
+    return value is not None and not math.isnan(value)
 
 
 def query(options: t.Mapping[str, t.Any], deadline: float) -> tuple[t.Optional[Counts], str]:
@@ -126,18 +165,19 @@ def query(options: t.Mapping[str, t.Any], deadline: float) -> tuple[t.Optional[C
         if answer.error or answer.status != 200:
             why = answer.detail or answer.error or ("status %d" % answer.status)
             return None, "Prometheus: %s" % one_line(why, 100)
-        values[name] = value_of(answer.body)
+        values[name] = value_of(answer.body, time.time())
     return values, ""
 
 
-def value_of(body: bytes) -> t.Optional[float]:
-    """Return the number in an answer of Prometheus, None unless it has exactly one."""
+def value_of(body: bytes, now: t.Optional[float] = None) -> t.Optional[float]:
+    """Return the number in an answer of Prometheus, None unless it has exactly one, and, with *now* (epoch seconds), one of about now."""
     try:
         found = json.loads(body)["data"]["result"]
-        value = float(found[0]["value"][1]) if len(found) == 1 else None
+        at, value = (float(one) for one in found[0]["value"])
     except (ValueError, KeyError, TypeError, IndexError):
         return None
-    return value if value is not None and math.isfinite(value) else None
+    is_old = now is not None and abs(now - at) > STALE
+    return value if len(found) == 1 and math.isfinite(value) and not is_old else None
 
 
 def probe(options: t.Mapping[str, t.Any], state: t.Mapping[str, t.Any], number: int, deadline: float) -> list[dict[str, t.Any]]:
