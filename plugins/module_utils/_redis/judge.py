@@ -182,13 +182,18 @@ def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> t
         return unread, "doubtful_settings"
     if not place or not IN_DIR & set(actions):
         return "", ""
-    mount = judge_mount(place, raw["service"].get("mounts") or [], str((options["last_known"] or {}).get("mount") or ""))
+    mount = _mount_missing(raw, options)
     if mount:
         return mount, "no_mount"
     gives = "fix_cause" in actions and cause_of(facts["disk"], facts["log"].get("lines") or {}) == "permission"
     if gives or "mend" in actions:
         return judge_place(place, gives), "doubtful_dir"
     return moved_text(place), "doubtful_dir"
+
+
+def _mount_missing(raw: Raw, options: Raw) -> str:
+    known = str((options["last_known"] or {}).get("mount") or "")
+    return judge_mount(raw["place"], raw["service"].get("mounts") or [], known)
 
 
 def _set_at_run_time(raw: Raw, facts: Facts, state: str) -> tuple[list[Finding], tuple[str, ...]]:

@@ -92,22 +92,32 @@ def judge_aof(before: Facts, known: Facts) -> Proof:
     """Judge an append-only file by the first look of a run, and by what the last proven look remembered {at, file}."""
     written, log = before.get("written") or {}, before.get("log") or {}
     file, end = written.get("aof") or {}, float((before.get("ended") or {}).get("last_ended_at") or 0)
-    if not file or not end:
-        return NO_END, ""
-    if not log:
-        return NO_LOG, ""
     latest = end + WHOLE if end == int(end) else end
-    if file["written_at"] > latest + SLACK:
-        return TOUCHED, ""
+    unseen = _unseen(file, log, end and latest)
+    if unseen:
+        return unseen, ""
     remembered = known.get("file") or {}
-    if _is_kept(file, remembered, log):
-        return "", SEEN % (_day(known), remembered["bytes"], file["bytes"]) + READ
-    if _same(file, remembered):
-        return SHORTER % (file["bytes"], remembered["bytes"]), ""
+    if _same(file, remembered) or _is_kept(file, remembered, log):
+        return _judge_seen(file, known, _is_kept(file, remembered, log))
     if _moved(written, log, latest):
         return MOVED, ""
     why, speaks = _judge_end(file, log, end, latest)
     return (OTHER_FILE % _day(known), "") if why and remembered else (why, speaks)
+
+
+def _unseen(file: Facts, log: Facts, latest: float) -> str:
+    """Return what is missing to judge at all; *latest*: when its process ended at the latest, 0 if that is not known."""
+    if not file or not latest:
+        return NO_END
+    if not log:
+        return NO_LOG
+    return TOUCHED if file["written_at"] > latest + SLACK else ""
+
+
+def _judge_seen(file: Facts, known: Facts, kept: bool) -> Proof:
+    """Judge the file that an earlier run saw."""
+    seen = known["file"]["bytes"]
+    return ("", SEEN % (_day(known), seen, file["bytes"]) + READ) if kept else (SHORTER % (file["bytes"], seen), "")
 
 
 def _judge_end(file: Facts, log: Facts, end: float, latest: float) -> Proof:
