@@ -29,6 +29,7 @@ NOT_LOOKED_AT = "the schema of its database was not looked at: name the database
 NO_TABLE = (
     "its schema is unknown: the database of rollback_database has no table of Alembic or Django (another database, or another schema?)"
 )
+DOWNTIME = "requests fail until it has started again"
 SELECT = "release %s is running, but the next start would take %s: the verified one is selected again"
 
 # How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
@@ -39,6 +40,10 @@ RANKS: t.Mapping[str, int] = {
     **dict.fromkeys(("hung", "suspended", "unresponsive", "not_listening", "stuck_stopping"), 1),
     **dict.fromkeys(("stopped", "crashed", "start_limit", "exit_loop", "oom", "bad_config", "scaled_to_nothing", "unknown_service"), 0),
 }
+
+
+# States in which nothing serves, so that a start takes nothing away.
+STOPPED = tuple(word for word, rank in RANKS.items() if not rank)
 
 
 class Verdict(t.NamedTuple):
@@ -256,28 +261,34 @@ def _nothing_differs(seen: Seen, record: Facts, configured: bool, acts: t.Mappin
 
 def _as_verified(seen: Seen, record: Facts) -> Verdict:
     """Say what matches, and of the rest whether it differs or was not looked at."""
-    release, parts = short(str(record["release"])), ["release"]
+    release = short(str(record["release"]))
     if seen.migrations and seen.migrations["health"] == "unknown":
         text = "it is well with release %s, which passed verification, but %s"
         return _refuse("migrations_unknown", text % (release, _text_of(seen.migrations)), "unknown")
-    told = []
-    if seen.configuration and (record.get("configuration") or {}).get("commit"):
-        parts.append("configuration")
-    elif seen.configuration:
-        told.append("no configuration was recorded with it")
-    now = seen.migrations["facts"].get("heads") or {} if seen.migrations else None
-    then = record.get("migrations")
-    if now is not None and not now:
-        told.append(NO_TABLE)
-    elif now is not None and now == then:
-        parts.append("schema")
-    elif now is not None:
-        was = told_heads(then) if then is not None else "not recorded"
-        told.append("its schema is another one than at its verification (now %s, then %s)" % (told_heads(now), was))
-    elif seen.has_database:
-        told.append(NOT_LOOKED_AT)
+    looked = [("release", ""), _configuration_as(seen, record), _schema_as(seen, record)]
+    parts, told = [part for part, _text in looked if part], [text for _part, text in looked if text]
     text = "%s %s what passed verification (%s)" % (_listed(parts), "matches" if len(parts) == 1 else "match", release)
     return Verdict("verified", "well", "; ".join([text, *told]))
+
+
+def _configuration_as(seen: Seen, record: Facts) -> tuple[str, str]:
+    """Return (its word if it matches what was verified, what is said otherwise); ("", "") where there is none."""
+    if not seen.configuration:
+        return "", ""
+    return ("configuration", "") if (record.get("configuration") or {}).get("commit") else ("", "no configuration was recorded with it")
+
+
+def _schema_as(seen: Seen, record: Facts) -> tuple[str, str]:
+    """Return (its word if it matches what was verified, what is said otherwise); ("", "") where there is none."""
+    if seen.migrations is None:
+        return "", NOT_LOOKED_AT if seen.has_database else ""
+    now, then = seen.migrations["facts"].get("heads"), record.get("migrations")
+    if not now:
+        return "", NO_TABLE
+    if now == then:
+        return "schema", ""
+    was = told_heads(then) if then is not None else "not recorded"
+    return "", "its schema is another one than at its verification (now %s, then %s)" % (told_heads(now), was)
 
 
 def _listed(parts: t.Sequence[str]) -> str:
@@ -346,7 +357,7 @@ def _plan(seen: Seen, record: Facts, acts: t.Mapping[str, bool], configuration: 
     # A process that serves keeps running where only the next start would go wrong.
     switch = acts["application"] or bool(configuration) or not seen.is_well
     way = _way(seen, record) if acts["application"] else {}
-    differs = [str(one) for one in project.get("differs") or way.get("differs") or []] if switch else []
+    differs = [str(one) for one in _first(project.get("differs"), way.get("differs")) if switch]
     unknown = [why for why in [_why_schema_unknown(seen)] if why and acts["application"]]
     return {
         **_release_of(seen, record, acts), "application": acts["application"] or (acts["select"] and switch), "select": acts["select"],
@@ -355,9 +366,23 @@ def _plan(seen: Seen, record: Facts, acts: t.Mapping[str, bool], configuration: 
         "set": _str(way, "set"), "set_before": _str(way, "set_before"),
         "revision_before": _str(seen.facts.get("rollout") or {}, "revision"),
         "verified_at": record["at"], "verified_by": record["run_id"],
-        "text": "; ".join(_main_effect(seen, record, acts, _str(way, "text")) + _side_effects(differs, project, configuration) + unknown),
-        "actions": (["configure"] if configuration else []) + (["switch"] if switch else ["select"]),
+        "text": "; ".join(
+            _main_effect(seen, record, acts, _str(way, "text")) + _side_effects(differs, project, configuration) + unknown
+            + _downtime(seen, switch)
+        ),
+        "actions": ["configure"] * bool(configuration) + ["switch" if switch else "select"],
     }  # fmt: skip
+
+
+def _downtime(seen: Seen, switch: bool) -> list[str]:
+    """Say that clients notice: one process or container ends before the next one serves, while a cluster replaces its pods one by one."""
+    facts = seen.application.get("facts") or {}
+    serves = seen.application["state"] not in STOPPED
+    return [DOWNTIME] if switch and serves and trait(facts.get("manager"), "RELEASED_AS") != "pods" else []
+
+
+def _first(*many: t.Optional[t.Sequence[t.Any]]) -> t.Sequence[t.Any]:
+    return next((one for one in many if one), ())
 
 
 def _str(facts: Facts, key: str) -> str:
@@ -381,7 +406,7 @@ def _main_effect(seen: Seen, record: Facts, acts: t.Mapping[str, bool], way: str
 
 
 def _why_schema_unknown(seen: Seen) -> str:
-    """Return why nobody can tell whether the schema is still the one of the release, "" if it can be told or does not matter."""
+    """Return why it is unknown whether the schema is still the one of the release, "" where it is known or does not matter."""
     if seen.facts.get("migrations") == REVERSIBLE:
         return ""
     if seen.migrations is None:

@@ -197,6 +197,14 @@ def test_what_the_next_start_would_take_is_selected_without_a_restart() -> None:
     assert (sick["actions"], sick["application"], sick["release"]) == (["switch"], True, GOOD)
 
 
+def test_that_clients_notice_is_said_where_they_do() -> None:
+    def says(state: str, manager: str) -> bool:
+        return "requests fail" in judge_rollback(seen(found("sick", state, manager=manager)), records(GOOD), {}).text
+
+    told = {one: says(*one) for one in (("erroring", "systemd"), ("erroring", "kubernetes"), ("exit_loop", "systemd"), ("hung", "compose"))}
+    assert list(told.values()) == [True, False, False, True]
+
+
 MATCHES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
     "the release alone": ({}, {}, "release matches what passed verification (bbbbbbbbbbbb)"),
     "all of it": (

@@ -26,7 +26,7 @@ SERVICE: dict[str, t.Any] = {
     "volumes": [{"type": "volume", "source": "data", "target": "/data", "volume": {}},
                 {"type": "bind", "source": "/etc/shop", "target": "/etc/shop", "read_only": True, "bind": {"create_host_path": True}}],
     "ports": [{"mode": "ingress", "target": 80, "published": "8080", "protocol": "tcp"}],
-    "command": None, "entrypoint": None, "mem_limit": "268435456", "cpus": 0.5, "labels": {"team": "shop"},
+    "command": None, "entrypoint": None, "mem_limit": "268435456", "cpus": 0.5, "labels": {"team": "shop", "built": "today"},
     "secrets": [{"source": "token"}], "ulimits": {"nofile": {"soft": 1024, "hard": 2048}}, "stop_grace_period": "1m30s",
     "extra_hosts": ["db=10.0.0.5"],
 }  # fmt: skip
@@ -123,6 +123,14 @@ def test_each_setting_that_would_be_another_one_is_told(service: dict[str, t.Any
 def test_names_of_volumes_and_networks_are_those_of_the_whole_project() -> None:
     assert told({}, {"volumes": {"data": {"name": "elsewhere"}}}) == ["volume /data: volume elsewhere instead of volume shop_data"]
     assert told({}, {"networks": {"default": {"name": "wide"}}})[0] == "network shop_default: none instead of joined"
+
+
+def test_where_the_settings_are_the_same_only_names_can_differ() -> None:
+    model = {**MODEL, "volumes": {"data": {"name": "elsewhere"}}, "networks": {"default": {"name": "wide"}}}
+    wanted = differs.Wanted({**SERVICE, "secrets": [], "user": "root"}, model, IMAGE)
+    kept = [one.text for one in differs.names_changed(differs.changes(wanted, seen()))]
+    assert kept == ["volume /data: volume elsewhere instead of volume shop_data", "network shop_default: none instead of joined",
+                    "network wide: joined instead of none"]  # fmt: skip
 
 
 def test_no_value_that_may_be_secret_is_told() -> None:

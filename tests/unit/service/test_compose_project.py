@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import project
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
 
 
 def labels(home: Path, files: t.Sequence[str] = (), env_files: t.Sequence[str] = ()) -> dict[str, str]:
@@ -92,3 +93,17 @@ def test_the_command_for_a_person_names_all_that_the_container_is_made_of() -> N
         "docker compose --project-directory '/srv/my shop' --project-name shop --file '/srv/my shop/a.yml' --file /srv/pins.yml"
         " --env-file /srv/e.env up --detach --no-deps -- api"
     )
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        (program.Ran(program.NOT_FOUND, "", "docker is not there"), "the command docker is missing on this host"),
+        (program.Ran(1, "", "docker: 'compose' is not a docker command.\nSee 'docker --help'\n"), "docker has no compose plugin"),
+        (program.Ran(15, "", "time=x level=warning\nyaml: line 3: no\n"), "yaml: line 3: no"),
+    ],
+)
+def test_what_compose_lacks_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch, done: program.Ran, said: str) -> None:
+    monkeypatch.setattr(program, "run", lambda *words, **more: done)
+    with pytest.raises(project.Unreadable, match=said):
+        project.ask([], ["config"], socket="unix:///x", src="/", clock=Clock(5))

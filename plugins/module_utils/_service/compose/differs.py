@@ -20,8 +20,6 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\Z", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-# What Docker gives a container whose file says nothing.
-_SHM = 67108864
 MOUNTED = "volume"
 JOINED = "network"
 
@@ -55,6 +53,12 @@ def changes(wanted: Wanted, seen: Told) -> list[Change]:
     ]
     found += [Change(name, name) for name, then, now in _secret(wanted, has, host) if then != now]
     return found
+
+
+def names_changed(found: t.Sequence[Change]) -> list[Change]:
+    """Return what may differ although the settings of the service are the same: names of volumes and networks stand beside it."""
+    moved = [one for one in found if one.what == MOUNTED and not re.search(r": none instead of | instead of none\Z", one.text)]
+    return moved + [one for one in found if one.what == JOINED]
 
 
 def _shown(value: t.Any) -> str:
@@ -196,7 +200,9 @@ def _plain(service: Told, has: Told, host: Told, image: Told) -> t.Iterator[tupl
     yield from _of_image(service, has, image)
     yield from _limits(service, host)
     yield "restart", *_restarts(service, host.get("RestartPolicy") or {})
-    yield "ulimits", _ulimits(service.get("ulimits") or {}), {_ulimit(one) for one in host.get("Ulimits") or []}
+    given = service.get("ulimits") or {}
+    # Others are those of the engine.
+    yield "ulimits", _ulimits(given), {_ulimit(one) for one in host.get("Ulimits") or [] if one.get("Name") in given}
     yield "devices", _devices(service.get("devices")), {_device(one) for one in host.get("Devices") or []}
     yield "tmpfs", _tmpfs(service), {_folder(name) for name in host.get("Tmpfs") or {}} | _tmpfs_mounts(host)
     yield "extra_hosts", _hosts(service.get("extra_hosts")), _hosts(host.get("ExtraHosts"))
@@ -220,7 +226,8 @@ def _limits(service: Told, host: Told) -> t.Iterator[tuple[str, t.Any, t.Any]]:
     yield "memory reservation", _bytes(kept), _bytes(host.get("MemoryReservation"))
     yield "cpus", _number(_first(service.get("cpus"), most.get("cpus"))), _number(host.get("NanoCpus")) / 1e9
     yield "pids limit", _count(_first(service.get("pids_limit"), most.get("pids"))), _count(host.get("PidsLimit"))
-    yield "shm_size", _first(_bytes(service.get("shm_size")), _SHM), _first(_bytes(host.get("ShmSize")), _SHM)
+    if service.get("shm_size"):
+        yield "shm_size", _bytes(service["shm_size"]), _bytes(host.get("ShmSize"))
 
 
 def _secret(wanted: Wanted, has: Told, host: Told) -> t.Iterator[tuple[str, t.Any, t.Any]]:
@@ -233,8 +240,10 @@ def _secret(wanted: Wanted, has: Told, host: Told) -> t.Iterator[tuple[str, t.An
     inherited = [] if entry is not None else _list(image.get("Cmd"))
     yield "command", _list(command) if command is not None else inherited, _list(has.get("Cmd"))
     yield "healthcheck", _check_wanted(service.get("healthcheck"), image), _check_of(has.get("Healthcheck"))
-    yield "labels", _labels(service.get("labels"), {}), _labels(has.get("Labels"), image.get("Labels") or {})
-    yield "security_opt", _options(service.get("security_opt")), _options(host.get("SecurityOpt"))
+    yield "labels", *(_labels(labels, image.get("Labels") or {}) for labels in (service.get("labels"), has.get("Labels")))
+    # Docker adds this to a privileged container.
+    own = {"label:disable"} if host.get("Privileged") else set()
+    yield "security_opt", _options(service.get("security_opt")) - own, _options(host.get("SecurityOpt")) - own
     yield "sysctls", _sysctls(service.get("sysctls")), _sysctls(host.get("Sysctls"))
     logging = service.get("logging") or {}
     if logging:

@@ -115,10 +115,18 @@ def ask(naming: t.Sequence[str], words: t.Sequence[str], *, socket: str, src: st
         ["docker", "--host", socket, "compose", *naming, *words], max(1.0, clock.left), env=dict(os.environ, LC_ALL="C"), cwd=src
     )
     if not done.ok:
-        lines = [line for line in done.err.splitlines() if line.strip() and "level=warning" not in line]
-        text = "no answer in time" if done.timed_out else redact(lines[-1] if lines else "exit code %d" % done.rc)
-        raise Unreadable("Compose cannot read the project: %s" % one_line(text, 160))
+        raise Unreadable("Compose cannot read the project: %s" % one_line(_why(done), 160))
     return done.out
+
+
+def _why(done: program.Ran) -> str:
+    """Return why Compose printed nothing usable; a program that is missing is named with what brings it."""
+    if done.rc == program.NOT_FOUND:
+        return "the command docker is missing on this host: install it, with its compose plugin"
+    if "is not a docker command" in done.err or "unknown command: docker compose" in done.err:
+        return "docker has no compose plugin on this host: install the package docker-compose-plugin"
+    lines = [line for line in done.err.splitlines() if line.strip() and "level=warning" not in line]
+    return "no answer in time" if done.timed_out else redact(lines[-1] if lines else "exit code %d" % done.rc)
 
 
 def named(files: t.Sequence[str], env_files: t.Sequence[str], name: str) -> list[str]:
@@ -158,8 +166,7 @@ def differences(project: Project, socket: str, seen: t.Mapping[str, t.Any], imag
     labels = seen["Config"].get("Labels") or {}
     found = differs.changes(differs.Wanted(read["service"], read["model"], (image or {}).get("Config") or {}), seen)
     if _hash_of(project, socket, labels, pin, clock) in ("", labels.get(LABEL + "config-hash")):
-        # Names of volumes and networks stand in another part of the files, which the hash leaves out.
-        return [one.text for one in found if one.what in (differs.MOUNTED, differs.JOINED)]
+        return [one.text for one in differs.names_changed(found)]
     if found or not _is_comparable(project, socket, seen, labels, clock):
         return [one.text for one in found]
     return ["settings that cannot be compared one by one"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import typing as t
 from pathlib import Path
@@ -66,6 +67,12 @@ class Repository:
     def commit(self) -> None:
         self.git("add", "--", FOLDER)
         self.git("commit", "-q", "--no-gpg-sign", "-m", "another configuration")
+
+    def make_shallow(self, clone: Path) -> None:
+        """Take every commit but the last one out of the working copy."""
+        self.git("clone", "-q", "--depth", "1", f"file://{self.top}", str(clone))
+        shutil.rmtree(self.top / ".git")
+        (clone / ".git").rename(self.top / ".git")
 
     @property
     def commits(self) -> int:

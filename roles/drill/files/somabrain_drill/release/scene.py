@@ -50,11 +50,15 @@ class Scene(scene.Scene):
 
     def select(self, release: str) -> None:
         """Let the link select a release, and restart the API on it."""
+        self.point(release)
+        self.target.stop()
+        self.target.start()
+
+    def point(self, release: str) -> None:
+        """Let the link select a release; the API goes on with the one that it was started from."""
         given = {name: rule.get("default") for name, rule in release_pin.ARGUMENT_SPEC.items()}
         own = {"releases_dir": str(self.target.releases), "current": str(self.target.current), "release": release}
         release_pin.run({**given, **self.target.service, **own}, False)
-        self.target.stop()
-        self.target.start()
 
     def head(self) -> str:
         """Return the migration that the schema of the lab's PostgreSQL is at."""

@@ -37,6 +37,15 @@ def record(scene: Scene, _given: t.Any) -> None:
 
 def deploy(scene: Scene, given: t.Any) -> None:
     """deploy: {faults: RULES, migrations: reversible}: another release, with faults of its own, is selected and started."""
+    scene.select(_another(scene, given))
+
+
+def point(scene: Scene, given: t.Any) -> None:
+    """point: {faults: RULES}: another release, with faults of its own, is selected for the next start; the API is left alone."""
+    scene.point(_another(scene, given))
+
+
+def _another(scene: Scene, given: t.Any) -> str:
     source = scene.work / "incoming"
     shutil.copytree(scene.kept, source, symlinks=True)
     (source / "faults.json").write_text(json.dumps(given["faults"]), encoding="utf-8")
@@ -44,7 +53,7 @@ def deploy(scene: Scene, given: t.Any) -> None:
         (source / "release.json").write_text(json.dumps({"migrations": given["migrations"]}), encoding="utf-8")
     for path in (source, *source.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    scene.select(scene.add("bad", source))
+    return scene.add("bad", source)
 
 
 def remove_release(scene: Scene, name: t.Any) -> None:
@@ -92,6 +101,11 @@ def detach(scene: Scene, _given: t.Any) -> None:
     scene.configuration.git("checkout", "-q", "--detach")
 
 
+def shallow(scene: Scene, _given: t.Any) -> None:
+    """shallow: the working copy of the configuration has its last commit alone, as a clone of depth 1."""
+    scene.configuration.make_shallow(scene.work / "clone")
+
+
 def commits(scene: Scene, count: t.Any) -> None:
     """commits: COUNT: the branch of the configuration has so many commits by now: none was rewritten, and none made in vain."""
     if scene.configuration.commits != int(count):
@@ -111,7 +125,8 @@ WORDS: steps.Words = {
     **{
         step.__name__: step
         for step in (
-            alter_release, commit, commits, deploy, detach, drift, migrate, name_release, patch_kept, record, remove_release,
+            alter_release, commit, commits, deploy, detach, drift, migrate, name_release, patch_kept, point, record, remove_release,
+            shallow,
         )
     },
 }  # fmt: skip
