@@ -272,14 +272,14 @@ def _as_verified(seen: Seen, record: Facts) -> Verdict:
 
 
 def _configuration_as(seen: Seen, record: Facts) -> tuple[str, str]:
-    """Return (its word if it matches what was verified, what is said otherwise); ("", "") where there is none."""
+    """Return (its word if it matches what was verified, the sentence about it otherwise); ("", "") where there is none."""
     if not seen.configuration:
         return "", ""
     return ("configuration", "") if (record.get("configuration") or {}).get("commit") else ("", "no configuration was recorded with it")
 
 
 def _schema_as(seen: Seen, record: Facts) -> tuple[str, str]:
-    """Return (its word if it matches what was verified, what is said otherwise); ("", "") where there is none."""
+    """Return (its word if it matches what was verified, the sentence about it otherwise); ("", "") where there is none."""
     if seen.migrations is None:
         return "", NOT_LOOKED_AT if seen.has_database else ""
     now, then = seen.migrations["facts"].get("heads"), record.get("migrations")
