@@ -19,6 +19,11 @@ ROOT = Path(os.path.dirname(__file__), "..", "..")
 WORD = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
 # How alike a name has to be for it to be a slip: another may be a variable of the caller's own.
 ALIKE = 0.85
+# A value would reach the result of a task, and by it the log, on its way to a module.
+_FROM_FILE = (
+    "{name} is not read: secrets come from files, so that none reaches a log; set {name}_file. Keep it in Ansible Vault under a name"
+    " of your own and write the file with it: docs/first-hour.md has the command"
+)
 
 
 class Slip(t.NamedTuple):
@@ -50,6 +55,9 @@ def slips(given: t.Mapping[str, t.Any], own: t.Optional[t.Mapping[str, t.Any]] =
     # All of the collection is read only for a name that no role declares.
     known = _names_in([*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "roles").glob("*/*/**/*.yml")]) if strange else set()
     for name in strange:
+        if _is_secret(name):
+            wrong.append(Slip(_FROM_FILE.format(name=one_line(name, 80)), name, name + "_file"))
+            continue
         near = [] if name in known else difflib.get_close_matches(name, known, 1, ALIKE)
         if near:
             wrong.append(Slip("%s is not a variable here; did you mean %s?" % (one_line(name, 80), near[0]), name, near[0]))
@@ -78,6 +86,11 @@ def _is_strange(name: str) -> bool:
     """Return whether a name begins like a role, and is not among its described inputs."""
     role = _role_of(name)
     return bool(role) and name not in options_of(role)
+
+
+def _is_secret(name: str) -> bool:
+    """Return whether a name is that of a secret which a role reads from a file only."""
+    return name not in options_of(_role_of(name)) and name + "_file" in options_of(_role_of(name))
 
 
 def _names_in(files: t.Iterable[Path]) -> set[str]:

@@ -49,6 +49,12 @@ def test_a_slip_in_the_inventory_is_told_where_nothing_there_uses_the_name(own: 
     assert "SECRET" not in str(found)
 
 
+def test_a_secret_that_no_role_reads_is_refused_with_the_way_from_a_vault_to_its_file() -> None:
+    [slip] = slips({"redis_recovery_password": "SECRET"})
+    assert "set redis_recovery_password_file" in slip.text
+    assert "Ansible Vault" in slip.text
+
+
 def test_only_the_variables_of_a_command_are_corrected() -> None:
     slip, command = slips({"_raw_params": "lab"})[0], "ansible-playbook x.yml -i inventories/lab -l lab -e lab"
     assert slip.corrected(command) == command + "=VALUE"
