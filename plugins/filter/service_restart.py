@@ -59,11 +59,15 @@ def loss(emptied: str, approved: str) -> dict[str, t.Any]:
     return restart.loss_of(str(emptied), str(approved))
 
 
+def plan_loss(stake: str) -> dict[str, t.Any]:
+    return restart.plan_loss_of(str(stake))
+
+
 def next_command(hand_over: Given) -> str:
     return restart.next_of(plain(hand_over))
 
 
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        own = (note, place, check, evidence, process, verified, stake, risk, loss)
+        own = (note, place, check, evidence, process, verified, stake, risk, loss, plan_loss)
         return {**{"service_restart_" + one.__name__: one for one in own}, "service_restart_next": next_command}

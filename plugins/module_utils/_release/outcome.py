@@ -20,8 +20,6 @@ ASKED = ("differs", "unknown")
 # Reading a release takes time: only so many of the newest are looked at, plus the one that a person names.
 MOST_RELEASES = 5
 NO_UNDO = "nothing to put back"
-# States of the long-term memory, and words, in which a switch loses nothing.
-SAFE = ("", "none", "well")
 # Options of the release check that come from the role's variables unchanged.
 PASSED = (
     "manager", "service", "timeout", "supervisor_url", "scope", "releases_dir", "current", "pin_file", "container", "project_src",

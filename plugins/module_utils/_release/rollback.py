@@ -20,7 +20,7 @@ Facts = t.Mapping[str, t.Any]
 PREFIX = "release:"
 # States of the application in which another release does not help, or nothing can be proven.
 NO_MATTER_OF_A_RELEASE = (
-    "manager_unreachable", "several", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "port_taken",
+    "manager_unreachable", "several", "left_over", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "port_taken",
     "auth", "bad_input", "owner_unseen",
 )  # fmt: skip
 
@@ -253,9 +253,9 @@ def _nothing_differs(seen: Seen, record: Facts, configured: bool, acts: t.Mappin
     if seen.is_well:
         return _as_verified(seen, record)
     text = "%s; but release %s is running exactly as verified: a rollback would change nothing"
-    if seen.application["state"] == "bad_config":
+    if seen.application["state"] in ("bad_config", "exit_loop", "oom"):
         # A restart would only send back here.
-        return _refuse("bad_config", text % (_text_of(seen.application), release))
+        return _refuse(str(seen.application["state"]), text % (_text_of(seen.application), release))
     return _refuse("same_release", text % (_text_of(seen.application), release))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import threading
 import typing as t
 import urllib.parse
@@ -94,8 +95,9 @@ def _at(address: str, number: int, inside: int, held: set[str], service: Told) -
 
 
 def _named(holder: Told) -> Raw:
-    """Return a *holder* of a port with the unit or container that its control group names."""
-    return dict(holder, of=group_name(processes.groups_of(int(holder["pid"]))) if holder["pid"] else "")
+    """Return a *holder* of a port with the unit or container that its control group names, unless that is where we are too."""
+    group = group_name(processes.groups_of(int(holder["pid"]))) if holder["pid"] else ""
+    return dict(holder, of="" if group == group_name(processes.groups_of(os.getpid())) else group)
 
 
 def _front_of(service: Told, address: str, number: int) -> Told:

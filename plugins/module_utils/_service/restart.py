@@ -27,6 +27,9 @@ WITNESSES = {
     "kept": "the process goes on with all that it has in memory",
     "none": "this service keeps nothing in its memory, says service_restart_working_memory",
 }
+# What a restart may have lost where nothing speaks for a loss, and nothing rules it out: what was seen, and what was not.
+UNWATCHED = "the long-term memory was up when this run looked"
+UNSEEN = "whether it was up all the time that the old process ran cannot be seen from here, and what was acknowledged without it is lost"
 # Why a restart may lose memories, by what was seen of the long-term memory.
 AT_RISK = {
     "sick": "the long-term memory was down when this run looked",
@@ -97,7 +100,9 @@ def stake_of(probe: Facts, act: str, working_memory: bool) -> str:
         return "none"
     if act == "start" and (probe.get("identity") or {}).get("pid"):
         return "kept"
-    return str((probe.get("facts") or {}).get("long_term_memory") or "unknown")
+    facts = probe.get("facts") or {}
+    word = str(facts.get("long_term_memory") or "unknown")
+    return "unwatched" if word == "well" and not facts.get("memory_watched") else word
 
 
 def process_of(identity: Facts) -> dict[str, t.Any]:
@@ -117,7 +122,7 @@ def verified_of(probe: Facts, known: Facts) -> dict[str, t.Any]:
 
 def risk_of(memory: str) -> str:
     """Return what a new process may lose, by what was seen of the long-term memory; "" where it has everything."""
-    if memory in ("", *WITNESSES):
+    if memory in ("", "unwatched", *WITNESSES):
         return ""
     text = "a new process starts with an empty working memory (up to 64 memories a tenant), and %s: how many memories are lost is unknown"
     return text % _why(memory)
@@ -135,8 +140,19 @@ def loss_of(emptied: str, approved: str) -> dict[str, t.Any]:
         # The cache behind it is cold all the same, which later runs have to hear.
         text = "the working memory began empty" if emptied == "well" else ""
         return {"count": 0, "exact": True, "unit": "memories", "text": text, "witness": WITNESSES[emptied]}
+    if emptied == "unwatched":
+        text = "the working memory began empty, and " + UNSEEN
+        return {"unit": "memories", "suspected": False, "witness": UNWATCHED, "text": text}
     text = "the working memory began empty, and %s: how many memories were lost is unknown"
     return {"unit": "memories", "approved": bool(approved), "text": text % _why(emptied)}
+
+
+def plan_loss_of(stake: str) -> dict[str, t.Any]:
+    """Return the loss that a plan states before its act, by what ``stake_of`` says; "" where no process is replaced."""
+    if not stake:
+        return {"count": 0, "exact": True, "unit": "memories", "witness": "no process is replaced"}
+    loss = loss_of(stake, "")
+    return {key: loss[key] for key in ("count", "exact", "unit", "witness") if key in loss}
 
 
 def next_of(hand_over: Facts) -> str:

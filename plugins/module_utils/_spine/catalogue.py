@@ -372,9 +372,9 @@ REASONS: dict[str, Reason] = {
                 "{restart_service}",
             ),
             "mended": Case(
-                "correct what the text names; where no file that its log or its start command names changes by that, run again with"
-                " -e service_restart_mended=true; if a release brought it, go back with rollback",
-                "{rollback}",
+                "correct what the text names, then run again, with -e service_restart_mended=true if no file that its log or its start"
+                " command names has changed; if a new release brought it, run rollback instead",
+                "{again}",
             ),
             "no_copy": Case("correct that line", text="{file} line {line}: {found}; no proven copy of the file exists to put back"),
         },
@@ -412,10 +412,11 @@ REASONS: dict[str, Reason] = {
     ),
     "no_such_service": Reason(
         "the service manager has no service of that name, or has none in that project or scope",
-        "name a service that its manager knows; check the project or scope as well",
+        "name a service that its manager knows (service_restart_service), with its project or scope (service_manager_project, _scope)",
         "{check_access}",
         {
             "several": Case("choose one container by number with service_manager_replica; a run restarts only one"),
+            "left_over": Case("end the interrupted recreate with the command in the text, then run again; nothing was touched", "{again}"),
         },
     ),
     "stateful_service": Reason(
@@ -440,6 +441,10 @@ REASONS: dict[str, Reason] = {
         "{history}",
         {
             "roll_back": Case(command="{rollback}"),
+            "as_verified": Case(
+                "fix what its log names; its release is the verified one, so a rollback changes nothing, and another start would end the"
+                " same way"
+            ),
         },
     ),
     "out_of_memory": Reason(

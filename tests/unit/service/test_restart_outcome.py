@@ -91,6 +91,7 @@ LOSSES: dict[str, tuple[str, str, dict[str, t.Any]]] = {
     "there is no working memory": ("none", "", {"count": 0, "exact": True, "unit": "memories"}),
     "the memory was away while it ran": ("renewed", "", {"unit": "memories", "approved": False}),
     "the memory was down, approved": ("sick", "a plan", {"unit": "memories", "approved": True}),
+    "the memory is up, and out of our sight": ("unwatched", "", {"unit": "memories", "suspected": False}),
     "not known, not approved": ("unknown", "", {"unit": "memories", "approved": False}),
 }
 
@@ -99,18 +100,29 @@ LOSSES: dict[str, tuple[str, str, dict[str, t.Any]]] = {
 def test_a_loss_has_a_count_only_with_a_witness(emptied: str, approved: str, expected: dict[str, t.Any]) -> None:
     loss = restart.loss_of(emptied, approved)
     assert {key: value for key, value in loss.items() if key not in ("text", "witness")} == expected
-    assert bool(loss.get("witness")) is (loss.get("count") == 0)
+    assert bool(loss.get("witness")) is (loss.get("count") == 0 or loss.get("suspected") is False)
     # A cache that began empty is told even where nothing was lost.
     assert ("working memory" in loss.get("text", "")) is (emptied not in ("", "kept", "none"))
 
 
-PROBE = {"identity": {"pid": 7}, "facts": {"long_term_memory": "well"}}
+@pytest.mark.parametrize("stake", ["", "well", "kept", "none", "renewed", "sick", "unknown", "unwatched"])
+def test_a_plan_states_no_loss_only_with_a_witness(stake: str) -> None:
+    loss = restart.plan_loss_of(stake)
+    assert (loss.get("count") == 0) is bool(loss.get("exact")) is (stake in ("", "well", "kept", "none"))
+    assert loss["unit"] == "memories"
+    assert bool(loss.get("witness")) is (stake in ("", "well", "kept", "none", "unwatched"))
+    # An approval is asked for only where a loss is likely.
+    assert bool(restart.risk_of(stake)) is (stake in ("renewed", "sick", "unknown"))
+
+
+PROBE = {"identity": {"pid": 7}, "facts": {"long_term_memory": "well", "memory_watched": True}}
 
 
 @pytest.mark.parametrize(
     ("probe", "act", "working_memory", "stake"),
     [
         (PROBE, "restart", True, "well"),
+        (dict(PROBE, facts={"long_term_memory": "well", "memory_watched": False}), "restart", True, "unwatched"),
         (PROBE, "restart", False, "none"),
         (PROBE, "start", True, "kept"),
         (dict(PROBE, identity={}), "start", True, "well"),

@@ -91,7 +91,7 @@ def _unreachable(seen: Seen) -> t.Optional[Found]:
     if seen.service.get("exists"):
         return None
     if seen.service.get("exists") is None:
-        return Found("several", UNKNOWN, sentence(seen.service))
+        return Found(str(seen.service.get("result") or "several"), UNKNOWN, sentence(seen.service))
     return Found("unknown_service", UNKNOWN, "%s: %s" % (seen.name, seen.unknown_text()))
 
 

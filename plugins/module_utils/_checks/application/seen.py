@@ -336,6 +336,7 @@ class Seen:
             "last_sample": {**self.raw["samples"][-1], **identity_of(dict(self.service))} if self.raw["samples"] else {},
             "oom_kills": self.raw["oom_kills"],
             "long_term_memory": self.long_term_memory,
+            "memory_watched": self.raw["memory_since"] is not None,
             "dependencies": {str(one["name"]): str(one["health"]) for one in self.dependencies + self.memory_service},
             "hand_over": self.hand_over(),
             "answered": self.answered if self.is_answered else {},

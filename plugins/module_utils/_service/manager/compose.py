@@ -36,7 +36,10 @@ HAS_PROJECT = True
 RELEASED_AS = "images"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}\Z")
+SILENT = "Docker does not answer: %s; correct service_manager_docker_socket, or start Docker"
 LABEL = "com.docker.compose."
+# Why a name means several containers.
+LEFT_OVER = "left_over"
 # Used only while nothing runs, so Docker's own stop never reaches its SIGKILL.
 LONG = 3600
 HANDLER_SECONDS = 1.0
@@ -44,11 +47,11 @@ SAID_LINES = 400
 
 
 class NotOne(Exception):
-    """The name does not mean exactly one container; ``exists`` is False for none, None for several."""
+    """The name does not mean exactly one container; ``exists`` is False for none, None for several; ``result`` says why these are."""
 
-    def __init__(self, text: str, exists: t.Optional[bool]) -> None:
+    def __init__(self, text: str, exists: t.Optional[bool], result: str = "") -> None:
         super().__init__(text)
-        self.exists = exists
+        self.exists, self.result = exists, result
 
 
 def check_name(name: str) -> None:
@@ -81,7 +84,7 @@ def load_state(options: Options, deadline: float) -> ServiceState:
         state = parse(options["name"], _with_ports(docker, seen, clock), image or {}, holds.read(options, seen["Id"]))
         return state if state["pid"] else dict(state, barred=_barred(docker, seen, clock))
     except NotOne as error:
-        return service_state.blank(MANAGER, options["name"], exists=error.exists, detail=str(error))
+        return service_state.blank(MANAGER, options["name"], exists=error.exists, detail=str(error), result=error.result)
     except Unreachable as error:
         return _unreachable(options, str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -107,7 +110,7 @@ def _barred(docker: Docker, seen: t.Mapping[str, t.Any], clock: Clock) -> str:
 
 
 def _unreachable(options: Options, why: str) -> ServiceState:
-    return service_state.blank(MANAGER, options["name"], reachable=False, detail="Docker does not answer: " + one_line(why, 160))
+    return service_state.blank(MANAGER, options["name"], reachable=False, detail=SILENT % one_line(why, 160))
 
 
 def _docker(options: Options) -> Docker:
@@ -133,12 +136,36 @@ def find(docker: Docker, options: Options, clock: Clock) -> dict[str, t.Any]:
     listed = docker.containers(["%s%s=%s" % (LABEL, key, value) for key, value in wanted.items()], clock.left)
     if not listed:
         raise NotOne(_who_is_there(docker, options, clock), False)
+    left = left_over(listed)
+    if left:
+        raise NotOne(left, None, LEFT_OVER)
     if len(listed) > 1:
         raise NotOne("it has %d containers (%s); set replica to the number of one" % (len(listed), _names(listed)), None)
     seen = docker.read("/containers/%s/json" % listed[0]["Id"], clock.left)
     if seen is None:
         raise NotOne("its container disappeared during the look; look again", False)
     return dict(seen)
+
+
+def left_over(listed: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Return which of the containers *listed* an interrupted recreate left and how to end that, "" if each has a number of its own.
+
+    Compose itself fails on them, and leaves less than there was. A plain ``docker rm`` takes away only a container that does not run.
+    """
+    numbers = [str(one["Labels"].get(LABEL + "container-number")) for one in listed]
+    twice = [one for one, number in zip(listed, numbers) if numbers.count(number) > 1]
+    if not twice:
+        return ""
+    names = {str(one["Id"]): one_line(str(one["Names"][0]).lstrip("/"), 80) for one in twice}
+    running = [one for one in twice if str(one.get("State")) in ("running", "paused", "restarting")]
+    shown = ", ".join("%s is %s" % (names[str(one["Id"])], one_line(one.get("State"), 20)) for one in twice)
+    text = "a recreate that was interrupted left %d containers with the same number (%s): " % (len(twice), shown)
+    if len(running) > 1:
+        return text + "stop the one that is not meant with docker stop, and remove it with docker rm"
+    # The new one is created before the old one is stopped, and was never started.
+    fresh = [one for one in twice if one.get("State") == "created"] or twice
+    spare = [one for one in twice if one not in running] if running else fresh[:1]
+    return text + "docker rm %s" % " ".join(names[str(one["Id"])] for one in spare)
 
 
 def _names(listed: t.Sequence[t.Mapping[str, t.Any]]) -> str:

@@ -40,6 +40,7 @@ RELEASED_AS = "directories"
 NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")
 WORDS = {0: "stopped", 10: "starting", 20: "running", 30: "backoff", 40: "stopping", 100: "stopped", 200: "failed"}
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING = 10, 60, 70  # faults of its interface
+SILENT = "supervisor: %s; correct service_manager_supervisor_url, or start supervisord"
 SPAWNED = re.compile("Exited too quickly")
 REPLY_BYTES = 4 * 1024 * 1024
 MAIN_LOG_BYTES = 64 * 1024
@@ -141,7 +142,7 @@ def load_state(options: Options, deadline: float) -> ServiceState:
     try:
         info, configs, daemon, log = server.many(calls, deadline)
     except (Unreachable, xmlrpc.client.Fault, ValueError) as error:
-        return service_state.blank(MANAGER, options["name"], reachable=False, detail="supervisor: " + one_line(error, 160))
+        return service_state.blank(MANAGER, options["name"], reachable=False, detail=SILENT % one_line(error, 160))
     if isinstance(info, xmlrpc.client.Fault):
         found = info.faultCode != BAD_NAME
         detail = info.faultString if found else _who_is_there(configs)
