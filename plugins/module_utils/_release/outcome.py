@@ -100,7 +100,7 @@ def memory_of(probe: Facts, working_memory: bool) -> str:
 def asks_of(plan: Facts, memory: str, identity: Facts) -> bool:
     """Return whether a plan needs an approval. What a dead process had in memory no approval brings back: the outcome says it."""
     drift = (plan.get("configuration") or {}).get("drift")
-    return bool(drift or any(plan.get(key) for key in ASKED) or (memory not in SAFE and identity))
+    return bool(drift or any(plan.get(key) for key in ASKED) or (restart.risk_of(memory) and identity))
 
 
 def undo_of(plan: Facts, named: Facts) -> str:
