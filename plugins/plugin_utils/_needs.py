@@ -16,6 +16,7 @@ import re
 import typing as t
 
 import yaml
+from ansible import template
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
@@ -65,7 +66,17 @@ def roles_of(known: Values) -> list[str]:
 @functools.cache
 def _defaults_of(role: str) -> dict[str, t.Any]:
     with open(os.path.join(ROLES, role, "defaults", "main.yml"), encoding="utf-8") as file:
-        return dict(yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})  # noqa: S506
+        return dict(_trusted(yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}))  # noqa: S506
+
+
+def _trusted(value: t.Any) -> t.Any:
+    """Return what our own defaults say with its templates marked as ours; ansible-core before 2.19 needs no mark."""
+    if isinstance(value, dict):
+        return {name: _trusted(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_trusted(one) for one in value]
+    mark = getattr(template, "trust_as_template", None)
+    return mark(value) if mark and isinstance(value, str) else value
 
 
 def values_for(known: Values) -> dict[str, t.Any]:

@@ -10,6 +10,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _needs
 
@@ -38,6 +40,15 @@ def test_a_remedy_is_meant_for_the_hosts_of_its_group_or_where_there_is_none_for
     known: dict[str, t.Any], roles: list[str]
 ) -> None:
     assert _needs.roles_of(known) == roles
+
+
+def test_the_default_of_a_role_is_worked_out_by_the_variables_of_the_host() -> None:
+    loader = DataLoader()
+    for given, file in (({}, ""), ({"database_recovery_password_file": "/p"}, "/p")):
+        known = {"database_unblock_user": "watcher", **given}
+        asked_for = _needs.asked_of(known, Templar(loader, variables=known))
+        login = _needs.needs_of(["database_unblock"], asked_for)["checks"][0]
+        assert (login.get("password_file", ""), login["user"], asked_for.broken) == (file, "watcher", [])
 
 
 def test_redis_needs_its_service_its_password_room_for_copies_and_the_file_to_give_up() -> None:
