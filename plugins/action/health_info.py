@@ -14,8 +14,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import kinds, traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target, with_manager
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, Proof, State
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import SERVICE_SPEC
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look import LookAction
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import PACKAGE, part_of
@@ -50,8 +51,14 @@ class ActionModule(LookAction):
 
     def execute(self, params: Params, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Look, then pack the checks if wanted; until the last slice is merged they are needed unpacked."""
-        result = super().execute(dict(params, pack=False), own, task_vars)
+        checks = with_manager(params["checks"], self._named(task_vars))
+        result = super().execute(dict(params, checks=checks, pack=False), own, task_vars)
         return checks_look.packed(result) if params.get("pack") and not result.get("failed") else result
+
+    def _named(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Return how the services of this host are named to their manager: the variables service_manager_* that are set."""
+        given = {name: task_vars.get("service_manager_" + name) for name in SERVICE_SPEC if name != "manager"}
+        return {name: plain(self._templar.template(value)) for name, value in given.items() if value}
 
     def look(self, params: Params, task_vars: dict[str, t.Any]) -> Result:
         """Look once (or for one slice): the controller's checks in a thread beside those of the target."""

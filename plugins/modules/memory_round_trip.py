@@ -33,9 +33,9 @@ options:
     type: str
     required: true
   profile:
-    description: Generation of the API.
+    description: Generation of the API. The names of the profiles of its health endpoint mean the same.
     type: str
-    choices: [v1, v2]
+    choices: [v1, v2, v1_health, v1_healthz, v2_health, v2_healthz, v2_readyz]
     default: v1
   token:
     description: Bearer token. Prefer O(token_file).

@@ -25,7 +25,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
     round_trip,
     tcp,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.place import belongs_on_target, with_manager
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, Proof, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as net_client
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
@@ -490,10 +490,11 @@ def test_the_second_generation_is_asked_for_its_long_term_memory(
     head = Head(long_term, noise)
     monkeypatch.setattr(net_client, "ask", head.ask)
     monkeypatch.setattr(round_trip, "_KEEPS", {("http://api", "somabrain-canary"): False})
-    given = options("round_trip", url="http://api", profile="v2")
+    given = options("round_trip", url="http://api", profile="v2_health")
     seen = round_trip.judge(round_trip.load(given, 0.8), given)
     assert (seen.state, set(head.layers) <= {"ltm", "both"}) == (state, True), seen.findings
     assert any(text in one.text for one in seen.findings)
+    assert seen.findings[-1].text == "the profile v2_health is called v2 for the memory of an API: write v2"
 
 
 @pytest.mark.parametrize(
@@ -510,3 +511,15 @@ def test_the_second_generation_is_asked_for_its_long_term_memory(
 def test_litter_is_told(cleanup: dict[str, t.Any], litter: str) -> None:
     raw = {"problem": "", "remember": REMEMBERED, "recall": RECALLED, "cleanup": cleanup}
     assert round_trip.judge(raw, options("round_trip", url="http://api:9696")).facts["litter"] == litter
+
+
+def test_a_check_of_a_managers_service_is_named_as_the_services_of_its_host_are() -> None:
+    named = {"supervisor_url": "unix:///lab.sock", "project": "brain"}
+    service = {"kind": "service", "manager": "supervisor", "service": "redis"}
+    other = {"kind": "redis", "host": "127.0.0.1"}
+    below = {"kind": "application", "manager": "systemd", "service": "api", "project": "own", "dependencies": [service, other]}
+    checks = with_manager([service, other, below, dict(service, supervisor_url="unix:///own.sock"), "wrong"], named)
+    assert checks[0] == {**service, **named}
+    assert (checks[1], checks[4]) == (other, "wrong")
+    assert (checks[2]["project"], checks[2]["dependencies"]) == ("own", [{**service, **named}, other])
+    assert checks[3]["supervisor_url"] == "unix:///own.sock"

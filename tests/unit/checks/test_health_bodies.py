@@ -112,6 +112,9 @@ def judge(body: t.Any, profile: str, status: int = 200, **options: t.Any) -> dic
         (READY, "v2_healthz", 200, "unknown", "bad_input"),
         (NOT_READY, "documented", 503, "unknown", "bad_input"),
         (V1Z, "v1_health", 200, "well", "up"),
+        # Which of the two counts, parsers do not agree on.
+        (b'{"status": "degraded", "status": "healthy", "components": {}}', "documented", 200, "unknown", "other_service"),
+        (json.dumps(V1).replace('"http": true', '"http": false, "http": true').encode(), "v1_health", 200, "unknown", "other_service"),
         # Statuses.
         ({}, "none", 200, "well", "up"),
         ({"detail": "boom"}, "v1_health", 500, "sick", "error"),
@@ -136,6 +139,13 @@ def test_of_a_refused_request_only_what_was_seen_is_told() -> None:
         (403, ""): "403: it denies the request, which was sent without a token; check the credentials",
         (403, "t"): "403: it rejected our token, or denies it this request; check the credentials",
     }
+
+
+def test_a_generation_means_its_health_endpoint_and_the_other_name_is_shown() -> None:
+    seen = judge(V1, "v1")
+    assert (seen["health"], seen["facts"]["profile"]) == ("well", "v1_health")
+    assert seen["findings"][-1]["text"] == "the profile v1 is called v1_health for a health endpoint: write v1_health"
+    assert judge(V1, "v2")["state"] == "bad_input"
 
 
 def test_a_wrong_profile_is_named_with_the_right_one() -> None:
@@ -168,6 +178,12 @@ def test_a_gate_that_cannot_be_judged_is_a_wrong_input_and_nothing_is_asked(kind
     assert found["findings"][0]["text"].startswith("gates[1] ")
     before = {"health": "unknown", "state": "bad_input", "checks": [found], "subject": found["name"]}
     assert [one["code"] for one in judge_before(before, {})[1]] == ["bad_input"]
+
+
+def test_a_key_that_an_answer_has_twice_is_named() -> None:
+    seen = judge(b'{"a": {"ok": false, "ok": true}}', "none", gates=[{"path": "a.ok", "equals": True}])
+    assert seen["health"] == "unknown"
+    assert any("has the key 'ok' twice" in one["text"] for one in seen["findings"])
 
 
 def test_a_503_names_the_part_that_is_unhealthy() -> None:

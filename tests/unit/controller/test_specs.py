@@ -216,6 +216,7 @@ OPEN = {
     "lab_release_faults",
     "service_manager_only",
     "service_restart_manager_options",
+    "service_restart_gates",
     "service_restart_ltm_gates",
     "traffic_scaling_baseline",
 }

@@ -47,7 +47,9 @@ GATES: dict[str, tuple[Gate, ...]] = {
     "v2_readyz": ({"path": "status", "equals": "ready"}, {"path": "checks.*", "equals": "healthy"}),
     "documented": ({"path": "status", "equals": "healthy"}, {"path": "components.*.status", "equals": "healthy"}),
 }
-PROFILES = (*GATES, "auto")
+# A generation means its main health endpoint.
+ALIASES = {"v1": "v1_health", "v2": "v2_health"}
+PROFILES = (*GATES, "auto", *ALIASES)
 # Profiles whose 503 carries a body that names what is wrong.
 TELLING_503 = frozenset(("v2_readyz", "documented", "v2_health", "auto"))
 MAX_FINDINGS = 40

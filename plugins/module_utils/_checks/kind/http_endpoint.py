@@ -8,6 +8,8 @@ A 200 proves nothing by itself: with a profile the body must have its shape and 
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import typing as t
 
@@ -91,6 +93,14 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     Sick: a 5xx, an unexpected status, a gate that fails, too slow. Unknown: no usable token, 401, 403, 429, and a body that does
     not fit the profile: another service may be answering, or, where it fits another profile, ours is wrong (bad_input).
     """
+    named = str(options["profile"])
+    meant = application_somabrain.ALIASES.get(named)
+    health = _judged(raw, dict(options, profile=meant or named))
+    text = f"the profile {named} is called {meant} for a health endpoint: write {meant}"
+    return dataclasses.replace(health, findings=(*health.findings, Finding("warning", State.WELL, text))) if meant else health
+
+
+def _judged(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     answer: http.Answer = raw["answer"]
     what = one_line(str(options["url"]).partition("?")[0], 100)
     if raw["problem"]:
@@ -135,11 +145,14 @@ def _judge_status(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[
 def _judge_content(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
     if answer.truncated:
         return _not_understood("too_large", f"the answer is larger than {options['max_bytes']} bytes; the rest was not read")
+    twice: list[str] = []
     try:
-        body = json.loads(answer.body)
+        body = json.loads(answer.body, object_pairs_hook=functools.partial(_once, twice))
     except (ValueError, RecursionError):
         kind = answer.content_type or "no content type"
         return _not_understood("other_service", f"the answer is not JSON ({kind}): another service may be answering")
+    if twice:
+        return _not_understood("other_service", f"the answer has the key '{twice[0]}' twice, so what it says is unknown")
     named, found = str(options["profile"]), application_somabrain.profile_of(body)
     profile = found if named == "auto" else named
     if profile != "none" and not application_somabrain.is_of(body, profile):
@@ -150,6 +163,15 @@ def _judge_content(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple
         facts.update({key: body[key] for key in ("ok", "ready") if isinstance(body.get(key), bool)})
     degraded = any(finding.state is not State.WELL for finding in findings)
     return "degraded" if degraded else "up", findings, facts
+
+
+def _once(twice: list[str], pairs: t.Sequence[tuple[str, t.Any]]) -> dict[str, t.Any]:
+    """Return an object of JSON; a key that it has twice is added to *twice*: parsers differ in which of them counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _value in pairs]
+        twice += [one_line(name, 60) for name in found if names.count(name) > 1]
+    return found
 
 
 def _of_another_profile(named: str, found: str) -> tuple[str, list[Finding], dict[str, t.Any]]:

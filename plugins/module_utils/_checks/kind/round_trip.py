@@ -33,9 +33,11 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net import client as net_http
 
 WRITES = True
+# Names of the profiles of its health endpoint; the generation is meant.
+ALIASES = {"v1_health": "v1", "v1_healthz": "v1", "v2_health": "v2", "v2_healthz": "v2", "v2_readyz": "v2"}
 OPTIONS: dict[str, t.Any] = {
     "url": {"type": "str", "required": True},
-    "profile": {"type": "str", "choices": ["v1", "v2"], "default": "v1"},
+    "profile": {"type": "str", "choices": ["v1", "v2", *ALIASES], "default": "v1"},
     "token": {"type": "str", "default": "", "no_log": True},
     "token_file": {"type": "path", "default": ""},
     "tenant": {"type": "str", "default": "somabrain-canary"},
@@ -66,7 +68,7 @@ Send = t.Callable[[str, t.Dict[str, t.Any], float], net_http.Answer]
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """Remember, recall until found or until three quarters of *deadline* (seconds) are over, and clean up in the time left."""
-    begun = time.monotonic()
+    begun, options = time.monotonic(), _as_generation(options)
     headers, problem = credentials(options)
     raw: dict[str, t.Any] = {"problem": problem, "remember": {}, "recall": {}, "cleanup": {}}
     if problem:
@@ -83,6 +85,10 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
         if raw["remember"].get("sent", True):
             raw["cleanup"] = _clean_up(send, options, canary, raw["recall"].get("coordinate"), end)
     return raw
+
+
+def _as_generation(options: dict[str, t.Any]) -> dict[str, t.Any]:
+    return dict(options, profile=ALIASES.get(str(options["profile"]), options["profile"]))
 
 
 def _keeps(send: Send, options: t.Mapping[str, t.Any], end: float) -> bool:
@@ -247,7 +253,13 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     if word == "proven" and any(finding.state is not State.WELL for finding in slow):
         word = "slow"
     litter = Finding("cleanup", State.WELL, _LITTER[facts["litter"]])
-    return Health((*findings, *slow, litter), state=word, facts=facts)
+    return Health((*findings, *slow, litter, *_alias_of(options)), state=word, facts=facts)
+
+
+def _alias_of(options: t.Mapping[str, t.Any]) -> list[Finding]:
+    meant = ALIASES.get(str(options["profile"]))
+    text = f"the profile {options['profile']} is called {meant} for the memory of an API: write {meant}"
+    return [Finding("warning", State.WELL, text)] if meant else []
 
 
 _NO_LTM = (
