@@ -19,6 +19,7 @@ import yaml
 from ansible import template
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import ROLES
 
@@ -241,12 +242,16 @@ def _restore(needs: Found, asked: Asked) -> None:
 
 def _service(needs: Found, asked: Asked) -> None:
     _managed(needs, asked, "service_restart", "API service")
-    url = asked.text("service_restart_url")
+    # The look at a service is made where it runs, that at its dependencies included; a cluster is asked from the controller.
+    where = "auto" if trait(asked.text("service_restart_manager"), "ANYWHERE") else "target"
+    url, token = asked.text("service_restart_url"), asked.text("service_restart_token_file")
     if url:
-        token = _set({"token_file": asked.text("service_restart_token_file"), "tenant": asked.text("service_restart_tenant")})
-        needs["checks"].append({"name": "API", "kind": "http", "url": url, "expect_status": ANSWERS, **token})
-    needs["checks"] += [dict(one, name="dependency %s" % (one.get("name") or one.get("kind")))
-                        for one in asked("service_restart_dependencies") or [] if isinstance(one, t.Mapping)]  # fmt: skip
+        needs["checks"].append(
+            {"name": "API", "kind": "http", "url": url, "expect_status": ANSWERS, "look_from": where, **_set({"token_file": token})}
+        )
+    for one in asked("service_restart_dependencies") or []:
+        if isinstance(one, t.Mapping):
+            needs["checks"].append(dict(one, name="dependency %s" % (one.get("name") or one.get("kind")), look_from=where))
 
 
 def _rollback(needs: Found, asked: Asked) -> None:
