@@ -30,7 +30,7 @@ NO_TABLE = (
     "its schema is unknown: the database of rollback_database has no table of Alembic or Django (another database, or another schema?)"
 )
 DOWNTIME = "requests fail until it has started again"
-SELECT = "release %s is running, but the next start would take %s: the verified one is selected again"
+SELECT = "release %s is running, but the next start would take %s; the verified one has to be selected again"
 
 # How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
 RANKS: t.Mapping[str, int] = {
