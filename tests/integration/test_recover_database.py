@@ -361,8 +361,11 @@ def test_a_full_disk_gets_room_only_from_what_was_named_for_it(farm: Databases, 
     assert "reserve" in refused.text
     wrong = db.recover(make_room=[str(db.data / "pg_wal" / "000000010000000000000001")])
     assert (wrong.word, wrong.code) == ("refused", "bad_input"), wrong.text
+    none = db.recover(make_room=[str(reserve) + ".none"])
+    assert told(none)[1] == "no_room", none.text
     run = db.recover(make_room=[str(reserve)])
     assert (*told(run), run.states[0]) == ("recovered", "", ["make_room", "start"], "down_disk_full"), run.text
+    assert [one["what"] for one in run.outcome["left"]] == ["reserve_gone"]
     assert not reserve.exists()
     assert db.rows == 10
     db.end()

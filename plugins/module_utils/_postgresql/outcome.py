@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.durability import COMMITS, KEYS, judge_loss
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.left import reserve_gone
 
 Raw = t.Mapping[str, t.Any]
 
@@ -91,9 +92,10 @@ def only_counted(probe: Raw, scope: Raw) -> bool:
 
 
 def recovery_outcome(acts: Raw, run_id: str, data_dir: str, service: Raw) -> dict[str, t.Any]:
-    """Return {put_back, undo}: the acts of this run that left something to put back, and the commands that do it.
+    """Return {put_back, undo, left}: the acts of this run that left something to put back, and the commands that do it.
 
-    *acts*: ``restore_config`` and ``move_pid_aside`` as the step returned them, ``fix_permission`` with ``files`` as they were before.
+    *acts*: ``restore_config`` and ``move_pid_aside`` as the step returned them, ``fix_permission`` with ``files`` as they were before,
+    ``make_room`` with the ``files`` that it deleted.
     """
     config, aside, access = (of_run(acts.get(name), run_id) for name in ("restore_config", "move_pid_aside", "fix_permission"))
     undo: dict[str, list[str]] = {}
@@ -105,7 +107,12 @@ def recovery_outcome(acts: Raw, run_id: str, data_dir: str, service: Raw) -> dic
         undo["move_pid_aside"] = [stop, _on_target("mv", aside["aside"], data_dir + "/postmaster.pid")]
     if access.get("files"):
         undo["fix_permission"] = [command for file in access["files"] for command in _access_of(file)]
-    return {"put_back": list(undo), "undo": " && ".join(text for texts in undo.values() for text in texts) or NOTHING}
+    deleted = of_run(acts.get("make_room"), run_id).get("files") or []
+    return {
+        "put_back": list(undo),
+        "undo": " && ".join(text for texts in undo.values() for text in texts) or NOTHING,
+        "left": [reserve_gone(deleted)] if deleted else [],
+    }
 
 
 def _on_target(*words: str) -> str:

@@ -13,6 +13,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import ISOLATED
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.loss import keys_alive, proof_of_start
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.left import reserve_gone
 
 Facts = t.Mapping[str, t.Any]
 
@@ -171,8 +172,7 @@ def left_of(done: Facts, target: Target) -> t.List[t.Dict[str, str]]:
     found = []
     isolated = done.get("isolated") or {}
     if done.get("given_up"):
-        text = "what was given up for room is gone: %s; make it again, or nothing can be given up next time" % ", ".join(done["given_up"])
-        found.append({"what": "reserve_gone", "text": text, "command": ""})
+        found.append(reserve_gone(done["given_up"]))
     if done.get("paused"):
         command = module_on("redis_admin", dict(target.reach, action="resume_writers"))
         found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": command})

@@ -14,6 +14,7 @@ import shlex
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.command import module_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import PASSIVE
 
@@ -122,6 +123,13 @@ def to_keep(owed: Rows, passed: t.Any, look: t.Mapping[str, t.Any], *, recovered
     over = {kind for kind in kinds if kind.startswith(REPORTED)} - {REPORTED + one["what"] for one in now}
     knows = said is not None or (passed is not None and recovered)
     return [one for one in now if not kinds & {one["what"], REPORTED + one["what"]}], sorted(over) if knows else []
+
+
+def reserve_gone(paths: t.Sequence[str]) -> dict[str, str]:
+    """Return what is left when files were deleted for room: there is nothing more to give up. The command makes one again."""
+    text = "what was given up for room is gone: %s; make it again, or nothing can be given up next time" % ", ".join(map(str, paths))
+    again = module_on("ansible.builtin.command", {"argv": ["fallocate", "-l", "1G", str(paths[0])]})
+    return {"what": "reserve_gone", "text": text, "command": again}
 
 
 def undo_beside(undo: str, left: t.Sequence[Left]) -> str:

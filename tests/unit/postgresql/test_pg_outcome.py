@@ -66,7 +66,14 @@ ACCESS_BACK = on_target("chown|0:0|/data", "chmod|0755|/data", "chown|5:6|/data/
     ],
 )
 def test_a_recovery_puts_back_what_it_moved_itself(acts: dict[str, t.Any], put_back: list[str], undo: str) -> None:
-    assert outcome.recovery_outcome(acts, "r2", "/data", {"name": "pg"}) == {"put_back": put_back, "undo": undo}
+    assert outcome.recovery_outcome(acts, "r2", "/data", {"name": "pg"}) == {"put_back": put_back, "undo": undo, "left": []}
+
+
+def test_files_that_were_given_up_are_left_to_be_made_again() -> None:
+    acts = {"make_room": dict(OURS, files=["/reserve"])}
+    [left] = outcome.recovery_outcome(acts, "r2", "/data", {})["left"]
+    assert (left["what"], "/reserve" in left["text"], "fallocate" in left["command"]) == ("reserve_gone", True, True)
+    assert outcome.recovery_outcome(acts, "r3", "/data", {})["left"] == []
 
 
 def own(health: str, text: str = "it is") -> dict[str, t.Any]:
