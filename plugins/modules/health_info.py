@@ -62,7 +62,8 @@ options:
       - >-
         C(disk): C(paths), C(max_used_share), C(max_inodes_used_share), C(min_free_bytes), C(writable).
         C(memory): C(min_available_share), C(max_swap_used_share).
-        C(cpu): C(max_load_per_core), C(max_pressure_share), C(top) (how many processes to name), C(sample) (seconds).
+        C(cpu): C(max_load_per_core), C(max_pressure_share) (0, the default of both, only reports), C(top) (how many processes to name),
+        C(sample) (seconds).
         C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
       - >-
         C(configuration): a directory of a git working copy against what was committed. Takes C(repository), C(path) (the directory in it),

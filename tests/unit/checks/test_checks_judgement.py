@@ -298,7 +298,9 @@ def test_memory_is_judged_by_what_is_available(info: dict[str, int], given: dict
     ("load", "pressure", "given", "health"),
     [
         (1.0, 0.9, {}, "well"),
-        (20.0, None, {}, "sick"),
+        (20.0, None, {}, "well"),
+        (20.0, None, {"max_load_per_core": 4}, "sick"),
+        (8.0, None, {"max_load_per_core": 4}, "well"),
         (1.0, 0.9, {"max_pressure_share": 0.5}, "sick"),
         (1.0, None, {"max_pressure_share": 0.5}, "well"),
     ],

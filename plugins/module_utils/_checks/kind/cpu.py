@@ -15,7 +15,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 HOST_ONLY = True
 NO_SERVICE = True
 OPTIONS: dict[str, t.Any] = {
-    "max_load_per_core": {"type": "float", "default": 4.0},
+    # 0: only reported, since a machine may be busy with other work while its services are well.
+    "max_load_per_core": {"type": "float", "default": 0.0},
     "max_pressure_share": {"type": "float", "default": 0},
     "top": {"type": "int", "default": 20},
     "sample": {"type": "float", "default": 0.3},
@@ -75,10 +76,12 @@ def _ticks() -> dict[tuple[int, str], tuple[int, str]]:
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
-    """Sick over ``max_load_per_core`` (one minute) or, where set and reported by the kernel, ``max_pressure_share``."""
+    """Sick over ``max_load_per_core`` (one minute) or, where reported by the kernel, ``max_pressure_share``; 0 sets no limit."""
     per_core = raw["load"][0] / max(1, raw["cores"])
-    text = f"load {raw['load'][0]:.2f} on {raw['cores']} cores: {per_core:.2f} a core, {options['max_load_per_core']:g} allowed"
-    findings = [Finding("load", State.WELL if per_core <= options["max_load_per_core"] else State.SICK, text)]
+    text = f"load {raw['load'][0]:.2f} on {raw['cores']} cores: {per_core:.2f} a core"
+    most = options["max_load_per_core"]
+    loaded = 0 < most < per_core
+    findings = [Finding("load", State.SICK if loaded else State.WELL, f"{text}, {most:g} allowed" if most > 0 else text)]
     limit = options["max_pressure_share"]
     if limit > 0 and raw["pressure"] is not None:
         state = State.WELL if raw["pressure"] <= limit else State.SICK
