@@ -270,6 +270,60 @@ def test_a_person_pauses_and_stops_a_restoration_from_elsewhere(bed: Balanced) -
     assert control(bed, "stop") is None
 
 
+def test_what_a_person_sets_during_a_restoration_stays_and_ends_it(bed: Balanced) -> None:
+    def shut() -> None:
+        until(lambda: bed.weights() == QUARTER, 60, "a quarter is never let in")
+        bed.ask(f"add map {bed.map} {POOL} 300")
+        bed.ask(f"set server {POOL}/api2 state maint")
+
+    run(bed, "enable_maintenance", **WHY)
+    with Load(bed.port, 90, 60) as load:
+        person = threading.Thread(target=shut, daemon=True)
+        person.start()
+        outcome = run(bed, "restore_traffic", traffic_scaling_sample_window=3)
+        person.join(10)
+        # Long enough for a run that overrules it.
+        time.sleep(3)
+        assert in_maintenance(bed), outcome["shown"]
+    assert told(outcome) == ("refused", "changed_by_another"), outcome["shown"]
+    assert "api2 ready -> maint" in outcome["shown"]
+    assert "maintenance was turned on" in outcome["shown"]
+    assert (bed.weights(), bed.states()["api2"][1]) == (QUARTER, 1)
+    # No later run ends what nobody of us set.
+    assert owed(bed) == []
+    assert told(run(bed, "reconcile"))[0] in ("nothing_to_do", "recovered")
+    assert in_maintenance(bed)
+    assert load.counted().failed == []
+    assert set(load.counted().statuses) == {200, 503}
+
+
+def test_every_balancer_is_tried_also_where_the_first_is_down(bed: Balanced) -> None:
+    run(bed, "enable_maintenance", **WHY)
+    hosts = bed.folder / "play/hosts.json"
+    dead = {"haproxy_address": str(bed.folder / "nobody.sock"), "haproxy_maintenance_map": str(bed.map)}
+    lost = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    there = {"first": {"traffic_scaling_balancer_options": dead}, "second": lost, "third": {}}
+    hosts.write_text(json.dumps({"all": {"children": {"machine": {"hosts": there}}}}))
+    given = given_to(bed, remediation_outcome_file=str(bed.folder / "play/outcome.json"), ansible_python_interpreter=sys.executable)
+    options = given.pop("traffic_scaling_balancer_options")
+    there["third"]["traffic_scaling_balancer_options"] = options
+    for one in ("first", "third"):
+        there[one].update(ansible_connection="local", remediation_state_dir=str(bed.folder / ("state" if one == "third" else "other")))
+    given.pop("remediation_state_dir")
+    hosts.write_text(json.dumps({"all": {"children": {"machine": {"hosts": there}}}}))
+    (bed.folder / "play/given.json").write_text(json.dumps(given))
+    program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
+    words = [program, "-i", str(hosts), "-e", f"@{bed.folder}/play/given.json", str(ROOT / "playbooks/disable_maintenance.yml")]
+    done = run_ansible(words, cwd=ROOT, env=environment(), timeout=240)
+    assert not in_maintenance(bed), done.stdout
+    assert done.returncode != 0
+    table = done.stdout.rpartition("first/traffic")
+    assert "first/traffic" in done.stdout, done.stdout
+    assert "second/traffic" in table[2], done.stdout
+    assert "missing" in table[2], done.stdout
+    assert "third/traffic" in done.stdout, done.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "more", "code"),
     [

@@ -58,7 +58,8 @@ def _add_account(sample: Sample, begin: t.Mapping[str, t.Any], end: t.Mapping[st
     known = account.account_of(begin, end, main)
     waiting = [account.waiting(state, main) for state in (begin, end)]
     if known is None:
-        sample["more"] = None if None in waiting else t.cast(int, waiting[1]) - t.cast(int, waiting[0])
+        idle = int(end.get("idle") or 0)
+        sample["more"] = None if None in waiting else t.cast(int, waiting[1]) - t.cast(int, waiting[0]) - idle
         return
     sample["reached"], sample["of"] = account.reached(begin, end, main)
     sample.update({key: known[key] for key in ("sent", "more", "aborted", "upgraded")})

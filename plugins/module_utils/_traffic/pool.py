@@ -33,12 +33,14 @@ def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
 
     rights: what may be changed from here: "all", "maintenance", "none"; "" if the balancer does not say. mode: tcp if it sees sessions
     and no requests. algorithm: how it chooses a server. sticky: what keeps a client at its server. whole: the pool's own counters, as
-    ``counted`` of a server. full: what takes no more connections, so that clients wait where nothing is counted.
+    ``counted`` of a server. idle: how many of the sessions may be connections without a request. full: what takes no more connections,
+    so that clients wait where nothing is counted.
     """
     state: BalancerState = {
         "balancer": balancer, "reachable": False, "detail": "", "version": "", "identity": {}, "pools": [], "pool": "", "wanted": wanted,
         "servers": [], "maintenance": {"prepared": False, "on": False, "retry_after": None, "detail": ""}, "kept": {},
         "aborted": False, "addresses": False, "rights": "", "mode": "", "algorithm": "", "sticky": "", "whole": None, "full": "",
+        "idle": 0,
     }  # fmt: skip
     return dict(state, **given)
 

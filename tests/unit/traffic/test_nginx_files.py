@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.nginx import judge_answer
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, files
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, files, links
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import forget, put, put_back, read_loaded
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/nginx.md"
@@ -406,3 +406,26 @@ def test_a_file_that_is_no_text_of_ours_is_told(file: Path, content: bytes, told
     file.write_bytes(content)
     with pytest.raises(files.Unreadable, match=told):
         read_loaded(str(file), 1e12)
+
+
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:9C4A 0100007F:1F41 01 00000000:00000000 00:00000000 00000000     0        0 11 1 0 20 4 30 10 -1
+   1: 0100007F:9C4B 0100007F:1F41 01 00000000:00000000 00:00000000 00000000     0        0 12 1 0 20 4 30 10 -1
+   2: 0100007F:9C4C 0100007F:1F41 06 00000000:00000000 00:00000000 00000000     0        0 13 1 0 20 4 30 10 -1
+   3: 0100007F:9C4D 0100007F:1F41 01 00000000:00000000 00:00000000 00000000     0        0 99 1 0 20 4 30 10 -1
+"""
+TCP6 = """head
+   0: 0:1 0000000000000000FFFF00000100007F:1F41 01 0:0 0:0 0 0 0 11 1
+   1: 0:1 000000FD000000000000000002000000:0050 01 0:0 0:0 0 0 0 12
+"""
+
+
+def test_connections_to_a_server_are_counted_by_its_address() -> None:
+    assert links.peers(TCP, {"11", "12", "13"}) == [("127.0.0.1", 8001)] * 2
+    assert links.peers(TCP6, {"11", "12"}) == [("127.0.0.1", 8001), ("fd00::2", 80)]
+    found = {("127.0.0.1", 8001): 2, ("fd00::2", 80): 1, ("10.0.0.9", 8001): 4}
+    assert [links.to_server(found, one) for one in ("127.0.0.1:8001", "127.0.0.1:8002", "[fd00::2]:80", "[fd00::2]")] == [2, 0, 1, 1]
+    # A name has addresses that nginx looked up by itself: its port says what it can.
+    assert links.to_server(found, "api.internal:8001") == 6
+    assert (links.to_server(found, "unix:/run/api.sock"), links.to_server(None, "127.0.0.1:8001")) == (None, None)
+    assert files.kept_open(files.parse_upstreams("upstream a {\n    keepalive 16;\n    server 127.0.0.1:1; # x\n}\n"), "a") == 16

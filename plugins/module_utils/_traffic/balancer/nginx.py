@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """nginx (open source) by two included files that the collection owns: changed by a rename, tested, reloaded without losing a request.
 
-nginx has no runtime API and no counters of a server, so sessions, requests and errors are None, and health is checked here, on the
-machine of nginx. nginx must run on the machine itself with a master process; changes need permission to signal it.
+nginx has no runtime API and no counters of a server, so requests and errors are None, and sessions are the connections that it holds
+open; health is checked here, on the machine of nginx. nginx must run on the machine itself with a master process; changes need permission
+to signal it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import files as nginx_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.files import Server, Unreadable
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.links import open_links, to_server
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.process import (
     Away,
     Log,
@@ -79,10 +81,12 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
     except (Away, Unreadable, OSError, ValueError) as error:
         return traffic_pool.blank("nginx", pool, detail="nginx: %s" % one_line(error, 200))
     pools = nginx_files.pools_of(seen.lines)
+    links = open_links([pid for kind in workers_of(seen.master) for pid in kind])
     return dict(
         traffic_pool.blank("nginx", pool), reachable=True, version=version, identity=seen.master.identity(), pools=pools,
         pool=pool if pool in pools else "", maintenance=seen.maintenance, detail=_left_behind(seen),
-        servers=[server_of(one, *healths[one.name]) for one in nginx_files.servers_of(seen.lines, pool)],
+        servers=[server_of(one, *healths[one.name], to_server(links, one.address)) for one in nginx_files.servers_of(seen.lines, pool)],
+        idle=nginx_files.kept_open(seen.lines, pool) * len(workers_of(seen.master)[0]),
     )  # fmt: skip
 
 
@@ -176,11 +180,11 @@ def judge_answer(answer: http.Answer) -> tuple[t.Optional[bool], str]:
     return 200 <= answer.status < 400, str(answer.status)
 
 
-def server_of(server: Server, up: t.Optional[bool], status: str) -> dict[str, t.Any]:
+def server_of(server: Server, up: t.Optional[bool], status: str, sessions: t.Optional[int] = None) -> dict[str, t.Any]:
     """Return one server in the form common to all balancers."""
     return traffic_pool.server(
         server.name, address=server.address, weight=server.weight, initial=server.initial, admin=server.admin, up=up, status=status,
-        backup=server.backup,
+        backup=server.backup, sessions=sessions,
     )  # fmt: skip
 
 

@@ -163,6 +163,12 @@ def render_server(server: Server, indent: str = "    ") -> str:
     return "%sserver %s %s; # %s" % (indent, server.address, " ".join(given), " ".join(told))
 
 
+def kept_open(lines: t.Iterable[Line], pool: str) -> int:
+    """Return how many idle connections to the servers of *pool* each worker may keep (``keepalive``)."""
+    found = [re.match(r"[ \t]*keepalive[ \t]+([0-9]{1,6})\b", line.text) for line in lines if line.pool == pool]
+    return max([int(one[1]) for one in found if one], default=0)
+
+
 def pools_of(lines: t.Iterable[Line]) -> list[str]:
     return sorted({line.pool for line in lines if line.pool})
 
