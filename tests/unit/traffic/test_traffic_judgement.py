@@ -53,6 +53,8 @@ def judged(goal: str, seen: dict[str, t.Any] | None = None, **given: t.Any) -> V
 LOW = (server("api1", 1), server("api2", 1), server("spare", 18), server("overflow", 0, up=None))
 DOWN = (server("api1", up=False), server("api2", up=False), server("spare", 0), server("overflow", 0, up=None))
 ALONE = (server("api1"), server("api2", up=False))
+MOVED = (server("api1", address="10.0.0.9:80", passed=False, fall=2),)
+ONE: dict[str, t.Any] = {"spare": [], "overflow": ""}
 UNPREPARED = dict(OFF, prepared=False, detail="no map")
 
 
@@ -137,6 +139,27 @@ UNPREPARED = dict(OFF, prepared=False, detail="no map")
             "sick",
         ),
         ("restore", state(), {"main": [], "spare": ["api1", "api2", "spare"]}, "no_server_up", "sick"),
+        # What does not share by weight, or would bring maintenance back, is refused before anything is done.
+        ("restore", state(algorithm="leastconn", maintenance=ON), {}, "not_by_weight", "sick"),
+        ("restore", state(algorithm="first", maintenance=ON), {}, "not_by_weight", "sick"),
+        ("restore", state(algorithm="static-rr", maintenance=ON), {}, "not_by_weight", "sick"),
+        ("restore", state(algorithm="leastconn", maintenance=ON), {"steps": [100]}, "short", "sick"),
+        ("restore", state(algorithm="random", maintenance=ON), {}, "short", "sick"),
+        ("restore", state(maintenance=dict(ON, fixed="read-only")), {}, "map_unwritable", "sick"),
+        ("maintenance_off", state(maintenance=dict(ON, fixed="read-only")), {}, "map_unwritable", "sick"),
+        ("maintenance_on", state(maintenance=dict(OFF, fixed="read-only")), {}, "open", "sick"),
+        ("look", state(maintenance=dict(ON, prepared=False, detail="a block lacks it")), {}, "switch_missing", "unknown"),
+        ("maintenance_on", dict(state(detail="empty"), balancer=""), {}, "bad_input", "sick"),
+        # A server that was set has to pass its check.
+        ("set", state(*ALONE), {"wanted": {"api2": {"weight": 100}}, **ONE}, "server_down", "sick"),
+        ("set", state(*ALONE), {"wanted": {"api1": {"weight": 100}}, **ONE}, "set", "well"),
+        ("set", state(server("api1"), server("api2", 0, up=False)), {"wanted": {"api2": {"weight": 0}}, **ONE}, "set", "well"),
+        ("set", state(*MOVED, addresses=True), {"wanted": {"api1": {"address": "10.0.0.9:80"}}, **ONE}, "server_down", "sick"),
+        ("set", state(dict(MOVED[0], passed=True), addresses=True), {"wanted": {"api1": {"address": "10.0.0.9:80"}}, **ONE}, "set", "well"),
+        ("set", state(dict(MOVED[0], fall=1), addresses=True), {"wanted": {"api1": {"address": "10.0.0.9:80"}}, **ONE}, "set", "well"),
+        ("set", state(*MOVED, addresses=True), {"wanted": {"api1": {"address": "169.254.169.254:80"}}, **ONE}, "bad_input", "sick"),
+        ("set", state(*MOVED, addresses=True), {"wanted": {"api1": {"address": "127.0.0.1:80"}}, **ONE}, "bad_input", "sick"),
+        ("set", state(*MOVED, addresses=True), {"wanted": {"api1": {"address": "10.0.0.8:80"}}, **ONE}, "other", "sick"),
     ],
 )
 def test_a_pool_is_judged_by_what_is_wanted_of_it(goal: str, seen: t.Any, given: t.Any, word: str, health: str) -> None:
@@ -196,6 +219,14 @@ def test_a_main_server_that_is_down_gets_nothing_before_the_last_step_and_one_ta
     ).plan
     assert [step["servers"]["api2"]["weight"] for step in plan["steps"]] == [0, 0, 0, 100]
     assert all("api3" not in step["servers"] for step in plan["steps"])
+
+
+def test_a_server_that_a_person_drained_stays_drained_while_another_is_ready() -> None:
+    plan = plan_of(server("api1"), server("api2", admin="drain"), server("spare", 0), overflow="")
+    assert all("api2" not in step["servers"] for step in plan["steps"])
+    # Where all of them are drained, it is the restoration that lets them in again.
+    plan = plan_of(server("api1", admin="drain"), server("api2", admin="drain"), server("spare", 0), overflow="")
+    assert plan["steps"][-1]["servers"]["api2"] == {"weight": 100, "admin": "ready"}
 
 
 def test_a_server_that_usually_takes_nothing_is_no_main_server_by_itself() -> None:

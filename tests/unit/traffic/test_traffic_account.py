@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was sent against what was answered, the share reached against the share meant, and what somebody else changed."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.lease import judge_lease
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import account, gates, others
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+
+SIDES = {"main": ["api1"], "spare": ["spare"], "overflow": []}
+
+
+def numbers(**given: int) -> dict[str, int]:
+    return {**dict.fromkeys((*account.GROWING, *account.MOMENT), 0), **given}
+
+
+def state(one: dict[str, int], spare: int = 0, **given: t.Any) -> dict[str, t.Any]:
+    servers = [
+        traffic_pool.server("api1", weight=100, initial=100, up=True, counted=one, sessions=one["open"]),
+        traffic_pool.server("spare", counted=numbers(sent=spare, answered=spare, good=spare), sessions=0),
+    ]
+    known = {"servers": servers, "reachable": True, "pool": "brain", "identity": {"pid": 1}}
+    return traffic_pool.blank("haproxy", "brain", **{**known, **given})
+
+
+def sample(
+    seconds: float = 10.0, spare: int = 0, whole: t.Any = None, mode: str = "http", full: str = "", **grown: int
+) -> dict[str, t.Any]:
+    begin = {"at": 0.0, "pool": state(numbers(), whole=whole and numbers()), "scraped": None, "queried": None}
+    more = state(numbers(**grown), spare, whole=whole, mode=mode, full=full)
+    return gates.sample_of(begin, {"at": seconds, "pool": more, "scraped": None, "queried": None}, SIDES, [])
+
+
+WELL = {"sent": 100, "answered": 100, "good": 100}
+FAST = {"error_rate": 0.05, "unanswered": 0.05, "rejected": 0.5}
+LIMITED = {**FAST, "p95": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("made", "limits", "health", "text"),
+    [
+        (sample(**WELL), FAST, "well", "within"),
+        # As it was met: 850 of 6313 requests open, given up by clients whom the balancer does not hear.
+        (sample(30, sent=6313, answered=5463, good=5463, open=850), LIMITED, "sick", "unanswered"),
+        (sample(30, sent=6313, answered=5463, good=5463, open=850), FAST, "unknown", "unanswered 13"),
+        (sample(sent=100, answered=90, good=90, aborted=10), FAST, "sick", "unanswered 10 %, at most 5 %"),
+        (sample(sent=100, answered=98, good=98, aborted=2), FAST, "well", "within"),
+        # Given up in the middle of an answer.
+        (sample(sent=100, answered=100, good=100, aborted=10), FAST, "sick", "unanswered 10 %"),
+        (sample(**{**WELL, "queued": 40}), FAST, "unknown", "unanswered"),
+        (sample(**WELL, whole=numbers(queued=200)), LIMITED, "sick", "unanswered"),
+        # What failed or was given up in the queue of the pool never had a server.
+        (sample(**WELL, whole=numbers(refused=30)), FAST, "sick", "errors"),
+        (sample(**WELL, whole=numbers(aborted=30)), FAST, "sick", "unanswered"),
+        (sample(sent=100, answered=90, good=90, closed=10), FAST, "sick", "errors 10 %"),
+        # One version counts a broken connection twice.
+        (sample(sent=100, answered=96, good=96, closed=8), FAST, "well", "within"),
+        (sample(sent=100, answered=100, good=100, closed=10, cut=10), FAST, "sick", "errors 10 %"),
+        (sample(sent=100, answered=90, good=90, failed=10, refused=10), FAST, "sick", "errors 10 %"),
+        (sample(sent=100, answered=100, good=90, failed=10), FAST, "sick", "errors 10 %"),
+        (sample(sent=100, answered=100, rejected=100), FAST, "unknown", "rejected (4xx) 100 %, at most 50 %; none of 100"),
+        (sample(sent=100, answered=100, rejected=100), {**FAST, "rejected": 0.2}, "sick", "rejected (4xx) 100 %"),
+        (sample(sent=100, answered=100, good=60, rejected=40), FAST, "well", "within"),
+        (sample(sent=100, answered=100), FAST, "unknown", "none of 100 requests was answered with 2xx"),
+        (sample(sent=100, answered=100), {"error_rate": 0.05}, "well", "within"),
+        # A connection that was upgraded stays open.
+        (sample(sent=100, answered=0, upgraded=100, open=100), FAST, "well", "within"),
+        (sample(**WELL, full="HAProxy has all of its 100 connections in use"), FAST, "unknown", "all of its 100 connections"),
+        (sample(sent=1076, open=500, mode="tcp"), FAST, "unknown", "unanswered"),
+        (sample(sent=1076, open=20, mode="tcp"), {"error_rate": 0.05}, "unknown", "sees sessions (mode tcp), not answers"),
+        (sample(sent=1076, open=20, mode="tcp"), {}, "well", "within"),
+        (sample(sent=1000, failed=200, refused=200, mode="tcp"), {"error_rate": 0.05}, "sick", "200 of 1000 sessions failed"),
+        # They hang all: none is answered, and enough were sent.
+        (sample(sent=100, open=100), LIMITED, "sick", "unanswered"),
+    ],
+)
+def test_what_was_not_answered_is_no_success(made: t.Any, limits: t.Any, health: str, text: str) -> None:
+    verdict = gates.judge_sample(made, limits, 50)
+    assert (verdict.health, text in verdict.text) == (health, True), verdict
+
+
+def test_the_line_of_a_step_says_what_is_open_given_up_and_rejected() -> None:
+    made = sample(30, sent=1000, answered=800, good=700, rejected=100, aborted=50, open=150)
+    line = gates.line_of(100, made, gates.Verdict("sick", "x"), LIMITED)
+    assert "1000 requests, 0 failed (0 %), 50 given up by clients, 1" in line
+    assert "more without an answer yet, 100 rejected (4xx)" in line
+    assert "1076 sessions, 0 failed to connect" in gates.line_of(100, sample(sent=1076, mode="tcp"), gates.Verdict("well", "x"))
+
+
+def test_without_counters_open_connections_are_held_against_the_answers() -> None:
+    def seen(sessions: int) -> dict[str, t.Any]:
+        return {**state(numbers()), "servers": [traffic_pool.server("api1", sessions=sessions)]}
+
+    def watched(more: int) -> dict[str, t.Any]:
+        scraped = [{"api1": {"requests": total, "errors": 0, "latency": None, "recall": None}} for total in (0, 400)]
+        begin, end = ({"at": 10.0 * turn, "pool": seen(more * turn), "scraped": scraped[turn], "queried": None} for turn in (0, 1))
+        return gates.sample_of(begin, end, SIDES, [])
+
+    assert gates.judge_sample(watched(10), {**LIMITED, "p95": 0.5}, 50).text.startswith("no figure for p95")
+    assert gates.judge_sample(watched(45), LIMITED, 50).health == "unknown"
+    assert gates.judge_sample(watched(150), LIMITED, 50).health == "sick"
+
+
+def share(meant: float, least: float | None = None) -> dict[str, t.Any]:
+    return {"meant": meant, "least": meant if least is None else least, "why": ": balance leastconn keeps it from following the weights"}
+
+
+@pytest.mark.parametrize(
+    ("mine", "spare", "meant", "least", "health"),
+    [
+        (100, 900, 10, None, "well"),
+        # What was met with leastconn: 67 % where 10 % were meant.
+        (321, 160, 10, None, "sick"),
+        (100, 900, 50, None, "unknown"),
+        # A server of the share is down, which the weights of the others explain.
+        (100, 900, 50, 10, "well"),
+        (60, 540, 13, None, "well"),
+        (990, 10, 100, None, "well"),
+        (900, 100, 100, None, "unknown"),
+    ],
+)
+def test_a_share_is_measured_against_the_one_that_was_meant(mine: int, spare: int, meant: float, least: float | None, health: str) -> None:
+    made = sample(sent=mine, answered=mine, good=mine, spare=spare)
+    verdict = gates.judge_sample(made, FAST, 50, share(meant, least))
+    assert verdict.health == health, verdict
+    assert ("balance leastconn keeps it" in verdict.text) is (health != "well")
+
+
+def test_chance_explains_more_of_few_requests_than_of_many() -> None:
+    assert account.tolerance(50, 50) > 20
+    assert account.tolerance(50, 5000) < 5
+    assert account.tolerance(100, 50) == account.POINTS
+
+
+def test_counters_that_somebody_cleared_count_from_zero() -> None:
+    assert account.grown(numbers(sent=500, answered=500, open=3), numbers(sent=20, answered=18, open=2)) == numbers(
+        sent=20, answered=18, open=-1
+    )
+
+
+STANDS = others.stands_of(state(numbers()))
+
+
+def seen(name: str = "api1", **given: t.Any) -> dict[str, t.Any]:
+    known = state(numbers())
+    return {**known, "servers": [dict(one, **(given if one["name"] == name else {})) for one in known["servers"]]}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (seen(), {}),
+        (seen(admin="maint"), {"api1": "ready -> maint"}),
+        (seen(admin="drain", weight=7), {"api1": "weight 100 -> 7, ready -> drain"}),
+        (seen(address="10.0.0.9:1"), {"api1": "address  -> 10.0.0.9:1"}),
+        (seen(address="10.0.0.9:1", named=True), {}),
+        (seen(weight=7, agent=True), {"api1": "weight 100 -> 7 (its agent check may have done it)"}),
+        ({**seen(), "servers": []}, {"api1": "is gone from the pool", "spare": "is gone from the pool"}),
+        ({**seen(), "maintenance": {"on": True, "retry_after": 9}}, {"maintenance": "was turned on"}),
+        # After a reload, what the configuration says is nobody's doing; anything else is.
+        ({**seen("spare", weight=0), "identity": {"pid": 2}}, {}),
+        ({**seen(weight=3), "identity": {"pid": 2}}, {"api1": "weight 100 -> 3"}),
+        ({**seen(admin="maint"), "identity": {"pid": 2}}, {"api1": "ready -> maint"}),
+    ],
+)
+def test_what_somebody_else_changed_is_named(now: t.Any, said: dict[str, str]) -> None:
+    assert others.changed(now, STANDS) == said
+    assert others.changed(now, {}) == {}
+    assert all(name in others.sentence(said) for name in said)
+
+
+def test_what_a_reload_lost_is_known_by_its_servers() -> None:
+    stands = others.stands_of(state(numbers()), {"servers": {"api1": {"weight": 3}}, "maintenance": {"on": False}})
+    anew = {**seen(), "identity": {"pid": 2}}
+    assert (others.reloaded(anew, stands), others.lost(anew, stands, ["api1", "nobody"])) == (True, ["api1"])
+    assert others.changed(anew, stands) == {}
+
+
+@pytest.mark.parametrize(
+    ("address", "now", "text"),
+    [
+        ("169.254.169.254:80", "10.0.0.1:80", "link-local"),
+        ("169.254.1.1:80", "10.0.0.1:80", "link-local"),
+        ("[fe80::1]:80", "10.0.0.1:80", "link-local"),
+        ("[::ffff:169.254.169.254]:80", "10.0.0.1:80", "link-local"),
+        ("[fd00:ec2::254]:80", "10.0.0.1:80", "metadata"),
+        ("0.0.0.0:80", "10.0.0.1:80", "no address of a machine"),
+        ("224.0.0.1:80", "10.0.0.1:80", "no address of a machine"),
+        ("255.255.255.255:80", "10.0.0.1:80", "no address of a machine"),
+        ("127.0.0.1:9000", "10.0.0.1:80", "own loopback"),
+        ("[::1]:9000", "10.0.0.1:80", "own loopback"),
+        # A laboratory has everything on one machine.
+        ("127.0.0.1:9000", "127.0.0.1:80", ""),
+        ("10.0.0.2:80", "10.0.0.1:80", ""),
+        ("[fd00::2]:80", "10.0.0.1:80", ""),
+    ],
+)
+def test_a_server_is_not_moved_to_an_address_that_is_none_of_a_server(address: str, now: str, text: str) -> None:
+    found = traffic_pool.barred(address, now)
+    assert found == "" if not text else text in found, found
+
+
+def test_whoever_meets_a_restoration_learns_how_to_stop_it() -> None:
+    held = {
+        "run_id": "r1",
+        "owner": "ann",
+        "component": "traffic",
+        "host": "lb",
+        "taken_at": 0.0,
+        "ends_at": 900.0,
+        "phase": "begin restore",
+    }
+    said = judge_lease(dict(held, acting_until=None), now=10.0, processes=[1], controller_dead=False, takeover=False)["reason"]
+    assert (said["code"], "traffic_scaling_control=abort" in said["next_command"]) == ("lease_held", True)
+    other = judge_lease(dict(held, phase="begin shift", acting_until=None), now=10.0, processes=[1], controller_dead=False, takeover=False)
+    assert "traffic_scaling_control" not in other["reason"]["next_command"]
