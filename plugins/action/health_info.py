@@ -47,7 +47,7 @@ class ActionModule(LookAction):
         known = next((word for word in words if word), "")
         if not known:
             return super().progress(result, waited, timeout)
-        return one_line(f"{self._task_host()}: {known}; waited {waited:.0f} of {timeout:.0f} s", 160)
+        return one_line(f"{self._host}: {known}; waited {waited:.0f} of {timeout:.0f} s", 160)
 
     def execute(self, params: Params, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Look, then pack the checks if wanted; until the last slice is merged they are needed unpacked."""

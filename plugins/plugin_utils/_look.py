@@ -49,6 +49,7 @@ class LookAction(StepAction):
         return self.on_target(params, task_vars) if place == "target" else self.on_controller(params)
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
+        self._host = str(self._task.delegate_to or task_vars.get("inventory_hostname") or "target")
         begun, looks, total = time.monotonic(), 0, float(params["timeout"])
         while True:
             left = total - (time.monotonic() - begun)
@@ -71,7 +72,4 @@ class LookAction(StepAction):
     def progress(self, result: Result, waited: float, timeout: float) -> str:
         """Return the line that is shown after an unproven slice."""
         what = ": ".join(str(result[key]) for key in ("state", "health") if result.get(key))
-        return one_line(f"{self._task_host()}: waited {waited:.0f} of {timeout:.0f} s, now {what or 'unknown'}", 160)
-
-    def _task_host(self) -> str:
-        return str(self._task.delegate_to or getattr(self._play_context, "remote_addr", None) or "target")
+        return one_line(f"{self._host}: waited {waited:.0f} of {timeout:.0f} s, now {what or 'unknown'}", 160)

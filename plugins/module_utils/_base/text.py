@@ -21,7 +21,11 @@ _KEY = (
     r"|token|requirepass|masterauth|credentials?)"
 )
 # What a system call, or this collection, says about a file after its name: no value of a key.
-_SAID = sorted({os.strerror(number) for number in range(1, 134)} | {"the file ", "it has mode ", "it is a directory", "it is not text"})
+_PHRASES = (
+    "the file ", "it has mode ", "it is a directory", "it is not text", "cannot be ", "could not be ", "not set", "not found", "[Errno ",
+    "file not found", "does not exist", "is not ", "is missing",
+)  # fmt: skip
+_SAID = sorted({os.strerror(number) for number in range(1, 134)} | set(_PHRASES))
 _VALUE = r"(?!" + "|".join(map(re.escape, _SAID)) + r")" + r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s,;&}\"']+)"
 _NO_SECRET = r"(?!failed|failure|error|required|called|token\b)"
 # Credentials before the host of a URL: up to the last @ of its authority, or of a password that has a slash in it.

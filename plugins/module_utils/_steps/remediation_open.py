@@ -49,7 +49,8 @@ def run(params: Params, check: bool) -> Result:
     opened.update(lease, opened_at=now, verify_seconds=params["verify_seconds"], lease_seconds=params["lease_seconds"], **known)
     if lease["ok"]:
         opened["evidence"] = _keep(params, check) if params["keeper_is_target"] else {}
-    return {"changed": lease["ok"] and not check, "run": opened, "stage": "open", "say": _say(opened, check)}
+    # What we note of ourselves changes no service: a run that only looked has changed nothing.
+    return {"changed": False, "run": opened, "stage": "open", "say": _say(opened, check)}
 
 
 def _beside(ledger: Ledger, params: Params) -> list[dict[str, str]]:

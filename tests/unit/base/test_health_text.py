@@ -73,8 +73,13 @@ def test_a_secret_does_not_survive(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["missing bearer token", "NOAUTH Authentication required.", "auth failed for user soma", "max_tokens: 5", "http://host/a/b@c"]
-)
+    "text",
+    [
+        "missing bearer token", "NOAUTH Authentication required.", "auth failed for user soma", "max_tokens: 5", "http://host/a/b@c",
+        "open /etc/redis_password: no such file or directory", "redis_password: cannot be read", "requirepass: not set",
+        "/run/secrets/password: [Errno 2] No such file or directory", "api_token: file not found",
+    ],
+)  # fmt: skip
 def test_words_about_secrets_stay_readable(text: str) -> None:
     assert redact(text) == text
 

@@ -123,7 +123,7 @@ def test_a_module_that_documents_one_kind_is_a_look_of_health_info_at_one_check(
 )
 def test_a_long_wait_shows_how_far_it_is(found: dict[str, t.Any], line: str) -> None:
     action = object.__new__(HealthAction)
-    action._task, action._play_context = types.SimpleNamespace(delegate_to="db1"), None
+    action._host = "db1"
     shown = action.progress({"state": found["state"], "health": "unknown", "checks": [found]}, 10.0, 60.0)
     assert line in shown
     assert shown.startswith("db1: ")
