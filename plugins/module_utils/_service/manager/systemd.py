@@ -389,4 +389,4 @@ def evidence_of(options: Options) -> list[dict[str, t.Any]]:
 
 def restart_command(options: Options) -> str:
     """Return the command that restarts the unit."""
-    return "systemctl restart %s" % options["name"]
+    return "systemctl %srestart %s" % ("--user " if options.get("scope") == "user" else "", options["name"])
