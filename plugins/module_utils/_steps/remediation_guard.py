@@ -40,7 +40,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
             "loss": {
                 "type": "dict",
                 "default": {},
-                "options": {"count": {"type": "int"}, "unit": {"type": "str", "default": ""}, "exact": {"type": "bool", "default": False}},
+                "options": {
+                    "count": {"type": "int"},
+                    "unit": {"type": "str", "default": ""},
+                    "exact": {"type": "bool", "default": False},
+                    "margin": {"type": "int", "default": 0},
+                },
             },
             "binds": {"type": "dict", "default": {}},
             "counts": {"type": "dict", "default": {}},

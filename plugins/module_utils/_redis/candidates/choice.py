@@ -46,6 +46,7 @@ BESIDE = ("append_only", "other")
 UNPROVEN = "checksum wrong: a value is bad"
 # Counts of a running server may change by this share between plan and approval.
 LIVING_TOLERANCE = 0.01
+KNOWN_MARGIN = 0.01
 WIDTH = 100
 
 
@@ -154,7 +155,8 @@ def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate]
     known = int(options["last_known_keys"])
     short = max(0, known - one["keys"]) if known >= 0 else 0
     if short > loss["count"]:
-        return {"count": short, "unit": "keys", "exact": False}
+        # How many of them would have expired by now is estimated anew each time.
+        return {"count": short, "unit": "keys", "exact": False, "margin": max(1, int(known * KNOWN_MARGIN))}
     if known < 0 and not loss["count"] and not loss["exact"]:
         return dict(loss, count=None)
     return loss
