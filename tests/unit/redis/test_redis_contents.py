@@ -138,6 +138,16 @@ def test_a_dump_that_lacks_a_large_part_of_what_was_known_is_for_a_person(keys: 
 @pytest.mark.parametrize(("fewer", "writes"), [(0, 0), (-5, 0), (1, 1), (29, 1), (30, 2), (58, 2)])
 def test_missing_bytes_held_at_most_as_many_writes_as_the_shortest_one_fits_into(tmp_path: Path, fewer: int, writes: int) -> None:
     path = tmp_path / "appendonly.aof"
+    # The same key each time: what is missing may have been shorter than the usual.
     path.write_bytes(b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n" + b"*3\r\n$3\r\nSET\r\n$3\r\nk:1\r\n$1\r\nx\r\n" * 3)
     known = path.stat().st_size + fewer
     assert contents.load_contents(str(tmp_path), {}, judged(path), known, 2.0)["missing_writes"] == writes
+
+
+@pytest.mark.parametrize(
+    ("commands", "writes"), [(("SET a 1", "SET bbbb 22222"), 7), (("SET a 1", "SET a 22222222"), 8), (("SADD a 1",), 8)]
+)
+def test_where_each_write_made_a_key_the_missing_ones_are_as_long(tmp_path: Path, commands: tuple[str, ...], writes: int) -> None:
+    path = tmp_path / "appendonly.aof"
+    path.write_bytes(aof(*commands))
+    assert contents.load_contents(str(tmp_path), {}, judged(path), path.stat().st_size + 200, 2.0)["missing_writes"] == writes

@@ -45,13 +45,13 @@ class _Keys:
         self.there: dict[Name, t.Optional[float]] = {}
         # The least that a key takes in memory: the bytes that set it. What changes it later is not counted.
         self.sizes: dict[Name, int] = {}
-        # The bytes of the shortest write, 0 for none.
-        self.shortest = 0
+        # The number of writes, the bytes of all of them and of the shortest one.
+        self.writes = self.bytes = self.shortest = 0
 
     def take(self, words: t.Sequence[bytes], db: bytes) -> None:
         """Follow one command."""
         effect, took = effect_of(words), _bytes_of(words)
-        self.shortest = min(self.shortest or took, took)
+        self.writes, self.bytes, self.shortest = self.writes + 1, self.bytes + took, min(self.shortest or took, took)
         if effect.wild or len(self.there) > MOST_KEYS:
             raise _Uncounted
         if effect.emptied:
@@ -65,6 +65,11 @@ class _Keys:
             self.there.setdefault((db, key), None)
         if words[0].lower() in (b"pexpireat", b"expireat"):
             self.there[db, words[1]] = _number(words[2:3], 1000.0 if words[0][:1] in b"pP" else 1.0)
+
+    def least_bytes(self) -> float:
+        """Return how few bytes a write takes: where each made a key of its own, as many as it took here; else those of the shortest."""
+        alike = self.writes and self.writes == sum(name in self.there for name in self.sizes)
+        return self.bytes / self.writes if alike else self.shortest
 
     def alive(self, now: float) -> t.Tuple[int, int]:
         """Return how many have not expired, and the least memory that they take in bytes."""
@@ -117,18 +122,18 @@ def load_contents(
             found["removed"] = _removed(paths, known_bytes, end)
         if judged.get("verdict") == "valid":
             with contextlib.suppress(OutOfTime, _Uncounted, Broken):
-                found["keys"], least, shortest = _keys_in(paths, end)
-                found["missing_writes"] = _missing_writes(known_bytes - sum(one["bytes"] for one in files), shortest)
+                found["keys"], least, each = _keys_in(paths, end)
+                found["missing_writes"] = _missing_writes(known_bytes - sum(one["bytes"] for one in files), each)
                 # What the base says holds as long as nothing was removed since.
                 found["memory"] = max(least, said or 0 if found["removed"] == 0 else 0)
     return found
 
 
-def _missing_writes(missing: int, shortest: int) -> t.Optional[int]:
+def _missing_writes(missing: int, each: float) -> t.Optional[int]:
     """Return the most writes that *missing* bytes can have held, None where no write shows how short one is."""
     if missing <= 0:
         return 0
-    return -(-missing // shortest) if shortest else None
+    return int(-(-missing // each)) if each else None
 
 
 def _open(path: str) -> t.BinaryIO:
@@ -162,8 +167,8 @@ def _removed(paths: t.Sequence[str], known_bytes: int, end: float) -> int:
     return count
 
 
-def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int, int]:
-    """Return how many keys the files leave, the least memory that they take, and the bytes of the shortest write.
+def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int, float]:
+    """Return how many keys the files leave, the least memory that they take, and how few bytes a write takes.
 
     Raises OutOfTime, _Uncounted, Broken.
     """
@@ -179,7 +184,7 @@ def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int, int]:
                     db = words[-1]
                 elif name not in FRAME:
                     keys.take(words, db)
-    return (*keys.alive(time.time()), keys.shortest)
+    return (*keys.alive(time.time()), keys.least_bytes())
 
 
 def _base(file: t.BinaryIO, size: int, keys: _Keys, end: float) -> int:
