@@ -78,6 +78,10 @@ options:
             description: Whether they were counted; otherwise it is an estimate.
             type: bool
             default: false
+          margin:
+            description: By how much an estimate may come out larger when the plan is applied, and still be approved.
+            type: int
+            default: 0
       binds:
         description: Plain data that must be the same when the plan is applied, such as hashes of files or the id of a server's run.
         type: dict

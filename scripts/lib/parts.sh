@@ -81,29 +81,45 @@ prepare_parts() {
   ensure_kubernetes || say "   without Kubernetes: $WHY_NO_KUBERNETES"
 }
 
-# --- Verdicts: the first line names the tree, the others are rows of results ---
+# --- Verdicts: rows of results, each with the tree on which it was seen as an eighth field ---
 
-# tree_of_now: what is committed and what is changed; a verdict holds for this alone. The page that shows the verdicts is no part of it.
+# tree_of_now: the commit, or with changes what is committed and what is changed. The page that shows the verdicts is no part of it.
 tree_of_now() {
   git -C "$ROOT" rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "no repository" && return 0; }
-  { git -C "$ROOT" ls-tree -r HEAD | grep -v 'docs/proof[.]md$' && git -C "$ROOT" diff HEAD --binary -- . ':!docs/proof.md'; } |
-    sha256sum | cut -c1-16
+  git -C "$ROOT" diff --quiet HEAD -- . ':!docs/proof.md' || { changed_tree && return 0; }
+  git -C "$ROOT" log -1 --format=%h -- . ':!docs/proof.md'
+}
+
+changed_tree() {
+  echo "changed-$(git -C "$ROOT" diff HEAD --binary -- . ':!docs/proof.md' | sha256sum | cut -c1-12)"
 }
 
 open_state() {
-  local tree
-  tree=$(tree_of_now)
-  if [ -z "${FRESH:-}" ] && [ -s "$STATE" ]; then
-    [ "$(head -n 1 "$STATE")" != "$tree" ] || return 0
-    say "   the tree has changed since the last verdicts: they are forgotten"
-  fi
-  echo "$tree" >"$STATE"
+  THIS_TREE=$(tree_of_now)
+  if [ -n "${FRESH:-}" ] || [ ! -e "$STATE" ]; then : >"$STATE"; fi
 }
 
-has_verdict() { tail -n +2 "$STATE" | cut -f 1 | grep -qx -- "$1"; }
+# has_verdict PART [TREE]: whether it was proven, on TREE or at all.
+has_verdict() { awk -F '\t' -v part="$1" -v tree="${2:-}" '$1 == part && (tree == "" || $8 == tree) { n++ } END { exit !n }' "$STATE"; }
 
-# keep_verdict PART: its rows replace those of before, at once, so that an interrupt never leaves half of them.
+# parts_to_do: those that this tree has no verdict for, first those that were never proven, then those that were proven longest ago.
+parts_to_do() {
+  local part
+  for part in "${all[@]}"; do
+    has_verdict "$part" || echo "$part"
+  done
+  cut -f 1 "$STATE" | awk '!seen[$0]++' | while read -r part; do
+    case " ${all[*]} " in
+      *" $part "*) has_verdict "$part" "$THIS_TREE" || echo "$part" ;;
+    esac
+  done
+}
+
+# keep_verdict PART: its rows replace those of before, at once, so that an interrupt never leaves half of them. The newest is last.
 keep_verdict() {
-  { awk -F '\t' -v part="$1" 'NR == 1 || $1 != part' "$STATE" && cat "$RESULTS"; } >"$STATE.new" && mv "$STATE.new" "$STATE"
+  {
+    awk -F '\t' -v part="$1" '$1 != part' "$STATE"
+    sed "s/$/\t$THIS_TREE/" "$RESULTS"
+  } >"$STATE.new" && mv "$STATE.new" "$STATE"
   : >"$RESULTS"
 }

@@ -16,14 +16,14 @@ HEAD = """\
 
 <!-- Made by scripts/proof from the verdicts of `make prove`: run that again, do not edit this page. -->
 
-The last run of `make prove`, ended {day}, on the tree `{tree}` (`docs/contributing.md` says what each part proves).
+What `make prove` has seen up to {day}, each part with the commit that it ran on (`docs/contributing.md` says what each part proves).
 A drill counts as passed if its hypothesis held: no acknowledged write was lost that the run did not declare. A seed varies what is
 written and where it is damaged.
 
 {total}
 
-| part | seed | verdict | passed | failed | skipped | seconds |
-|---|---|---|---|---|---|---|
+| part | seed | verdict | passed | failed | skipped | seconds | commit |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -36,30 +36,30 @@ class Row(t.NamedTuple):
     failed: int
     skipped: int
     seconds: float
+    tree: str
 
     @property
     def verdict(self) -> str:
         return "**failed**" if self.failed else "passed" if self.passed else "skipped"
 
 
-def load_rows(text: str) -> tuple[str, list[Row]]:
-    """Return the tree, and one row for each part in the order in which they came."""
-    tree, *lines = text.splitlines() or [""]
+def load_rows(text: str) -> list[Row]:
+    """Return one row for each part, in their own order."""
     found: dict[str, list[list[str]]] = {}
-    for line in lines:
+    for line in text.splitlines():
         cells = line.split("\t")
         found.setdefault(cells[0], []).append(cells)
-    return tree, [row_of(part, cases) for part, cases in found.items()]
+    return sorted((row_of(part, cases) for part, cases in found.items()), key=lambda row: (row.part, row.seed))
 
 
 def row_of(part: str, cases: t.Sequence[t.Sequence[str]]) -> Row:
     seed = re.fullmatch(r"(.+)-seed-(\d+)", part)
     passed, failed, skipped = (sum(int(case[place]) for case in cases) for place in (2, 3, 4))
     seconds = sum(float(case[5]) for case in cases)
-    return Row(seed[1] if seed else part, seed[2] if seed else "", passed, failed, skipped, seconds)
+    return Row(seed[1] if seed else part, seed[2] if seed else "", passed, failed, skipped, seconds, cases[0][7])
 
 
-def page_of(tree: str, rows: t.Sequence[Row], day: str) -> str:
+def page_of(rows: t.Sequence[Row], day: str) -> str:
     """Return the page. Raises ValueError for no row: an empty table proves nothing."""
     if not rows:
         raise ValueError("there are no verdicts: run make prove first")
@@ -68,9 +68,10 @@ def page_of(tree: str, rows: t.Sequence[Row], day: str) -> str:
         f"{sums['passed']} passed, {sums['failed']} failed, {sums['skipped']} skipped in {sum(row.seconds for row in rows) / 3600:.1f} h."
     )
     lines = [
-        f"| {row.part} | {row.seed} | {row.verdict} | {row.passed} | {row.failed} | {row.skipped} | {row.seconds:.0f} |" for row in rows
+        f"| {row.part} | {row.seed} | {row.verdict} | {row.passed} | {row.failed} | {row.skipped} | {row.seconds:.0f} | {row.tree} |"
+        for row in rows
     ]
-    return HEAD.format(day=day, tree=tree, total=total) + "\n".join(lines) + "\n"
+    return HEAD.format(day=day, total=total) + "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -78,7 +79,7 @@ def main() -> int:
     try:
         text = verdicts.read_text(encoding="utf-8")
         day = time.strftime("%Y-%m-%d", time.gmtime(verdicts.stat().st_mtime))
-        page.write_text(page_of(*load_rows(text), day), encoding="utf-8")
+        page.write_text(page_of(load_rows(text), day), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"proof: {error}", file=sys.stderr)
         return 1

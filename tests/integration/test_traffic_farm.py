@@ -114,7 +114,7 @@ def test_a_request_is_lost_only_where_nobody_answers_it(balanced: Balanced, tmp_
     assert ledger.compare()["missing"] == 10
     ledger.forget_failures()
     ledger.write(1)
-    assert ledger.compare() == {"acknowledged": 5, "missing": 1, "wrong": 0, "resurrected": 0}
+    assert ledger.compare() == {"acknowledged": 5, "missing": 1, "wrong": 0, "resurrected": 0, "lapsed": 0}
     ledger.close()
 
 

@@ -19,7 +19,8 @@
 - up_but_empty: sick, isolate (its next save overwrites the good file, its next sync empties the replicas), then mend.
 - up_but_wrong: sick, no act.
 - down_start_fails: sick, no act. Something seen beforehand would end the start: a file that Redis may not read or that a newer one wrote,
-  an include that is missing, a port that a stranger has.
+  an include that is missing.
+- port_taken: sick, no act. Another process has its port.
 - no_mount: sick, no act. The disk with the data is not mounted; a start would serve an empty directory.
 - owned_elsewhere: sick, no act. A container has its port, so the unit and the data directory of this machine are not this Redis.
 - doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
@@ -63,8 +64,8 @@ Facts = t.Mapping[str, t.Any]
 STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
-    "failing_over", "failed_over", "down_start_fails", "no_mount", "doubtful_dir", "doubtful_settings",
-    "down_would_evict", "owned_elsewhere",
+    "failing_over", "failed_over", "down_start_fails", "port_taken", "no_mount", "doubtful_dir",
+    "doubtful_settings", "down_would_evict", "owned_elsewhere",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
@@ -416,7 +417,7 @@ def wrong_keys(raw: Raw, options: Raw) -> list[int]:
 
 def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if raw.get("stranger") and not facts["process"]:
-        return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % raw["stranger"])
+        return Verdict("port_taken", State.SICK, "it is down and would not start: %s" % raw["stranger"])
     if raw["error"] == "timeout":
         return _mute(raw, facts["process"])
     if raw["error"] not in ("refused", "no_socket"):

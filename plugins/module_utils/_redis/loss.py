@@ -135,6 +135,8 @@ def _of_candidate(done: Facts) -> Loss:
     text = "nothing proves that the installed data (%s) is complete"
     if loss.get("count"):
         text = "the installed data (%s) lacks some keys or changes"
+    elif loss.get("least"):
+        text = AT_LEAST % (loss["least"], text)
     return dict(loss, exact=False, text=text % name + wrong, **approved)
 
 

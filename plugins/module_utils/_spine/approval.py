@@ -59,7 +59,7 @@ def moved(plan: Plan, then: t.Sequence[int]) -> str:
     """Return the first count that differs by more than the plan's tolerance from what it was *then*, as a sentence, "" for none."""
     now, tolerance = moving(plan), float(plan.get("tolerance") or 0)
     for name, was in zip(sorted(now), then):
-        if abs(now[name] - was) > _slack(was, tolerance):
+        if abs(now[name] - was) > max(_slack(was, tolerance), _margin(plan) if name == "loss" else 0):
             return "%s was %d when the plan was approved and is %d now" % (name, was, now[name])
     return ""
 
@@ -69,12 +69,18 @@ def _slack(count: int, tolerance: float) -> float:
     return tolerance if tolerance >= 1 else count * tolerance
 
 
+def _margin(plan: t.Mapping[str, t.Any]) -> int:
+    """Return by how much a loss that was estimated may come out larger; what was counted has none."""
+    loss = plan.get("loss") or {}
+    return 0 if loss.get("exact") else int(loss.get("margin") or 0)
+
+
 def covers(plan: t.Mapping[str, t.Any], count: t.Optional[int]) -> bool:
     """Return whether a loss of *count* (None for unknown) is no more than *plan* {loss, tolerance} said; one without a count covers any."""
     said = (plan.get("loss") or {}).get("count")
     if said is None:
         return True
-    return count is not None and count <= said + _slack(said, float(plan.get("tolerance") or 0))
+    return count is not None and count <= said + max(_slack(said, float(plan.get("tolerance") or 0)), _margin(plan))
 
 
 def issue(plan: Plan, key: bytes, *, expires: int) -> str:

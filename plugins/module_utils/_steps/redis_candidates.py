@@ -160,7 +160,7 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
             candidates.append(tried(bench, recipe))
     servers = _servers(params, bench)
     candidates += servers["candidates"]
-    params = dict(params, last_known_keys=judged.get("due", params["last_known_keys"]))
+    params = dict(params, last_known_keys=judged.get("due", params["last_known_keys"]), missing_writes=judged.get("missing_writes"))
     options = dict(params, verdict=judged.get("verdict", ""), emptied=_emptied(candidates, servers, params), crooked=_crooked(judged))
     found = {"copy": _short(copy), "verdict": judged.get("verdict", ""), "judged": judged.get("files") or [], "notes": notes}
     if all(one["error"] for one in candidates):
@@ -188,6 +188,7 @@ def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.An
     judged = judge_data(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
     known = params["last_known"]
     contents = load_contents(copy["path"], params["settings"], judged, int(known.get("bytes") or 0), end - time.monotonic())
+    judged["missing_writes"] = contents.get("missing_writes")
     judged["due"] = due_at_start(params["last_known_keys"], known, contents, float(params["empty_below_share"]))
     recipes, notes = recipes_of(copy["path"], judged, params["settings"], end)
     # A running server keeps changing its files: no plan can be bound to them.

@@ -40,7 +40,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
             "loss": {
                 "type": "dict",
                 "default": {},
-                "options": {"count": {"type": "int"}, "unit": {"type": "str", "default": ""}, "exact": {"type": "bool", "default": False}},
+                "options": {
+                    "count": {"type": "int"},
+                    "unit": {"type": "str", "default": ""},
+                    "exact": {"type": "bool", "default": False},
+                    "margin": {"type": "int", "default": 0},
+                },
             },
             "binds": {"type": "dict", "default": {}},
             "counts": {"type": "dict", "default": {}},
@@ -138,7 +143,12 @@ def _plans(params: Params, actions: list[str]) -> list[spine_approval.Plan]:
         # A person chose among these; if the choice changed, we ask again.
         "offered": sorted(plan["name"] for plan in given),
     }
-    return [dict(common, **plan) for plan in given]
+    # What was counted, or says nothing of a margin, has none.
+    return [dict(common, **{**plan, "loss": _plain(plan.get("loss") or {})}) for plan in given]
+
+
+def _plain(loss: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {key: said for key, said in loss.items() if key != "margin" or said}
 
 
 def _judge_approval(

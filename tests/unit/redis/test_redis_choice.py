@@ -61,10 +61,19 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
         ("rebuilt_manifest", "person", 0), [one("rebuilt_manifest"), one("dump", 500, missing=600)], {},
     ),
     "whole, but fewer keys than were known": (
-        ("rebuilt_manifest", "person", "~100"), [one("rebuilt_manifest", 900, contains_all=True)], {"last_known_keys": 1000},
+        ("rebuilt_manifest", "person", "~None"), [one("rebuilt_manifest", 900, contains_all=True)], {"last_known_keys": 1000},
+    ),
+    "whole, but fewer keys than were known, and fewer bytes": (
+        ("as_is", "person", "~120"), [one("as_is", 900, contains_all=True)], {"last_known_keys": 1000, "missing_writes": 120},
+    ),
+    "whole, but fewer keys than were known, and more than the missing bytes say": (
+        ("as_is", "person", "~100"), [one("as_is", 900, contains_all=True)], {"last_known_keys": 1000, "missing_writes": 1},
+    ),
+    "whole, but fewer keys than were known, and no byte fewer": (
+        ("as_is", "person", "~None"), [one("as_is", 900, contains_all=True)], {"last_known_keys": 1000, "missing_writes": 0},
     ),
     "whole, but fewer keys than have to be alive still": (
-        ("rebuilt_manifest", "person", "~100"), [one("rebuilt_manifest", 900, expires=50, contains_all=True)], {"last_known_keys": 1000},
+        ("rebuilt_manifest", "person", "~None"), [one("rebuilt_manifest", 900, expires=50, contains_all=True)], {"last_known_keys": 1000},
     ),
     "damage in the middle": (("salvage", "person", 2), [CUT, SALVAGE], {}),
     "damage in the middle, a share is accepted": (("salvage", "policy", 2), [CUT, SALVAGE], {"accept_loss": {"share": 0.001}}),
@@ -95,7 +104,7 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
         ("cut", "person", 1), [one("cut", dropped=1, dropped_bytes=21)], {"verdict": "tail_cut", "accept_loss": {"tail_bytes": 20}},
     ),
     "cut tail within the accepted bytes, but far fewer keys than known": (
-        ("cut", "person", "~600"), [one("cut", 400, dropped=1, dropped_bytes=20)],
+        ("cut", "person", "~None"), [one("cut", 400, dropped=1, dropped_bytes=20)],
         {"verdict": "tail_cut", "accept_loss": {"tail_bytes": 20}, "last_known_keys": 1000},
     ),
     "accepted tail bytes excuse no damage in the middle": (
@@ -154,7 +163,7 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
         ("salvage", "person", "~None"), [CUT, dict(SALVAGE, exact=False, doubt="effects")], {"accept_loss": {"share": 0.5}},
     ),
     "a deleted dump and two backups: the later one": (
-        ("backup_2", "person", "~100"),
+        ("backup_2", "person", "~None"),
         [one("backup_1", 950, last_write=5.0), one("backup_2", 900, last_write=9.0, missing=50)],
         {"last_known_keys": 1000},
     ),
@@ -233,3 +242,14 @@ def test_a_plan_names_the_known_answers_that_its_candidate_lacks() -> None:
     assert plans_of([lacks], {"last_known_keys": 200, "empty_below_share": 0.5})[0]["text"].endswith(
         "; wrong or missing in it: number 1 of the known keys"
     )
+
+
+def test_the_least_that_is_lost_is_said_where_the_most_is_not_known() -> None:
+    options = {"last_known_keys": 1000, "empty_below_share": 0.5, "accept_loss": {}, "emptied": False, "verdict": "valid"}
+    best = one("as_is", 900, contains_all=True)
+    best["loss"] = loss_of(best, [best], options)
+    (plan,) = plans_of([best], options)
+    assert plan["loss"] == {"count": None, "unit": "keys", "exact": False, "margin": 10}
+    assert "at least 100 of the keys known before are missing" in plan["text"]
+    assert choice_of([best], options)["why"] == "at least 100 keys would be lost"
+    assert ">=100" in table_of([best], options)[1]

@@ -85,6 +85,7 @@ def test_what_takes_too_long_stays_unknown(tmp_path: Path) -> None:
         "removed": None,
         "written_at": None,
         "memory": None,
+        "missing_writes": None,
     }
     assert contents.load_contents(str(tmp_path), {}, {"verdict": "empty", "files": []}, 0, 5) == {}
     path.unlink()
@@ -96,7 +97,7 @@ def test_a_dump_says_when_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "dump.rdb"
     path.write_bytes(b"REDIS0011\xfa\x05ctime\xc2" + (1_700_000_000).to_bytes(4, "little"))
     found = contents.load_contents(str(tmp_path), {}, judged(path, source="rdb"), 0, 5)
-    assert found == {"keys": 7, "removed": 0, "written_at": 1_700_000_000.0, "memory": None}
+    assert found == {"keys": 7, "removed": 0, "written_at": 1_700_000_000.0, "memory": None, "missing_writes": None}
 
 
 @pytest.mark.parametrize(
@@ -132,3 +133,21 @@ def test_a_dump_that_lacks_a_large_part_of_what_was_known_is_for_a_person(keys: 
     assert contents.due_at_start(100, {"at": 100.0}, written_later, 0.5) == due
     assert contents.due_at_start(100, {"at": 300.0}, written_later, 0.5) == 100
     assert contents.due_at_start(-1, {"at": 100.0}, written_later, 0.5) == -1
+
+
+@pytest.mark.parametrize(("fewer", "writes"), [(0, 0), (-5, 0), (1, 1), (29, 1), (30, 2), (58, 2)])
+def test_missing_bytes_held_at_most_as_many_writes_as_the_shortest_one_fits_into(tmp_path: Path, fewer: int, writes: int) -> None:
+    path = tmp_path / "appendonly.aof"
+    # The same key each time: what is missing may have been shorter than the usual.
+    path.write_bytes(b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n" + b"*3\r\n$3\r\nSET\r\n$3\r\nk:1\r\n$1\r\nx\r\n" * 3)
+    known = path.stat().st_size + fewer
+    assert contents.load_contents(str(tmp_path), {}, judged(path), known, 2.0)["missing_writes"] == writes
+
+
+@pytest.mark.parametrize(
+    ("commands", "writes"), [(("SET a 1", "SET bbbb 22222"), 7), (("SET a 1", "SET a 22222222"), 8), (("SADD a 1",), 8)]
+)
+def test_where_each_write_made_a_key_the_missing_ones_are_as_long(tmp_path: Path, commands: tuple[str, ...], writes: int) -> None:
+    path = tmp_path / "appendonly.aof"
+    path.write_bytes(aof(*commands))
+    assert contents.load_contents(str(tmp_path), {}, judged(path), path.stat().st_size + 200, 2.0)["missing_writes"] == writes

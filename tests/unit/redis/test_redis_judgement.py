@@ -170,7 +170,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         down(attempt={"code": "no_process", "text": "fork", "mended": False}), {}, "down_clean", "sick", ["start"]),
     "down, and its manager has no such service": (
         down(service={"manager": "systemd", "name": "redis", "exists": False, "reachable": True}), {}, "down_start_fails", "sick", []),
-    "down, a stranger has its port": (down(stranger="port 6379 is held by python3"), {}, "down_start_fails", "sick", []),
+    "down, a stranger has its port": (down(stranger="port 6379 is held by python3"), {}, "port_taken", "sick", []),
     "down, its dump written by a newer server": (
         down(files={"verdict": "newer", "files": [{"name": "d", "verdict": "newer", "detail": "x"}]}), {}, "down_start_fails", "sick", []),
     "loading longer than its unit allows": (

@@ -67,6 +67,10 @@ def test_a_refusal_says_who_holds_the_lease_and_how_long_still() -> None:
     reason = judge_lease(held(), now=50.0, processes=[7, 8])["reason"]
     assert all(word in reason["text"] for word in ("R1", "ann", "redis", "lab", "begin start", "ends in 50 s", "7, 8"))
     assert (reason["retry_after"], reason["holder"]["run_id"]) == (50, "R1")
+    later = judge_lease(dict(held(ends_at=30.0), taken_at=10.0), now=50.0, processes=[7])["reason"]
+    assert ("for 40 s" in later["text"], "ends in 0 s" in later["text"], later["retry_after"]) == (True, True, 0)
+    acting = judge_lease(held(acting_until=50.14), now=50.0, controller_dead=True)["reason"]
+    assert ("another 0.1 s" in acting["text"], acting["retry_after"]) == (True, 0.1)
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.one_of(st.none(), st.floats(0, 1e6)), st.booleans(), st.booleans())
@@ -469,6 +473,9 @@ def test_a_flag_file_that_cannot_be_read_counts_as_set(tmp_path: Path) -> None:
     assert "freeze" in flags["freeze"]
     assert flags["kill"].endswith("stop\\x1b[31m it")
     assert freeze.load_flags(str(tmp_path / "none")) == {"freeze": None, "kill": None}
+    (tmp_path / "more").write_text("and that")
+    assert freeze.load_flags(str(tmp_path), [str(tmp_path / "more")]) == flags
+    assert str(freeze.load_flags(str(tmp_path / "none"), [str(tmp_path / "more")])["kill"]).endswith("and that")
 
 
 def test_next_commands_are_filled_in_and_a_brace_in_a_name_stays() -> None:
@@ -503,6 +510,7 @@ REASON = {"code": "no_room", "text": "the disk is full", "unblock": "free space"
             "outcome: refused; no_room: the disk is full; free space; next: ansible-playbook x.yml",
         ),
         ({"outcome": "refused", "green": False, "reasons": [{"code": "frozen", "text": "a freeze"}]}, "outcome: refused; frozen: a freeze"),
+        ({"outcome": "failed", "green": False, "left": [{"text": "it is held"}, {"text": "more"}]}, "outcome: failed; left: it is held"),
     ],
 )
 def test_why_a_run_is_red_fits_in_one_line(outcome: dict[str, t.Any], line: str) -> None:

@@ -46,6 +46,7 @@ BESIDE = ("append_only", "other")
 UNPROVEN = "checksum wrong: a value is bad"
 # Counts of a running server may change by this share between plan and approval.
 LIVING_TOLERANCE = 0.01
+KNOWN_MARGIN = 0.01
 WIDTH = 100
 
 
@@ -154,7 +155,11 @@ def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate]
     known = int(options["last_known_keys"])
     short = max(0, known - one["keys"]) if known >= 0 else 0
     if short > loss["count"]:
-        return {"count": short, "unit": "keys", "exact": False}
+        # Keys that were changed or removed since are not in that number: it is the least. The most is what the missing bytes can have held.
+        most = options.get("missing_writes")
+        # How many of them would have expired by now is estimated anew each time.
+        margin = max(1, int(known * KNOWN_MARGIN))
+        return {"count": max(short, most) if most else None, "unit": "keys", "exact": False, "margin": margin, "least": short}
     if known < 0 and not loss["count"] and not loss["exact"]:
         return dict(loss, count=None)
     return loss
@@ -213,6 +218,8 @@ def _doubt(best: Candidate) -> str:
     loss = best["loss"]
     if loss["count"]:
         return "%s%s would be lost" % ("" if loss["exact"] else "about ", counted(loss["count"], loss["unit"]))
+    if loss.get("least"):
+        return "at least %s would be lost" % counted(loss["least"], loss["unit"])
     if not loss["exact"]:
         return "nothing proves that it holds the last writes"
     return "another candidate holds keys or values that it lacks"
@@ -228,18 +235,24 @@ def plans_of(candidates: t.Sequence[Candidate], options: Options) -> list[dict[s
     """Return one plan for each loadable candidate, recommended first: {name, text, loss, binds, counts, tolerance}."""
     return [
         {
-            "name": one["name"], "text": _plan_text(one), "loss": one["loss"], "binds": dict(one["binds"], candidate=one["name"]),
+            "name": one["name"], "text": _plan_text(one), "loss": _planned(one["loss"]), "binds": dict(one["binds"], candidate=one["name"]),
             "counts": _counts(one), "tolerance": LIVING_TOLERANCE if one["moves"] else 0.0,
         }
         for one in ordered(candidates, options)
     ]  # fmt: skip
 
 
+def _planned(loss: Loss) -> Loss:
+    """Return what a plan says of a loss: its text has the least of it."""
+    return {key: said for key, said in loss.items() if key != "least"}
+
+
 def _plan_text(one: Candidate) -> str:
     text = "install %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"])
+    short = "; at least %d of the keys known before are missing" % one["loss"]["least"] if one["loss"].get("least") else ""
     wrong = ", ".join(str(place) for place in one.get("wrong_keys") or [])
     # An approval of the plan covers that, too.
-    return one_line(text + ("; wrong or missing in it: number %s of the known keys" % wrong if wrong else ""), 240)
+    return one_line(text + short + ("; wrong or missing in it: number %s of the known keys" % wrong if wrong else ""), 280)
 
 
 def clock(at: t.Optional[float]) -> str:
@@ -262,5 +275,5 @@ def table_of(candidates: t.Sequence[Candidate], options: Options) -> list[str]:
 
 def _loss_text(loss: Loss) -> str:
     if loss["count"] is None:
-        return "unknown"
+        return ">=%d" % loss["least"] if loss.get("least") else "unknown"
     return "%s%d" % ("" if loss["exact"] else "~", loss["count"])

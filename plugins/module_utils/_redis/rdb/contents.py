@@ -45,10 +45,13 @@ class _Keys:
         self.there: dict[Name, t.Optional[float]] = {}
         # The least that a key takes in memory: the bytes that set it. What changes it later is not counted.
         self.sizes: dict[Name, int] = {}
+        # The number of writes, the bytes of all of them and of the shortest one.
+        self.writes = self.bytes = self.shortest = 0
 
     def take(self, words: t.Sequence[bytes], db: bytes) -> None:
         """Follow one command."""
-        effect = effect_of(words)
+        effect, took = effect_of(words), _bytes_of(words)
+        self.writes, self.bytes, self.shortest = self.writes + 1, self.bytes + took, min(self.shortest or took, took)
         if effect.wild or len(self.there) > MOST_KEYS:
             raise _Uncounted
         if effect.emptied:
@@ -63,10 +66,20 @@ class _Keys:
         if words[0].lower() in (b"pexpireat", b"expireat"):
             self.there[db, words[1]] = _number(words[2:3], 1000.0 if words[0][:1] in b"pP" else 1.0)
 
+    def least_bytes(self) -> float:
+        """Return how few bytes a write takes: where each made a key of its own, as many as it took here; else those of the shortest."""
+        alike = self.writes and self.writes == sum(name in self.there for name in self.sizes)
+        return self.bytes / self.writes if alike else self.shortest
+
     def alive(self, now: float) -> t.Tuple[int, int]:
         """Return how many have not expired, and the least memory that they take in bytes."""
         names = [name for name, end in self.there.items() if end is None or end > now]
         return len(names), sum(self.sizes.get(name, 0) for name in names)
+
+
+def _bytes_of(words: t.Sequence[bytes]) -> int:
+    """Return how many bytes a command takes in an append-only file."""
+    return 3 + len(str(len(words))) + sum(len(word) + len(str(len(word))) + 5 for word in words)
 
 
 def _end_of(words: t.Sequence[bytes]) -> t.Optional[float]:
@@ -85,11 +98,12 @@ def _number(words: t.Sequence[bytes], scale: float) -> t.Optional[float]:
 def load_contents(
     data_dir: str, settings: t.Mapping[str, t.Any], judged: t.Mapping[str, t.Any], known_bytes: int, most: float
 ) -> dict[str, t.Any]:
-    """Return {keys, removed, written_at, memory} of the files that were *judged*, {} where there are none. Never raises.
+    """Return {keys, removed, written_at, memory, missing_writes} of the files that were *judged*, {} where there are none. Never raises.
 
     keys: the most that a start loads, of files that are all valid; removed: keys that commands removed beyond the first *known_bytes* of
     an append-only file; written_at: when Redis wrote the dump, or the base; memory: bytes
-    that the data take in memory at least. None is unknown. Takes *most* seconds.
+    that the data take in memory at least; missing_writes: the most writes that are in fewer bytes than *known_bytes*. None is unknown.
+    Takes *most* seconds.
     """
     loaded = ("rdb",) if judged.get("source") == "rdb" else ("base", "incremental", "aof")
     files = [one for one in judged.get("files") or [] if one["kind"] in loaded]
@@ -99,7 +113,7 @@ def load_contents(
     paths = [os.path.join(folder, one["name"]) for one in files if one["bytes"]]
     if not paths:
         return {}
-    found: dict[str, t.Any] = {"keys": None, "removed": None, "written_at": None, "memory": None}
+    found: dict[str, t.Any] = {"keys": None, "removed": None, "written_at": None, "memory": None, "missing_writes": None}
     with contextlib.suppress(OSError):
         found["written_at"], said = _head_of(paths[0])
         if judged.get("source") == "rdb":
@@ -108,10 +122,18 @@ def load_contents(
             found["removed"] = _removed(paths, known_bytes, end)
         if judged.get("verdict") == "valid":
             with contextlib.suppress(OutOfTime, _Uncounted, Broken):
-                found["keys"], least = _keys_in(paths, end)
+                found["keys"], least, each = _keys_in(paths, end)
+                found["missing_writes"] = _missing_writes(known_bytes - sum(one["bytes"] for one in files), each)
                 # What the base says holds as long as nothing was removed since.
                 found["memory"] = max(least, said or 0 if found["removed"] == 0 else 0)
     return found
+
+
+def _missing_writes(missing: int, each: float) -> t.Optional[int]:
+    """Return the most writes that *missing* bytes can have held, None where no write shows how short one is."""
+    if missing <= 0:
+        return 0
+    return int(-(-missing // each)) if each else None
 
 
 def _open(path: str) -> t.BinaryIO:
@@ -145,8 +167,11 @@ def _removed(paths: t.Sequence[str], known_bytes: int, end: float) -> int:
     return count
 
 
-def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int]:
-    """Return how many keys the files leave, and the least memory that they take. Raises OutOfTime, _Uncounted, Broken."""
+def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int, float]:
+    """Return how many keys the files leave, the least memory that they take, and how few bytes a write takes.
+
+    Raises OutOfTime, _Uncounted, Broken.
+    """
     keys = _Keys()
     for path in paths:
         with _open(path) as file:
@@ -159,7 +184,7 @@ def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int]:
                     db = words[-1]
                 elif name not in FRAME:
                     keys.take(words, db)
-    return keys.alive(time.time())
+    return (*keys.alive(time.time()), keys.least_bytes())
 
 
 def _base(file: t.BinaryIO, size: int, keys: _Keys, end: float) -> int:

@@ -15,12 +15,10 @@ import sys
 import typing as t
 from pathlib import Path
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
-
 from .runs import ROOT, Player, Ran
 from .target import hashes
 
-STOP_FIRST = "stop Redis, then "
+COMMAND = "ansible "
 LONGEST = 120
 
 
@@ -41,14 +39,14 @@ def replay(player: Player, ran: Ran, before: t.Mapping[str, t.Any]) -> Undone:
     served = before["process"] != (0, 0)
     was = moved(aside) if served else data_of(before, player.target.data_dir)
     copy = judged_copy(player.scene.work / "rescue" / ran.outcome["run_id"], aside, {} if served else was)
-    printed = str(ran.outcome.get("undo") or "")
-    if not printed.startswith(STOP_FIRST):
+    # The last line is the command: it stops Redis and brings the files back.
+    printed = (str(ran.outcome.get("undo") or "").splitlines() or [""])[-1]
+    if not printed.startswith(COMMAND):
         return Undone(None, printed, copy=copy)
-    ask.manager_of(player.target.service).stop(player.target.service, 20)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, **player.target.environment, "PATH": path}
     done = subprocess.run(
-        ["/bin/sh", "-c", printed[len(STOP_FIRST) :]], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST,
+        ["/bin/sh", "-c", printed], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST,
         check=False, stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     now = data_of(hashes(player.target.data_dir), player.target.data_dir)
