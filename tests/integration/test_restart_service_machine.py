@@ -51,6 +51,55 @@ def test_an_api_that_the_kernel_ends_for_its_memory_is_refused_and_stays_down(ma
     assert machine.process("boxed-memory") == neighbour
 
 
+ANSWERS = "/usr/bin/python3 -B /srv/answerer.py"
+UNITS = {
+    "idle": "/bin/sleep infinity",
+    "plain": f"{ANSWERS} 7000", "workers": f"{ANSWERS} 7001 workers", "forks": f"{ANSWERS} 7002 forks",
+    "elsewhere": f"{ANSWERS} 7010 elsewhere",
+    "dragonfly": f"{ANSWERS} 7005 hangs", "keeps": f"{ANSWERS} 7006 holds /var/lib/keeps/0001.dat",
+    "caches": f"{ANSWERS} 7007 sqlite /var/lib/keeps/cache.db", "taken": f"{ANSWERS} 7000",
+}  # fmt: skip
+WHOSE: dict[str, tuple[str, int, dict[str, t.Any], str, str, bool]] = {
+    "its own": ("plain", 7000, {}, "up", "", False),
+    "its worker's": ("workers", 7001, {}, "up", "", False),
+    "its own, with no main process that systemd knows": ("forks", 7002, {}, "up", "", False),
+    "given by a socket unit": ("given", 7004, {}, "up", "", False),
+    "a stranger's": ("idle", 7000, {}, "not_its_port", "of plain.service", False),
+    "a socket unit's of another": ("idle", 7004, {}, "not_its_port", "held by systemd (pid 1", False),
+    "a proxy's, for one that listens": ("workers", 7000, {"behind_proxy": True}, "up", "", False),
+    "a proxy's, for one that listens nowhere": ("idle", 7000, {"behind_proxy": True}, "not_its_port", "idle listens nowhere", False),
+    "nobody's, and it listens elsewhere": ("elsewhere", 7010, {}, "bad_input", "elsewhere itself listens on 7011", False),
+    "a store's that hangs": ("dragonfly", 7005, {}, "stateful", "stateful service", False),
+    "a program's that hangs with data open": ("keeps", 7006, {}, "stateful", "/var/lib/keeps/0001.dat", False),
+    "that program's, which a person knows": ("keeps", 7006, {"stateless": ["keeps"]}, "hung", "", True),
+    "an API's that hangs with SQLite": ("caches", 7007, {}, "hung", "", True),
+    "the port of one that did not start": ("taken", 7000, {}, "port_taken", "held by python3", False),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def units(whole: Machine) -> Machine:
+    """The machine with services that answer in every way."""
+    whole.must("mkdir", "-p", "/var/lib/keeps")
+    whole.write("/etc/systemd/system/given.socket", "[Socket]\nListenStream=127.0.0.1:7004\n")
+    for name, command in UNITS.items():
+        whole.unit(name, command, "Type=forking\nGuessMainPID=no" if name == "forks" else "")
+    whole.write("/etc/systemd/system/given.service", f"[Service]\nExecStart={ANSWERS} 7004 activated\n")
+    whole.systemctl("daemon-reload")
+    whole.systemctl("start", "given.socket", "given.service")
+    until(lambda: whole.look("caches", "http://127.0.0.1:7007/")["state"] == "hung", 30, "they do not start")
+    return whole
+
+
+@pytest.mark.parametrize(("unit", "number", "more", "state", "told", "restarts"), WHOSE.values(), ids=list(WHOSE))
+def test_who_answers_is_who_is_meant(
+    units: Machine, unit: str, number: int, more: dict[str, t.Any], state: str, told: str, restarts: bool
+) -> None:
+    seen = units.look(unit, f"http://127.0.0.1:{number}/", **more)
+    assert (seen["state"], "restart" in seen["actions"]) == (state, restarts), seen
+    assert told in seen["findings"][0]["text"], seen
+
+
 def test_a_machine_that_is_restarted_in_the_middle_of_an_act_ends_red_and_the_next_run_ends_right(machine: Machine) -> None:
     tasks = [f"memory number {number} of before the restart" for number in range(20)]
     for task in tasks:

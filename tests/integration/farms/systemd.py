@@ -40,6 +40,12 @@ START_SECONDS = 2
 LEDGER = "/var/lib/somabrain/incident_response"
 # Runs follow each other faster than a person would call; the budget has a test of its own elsewhere.
 PLENTY = {"remediation_budget": {"attempts": 50, "within_seconds": 900}}
+PACKAGE = "ansible_collections/somabrain/incident_response"
+LOOK = (
+    "import json, sys; sys.path.insert(0, '/opt');"
+    "from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look;"
+    "print(json.dumps(look.run_checks(look.validated([json.loads(sys.argv[1])], 15.0), 'target')[0]))"
+)
 COUNT = (
     "import sqlite3, sys; ledger = sqlite3.connect(sys.argv[1]);"
     "print(ledger.execute('select count(*) from journal where kind=?', sys.argv[2:]).fetchone()[0])"
@@ -65,6 +71,8 @@ class Machine:
         self.sockets = tempfile.mkdtemp(prefix="sb-", dir="/tmp")
         label = "--label=somabrain-test-run=" + os.environ.get("SOMABRAIN_TEST_RUN", "by-hand")
         files = [f"--volume={HERE / 'boxed_api.py'}:/srv/boxed_api.py:ro"]
+        files.append(f"--volume={HERE / 'answerer.py'}:/srv/answerer.py:ro")
+        files.append(f"--volume={ROOT / 'plugins'}:/opt/{PACKAGE}/plugins:ro")
         files.append(f"--volume={ROOT / 'roles/lab/files/somabrain_lab'}:/srv/somabrain_lab:ro")
         ports = [f"--publish=127.0.0.1:{self.ssh}:22", f"--publish=127.0.0.1:{self.api}:9696"]
         done = docker("run", "--detach", f"--name={self.name}", label, *FLAGS.split(), *files, *ports, IMAGE, "/lib/systemd/systemd")
@@ -119,6 +127,19 @@ class Machine:
     def say(self, name: str) -> None:
         """Let the API that runs now do wrong what boxed_api.py says of *name*."""
         self.must("cp", "/state/process", f"/state/{name}")
+
+    def unit(self, name: str, command: str, more: str = "", of_unit: str = "") -> None:
+        """Make a unit of that name and start it, as far as it starts."""
+        text = f"[Unit]\n{of_unit}\n[Service]\nExecStart={command}\n{more}\n"
+        self.write(f"/etc/systemd/system/{name}.service", text)
+        self.systemctl("daemon-reload")
+        self.systemctl("start", name)
+
+    def look(self, service: str, url: str, **more: t.Any) -> dict[str, t.Any]:
+        """Return one look at a unit as an application, made on the machine."""
+        check = {"kind": "application", "manager": "systemd", "service": service, "url": url, "profile": "none", "start_seconds": 0.5}
+        told = self.must("python3", "-B", "-c", LOOK, json.dumps({**check, "answer_timeout": 1, **more}))
+        return dict(json.loads(told))
 
     def settle(self) -> None:
         """Make the API sound, and wait until it is no longer young."""

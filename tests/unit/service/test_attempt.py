@@ -216,3 +216,23 @@ def test_who_holds_a_port_is_named_with_the_cause(tmp_path: Path) -> None:
         log.write_text(f"bind 127.0.0.1:{port}: Address already in use\n")
         holders = read.last({}, [str(log)])["cause"]["holders"]
     assert [one["pid"] for one in holders] == [os.getpid()]
+
+
+def test_the_file_that_could_not_be_parsed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_text("{}")
+    (tmp_path / "api.json").write_text('{"port": 1,}')
+    log = tmp_path / "api.out"
+    log.write_text("json.decoder.JSONDecodeError: Expecting property name enclosed in double quotes: line 1 column 12 (char 11)\n")
+    command = f"python3 -m api --users {tmp_path}/good.json --config {tmp_path}/api.json --more {tmp_path}/none.json"
+    attempt = read.last({}, [str(log)], service=state(start_command=command))
+    assert attempt["cause"]["file"] == str(tmp_path / "api.json")
+    log.write_text("ValueError: no\n")
+    assert read.last({}, [str(log)], service=state(start_command=command))["cause"]["file"] == ""
+
+
+def test_a_cause_goes_on_where_its_next_line_names_the_file() -> None:
+    lines = said("yaml.scanner.ScannerError: mapping values are not allowed here", '  in "/etc/api.yml", line 3, column 8')
+    cause = judge(lines, state())
+    assert cause is not None
+    assert cause["text"].endswith('not allowed here in "/etc/api.yml", line 3, column 8')
+    assert "other" not in str(judge(said("a.JSONDecodeError: no", "  other line"), state()))

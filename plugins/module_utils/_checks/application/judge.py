@@ -172,7 +172,12 @@ def _no_cure(seen: Seen, text: str, looping: bool) -> t.Optional[Found]:
     if (seen.ended_cleanly and not looping) or seen.is_mended:
         return None
     line = seen.line_of(*seen.bad_config)
-    return Found("bad_config", SICK, "%s; its log says: %s" % (text, one_line(redact(line), 160))) if line else None
+    if not line:
+        return None
+    cause = str(((seen.raw.get("attempt") or {}).get("cause") or {}).get("text") or "")
+    # The cause may go on in a second line, which names the file.
+    said = cause if line[:100] in cause else one_line(redact(line), 160)
+    return Found("bad_config", SICK, "%s; its log says: %s%s" % (text, said, seen.broken_file_text()))
 
 
 def _is_looping(seen: Seen) -> bool:

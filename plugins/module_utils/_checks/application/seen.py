@@ -237,8 +237,14 @@ class Seen:
             return ""
         older = ", which may be of an earlier start" if attempt["bound"] == "tail" else ""
         said = cause["text"] if cause["code"] == "ended" else "its log says%s: %s" % (older, cause["text"])
+        said += self.broken_file_text()
         changed = attempt["paths_changed"]
         return "; %s%s" % (said, "; changed since: %s" % ", ".join(changed[:3]) if changed else "")
+
+    def broken_file_text(self) -> str:
+        """Return which file its last start could not parse, "" where that is not known."""
+        path = ((self.raw.get("attempt") or {}).get("cause") or {}).get("file")
+        return "; %s is not valid JSON" % one_line(path, 120) if path else ""
 
     @property
     def is_final(self) -> bool:

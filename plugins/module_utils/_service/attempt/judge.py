@@ -38,7 +38,15 @@ def _of_lines(lines: Lines, table: Table) -> t.Optional[dict[str, t.Any]]:
     if not found:
         return None
     code, line = found[-1]
-    return {"code": code, "text": one_line(redact(line["text"].strip()), 200), "from": line["from"]}
+    text = " ".join([line["text"].strip(), *_goes_on(lines, line)])
+    return {"code": code, "text": one_line(redact(text), 200), "from": line["from"]}
+
+
+def _goes_on(lines: Lines, line: t.Mapping[str, str]) -> list[str]:
+    """Return the line below *line* that says in which file it is, as parsers of YAML do."""
+    at = next(at for at, one in enumerate(lines) if one is line)
+    below = [one["text"].strip() for one in lines[at + 1 : at + 4] if one["from"] == line["from"] and one["text"][:1] in (" ", "\t")]
+    return [one for one in below if re.match(r"(?:in|at|File) \"?/", one)][:1]
 
 
 def _of_end(service: t.Mapping[str, t.Any]) -> t.Optional[dict[str, t.Any]]:

@@ -15,6 +15,7 @@ An attempt is {began, bound, lines: [{from, text}], service, paths_changed, caus
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -36,6 +37,7 @@ Attempt = t.Dict[str, t.Any]
 TAIL_LINES = 40
 MOST_LINES = 400
 MOST_PATHS = 40
+MOST_JSON = 1 << 22
 
 
 def mark(named: Named, files: t.Sequence[str] = (), deadline: float = 3.0) -> dict[str, t.Any]:
@@ -131,8 +133,22 @@ def _attempt(
         named_port = port_in(cause["text"])
         cause["holders"] = [dict(one, port=port) for port in ([named_port] if named_port else ports) for one in holders_of(port)]
     if cause:
+        cause["file"] = broken_json(paths) if re.search("json", cause["text"], re.IGNORECASE) else ""
         cause["changed"] = [path for path in changed if path in cause["text"]]
     return {"began": began, "bound": bound, "lines": kept, "service": service, "paths_changed": changed, "cause": cause}
+
+
+def broken_json(paths: t.Iterable[str]) -> str:
+    """Return the first of *paths* that is named as JSON and is none, "" if there is no such file: a parser does not say what it read."""
+    for path in [one for one in paths if one.endswith(".json")][:MOST_PATHS]:
+        try:
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                json.loads(file.read(MOST_JSON))
+        except OSError:
+            continue
+        except (ValueError, RecursionError):
+            return path
+    return ""
 
 
 def changed_since(paths: t.Iterable[str], began: t.Optional[float]) -> list[str]:
