@@ -101,7 +101,7 @@ def judge(body: t.Any, profile: str, status: int = 200, **options: t.Any) -> dic
         ([V1], "v1_health", 200, "unknown", "other_service"),
         # Another product's words in fields that we know: its answer, not an unhealthy one of ours.
         ({"status": "UP", "components": {"db": {"status": "UP"}}}, "auto", 200, "unknown", "other_service"),
-        ({"status": "UP", "components": {"db": {"status": "UP"}}}, "documented", 200, "unknown", "other_service"),
+        ({"status": "UP", "components": {"db": {"status": "UP"}}}, "documented", 200, "unknown", "bad_input"),
         ({"status": "ok", "timestamp": "now"}, "auto", 200, "unknown", "other_service"),
         ({"status": "Healthy", "totalDuration": "0", "entries": {}}, "auto", 200, "unknown", "other_service"),
         # A wrong profile of ours says nothing about the service, whatever its status.
@@ -139,6 +139,48 @@ def test_of_a_refused_request_only_what_was_seen_is_told() -> None:
         (403, ""): "403: it denies the request, which was sent without a token; check the credentials",
         (403, "t"): "403: it rejected our token, or denies it this request; check the credentials",
     }
+
+
+SPRING = {"status": "UP", "components": {"db": {"status": "UP", "details": {}}, "ping": {"status": "UP"}}}
+ASPNET = {"status": "Healthy", "totalDuration": "00:00:00.01", "entries": {"db": {"status": "Healthy", "data": {}}}}
+DJANGO = {"Cache backend: default": "working", "DatabaseBackend": "working"}
+LIVEZ = b"[+]ping ok\n[+]log ok\n[+]etcd excluded: ok\nlivez check passed\n"
+PRODUCTS: list[tuple[t.Any, str, int, str, str]] = [
+    (SPRING, "spring", 200, "well", "up"),
+    ({"status": "UP"}, "spring", 200, "well", "up"),
+    ({"status": "DOWN", "components": {"db": {"status": "DOWN"}}}, "spring", 503, "sick", "degraded"),
+    ({"status": "UNKNOWN"}, "spring", 200, "unknown", "degraded"),
+    ({"status": "up"}, "spring", 200, "unknown", "other_service"),
+    (b"Healthy", "aspnet", 200, "well", "up"),
+    (b"Unhealthy\r\n", "aspnet", 503, "sick", "degraded"),
+    (b"Degraded", "aspnet", 200, "sick", "degraded"),
+    (b"Healthy enough", "aspnet", 200, "unknown", "other_service"),
+    (ASPNET, "aspnet", 200, "well", "up"),
+    (DJANGO, "django", 200, "well", "up"),
+    (dict(DJANGO, DatabaseBackend="unavailable: Database error"), "django", 500, "sick", "degraded"),
+    (LIVEZ, "kubernetes", 200, "well", "up"),
+    (b"[+]ping ok\n[-]etcd failed: reason withheld\nlivez check failed\n", "kubernetes", 500, "sick", "degraded"),
+    # Whose words they are is only believed where a person says so.
+    *[(body, "auto", 200, "unknown", "other_service") for body in (SPRING, b"Healthy", b"Unhealthy", ASPNET, DJANGO, LIVEZ, b"ok")],
+    *[(body, "v1_health", 200, "unknown", "bad_input") for body in (SPRING, b"Healthy", ASPNET, DJANGO, LIVEZ)],
+    (V1, "spring", 200, "unknown", "bad_input"),
+    (SPRING, "aspnet", 200, "unknown", "bad_input"),
+    ({}, "spring", 200, "unknown", "other_service"),
+    (b"<html>", "kubernetes", 500, "sick", "error"),
+]
+
+
+@pytest.mark.parametrize(("body", "profile", "status", "health", "state"), PRODUCTS)
+def test_the_answers_of_other_products_are_judged_where_they_are_named(
+    body: t.Any, profile: str, status: int, health: str, state: str
+) -> None:
+    seen = judge(body, profile, status)
+    assert (seen["health"], seen["state"]) == (health, state), seen["findings"]
+
+
+def test_a_known_product_is_named_where_its_profile_is_not() -> None:
+    assert "looks like spring's: set the profile to spring" in judge(SPRING, "auto")["findings"][-1]["text"]
+    assert judge(SPRING, "none", gates=[{"path": "status", "equals": "UP"}])["health"] == "well"
 
 
 def test_a_generation_means_its_health_endpoint_and_the_other_name_is_shown() -> None:

@@ -326,6 +326,16 @@ def test_a_restart_that_would_lose_the_keys_is_told_of_a_redis_that_is_well() ->
     assert judge_redis(raw(), {}).facts["start_deletes_data"] is False
 
 
+def test_keys_that_were_evicted_are_named_where_fewer_are_there_than_were_known() -> None:
+    def warned(evicted: str, **given: t.Any) -> list[str]:
+        seen = judge_redis(raw(info={"evicted_keys": evicted}), given)
+        assert seen.health.value == "well"
+        return [one.text for one in seen.findings if one.name == "warning"]
+
+    assert warned("42", last_known_keys=142) == ["100 keys where 142 were known, and 42 were evicted since its start"]
+    assert [warned("0", last_known_keys=142), warned("42", last_known_keys=100), warned("42")] == [[], [], []]
+
+
 def test_every_state_is_in_the_table() -> None:
     # What Sentinels rule has a table of its own.
     assert {case[2] for case in CASES.values()} - {""} == set(STATES) - {"failing_over", "failed_over"}

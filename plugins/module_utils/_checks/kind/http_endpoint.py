@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import gates as application_gates
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import products
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import somabrain as application_somabrain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import (
     judge_latency,
@@ -34,7 +35,7 @@ OPTIONS: dict[str, t.Any] = {
     "token": {"type": "str", "default": "", "no_log": True},
     "token_file": {"type": "path", "default": ""},
     "tenant": {"type": "str", "default": ""},
-    "profile": {"type": "str", "choices": list(application_somabrain.PROFILES), "default": "none"},
+    "profile": {"type": "str", "choices": [*application_somabrain.PROFILES, *products.NAMES], "default": "none"},
     "expect_status": {"type": "list", "elements": "int", "default": [200]},
     **application_gates.OPTIONS,
     "max_latency_ms": {"type": "float", "default": 0},
@@ -118,7 +119,7 @@ def _judged(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Healt
 def _judge_answer(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
     expected = answer.status in options["expect_status"]
     word, status = ("up", Finding("status", State.WELL, f"status {answer.status}")) if expected else _judge_status(answer, options)
-    telling = expected or (answer.status == 503 and options["profile"] in application_somabrain.TELLING_503)
+    telling = expected or _tells_why(answer.status, str(options["profile"]))
     if not telling or (options["profile"] == "none" and not options["gates"] and not answer.truncated):
         return word, [status], {}
     body_word, findings, facts = _judge_content(answer, options)
@@ -127,6 +128,11 @@ def _judge_answer(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[
         return body_word, findings, facts
     # A 503 whose body is not understood stays what its status says.
     return (body_word if expected or body_word == "degraded" else word), [status, *findings], facts
+
+
+def _tells_why(status: int, profile: str) -> bool:
+    """Return whether the body of an answer that is no 200 names what is wrong."""
+    return status in products.TELLING if profile in products.NAMES else status == 503 and profile in application_somabrain.TELLING_503
 
 
 def _judge_status(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, Finding]:
@@ -146,14 +152,21 @@ def _judge_content(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple
     if answer.truncated:
         return _not_understood("too_large", f"the answer is larger than {options['max_bytes']} bytes; the rest was not read")
     twice: list[str] = []
+    named = str(options["profile"])
     try:
         body = json.loads(answer.body, object_pairs_hook=functools.partial(_once, twice))
     except (ValueError, RecursionError):
-        kind = answer.content_type or "no content type"
-        return _not_understood("other_service", f"the answer is not JSON ({kind}): another service may be answering")
+        return _judge_text(answer, named)
     if twice:
         return _not_understood("other_service", f"the answer has the key '{twice[0]}' twice, so what it says is unknown")
-    named, found = str(options["profile"]), application_somabrain.profile_of(body)
+    return _judge_json(body, named, options)
+
+
+def _judge_json(body: t.Any, named: str, options: t.Mapping[str, t.Any]) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    product, findings = products.judge_body(body)
+    found = application_somabrain.profile_of(body)
+    if named in products.NAMES or (product and not found and named != "none"):
+        return _judge_product(product or found, named, findings)
     profile = found if named == "auto" else named
     if profile != "none" and not application_somabrain.is_of(body, profile):
         return _of_another_profile(named, found) if found else _not_understood("other_service", _no_shape(named))
@@ -161,8 +174,28 @@ def _judge_content(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple
     facts = {"profile": profile, "unhealthy_parts": application_somabrain.unhealthy_parts(body)}
     if isinstance(body, dict):
         facts.update({key: body[key] for key in ("ok", "ready") if isinstance(body.get(key), bool)})
-    degraded = any(finding.state is not State.WELL for finding in findings)
-    return "degraded" if degraded else "up", findings, facts
+    return _word_of(findings), findings, facts
+
+
+def _word_of(findings: t.Sequence[Finding]) -> str:
+    return "degraded" if any(finding.state is not State.WELL for finding in findings) else "up"
+
+
+def _judge_text(answer: http.Answer, named: str) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    product, findings = products.judge_text(answer.body[:65536].decode("utf-8", "replace"))
+    if product and named != "none":
+        return _judge_product(product, named, findings)
+    kind = answer.content_type or "no content type"
+    return _not_understood("other_service", f"the answer is not JSON ({kind}): another service may be answering")
+
+
+def _judge_product(found: str, named: str, findings: list[Finding]) -> tuple[str, list[Finding], dict[str, t.Any]]:
+    """Judge the answer of another product: only where its profile is named, since its words could be anybody's."""
+    if found == named:
+        return _word_of(findings), findings, {"profile": found}
+    if named == "auto":
+        return _not_understood("other_service", f"the answer looks like {found}'s: set the profile to {found} to have it judged")
+    return _of_another_profile(named, found) if found else _not_understood("other_service", _no_shape(named))
 
 
 def _once(twice: list[str], pairs: t.Sequence[tuple[str, t.Any]]) -> dict[str, t.Any]:
