@@ -63,7 +63,8 @@ def run(params: Params, check: bool) -> Result:
 
 def item(name: str, ok: bool, text: str, fix: str = "") -> Item:
     """Return one line of the report; *fix* says what is wrong and what to do; it is shown when not *ok*."""
-    return {"name": one_line(name, 80), "ok": ok, "text": one_line(text if ok or not fix else fix, 240)}
+    # Wide enough for paths: the end is the command that mends it.
+    return {"name": one_line(name, 240), "ok": ok, "text": one_line(text if ok or not fix else fix, 440)}
 
 
 def _tool(name: str) -> Item:
