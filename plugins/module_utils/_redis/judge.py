@@ -611,15 +611,15 @@ def _keys(raw: Raw, options: Raw, facts: Facts) -> list[Finding]:
         found.append(Finding("keys", State.SICK, _emptiness(options, facts, "")))
     if facts["role"] == "replica" and wrong_answers(raw, options):
         found.append(Finding("known_answers", State.SICK, "%d known answers are wrong" % wrong_answers(raw, options)))
-    return found + _fewer(options, facts)
+    return found + _evicted_since(options, facts)
 
 
-def _fewer(options: Raw, facts: Facts) -> list[Finding]:
+def _evicted_since(options: Raw, facts: Facts) -> list[Finding]:
     """Return the keys that went although Redis is well by its share: what evicted them is no fault of Redis, and is named."""
-    keys, last, evicted = facts.get("keys"), int(options["last_known_keys"]), int(facts.get("evicted") or 0)
-    if keys is None or not evicted or keys >= last:
+    keys, last, gone = facts["keys"], int(options["last_known_keys"]), int(facts["evicted"] or 0)
+    if keys is None or not gone or keys >= last:
         return []
-    return [Finding("warning", State.WELL, "%d keys where %d were known, and %d were evicted since its start" % (keys, last, evicted))]
+    return [Finding("warning", State.WELL, "%d keys where %d were known, and %d were evicted since its start" % (keys, last, gone))]
 
 
 def _latency(options: Raw, facts: Facts) -> list[Finding]:
