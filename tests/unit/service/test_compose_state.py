@@ -17,6 +17,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose import holds
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import demultiplexed
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.state import number_of, parse
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import compose
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 
 RECORDED: dict[str, dict[str, t.Any]] = json.loads((Path(__file__).parents[1] / "docker_containers.json").read_text())
@@ -145,3 +146,23 @@ def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     options = {"project": "shop", "name": "api", "holds_dir": str(tmp_path)}
     Path(holds.path_of(options)).write_text(text)
     assert holds.read(options, "first") == {}
+
+
+def listed(**states: str) -> list[dict[str, t.Any]]:
+    """Return containers as the engine lists them, each with the number 1, by their names and states."""
+    labels = {"com.docker.compose.container-number": "1"}
+    return [{"Id": name, "Names": ["/" + name], "State": state, "Labels": labels} for name, state in states.items()]
+
+
+LEFT: dict[str, tuple[dict[str, str], str]] = {
+    "the new one was only created": ({"old": "running", "new": "created"}, "docker rm new"),
+    "the old one is stopped already": ({"old": "exited", "new": "created"}, "docker rm new"),
+    "the old one was renamed, and the new one runs": ({"old": "exited", "new": "running"}, "docker rm old"),
+    "both run": ({"old": "running", "new": "running"}, "stop the one that is not meant"),
+}
+
+
+@pytest.mark.parametrize(("states", "end"), LEFT.values(), ids=list(LEFT))
+def test_what_an_interrupted_recreate_left_has_one_command_that_ends_it(states: dict[str, str], end: str) -> None:
+    assert f"with the same number (old is {states['old']}, new is {states['new']}): {end}" in compose.left_over(listed(**states))
+    assert compose.left_over(listed(old="running")) == ""

@@ -139,7 +139,7 @@ def _attempt(
 
 
 def broken_json(paths: t.Iterable[str]) -> str:
-    """Return the first of *paths* that is named as JSON and is none, "" if there is no such file: a parser does not say what it read."""
+    """Return the first of *paths* that is named as JSON and is not valid, "" for none: a parser does not say which file it read."""
     for path in [one for one in paths if one.endswith(".json")][:MOST_PATHS]:
         try:
             with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:

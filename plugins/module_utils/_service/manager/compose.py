@@ -150,22 +150,30 @@ def find(docker: Docker, options: Options, clock: Clock) -> dict[str, t.Any]:
 def left_over(listed: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Return which of the containers *listed* an interrupted recreate left and how to end that, "" if each has a number of its own.
 
-    Compose itself fails on them, and leaves less than there was. A plain ``docker rm`` takes away only a container that does not run.
+    Compose itself fails on them, and leaves less than there was.
     """
     numbers = [str(one["Labels"].get(LABEL + "container-number")) for one in listed]
     twice = [one for one, number in zip(listed, numbers) if numbers.count(number) > 1]
     if not twice:
         return ""
-    names = {str(one["Id"]): one_line(str(one["Names"][0]).lstrip("/"), 80) for one in twice}
-    running = [one for one in twice if str(one.get("State")) in ("running", "paused", "restarting")]
-    shown = ", ".join("%s is %s" % (names[str(one["Id"])], one_line(one.get("State"), 20)) for one in twice)
-    text = "a recreate that was interrupted left %d containers with the same number (%s): " % (len(twice), shown)
-    if len(running) > 1:
-        return text + "stop the one that is not meant with docker stop, and remove it with docker rm"
-    # The new one is created before the old one is stopped, and was never started.
-    fresh = [one for one in twice if one.get("State") == "created"] or twice
-    spare = [one for one in twice if one not in running] if running else fresh[:1]
-    return text + "docker rm %s" % " ".join(names[str(one["Id"])] for one in spare)
+    shown = ", ".join("%s is %s" % (_name_of(one), one_line(one.get("State"), 20)) for one in twice)
+    text = "a recreate that was interrupted left %d containers with the same number (%s): %s"
+    return text % (len(twice), shown, _end_of(twice))
+
+
+def _end_of(twice: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Return what ends the doubt between containers of one number. A plain ``docker rm`` takes away only one that does not run."""
+    idle = [one for one in twice if str(one.get("State")) not in ("running", "paused", "restarting")]
+    if len(twice) - len(idle) > 1:
+        return "stop the one that is not meant with docker stop, and remove it with docker rm"
+    if len(idle) == len(twice):
+        # The new one is created before the old one is stopped, and was never started.
+        idle = ([one for one in twice if one.get("State") == "created"] or idle)[:1]
+    return "docker rm %s" % " ".join(map(_name_of, idle))
+
+
+def _name_of(container: t.Mapping[str, t.Any]) -> str:
+    return one_line(str(container["Names"][0]).lstrip("/"), 80)
 
 
 def _names(listed: t.Sequence[t.Mapping[str, t.Any]]) -> str:
