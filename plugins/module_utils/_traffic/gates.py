@@ -108,6 +108,7 @@ def _add_scraped(sample: Sample, begin: t.Any, end: t.Any) -> None:
     if sample["requests"] is None and requests is not None:
         # Some servers count a request twice; the share of errors is still right.
         sample["requests"], sample["errors"] = int(requests), None if errors is None else int(errors)
+        sample["rejected"] = _sum(parts, "rejected") if all(part["rejected"] is not None for part in parts) else None
     for name, kind in (("p95", "latency"), ("recall_p95", "recall")):
         sample[name], open_ended = quantile(0.95, [part[kind] for part in parts])
         sample["beyond"] += [name] if open_ended else []
@@ -117,7 +118,9 @@ def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str,
     """Return what one server's counters grew by; a server that restarted counts from zero."""
     restarted = begin["requests"] is not None and end["requests"] is not None and end["requests"] < begin["requests"]
     was: t.Mapping[str, t.Any] = {} if restarted else begin
-    numbers = {key: None if end[key] is None else max(0, end[key] - (was.get(key) or 0)) for key in ("requests", "errors")}
+    numbers = {
+        key: None if end.get(key) is None else max(0, end[key] - (was.get(key) or 0)) for key in ("requests", "errors", "rejected")
+    }  # fmt: skip
     buckets = {
         key: None if not end[key] else {le: max(0.0, count - (was.get(key) or {}).get(le, 0.0)) for le, count in end[key].items()}
         for key in ("latency", "recall")

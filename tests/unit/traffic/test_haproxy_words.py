@@ -14,6 +14,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import haproxy
@@ -127,6 +129,29 @@ def test_what_is_no_haproxy_is_away_and_says_why(said: dict[str, str | bytes]) -
     state = seen(said)
     assert not state["reachable"]
     assert "HAProxy at /tmp/says-" in state["detail"]
+
+
+GARBAGE = st.binary(max_size=200) | st.sampled_from(
+    [
+        b"",
+        b"\n" * 50,
+        b"# ",
+        b"# pxname,svname\n" + b'"' * 9,
+        b"1\n# ",
+        b"x" * 200_000,
+        b"# pxname,svname\napi," + b"y" * 140_000,
+        b"Pid: \xff",
+    ]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(sorted(SAID)), GARBAGE)
+def test_no_answer_whatever_it_is_breaks_the_look(words: str, answer: bytes) -> None:
+    state = seen({words: answer})
+    # The level of the socket and its map may be unknown; without tables nothing is known of the pool.
+    assert state["reachable"] or state["detail"]
+    assert not state["reachable"] or words == "show cli level" or not state["pool"] or state["servers"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:", ":80", "nowhere", "", "/" + "x" * 200, "/none/admin.sock"])

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.lease import judge_lease
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import account, gates, others
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import counts
 
 SIDES = {"main": ["api1"], "spare": ["spare"], "overflow": []}
 
@@ -220,3 +221,12 @@ def test_whoever_meets_a_restoration_learns_how_to_stop_it() -> None:
     assert (said["code"], "traffic_scaling_control=abort" in said["next_command"]) == ("lease_held", True)
     other = judge_lease(dict(held, phase="begin shift", acting_until=None), now=10.0, processes=[1], controller_dead=False, takeover=False)
     assert "traffic_scaling_control" not in other["reason"]["next_command"]
+
+
+def test_servers_that_count_by_status_say_how_many_were_rejected() -> None:
+    names = {name: rule.get("default") for name, rule in counts.METRICS_SPEC.items()}
+    text = 'somabrain_http_requests_total{path="/a",status="401"} %d\nsomabrain_http_requests_total{path="/a",status="200"} 5\n'
+    scraped = [{"api1": counts.parse_metrics(text % number, names)} for number in (0, 95)]
+    begin, end = ({"at": 10.0 * turn, "pool": {"servers": []}, "scraped": scraped[turn], "queried": None} for turn in (0, 1))
+    verdict = gates.judge_sample(gates.sample_of(begin, end, SIDES, []), {"error_rate": 0.05, "rejected": 0.5}, 50)
+    assert (verdict.health, "rejected (4xx) 100 %" in verdict.text) == ("unknown", True), verdict

@@ -54,6 +54,7 @@ STATUS_LABELS = (
 )
 PATH_LABELS = ("path", "handler", "route", "uri", "endpoint", "http_route", "url", "http_target", "view")
 FAILED_STATUS = re.compile(r"5(\d\d|xx)", re.IGNORECASE)
+REJECTED_STATUS = re.compile(r"4(\d\d|xx)", re.IGNORECASE)
 A_STATUS = re.compile(r"[1-5](\d\d|xx)", re.IGNORECASE)
 # A sample with a time of its own that is older than so many seconds says nothing about now.
 STALE = 60.0
@@ -92,7 +93,7 @@ def _url(one: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> str:
 
 
 def parse_metrics(text: str, options: t.Mapping[str, t.Any], now: t.Optional[float] = None) -> Counts:
-    """Return {requests, errors, latency, recall} of one exposition; what is missing or cannot be read for certain is None.
+    """Return {requests, errors, rejected, latency, recall} of one exposition; what is missing or cannot be read for certain is None.
 
     A request without a path may be one of a health check, and one without a status may have failed. *now*: epoch seconds, against
     which a sample's own time is held.
@@ -106,7 +107,8 @@ def parse_metrics(text: str, options: t.Mapping[str, t.Any], now: t.Optional[flo
     requests = traffic(options["requests_metric"], options["ignored_paths"])
     return {
         "requests": sum(one.value for one in requests) if requests else None,
-        "errors": _failed_in(requests) if requests else None,
+        "errors": _counted_by(FAILED_STATUS, requests) if requests else None,
+        "rejected": _counted_by(REJECTED_STATUS, requests) if requests else None,
         "latency": _buckets(traffic(options["latency_metric"] + "_bucket", options["ignored_paths"])),
         "recall": _buckets(traffic(options["recall_metric"] + "_bucket", [])),
     }
@@ -131,12 +133,12 @@ def _is_ignored(path: str, ignored: t.Sequence[str]) -> bool:
     return any(one in ignored for one in (path, plain, plain.rstrip("/"), "/" + plain.strip("/")))
 
 
-def _failed_in(requests: t.Sequence[exposition.Sample]) -> t.Optional[float]:
-    """Return how many of *requests* failed, None where one of them has no status."""
+def _counted_by(wanted: t.Pattern[str], requests: t.Sequence[exposition.Sample]) -> t.Optional[float]:
+    """Return how many of *requests* have a status of that kind, None where one of them has no status."""
     statuses = [_label(one, STATUS_LABELS) or "" for one in requests]
     if not all(A_STATUS.fullmatch(status) for status in statuses):
         return None
-    return sum(one.value for one, status in zip(requests, statuses) if FAILED_STATUS.fullmatch(status))
+    return sum(one.value for one, status in zip(requests, statuses) if wanted.fullmatch(status))
 
 
 def _label(sample: exposition.Sample, names: t.Sequence[str]) -> t.Optional[str]:

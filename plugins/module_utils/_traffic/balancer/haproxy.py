@@ -89,6 +89,8 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         rights = rights_of(command(address, "show cli level", clock))
         counted = {row["svname"]: row for row in rows if row["pxname"] == pool}
         servers = [server_of(row, counted.get(row["srv_name"], {})) for row in states]
+        if not servers and set(counted) - {"FRONTEND", "BACKEND"}:
+            raise Refused("it counts for servers of %s, but lists the state of none" % pool)
         whole = pool_of(rows, pool, info)
         whole["sticky"] = whole["sticky"] or sticky_table(command(address, "show table", clock), pool)
         identity = {"pid": int(info.get("Pid", 0)), "started_at": float(info.get("Start_time_sec", 0))}

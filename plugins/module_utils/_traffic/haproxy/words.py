@@ -64,7 +64,10 @@ def read_switch(text: str, pool: str, name: str) -> dict[str, t.Any]:
     if text.startswith("Unknown map"):
         detail = "its configuration has no map %s (haproxy_maintenance_map)" % one_line(name, 100)
         return {"prepared": False, "on": False, "retry_after": None, "detail": detail}
-    entries = dict((line.split(" ") + ["", ""])[1:3] for line in text.splitlines() if line.startswith("0x"))
+    lines = [line for line in text.splitlines() if line]
+    if not all(line.startswith("0x") for line in lines):
+        raise Refused(text)
+    entries = dict((line.split(" ") + ["", ""])[1:3] for line in lines)
     seconds = entries.get(pool)
     on, retry_after = seconds is not None, int(seconds) if seconds and seconds.isdigit() else None
     return {"prepared": True, "on": on, "retry_after": retry_after, "detail": ""}
