@@ -103,15 +103,19 @@ def _add_scraped(sample: Sample, begin: t.Any, end: t.Any) -> None:
     parts = [grown(begin[name], now) for name, now in (end or {}).items() if name in (begin or {})]
     if not parts:
         return
-    # Of a server that does not say it, it is unknown, and so of all together.
-    requests, errors = (_sum(parts, key) if all(part[key] is not None for part in parts) else None for key in ("requests", "errors"))
+    requests, errors = _of_all(parts, "requests"), _of_all(parts, "errors")
     if sample["requests"] is None and requests is not None:
         # Some servers count a request twice; the share of errors is still right.
         sample["requests"], sample["errors"] = int(requests), None if errors is None else int(errors)
-        sample["rejected"] = _sum(parts, "rejected") if all(part["rejected"] is not None for part in parts) else None
+        sample["rejected"] = _of_all(parts, "rejected")
     for name, kind in (("p95", "latency"), ("recall_p95", "recall")):
         sample[name], open_ended = quantile(0.95, [part[kind] for part in parts])
         sample["beyond"] += [name] if open_ended else []
+
+
+def _of_all(parts: t.Sequence[t.Mapping[str, t.Any]], key: str) -> t.Optional[int]:
+    """Return a sum over all servers: of a server that does not count it, it is unknown, and so of all together."""
+    return _sum(parts, key) if all(part[key] is not None for part in parts) else None
 
 
 def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

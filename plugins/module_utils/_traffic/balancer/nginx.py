@@ -206,7 +206,7 @@ def _wanted(options: t.Mapping[str, t.Any], seen: Seen, change: Change) -> list[
     if servers:
         found.append((seen.upstreams, nginx_files.changed_upstreams(seen.lines, pool, servers)))
     if maintenance is not None:
-        if seen.switch is None:
+        if seen.switch is None or (maintenance["on"] and not seen.maintenance["prepared"]):
             raise Unreadable(str(seen.maintenance["detail"]))
         retry_after = maintenance["retry_after"] if maintenance["on"] else 0
         found.append((seen.switch, nginx_files.render_switch(pool, bool(maintenance["on"]), retry_after)))
