@@ -92,6 +92,11 @@ stands:
   description: How the pool stands afterwards (identity of the balancer, servers, maintenance), for the next change.
   returned: success
   type: dict
+left_alone:
+  description: Servers, and V(maintenance), that somebody else changed and that were left as they are.
+  returned: success
+  type: list
+  elements: str
 doubts:
   description:
     - Sentences on what somebody else changed and was left alone, on what a reload of the balancer would lose, and on sessions that did

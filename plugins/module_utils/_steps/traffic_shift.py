@@ -33,7 +33,7 @@ PAUSE = 0.1
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, before, after, stands, doubts, diff, stage, say}; doubts are sentences on what a reload of the balancer would lose.
+    """Return {changed, before, after, stands, left_alone, doubts, diff, stage, say}; doubts are sentences on what a reload would lose.
 
     Raises StepError, with nothing changed or the change rolled back, if the balancer does not answer or refuses.
     """
@@ -43,7 +43,7 @@ def run(params: Params, check: bool) -> Result:
     if not state["pool"]:
         raise refused("unknown_pool", "there is no pool %s" % one_line(params["target"]["pool"], 60))
     # A rehearsal sets nothing that could be found there.
-    params, left = (params, []) if check else _without_others(params, state)
+    params, left, alone = (params, [], []) if check else _without_others(params, state)
     change = _change_of(params, state)
     before = pool.without_counts(state)
     after, warnings = _with(before, change), left
@@ -56,20 +56,20 @@ def run(params: Params, check: bool) -> Result:
     say = ["%s: %s" % (state["pool"], one) for one in _told(before, after, check)] + ["warning: %s" % one for one in warnings]
     return {
         "changed": changed, "before": before, "after": after, "stands": others.stands_of(state, change), "doubts": warnings, "diff": diff,
-        "stage": params["stage"], "say": say,
+        "left_alone": alone, "stage": params["stage"], "say": say,
     }  # fmt: skip
 
 
-def _without_others(params: Params, state: pool.BalancerState) -> tuple[Params, list[str]]:
-    """Return what may still be changed, and sentences on what somebody else changed and is left alone. Raises StepError to refuse it."""
+def _without_others(params: Params, state: pool.BalancerState) -> tuple[Params, list[str], list[str]]:
+    """Return what may still be changed, and sentences on and names of what somebody else changed. Raises StepError to refuse it."""
     taken = others.changed(state, params["stands"])
     if not taken:
-        return params, []
+        return params, [], []
     if params["others"] == "refuse":
         raise refused("changed_by_another", others.sentence(taken))
     servers = {name: one for name, one in params["servers"].items() if name not in taken}
     maintenance = None if "maintenance" in taken else params["maintenance"]
-    return dict(params, servers=servers, maintenance=maintenance), ["%s; that was left alone" % others.sentence(taken)]
+    return dict(params, servers=servers, maintenance=maintenance), ["%s; that was left alone" % others.sentence(taken)], list(taken)
 
 
 def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:

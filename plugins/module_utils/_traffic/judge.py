@@ -85,6 +85,9 @@ def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
     unfit = _unfit(options)
     if unfit:
         return Verdict("bad_input", "sick", unfit)
+    if options.get("by_itself") and state["maintenance"]["on"] and (state["kept"].get("maintenance") or {}).get("on") is False:
+        text = "no run of this collection turned on the maintenance of pool %s: a person ends it, or restores the traffic" % state["pool"]
+        return Verdict("changed_by_another", "sick", text)
     verdict = judge(state, options, largest)
     needed = ("all", "maintenance", "") if set(verdict.plan) <= {"maintenance"} else ("all", "")
     return verdict if not verdict.actions or state["rights"] in needed else Verdict("balancer_refused", "sick", _no_rights(state))

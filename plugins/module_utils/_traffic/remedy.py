@@ -58,6 +58,7 @@ def _balancer_check(asked: Given, run: Given, way: Given, now: float) -> dict[st
         "name": "balancer", "kind": "balancer", "goal": goal, "main": asked["main"], "spare": asked["spare"],
         "overflow": asked["overflow"], "wanted": asked["servers"], "steps": asked["steps"], "retry_after": asked["retry_after"],
         "reason": asked["reason"], "cold": cold_because(asked, run, now), "skip_warm_up": asked["skip_warm_up"],
+        "by_itself": bool(asked.get("by_itself")),
         "warm_up_share": asked["warm_up_share"], "held": way["held"], "abort_file": "%s/traffic.abort" % state_dir if state_dir else "",
         "lasts": asked["set_seconds"] if goal == "set" else asked["maintenance_seconds"],
         "watch": dict(_watch(asked), baseline=asked["baseline"]) if goal == "restore" else {},

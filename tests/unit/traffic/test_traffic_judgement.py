@@ -54,6 +54,7 @@ LOW = (server("api1", 1), server("api2", 1), server("spare", 18), server("overfl
 DOWN = (server("api1", up=False), server("api2", up=False), server("spare", 0), server("overflow", 0, up=None))
 ALONE = (server("api1"), server("api2", up=False))
 MOVED = (server("api1", address="10.0.0.9:80", passed=False, fall=2),)
+KEPT_OFF: dict[str, t.Any] = {"identity": {"pid": 7, "started_at": 1.0}, "servers": {}, "maintenance": {"on": False}}
 ONE: dict[str, t.Any] = {"spare": [], "overflow": ""}
 UNPREPARED = dict(OFF, prepared=False, detail="no map")
 
@@ -150,6 +151,11 @@ UNPREPARED = dict(OFF, prepared=False, detail="no map")
         ("maintenance_on", state(maintenance=dict(OFF, fixed="read-only")), {}, "open", "sick"),
         ("look", state(maintenance=dict(ON, prepared=False, detail="a block lacks it")), {}, "switch_missing", "unknown"),
         ("maintenance_on", dict(state(detail="empty"), balancer=""), {}, "bad_input", "sick"),
+        # What nobody asks for ends no maintenance that a person turned on.
+        ("restore", state(maintenance=ON, kept=KEPT_OFF), {"by_itself": True}, "changed_by_another", "sick"),
+        ("maintenance_off", state(maintenance=ON, kept=KEPT_OFF), {"by_itself": True}, "changed_by_another", "sick"),
+        ("maintenance_off", state(maintenance=ON, kept=dict(KEPT_OFF, maintenance={})), {"by_itself": True}, "maintenance", "sick"),
+        ("maintenance_off", state(maintenance=ON, kept=KEPT_OFF), {}, "maintenance", "sick"),
         # A server that was set has to pass its check.
         ("set", state(*ALONE), {"wanted": {"api2": {"weight": 100}}, **ONE}, "server_down", "sick"),
         ("set", state(*ALONE), {"wanted": {"api1": {"weight": 100}}, **ONE}, "set", "well"),

@@ -35,6 +35,8 @@ OPTIONS: dict[str, t.Any] = {
     "cold": {"type": "str", "default": ""},
     "skip_warm_up": {"type": "str", "default": ""},
     "warm_up_share": {"type": "int", "default": 10},
+    # Whether nobody asked for it: what reconcile.yml ends.
+    "by_itself": {"type": "bool", "default": False},
     # Why a restoration stopped at a step, neither good nor bad.
     "held": {"type": "str", "default": ""},
     # A file with which a person stops restorations.

@@ -263,7 +263,8 @@ def _kept(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {}
     if not (isinstance(found, dict) and isinstance(found.get("servers"), dict) and isinstance(found.get("identity"), dict)):
         return {}
-    return dict(found, servers={name: one for name, one in found["servers"].items() if isinstance(one, dict)})
+    switch = found.get("maintenance") if isinstance(found.get("maintenance"), dict) else {}
+    return dict(found, servers={name: one for name, one in found["servers"].items() if isinstance(one, dict)}, maintenance=switch)
 
 
 def _keep(options: t.Mapping[str, t.Any], state: BalancerState, change: Change) -> list[str]:
@@ -273,7 +274,8 @@ def _keep(options: t.Mapping[str, t.Any], state: BalancerState, change: Change) 
         servers[name]["address"] = address
     try:
         os.makedirs(options["haproxy_state_dir"], mode=0o700, exist_ok=True)
-        write_durably(_state_file(options), json.dumps({"identity": state["identity"], "servers": servers}).encode())
+        kept = {"identity": state["identity"], "servers": servers, "maintenance": {"on": state["maintenance"]["on"]}}
+        write_durably(_state_file(options), json.dumps(kept).encode())
     except OSError as error:
         return ["a reload of HAProxy would lose this for good: cannot write %s (%s)" % (_state_file(options), one_line(error, 60))]
     return []
