@@ -67,6 +67,25 @@ class Sides(t.NamedTuple):
 
 def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
     """Judge the pool for ``goal``: look, maintenance_on, maintenance_off, set or restore."""
+    away = _not_there(state, options)
+    if away:
+        return away
+    judge = {
+        "look": _judge_look, "maintenance_on": _judge_on, "maintenance_off": _judge_off, "set": _judge_set, "restore": _judge_restore,
+    }[options["goal"]]  # fmt: skip
+    unfit = _unfit(options)
+    if unfit:
+        return Verdict("bad_input", "sick", unfit)
+    somebody = _set_by_somebody(state, options)
+    if somebody:
+        return somebody
+    verdict = judge(state, options, largest)
+    needed = ("all", "maintenance", "") if set(verdict.plan) <= {"maintenance"} else ("all", "")
+    return verdict if not verdict.actions or state["rights"] in needed else Verdict("balancer_refused", "sick", _no_rights(state))
+
+
+def _not_there(state: State, options: Options) -> t.Optional[Verdict]:
+    """Return the verdict on a balancer, pool or server that is not there, None if all are."""
     if not state["balancer"]:
         return Verdict("bad_input", "sick", str(state["detail"]))
     if not state["reachable"]:
@@ -79,18 +98,15 @@ def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
         there = ", ".join(one["name"] for one in state["servers"]) or "none"
         names = ", ".join(one_line(name, 40) for name in strange)
         return Verdict("unknown_server", "unknown", "pool %s has no server %s; it has %s" % (state["pool"], names, there))
-    judge = {
-        "look": _judge_look, "maintenance_on": _judge_on, "maintenance_off": _judge_off, "set": _judge_set, "restore": _judge_restore,
-    }[options["goal"]]  # fmt: skip
-    unfit = _unfit(options)
-    if unfit:
-        return Verdict("bad_input", "sick", unfit)
-    if options.get("by_itself") and state["maintenance"]["on"] and (state["kept"].get("maintenance") or {}).get("on") is False:
-        text = "no run of this collection turned on the maintenance of pool %s: a person ends it, or restores the traffic" % state["pool"]
-        return Verdict("changed_by_another", "sick", text)
-    verdict = judge(state, options, largest)
-    needed = ("all", "maintenance", "") if set(verdict.plan) <= {"maintenance"} else ("all", "")
-    return verdict if not verdict.actions or state["rights"] in needed else Verdict("balancer_refused", "sick", _no_rights(state))
+    return None
+
+
+def _set_by_somebody(state: State, options: Options) -> t.Optional[Verdict]:
+    """Return the refusal to end, with nobody asking, a maintenance that no run of this collection turned on."""
+    if not (options.get("by_itself") and state["maintenance"]["on"] and (state["kept"].get("maintenance") or {}).get("on") is False):
+        return None
+    text = "no run of this collection turned on the maintenance of pool %s: a person ends it, or restores the traffic" % state["pool"]
+    return Verdict("changed_by_another", "sick", text)
 
 
 def _no_rights(state: State) -> str:
