@@ -45,7 +45,7 @@ def read(quotas: list[dict[str, t.Any]] | None, **given: t.Any) -> dict[str, t.A
     }  # fmt: skip
     sets = given.get("sets", [replica_set("one", "1", "shop/api:1", 2), replica_set("two", "2", "shop/api:2", 1)])
     pods = given.get("pods", [pod("one", GOOD), pod("one", GOOD), pod("two", BAD, ready=False)])
-    seen = {"desired": 2, "quotas": quotas, "takes": {"requests": {}, "limits": {}}}
+    seen: dict[str, t.Any] = {"desired": 2, "quotas": quotas, "takes": {"requests": {}, "limits": {}}}
     return {"service": {"workload": seen}, "workload": workload, "sets": sets, "pods": pods}
 
 
@@ -102,6 +102,6 @@ def test_what_else_a_revision_changes_is_named_without_its_values() -> None:
 
 
 def test_what_is_no_deployment_or_hidden_is_left_as_it_was() -> None:
-    for more in ({"sets": None}, {"sets": []}):
-        assert way([FULL], **more)["set"] == ""
+    hidden: list[dict[str, t.Any]] = [{"sets": None}, {"sets": []}]
+    assert [way([FULL], **more)["set"] for more in hidden] == ["", ""]
     assert rollout.rollout_of({**read([FULL]), "sets": None}, "main") == {}

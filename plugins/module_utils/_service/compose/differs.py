@@ -240,7 +240,8 @@ def _secret(wanted: Wanted, has: Told, host: Told) -> t.Iterator[tuple[str, t.An
     inherited = [] if entry is not None else _list(image.get("Cmd"))
     yield "command", _list(command) if command is not None else inherited, _list(has.get("Cmd"))
     yield "healthcheck", _check_wanted(service.get("healthcheck"), image), _check_of(has.get("Healthcheck"))
-    yield "labels", *(_labels(labels, image.get("Labels") or {}) for labels in (service.get("labels"), has.get("Labels")))
+    marked = image.get("Labels") or {}
+    yield "labels", _labels(service.get("labels"), marked), _labels(has.get("Labels"), marked)
     # Docker adds this to a privileged container.
     own = {"label:disable"} if host.get("Privileged") else set()
     yield "security_opt", _options(service.get("security_opt")) - own, _options(host.get("SecurityOpt")) - own
