@@ -385,13 +385,18 @@ def test_an_old_single_file_with_an_rdb_at_its_head(data: Path) -> None:
     assert {name: one["keys"] for name, one in by_name(result).items()} == {"salvage": 999, "cut": 750, "dump": 500}
 
 
-def test_nothing_at_all_is_refused_by_the_name_of_the_variable(data: Path) -> None:
+def test_where_nothing_is_left_a_person_may_approve_a_start_without_data(data: Path) -> None:
     (data / "dump.rdb").unlink()
-    with pytest.raises(StepError, match="redis_recovery_backups") as failure:
-        tried(data, RDB)
-    assert failure.value.data["code"] == "data_missing"
+    result = tried(data, RDB, last_known_keys=200, known_keys=[{"key": "policy", "exists": True, "sha256": "", "db": 0}])
+    assert told(result) == ("empty", "person", "~200")
+    assert [plan["text"] for plan in result["plans"]] == [
+        "start without any data, since none was found; wrong or missing in it: number 1 of the known keys"
+    ]
+    assert "redis_recovery_backups" in result["choice"]["why"]
+
+
+def test_files_that_do_not_load_are_refused_by_the_name_of_the_variable(data: Path) -> None:
     (data / "dump.rdb").write_bytes(b"")
-    shutil.rmtree(data.parent / "work")
     with pytest.raises(StepError, match="redis_recovery_backups") as failure:
         tried(data, RDB)
     assert failure.value.data["code"] == "data_damaged"

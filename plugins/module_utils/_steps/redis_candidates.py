@@ -160,6 +160,9 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
             candidates.append(tried(bench, recipe))
     servers = _servers(params, bench)
     candidates += servers["candidates"]
+    if copy and not candidates and judged.get("verdict") == "empty":
+        # There is nothing to repair. Otherwise Redis would stay down whatever a person decides.
+        candidates.append(tried(bench, sources.without_data({"files": copy["sha256"]})))
     params = dict(params, last_known_keys=judged.get("due", params["last_known_keys"]), missing_writes=judged.get("missing_writes"))
     options = dict(params, verdict=judged.get("verdict", ""), emptied=_emptied(candidates, servers, params), crooked=_crooked(judged))
     found = {"copy": _short(copy), "verdict": judged.get("verdict", ""), "judged": judged.get("files") or [], "notes": notes}

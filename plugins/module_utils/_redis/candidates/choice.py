@@ -22,7 +22,7 @@ Loss = t.Dict[str, t.Any]
 # If two would lose the same, the one further left wins.
 PREFERENCE = (
     "append_only", "as_is", "rebuilt_manifest", "repaired_dump", "replica", "cut", "salvage", "before_flush", "live", "dump", "other",
-    "salvaged_dump", "rescue", "backup",
+    "salvaged_dump", "rescue", "backup", "empty",
 )  # fmt: skip
 RISKS = {
     "as_is": "as the server left it",
@@ -39,6 +39,7 @@ RISKS = {
     "rescue": "nothing written after it",
     "replica": "may be behind its master",
     "live": "what the server has now",
+    "empty": "no data at all",
 }
 # Made of the same commands, only fewer: what an earlier state holds and a later one lacks was removed in between.
 EARLIER = {"salvage": ("cut",), "append_only": ("as_is",), "other": ("as_is",)}
@@ -188,6 +189,8 @@ def _against(best: Candidate, candidates: t.Sequence[Candidate], options: Option
         return "someone emptied it, and only a person knows whether on purpose"
     if kind_of(best["name"]) in BESIDE or options.get("verdict") == "outdated":
         return "a start would not load the newest data here, and only a person knows whether that is meant"
+    if kind_of(best["name"]) == "empty":
+        return "nothing to load was found: set redis_recovery_backups or redis_recovery_replicas, or approve a start without data"
     if options.get("crooked"):
         return "its manifest was not written by Redis: %s" % options["crooked"]
     if kind_of(best["name"]) == "salvaged_dump":
@@ -249,6 +252,8 @@ def _planned(loss: Loss) -> Loss:
 
 def _plan_text(one: Candidate) -> str:
     text = "install %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"])
+    if kind_of(one["name"]) == "empty":
+        text = "start without any data, since none was found"
     short = "; at least %d of the keys known before are missing" % one["loss"]["least"] if one["loss"].get("least") else ""
     wrong = ", ".join(str(place) for place in one.get("wrong_keys") or [])
     # An approval of the plan covers that, too.

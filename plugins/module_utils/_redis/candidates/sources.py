@@ -43,6 +43,11 @@ CHANGES = "rdb_changes_since_last_save"
 EMPTYING = ("cmdstat_flushall", "cmdstat_flushdb")
 
 
+def without_data(binds: t.Mapping[str, str]) -> Recipe:
+    """Return the recipe for a Redis with no data at all, for where there is none to load."""
+    return Recipe("empty", "wire", "older", lambda out, until: WHOLE, 0, 0, binds=binds)
+
+
 def from_file(name: str, path: str, end: float) -> Recipe:
     """Return the recipe for an RDB on this host; a problem with it is reported when it is tried."""
     try:
