@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import typing as t
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_a_collection_that_is_missing_or_too_old_is_named_with_the_command_that_
         submodule_search_locations: t.ClassVar[list[str]] = [str(tmp_path)]
 
     found: dict[str, t.Any] = {"spec": None}
-    monkeypatch.setattr(_needs.importlib.util, "find_spec", lambda name: found["spec"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found["spec"])
     command = "ansible-galaxy collection install 'community.docker:>=3.6.0'"
     assert _needs.problem_with("community.docker", (3, 6)) == f"community.docker is not installed on the controller: {command}"
     found["spec"] = Spec()

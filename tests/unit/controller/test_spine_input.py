@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible import context
+from ansible import constants, context
 from ansible.errors import AnsibleError
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
@@ -194,9 +194,9 @@ def test_a_next_command_is_called_and_logs_in_as_this_run_was(args: str, playboo
 
 def test_where_the_configuration_names_the_inventory_no_other_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "CLIARGS", {"args": ["a.yml"]})
-    monkeypatch.setattr(_spine.constants, "DEFAULT_HOST_LIST", [str(tmp_path / "none")])
+    monkeypatch.setattr(constants, "DEFAULT_HOST_LIST", [str(tmp_path / "none")])
     assert _spine.commands({}, "db1")["ansible"] == "ansible db1 -i INVENTORY"
-    monkeypatch.setattr(_spine.constants, "DEFAULT_HOST_LIST", [str(tmp_path)])
+    monkeypatch.setattr(constants, "DEFAULT_HOST_LIST", [str(tmp_path)])
     assert _spine.commands({}, "db1")["ansible"] == "ansible db1"
 
 

@@ -235,7 +235,12 @@ def test_every_part_becomes_items(part: dict[str, t.Any], ok: bool, text: str) -
 
 
 def test_a_secret_file_that_cannot_be_used_is_named_with_where_it_has_to_lie() -> None:
-    finding = {"name": "secret", "state": "unknown", "text": "password_file /s: the file does not exist (on db1)", "data": {}}
+    finding: dict[str, t.Any] = {
+        "name": "secret",
+        "state": "unknown",
+        "text": "password_file /s: the file does not exist (on db1)",
+        "data": {},
+    }
     [item] = access_report.items_of({"checks": [dict(checked("redis", "unknown"), state="bad_input", findings=[finding])]})
     assert (item["ok"], item["text"]) == (False, finding["text"] + access_report.SECRET_FIX)
 
@@ -273,8 +278,8 @@ def test_room_for_copies_is_measured_where_the_directory_will_be(tmp_path: Path)
 
 @pytest.mark.parametrize(("uid", "ok"), [(0, True), (1000, False)])
 def test_rights_that_a_remedy_lacks_are_named_with_what_needs_them(uid: int, ok: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_check.os, "geteuid", lambda: uid)
-    monkeypatch.setattr(access_check.pwd, "getpwuid", lambda _uid: pwd.struct_passwd(("ops", "", uid, uid, "", "", "")))
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: pwd.struct_passwd(("ops", "", uid, uid, "", "", "")))
     item = access(root_for=["systemd lets only root start and stop redis"])["items"][1]
     assert item["ok"] is ok
     assert ok or "run as ops, but systemd lets only root start and stop redis: set ansible_become to true" in item["text"]
