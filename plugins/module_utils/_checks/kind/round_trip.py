@@ -166,6 +166,11 @@ def _recall_until_found(send: Send, options: t.Mapping[str, t.Any], canary: Cana
         time.sleep(_PAUSE)
 
 
+def _top_k() -> int:
+    """Return a number from 10 to 49, another one every 50 ms: the first generation keeps each answer for 2 s, by query and this number."""
+    return 10 + int(time.time() * 20) % 40
+
+
 def _recall(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float) -> dict[str, t.Any]:
     """Return the recall of *canary*; in the second generation by its long-term memory, or else by both layers."""
     if options["profile"] != "v2":
@@ -179,7 +184,7 @@ def _recall(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: flo
 
 
 def _recall_at(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float, layer: str) -> dict[str, t.Any]:
-    body: dict[str, t.Any] = {"query": canary["task"], "top_k": 10}
+    body: dict[str, t.Any] = {"query": canary["task"], "top_k": _top_k()}
     if layer:
         body.update(tenant=options["tenant"], namespace=options["namespace"], layer=layer)
     answer = send(_PATHS[options["profile"]][1], body, end)
