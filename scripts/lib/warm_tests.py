@@ -6,7 +6,7 @@
 To load pytest, Ansible and Hypothesis takes longer than most tests of one module; mutation testing does it thousands of times.
 
 Usage: warm_tests.py serve SOCKET TREE WORDS...    tests once, prints "ready", then answers on SOCKET until its standard input ends.
-                                                   TREE: the folder whose code is loaded anew each time; WORDS: for pytest.
+                                                   TREE: the folder whose code is loaded again each time; WORDS: for pytest.
        warm_tests.py ask SOCKET                    runs the tests and ends with their exit code.
 Exit code of serve: that of the first run if it failed, since tests that fail anyway notice nothing.
 """

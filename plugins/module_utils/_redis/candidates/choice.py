@@ -158,7 +158,7 @@ def _against_known(one: Candidate, loss: Loss, candidates: t.Sequence[Candidate]
     if short > loss["count"]:
         # Keys that were changed or removed since are not in that number: it is the least. The most is what the missing bytes can have held.
         most = options.get("missing_writes")
-        # How many of them would have expired by now is estimated anew each time.
+        # How many of them would have expired by now is estimated again each time.
         margin = max(1, int(known * KNOWN_MARGIN))
         return {"count": max(short, most) if most else None, "unit": "keys", "exact": False, "margin": margin, "least": short}
     if known < 0 and not loss["count"] and not loss["exact"]:

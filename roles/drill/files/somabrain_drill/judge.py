@@ -137,7 +137,7 @@ def _numbers(ran: Ran, lapsed: int) -> t.Iterator[str]:
     known, present = loss.get("known_before"), loss.get("present_after")
     if ran.word in ACTED and loss.get("exact") and not str(loss.get("witness") or "").strip():
         yield f"declares exactly {'an unknown number' if told is None else told} and names no witness"
-    # What nothing speaks for is told as not ruled out; that the drill lost nothing is counted beside it.
+    # What nothing speaks for is reported as not ruled out; that the drill lost nothing is counted beside it.
     if ran.word == "recovered" and told != 0 and loss.get("suspected", True):
         yield f"ended recovered and declares a loss of {'an unknown number' if told is None else told}"
     if known is not None and present is not None and told is not None and known - present > told + lapsed:
