@@ -107,9 +107,7 @@ def load_contents(
     """
     loaded = ("rdb",) if judged.get("source") == "rdb" else ("base", "incremental", "aof")
     files = [one for one in judged.get("files") or [] if one["kind"] in loaded]
-    end, folder = time.monotonic() + min(most, MOST_SECONDS), data_dir
-    if any(one["kind"] == "manifest" for one in judged.get("files") or []):
-        folder = os.path.join(data_dir, name_in(settings, "appenddirname"))
+    end, folder = time.monotonic() + min(most, MOST_SECONDS), _folder_of(data_dir, settings, judged)
     paths = [os.path.join(folder, one["name"]) for one in files if one["bytes"]]
     if not paths:
         return {}
@@ -127,6 +125,13 @@ def load_contents(
                 # What the base says holds as long as nothing was removed since.
                 found["memory"] = max(least, said or 0 if found["removed"] == 0 else 0)
     return found
+
+
+def _folder_of(data_dir: str, settings: t.Mapping[str, t.Any], judged: t.Mapping[str, t.Any]) -> str:
+    """Return the folder with the files: that of the append-only files where a manifest names them."""
+    if any(one["kind"] == "manifest" for one in judged.get("files") or []):
+        return os.path.join(data_dir, name_in(settings, "appenddirname"))
+    return data_dir
 
 
 def _missing_writes(missing: int, each: float) -> t.Optional[int]:
