@@ -119,6 +119,9 @@ SICK: dict[str, tuple[dict[str, t.Any], str]] = {
 
 @pytest.mark.parametrize(("fault", "state"), SICK.values(), ids=list(SICK))
 def test_a_sick_api_is_rehearsed_then_replaced_and_says_what_a_restart_takes(api: Api, fault: dict[str, t.Any], state: str) -> None:
+    if state == "wrong_body":
+        # Only what is known to have answered in its format is to blame for another one; else our URL or profile may be wrong.
+        assert api.restart()["outcome"] == "nothing_to_do"
     api.fault(**fault)
     before, neighbours = api.process(), api.neighbours()
     if state == "hung":
