@@ -344,7 +344,7 @@ def test_an_inventory_that_names_no_check_is_looked_at_as_its_remedies_would_and
         "health_verification_report_file": str(tmp_path / "report.json"), "service_restart_name": "api",
         "health_verification_host_checks": [{"kind": "memory", "min_available_share": 0}],
     }  # fmt: skip
-    groups = {name: {"hosts": {"here": {}}} for name in ("redis", "postgresql", "somabrain_api")}
+    groups: dict[str, t.Any] = {name: {"hosts": {"here": {}}} for name in ("redis", "postgresql", "somabrain_api")}
     file = tmp_path / "told.json"
     file.write_text(json.dumps({"all": {"hosts": {"here": local, "keeper": local}, "vars": told, "children": groups}}))
     done = ansible_playbook(PLAYBOOKS / "verify_health.yml", file, tmp_path, "--limit", "here,keeper,localhost")

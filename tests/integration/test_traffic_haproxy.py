@@ -302,7 +302,7 @@ def test_every_balancer_is_tried_also_where_the_first_is_down(bed: Balanced) -> 
     hosts = bed.folder / "play/hosts.json"
     dead = {"haproxy_address": str(bed.folder / "nobody.sock"), "haproxy_maintenance_map": str(bed.map)}
     lost = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
-    there = {"first": {"traffic_scaling_balancer_options": dead}, "second": lost, "third": {}}
+    there: dict[str, dict[str, t.Any]] = {"first": {"traffic_scaling_balancer_options": dead}, "second": lost, "third": {}}
     hosts.write_text(json.dumps({"all": {"children": {"machine": {"hosts": there}}}}))
     given = given_to(bed, remediation_outcome_file=str(bed.folder / "play/outcome.json"), ansible_python_interpreter=sys.executable)
     options = given.pop("traffic_scaling_balancer_options")

@@ -150,7 +150,7 @@ class Proxied:
         }  # fmt: skip
 
     def state(self) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", haproxy.load(self.target(), 3.0))
+        return haproxy.load(self.target(), 3.0)
 
     def one(self, name: str) -> dict[str, t.Any]:
         return next(one for one in self.state()["servers"] if one["name"] == name)
@@ -164,14 +164,14 @@ class Proxied:
 
     def shift(self, **given: t.Any) -> dict[str, t.Any]:
         usual = {name: rule.get("default") for name, rule in traffic_shift.ARGUMENT_SPEC.items()}
-        return t.cast("dict[str, t.Any]", traffic_shift.run({**usual, "target": self.target(), **given}, False))
+        return traffic_shift.run({**usual, "target": self.target(), **given}, False)
 
     def watch(self, share: float, seconds: float, **given: t.Any) -> dict[str, t.Any]:
         """Return what the step of a restoration makes of *seconds* under way."""
         usual = {name: rule.get("default") for name, rule in traffic_gate_info.ARGUMENT_SPEC.items()}
         usual.update(target=self.target(), share=share, main=["a"], spare=["b"], sample_window=seconds, timeout=seconds + 1, interval=0.1)
         gates = {"error_rate": 0.05, "p95": None, "recall_p95": None}
-        return t.cast("dict[str, t.Any]", traffic_gate_info.run({**usual, "gates": gates, "probe_timeout": 3.0, **given}, False))
+        return traffic_gate_info.run({**usual, "gates": gates, "probe_timeout": 3.0, **given}, False)
 
 
 class Clients:

@@ -10,11 +10,11 @@ import typing as t
 from pathlib import Path
 
 
-def until(told: t.Callable[[], t.Any], seconds: float = 60.0, what: str = "it never came to that") -> t.Any:
-    """Wait until *told* returns something true, and return that; fails the test with *what* after *seconds*."""
+def until(told: t.Callable[[], t.Any], seconds: float = 60.0, what: str | t.Callable[[], str] = "it never came to that") -> t.Any:
+    """Wait until *told* returns something true, and return that; fails the test with *what* (or what it says then) after *seconds*."""
     end = time.monotonic() + seconds
     while not (answer := told()):
-        assert time.monotonic() < end, what
+        assert time.monotonic() < end, what if isinstance(what, str) else what()
         time.sleep(0.02)
     return answer
 

@@ -56,7 +56,7 @@ set $m "off:$a:$b"; if ($m = "on:0:0") { return 470; } error_page 470 = @m; loca
 }  # fmt: skip
 
 
-def ours(found: t.Sequence[config.Directive]) -> list[t.Any]:
+def ours(found: t.Sequence[t.Any]) -> list[t.Any]:
     return [(one.name, list(one.words), None if one.block is None else ours(one.block)) for one in found]
 
 

@@ -31,14 +31,14 @@ def state(one: dict[str, int], spare: int = 0, **given: t.Any) -> dict[str, t.An
 
 
 def sample(
-    seconds: float = 10.0, spare: int = 0, whole: t.Any = None, mode: str = "http", full: str = "", **grown: int
+    seconds: float = 10.0, spare: int = 0, whole: t.Any = None, mode: str = "http", full: str = "", **grown: t.Any
 ) -> dict[str, t.Any]:
     begin = {"at": 0.0, "pool": state(numbers(), whole=whole and numbers()), "scraped": None, "queried": None}
     more = state(numbers(**grown), spare, whole=whole, mode=mode, full=full)
     return gates.sample_of(begin, {"at": seconds, "pool": more, "scraped": None, "queried": None}, SIDES, [])
 
 
-WELL = {"sent": 100, "answered": 100, "good": 100}
+WELL: dict[str, t.Any] = {"sent": 100, "answered": 100, "good": 100}
 FAST = {"error_rate": 0.05, "unanswered": 0.05, "rejected": 0.5}
 LIMITED = {**FAST, "p95": 0.5}
 
@@ -100,8 +100,10 @@ def test_without_counters_open_connections_are_held_against_the_answers() -> Non
 
     def watched(more: int) -> dict[str, t.Any]:
         scraped = [{"api1": {"requests": total, "errors": 0, "latency": None, "recall": None}} for total in (0, 400)]
-        begin, end = ({"at": 10.0 * turn, "pool": seen(more * turn), "scraped": scraped[turn], "queried": None} for turn in (0, 1))
-        return gates.sample_of(begin, end, SIDES, [])
+        looks: list[dict[str, t.Any]] = [
+            {"at": 10.0 * turn, "pool": seen(more * turn), "scraped": scraped[turn], "queried": None} for turn in (0, 1)
+        ]
+        return gates.sample_of(looks[0], looks[1], SIDES, [])
 
     assert gates.judge_sample(watched(10), {**LIMITED, "p95": 0.5}, 50).text.startswith("no figure for p95")
     assert gates.judge_sample(watched(45), LIMITED, 50).health == "unknown"
@@ -227,6 +229,8 @@ def test_servers_that_count_by_status_say_how_many_were_rejected() -> None:
     names = {name: rule.get("default") for name, rule in counts.METRICS_SPEC.items()}
     text = 'somabrain_http_requests_total{path="/a",status="401"} %d\nsomabrain_http_requests_total{path="/a",status="200"} 5\n'
     scraped = [{"api1": counts.parse_metrics(text % number, names)} for number in (0, 95)]
-    begin, end = ({"at": 10.0 * turn, "pool": {"servers": []}, "scraped": scraped[turn], "queried": None} for turn in (0, 1))
-    verdict = gates.judge_sample(gates.sample_of(begin, end, SIDES, []), {"error_rate": 0.05, "rejected": 0.5}, 50)
+    looks: list[dict[str, t.Any]] = [
+        {"at": 10.0 * turn, "pool": {"servers": []}, "scraped": scraped[turn], "queried": None} for turn in (0, 1)
+    ]
+    verdict = gates.judge_sample(gates.sample_of(looks[0], looks[1], SIDES, []), {"error_rate": 0.05, "rejected": 0.5}, 50)
     assert (verdict.health, "rejected (4xx) 100 %" in verdict.text) == ("unknown", True), verdict
