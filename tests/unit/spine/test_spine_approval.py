@@ -359,3 +359,89 @@ def test_plans_and_an_expected_loss_together_are_refused(keeper: Keeper) -> None
 )
 def test_a_loss_in_words(loss: dict[str, t.Any], words: str) -> None:
     assert spine_approval.told_loss(loss) == words
+
+
+ABOUT = {"count": 20, "unit": "keys", "exact": False, "margin": 5}
+
+
+@pytest.mark.parametrize(
+    ("plan", "count", "covered"),
+    [
+        ({"loss": {"count": 20}}, 20, True),
+        ({"loss": {"count": 20}}, 21, False),
+        ({"loss": {"count": 20}}, 19, True),
+        ({"loss": {"count": 20}}, None, False),
+        ({"loss": {"count": 0}}, 0, True),
+        ({"loss": {"count": 0}}, 1, False),
+        # A loss that was approved as unknown covers any; a plan that says nothing of it is one.
+        ({"loss": {"count": None}}, 10**9, True),
+        ({"loss": {"count": None}}, None, True),
+        ({"loss": {}}, 1, True),
+        ({}, None, True),
+        ({"loss": {"count": 20}, "tolerance": 0.1}, 22, True),
+        ({"loss": {"count": 20}, "tolerance": 0.1}, 23, False),
+        ({"loss": {"count": 20}, "tolerance": 1}, 21, True),
+        ({"loss": {"count": 20}, "tolerance": 1}, 22, False),
+        ({"loss": {"count": 20}, "tolerance": 3.0}, 23, True),
+        ({"loss": {"count": 20}, "tolerance": 3.0}, 24, False),
+        ({"loss": ABOUT}, 25, True),
+        ({"loss": ABOUT}, 26, False),
+        ({"loss": {**ABOUT, "exact": True}}, 21, False),
+        ({"loss": ABOUT, "tolerance": 6}, 26, True),
+        ({"loss": {**ABOUT, "margin": None}}, 21, False),
+    ],
+)
+def test_a_loss_is_covered_by_what_was_approved_and_its_slack(plan: Plan, count: int | None, covered: bool) -> None:
+    assert spine_approval.covers(plan, count) is covered
+
+
+def test_a_digest_is_short_and_does_not_depend_on_the_order() -> None:
+    assert spine_approval.digest({"a": 1, "b": 2}) == spine_approval.digest({"b": 2, "a": 1}) != spine_approval.digest({"a": 2, "b": 1})
+    assert [len(part) for part in GOOD.split(".")] == [16, 16, 2, 32]
+
+
+@pytest.mark.parametrize(
+    ("plan", "then", "text"),
+    [
+        (CLEAR, [200, 200], ""),
+        (CLEAR, [200, 210], ""),
+        (CLEAR, [200, 191], ""),
+        (CLEAR, [200, 190], "matching was 190 when the plan was approved and is 200 now"),
+        (CLEAR, [211, 200], "loss was 211 when the plan was approved and is 200 now"),
+        ({"counts": {"a": 1, "b": 2}}, [1, 3], "b was 3 when the plan was approved and is 2 now"),
+        # A loss that is estimated anew each time may move by its margin, and nothing else by it.
+        ({"counts": {"keys": 9}, "loss": ABOUT}, [9, 15], ""),
+        ({"counts": {"keys": 9}, "loss": ABOUT}, [14, 20], "keys was 14 when the plan was approved and is 9 now"),
+        ({"counts": {"keys": 9}, "loss": {**ABOUT, "exact": True}}, [9, 21], "loss was 21 when the plan was approved and is 20 now"),
+    ],
+)
+def test_what_moved_between_plan_and_approval_is_named(plan: Plan, then: list[int], text: str) -> None:
+    # In the order of the names: keys, loss; loss, matching.
+    assert spine_approval.moved(plan, then) == text
+
+
+def refusal_of(token: str, plans: t.Sequence[Plan], **more: t.Any) -> dict[str, t.Any]:
+    offered = spine_approval.offers(plans, KEY, 900, ())
+    given = {"now": 10.0, "used": (), **more}
+    plan, refusal = spine_approval.judge_approval(token, plans, KEY, offered=offered, **given)
+    assert plan is None
+    assert refusal is not None
+    return refusal
+
+
+def test_a_refused_approval_says_why() -> None:
+    assert refusal_of("", [SINGLE])["text"].startswith("this plan may lose data and needs an approval: expected_loss")
+    assert refusal_of("", [SALVAGE, CUT])["text"].startswith("data may be lost, so choose one of 2 plans; recommended: salvage")
+    assert refusal_of(GOOD, [SALVAGE, CUT], used=[GOOD])["text"] == "this approval was already used"
+    assert refusal_of(GOOD, [SALVAGE, CUT], now=20.0)["text"] == "this approval expired at 00:00:20 UTC"
+    elsewhere = {**SALVAGE, "target": {"host": "lab", "component": "postgresql"}}
+    assert refusal_of(GOOD, [elsewhere])["text"] == "this approval was given for another target"
+    assert "tolerance of 0.05" in refusal_of(COUNTED, [{**CLEAR, "counts": {"matching": 300}}])["text"]
+
+
+def test_an_offer_without_a_key_that_lasts_has_no_token() -> None:
+    (offer,) = spine_approval.offers([SINGLE], b"", 900, ())
+    assert (offer["token"], "remediation_approval=TOKEN" in offer["next_command"], offer["expires"]) == ("", True, 900)
+    (first,) = spine_approval.offers([SINGLE], KEY, 900, ())
+    (second,) = spine_approval.offers([SINGLE], KEY, 900, [first["token"]])
+    assert (second["expires"], first["token"] in first["next_command"]) == (901, True)
