@@ -34,7 +34,7 @@ UNSEEN = "whether it was up all the time that the old process ran cannot be seen
 AT_RISK = {
     "sick": "the long-term memory was down when this run looked",
     "unknown": "this run could not tell whether the long-term memory was up",
-    "renewed": "the long-term memory was away while the old process ran",
+    "renewed": "the long-term memory was started after the old process, and nothing says whether it was away while that ran",
 }
 
 

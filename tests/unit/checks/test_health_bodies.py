@@ -108,6 +108,10 @@ def judge(body: t.Any, profile: str, status: int = 200, **options: t.Any) -> dic
         (V2, "v1_health", 200, "unknown", "bad_input"),
         (V1, "v2_health", 200, "unknown", "bad_input"),
         (V1, "v1_healthz", 200, "unknown", "bad_input"),
+        # The second generation has the fields of the first as well, and more that decides.
+        (dict(V2, ok=True, components={}, namespace="x"), "v1_health", 200, "unknown", "bad_input"),
+        (dict(V2, ok=True, components={}, namespace="x", memory_circuit_open=False), "v1_healthz", 200, "unknown", "bad_input"),
+        (dict(V2, ok=True, components={}, namespace="x"), "v2_health", 200, "well", "up"),
         (V1, "documented", 200, "unknown", "bad_input"),
         (READY, "v2_healthz", 200, "unknown", "bad_input"),
         (NOT_READY, "documented", 503, "unknown", "bad_input"),

@@ -288,8 +288,11 @@ def _by_round_trip(seen: Seen) -> t.Optional[Found]:
         return Found("slow", SICK, text)
     if trip.health is SICK and trip.state in BY_ROUND_TRIP:
         # Only the memory service could return that write, so this process is not to blame.
-        if trip.state == "no_ltm" or seen.long_term_memory == "sick":
+        if seen.long_term_memory == "sick":
             return Found("dependency_down", SICK, "%s; its long-term memory is down" % text)
+        if trip.state == "no_ltm":
+            well = "answers its own check, but " if seen.long_term_memory == "well" else ""
+            return Found("dependency_down", SICK, "%s; the long-term memory %sdoes not return what was written" % (text, well))
         return Found("not_remembering", SICK, text, RESTART)
     return Found(trip.state if trip.state in ("auth", "bad_input") else "round_trip_unknown", UNKNOWN, text)
 

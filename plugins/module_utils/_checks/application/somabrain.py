@@ -98,7 +98,12 @@ def profile_of(body: t.Any) -> str:
 
 
 def is_of(body: t.Any, profile: str) -> bool:
-    """Return whether *body* may be judged as *profile*: where a telling shape fits, the weakest one is not believed."""
+    """Return whether *body* may be judged as *profile*: where a telling shape fits, the weakest one is not believed.
+
+    The second generation's answer has the fields of the first as well, and says more.
+    """
+    if profile.startswith("v1_") and has_shape(body, "v2_health"):
+        return False
     return has_shape(body, profile) and (profile != WEAKEST or profile_of(body) == WEAKEST)
 
 
