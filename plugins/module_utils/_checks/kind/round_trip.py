@@ -10,8 +10,9 @@ Noise scores 0.07-0.15 and a unique task about 0.74, so both the text and the sc
 The second generation is asked for the layer ``ltm`` alone first: of both layers it returns the ten best only, and each memory of working
 memory counts as the best. A word that is no layer of it finds nothing and is answered with 200.
 
-The first generation as shipped answers each deletion with 500. After the first such answer one canary is kept under a name of its own:
-later looks find it, write it again with another text, and delete nothing, so that neither canaries nor errors add up.
+The first generation as shipped answers each deletion with 500, the second has none (404). After the first such answer one canary is kept
+under a name of its own: later looks find it, write it again with another text, and delete nothing, so that neither canaries nor errors
+add up. The one whose deletion failed stays beside it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _PATHS = {"v1": ("/remember", "/recall"), "v2": ("/memory/remember", "/memory/re
 # The second generation as shipped cannot delete; its canary gets a short lifetime instead.
 _DELETE_PATHS: dict[str, tuple[str, ...]] = {"v1": ("/recall/delete", "/delete"), "v2": ("/memory/delete",)}
 CANARY_LIFE = 300
+NO_DELETION = (404, 405)
 KEPT = "somabrain-canary-kept"
 _WORDS = "canary of a health check, "
 # Whether a canary is kept at a url and tenant: asked once by each process.
@@ -234,12 +236,17 @@ def _clean_up(send: Send, options: t.Mapping[str, t.Any], canary: Canary, coordi
             break
     left = _recall(send, options, canary, end)
     known = left["status"] == 200 and left["understood"]
-    kept = bool(known and left["found"] and statuses and statuses[-1] >= 500)
+    kept = bool(known and left["found"] and _cannot_delete(statuses))
     if kept:
         _KEEPS[(str(options["url"]), str(options["tenant"]))] = True
         _remember(send, options, _new_canary(KEPT), end)
     gone, ltm_left = (not left["found"], left["ltm"]) if known else (None, None)
     return {"statuses": statuses, "gone": gone, "ltm_left": ltm_left, "kept": kept}
+
+
+def _cannot_delete(statuses: t.Sequence[int]) -> bool:
+    """Return whether another try would end the same way: deletion fails, or there is none at any path."""
+    return bool(statuses) and (statuses[-1] >= 500 or all(status in NO_DELETION for status in statuses))
 
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
@@ -275,7 +282,7 @@ _DEGRADED = ", and SomaBrain says that its long-term memory is away"
 _LITTER = {
     "none": "the canary is gone",
     "working_memory": "the canary stays in the working memory of its own tenant until SomaBrain drops it",
-    "kept": "deletions are answered with an error here, so one canary stays in its own tenant and is used again; no other is written",
+    "kept": "nothing can be deleted here, so one canary stays in its own tenant and is used again; no other is added",
     "long_term_memory": "the canary could not be deleted and stays in the long-term memory of its own tenant",
     "unknown": "could not check whether the canary was deleted",
 }
