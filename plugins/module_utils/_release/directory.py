@@ -134,10 +134,15 @@ def look_at(base: str, release: str, clock: Clock) -> dict[str, t.Any]:
         return {"there": False, "intact": None, "names": [], "detail": "directory %s does not exist" % one_line(folder, 140)}
     try:
         intact = tree.content_id(folder, lambda: not clock.left) == release
-        detail = "" if intact else "the content of %s does not match its name" % one_line(folder, 140)
+        detail = "" if intact else _altered(folder)
     except tree.NotReadable as error:
         intact, detail = None, one_line(error, 160)
     return {"there": True, "intact": intact, "names": names_of(base, release), "detail": detail}
+
+
+def _altered(folder: str) -> str:
+    last = ", ".join(one_line(name, 60) for name in tree.latest(folder))
+    return "the content of %s does not match its name; changed last in it: %s" % (one_line(folder, 140), last)
 
 
 def names_of(base: str, release: str) -> list[str]:

@@ -493,7 +493,7 @@ REASONS: dict[str, Reason] = {
     ),
     "release_altered": Reason(
         "the contents of a release directory do not match its name",
-        "copy the release to the target again, or name another one",
+        "copy the release to the target again, or name another one; if the service itself writes there (logs), let it work elsewhere",
         "{history}",
     ),
     "release_not_pinned": Reason(

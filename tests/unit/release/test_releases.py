@@ -71,6 +71,14 @@ def test_times_owners_and_bytecode_are_no_part_of_it(source: Path) -> None:
     assert tree.content_id(str(source)) == before
 
 
+def test_what_was_changed_last_in_a_release_is_named(source: Path) -> None:
+    for number, name in enumerate(("app/old", "somabrain.log", "app/audit_log.jsonl")):
+        (source / name).write_text("x")
+        os.utime(source / name, (4e9 + number, 4e9 + number))
+    assert tree.latest(str(source), 2) == ["app/audit_log.jsonl", "somabrain.log"]
+    assert tree.latest(str(source / "none")) == []
+
+
 def test_names_cannot_be_taken_for_others(tmp_path: Path) -> None:
     for name, files in (("one", ["a", "b"]), ("two", ["a 1:b"])):
         (tmp_path / name).mkdir()
