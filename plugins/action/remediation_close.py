@@ -55,7 +55,9 @@ class ActionModule(SpineAction):
             return result
         if outcome.get("outcome") == "unproven" and not outcome.get("reasons"):
             # The same command looks first: it leaves alone what is well by then, and continues what was held.
-            outcome["next_command"] = commands(task_vars, str(outcome.get("host") or ""))["again"]
+            outcome["next_command"] = "{again}"
+        if outcome.get("next_command"):
+            outcome["next_command"] = fill(str(outcome["next_command"]), commands(task_vars, str(outcome.get("host") or "")))
         # What depends on the component may run on other hosts, which their own playbook finds.
         outcome["beside"] = with_commands(outcome.get("beside") or [], commands(task_vars, ""))
         try:

@@ -110,6 +110,10 @@ options:
     description: Why the keeper is unreachable; set by the action plugin, which then judges the outcome on the controller.
     type: str
     default: ""
+  next:
+    description: The next command after a run that failed; names of playbooks in braces become commands in the form of this run.
+    type: str
+    default: "{history}"
   ladder:
     description: Whom to page after how many attempts.
     type: list

@@ -40,6 +40,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     verified={"type": "dict", "default": {}},
     proof={"type": "list", "elements": "str", "default": []},
     annotations={"type": "dict", "default": {}},
+    next={"type": "str", "default": "{history}"},
     not_reached={"type": "str", "default": ""},
     ladder={
         "type": "list",
@@ -70,6 +71,8 @@ def run(params: Params, check: bool) -> Result:
             outcome["left"] = _left(params, outcome, params["run"].get("owed") or []) + ([dict(spine_left.UNREAD)] if allowed else [])
         outcome.update(outcome=_not_written(outcome["outcome"]), green=False, not_written=str(error))
     outcome["undo"] = spine_left.undo_beside(outcome["undo"], outcome["left"])
+    if outcome["outcome"] in ("failed", "undone") and not outcome["reasons"]:
+        outcome["next_command"] = params["next"]
     return {"changed": False, "outcome": without_url_secrets(outcome), "stage": "close", "say": []}
 
 

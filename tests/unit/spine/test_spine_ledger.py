@@ -797,3 +797,22 @@ def test_acts_of_a_dead_run_that_lose_nothing_are_the_witness_of_the_next(state:
     second = open_run(state, "NEXT", dead_runs=["DEAD"], takeover=True)
     outcome = close_run(state, second, {"proceed": False, "reasons": []}, harmless={"restore_config": "no data file was changed"})
     assert (outcome["loss"]["count"], outcome["loss"]["witness"]) == (0, "no data file was changed")
+
+
+@pytest.mark.parametrize(
+    ("failure", "command"),
+    [
+        ({"task": "act | Start", "msg": "it ended at once"}, "{rollback}"),
+        # A refusal has its own.
+        ({"task": "act | Start", "msg": "no", "reasons": [{"code": "frozen", "text": "a freeze"}]}, None),
+    ],
+)
+def test_a_run_that_failed_has_a_next_command(state: Path, failure: dict[str, t.Any], command: str | None) -> None:
+    run = open_run(state, "R1")
+    guarded = guard_run(state, run)
+    gate_run(state, run)
+    assert close_run(state, guarded["run"], guarded["verdict"], failure=failure, next="{rollback}").get("next_command") == command
+
+
+def test_a_run_that_ended_well_has_no_next_command(state: Path) -> None:
+    assert "next_command" not in whole_run(state, "R1")
