@@ -216,7 +216,7 @@ candidates:
     dropped_bytes: {description: Bytes that could not be kept., type: int}
     detail: {description: What was done to the files., type: str}
     known_wrong: {description: How many known answers are wrong in it., type: int}
-    wrong_keys: {description: The places, from 1, of the known answers that are wrong in it., type: list}
+    wrong_keys: {description: "The places, from 1, of the known answers that are wrong in it.", type: list}
 choice:
   description: The recommended candidate.
   type: dict

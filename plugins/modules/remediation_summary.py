@@ -92,6 +92,7 @@ def main() -> None:
                 "options": {"component": {"type": "str", "required": True}, "hosts": {"type": "str", "required": True}},
             },
             "before": {"type": "str", "default": ""},
+            "several": {"type": "bool", "default": False},
             "fact": {"type": "str", "required": True},
         },
         supports_check_mode=True,

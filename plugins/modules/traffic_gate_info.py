@@ -53,7 +53,7 @@ options:
     type: dict
     default: {}
   stands:
-    description: How the change left the pool (RV(stands) of the change); anything else is somebody else's doing.
+    description: How the change left the pool (C(stands) of the change); anything else is somebody else's doing.
     type: dict
     default: {}
   minimum:

@@ -37,18 +37,12 @@ ONLY_WITH: t.Mapping[str, str] = {
     "database_unblock": "database_unblock_user",
     "database_restore": "database_restore_side_dir",
 }
-# Collections that the acts of a remedy use under a manager, with the oldest version that will do.
-BORROWED: t.Mapping[str, tuple[str, tuple[int, int]]] = {
-    "compose": ("community.docker", (3, 6)),
-    "kubernetes": ("kubernetes.core", (5, 0)),
+# The variable with the manager of each remedy, and what that does for it.
+MANAGED: t.Mapping[str, tuple[str, str]] = {
+    "rollback": ("service_restart_manager", "recreate"),
+    "service_restart": ("service_restart_manager", "restart"),
+    "traffic_scaling": ("traffic_scaling_manager", "scale"),
 }
-# The manager of each remedy, and under which managers its acts need a collection.
-MANAGERS: t.Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "rollback": ("service_restart_manager", ("compose", "kubernetes")),
-    "service_restart": ("service_restart_manager", ("kubernetes",)),
-    "traffic_scaling": ("traffic_scaling_manager", ("compose", "kubernetes")),
-}
-PROGRAMS: t.Mapping[str, str] = {"systemd": "systemctl", "compose": "docker"}
 # Any of these shows that the API is there and takes the token; whether it is well is for verify-health to say.
 ANSWERS = [200, 204, 404, 503]
 ROLES_USED = tuple(role for roles in GROUPS.values() for role in roles)
@@ -135,19 +129,17 @@ def needs_of(roles: t.Sequence[str], asked: Asked) -> Found:
 
 def collections_of(role: str, asked: Asked) -> list[Found]:
     """Return [{name, least}] of the collections that the acts of *role* use under its manager."""
-    variable, managers = MANAGERS.get(role, ("", ()))
-    manager = asked.text(variable) if variable else ""
-    if manager not in managers or (role == "traffic_scaling" and not asked.text("traffic_scaling_replicas")):
+    variable, act = MANAGED.get(role, ("", ""))
+    borrowed = (trait(asked.text(variable), "BORROWS") or {}).get(act) if variable else None
+    if not borrowed or (role == "traffic_scaling" and (not asked.text("traffic_scaling_replicas") or asked("traffic_scaling_slots"))):
         return []
-    if role == "traffic_scaling" and asked("traffic_scaling_slots"):
-        return []
-    name, least = BORROWED[manager]
-    return [{"name": name, "least": least}]
+    name, *least = borrowed
+    return [{"name": name, "least": tuple(least)}]
 
 
 def missing(role: str, known: Values, templar: t.Any) -> list[Found]:
     """Return the reason against *role* for each collection that its acts use and this controller lacks: a run would end half-way."""
-    if role not in MANAGERS:
+    if role not in MANAGED:
         return []
     asked = asked_of(known, templar)
     problems = [problem_with(one["name"], one["least"]) for one in collections_of(role, asked)]
@@ -183,9 +175,10 @@ def version_of(name: str) -> str:
 def _managed(needs: Found, asked: Asked, role: str, named: str) -> None:
     """Add what the manager of a service needs: its program, root, and the service itself."""
     manager, service = asked.text(role + "_manager"), asked.text(role + "_service")
-    needs["tools"] += [PROGRAMS[manager]] if manager in PROGRAMS else []
-    if manager == "systemd" and asked.text("service_manager_scope") in ("", "system"):
-        needs["root_for"].append("systemd lets only root start and stop %s" % service)
+    program = trait(manager, "PROGRAM")
+    needs["tools"] += [program] if program else []
+    if trait(manager, "ROOT_ONLY") and asked.text("service_manager_scope") in ("", "system"):
+        needs["root_for"].append("%s lets only root start and stop %s" % (manager, service))
     place = {"docker_socket": "service_manager_docker_socket", "namespace": "service_manager_namespace",
              "context": "service_manager_context", "kubeconfig": "service_manager_kubeconfig",
              "project": "service_manager_project", "supervisor_url": "service_manager_supervisor_url",

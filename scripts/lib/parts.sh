@@ -104,7 +104,8 @@ has_verdict() { awk -F '\t' -v part="$1" -v tree="${2:-}" '$1 == part && (tree =
 
 # parts_to_do: those that this tree has no verdict for, first those that were never proven, then those that were proven longest ago.
 parts_to_do() {
-  local part
+  local part all
+  mapfile -t all < <(all_parts)
   for part in "${all[@]}"; do
     has_verdict "$part" || echo "$part"
   done

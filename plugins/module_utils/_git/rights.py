@@ -40,7 +40,11 @@ def load_odd(top: int, entries: Names) -> dict[str, Rights]:
 
 def given(recorded: t.Any, mode: str) -> t.Optional[Rights]:
     """Return recorded rights as they are used for a file of this mode, None for what are none."""
-    if not (isinstance(recorded, (list, tuple)) and len(recorded) == 3 and all(type(one) is int and one >= 0 for one in recorded)):
+    if not (
+        isinstance(recorded, (list, tuple))
+        and len(recorded) == 3
+        and all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in recorded)
+    ):
         return None
     user, group, bits = recorded
     return [user, group, _fit(bits & 0o777, mode)]

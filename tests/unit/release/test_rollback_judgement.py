@@ -214,7 +214,7 @@ MATCHES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str]] = {
         {"migrations": heads({"alembic": ["0010"]})}, {}, "another one than at its verification (now 0010, then 0009)"),
     "a schema that nobody looked at": ({}, {"has_database": True}, "the schema of its database was not looked at"),
     "a database without the tables": (
-       {"migrations": heads({})}, {}, "its schema is unknown: the database of rollback_database has no table"),
+        {"migrations": heads({})}, {}, "its schema is unknown: the database of rollback_database has no table"),
 }  # fmt: skip
 
 

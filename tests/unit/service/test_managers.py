@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.releases import RELEASES
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import Manager, trait
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVICE = ROOT / "plugins/module_utils/_service"
 TRAITS: dict[str, type] = {
     "ANYWHERE": bool, "ACTS_ELSEWHERE": str, "ALLOWED": dict, "OWN_CHECKS": bool, "RECREATES": bool, "HAS_PROJECT": bool,
-    "RESETS_FAILED": bool,
+    "RESETS_FAILED": bool, "PROGRAM": str, "ROOT_ONLY": bool, "BORROWS": dict,
 }  # fmt: skip
 # What a manager may do in a way of its own, read by a function of the same name in ask.py, which knows the usual way.
 OWN_WAYS = ("evidence_of", "restart_command", "last_start", "said_since")
@@ -136,7 +137,8 @@ def test_other_files_ask_a_manager_only_for_what_the_protocol_names() -> None:
     users = [source for source in sources().values() if "_service.manager" in source]
     asked = {word for source in users for word in re.findall(r"\btrait\([^()]*(?:\([^()]*\))?[^()]*, \"(\w+)\"\)", source)}
     assert {"ANYWHERE", "RELEASED_AS", "restart_command"} <= asked
-    assert asked <= {*TRAITS, *OWN_WAYS, "RELEASED_AS"}
+    # A file may ask a kind of check for its traits as well.
+    assert asked <= {*TRAITS, *OWN_WAYS, "RELEASED_AS", *re.findall(r"``(\w+)[`(]", str(traits.__doc__))}
     assert all(f"``{one}(options" in str(Manager.__doc__) for one in OWN_WAYS)
     readers = {name for name, source in sources().items() if re.search(r"\bMANAGERS\b", source)}
     assert readers == {"plugins/module_utils/_service/manager/ask.py"}

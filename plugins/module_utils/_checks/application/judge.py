@@ -43,8 +43,8 @@ def judge_application(
     """
     seen = Seen(raw, options, http, round_trip)
     found = next(answer for answer in (rule(seen) for rule in RULES) if answer)
-    for bar in (_with_room, _unless_barred, _unless_it_keeps_data):
-        found = bar(seen, found)
+    for limit in (_with_room, _unless_barred, _unless_it_keeps_data):
+        found = limit(seen, found)
     # The guard reads by its name that it is a mistake of ours.
     findings = [Finding("input" if found.word == "bad_input" else "application", found.health, found.text)]
     # What else its own answer says. Left out when in doubt: it would turn unknown into sick.

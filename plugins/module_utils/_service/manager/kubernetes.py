@@ -22,6 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 MANAGER = "kubernetes"
 ANYWHERE = True
 ACTS_ELSEWHERE = "service_control does not act on a cluster; use the task files kubernetes/*.yml of the role service_manager"
+BORROWS: t.Mapping[str, t.Tuple[str, int, int]] = dict.fromkeys(("restart", "recreate", "scale"), ("kubernetes.core", 5, 0))
 RELEASED_AS = "pods"
 # A cluster starts by itself whatever it can start.
 ALLOWED: t.Mapping[str, tuple[str, ...]] = {"stopped": ("start",), "starting": ("wait",), "stopping": ("wait",)}

@@ -28,6 +28,8 @@ kill = service_state.kill_process
 
 MANAGER = "systemd"
 RESETS_FAILED = True
+PROGRAM = "systemctl"
+ROOT_ONLY = True
 RELEASED_AS = "directories"
 NAME = re.compile(r"[A-Za-z0-9_.\\@:][A-Za-z0-9_.\\@:-]{0,200}\Z")
 PROPERTIES = (
