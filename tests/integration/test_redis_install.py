@@ -373,12 +373,12 @@ def test_a_directory_of_that_name_which_another_made_is_refused(tmp_path: Path) 
 def test_another_file_in_the_same_run_is_refused_until_the_first_is_put_back(tmp_path: Path) -> None:
     place = Place(tmp_path, DUMP, {"d.rdb": b"REDIS-old"})
     place.run()
-    (tmp_path / "second.rdb").write_bytes(b"REDIS-second")
-    second: dict[str, t.Any] = {"rdb": str(tmp_path / "second.rdb"), "sha256": hashlib.sha256(b"REDIS-second").hexdigest()}
+    (tmp_path / "second.rdb").write_bytes(b"REDIS0010-second")
+    second: dict[str, t.Any] = {"rdb": str(tmp_path / "second.rdb"), "sha256": hashlib.sha256(b"REDIS0010-second").hexdigest()}
     assert refusal(place, **second)[0] == "state_not_handled"
     place.run("put_back")
     place.run(**second)
-    assert place.loaded() == [b"REDIS-second"]
+    assert place.loaded() == [b"REDIS0010-second"]
 
 
 @pytest.fixture
@@ -403,7 +403,7 @@ def test_a_disk_without_room_is_refused_and_then_works_with_room(small_disk: Pat
 def test_a_disk_that_fills_up_while_writing_changes_nothing(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place(small_disk, DUMP, {"d.rdb": b"REDIS-old"})
     place.rdb.unlink()
-    body = b"REDIS" + os.urandom(5 * 1024 * 1024)
+    body = b"REDIS0010" + os.urandom(5 * 1024 * 1024)
     place.rdb = Path("/dev/shm") / f"chosen-{os.getpid()}.rdb"
     place.rdb.write_bytes(body)
     (small_disk / "ballast").write_bytes(b"x" * (6 * 1024 * 1024))

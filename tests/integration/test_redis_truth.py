@@ -186,7 +186,7 @@ def test_a_stranger_on_the_port_is_named_before_any_start(farm: Farm) -> None:
     redis = farm.make("taken", DUMP)
     with socket.create_server(("127.0.0.1", redis.port)):
         seen = look(redis)
-        assert (seen["state"], seen["actions"]) == ("down_start_fails", []), said(seen)
+        assert (seen["state"], seen["actions"]) == ("port_taken", []), said(seen)
         assert f"port {redis.port} is held by " in said(seen)
         assert f"pid {os.getpid()}" in said(seen)
 

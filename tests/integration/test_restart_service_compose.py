@@ -151,8 +151,9 @@ def test_what_it_stands_on_comes_first(boxed: Boxed) -> None:
 WRONG: dict[str, tuple[dict[str, t.Any], str, str]] = {
     "a service that is not there": ({"service_restart_service": "nobody"}, "no_such_service", "its services with containers: api, "),
     "a project that is not there": ({"service_manager_project": "nobodys"}, "no_such_service", "projects that have: "),
-    "a store": ({"service_restart_service": "redis"}, "stateful_service", "recover-redis.yml"),
-    "a store by its program": ({"service_restart_service": "cache"}, "stateful_service", "recover-redis.yml"),
+    # recover-redis.yml is for a Redis of the machine, not for one in a container.
+    "a store": ({"service_restart_service": "redis"}, "stateful_service", "verify-health.yml"),
+    "a store by its program": ({"service_restart_service": "cache"}, "stateful_service", "verify-health.yml"),
     "an engine that is not there": ({"service_manager_docker_socket": "unix:///nowhere.sock"}, "health_unknown", "Docker does not answer"),
 }
 

@@ -166,7 +166,7 @@ def test_a_pattern_that_matches_no_host_is_red(tmp_path: Path, name: str) -> Non
     [
         ({"redis_recovery_mend_data_dir": "perhaps"}, "bad_input", "redis_recovery_mend_data_dir is 'perhaps'"),
         ({"redis_recovery_also_verify": "a,b", "redis_recovery_port": True}, "bad_input", "redis_recovery_also_verify is 'a,b'"),
-        ({"redis_recovery_password": "SECRET"}, "bad_input", "did you mean redis_recovery_password_file?"),
+        ({"redis_recovery_password": "SECRET"}, "bad_input", "set redis_recovery_password_file"),
         ({"traffic_scaling_skip_warm_up": "{{ lookup('pipe', 'touch %s') }}"}, "template_in_input", "traffic_scaling_skip_warm_up"),
     ],
     ids=str,

@@ -260,7 +260,7 @@ def test_of_several_plans_exactly_the_approved_one_is_applied_and_its_loss_decla
     loss: dict[str, t.Any] = {"count": 2, "unit": "words", "exact": True, "witness": "they were counted"}
     code, outcome = toy.run(toy_recovery_plans=PLANS, remediation_approval=salvage["token"], toy_recovery_loss=loss, **MANY)
     assert (code, outcome["outcome"], outcome["approved_plan"]) == (0, "recovered_with_loss", "salvage")
-    assert outcome["loss"] == {**loss, "text": "", "approved": True, "known_before": None, "present_after": None}
+    assert outcome["loss"] == {**loss, "text": "", "approved": True, "known_before": None, "present_after": None, "suspected": True}
     toy.says("sick")
     code, again = toy.run(toy_recovery_plans=PLANS, remediation_approval=salvage["token"], **MANY)
     assert (code, codes(again), toy.word.read_text()) == (2, ["approval_stale"], "sick")
