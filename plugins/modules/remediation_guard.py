@@ -82,6 +82,10 @@ options:
             description: By how much an estimate may come out larger when the plan is applied, and still be approved.
             type: int
             default: 0
+          witness:
+            description: What proves the count, as in a loss; it is shown and binds nothing.
+            type: str
+            default: ""
       binds:
         description: Plain data that must be the same when the plan is applied, such as hashes of files or the id of a server's run.
         type: dict

@@ -55,7 +55,7 @@ def _judge(path: str, mode: int) -> str:
 def problems_in(options: t.Any) -> list[str]:
     """Return a sentence for each secret file that *options* name, at any depth, and that cannot be used."""
     judged = [(name, path, problem_of(path)) for name, path in _named_in(options)]
-    return ["%s %s: %s" % (name, one_line(path, 80), problem) for name, path, problem in judged if problem]
+    return ["%s %s: %s" % (name, one_line(path, 200), problem) for name, path, problem in judged if problem]
 
 
 def _named_in(options: t.Any) -> t.Iterator[tuple[str, str]]:

@@ -68,7 +68,7 @@ def judge_not_meant(status: int, what: str) -> t.Optional[Health]:
 
 def judge_without_token(what: str, token_file: object, problem: str) -> Health:
     """Return the Health of *what*, which was not probed because *token_file* holds no usable token."""
-    text = f"{what} was not probed: token_file {one_line(token_file, 80)}: {problem}"
+    text = f"{what} was not probed: token_file {one_line(token_file, 200)}: {problem}"
     return Health((Finding("token", State.UNKNOWN, text),), state="auth")
 
 

@@ -180,7 +180,7 @@ def _passfile(where: Where) -> str:
     if not password and where.get("password_file"):
         password, problem = read_secret(str(where["password_file"]))
     if problem:
-        raise SqlError("", "password_file %s: %s" % (one_line(where["password_file"], 80), problem))
+        raise SqlError("", "password_file %s: %s" % (one_line(where["password_file"], 200), problem))
     return "*:*:*:*:" + password.replace("\\", "\\\\").replace(":", "\\:") + "\n" if password else ""
 
 

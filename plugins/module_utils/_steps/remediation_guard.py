@@ -45,6 +45,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
                     "unit": {"type": "str", "default": ""},
                     "exact": {"type": "bool", "default": False},
                     "margin": {"type": "int", "default": 0},
+                    "witness": {"type": "str", "default": ""},
                 },
             },
             "binds": {"type": "dict", "default": {}},
@@ -143,12 +144,12 @@ def _plans(params: Params, actions: list[str]) -> list[spine_approval.Plan]:
         # A person chose among these; if the choice changed, we ask again.
         "offered": sorted(plan["name"] for plan in given),
     }
-    # What was counted, or says nothing of a margin, has none.
+    # A loss without a margin or a witness does not name them.
     return [dict(common, **{**plan, "loss": _plain(plan.get("loss") or {})}) for plan in given]
 
 
 def _plain(loss: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    return {key: said for key, said in loss.items() if key != "margin" or said}
+    return {key: said for key, said in loss.items() if key not in ("margin", "witness") or said}
 
 
 def _judge_approval(
