@@ -477,7 +477,7 @@ def test_a_reload_in_the_middle_of_a_step_is_noticed_and_the_step_set_again(bed:
         outcome = run(bed, "restore_traffic", traffic_scaling_sample_window=4)
         reloading.join(10)
     assert (told(outcome)[0], bed.weights()) == ("recovered", FULL), outcome["shown"]
-    assert "other weights than were set" in outcome["shown"]
+    assert "a reload of the balancer lost what was set" in outcome["shown"]
     assert load.counted().failed == []
 
 
