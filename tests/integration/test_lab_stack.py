@@ -354,7 +354,7 @@ def test_a_round_trip_keeps_one_canary_where_none_can_be_deleted(lab: Lab, monke
         monkeypatch.setattr(round_trip, "_KEEPS", {})
         results += [memory_round_trip.run(dict(options), False) for _pass in range(2)]
     assert {(one["health"], one["state"], one["litter"]) for one in results} == {("well", "proven", "kept")}
-    assert "no other is written" in str(results[-1])
+    assert "no other is added" in str(results[-1])
     records = [json.loads(line) for line in (lab.dir / "ltm/journal.jsonl").read_text().splitlines()]
     kept = {one["id"] for one in records if one["namespace"] == "somabrain_ns:somabrain-canary"}
     assert len(kept) == 2

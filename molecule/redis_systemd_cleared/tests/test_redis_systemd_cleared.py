@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import typing as t
 
 
@@ -30,5 +32,5 @@ def test_the_undo_brings_back_the_same_bytes(host: t.Any, story: t.Any) -> None:
 
 
 def test_the_kept_values_are_private(host: t.Any, story: t.Any) -> None:
-    kept = host.file(story.outcome()["undo"].rpartition(" ")[2])
+    kept = host.file(json.loads(shlex.split(story.outcome()["undo"])[-1])["kept_file"])
     assert (kept.is_file, kept.mode, kept.user) == (True, 0o600, "root")
