@@ -41,14 +41,14 @@ def _no_host(pattern: str, groups: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return reason("no_host_matched", text, case="" if groups.get("all") else "no_inventory")
 
 
-def _by_tags(task_vars: t.Mapping[str, t.Any], own: t.Iterable[str]) -> list[dict[str, t.Any]]:
+def _by_tags(task_vars: t.Mapping[str, t.Any], own: t.Optional[t.Iterable[str]]) -> list[dict[str, t.Any]]:
     """Return the reason against a run that leaves tasks out: what was not looked at would end green.
 
     own: the tags of this task. Those that a playbook of the user gives to all of ours leave nothing out; our tasks have no others, so that
     to skip a tag leaves nothing out either, but for the words that mean all of a kind.
     """
     chosen = [str(one) for one in task_vars.get("ansible_run_tags") or [] if str(one) != "all"]
-    chosen = [] if {*chosen} & {*own} - {"always"} else chosen
+    chosen = [] if {*chosen} & {str(one) for one in own or ()} - {"always"} else chosen
     left_out = [str(one) for one in task_vars.get("ansible_skip_tags") or [] if str(one) in ("all", "tagged", "untagged")]
     option, words = ("--tags", chosen) if chosen else ("--skip-tags", left_out)
     if not words:
@@ -72,7 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for slip in slips(given, {name: value for variables in owned.values() for name, value in variables.items()}):
             reasons.append(reason("bad_input", slip.text, next_command=slip.corrected(commands(task_vars, "")["again"])))
         reasons += [reason("bad_input", text) for text in _wrong(given, owned)]
-        reasons += _by_tags(task_vars, [str(one) for one in self._task.tags or []])
+        reasons += _by_tags(task_vars, self._task.tags)
         if not matched:
             reasons.append(_no_host(str(params["hosts"]), task_vars.get("groups") or {}))
         if not reasons and params["component"]:
