@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -20,6 +21,13 @@ import ansible_collections.somabrain.incident_response as collection
 
 ROOT = next(iter(collection.__path__)).split("/ansible_collections/")[0]
 NAMES = "somabrain.incident_response."
+
+
+@pytest.fixture
+def tmp_path() -> t.Iterator[Path]:
+    """A folder with a short name: what is printed shortens a long one."""
+    with tempfile.TemporaryDirectory(prefix="hour-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
