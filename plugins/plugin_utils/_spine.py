@@ -118,11 +118,19 @@ def commands(task_vars: Vars, host: str) -> dict[str, str]:
     way = login_words(context.CLIARGS)
     again = ["ansible-playbook", playbook, *where, *way, *(["-l", str(limit)] if limit else []), *given_variables()]
     named = where or ([] if _has_inventory() else ["-i", "INVENTORY"])
-    filled = {"ansible": shlex.join(["ansible", host or "HOST", *named, *way])}
+    filled = {"ansible": shlex.join(["ansible", host or "HOST", *named, *_from_here(playbook), *way])}
     filled.update(again=shlex.join(again), graph=shlex.join(["ansible-inventory", *named, *_vault_words(context.CLIARGS), "--graph"]))
     for name, other in PLAYBOOKS.items():
         filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *way, *(["-l", host] if host else [])])
     return filled
+
+
+def _from_here(playbook: str) -> list[str]:
+    """Return the words by which `ansible` uses the collection and the variables that lie beside a playbook which was called by its path.
+
+    Without them a collection that is installed would do the undo of a run of this checkout.
+    """
+    return ["--playbook-dir", os.path.dirname(playbook) or "."] if os.path.isfile(playbook) else []
 
 
 def login_words(given: Vars) -> list[str]:

@@ -83,7 +83,7 @@ class Seen:
 
     @property
     def next(self) -> str:
-        """What to type to go back to the newest other release that passed verification, "" where there is none."""
+        """What to type to go back to the newest other release that passed verification, "" if there is no other."""
         here = self.facts.get("known") or {}
         others = [str(one["release"]) for one in self.records if one["release"] != self.running]
         there = [
@@ -272,14 +272,14 @@ def _as_verified(seen: Seen, record: Facts) -> Verdict:
 
 
 def _configuration_as(seen: Seen, record: Facts) -> tuple[str, str]:
-    """Return (its word if it matches what was verified, the sentence about it otherwise); ("", "") where there is none."""
+    """Return (its word if it matches what was verified, the sentence about it otherwise); ("", "") if nothing was looked at."""
     if not seen.configuration:
         return "", ""
     return ("configuration", "") if (record.get("configuration") or {}).get("commit") else ("", "no configuration was recorded with it")
 
 
 def _schema_as(seen: Seen, record: Facts) -> tuple[str, str]:
-    """Return (its word if it matches what was verified, the sentence about it otherwise); ("", "") where there is none."""
+    """Return (its word if it matches what was verified, the sentence about it otherwise); ("", "") if nothing was looked at."""
     if seen.migrations is None:
         return "", NOT_LOOKED_AT if seen.has_database else ""
     now, then = seen.migrations["facts"].get("heads"), record.get("migrations")

@@ -76,7 +76,7 @@ def _unless_barred(seen: Seen, found: Found) -> Found:
 
 
 def _unless_it_keeps_data(seen: Seen, found: Found) -> Found:
-    """Drop the restart of a program that holds data files open for writing: a store, until a person says that it is none."""
+    """Drop the restart of a program that holds data files open for writing: a store, until a person says otherwise."""
     if "restart" not in found.actions or not seen.data_files:
         return found
     text = "%s; it holds data open for writing (%s), so it may be a store; if it keeps no data, add it to service_restart_stateless"

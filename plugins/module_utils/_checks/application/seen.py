@@ -145,7 +145,7 @@ class Seen:
 
     @property
     def data_files(self) -> list[str]:
-        """Data files that it holds open for writing: a store that no list knows, unless a person says that it is none."""
+        """Data files that it holds open for writing: a store that no list knows, unless a person says otherwise."""
         return [] if self.name in self.options["stateless"] else list(self.raw["process"].get("data_files") or [])
 
     @property
@@ -254,7 +254,7 @@ class Seen:
 
     @property
     def is_held_up_by_memory(self) -> bool:
-        """Whether its long-term memory explains its own answer: a bad one by any fault of the memory, none at all by one that hangs."""
+        """Whether its long-term memory explains its own answer: any fault of it explains a bad answer, one that hangs explains silence."""
         if self.long_term_memory != "sick" or self.service_word != "running" or self.is_suspended:
             return False
         hangs = str(self.memory_service[0].get("state") or "") in HANGS

@@ -245,7 +245,7 @@ def _clean_up(send: Send, options: t.Mapping[str, t.Any], canary: Canary, coordi
 
 
 def _cannot_delete(statuses: t.Sequence[int]) -> bool:
-    """Return whether another try would end the same way: deletion fails, or there is none at any path."""
+    """Return whether another try would end the same way: deletion fails, or no path offers it."""
     return bool(statuses) and (statuses[-1] >= 500 or all(status in NO_DELETION for status in statuses))
 
 

@@ -44,7 +44,7 @@ EMPTYING = ("cmdstat_flushall", "cmdstat_flushdb")
 
 
 def without_data(binds: t.Mapping[str, str]) -> Recipe:
-    """Return the recipe for a Redis with no data at all, for where there is none to load."""
+    """Return the recipe for a Redis without any data, for when nothing can be loaded."""
     return Recipe("empty", "wire", "older", lambda out, until: WHOLE, 0, 0, binds=binds)
 
 
