@@ -136,7 +136,7 @@ def test_an_undefined_variable_is_named(tmp_path: Path) -> None:
 def test_an_unreachable_host_is_told_what_to_check(tmp_path: Path) -> None:
     text = shown(tmp_path, [{"name": "Reach", "ansible.builtin.raw": "true"}, fake(say=["here"])], hosts="all")
     assert re.search(r"gone +LOST +unreachable: ", text)
-    assert re.search(r"^ansible gone -i \S+ -m ansible.builtin.ping$", text, re.M)
+    assert re.search(r"^ansible gone -i \S+ --playbook-dir \S+ -m ansible.builtin.ping$", text, re.M)
     assert "not done: 1 unreachable" in text
 
 

@@ -14,6 +14,7 @@ from farms.haproxies import HAPROXIES, Answering, Clients, Proxied
 from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import haproxy
 
 PLAIN = (
     "  balance roundrobin\n  option httpchk GET /health\n  server a 127.0.0.1:{a} check weight 1\n  server b 127.0.0.1:{b} check weight 9\n"
@@ -157,6 +158,28 @@ def test_what_somebody_else_sets_ends_the_watch_and_is_not_overruled(binary: str
         mine = "b" if said.startswith("a ") else "a"
         assert (bed.one(mine)["weight"], bed.state()["maintenance"]["on"]) == (5, "map" in words)
         assert bed.one("a")["admin"] == ("maint" if "a state maint" in words else "drain" if "drain" in words else "ready")
+
+
+def test_what_somebody_sets_while_a_change_is_made_is_not_rolled_back(binary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        done = haproxy._do
+
+        def and_a_person(*given: t.Any) -> list[str]:
+            warnings = done(*given)
+            bed.ask("set server api/b state maint")
+            return warnings
+
+        monkeypatch.setattr(haproxy, "_do", and_a_person)
+        wanted = {"a": {"weight": 3, "admin": "ready"}, "b": {"weight": 6, "admin": "ready"}}
+        with pytest.raises(StepError, match="changed_by_another.* b ready -> maint"):
+            bed.shift(servers=wanted)
+        assert (bed.one("a")["weight"], bed.one("b")["admin"]) == (3, "maint")
+        bed.ask("set server api/b state ready")
+        # A way back is not ended by it.
+        back = bed.shift(servers={"a": {"weight": 5, "admin": "ready"}, "b": {"weight": 5, "admin": "ready"}}, others="leave")
+        assert any("b ready -> maint; that was left alone" in one for one in back["doubts"])
+        assert (bed.one("a")["weight"], bed.one("b")["admin"]) == (5, "maint")
 
 
 def test_a_tracked_server_is_down_with_the_one_it_tracks_and_a_backup_takes_no_share(binary: str) -> None:

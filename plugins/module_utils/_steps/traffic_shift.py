@@ -9,7 +9,7 @@ import json
 import re
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
@@ -49,7 +49,8 @@ def run(params: Params, check: bool) -> Result:
     after, warnings = _with(before, change), left
     changed = after != before
     if changed and not check:
-        warnings = left + pools.shift_pool(params["target"], change, params["timeout"])
+        warnings, taken = _shifted(params, change)
+        warnings, alone = left + warnings, alone + taken
     if not check:
         warnings += _waited(params, pool.back_of(state, change["servers"]))
     diff = {"before": _shown(before), "after": _shown(after)}
@@ -66,10 +67,20 @@ def _without_others(params: Params, state: pool.BalancerState) -> tuple[Params, 
     if not taken:
         return params, [], []
     if params["others"] == "refuse":
-        raise refused("changed_by_another", others.sentence(taken))
+        raise others.refusal(taken)
     servers = {name: one for name, one in params["servers"].items() if name not in taken}
     maintenance = None if "maintenance" in taken else params["maintenance"]
     return dict(params, servers=servers, maintenance=maintenance), ["%s; that was left alone" % others.sentence(taken)], list(taken)
+
+
+def _shifted(params: Params, change: t.Mapping[str, t.Any]) -> tuple[list[str], list[str]]:
+    """Make the change; returns warnings, and what somebody else changed meanwhile. Raises StepError, on a way back not for that."""
+    try:
+        return pools.shift_pool(params["target"], change, params["timeout"]), []
+    except StepError as error:
+        if params["others"] == "refuse" or not error.data.get("theirs"):
+            raise
+        return ["%s; that was left alone" % error.data["reasons"][0]["text"]], error.data["theirs"]
 
 
 def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
 
 Stands = t.Mapping[str, t.Any]
@@ -47,6 +49,25 @@ def changed(state: t.Mapping[str, t.Any], stands: Stands) -> dict[str, str]:
     return found
 
 
+def overruled(was: t.Mapping[str, t.Any], now: t.Mapping[str, t.Any], change: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return what somebody else changed between the look *was* and the look *now*, while *change* was made, as ``changed`` does.
+
+    A value that is still as it was is no person's doing: the balancer did not do what it accepted.
+    """
+    found, before, after = changed(now, stands_of(was, change)), pool.by_name(was), pool.by_name(now)
+    wanted = change.get("servers") or {}
+
+    def theirs(name: str) -> bool:
+        if name == "maintenance":
+            return not change.get("maintenance")
+        if name not in after:
+            return True
+        goal, first = wanted.get(name, {}), before[name]
+        return any(after[name][key] not in (first[key], goal.get(key, first[key])) for key in pool.SETTABLE)
+
+    return {name: said for name, said in found.items() if theirs(name)}
+
+
 def _told(one: t.Mapping[str, t.Any], was: t.Mapping[str, t.Any], anew: bool) -> str:
     parts = []
     for key in pool.SETTABLE:
@@ -66,6 +87,13 @@ def lost(state: t.Mapping[str, t.Any], stands: Stands, servers: t.Iterable[str])
         if name in stands.get("servers", {})
         and any(there.get(name, {}).get(key) != stands["servers"][name][key] for key in ("weight", "admin"))
     ]
+
+
+def refusal(found: t.Mapping[str, str]) -> StepError:
+    """Return the error of a step that must not overrule them; its data names them as ``theirs``."""
+    error = refused("changed_by_another", sentence(found))
+    error.data["theirs"] = list(found)
+    return error
 
 
 def sentence(found: t.Mapping[str, str]) -> str:

@@ -150,6 +150,9 @@ def test_counters_that_somebody_cleared_count_from_zero() -> None:
 STANDS = others.stands_of(state(numbers()))
 
 
+GONE = dict.fromkeys(("api1", "spare"), "is gone from the pool")
+
+
 def seen(name: str = "api1", **given: t.Any) -> dict[str, t.Any]:
     known = state(numbers())
     return {**known, "servers": [dict(one, **(given if one["name"] == name else {})) for one in known["servers"]]}
@@ -164,7 +167,7 @@ def seen(name: str = "api1", **given: t.Any) -> dict[str, t.Any]:
         (seen(address="10.0.0.9:1"), {"api1": "address  -> 10.0.0.9:1"}),
         (seen(address="10.0.0.9:1", named=True), {}),
         (seen(weight=7, agent=True), {"api1": "weight 100 -> 7 (its agent check may have done it)"}),
-        ({**seen(), "servers": []}, {"api1": "is gone from the pool", "spare": "is gone from the pool"}),
+        ({**seen(), "servers": []}, GONE),
         ({**seen(), "maintenance": {"on": True, "retry_after": 9}}, {"maintenance": "was turned on"}),
         # After a reload, what the configuration says is nobody's doing; anything else is.
         ({**seen("spare", weight=0), "identity": {"pid": 2}}, {}),
@@ -176,6 +179,26 @@ def test_what_somebody_else_changed_is_named(now: t.Any, said: dict[str, str]) -
     assert others.changed(now, STANDS) == said
     assert others.changed(now, {}) == {}
     assert all(name in others.sentence(said) for name in said)
+
+
+@pytest.mark.parametrize(
+    ("change", "now", "said"),
+    [
+        # Done as asked, and not done by the balancer.
+        ({"servers": {"api1": {"weight": 7}}}, seen(weight=7), {}),
+        ({"servers": {"api1": {"weight": 7}}}, seen(), {}),
+        ({"servers": {"api1": {"weight": 7}}}, seen(weight=9), {"api1": "weight 7 -> 9"}),
+        ({"servers": {"api1": {"weight": 7}}}, seen(weight=7, admin="maint"), {"api1": "ready -> maint"}),
+        ({"servers": {"api1": {"admin": "drain"}}}, seen("spare", admin="maint", weight=3), {"spare": "weight 0 -> 3, ready -> maint"}),
+        ({"servers": {"api1": {"weight": 7}}}, {**seen(), "servers": [], "identity": {}}, GONE),
+        ({"servers": {}}, {**seen(), "maintenance": {"on": True, "retry_after": 9}}, {"maintenance": "was turned on"}),
+        ({"maintenance": {"on": False}}, {**seen(), "maintenance": {"on": True, "retry_after": 9}}, {}),
+    ],
+)  # fmt: skip
+def test_what_somebody_else_changes_during_a_change_is_told_from_what_the_balancer_did_not_do(
+    change: t.Any, now: t.Any, said: dict[str, str]
+) -> None:
+    assert others.overruled(seen(), now, change) == said
 
 
 def test_what_a_reload_lost_is_known_by_its_servers() -> None:

@@ -20,6 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, refused
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import others
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.haproxy.words import (
     NotByWeight,
@@ -124,7 +125,7 @@ def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> li
     begun: list[str] = []
     try:
         warnings = _do(options, state, change, clock, begun)
-        _prove(load(options, clock.left()), change)
+        _prove(state, load(options, clock.left()), change)
     except (OSError, Refused) as error:
         text = "%s; %s" % (one_line(error, 160), _put_back(options, state, change, begun))
         raise (refused("not_by_weight", text) if isinstance(error, NotByWeight) else _failed(text)) from None
@@ -157,16 +158,20 @@ def _must(options: t.Mapping[str, t.Any], words: str, clock: Clock) -> None:
         raise (NotByWeight if "static LB" in refusal else Refused)("HAProxy answered '%s' with: %s" % (words, one_line(refusal, 100)))
 
 
-def _prove(state: BalancerState, change: Change) -> None:
-    """Raise Refused if HAProxy accepted a command but did not do it."""
-    servers = traffic_pool.by_name(state)
+def _prove(was: BalancerState, now: BalancerState, change: Change) -> None:
+    """Raise Refused if HAProxy accepted a command but did not do it, StepError if somebody else changed the same servers meanwhile."""
+    taken = others.overruled(was, now, change)
+    if taken:
+        # To roll back would overrule them.
+        raise others.refusal(taken)
+    servers = traffic_pool.by_name(now)
     for name, wanted in (change.get("servers") or {}).items():
         wrong = [key for key in wanted if servers.get(name, {}).get(key) != wanted[key]]
         if wrong:
             raise Refused("HAProxy accepted the change, but the %s of %s is %s" % (wrong[0], name, servers.get(name, {}).get(wrong[0])))
     switch = change.get("maintenance")
-    if switch and bool(switch["on"]) != state["maintenance"]["on"]:
-        raise Refused("HAProxy accepted the change, but maintenance is %s" % ("on" if state["maintenance"]["on"] else "off"))
+    if switch and bool(switch["on"]) != now["maintenance"]["on"]:
+        raise Refused("HAProxy accepted the change, but maintenance is %s" % ("on" if now["maintenance"]["on"] else "off"))
 
 
 def _put_back(options: t.Mapping[str, t.Any], was: BalancerState, change: Change, begun: t.Sequence[str]) -> str:
