@@ -188,7 +188,7 @@ stage_compat() {
 # What reaches into ansible-core: plugins, described inputs, the runner. All other unit tests know Python alone; `make prove` runs them too.
 ON_CORE=(tests/unit/controller tests/unit/house/test_argument_specs.py tests/unit/spine/test_spine_processes.py tests/unit/health/test_health_report.py)
 
-compat_with() { # CORE PYTHON...: the unit tests that depend on ansible-core (ALL_UNIT=1: all of them) and one recovery on the lab
+compat_with() { # CORE PYTHON...: the unit tests that depend on ansible-core (ALL_UNIT=1: all of them) and three recoveries
   local core=$1 python venv
   shift
   if ! python=$(find_python "$@"); then

@@ -76,7 +76,7 @@ def test_what_is_as_committed_is_clean(copy: Copy) -> None:
     ],
     ids=lambda change: ascii(next(iter(change.items()))),
 )
-@pytest.mark.parametrize("staged", [False, True], ids=["unstaged", "staged"])
+@pytest.mark.parametrize("staged", [pytest.param(False, id="unstaged"), pytest.param(True, id="staged", marks=pytest.mark.long)])
 def test_every_change_is_seen_and_told_on_one_line(copy: Copy, change: dict[str, bytes | str | None], staged: bool) -> None:
     wanted = copy.head
     copy.write(change)

@@ -107,7 +107,7 @@ def place(folder: Path) -> Place:
     return Place(folder)
 
 
-@pytest.mark.parametrize("staged", [False, True], ids=["unstaged", "staged"])
+@pytest.mark.parametrize("staged", [pytest.param(False, id="unstaged", marks=pytest.mark.long), pytest.param(True, id="staged")])
 @pytest.mark.parametrize("drift", DRIFTS)
 def test_it_goes_back_and_back_again_to_the_byte(place: Place, drift: str, staged: bool) -> None:
     place.copy.write(DRIFTS[drift])

@@ -19,7 +19,6 @@ from farms.waiting import until
 from farms.warmly import PLAYBOOK
 
 pytestmark = [
-    pytest.mark.smoke,
     pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
     pytest.mark.skipif(not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")), reason="PostgreSQL is not installed"),
     pytest.mark.skipif(not PLAYBOOK.exists(), reason="no ansible-playbook beside this Python"),
@@ -77,6 +76,7 @@ def test_after_a_reboot_each_store_is_proven_by_itself_and_the_api_is_named_with
     assert outcome["seconds"] < 25
 
 
+@pytest.mark.smoke
 def test_everything_that_is_down_comes_back_in_order_and_a_store_that_is_refused_stops_only_the_api(practice: Practice) -> None:
     stop(practice, "api", "postgres", "redis")
     aof = next((practice.lab / "redis/appendonlydir").glob("*.incr.aof"))

@@ -51,6 +51,10 @@ LAYOUTS: dict[str, tuple[dict[str, str], dict[str, bytes]]] = {
 }
 
 
+# By which call a crash is ended: either alone, or one after the other.
+ENDS = ["put_back and installed", *(pytest.param(end, marks=pytest.mark.long) for end in ("installed", "put_back"))]
+
+
 class Place:
     """A data directory of one layout, and the file that is to come."""
 
@@ -233,7 +237,7 @@ def in_memory() -> t.Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.parametrize("end", ["installed", "put_back", "put_back and installed"])
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=list(LAYOUTS))
 def test_a_crash_at_any_call_of_an_installation_leaves_the_old_or_the_new_whole_and_is_ended_by_either_call(
     in_memory: Path, layout: str, end: str
@@ -253,7 +257,7 @@ def test_a_crash_at_any_call_of_an_installation_leaves_the_old_or_the_new_whole_
     raise AssertionError("it never came to its end")
 
 
-@pytest.mark.parametrize("end", ["installed", "put_back", "put_back and installed"])
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=list(LAYOUTS))
 def test_a_crash_at_any_call_of_a_put_back_leaves_the_old_or_the_new_whole_and_is_ended_by_either_call(
     in_memory: Path, layout: str, end: str

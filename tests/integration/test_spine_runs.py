@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOK = os.environ.get("SOMABRAIN_ANSIBLE_PLAYBOOK") or os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
 COLLECTIONS = next(iter(collection.__path__)).split("/ansible_collections/")[0]
 PLUGINS = Path(__file__).parent / "farms/spine_plugins"
-BOUNDARIES = int(os.environ.get("BOUNDARIES", "3"))
+BOUNDARIES = int(os.environ.get("BOUNDARIES", "5"))
 OUTCOMES = {
     "nothing_to_do", "recovered", "recovered_with_loss", "rehearsed", "refused", "unproven", "undone", "failed", "abandoned",
 }  # fmt: skip
