@@ -314,7 +314,8 @@ def test_every_fault_file_can_be_read_and_knows_its_steps(path: Path) -> None:
 def test_the_page_about_drills_has_a_row_for_each_fault(family: str) -> None:
     page = (ROOT / "docs/drills.md").read_text(encoding="utf-8").splitlines()
     wanted = [faults.load(path) for path in sorted((ROOT / "roles/drill/faults" / family).glob("*.yml"))]
-    assert [line for line in page if line.startswith(f"| `{family}_")] == [f"| `{one.name}` | {one.hypothesis} |" for one in wanted]
+    rows = [line for line in page if line.startswith(f"| `{family}_")]
+    assert rows == [f"| `{one.name}` | {one.hypothesis} |" for one in wanted], "docs/drills.md is stale: run scripts/faults"
 
 
 def test_the_families_are_the_folders_of_the_faults() -> None:

@@ -11,7 +11,12 @@ from __future__ import annotations
 import types
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import compose, kubernetes, supervisor, systemd
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import (
+    compose,
+    kubernetes,
+    supervisor,
+    systemd,
+)
 
 MANAGERS: dict[str, types.ModuleType] = {
     "compose": compose,
