@@ -128,15 +128,21 @@ def imports(text: str, name: str) -> bool:
 
 
 def key_of(collection: Path, module: Module) -> str:
-    """Return what a verdict depends on: the module, its tests, the survivors that are excused, and this file."""
-    paths = [f"{UTILS}/{module.name}.py", *module.tests, "tests/survivors.toml", "scripts/lib/mutants.py"]
-    return hashlib.sha256(b"\0".join((collection / path).read_bytes() for path in paths)).hexdigest()[:16]
+    """Return what a verdict depends on: the module, its tests, its survivors that are excused, and this file."""
+    paths = [f"{UTILS}/{module.name}.py", *module.tests, "scripts/lib/mutants.py"]
+    known = json.dumps([one for one in survivors_of(collection) if one["module"] == module.name], sort_keys=True).encode()
+    return hashlib.sha256(b"\0".join([known, *((collection / path).read_bytes() for path in paths)])).hexdigest()[:16]
+
+
+def survivors_of(collection: Path) -> list[dict[str, str]]:
+    """Return the survivors that somebody excused: {module, operator, code, why} of each."""
+    found: list[dict[str, str]] = tomllib.loads((collection / "tests/survivors.toml").read_text()).get("survivor", [])
+    return found
 
 
 def excused(collection: Path, name: str, operator: str, code: str) -> str:
     """Return why a survivor changes nothing, "" where nobody says so."""
-    table = tomllib.loads((collection / "tests/survivors.toml").read_text())
-    for one in table.get("survivor", []):
+    for one in survivors_of(collection):
         if one["module"] == name and one["code"] == code and one["operator"] in ("any", operator):
             return str(one["why"])
     return ""
