@@ -183,7 +183,7 @@ STRADDLE = ("BEGIN", "INSERT INTO t VALUES (7000, 'straddles')", HELD, "COMMIT")
 @pytest.mark.parametrize(
     ("before", "late", "count", "exact"),
     [
-        ((), (), 2, True),
+        pytest.param((), (), 2, True, marks=pytest.mark.long),
         ((), ("INSERT INTO t VALUES (6000, 'late'), (6001, 'late')", "UPDATE t SET v = 'late' WHERE id = 700"), 5, False),
         (STRADDLE, (), None, False),
     ],

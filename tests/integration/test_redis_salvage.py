@@ -235,7 +235,7 @@ def test_a_whole_rdb_is_copied_byte_by_byte(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 16), (1, 4096), (3, 60), (10, 60), (1, 100_000)])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_salvage_of_an_rdb_keeps_whole_entries_and_counts_the_rest(data: Path, tmp_path: Path, count: int, size: int, seed: int) -> None:
     content = (data / "dump.rdb").read_bytes()
     whole = count_in(tmp_path / "whole", content)

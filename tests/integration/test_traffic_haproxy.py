@@ -321,15 +321,19 @@ def test_every_balancer_is_tried_also_where_the_first_is_down(bed: Balanced) -> 
         assert row in done.stdout, done.stdout
 
 
+# Tables tell the same of these.
+LATER = pytest.mark.long
+
+
 @pytest.mark.parametrize(
     ("name", "more", "code"),
     [
         ("scale_traffic", {"traffic_scaling_pool": "nowhere"}, "unknown_pool"),
-        ("scale_traffic", {"traffic_scaling_servers": {"api9": {"weight": 1}}}, "unknown_server"),
-        ("scale_traffic", {"traffic_scaling_servers": {"api1": {"weight": 257}}}, "weight_out_of_range"),
+        pytest.param("scale_traffic", {"traffic_scaling_servers": {"api9": {"weight": 1}}}, "unknown_server", marks=LATER),
+        pytest.param("scale_traffic", {"traffic_scaling_servers": {"api1": {"weight": 257}}}, "weight_out_of_range", marks=LATER),
         ("scale_traffic", {"traffic_scaling_servers": {"api1": {"admin": "drain"}, "api2": {"weight": 0}}}, "last_server"),
         ("scale_traffic", {"traffic_scaling_pool": "a b; shutdown frontend front"}, "health_unknown"),
-        ("restore_traffic", {"traffic_scaling_steps": [10, 50, 25, 100]}, "steps_not_rising"),
+        pytest.param("restore_traffic", {"traffic_scaling_steps": [10, 50, 25, 100]}, "steps_not_rising", marks=LATER),
         ("restore_traffic", {"traffic_scaling_main": ["{{ 1 }}"]}, "unknown_server"),
         ("enable_maintenance", {**WHY, "traffic_scaling_balancer_options": {}}, "health_unknown"),
         # It would never end.

@@ -41,7 +41,7 @@ def up(bed: Proxied, *names: str) -> None:
     ("how", "verdict", "text"),
     [
         ("ok", "well", "0 failed"),
-        ("hints", "well", "0 failed"),
+        pytest.param("hints", "well", "0 failed", marks=pytest.mark.long),
         ("hang", "sick", "unanswered"),
         ("body", "sick", "unanswered"),
         ("cut", "sick", "errors"),
