@@ -20,8 +20,8 @@ Facts = t.Mapping[str, t.Any]
 PREFIX = "release:"
 # States of the application in which another release does not help, or nothing can be proven.
 NO_MATTER_OF_A_RELEASE = (
-    "manager_unreachable", "several", "left_over", "stateful", "dependency_down", "dependency_unknown", "not_its_port", "port_taken",
-    "auth", "bad_input", "owner_unseen",
+    "manager_unreachable", "several", "left_over", "stateful", "dependency_down", "dependency_slow", "dependency_unknown", "not_its_port",
+    "port_taken", "auth", "bad_input", "owner_unseen",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ SELECT = "release %s is running, but the next start would take %s; the verified 
 # How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
 RANKS: t.Mapping[str, int] = {
     "up": 3,
-    **dict.fromkeys(("slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking"), 2),
+    **dict.fromkeys(("slow", "dependency_slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking"), 2),
     **dict.fromkeys(("starting", "unhealthy", "pods_not_ready", "rollout_stuck", "no_room", "paused"), 1),
     **dict.fromkeys(("hung", "suspended", "unresponsive", "not_listening", "stuck_stopping"), 1),
     **dict.fromkeys(("stopped", "crashed", "start_limit", "exit_loop", "oom", "bad_config", "scaled_to_nothing", "unknown_service"), 0),

@@ -429,6 +429,7 @@ REASONS: dict[str, Reason] = {
         "a dependency of this service, or the memory service behind it, is sick; the text says which and why",
         "recover the dependency first; restarting this service would not help",
         "{verify}",
+        {"slow": Case("find out why what the text names is slow (its load, its disk, the network); it is up, so no playbook repairs it")},
     ),
     "port_taken": Reason(
         "another process holds the port that the service needs, so it cannot start; nothing was done",

@@ -13,10 +13,12 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import load as application_load
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_HTTP
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_HTTP, judge_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import growth_of, minutes_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import application as kind_application
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
@@ -46,6 +48,7 @@ UNCLEAR = {
 LTM = {"name": "memory_service", "kind": "http", "health": "sick", "at": "http://x", "findings": [{"state": "sick", "text": "refuses"}]}
 
 HUNG_LTM = dict(LTM, state="hung")
+SLOW_LTM = dict(LTM, health="well", state="up", seconds=2.0, findings=[])
 
 
 def options(**given: t.Any) -> dict[str, t.Any]:
@@ -134,6 +137,12 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "memory service hung, it is hung": ({"long_term_memory": [HUNG_LTM], **SILENT}, {}, "dependency_down", "sick", ()),
     "memory service hung, it closes": (
         {"long_term_memory": [HUNG_LTM], "http": answer(status=0, error="closed", body=b"")}, {}, "dependency_down", "sick", ()),
+    "memory service slow, it answers late": (
+        {"long_term_memory": [SLOW_LTM], **SILENT, "late": answer(seconds=4.1)}, {}, "dependency_slow", "sick", ()),
+    "memory service slow, it is silent all the same": (
+        {"long_term_memory": [SLOW_LTM], **SILENT, "late": SILENT["http"]}, {}, "hung", "sick", RESTART),
+    "database slow, it answers late": (
+        {"dependencies": [dict(SLOW_LTM, name="db")], **SILENT, "late": answer(seconds=9.0)}, {}, "dependency_slow", "sick", ()),
     "memory service hung, nobody listens": ({"long_term_memory": [HUNG_LTM], **REFUSED}, {}, "not_listening", "sick", RESTART),
     "memory service hung, it is stopped": (
         {"long_term_memory": [HUNG_LTM], "service": ENDED, **SILENT}, {}, "crashed", "sick", ("start",)),
@@ -398,6 +407,54 @@ def test_its_managers_own_restarts_count_as_far_as_they_were_within_the_time(
 ) -> None:
     judged = kind_application.judge(look({"restarts": restarts, "started_at": started}), options(known=known))
     assert judged.facts["attempted_elsewhere"]["restart"] == count
+
+
+WELL_LTM = dict(SLOW_LTM, seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    ("trip", "memory", "state", "actions"),
+    [
+        ("hung", WELL_LTM, "not_remembering", RESTART),
+        ("hung", SLOW_LTM, "dependency_slow", ()),
+        ("not_recalled", SLOW_LTM, "dependency_slow", ()),
+        ("hung", LTM, "dependency_down", ()),
+        ("no_ltm", WELL_LTM, "dependency_down", ()),
+        ("slow", WELL_LTM, "slow", ()),
+    ],
+)
+def test_a_memory_that_does_not_return_is_the_fault_of_what_holds_it(
+    trip: str, memory: dict[str, t.Any], state: str, actions: tuple[str, ...]
+) -> None:
+    answered = Health((Finding("http", State.WELL, "status 200"),), state="up", facts={"status": 200})
+    lacks = Health((Finding("recall", State.SICK, "it does not come back"),), state=trip)
+    judged = judge_application(look(long_term_memory=[memory]), options(), answered, lacks)
+    assert (judged.state, judged.actions) == (state, actions)
+
+
+@pytest.mark.parametrize(
+    ("below", "state", "error", "seconds"),
+    [
+        ([dict(SLOW_LTM, seconds=1.0)], "S", "timeout", 12.0),
+        ([dict(SLOW_LTM, seconds=0.9)], "S", "timeout", None),
+        ([dict(SLOW_LTM, health="sick")], "S", "timeout", None),
+        ([SLOW_LTM], "T", "timeout", None),
+        ([SLOW_LTM], "S", "refused", None),
+        ([], "S", "timeout", None),
+    ],
+)
+def test_a_silent_service_is_given_more_time_where_what_it_stands_on_is_slow(
+    below: list[t.Any], state: str, error: str, seconds: float | None
+) -> None:
+    asked: list[float] = []
+
+    def ask(limit: float) -> dict[str, t.Any]:
+        asked.append(limit)
+        return answer()
+
+    raw = look({"process_state": state}, long_term_memory=below, http=answer(status=0, error=error, body=b""))
+    application_load._ask_again(raw, {"answer_timeout": 3.0}, service_state.Clock(20), ask)
+    assert asked == ([] if seconds is None else [seconds])
 
 
 def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:

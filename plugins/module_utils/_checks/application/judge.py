@@ -249,6 +249,14 @@ def _own_ports(seen: Seen) -> str:
     return "; %s itself listens on %s" % (seen.name, ", ".join(ports)) if ports else ""
 
 
+def _held_up(seen: Seen) -> t.Optional[Found]:
+    """It answers, though later than it should, and what it stands on is slow: a new process would have to wait as long."""
+    if not seen.late_seconds:
+        return None
+    text = "%s answers only after %.1f s, and what it stands on is slow: %s"
+    return Found("dependency_slow", SICK, text % (seen.url, seen.late_seconds, seen.slow_text()))
+
+
 def _by_http(seen: Seen) -> t.Optional[Found]:
     if not seen.http or seen.answers:
         return None
@@ -290,6 +298,8 @@ def _by_round_trip(seen: Seen) -> t.Optional[Found]:
         # Only the memory service could return that write, so this process is not to blame.
         if seen.long_term_memory == "sick":
             return Found("dependency_down", SICK, "%s; its long-term memory is down" % text)
+        if seen.slow_below:
+            return Found("dependency_slow", SICK, "%s, and what it stands on is slow: %s" % (text, seen.slow_text()))
         if trip.state == "no_ltm":
             well = "answers its own check, but " if seen.long_term_memory == "well" else ""
             return Found("dependency_down", SICK, "%s; the long-term memory %sdoes not return what was written" % (text, well))
@@ -307,6 +317,6 @@ def _well(seen: Seen) -> t.Optional[Found]:
 
 RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (
     _stateful, _unreachable, _without_memory, _below,
-    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _not_its_own, _by_http, _by_round_trip, _leaking,
+    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _not_its_own, _held_up, _by_http, _by_round_trip, _leaking,
     _well,
 )  # fmt: skip

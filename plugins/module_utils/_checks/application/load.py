@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, process
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
@@ -26,7 +26,7 @@ Look = t.Callable[[t.Sequence[Options], float, str], t.List[Raw]]
 
 
 def load_application(options: Options, deadline: float, ask_http: t.Callable[[float], t.Optional[Raw]], look: Look) -> Raw:
-    """Return now, service, http, answering, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills.
+    """Return now, service, http, late, answering, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills.
 
     Within *deadline* seconds. Raises StepError for a bad name or a wrong check of a dependency.
     """
@@ -49,6 +49,7 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     raw["process"] = process.facts_of(pid or members[0], members) if pid or members else {}
     raw["answering"] = answering.load(raw["service"], members, options["url"], clock.left) if raw["service"].get("exists") else {}
     raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
+    raw["late"] = _ask_again(raw, options, clock, ask_http)
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)
@@ -58,6 +59,14 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     elif status != 200 and raw["service"].get("exists"):
         raw["log"] = ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
     return raw
+
+
+def _ask_again(raw: Raw, options: Options, clock: Clock, ask_http: t.Callable[[float], t.Optional[Raw]]) -> t.Optional[Raw]:
+    """Return its answer when given more time, None where it was not asked: it was silent, and something that it stands on is slow."""
+    silent = raw["http"] and raw["http"]["answer"].error == "timeout" and raw["service"].get("process_state") != "T"
+    if not (silent and pace.slow_of([*raw["dependencies"], *raw["long_term_memory"]], float(options["answer_timeout"]))):
+        return None
+    return ask_http(min(pace.LATE * float(options["answer_timeout"]), max(0.3, clock.left - 1.0)))
 
 
 def _why_not_up(named: Options, options: Options, seconds: float, service: Raw) -> Raw:

@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
     minutes_left,
     of_same_process,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.pace import slow_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import REMEDIES, stateful_kind
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
@@ -259,6 +260,20 @@ class Seen:
             return False
         hangs = str(self.memory_service[0].get("state") or "") in HANGS
         return self.http_word in ("degraded", "slow") or self.status >= 500 or (hangs and self.http_word in (*HANGS, "closed"))
+
+    @functools.cached_property
+    def slow_below(self) -> list[t.Mapping[str, t.Any]]:
+        """What it stands on that is well, but so slow that it may hold it up."""
+        return slow_of([*self.dependencies, *self.memory_service], float(self.options["answer_timeout"]))
+
+    def slow_text(self) -> str:
+        return ", ".join("%s took %.1f s to answer" % (one["name"], float(one["seconds"])) for one in self.slow_below)
+
+    @property
+    def late_seconds(self) -> float:
+        """How long it took to answer when it was given more time, 0 where it was not asked again or stayed silent."""
+        late = self.raw.get("late")
+        return float(late["answer"].seconds) if late and late["answer"].status else 0.0
 
     @property
     def lacks_memory(self) -> bool:
