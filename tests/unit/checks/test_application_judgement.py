@@ -48,6 +48,8 @@ UNCLEAR = {
 LTM = {"name": "memory_service", "kind": "http", "health": "sick", "at": "http://x", "findings": [{"state": "sick", "text": "refuses"}]}
 
 HUNG_LTM = dict(LTM, state="hung")
+LOCKS = {"longest_wait_seconds": 14.0, "roots": [{"gid": "", "pid": 7, "user": "soma", "blocked_count": 2}]}
+LOCKED = dict(UNCLEAR, health="well", state="accepting", seconds=0.02, findings=[], facts={"locks": LOCKS})
 SLOW_LTM = dict(LTM, health="well", state="up", seconds=2.0, findings=[])
 
 
@@ -141,6 +143,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"long_term_memory": [SLOW_LTM], **SILENT, "late": answer(seconds=4.1)}, {}, "dependency_slow", "sick", ()),
     "memory service slow, it is silent all the same": (
         {"long_term_memory": [SLOW_LTM], **SILENT, "late": SILENT["http"]}, {}, "hung", "sick", RESTART),
+    "sessions wait for a lock, it is silent": ({"dependencies": [LOCKED], **SILENT}, {}, "dependency_slow", "sick", ()),
+    "sessions wait for a lock, it does not listen": ({"dependencies": [LOCKED], **REFUSED}, {}, "not_listening", "sick", RESTART),
+    "sessions wait for a lock, it is well": ({"dependencies": [LOCKED]}, {}, "up", "well", ()),
     "database slow, it answers late": (
         {"dependencies": [dict(SLOW_LTM, name="db")], **SILENT, "late": answer(seconds=9.0)}, {}, "dependency_slow", "sick", ()),
     "memory service hung, nobody listens": ({"long_term_memory": [HUNG_LTM], **REFUSED}, {}, "not_listening", "sick", RESTART),
@@ -443,7 +448,7 @@ def test_a_memory_that_does_not_return_is_the_fault_of_what_holds_it(
         ([], "S", "timeout", None),
     ],
 )
-def test_a_silent_service_is_given_more_time_where_what_it_stands_on_is_slow(
+def test_a_silent_service_is_given_more_time_where_what_it_depends_on_is_slow(
     below: list[t.Any], state: str, error: str, seconds: float | None
 ) -> None:
     asked: list[float] = []
@@ -463,6 +468,8 @@ def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:
         (look(dependencies=[DOWN]), {}, ("redis", "recover-redis.yml", "")),
         (look(dependencies=[DOWN, dict(UNCLEAR, health="sick")]), {}, ("several", "recover-all.yml", "")),
         (look(dependencies=[DOWN, UNCLEAR]), {}, ("redis", "recover-redis.yml", "")),
+        (look(dependencies=[LOCKED]), {}, ("locks", "unblock-database.yml", "")),
+        (look(dependencies=[dict(UNCLEAR, health="sick", state="blocked")]), {}, ("locks", "unblock-database.yml", "")),
         (look(dependencies=[unit]), {}, ("service", "restart-service.yml", "ltm")),
         (look(), {"service": "postgresql@15-main"}, ("postgresql", "recover-database.yml", "postgresql@15-main")),
         (look(), {}, ("", "", "")),

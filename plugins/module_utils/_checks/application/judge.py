@@ -250,11 +250,10 @@ def _own_ports(seen: Seen) -> str:
 
 
 def _held_up(seen: Seen) -> t.Optional[Found]:
-    """It answers, though later than it should, and what it stands on is slow: a new process would have to wait as long."""
-    if not seen.late_seconds:
-        return None
-    text = "%s answers only after %.1f s, and what it stands on is slow: %s"
-    return Found("dependency_slow", SICK, text % (seen.url, seen.late_seconds, seen.slow_text()))
+    """It answers late or not at all, and what it depends on is slow or makes it wait: a new process would have to wait as long."""
+    if seen.late_seconds:
+        return Found("dependency_slow", SICK, "%s answers only after %.1f s, and %s" % (seen.url, seen.late_seconds, seen.slow_text()))
+    return Found("dependency_slow", SICK, "%s; %s" % (seen.http_text(), seen.slow_text())) if seen.is_locked_out else None
 
 
 def _by_http(seen: Seen) -> t.Optional[Found]:
@@ -298,8 +297,8 @@ def _by_round_trip(seen: Seen) -> t.Optional[Found]:
         # Only the memory service could return that write, so this process is not to blame.
         if seen.long_term_memory == "sick":
             return Found("dependency_down", SICK, "%s; its long-term memory is down" % text)
-        if seen.slow_below:
-            return Found("dependency_slow", SICK, "%s, and what it stands on is slow: %s" % (text, seen.slow_text()))
+        if seen.slow_below or seen.locked_below:
+            return Found("dependency_slow", SICK, "%s, and %s" % (text, seen.slow_text()))
         if trip.state == "no_ltm":
             well = "answers its own check, but " if seen.long_term_memory == "well" else ""
             return Found("dependency_down", SICK, "%s; the long-term memory %sdoes not return what was written" % (text, well))

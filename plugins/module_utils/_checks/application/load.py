@@ -62,7 +62,7 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
 
 
 def _ask_again(raw: Raw, options: Options, clock: Clock, ask_http: t.Callable[[float], t.Optional[Raw]]) -> t.Optional[Raw]:
-    """Return its answer when given more time, None where it was not asked: it was silent, and something that it stands on is slow."""
+    """Return its answer when given more time, None where it was not asked: it was silent, and something that it depends on is slow."""
     silent = raw["http"] and raw["http"]["answer"].error == "timeout" and raw["service"].get("process_state") != "T"
     if not (silent and pace.slow_of([*raw["dependencies"], *raw["long_term_memory"]], float(options["answer_timeout"]))):
         return None

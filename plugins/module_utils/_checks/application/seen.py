@@ -11,12 +11,12 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import (
     growth_of,
     minutes_left,
     of_same_process,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.pace import slow_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import REMEDIES, stateful_kind
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
@@ -263,11 +263,21 @@ class Seen:
 
     @functools.cached_property
     def slow_below(self) -> list[t.Mapping[str, t.Any]]:
-        """What it stands on that is well, but so slow that it may hold it up."""
-        return slow_of([*self.dependencies, *self.memory_service], float(self.options["answer_timeout"]))
+        """What it depends on that is well, but so slow that it may hold it up."""
+        return pace.slow_of([*self.dependencies, *self.memory_service], float(self.options["answer_timeout"]))
+
+    @functools.cached_property
+    def locked_below(self) -> list[t.Mapping[str, t.Any]]:
+        """Which of its dependencies makes a session wait for a lock."""
+        return pace.locked_of(self.dependencies, float(self.options["answer_timeout"]))
 
     def slow_text(self) -> str:
-        return ", ".join("%s took %.1f s to answer" % (one["name"], float(one["seconds"])) for one in self.slow_below)
+        return "what it depends on is slow: " + ", ".join(map(pace.text_of, self.locked_below or self.slow_below))
+
+    @property
+    def is_locked_out(self) -> bool:
+        """Whether it is silent, and locks in a database that it depends on explain that."""
+        return bool(self.locked_below) and self.service_word == "running" and self.http_word in (*HANGS, "closed")
 
     @property
     def late_seconds(self) -> float:
@@ -329,15 +339,27 @@ class Seen:
             self.service.get("manager"), "; " + one_line(self.service["detail"], 160) if self.service.get("detail") else "",
         )  # fmt: skip
 
+    @property
+    def _not_well(self) -> list[t.Mapping[str, t.Any]]:
+        """Return its dependencies that are sick, or else those that are unknown."""
+        sick = [one for one in self.dependencies if one["health"] == "sick"]
+        return sick or [one for one in self.dependencies if one["health"] != "well"]
+
+    @property
+    def is_unlocked_first(self) -> bool:
+        """Whether locks in its database are all that is wrong with what it depends on."""
+        down = self._not_well
+        return all(one.get("state") == "blocked" for one in down) if down else bool(self.locked_below)
+
     def hand_over(self) -> dict[str, str]:
         """Return {kind, playbook, service} of the remedy that fits instead; empty words for none."""
         if self.stateful:
             # The remedies of stores act on the machine's own service, never on a container.
             own = trait(self.service.get("manager"), "RELEASED_AS") == "directories"
             return {"kind": self.stateful, "playbook": REMEDIES.get(self.stateful, "") if own else "", "service": self.name}
-        down = [one for one in self.dependencies if one["health"] == "sick"] or [
-            one for one in self.dependencies if one["health"] != "well"
-        ]
+        down = self._not_well
+        if self.is_unlocked_first:
+            return {"kind": "locks", "playbook": "unblock-database.yml", "service": ""}
         if not down:
             return {"kind": "", "playbook": "", "service": ""}
         if len({str(one["playbook"]) for one in down if one["playbook"]}) > 1:
