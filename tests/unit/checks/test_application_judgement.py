@@ -418,20 +418,22 @@ WELL_LTM = dict(SLOW_LTM, seconds=0.01)
 
 
 @pytest.mark.parametrize(
-    ("trip", "memory", "state", "actions"),
+    ("trip", "memory", "ms", "state", "actions"),
     [
-        ("hung", WELL_LTM, "not_remembering", RESTART),
-        ("hung", SLOW_LTM, "dependency_slow", ()),
-        ("not_recalled", SLOW_LTM, "dependency_slow", ()),
-        ("hung", LTM, "dependency_down", ()),
-        ("no_ltm", WELL_LTM, "dependency_down", ()),
-        ("slow", WELL_LTM, "slow", ()),
+        ("hung", WELL_LTM, 20, "not_remembering", RESTART),
+        ("hung", WELL_LTM, 1600, "slow", ()),
+        ("not_recalled", WELL_LTM, 1600, "not_remembering", RESTART),
+        ("hung", SLOW_LTM, 20, "dependency_slow", ()),
+        ("not_recalled", SLOW_LTM, 20, "dependency_slow", ()),
+        ("hung", LTM, 20, "dependency_down", ()),
+        ("no_ltm", WELL_LTM, 20, "dependency_down", ()),
+        ("slow", WELL_LTM, 20, "slow", ()),
     ],
 )
 def test_a_memory_that_does_not_return_is_the_fault_of_what_holds_it(
-    trip: str, memory: dict[str, t.Any], state: str, actions: tuple[str, ...]
+    trip: str, memory: dict[str, t.Any], ms: float, state: str, actions: tuple[str, ...]
 ) -> None:
-    answered = Health((Finding("http", State.WELL, "status 200"),), state="up", facts={"status": 200})
+    answered = Health((Finding("http", State.WELL, "status 200"),), state="up", facts={"status": 200, "ms": ms})
     lacks = Health((Finding("recall", State.SICK, "it does not come back"),), state=trip)
     judged = judge_application(look(long_term_memory=[memory]), options(), answered, lacks)
     assert (judged.state, judged.actions) == (state, actions)

@@ -302,6 +302,8 @@ def _by_round_trip(seen: Seen) -> t.Optional[Found]:
         if trip.state == "no_ltm":
             well = "answers its own check, but " if seen.long_term_memory == "well" else ""
             return Found("dependency_down", SICK, "%s; the long-term memory %sdoes not return what was written" % (text, well))
+        if trip.state in seen_of.HANGS and seen.is_slow_itself:
+            return Found("slow", SICK, "%s, and its health took %.1f s: it is slow, which no restart mends" % (text, seen.answer_seconds))
         return Found("not_remembering", SICK, text, RESTART)
     return Found(trip.state if trip.state in ("auth", "bad_input") else "round_trip_unknown", UNKNOWN, text)
 

@@ -280,6 +280,14 @@ class Seen:
         return bool(self.locked_below) and self.service_word == "running" and self.http_word in (*HANGS, "closed")
 
     @property
+    def answer_seconds(self) -> float:
+        return float((self.http.facts if self.http else {}).get("ms") or 0) / 1000
+
+    @property
+    def is_slow_itself(self) -> bool:
+        return self.answer_seconds >= pace.SLOW_SHARE * float(self.options["answer_timeout"])
+
+    @property
     def late_seconds(self) -> float:
         """How long it took to answer when it was given more time, 0 where it was not asked again or stayed silent."""
         late = self.raw.get("late")
