@@ -424,7 +424,7 @@ WELL_LTM = dict(SLOW_LTM, seconds=0.01)
         ("hung", WELL_LTM, 1600, "slow", ()),
         ("not_recalled", WELL_LTM, 1600, "not_remembering", RESTART),
         ("hung", SLOW_LTM, 20, "dependency_slow", ()),
-        ("not_recalled", SLOW_LTM, 20, "dependency_slow", ()),
+        ("not_recalled", SLOW_LTM, 20, "not_remembering", RESTART),
         ("hung", LTM, 20, "dependency_down", ()),
         ("no_ltm", WELL_LTM, 20, "dependency_down", ()),
         ("slow", WELL_LTM, 20, "slow", ()),

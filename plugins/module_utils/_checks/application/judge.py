@@ -294,18 +294,22 @@ def _by_round_trip(seen: Seen) -> t.Optional[Found]:
     if trip.state == "slow":
         return Found("slow", SICK, text)
     if trip.health is SICK and trip.state in BY_ROUND_TRIP:
-        # Only the memory service could return that write, so this process is not to blame.
-        if seen.long_term_memory == "sick":
-            return Found("dependency_down", SICK, "%s; its long-term memory is down" % text)
-        if seen.slow_below or seen.locked_below:
-            return Found("dependency_slow", SICK, "%s, and %s" % (text, seen.slow_text()))
-        if trip.state == "no_ltm":
-            well = "answers its own check, but " if seen.long_term_memory == "well" else ""
-            return Found("dependency_down", SICK, "%s; the long-term memory %sdoes not return what was written" % (text, well))
-        if trip.state in seen_of.HANGS and seen.is_slow_itself:
-            return Found("slow", SICK, "%s, and its health took %.1f s: it is slow, which no restart mends" % (text, seen.answer_seconds))
-        return Found("not_remembering", SICK, text, RESTART)
+        return _not_by_it(seen, trip.state, text) or Found("not_remembering", SICK, text, RESTART)
     return Found(trip.state if trip.state in ("auth", "bad_input") else "round_trip_unknown", UNKNOWN, text)
+
+
+def _not_by_it(seen: Seen, word: str, text: str) -> t.Optional[Found]:
+    """Return what else explains that a memory did not come back: only the memory service could return it, or all is merely slow."""
+    if seen.long_term_memory == "sick":
+        return Found("dependency_down", SICK, "%s; its long-term memory is down" % text)
+    if word == "no_ltm":
+        well = "answers its own check, but " if seen.long_term_memory == "well" else ""
+        return Found("dependency_down", SICK, "%s; the long-term memory %sdoes not return what was written" % (text, well))
+    if word in (*seen_of.HANGS, "closed") and (seen.slow_below or seen.locked_below):
+        return Found("dependency_slow", SICK, "%s, and %s" % (text, seen.slow_text()))
+    if word in seen_of.HANGS and seen.is_slow_itself:
+        return Found("slow", SICK, "%s, and its health took %.1f s: it is slow, which no restart mends" % (text, seen.answer_seconds))
+    return None
 
 
 def _leaking(seen: Seen) -> t.Optional[Found]:

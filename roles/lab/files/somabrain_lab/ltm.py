@@ -1,14 +1,19 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The long-term memory service: writes each memory to disk (one fsynced JSON line) before it acknowledges it."""
+"""The long-term memory service: writes each memory to disk (one fsynced JSON line) before it acknowledges it.
+
+A file ``ltm_delay`` in the directory of the lab, with a number of seconds, makes each answer so late.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -57,8 +62,8 @@ class Store:
 class Service:
     """Routes of the long-term memory service."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, delay: Path) -> None:
+        self.store, self.delay = store, delay
         self.routes: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {
             "/health": self.health,
             "/remember": self.remember,
@@ -67,6 +72,8 @@ class Service:
         }
 
     def __call__(self, request: httpd.Request) -> httpd.Reply:
+        with contextlib.suppress(OSError, ValueError):
+            time.sleep(float(self.delay.read_text(encoding="utf-8")))
         route = self.routes.get(request.path)
         body = request.json() or {}
         if route is None or not isinstance(body, dict):
@@ -104,7 +111,8 @@ def score_of(item: memory.Item, query: str) -> float:
 def main() -> None:
     settings = config.read(sys.argv[1])
     config.drop_privileges(settings)
-    httpd.serve(int(settings["ports"]["ltm"]), Service(Store(Path(settings["lab_dir"]) / "ltm" / "journal.jsonl")))
+    lab = Path(settings["lab_dir"])
+    httpd.serve(int(settings["ports"]["ltm"]), Service(Store(lab / "ltm" / "journal.jsonl"), lab / "ltm_delay"))
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ class Scene(scene.Scene):
     def mend(self) -> None:
         """Take every fault away, as a person does who mends the cause; nothing is restarted that runs."""
         self.target.faults.unlink(missing_ok=True)
+        self.target.memory_delay.unlink(missing_ok=True)
         for name in (*STORES, "ltm", "api"):
             pid = self.decoy.pid(name)
             if pid:

@@ -38,6 +38,13 @@ def freeze_neighbour(scene: Scene, name: t.Any) -> None:
     time.sleep(0.1)
 
 
+def slow_memory(scene: Scene, seconds: t.Any) -> None:
+    """slow_memory: SECONDS: each answer of the long-term memory takes so long."""
+    delay = scene.target.memory_delay
+    delay.write_text(str(float(seconds)), encoding="utf-8")
+    delay.chmod(0o644)
+
+
 def stop_neighbour(scene: Scene, name: t.Any) -> None:
     """stop_neighbour: NAME: a program beside the API is stopped by its manager."""
     service = scene.decoy.service(str(name))
@@ -78,6 +85,6 @@ WORDS: steps.Words = {
     **steps.WORDS,
     **{
         step.__name__: step
-        for step in (answers, faults, freeze_neighbour, given_up, mend, restarts, start_neighbour, stop_it, stop_neighbour)
+        for step in (answers, faults, freeze_neighbour, given_up, mend, restarts, slow_memory, start_neighbour, stop_it, stop_neighbour)
     },
 }

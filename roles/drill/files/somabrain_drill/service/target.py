@@ -30,6 +30,11 @@ class Target(target.Target):
         """Where the API reads what it shall do wrong."""
         return Path(self.lab_dir) / "api_faults.json"
 
+    @property
+    def memory_delay(self) -> Path:
+        """Where the long-term memory reads how slow it shall be."""
+        return Path(self.lab_dir) / "ltm_delay"
+
     def link(self, seconds: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
 
