@@ -143,6 +143,10 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"long_term_memory": [SLOW_LTM], **SILENT, "late": answer(seconds=4.1)}, {}, "dependency_slow", "sick", ()),
     "memory service slow, it is silent all the same": (
         {"long_term_memory": [SLOW_LTM], **SILENT, "late": SILENT["http"]}, {}, "hung", "sick", RESTART),
+    "memory service slow, it says degraded": ({"long_term_memory": [SLOW_LTM], **SICK_BODY}, {}, "dependency_slow", "sick", ()),
+    "memory service quick, it says degraded": (
+        {"long_term_memory": [dict(SLOW_LTM, seconds=0.1)], **SICK_BODY}, {}, "degraded", "sick", RESTART),
+    "memory service slow, it is well": ({"long_term_memory": [SLOW_LTM]}, {}, "up", "well", ()),
     "sessions wait for a lock, it is silent": ({"dependencies": [LOCKED], **SILENT}, {}, "dependency_slow", "sick", ()),
     "sessions wait for a lock, it does not listen": ({"dependencies": [LOCKED], **REFUSED}, {}, "not_listening", "sick", RESTART),
     "sessions wait for a lock, it is well": ({"dependencies": [LOCKED]}, {}, "up", "well", ()),

@@ -253,7 +253,9 @@ def _held_up(seen: Seen) -> t.Optional[Found]:
     """It answers late or not at all, and what it depends on is slow or makes it wait: a new process would have to wait as long."""
     if seen.late_seconds:
         return Found("dependency_slow", SICK, "%s answers only after %.1f s, and %s" % (seen.url, seen.late_seconds, seen.slow_text()))
-    return Found("dependency_slow", SICK, "%s; %s" % (seen.http_text(), seen.slow_text())) if seen.is_locked_out else None
+    if seen.is_locked_out or seen.is_slowed:
+        return Found("dependency_slow", SICK, "%s; %s" % (seen.http_text(), seen.slow_text()))
+    return None
 
 
 def _by_http(seen: Seen) -> t.Optional[Found]:

@@ -280,6 +280,11 @@ class Seen:
         return bool(self.locked_below) and self.service_word == "running" and self.http_word in (*HANGS, "closed")
 
     @property
+    def is_slowed(self) -> bool:
+        """Whether its own answer is bad, and what it depends on is slow: the second generation gives each part of its health a deadline."""
+        return bool(self.slow_below) and (self.http_word in ("degraded", "slow") or self.status >= 500)
+
+    @property
     def answer_seconds(self) -> float:
         return float((self.http.facts if self.http else {}).get("ms") or 0) / 1000
 
