@@ -429,7 +429,12 @@ REASONS: dict[str, Reason] = {
         "a dependency of this service, or the memory service behind it, is sick; the text says which and why",
         "recover the dependency first; restarting this service would not help",
         "{verify}",
-        {"slow": Case("find out why what the text names is slow (its load, its disk, the network); it is up, so no playbook repairs it")},
+        {
+            "slow": Case(
+                "find out why what the text names is slow (its load, its disk, the network); if the service is hung all the same, set"
+                " service_restart_answer_timeout to more than three times what that takes, for one run"
+            )
+        },
     ),
     "port_taken": Reason(
         "another process holds the port that the service needs, so it cannot start; nothing was done",

@@ -250,12 +250,11 @@ def _own_ports(seen: Seen) -> str:
 
 
 def _held_up(seen: Seen) -> t.Optional[Found]:
-    """It answers late or not at all, and what it depends on is slow or makes it wait: a new process would have to wait as long."""
-    if seen.late_seconds:
-        return Found("dependency_slow", SICK, "%s answers only after %.1f s, and %s" % (seen.url, seen.late_seconds, seen.slow_text()))
-    if seen.is_locked_out or seen.is_slowed:
-        return Found("dependency_slow", SICK, "%s; %s" % (seen.http_text(), seen.slow_text()))
-    return None
+    """It answers badly, late or not at all, and what it depends on is slow or makes it wait: a new process would wait as long."""
+    if not seen.is_slowed:
+        return None
+    late = "%s answers only after %.1f s" % (seen.url, seen.late_seconds) if seen.late_seconds else seen.http_text()
+    return Found("dependency_slow", SICK, "%s, and %s" % (late, seen.slow_text()))
 
 
 def _by_http(seen: Seen) -> t.Optional[Found]:

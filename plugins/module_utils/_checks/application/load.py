@@ -49,7 +49,7 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     raw["process"] = process.facts_of(pid or members[0], members) if pid or members else {}
     raw["answering"] = answering.load(raw["service"], members, options["url"], clock.left) if raw["service"].get("exists") else {}
     raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
-    raw["late"] = _ask_again(raw, options, clock, ask_http)
+    raw.update(_look_longer(raw, options, clock, ask_http, look))
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)
@@ -61,12 +61,21 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     return raw
 
 
-def _ask_again(raw: Raw, options: Options, clock: Clock, ask_http: t.Callable[[float], t.Optional[Raw]]) -> t.Optional[Raw]:
-    """Return its answer when given more time, None where it was not asked: it was silent, and something that it depends on is slow."""
+def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: t.Callable[[float], t.Optional[Raw]], look: Look) -> Raw:
+    """Look again, with more time for its answer, where it was silent and something that it depends on was slow.
+
+    Returns late (its answer, None where nothing was looked at again), dependencies and long_term_memory.
+    """
+    answer = float(options["answer_timeout"])
     silent = raw["http"] and raw["http"]["answer"].error == "timeout" and raw["service"].get("process_state") != "T"
-    if not (silent and pace.slow_of([*raw["dependencies"], *raw["long_term_memory"]], float(options["answer_timeout"]))):
-        return None
-    return ask_http(min(pace.LATE * float(options["answer_timeout"]), max(0.3, clock.left - 1.0)))
+    if not (silent and pace.slow_of([*raw["dependencies"], *raw["long_term_memory"]], answer)):
+        return {"late": None}
+    parts = {
+        "late": functools.partial(ask_http, min(pace.LATE * answer, max(0.3, clock.left - 1.0))),
+        "dependencies": functools.partial(_look_below, options, options["dependencies"], answer, look),
+        "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer, look),
+    }
+    return _together(parts, clock)
 
 
 def _why_not_up(named: Options, options: Options, seconds: float, service: Raw) -> Raw:

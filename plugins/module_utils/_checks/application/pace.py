@@ -12,8 +12,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 Result = t.Mapping[str, t.Any]
 # What takes this share of the time for an answer is slow: the first generation asks its memory twice for one health answer.
 SLOW_SHARE = 1 / 3
-# So many times as long a service may take that depends on something slow, before it counts as hung.
-LATE = 4
+# So many times as long a service that depends on something slow is given for its answer.
+LATE = 2
 
 
 def slow_of(results: t.Iterable[Result], answer: float) -> list[Result]:

@@ -275,14 +275,16 @@ class Seen:
         return "what it depends on is slow: " + ", ".join(map(pace.text_of, self.locked_below or self.slow_below))
 
     @property
-    def is_locked_out(self) -> bool:
-        """Whether it is silent, and locks in a database that it depends on explain that."""
-        return bool(self.locked_below) and self.service_word == "running" and self.http_word in (*HANGS, "closed")
-
-    @property
     def is_slowed(self) -> bool:
-        """Whether its own answer is bad, and what it depends on is slow: the second generation gives each part of its health a deadline."""
-        return bool(self.slow_below) and (self.http_word in ("degraded", "slow") or self.status >= 500)
+        """Whether it is silent or its answer bad, and what it depends on is slow, or in a database sessions wait for a lock.
+
+        The second generation gives each part of its health a deadline.
+        """
+        if self.service_word != "running" or self.is_suspended:
+            return False
+        is_silent = self.http_word in (*HANGS, "closed")
+        is_bad = self.http_word in ("degraded", "slow") or self.status >= 500
+        return bool((self.slow_below and (is_silent or is_bad)) or (self.locked_below and is_silent))
 
     @property
     def answer_seconds(self) -> float:
