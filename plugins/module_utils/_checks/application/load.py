@@ -70,7 +70,7 @@ def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: t.Callable[
     silent = raw["http"] and raw["http"]["answer"].error == "timeout" and raw["service"].get("process_state") != "T"
     if not (silent and pace.slow_of([*raw["dependencies"], *raw["long_term_memory"]], answer)):
         return {"late": None}
-    parts = {
+    parts: dict[str, t.Callable[[], t.Any]] = {
         "late": functools.partial(ask_http, min(pace.LATE * answer, max(0.3, clock.left - 1.0))),
         "dependencies": functools.partial(_look_below, options, options["dependencies"], answer, look),
         "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer, look),
