@@ -445,9 +445,11 @@ def judge_record(checks: Facts) -> Verdict:
     """Return whether the running release can be recorded: it must be well, complete, selected, and described by a commit."""
     application, release, configuration = checks["application"], checks["release"], checks.get("configuration")
     facts = release["facts"]
-    for one in (application, release, checks.get("migrations"), configuration):
+    looked = {"application": application, "release": release, "schema": checks.get("migrations"), "configuration": configuration}
+    for name, one in looked.items():
         if one and one["health"] != "well":
-            return _refuse("not_well", "only a well release is recorded: %s" % _text_of(one), str(one["health"]))
+            # What is wrong with it, its own check says.
+            return _refuse("not_well", "only a well release is recorded, and the %s is %s" % (name, one["health"]), str(one["health"]))
     if facts["selected"] != facts["running"]:
         text = "release %s is running, but the next start would use %s"
         return _refuse("not_selected", text % (short(facts["running"]), short(str(facts["selected"]) or "none")))

@@ -345,6 +345,11 @@ def test_waiting_is_in_vain_once_its_manager_has_given_up(word: str, is_final: b
     assert kind_application.judge(look(service={**ENDED, "state": word}, **REFUSED), options()).facts["final"] is is_final
 
 
+def test_waiting_for_a_service_that_its_manager_does_not_know_is_in_vain() -> None:
+    judged = kind_application.judge(look(service={"exists": False, "state": "unknown"}), options())
+    assert (judged.state, judged.facts["final"]) == ("unknown_service", True)
+
+
 def test_only_what_is_sick_or_on_its_way_allows_an_act() -> None:
     for raw, given, *_expected in CASES.values():
         judged = kind_application.judge(look(**raw), options(**given))

@@ -329,6 +329,11 @@ def test_only_what_is_well_from_all_sides_is_recorded(checks: t.Any, state: str)
     assert judge_record(checks).word == state
 
 
+def test_what_is_not_well_is_named_and_told_by_its_own_check_alone() -> None:
+    judged = judge_record(seen(release=release(GOOD)))
+    assert judged.text == "only a well release is recorded, and the application is sick"
+
+
 def looked(health: str, checks: dict[str, t.Any]) -> dict[str, t.Any]:
     listed = [dict(check, name=name, kind=name) for name, check in seen(**checks).items()]
     return {

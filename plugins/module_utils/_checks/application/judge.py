@@ -53,7 +53,7 @@ def judge_application(
     if seen.leak["steady"] and found.word == "up":
         findings.append(Finding("warning", WELL, "its memory grows: %s" % seen.growth_text()))
     facts = seen.facts()
-    facts["final"] = facts["final"] or found.word == "bad_input"
+    facts["final"] = facts["final"] or found.word in ("bad_input", "unknown_service")
     return Health(tuple(findings), found.word, seen.identity, found.actions, facts)
 
 
