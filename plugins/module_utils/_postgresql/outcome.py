@@ -107,11 +107,12 @@ def recovery_outcome(acts: Raw, run_id: str, data_dir: str, service: Raw) -> dic
         undo["move_pid_aside"] = [stop, _on_target("mv", aside["aside"], data_dir + "/postmaster.pid")]
     if access.get("files"):
         undo["fix_permission"] = [command for file in access["files"] for command in _access_of(file)]
-    deleted = of_run(acts.get("make_room"), run_id).get("files") or []
+    room = of_run(acts.get("make_room"), run_id)
+    deleted = room.get("files") or []
     return {
         "put_back": list(undo),
         "undo": " && ".join(text for texts in undo.values() for text in texts) or NOTHING,
-        "left": [reserve_gone(deleted)] if deleted else [],
+        "left": [reserve_gone(deleted, room.get("bytes"))] if deleted else [],
     }
 
 

@@ -172,7 +172,7 @@ def left_of(done: Facts, target: Target) -> t.List[t.Dict[str, str]]:
     found = []
     isolated = done.get("isolated") or {}
     if done.get("given_up"):
-        found.append(reserve_gone(done["given_up"]))
+        found.append(reserve_gone(done["given_up"], done.get("given_bytes")))
     if done.get("paused"):
         command = module_on("redis_admin", dict(target.reach, action="resume_writers"))
         found.append({"what": "writers_paused", "text": "the writers of Redis are paused", "command": command})

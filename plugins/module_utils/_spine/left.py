@@ -125,10 +125,10 @@ def to_keep(owed: Rows, passed: t.Any, look: t.Mapping[str, t.Any], *, recovered
     return [one for one in now if not kinds & {one["what"], REPORTED + one["what"]}], sorted(over) if knows else []
 
 
-def reserve_gone(paths: t.Sequence[str]) -> dict[str, str]:
-    """Return what is left when files were deleted for room: there is nothing more to give up. The command makes one again."""
+def reserve_gone(paths: t.Sequence[str], size: t.Any = 0) -> dict[str, str]:
+    """Return what is left when files were deleted for room: nothing more can be given up. The command makes *size* bytes again."""
     text = "what was given up for room is gone: %s; make it again, or nothing can be given up next time" % ", ".join(map(str, paths))
-    again = module_on("ansible.builtin.command", {"argv": ["fallocate", "-l", "1G", str(paths[0])]})
+    again = module_on("ansible.builtin.command", {"argv": ["fallocate", "-l", str(int(size or 0) or "1G"), str(paths[0])]})
     return {"what": "reserve_gone", "text": text, "command": again}
 
 

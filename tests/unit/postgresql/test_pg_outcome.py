@@ -70,9 +70,9 @@ def test_a_recovery_puts_back_what_it_moved_itself(acts: dict[str, t.Any], put_b
 
 
 def test_files_that_were_given_up_are_left_to_be_made_again() -> None:
-    acts = {"make_room": dict(OURS, files=["/reserve"])}
+    acts = {"make_room": dict(OURS, files=["/reserve"], bytes=20971520)}
     [left] = outcome.recovery_outcome(acts, "r2", "/data", {})["left"]
-    assert (left["what"], "/reserve" in left["text"], "fallocate" in left["command"]) == ("reserve_gone", True, True)
+    assert (left["what"], "/reserve" in left["text"], '"fallocate", "-l", "20971520"' in left["command"]) == ("reserve_gone", True, True)
     assert outcome.recovery_outcome(acts, "r3", "/data", {})["left"] == []
 
 
