@@ -8,6 +8,8 @@ A start waits only until the manager reports it; the look afterwards decides whe
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
@@ -19,9 +21,12 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import (
     Clock,
     ServiceState,
+    family_of,
     identity_of,
     is_gone,
     not_one,
+    process_facts,
+    send_to,
 )
 
 ACTIONS = ("start", "stop", "restart", "signal", "reset_failed", "hold", "release", "extend_start_timeout")
@@ -198,7 +203,21 @@ def _signal(act: _Act) -> None:
         act.killed = act.manager.kill(act.params, identity, max(0.5, act.clock.left))
     else:
         act.manager.send_signal(act.params, name, max(0.5, act.clock.left))
-    act.note = "SIG%s sent to pid %s" % (name, identity["pid"])
+    more = _resume_family(identity) if name == "CONT" else []
+    also = " and to %s, which it started" % ", ".join(map(str, more)) if more else ""
+    act.note = "SIG%s sent to pid %s%s" % (name, identity["pid"], also)
+
+
+def _resume_family(identity: t.Mapping[str, t.Any]) -> list[int]:
+    """Resume the suspended processes that the service's own one started, and return their pids; a manager resumes its own one only."""
+    if identity.get("start_time_ticks") is None:
+        return []
+    resumed = []
+    for one in family_of(int(identity["pid"])):
+        if process_facts(one["pid"]).get("process_state") == "T":
+            with contextlib.suppress(StepError):
+                resumed += [int(one["pid"])] if send_to(one, signal.SIGCONT) else []
+    return resumed
 
 
 def _reset_failed(act: _Act) -> None:

@@ -166,6 +166,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "memory service down, it is slow": (
         {"long_term_memory": [LTM], "http": answer(seconds=2.0)}, {"max_latency_ms": 500}, "dependency_down", "sick", ()),
     "suspended": ({"service": {"process_state": "T"}, **SILENT}, {}, "suspended", "sick", ("continue", *RESTART)),
+    "its worker is suspended": (
+        {"process": {"program": "gunicorn", "words": [], "suspended": [8]}, **SILENT}, {}, "suspended", "sick", ("continue", *RESTART)),
+    "a worker is suspended, and it answers": ({"process": {"program": "gunicorn", "words": [], "suspended": [8]}}, {}, "up", "well", ()),
     "unhealthy, and nothing else is known": ({"service": {"manager": "compose", "state": "unhealthy"}, "http": None}, {"url": ""},
                                              "unhealthy", "sick", RESTART),
     "paused": ({"service": {"state": "paused"}, **SILENT}, {}, "paused", "sick", ("start", *RESTART)),

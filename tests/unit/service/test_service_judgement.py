@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import time
 import types
 import typing as t
 from pathlib import Path
@@ -17,7 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask, managers, supervisor, systemd
-from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.service_control import _said, wanted
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.service_control import _resume_family, _said, wanted
 
 UNIT = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "7", "Restart": "always", "StartLimitBurst": "5"}
 
@@ -256,3 +258,23 @@ def test_every_manager_has_a_folder_of_task_files_with_the_same_names() -> None:
     names = {manager: sorted(path.name for path in (tasks / manager).glob("*.yml")) for manager in managers.MANAGERS}
     assert len(names["systemd"]) == 14
     assert {manager: found == names["systemd"] for manager, found in names.items()} == dict.fromkeys(managers.MANAGERS, True)
+
+
+def test_a_sigcont_reaches_the_suspended_workers_of_a_service() -> None:
+    """A manager signals its own process only; one that was suspended with its workers would go on without them."""
+    with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True, start_new_session=True) as master:
+        try:
+            assert master.stdout is not None
+            worker = int(master.stdout.readline())
+            os.kill(worker, signal.SIGSTOP)
+            deadline = time.monotonic() + 5
+            while service_state.process_facts(worker)["process_state"] != "T" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            identity = {"pid": master.pid, "start_time_ticks": service_state.process_facts(master.pid)["start_time_ticks"]}
+            assert _resume_family(identity) == [worker]
+            assert service_state.process_facts(worker)["process_state"] != "T"
+            # Nothing is signalled that runs, and nothing on another machine.
+            assert _resume_family(identity) == []
+            assert _resume_family({"pid": master.pid, "start_time_ticks": None}) == []
+        finally:
+            os.killpg(master.pid, signal.SIGKILL)

@@ -225,7 +225,7 @@ def _not_up_yet(seen: Seen) -> t.Optional[Found]:
 
 
 def _suspended(seen: Seen) -> t.Optional[Found]:
-    return Found("suspended", SICK, sentence(seen.service), ("continue", *RESTART)) if seen.is_suspended else None
+    return Found("suspended", SICK, seen.suspended_text(), ("continue", *RESTART)) if seen.is_suspended else None
 
 
 def _not_its_own(seen: Seen) -> t.Optional[Found]:

@@ -30,14 +30,15 @@ def _read(path: str, limit: int = 1 << 20) -> str:
 
 
 def facts_of(pid: int, members: t.Sequence[int]) -> dict[str, t.Any]:
-    """Return {program, words, memory_limit, machine_available, processes, data_files} of a process and of its service's *members*.
+    """Return {program, words, memory_limit, machine_available, processes, suspended, data_files} of a process and its service's *members*.
 
     A program that cannot be seen is empty.
     """
     program, words = _runs(pid)
     others = [_runs(one) for one in members[:MOST_MEMBERS] if one != pid]
     found = {"program": program, "words": words, "processes": [[program, words], *map(list, others)], **memory_of(pid)}
-    return dict(found, data_files=data_files(members[:MOST_MEMBERS]))
+    suspended = [one for one in members[:MOST_MEMBERS] if process_facts(one).get("process_state") == "T"]
+    return dict(found, suspended=suspended, data_files=data_files(members[:MOST_MEMBERS]))
 
 
 def _runs(pid: int) -> tuple[str, list[str]]:

@@ -21,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of
 
 FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager", "barred")
@@ -157,7 +158,19 @@ class Seen:
 
     @property
     def is_suspended(self) -> bool:
-        return self.service_word == "running" and self.service.get("process_state") == "T"
+        return self.service_word == "running" and (self.service.get("process_state") == "T" or bool(self.suspended_workers))
+
+    @property
+    def suspended_workers(self) -> list[int]:
+        """Which of its processes are suspended below one that runs, where it is silent: a master whose worker hangs answers nothing."""
+        is_silent = self.http_word in HANGS and self.service.get("process_state") != "T"
+        return list(self.raw["process"].get("suspended") or []) if is_silent else []
+
+    def suspended_text(self) -> str:
+        if not self.suspended_workers:
+            return sentence(self.service)
+        pids = ", ".join(map(str, self.suspended_workers))
+        return "%s does not answer, and of its processes %s is suspended; SIGCONT resumes it" % (self.name, pids)
 
     @property
     def age(self) -> t.Optional[float]:
