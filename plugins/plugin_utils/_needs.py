@@ -55,7 +55,12 @@ def roles_of(known: Values) -> list[str]:
     for group, roles in GROUPS.items():
         in_group = group in mine if groups.get(group) else any(name.startswith(roles[0] + "_") for name in known)
         found += [role for role in roles if in_group and (role not in ONLY_WITH or known.get(ONLY_WITH[role]))]
-    return found
+    return [role for role in found if role != "rollback" or _may_roll_back(values_for(known))]
+
+
+def _may_roll_back(values: Values) -> bool:
+    """Return whether a rollback is meant: releases that are directories need a folder of their own."""
+    return trait(values.get("service_restart_manager"), "RELEASED_AS") != "directories" or bool(values.get("rollback_releases_dir"))
 
 
 @functools.cache
@@ -179,13 +184,18 @@ def _managed(needs: Found, asked: Asked, role: str, named: str) -> None:
     needs["tools"] += [program] if program else []
     if trait(manager, "ROOT_ONLY") and asked.text("service_manager_scope") in ("", "system"):
         needs["root_for"].append("%s lets only root start and stop %s" % (manager, service))
+    needs["checks"].append({"name": named, "kind": "service", **_named(asked, role)})
+
+
+def _named(asked: Asked, role: str) -> Found:
+    """Return the options that name the service of a role to its manager."""
     place = {"docker_socket": "service_manager_docker_socket", "namespace": "service_manager_namespace",
              "context": "service_manager_context", "kubeconfig": "service_manager_kubeconfig",
              "project": "service_manager_project", "supervisor_url": "service_manager_supervisor_url",
              "scope": "service_manager_scope"}  # fmt: skip
     given = {option: asked(variable) for option, variable in place.items()}
     more = {option: value for option, value in given.items() if value}
-    needs["checks"].append({"name": named, "kind": "service", "manager": manager, "service": service, **more})
+    return {"manager": asked.text(role + "_manager"), "service": asked.text(role + "_service"), **more}
 
 
 def _room(needs: Found, asked: Asked, variable: str, beside: str = "") -> None:
@@ -249,6 +259,9 @@ def _service(needs: Found, asked: Asked) -> None:
 
 def _rollback(needs: Found, asked: Asked) -> None:
     needs["tools"] += ["git"] if asked.text("rollback_config_repository") else []
+    places = {"releases_dir": asked.text("rollback_releases_dir"), "current": asked.text("rollback_current")}
+    if trait(asked.text("service_restart_manager"), "RELEASED_AS") == "directories":
+        needs["checks"].append({"name": "release that runs", "kind": "release", **_named(asked, "service_restart"), **places})
     database = asked("rollback_database")
     if isinstance(database, t.Mapping) and database:
         names = ("host", "port", "user", "database", "password_file", "os_user")

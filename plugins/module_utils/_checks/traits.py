@@ -15,6 +15,7 @@ Beside ``OPTIONS``, ``load`` and ``judge`` a kind may have these attributes:
 - ``fits_together(options)`` and ``load_together(checks)``: those that fit are loaded in one thread; their raw look has an ``answer``.
 - ``progress(state, facts)``: how far along it is while it only needs time, as words; "" where it cannot say.
 - its facts may have ``final``: what is sick stays so until somebody acts, so that waiting for it ends.
+- ``FIX``: what to do before an incident where it is not well, as check-access says it.
 - ``PLAYBOOK``: the playbook that repairs what it looks at.
 - ``problems(options)``: a sentence for each option that makes no sense; such a check is not made, and is a ``bad_input`` of ours.
 """

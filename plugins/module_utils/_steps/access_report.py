@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import why
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.access_check import Item, item
 
 # It judges what the controller knows and looks at no host.
@@ -34,6 +35,7 @@ FIXES = {
     "garbage": "check that the address is correct",
     "tls": "set ca_file, or renew the certificate",
 }
+OTHER_FIX = "see what verify-health reports"
 
 
 def run(params: Params, check: bool) -> Result:
@@ -82,7 +84,7 @@ def _item_of_check(check: t.Mapping[str, t.Any]) -> Item:
         secret = any(finding["name"] == "secret" for finding in check["findings"])
         return item(check["name"], False, "", "; ".join(told) + (SECRET_FIX if secret else ""))
     if check["health"] != "well":
-        fix = FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], "see what verify-health reports")
+        fix = trait(check, "FIX") or FIXES.get(check["state"].partition("_")[0]) or FIXES.get(check["state"], OTHER_FIX)
         return item(check["name"], False, "", f"{why(check)}: {fix}")
     # A working secret that others can read is a problem here, though not a health problem.
     return item(check["name"], not warned, told[0] if told else "well", warned)

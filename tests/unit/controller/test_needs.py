@@ -32,7 +32,9 @@ def asked(**given: t.Any) -> _needs.Asked:
         ({"redis_recovery_port": 6379}, ["redis_recovery"]),
         ({"groups": {"redis": ["b"]}, "group_names": [], "redis_recovery_port": 6379}, []),
         ({"groups": {"redis": ["a"]}, "group_names": ["redis"]}, ["redis_recovery"]),
-        ({"groups": {"somabrain_api": ["a"]}, "group_names": ["somabrain_api"]}, ["service_restart", "rollback"]),
+        ({"groups": {"somabrain_api": ["a"]}, "group_names": ["somabrain_api"]}, ["service_restart"]),
+        ({"service_restart_name": "a", "rollback_releases_dir": "/srv/releases"}, ["service_restart", "rollback"]),
+        ({"service_restart_manager": "compose"}, ["service_restart", "rollback"]),
         ({"group_names": ["postgresql"], "groups": {"postgresql": ["a"]}}, ["database_recovery"]),
         ({"database_recovery_port": 1, "database_restore_side_dir": "/side"}, ["database_recovery", "database_restore"]),
     ],
@@ -86,6 +88,15 @@ def test_every_credential_of_a_service_is_tried() -> None:
     files = {check.get("token_file") or check.get("password_file") for check in needs["checks"]}
     assert files == {None, "/t", "/s", "/p"}
     assert "git" in needs["tools"]
+
+
+def test_a_rollback_needs_to_know_which_release_runs() -> None:
+    given = {"service_restart_service": "shop", "rollback_releases_dir": "/srv/releases", "rollback_current": "/srv/current"}
+    wanted = {"name": "release that runs", "kind": "release", "manager": "systemd", "service": "shop"}
+    assert _needs.needs_of(["rollback"], asked(**given))["checks"] == [
+        {**wanted, "releases_dir": "/srv/releases", "current": "/srv/current"}
+    ]
+    assert _needs.needs_of(["rollback"], asked(**given, service_restart_manager="compose"))["checks"] == []
 
 
 @pytest.mark.parametrize(

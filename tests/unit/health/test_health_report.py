@@ -302,5 +302,12 @@ def test_a_refused_secret_is_told_before_its_mode() -> None:
     ]
 
 
+def test_a_release_that_is_not_known_is_told_with_how_to_make_one() -> None:
+    check = dict(checked("release that runs", "unknown", "/srv/current is not a link that selects a release"), kind="release")
+    told = access_report.run({"parts": [{"checks": [check]}], "stage": "assess", "remedies": ["rollback"]}, False)
+    assert not told["ok"]
+    assert "is not a link that selects a release: make what runs a release with the module release_add" in told["say"][1]
+
+
 def test_nothing_looked_at_is_not_ready() -> None:
     assert access_report.run({"parts": [{"skipped": True}], "stage": "assess", "remedies": []}, False)["ok"] is False

@@ -24,7 +24,9 @@ CHILD = re.compile(r"```yaml\n(    somabrain_api:\n.*?)```", re.DOTALL)
 @pytest.fixture
 def variables(tmp_path: Path) -> t.Callable[[str], dict[str, t.Any]]:
     """Write the files of the page, with its group for Compose in hosts.yml, and return what is known of a host."""
-    files = dict(BLOCK.findall(PAGE))
+    files: dict[str, str] = {}
+    for name, text in BLOCK.findall(PAGE):
+        files[name] = files.get(name, "") + text
     found = CHILD.search(PAGE)
     assert found
     alone = re.compile(r"^    somabrain_api: .*\n", re.MULTILINE)
@@ -41,6 +43,7 @@ def variables(tmp_path: Path) -> t.Callable[[str], dict[str, t.Any]]:
 def test_each_host_has_the_service_that_the_page_means(variables: t.Callable[[str], dict[str, t.Any]]) -> None:
     assert variables("shop-a.example.com")["service_restart_service"] == "shop"
     of_compose = variables("shop-c.example.com")
+    assert variables("shop-b.example.com")["rollback_current"] == "/srv/shop/current"
     named = [of_compose[f"service_restart_{word}"] for word in ("manager", "service", "profile")]
     assert named == ["compose", "api", "none"]
 

@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._relea
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import CHECK_SPEC
 
 HOST_ONLY = True
+FIX = "make what runs a release with the module release_add, and select it by the link rollback_current (docs/first-hour.md, step 6)"
 OPTIONS: dict[str, t.Any] = {
     **releases.RELEASE_SPEC,
     **CHECK_SPEC,
