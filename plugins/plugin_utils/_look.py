@@ -61,7 +61,9 @@ class LookAction(StepAction):
             over = left <= SLICE and total - (time.monotonic() - begun) <= SLICE / 100
             if over or result.get("failed") or result.get("in_vain") or (result.get("proven") and result.get("settled", True)):
                 break
-            Display().display(self.progress(result, time.monotonic() - begun, total))
+            waited = time.monotonic() - begun
+            # A look that began while there was more time ends after what is left now.
+            Display().display(self.progress(result, waited, max(waited, total)))
             # A slice with a broken streak may end early; do not loop busily.
             time.sleep(max(0.0, float(params["interval"])))
         result.pop("invocation", None)

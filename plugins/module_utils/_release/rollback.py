@@ -147,8 +147,9 @@ def _barred(seen: Seen) -> t.Optional[Verdict]:
 
 
 def _no_record(seen: Seen) -> Verdict:
-    text = "the ledger has no verified release of it; record one with record-release.yml while it is well"
-    return _refuse("no_verified_release", "%s; release %s is running" % (text, short(seen.running)))
+    text = "the ledger has no verified release of it; release %s is running" % short(seen.running)
+    # A release that is not well is not recorded: what can be recorded comes first.
+    return _refuse("no_verified_release", text, str(seen.application["health"]), "{record_release}" if seen.is_well else "{verify}")
 
 
 def _target(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:

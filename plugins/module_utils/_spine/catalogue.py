@@ -471,7 +471,10 @@ REASONS: dict[str, Reason] = {
         "record a release while it is well: run record-release.yml after each deployment",
         "{history}",
         {
-            "record": Case(command="{record_release}"),
+            "none": Case(
+                "while it is well: run record-release.yml, now and after each deployment; while it is not: deploy a release that works, in"
+                " the way you always do, then record that"
+            ),
         },
     ),
     "never_verified": Reason(

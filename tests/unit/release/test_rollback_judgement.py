@@ -250,6 +250,8 @@ def test_a_database_among_what_it_stands_on_is_recognised(dependency: dict[str, 
 
 
 NEXT: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str]] = {
+    "a well one with nothing in the ledger": (seen(WELL), {}, {}, "{record_release}"),
+    "a sick one with nothing in the ledger, which would not be recorded": (seen(), {}, {}, "{verify}"),
     "a well one that was never recorded": (seen(WELL), records(GOOD), {}, f"{{again}} -e rollback_release={GOOD[:12]}"),
     "only its configuration differs": (
         seen(WELL, release=release(GOOD), configuration=configuration()), records(GOOD), {}, "{again} -e rollback_what=configuration"),
