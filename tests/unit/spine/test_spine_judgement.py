@@ -124,6 +124,35 @@ def test_a_refusal_does_not_tell_what_was_not_looked_at() -> None:
     assert reason["text"] == "down_clean: no process"
 
 
+def ours(check: str, finding: str, text: str, **more: t.Any) -> dict[str, t.Any]:
+    """Return a check that ran into a mistake of ours."""
+    told = {"name": finding, "state": "unknown", "text": text}
+    return {"name": check, "health": "unknown", "state": "bad_input", "findings": [told], **more}
+
+
+@pytest.mark.parametrize(
+    ("checks", "code", "text"),
+    [
+        ([ours("a", "input", "no such profile")], "bad_input", "no such profile"),
+        ([ours("a", "input", "one"), ours("b", "input", "two")], "bad_input", "one; two"),
+        ([ours("a", "input", "one"), ours("b", "secret", "no file"), ours("c", "secret", "no right")], "bad_input", "no file; no right"),
+        # A state of the thing itself, another finding, and a check that only stands beside decide nothing.
+        ([ours("a", "input", "one", state="hung")], "health_unknown", "one"),
+        ([ours("a", "answer", "one")], "health_unknown", "one"),
+        ([ours("a", "input", "one", beside=True)], "health_unknown", "one"),
+    ],
+)
+def test_a_mistake_of_ours_is_told_whatever_else_is_seen(checks: list[dict[str, t.Any]], code: str, text: str) -> None:
+    _todo, (reason,) = judge_before({"health": "unknown", "state": "unknown", "findings": [], "actions": ["start"], "checks": checks}, {})
+    assert (reason["code"], reason["text"]) == (code, text)
+
+
+def test_what_changes_nothing_may_begin_on_unknown_alone_and_together() -> None:
+    for actions in (["wait"], ["restore_beside"], ["wait", "restore_beside"]):
+        assert judge_before({**SICK, "health": "unknown", "actions": actions}, {}) == (True, [])
+    assert judge_before({**SICK, "health": "unknown", "actions": ["wait", "start"]}, {})[0] is False
+
+
 def test_a_refusal_of_a_remedy_speaks_its_own_words() -> None:
     given_words = {"code": "state_not_handled", "text": "the base is damaged", "unblock": "restore", "next_command": "do it"}
     _todo, (reason,) = judge_before(SICK, {"down_clean": given_words})
@@ -417,7 +446,9 @@ def test_what_others_tried_counts_in_the_budget_and_is_named(attempts: int, else
     assert all(f"{elsewhere} by its service manager" in one["text"] for one in reasons)
 
 
-@pytest.mark.parametrize(("told", "count"), [({"restart": 2}, 2), ({"start": 2}, 0), ({"restart": None}, 0), ({"restart": -1}, 0)])
+@pytest.mark.parametrize(
+    ("told", "count"), [({"restart": 2}, 2), ({"start": 2}, 0), ({"restart": None}, 0), ({"restart": -1}, 0), ({"restart": 1}, 1)]
+)
 def test_what_others_tried_is_what_the_probe_says_of_that_act(told: dict[str, int | None], count: int) -> None:
     assert attempted_elsewhere({"facts": {"attempted_elsewhere": told}}, "restart") == count
 
