@@ -259,6 +259,8 @@ def _service(needs: Found, asked: Asked) -> None:
 
 def _rollback(needs: Found, asked: Asked) -> None:
     needs["tools"] += ["git"] if asked.text("rollback_config_repository") else []
+    reader = trait(asked.text("service_restart_manager"), "PROJECT_PROGRAM")
+    needs["tools"] += [reader] if reader else []
     places = {"releases_dir": asked.text("rollback_releases_dir"), "current": asked.text("rollback_current")}
     if trait(asked.text("service_restart_manager"), "RELEASED_AS") == "directories":
         needs["checks"].append({"name": "release that runs", "kind": "release", **_named(asked, "service_restart"), **places})

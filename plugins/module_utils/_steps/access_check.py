@@ -20,6 +20,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "tools": {"type": "list", "elements": "str", "default": []},
@@ -33,6 +34,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "assess"},
 }
 RESERVE = "reserve"
+PLUGIN_SECONDS = 5.0
 # Directories of daemons' tools that are often not on an ordinary user's PATH.
 _MORE_PATHS = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 Item = t.Dict[str, t.Any]
@@ -68,11 +70,21 @@ def item(name: str, ok: bool, text: str, fix: str = "") -> Item:
 
 
 def _tool(name: str) -> Item:
-    """One tool, or several of which one is enough, written ``supervisorctl|systemctl``."""
+    """One tool, or several of which one is enough, written ``supervisorctl|systemctl``; or a tool with its plugin, ``docker compose``."""
+    if " " in name:
+        return _plugin(name)
     search = os.environ.get("PATH", "") + ":" + _MORE_PATHS
     found = next((path for path in (shutil.which(one, path=search) for one in name.split("|")) if path), "")
     wanted = name.replace("|", " or ")
     return item(f"tool {wanted}", bool(found), f"is {found}", f"{wanted} is missing: install it, or add its directory to the PATH")
+
+
+def _plugin(name: str) -> Item:
+    """A tool whose plugin has to answer with its version."""
+    done = program.run([*name.split(), "version"], PLUGIN_SECONDS)
+    told = one_line(done.err or done.out or "no answer", 120)
+    fix = f"{name} does not answer ({told}): install this plugin for the user that remedies run as (Debian: docker-compose-plugin)"
+    return item(f"tool {name}", done.ok, one_line(done.out, 80) or "answers", fix)
 
 
 def _rights(root_for: t.Sequence[str]) -> list[Item]:

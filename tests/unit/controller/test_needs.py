@@ -96,7 +96,8 @@ def test_a_rollback_needs_to_know_which_release_runs() -> None:
     assert _needs.needs_of(["rollback"], asked(**given))["checks"] == [
         {**wanted, "releases_dir": "/srv/releases", "current": "/srv/current"}
     ]
-    assert _needs.needs_of(["rollback"], asked(**given, service_restart_manager="compose"))["checks"] == []
+    of_compose = _needs.needs_of(["rollback"], asked(**given, service_restart_manager="compose"))
+    assert (of_compose["checks"], of_compose["tools"]) == ([], ["docker compose"])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ class Manager(t.Protocol):
     - ``RECREATES``: it recreates a service with all that it needs, so what prevents a start does not prevent that.
     - ``HAS_PROJECT``: a project's files say what a new replica would be made of.
     - ``PROGRAM``: the program by which it is asked.
+    - ``PROJECT_PROGRAM``: the program, with its plugin, that reads a project's files before another release is started.
     - ``ROOT_ONLY``: in its scope "system" only root starts and stops.
     - ``BORROWS``: the collection, with its oldest version that will do, whose modules restart, recreate or scale a service.
     - ``RESETS_FAILED``: a failed service has to be reset before it starts again.

@@ -34,6 +34,7 @@ OWN_CHECKS = True
 RECREATES = True
 HAS_PROJECT = True
 PROGRAM = "docker"
+PROJECT_PROGRAM = "docker compose"
 BORROWS: t.Mapping[str, t.Tuple[str, int, int]] = {"recreate": ("community.docker", 3, 6), "scale": ("community.docker", 3, 6)}
 RELEASED_AS = "images"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
