@@ -64,7 +64,7 @@ verified:
   type: dict
   sample: {redis: {redis: {keys: 242}}}
 runs:
-  description: The runs, newest first.
+  description: The runs, newest first, each with its C(remedy), the C(acts) that it began and the C(codes) of its refusal.
   returned: without O(verified_of)
   type: list
   elements: dict

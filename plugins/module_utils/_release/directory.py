@@ -31,7 +31,7 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
     base, link = str(options.get("releases_dir") or ""), str(options.get("current") or "")
     if not (base and link):
         why = "set releases_dir to the directory of releases and current to the link that selects one"
-        return identity.blank(reachable=False, detail=why)
+        return identity.blank(reachable=False, detail=why, final=True)
     base = os.path.realpath(base)
     selected, why = selected_by(link, base)
     running, doubt = _running(options, base, link, selected, clock) if selected else ("", "")
@@ -39,7 +39,8 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
     # What is asked for by name comes first: reading takes time, and the deadline holds for all.
     known = {one: look_at(base, one, clock) for one in dict.fromkeys([running, *named.values(), *options.get("ids", [])]) if one}
     return identity.blank(
-        reachable=not (why or doubt), detail=why or doubt, running=running, selected=selected, names=names_of(base, running),
+        reachable=not (why or doubt), detail=why or doubt, final=bool(why), running=running, selected=selected,
+        names=names_of(base, running),
         migrations=tree.migrations_of(os.path.join(base, running)) if running else "", known=known, pinned=True, named=named,
     )  # fmt: skip
 

@@ -40,6 +40,8 @@ def run(params: Params, check: bool) -> Result:
         head = ledger.row("select hash from journal order by seq desc limit 1") or {"hash": ""}
         query = "select * from run where ?1 in ('', run_id) order by opened_at desc limit ?2"
         runs = ledger.rows(query, params["run_id"], params["limit"])
+        # Of an altered journal nothing is told.
+        runs = [dict(row, **tried(ledger.journal_of(row["run_id"]) if broken is None else [])) for row in runs]
         result: Result = {"changed": False, "runs": runs, "leases": ledger.leases(), "owed": ledger.owed()}
         result["drills"] = _drills(ledger.rows("select at, body from journal where kind='drill' order by seq"))
         if params["export"]:
@@ -49,6 +51,17 @@ def run(params: Params, check: bool) -> Result:
     result["chain"] = {"whole": broken is None, "broken_at": broken, "records": count["records"], "head": head["hash"]}
     result["left"] = [] if params["quiet"] else [of_obligation(row) for row in result["owed"]]
     return dict(result, stage="assess", whole=True, say=[] if params["quiet"] else _say(result, params["state_dir"], time.time()))
+
+
+def tried(steps: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Return {remedy, acts, codes}: which remedy a run was of, the acts that it began, in order, and why it was refused, by its records."""
+    bodies: dict[str, list[t.Mapping[str, t.Any]]] = {}
+    for row in steps:
+        bodies.setdefault(str(row["kind"]), []).append(row["body"])
+    remedy = next((str(one.get("remedy") or "") for one in bodies.get("open", [])), "")
+    reasons = [reason for kind in ("close", "guard") for one in bodies.get(kind, []) for reason in one.get("reasons") or []]
+    acts = [str(one.get("action")) for one in bodies.get("begin", [])]
+    return {"remedy": remedy.rpartition(".")[2], "acts": acts, "codes": list(dict.fromkeys(str(one.get("code")) for one in reasons))}
 
 
 def _say(result: t.Mapping[str, t.Any], state_dir: str, now: float) -> list[str]:
@@ -74,8 +87,11 @@ def _clock(at: t.Optional[float]) -> str:
 
 def _line(row: t.Mapping[str, t.Any]) -> str:
     took = "%.1f s" % (row["closed_at"] - row["opened_at"]) if row["closed_at"] else "open"
-    return "%s %s/%s %s by %s, %s, %s" % (
-        _clock(row["opened_at"]), row["host"], row["component"], row["outcome"] or "not closed", row["owner"], took, row["run_id"],
+    why = " (%s)" % ", ".join(row["codes"]) if row["codes"] else ""
+    acts = " after %s" % ", ".join(row["acts"]) if row["acts"] else ""
+    return "%s %s/%s %s: %s%s%s, by %s, %s, %s" % (
+        _clock(row["opened_at"]), row["host"], row["component"], one_line(row["remedy"], 60) or "a run", row["outcome"] or "not closed",
+        one_line(why, 120), one_line(acts, 120), row["owner"], took, row["run_id"],
     )  # fmt: skip
 
 

@@ -187,7 +187,9 @@ def test_what_runs_is_told_by_the_process_and_what_comes_next_by_the_link(source
     assert (load(base, link)["running"], load(base, link)["migrations"]) == (two, "reversible")
     monkeypatch.chdir(tmp_path)
     unclear = load(base, link, os.getpid())
-    assert unclear["reachable"] is False
+    assert (unclear["reachable"], unclear["final"]) == (False, False)
+    (tmp_path / "folder").mkdir()
+    assert [load(base, place)["final"] for place in (tmp_path / "folder", tmp_path / "none", link)] == [True, True, False]
     shutil.rmtree(base / two)
     assert load(base, link)["known"][two]["there"] is False
 

@@ -754,6 +754,18 @@ def test_only_a_plan_that_is_offered_can_be_accepted(state: Path) -> None:
         guard_run(state, open_run(state, "R2", takeover=True), accepted="other", expected_loss="all")
 
 
+def test_history_says_of_a_run_which_remedy_it_was_what_it_tried_and_why_it_was_refused() -> None:
+    reason = {"code": "not_well", "text": "x"}
+    steps = [
+        {"kind": "open", "body": {"remedy": "somabrain.incident_response.rollback"}},
+        {"kind": "guard", "body": {"reasons": [reason]}},
+        {"kind": "begin", "body": {"action": "switch"}},
+        {"kind": "close", "body": {"reasons": [reason]}},
+    ]
+    assert history.tried(steps) == {"remedy": "rollback", "acts": ["switch"], "codes": ["not_well"]}
+    assert history.tried([]) == {"remedy": "", "acts": [], "codes": []}
+
+
 def test_history_lists_newest_first_and_shows_the_steps_of_one_run(state: Path) -> None:
     for run_id in ("R1", "R2"):
         whole_run(state, run_id)
@@ -762,6 +774,7 @@ def test_history_lists_newest_first_and_shows_the_steps_of_one_run(state: Path) 
     one = history.run(defaults(history, state_dir=str(state), run_id="R1"), False)
     assert [row["run_id"] for row in one["runs"]] == ["R1"]
     assert [row["kind"] for row in one["steps"]] == ["open", "guard", "begin", "close"]
+    assert " after start, by " in one["say"][0]
     assert history.run(defaults(history, state_dir=str(state / "none")), False)["say"] == [
         f"no runs recorded in {state}/none",
         "the chain is empty: nothing to verify",
