@@ -259,9 +259,20 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._show_outcomes()
         if self._outcomes:
             self._write("")
-            self._write(view.recap(list(self._outcomes.values()), summaries))
+            outcomes = list(self._outcomes.values())
+            self._write(view.recap(outcomes, summaries))
+            missing = "" if self._summary else view.not_reached(outcomes, summaries, self._waiting())
+            if missing:
+                self._write(view.wrapped("", one_line(missing, view.SENTENCE), self._width()), view.RED)
         else:
             self._write(*view.ending(summaries, seconds, bool(context.CLIARGS.get("check"))))
+
+    def _waiting(self) -> list[str]:
+        """Return the hosts of the play where the run ended, those of its later batches too."""
+        inventory = getattr(self._play.get_variable_manager(), "_inventory", None)
+        if not inventory or not self._play.serial:
+            return []
+        return [str(host) for host in inventory.get_hosts(self._play.hosts, ignore_restrictions=True)]
 
     def _show_outcomes(self) -> None:
         if self._several and not self._summary:

@@ -304,6 +304,17 @@ def recap(outcomes: t.Sequence[Plain], summaries: t.Mapping[str, t.Mapping[str, 
     return f"{_count(len(hosts), 'host')}: {counts}"
 
 
+def not_reached(outcomes: t.Sequence[Plain], summaries: t.Mapping[str, t.Mapping[str, int]], hosts: t.Sequence[str]) -> str:
+    """Return which of *hosts*, those of the play where the run ended, have no outcome because another one ended it; "" for none."""
+    if not any(outcome.get("host") for outcome in outcomes) or all(outcome.get("green", True) for outcome in outcomes):
+        return ""
+    told = {str(outcome.get("host")) for outcome in outcomes}
+    told |= {host for host, one in summaries.items() if one.get("unreachable") or one.get("failures")}
+    missing = [host for host in hosts if host not in told]
+    more = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
+    return f"not reached, since the run ended before: {', '.join(missing[:6])}{more}" if missing else ""
+
+
 def ending(summaries: t.Mapping[str, t.Mapping[str, int]], seconds: float, check: bool) -> Line:
     """Return the last line of a run without outcomes."""
     totals = {key: sum(one.get(key, 0) for one in summaries.values()) for key in ("changed", "failures", "unreachable")}

@@ -79,6 +79,10 @@ REASONS: dict[str, Reason] = {
         "fix what keeps the probe from seeing the service (network, address, credentials, tools)",
         "{check_access}",
         {
+            "release": Case(
+                "make what runs a release with the module release_add, select it by the link rollback_current and restart the service on it"
+                " (docs/first-hour.md, step 6); in a project or cluster, fix what the text names"
+            ),
             "live_database": Case(
                 "correct database_restore_database and the address, or wait until the server has started; stop a server that hangs first"
             ),

@@ -329,6 +329,27 @@ SUMMARY = {"ok": 1, "changed": 0, "failures": 0, "unreachable": 0}
 
 
 @pytest.mark.parametrize(
+    ("outcomes", "summaries", "hosts", "told"),
+    [
+        ([dict(REFUSED, host="a", green=False)], {"b": SUMMARY}, ["a", "b"], "not reached, since the run ended before: b"),
+        ([dict(REFUSED, host="a", green=False)], {"b": {**SUMMARY, "unreachable": 1}}, ["a", "b"], ""),
+        ([dict(RECOVERED, host="a", green=True)], {}, ["a", "b"], ""),
+        ([{"outcome": "refused", "host": "", "green": False}], {}, ["a", "b"], ""),
+        (
+            [dict(REFUSED, host="a", green=False)],
+            {},
+            list("abcdefghi"),
+            "not reached, since the run ended before: b, c, d, e, f, g and 2 more",
+        ),
+    ],
+)
+def test_a_host_that_the_run_did_not_reach_is_named(
+    outcomes: list[dict[str, t.Any]], summaries: dict[str, t.Any], hosts: list[str], told: str
+) -> None:
+    assert view.not_reached(outcomes, summaries, hosts) == told
+
+
+@pytest.mark.parametrize(
     ("outcomes", "summaries", "expected"),
     [
         ([RECOVERED], {"lab": SUMMARY}, "1 host: 1 recovered"),
