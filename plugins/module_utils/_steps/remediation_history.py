@@ -40,7 +40,7 @@ def run(params: Params, check: bool) -> Result:
         head = ledger.row("select hash from journal order by seq desc limit 1") or {"hash": ""}
         query = "select * from run where ?1 in ('', run_id) order by opened_at desc limit ?2"
         runs = ledger.rows(query, params["run_id"], params["limit"])
-        # Of an altered journal nothing is told.
+        # An altered journal is not quoted.
         runs = [dict(row, **tried(ledger.journal_of(row["run_id"]) if broken is None else [])) for row in runs]
         result: Result = {"changed": False, "runs": runs, "leases": ledger.leases(), "owed": ledger.owed()}
         result["drills"] = _drills(ledger.rows("select at, body from journal where kind='drill' order by seq"))
