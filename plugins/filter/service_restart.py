@@ -67,7 +67,11 @@ def next_command(hand_over: Given) -> str:
     return restart.next_of(plain(hand_over))
 
 
+def rollback(release: Given) -> str:
+    return restart.rollback_of(plain(release))
+
+
 class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        own = (note, place, check, evidence, process, verified, stake, risk, loss, plan_loss)
+        own = (note, place, check, evidence, process, verified, stake, risk, loss, plan_loss, rollback)
         return {**{"service_restart_" + one.__name__: one for one in own}, "service_restart_next": next_command}

@@ -101,7 +101,8 @@ options:
         C(memory_seconds), C(memory_samples), C(memory_limit) (bytes), C(memory_horizon) (seconds) and C(min_growth_bytes);
         C(log_file), C(mended) (a person says so), C(log_lines) and C(bad_config) (regular expressions);
         C(known) (C(restarts), C(oom_kills), C(samples), C(at) when it was last
-        well) and C(old_identity) (the process that must be gone).
+        well), C(old_identity) (the process that must be gone) and C(releases) (C(dir), C(link) and C(verified), the ids of the releases
+        that passed verification).
     type: list
     elements: dict
     required: true

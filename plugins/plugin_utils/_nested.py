@@ -18,7 +18,12 @@ Options = t.Mapping[str, t.Any]
 
 _POSTGRESQL, _PINS, _REDIS = Late("_postgresql.options"), Late("_postgresql.facts"), Late("_redis.options")
 _INTEGRITY, _EVIDENCE, _LOOK, _KINDS = Late("_redis.integrity"), Late("_spine.evidence"), Late("_checks.look"), Late("_checks.kinds")
-_GATE, _POOLS, _LIMITS = Late("_steps.traffic_gate_info"), Late("_traffic.balancer.pools"), Late("_spine.shared")
+_CLIENT, _GATE, _POOLS, _LIMITS = (
+    Late("_net.client"),
+    Late("_steps.traffic_gate_info"),
+    Late("_traffic.balancer.pools"),
+    Late("_spine.shared"),
+)
 _RAW = {"type": "raw"}
 REPLICA = ("host", "port", "socket", "username", "password_file")
 
@@ -45,6 +50,10 @@ def _seconds(*names: str) -> Spec:
     return {name: {"type": "float"} for name in names}
 
 
+def _required(keys: Spec) -> Spec:
+    return {name: dict(rule, required=True) for name, rule in keys.items()}
+
+
 def _service() -> Spec:
     texts = {name: {"type": "str"} for name in ("service", "url", "log_file")}
     return {"name": {"type": "str", "required": True}, "manager_options": {"type": "dict"}, **texts}
@@ -66,8 +75,9 @@ SHAPES: t.Tuple[t.Tuple[str, t.Callable[[], Spec]], ...] = (
     (r"\w+_(?:api|round_trip)", lambda: _check_of("round_trip")),
     (r"health_verification_endpoint_defaults", lambda: _check_of("http", "url")),
     (r"\w+_evidence", lambda: dict(_EVIDENCE.SUBOPTIONS)),
-    (r"\w+_patience", lambda: {"passes": {"type": "int"}, **_seconds("window", "timeout", "interval")}),
-    (r"service_restart_deadlines", lambda: _seconds("restart", "force", "start", "wait", "other")),
+    # What is left out would be no patience at all: one look would prove everything.
+    (r"\w+_patience", lambda: _required({"passes": {"type": "int"}, **_seconds("window", "timeout", "interval")})),
+    (r"service_restart_deadlines", lambda: _required(_seconds("restart", "force", "start", "wait", "other"))),
     (r"traffic_scaling_budget", lambda: dict(_LIMITS.LIMITS["budget"]["options"])),
     (r"traffic_scaling_balancer_options", _balancer),
     (r"traffic_scaling_metrics", lambda: dict(_GATE.ARGUMENT_SPEC["metrics"]["options"])),
@@ -87,14 +97,18 @@ SENSE: t.Tuple[t.Tuple[re.Pattern[str], float, float], ...] = (
     (re.compile(r"(?:\A|_)(?:timeout|seconds|window|interval|minutes|ms|bytes|deadlines|patience)\Z"), 0, float("inf")),
     (re.compile(r"(?<!warm_up)_share\Z"), 0, 1),
 )
+# Names of addresses that are asked over HTTP, "" for none.
+HTTP_URL = re.compile(r"(?:(?:service_restart|service_restart_ltm|traffic_scaling_client|health_verification_base|base|prometheus)_)?url\Z")
 FOLDER = re.compile(r"(?<!\Alab)_dir\Z")
 
 
 def keys_of(name: str, option: Options) -> t.Optional[Spec]:
     """Return the keys that a mapping in the variable *name* may have: as its option declares, else by its name; None: any."""
+    named = next((spec for ending, spec in SHAPES if re.match(ending + r"\Z", name)), None)
     if option.get("options"):
-        return dict(option["options"])
-    return next((spec() for ending, spec in SHAPES if re.match(ending + r"\Z", name)), None)
+        required = named() if named and name.endswith("_patience") else {}
+        return {key: dict(rule, required=key in required) if required else rule for key, rule in option["options"].items()}
+    return named() if named else None
 
 
 def check_keys(check: t.Mapping[str, t.Any]) -> t.Optional[Spec]:
@@ -110,8 +124,8 @@ def kinds() -> list[str]:
 
 def out_of_range(names: t.Sequence[str], value: t.Any) -> str:
     """Return what is wrong with a number or path by the *names* that lead to it, "" where nothing is."""
-    if isinstance(value, str) and FOLDER.search(names[-1]) and value and not value.startswith(("/", "~")):
-        return "write an absolute path"
+    if isinstance(value, str) and value and (FOLDER.search(names[-1]) or HTTP_URL.match(names[-1])):
+        return _not_a_place(names[-1], value)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -120,4 +134,15 @@ def out_of_range(names: t.Sequence[str], value: t.Any) -> str:
     for least, most in ranges[:1]:
         if not least <= number <= most:
             return "write %g or more" % least if most == float("inf") else "write a number from %g to %g" % (least, most)
+    return ""
+
+
+def _not_a_place(name: str, value: str) -> str:
+    """Return what is wrong with a path or an address, "" where nothing is."""
+    if FOLDER.search(name):
+        return "" if value.startswith(("/", "~")) else "write an absolute path"
+    try:
+        _CLIENT.parse_url(value)
+    except _CLIENT.Failed as error:
+        return "write it as http://HOST:PORT/PATH or https://... (%s)" % error.detail
     return ""

@@ -26,6 +26,7 @@ UNREACHED: dict[str, tuple[str, State, State, str]] = {
     "tls": ("tls", State.UNKNOWN, State.UNKNOWN, "failed TLS verification"),
     # The kernel accepted the connection and the service did not answer: that is not a network problem.
     "timeout": ("hung", State.SICK, State.SICK, "accepts connections but did not answer within the deadline"),
+    "endless": ("endless", State.SICK, State.SICK, "began its answer and did not end it within the deadline"),
     "closed": ("closed", State.SICK, State.SICK, "closed the connection before its answer was complete"),
     "garbage": ("garbage", State.UNKNOWN, State.UNKNOWN, "does not speak the expected protocol"),
 }

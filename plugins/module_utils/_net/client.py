@@ -36,7 +36,8 @@ class Answer:
     """What came back.
 
     ``error`` is "" or one of ``bad_url``, ``forbidden_address``, ``resolve``, ``refused``, ``unreachable``,
-    ``connect_timeout``, ``timeout``, ``tls``, ``garbage``, ``closed``; ``detail`` is a short escaped sentence.
+    ``connect_timeout``, ``timeout``, ``endless`` (it answered, and its body did not end), ``tls``, ``garbage``, ``closed``; ``detail`` is a
+    short escaped sentence.
     ``location`` is the origin that a redirect points to, without path or query. ``seconds`` is wall time.
     """
 
@@ -259,6 +260,17 @@ def _secure(sock: socket.socket, parts: SplitResult, clock: Clock, ca_file: str,
     return context.wrap_socket(sock, server_hostname=parts.hostname)
 
 
+def speaks_tls(url: str, deadline: float) -> bool:
+    """Return whether the place of *url* takes a TLS handshake, whatever its certificate: an http:// URL is wrong there."""
+    clock = Clock(deadline)
+    try:
+        parts = parse_url(url)
+        with _connect(parts, clock) as sock, _secure(sock, parts, clock, "", False):
+            return True
+    except Exception:  # as above
+        return False
+
+
 def message(parts: SplitResult, request: Request) -> bytes:
     """Return *request* as it is sent; raises Failed where a header or the method holds what HTTP does not allow."""
     method, body = request.method, request.body
@@ -278,12 +290,33 @@ def read_answer(data: bytes, clock: Clock, request: Request) -> Answer:
     return _receive(io.BytesIO(data), clock, request)
 
 
+class _Response(http.client.HTTPResponse):
+    """The standard library skips only the interim answer 100; a server may send others (103) before its answer."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        read: t.Callable[[], tuple[str, int, str]] = super()._read_status  # type: ignore[misc]
+        found = read()
+        while 101 < found[1] < 200:
+            while self.fp.readline(65537).strip():
+                pass
+            found = read()
+        return found
+
+
+def endless(status: object) -> Failed:
+    """Return the error of an answer with that *status* whose body did not end in time: it is no silence, and may be a stream."""
+    return Failed("endless", f"status {status}")
+
+
 def _receive(reader: io.BufferedIOBase, clock: Clock, request: Request) -> Answer:
-    response = http.client.HTTPResponse(t.cast(t.Any, _Source(reader)), method=request.method)
+    response = _Response(t.cast(t.Any, _Source(reader)), method=request.method)
     max_bytes = request.max_bytes
     with response:
         response.begin()
-        body = response.read(max_bytes + 1)
+        try:
+            body = response.read(max_bytes + 1)
+        except socket.timeout:
+            raise endless(response.status) from None
         location = response.getheader("Location")
         # read(n) returns quietly what a server sent that closed too early.
         short = response.length if len(body) <= max_bytes else 0

@@ -27,6 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._net.c
     Clock,
     Failed,
     Request,
+    endless,
     failed_answer,
     message,
     parse_url,
@@ -141,7 +142,12 @@ class _Exchange:
             self.answer = _plain_answer(data, self.clock, self.request) or read_answer(data, self.clock, self.request)
 
     def judge_time(self, _selector: selectors.BaseSelector) -> None:
-        self.clock.left()
+        try:
+            self.clock.left()
+        except socket.timeout:
+            if b"\r\n\r\n" in self.got:
+                raise endless(one_line(self.got[9:12].decode("latin-1"))) from None
+            raise
 
     def _is_whole(self) -> bool:
         """Return whether enough was read to know the answer; a server that keeps the connection open is not waited for."""

@@ -15,13 +15,14 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import REVERSIBLE, image_of, meant_by, short
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollout import way_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.restart import RECORDED
 
 Facts = t.Mapping[str, t.Any]
-PREFIX = "release:"
+PREFIX = RECORDED
 # States of the application in which another release does not help, or nothing can be proven.
 NO_MATTER_OF_A_RELEASE = (
     "manager_unreachable", "several", "left_over", "stateful", "dependency_down", "dependency_slow", "dependency_unknown", "not_its_port",
-    "port_taken", "auth", "bad_input", "owner_unseen",
+    "port_taken", "auth", "bad_input", "owner_unseen", "proxy_fails",
 )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ SELECT = "release %s is running, but the next start would take %s; the verified 
 # How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
 RANKS: t.Mapping[str, int] = {
     "up": 3,
-    **dict.fromkeys(("slow", "dependency_slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking"), 2),
+    **dict.fromkeys(("slow", "dependency_slow", "degraded", "erroring", "wrong_body", "not_remembering", "leaking", "unsteady"), 2),
     **dict.fromkeys(("starting", "unhealthy", "pods_not_ready", "rollout_stuck", "no_room", "paused"), 1),
     **dict.fromkeys(("hung", "suspended", "unresponsive", "not_listening", "stuck_stopping"), 1),
     **dict.fromkeys(("stopped", "crashed", "start_limit", "exit_loop", "oom", "bad_config", "scaled_to_nothing", "unknown_service"), 0),
@@ -191,8 +192,10 @@ def _named(seen: Seen) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:
 
 def _weighed(seen: Seen, record: dict[str, t.Any]) -> Verdict:
     acts = _acts(seen, record)
-    configuration, refused = _configuration(seen, record)
-    refused = refused or _nothing_differs(seen, record, bool(configuration), acts) or _impossible(seen, record, acts)
+    # What runs under the name of a verified release has to be that release still.
+    refused = _there(seen, seen.running) if record["release"] == seen.running else None
+    configuration, unfit = _configuration(seen, record) if refused is None else ({}, None)
+    refused = refused or unfit or _nothing_differs(seen, record, bool(configuration), acts) or _impossible(seen, record, acts)
     if refused:
         return refused
     plan = _plan(seen, record, acts, configuration)
@@ -254,10 +257,13 @@ def _nothing_differs(seen: Seen, record: Facts, configured: bool, acts: t.Mappin
     if seen.is_well:
         return _as_verified(seen, record)
     text = "%s; but release %s is running exactly as verified: a rollback would change nothing"
+    told = text % (_text_of(seen.application), release)
     if seen.application["state"] in ("bad_config", "exit_loop", "oom"):
         # A restart would only send back here.
-        return _refuse(str(seen.application["state"]), text % (_text_of(seen.application), release))
-    return _refuse("same_release", text % (_text_of(seen.application), release))
+        return _refuse(str(seen.application["state"]), told)
+    # Where a restart did not help either, only a person can say that this release is bad after all.
+    older = "; if a restart does not help, name another verified one: %s" % seen.next.replace("{again} ", "") if seen.next else ""
+    return _refuse("same_release", told + older)
 
 
 def _as_verified(seen: Seen, record: Facts) -> Verdict:
@@ -449,8 +455,9 @@ def judge_record(checks: Facts) -> Verdict:
     looked = {"application": application, "release": release, "schema": checks.get("migrations"), "configuration": configuration}
     for name, one in looked.items():
         if one and one["health"] != "well":
+            word = "release_altered" if one is release and one["state"] == "altered" else "not_well"
             # What is wrong with it, its own check says.
-            return _refuse("not_well", "only a well release is recorded, and the %s is %s" % (name, one["health"]), str(one["health"]))
+            return _refuse(word, "only a well release is recorded, and the %s is %s" % (name, one["health"]), str(one["health"]))
     if facts["selected"] != facts["running"]:
         text = "release %s is running, but the next start would use %s"
         return _refuse("not_selected", text % (short(facts["running"]), short(str(facts["selected"]) or "none")))

@@ -66,7 +66,7 @@ def load(service: Told, own: t.Sequence[int], url: str, deadline: float = RESOLV
     held, is_seen = _sockets(own)
     listeners = [one for one in port.listeners(inside) if one["inode"] in held]
     raw: Raw = {
-        "port": number, "host": one_line(host, 80), "found": {}, "is_here": False, "is_seen": is_seen and bool(own),
+        "port": number, "host": one_line(host, 80), "found": {}, "is_here": False, "inside": bool(inside), "is_seen": is_seen and bool(own),
         "ports": sorted({int(one["port"]) for one in listeners}), "listens": bool(listeners or held & port.local_listeners(inside)),
     }  # fmt: skip
     for address in _addresses(host, min(deadline, RESOLVE_SECONDS)):

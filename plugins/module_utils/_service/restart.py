@@ -19,6 +19,8 @@ PASSED = (
     "dependencies", "behind_proxy", "stateful", "stateless", "answer_timeout", "start_seconds", "loop_restarts", "budget_seconds",
     "memory_limit", "memory_horizon", "min_growth_bytes", "known", "log_file", "mended",
 )  # fmt: skip
+# What the ledger calls a release that passed verification, before its id.
+RECORDED = "release:"
 # How many memory samples of earlier runs the ledger keeps.
 SAMPLES = 20
 # Why it loses nothing.
@@ -66,17 +68,28 @@ def check_of(given: Facts, note: Facts, more: Facts) -> dict[str, t.Any]:
         long_term_memory={} if excused else _long_term_memory(given),
         # Sampling takes time; only the first look has it.
         memory_seconds=float(given["memory_seconds"]) if given["stage"] == "assess" else 0,
+        # Before anything is done, silence is doubted once.
+        ask_again=2 * float(given["answer_timeout"]) if given["stage"] == "assess" else 0,
         old_identity=note["old"],
     )
     check["memory_was_down"] = given["stage"] == "verify" and given["memory_before"] == "sick" and not excused
     if given["bad_config"]:
         check["bad_config"] = given["bad_config"]
+    verified = _verified_in(given.get("ledger") or {})
+    if verified:
+        check["releases"] = {**given["releases"], "verified": verified}
     return {**check, **more}
+
+
+def _verified_in(ledger: Facts) -> list[str]:
+    """Return the ids of the releases that passed verification, the newest first."""
+    found = [body for kind, body in ledger.items() if kind.startswith(RECORDED) and body.get("release")]
+    return [str(body["release"]) for body in sorted(found, key=lambda one: -float(one.get("at") or 0))]
 
 
 def _seconds(given: Facts) -> float:
     answer, trip, samples = (float(given[key]) for key in ("answer_timeout", "round_trip_timeout", "memory_seconds"))
-    return 2 * answer + trip + 2 * samples + 2
+    return 4 * answer + trip + 2 * samples + 2
 
 
 def _round_trip(given: Facts, require_ltm: bool) -> dict[str, t.Any]:
@@ -153,6 +166,18 @@ def plan_loss_of(stake: str) -> dict[str, t.Any]:
         return {"count": 0, "exact": True, "unit": "memories", "witness": "no process is replaced"}
     loss = loss_of(stake, "")
     return {key: loss[key] for key in ("count", "exact", "unit", "witness") if key in loss}
+
+
+def rollback_of(release: Facts) -> str:
+    """Return the command that goes back to another release, by what a look knows of the present one; "" where none passed verification.
+
+    One that passed verification itself is left only for a release that is named.
+    """
+    if not release.get("other"):
+        return ""
+    if not release.get("verified"):
+        return "{rollback}"
+    return "{rollback} -e rollback_release=%s" % str(release["other"]).rpartition(":")[2][:12]
 
 
 def next_of(hand_over: Facts) -> str:

@@ -50,8 +50,9 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
 
     ``state`` is running, starting, unhealthy, paused, stopping, backoff, stopped, failed or unknown; times are epoch seconds,
     timeouts seconds. None means that the manager does not say; for ``exists``, that the name does not mean exactly one service. ``barred``
-    says why the manager would not start it again, "" if it would; ``directory`` and ``user`` are those of its next start, ``mounts`` the
-    paths that have to be mounted for it; ``lived`` is how long the last process lived, if none runs now, and
+    says why the manager would not start it again, "" if it would; ``gone`` what its start needs and is not there any more, and ``unread``
+    what the manager has not read yet of its own files, "" for nothing; ``directory`` and ``user`` are those of its next start, ``mounts``
+    the paths that have to be mounted for it; ``lived`` is how long the last process lived, if none runs now, and
     ``last_began_at`` and ``last_ended_at`` when that was. ``control_group`` is how the path of its control group ends, and ``fronts`` are
     the ports at which something else accepts connections for it: {by, address, port, inside}, ``inside`` its own port behind that one.
     """
@@ -61,7 +62,7 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
         "start_timeout": None, "stop_timeout": None, "start_command": "",
         "directory": "", "user": "", "mounts": [],
-        "result": "", "detail": "", "barred": "", "lived": None, "last_began_at": None, "last_ended_at": None,
+        "result": "", "detail": "", "barred": "", "gone": "", "unread": "", "lived": None, "last_began_at": None, "last_ended_at": None,
         "container": "", "image": {}, "workload": {}, "control_group": "", "fronts": [],
     }  # fmt: skip
     state.update(known)
@@ -76,6 +77,17 @@ def command_text(command: t.Any, variables: t.Optional[t.Mapping[str, str]] = No
         return found[0] if SECRET.search(name) else (variables or {}).get(name, found[0])
 
     return redact(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, str(command or "")[:COMMAND_BYTES]))
+
+
+def gone_of(path: str, what: str) -> str:
+    """Return that *path*, the program or the directory of a service, is not there any more; "" where it is, or cannot be seen."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "its %s %s is not there any more, so it would not start again" % (what, one_line(path, 120))
+    except (OSError, ValueError):
+        pass
+    return ""
 
 
 def _lines_of(path: str) -> list[str]:

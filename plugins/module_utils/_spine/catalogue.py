@@ -321,6 +321,9 @@ REASONS: dict[str, Reason] = {
             "scaled_to_nothing": Case(
                 "it is scaled to zero pods; scale it up by hand, or with service_manager and service_manager_replicas"
             ),
+            "proxy_fails": Case(
+                "look at the proxy: whether it runs, and where it sends requests for this URL; a restart of the service would not mend that"
+            ),
             "redirect": Case("correct service_restart_url; redirects are not followed"),
             "slow_service": Case(
                 "look at its dependencies, its load and its host; a restart does not fix load, and a memory leak would be reported"

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import typing as t
+from pathlib import Path
 
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import load as application_load
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import process, released
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_HTTP, judge_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import growth_of, minutes_left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import application as kind_application
@@ -114,6 +115,8 @@ def place(ports: tuple[int, ...] = (), is_here: bool = True, is_seen: bool = Tru
 
 OTHERS = place(strangers=[HOLDER])
 NOBODYS = place(sockets=0)
+# What it says itself, past its proxy.
+DIRECT: dict[str, t.Any] = {"direct": [{"url": "http://127.0.0.1:8000/health", "raw": answer()}], **place((8000,))}
 PROVEN = {"known": {"answered": ANSWERED}}
 DATA = {"process": {"program": "stored", "words": [], "data_files": ["/var/lib/stored/0001.dat"]}}
 ATTEMPT = {
@@ -213,6 +216,32 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"http": answer(status=502, body=b""), **OTHERS}, {"behind_proxy": True}, "erroring", "sick", RESTART),
     "who answers may not be seen": (
         place(is_seen=False, strangers=[{**HOLDER, "pid": 0}]), {}, "owner_unseen", "unknown", ()),
+    "done, without a body": ({"http": answer(status=204, body=b"")}, {"profile": "none"}, "up", "well", ()),
+    "done, without the body of its profile": ({"http": answer(status=204, body=b"")}, {}, "wrong_body", "unknown", ()),
+    "not modified": ({"http": answer(status=304, body=b"")}, {}, "redirect", "sick", ()),
+    "it speaks TLS": ({"http": answer(status=0, error="closed", body=b""), "speaks_tls": True}, {}, "bad_input", "unknown", ()),
+    "it speaks TLS, and began just now": (
+        {"http": answer(status=400, body=b""), "speaks_tls": True, "service": {"started_at": NOW - 2}}, {}, "bad_input", "unknown", ()),
+    "its answer never ends": ({"http": answer(status=0, error="endless", body=b"")}, {}, "bad_input", "unknown", ()),
+    "its answer never ends any more": ({"http": answer(status=0, error="endless", body=b"")}, PROVEN, "hung", "sick", RESTART),
+    "it answers late": ({"again": {"before": "timeout", "seconds": 4.2}}, {}, "slow", "sick", ()),
+    "it answers every other time": ({"again": {"before": "timeout", "seconds": 0.01}}, {}, "unsteady", "sick", ()),
+    "it closed one connection": ({"again": {"before": "closed", "seconds": 0.01}}, {}, "unsteady", "sick", ()),
+    "it answers late, and with an error": (
+        {"http": answer(status=500, body=b""), "again": {"before": "timeout", "seconds": 4.2}}, {}, "erroring", "sick", RESTART),
+    "its proxy is down": ({**REFUSED, **DIRECT}, {"behind_proxy": True}, "proxy_fails", "sick", ()),
+    "its proxy finds it nowhere": ({"http": answer(status=502, body=b""), **DIRECT}, {"behind_proxy": True}, "proxy_fails", "sick", ()),
+    "its proxy hangs": ({**SILENT, **DIRECT}, {"behind_proxy": True}, "proxy_fails", "sick", ()),
+    "its proxy answers with a page of its own": (
+        {"http": answer(body=b"<html>"), **DIRECT}, {"behind_proxy": True}, "proxy_fails", "sick", ()),
+    "its proxy finds it sick, which it is": (
+        {"http": answer(status=502, body=b""), "direct": [{"url": URL, "raw": answer(status=500, body=b"")}], **place((8000,))},
+        {"behind_proxy": True}, "erroring", "sick", RESTART),
+    "its proxy is down, and nobody can ask it past that": (
+        {**REFUSED, **place((8000,))}, {"behind_proxy": True}, "proxy_fails", "unknown", ()),
+    "its proxy is down, and it listens nowhere": ({**REFUSED, **OTHERS}, {"behind_proxy": True}, "not_listening", "sick", RESTART),
+    "its proxy redirects": (
+        {"http": answer(status=302, location="http://x"), **DIRECT}, {"behind_proxy": True}, "redirect", "sick", ()),
     "it listens at another port than ours": ({**REFUSED, **place((8000,), sockets=0)}, {}, "bad_input", "unknown", ()),
     "it listens at another port than it did": ({**REFUSED, **place((8000,), sockets=0)}, PROVEN, "not_listening", "sick", RESTART),
     "it listens nowhere": ({**REFUSED, **NOBODYS}, {}, "not_listening", "sick", RESTART),
@@ -269,6 +298,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"service": {"process_state": "T", "barred": "it is masked"}, **SILENT}, {}, "suspended", "sick", ("continue",)),
     "paused, and its manager would not start it again": (
         {"service": {"state": "paused", "barred": "x"}, **SILENT}, {}, "paused", "sick", ("start",)),
+    "hung, and its program is not there any more": ({"service": {"gone": "no program"}, **SILENT}, {}, "not_startable", "sick", ()),
+    "ended, and its program is not there any more": ({"service": {**ENDED, "gone": "x"}, **REFUSED}, {}, "crashed", "sick", ("start",)),
+    "well, and its unit file has changed": ({"service": {"unread": "x"}}, {}, "up", "well", ()),
     "well, and its manager would not start it again": ({"service": {"barred": "it is masked"}}, {}, "up", "well", ()),
     "asked to end": ({"service": {"state": "stopping"}, **SILENT}, {}, "stopping", "unknown", ("wait",)),
     "asked to end, and waited for": (
@@ -282,6 +314,11 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         "exit_loop", "sick", ()),
     "answers between two ends": (
         {"service": {"started_at": NOW - 2, "restarts": 6}}, {"known": {"restarts": 1, "at": NOW - 60}}, "starting", "unknown", ("wait",)),
+    "answers between two ends, and nobody knows when its restarts were": (
+        {"service": {"started_at": NOW - 2, "restarts": 6}}, {}, "starting", "unknown", ("wait",)),
+    "has stayed up since, and nobody knows when its restarts were": ({"service": {"restarts": 6}}, {}, "up", "well", ()),
+    "young, does not answer, and nobody knows when its restarts were": (
+        {"service": {"started_at": NOW - 2, "restarts": 6}, **REFUSED}, {}, "starting", "unknown", ("wait",)),
     "ended, and nobody knows when its restarts were": ({"service": {**ENDED, "restarts": 6}, **REFUSED}, {}, "crashed", "sick", ("start",)),
     "stopped by a person after many restarts": (
         {"service": {**ENDED, "state": "stopped", "exit_code": None, "signal": "SIGTERM", "restarts": 6}, **REFUSED}, {},
@@ -351,6 +388,55 @@ def test_waiting_is_in_vain_once_its_manager_has_given_up(word: str, is_final: b
 def test_waiting_for_a_service_that_its_manager_does_not_know_is_in_vain() -> None:
     judged = kind_application.judge(look(service={"exists": False, "state": "unknown"}), options())
     assert (judged.state, judged.facts["final"]) == ("unknown_service", True)
+
+
+OLD, GOOD, BAD = ("a" * 64, "b" * 64, "c" * 64)
+RELEASED: dict[str, tuple[dict[str, t.Any], list[str], str, dict[str, t.Any]]] = {
+    "one that never passed verification": (
+        {**REFUSED, "release": BAD}, [GOOD, OLD], f"its release {BAD[:12]} never passed verification, {GOOD[:12]} did",
+        {"now": BAD, "verified": False, "other": GOOD}),
+    "one that did": ({**REFUSED, "release": GOOD}, [GOOD, OLD], "", {"now": GOOD, "verified": True, "other": OLD}),
+    "which is unknown": (REFUSED, [GOOD], "", {"now": "", "verified": False, "other": GOOD}),
+    "while none ever did": ({**REFUSED, "release": BAD}, [], "", {}),
+    "a bad one that was not recorded, and it is well": ({"release": BAD}, [GOOD], "", {"now": BAD, "verified": False, "other": GOOD}),
+    "a bad one, and what it stands on is down": (
+        {"dependencies": [DOWN], "release": BAD}, [GOOD], "", {"now": BAD, "verified": False, "other": GOOD}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "verified", "told", "facts"), RELEASED.values(), ids=list(RELEASED))
+def test_a_release_that_never_passed_verification_is_named_before_anything_is_tried(
+    raw: dict[str, t.Any], verified: list[str], told: str, facts: dict[str, t.Any]
+) -> None:
+    judged = kind_application.judge(look(**raw), options(releases={"verified": verified}))
+    assert (judged.facts["release"], "never passed verification" in judged.findings[0].text) == (facts, bool(told))
+    assert told in judged.findings[0].text
+
+
+def test_its_release_is_read_from_its_image_or_its_link(tmp_path: Path) -> None:
+    (tmp_path / GOOD).mkdir()
+    (tmp_path / "current").symlink_to(GOOD)
+    place = {"dir": str(tmp_path), "link": str(tmp_path / "current"), "verified": [GOOD]}
+    image = {"image": {"id": "sha256:1"}}
+    assert (released.load(place, {}), released.load(place, image)) == (GOOD, "sha256:1")
+    assert (released.load({**place, "verified": []}, image), released.load({"verified": [GOOD]}, {})) == ("", "")
+
+
+LASTS: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], bool]] = {
+    "nothing of that name": ({"service": {"exists": False, "state": "unknown", "started_at": None}}, {}, True),
+    "a store": ({}, {"service": "sb_redis"}, True),
+    "a stranger's answer": (OTHERS, {}, True),
+    "a stranger's answer, right after a start": ({**OTHERS, "service": {"started_at": NOW - 2}}, {}, False),
+    "our token": ({"http": answer(status=401)}, {}, True),
+    "a redirect": ({"http": answer(status=302, location="http://x")}, {}, True),
+    "a 5xx": ({"http": answer(status=500, body=b"")}, {}, False),
+    "a limit of our rate": ({"http": answer(status=429)}, {}, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "given", "is_final"), LASTS.values(), ids=list(LASTS))
+def test_what_stays_until_somebody_acts_is_not_waited_for(raw: dict[str, t.Any], given: dict[str, t.Any], is_final: bool) -> None:
+    assert kind_application.judge(look(**raw), options(**given)).facts["final"] is is_final
 
 
 def test_only_what_is_sick_or_on_its_way_allows_an_act() -> None:

@@ -180,6 +180,15 @@ NESTED = [
     ("database_recovery_max_sick_share", 1.5, "from 0 to 1"),
     ("database_recovery_data_dir", "pg/data", "write an absolute path"),
     ("redis_recovery_rescue_dir", "rescue", "write an absolute path"),
+    ("service_restart_url", "127.0.0.1:9696/health", "write it as http://HOST:PORT/PATH"),
+    ("service_restart_url", "http://127.0.0.1:99999/health", "out of range"),
+    ("service_restart_ltm_url", "9595", "write it as http://HOST:PORT/PATH"),
+    ("health_verification_base_url", "api.example", "write it as http://HOST:PORT/PATH"),
+    ("health_verification_checks", [{"kind": "http", "url": "localhost/x"}], "[0].url is 'localhost/x'; write it as http://HOST:PORT/PATH"),
+    ("service_restart_patience", {"timeout": 5}, "passes is missing"),
+    ("release_record_patience", {"passes": 3, "window": 1.0, "timeout": 5}, "interval is missing"),
+    ("redis_recovery_patience", {"passes": 1}, "window is missing"),
+    ("service_restart_deadlines", {"restart": 30}, "force is missing"),
 ]
 
 
@@ -205,6 +214,10 @@ def test_what_does_not_fit_inside_of_a_variable_is_named_with_its_key(name: str,
         ("redis_recovery_accept_keys", -1),
         ("redis_recovery_mend_data_dir", True),
         ("lab_dir", "lab"),
+        ("service_restart_url", ""),
+        ("service_restart_url", "http://{{ x }}:9696/health"),
+        ("service_restart_url", "https://[::1]:9696/health?deep=1"),
+        ("service_manager_supervisor_url", "unix:///run/supervisor.sock"),
     ],
     ids=str,
 )

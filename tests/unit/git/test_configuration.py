@@ -58,7 +58,9 @@ def test_what_was_seen_gives_one_word_and_one_health(seen: dict[str, t.Any], cle
     options = {"repository": "/srv/copy", "path": "etc", "clean": clean}
     found = kind.judge({**CLEAN, **seen}, options)
     assert (found.health, found.state) == (health, state)
-    assert set(found.facts) == set(kind.FACTS)
+    assert set(found.facts) - {"final"} == set(kind.FACTS)
+    # Waiting mends neither what is not there nor what cannot be looked into.
+    assert bool(found.facts.get("final")) == (state in ("missing", "unknown"))
 
 
 @pytest.mark.parametrize(

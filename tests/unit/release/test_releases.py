@@ -231,7 +231,9 @@ def test_no_link_is_unknown(tmp_path: Path, place: str) -> None:
     (tmp_path / "folder").mkdir()
     facts = load(tmp_path / "releases", tmp_path / place if place else Path())
     assert (facts["reachable"], facts["running"]) == (False, "")
-    assert kind_release.judge(facts, {"wanted": ""}).health.value == "unknown"
+    judged = kind_release.judge(facts, {"wanted": ""})
+    # No waiting makes a link, or names the directory.
+    assert (judged.health.value, judged.facts["final"]) == ("unknown", True)
 
 
 JUDGED: dict[str, tuple[dict[str, t.Any], str, str, str]] = {
@@ -249,6 +251,7 @@ JUDGED: dict[str, tuple[dict[str, t.Any], str, str, str]] = {
 def test_which_release_runs_is_judged(facts: dict[str, t.Any], wanted: str, state: str, health: str) -> None:
     judged = kind_release.judge(identity.blank(**{"running": "a", "selected": "a", **facts}), {"wanted": wanted})
     assert (judged.state, judged.health.value) == (state, health)
+    assert judged.facts["final"] is (state == "altered")
 
 
 def template(*images: str) -> dict[str, t.Any]:

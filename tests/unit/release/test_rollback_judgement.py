@@ -64,6 +64,7 @@ def heads(now: dict[str, t.Any] | None = None, health: str = "well") -> dict[str
 
 
 WELL = found("well", "up")
+CHANGED = {GOOD: {"there": True, "intact": False, "detail": "changed"}}
 CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str]] = {
     # name: (checks, verified, wanted, state)
     "a bad release goes back to the newest verified one": (seen(), records(GOOD, OLD), {}, "to_roll_back"),
@@ -168,6 +169,17 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str
     "and is gone from its place": (
         seen(WELL, release=release(GOOD, selected=BAD, known={GOOD: {"there": False, "detail": "gone"}})), records(GOOD), {},
         "release_missing"),
+    "well, but its files were changed since": (seen(WELL, release=release(GOOD, known=CHANGED)), records(GOOD, OLD), {}, "release_altered"),
+    "sick, and its files were changed since": (seen(release=release(GOOD, known=CHANGED)), records(GOOD, OLD), {}, "release_altered"),
+    "its files were changed since, and another one is named": (
+        seen(release=release(GOOD, known=CHANGED)), records(GOOD, OLD), {"release": OLD}, "to_roll_back"),
+    "its files were changed since, as its configuration was": (
+        seen(release=release(GOOD, known=CHANGED), configuration=configuration()), records(GOOD), {}, "release_altered"),
+    "well, and its files were removed under it": (
+        seen(WELL, release=release(GOOD, known={GOOD: {"there": False, "detail": "gone"}})), records(GOOD), {}, "release_missing"),
+    "well, and its files could not be read in time": (
+        seen(WELL, release=release(GOOD, known={GOOD: {"there": True, "intact": None, "detail": "slow"}})), records(GOOD), {},
+        "release_unknown"),
     "well, and its schema cannot be read": (
         seen(WELL, release=release(GOOD), migrations=heads(health="unknown")), records(GOOD), {}, "migrations_unknown"),
     "a clone without the commit": (
@@ -263,6 +275,8 @@ NEXT: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str]
         f"{{again}} -e rollback_release={OLD[:12]}"),
     "the only one, and it is gone": (
         seen(release=release(known={GOOD: {"there": False, "detail": "gone"}})), records(GOOD), {}, ""),
+    "one whose files were changed": (
+        seen(release=release(GOOD, known=CHANGED)), records(GOOD, OLD), {}, f"{{again}} -e rollback_release={OLD[:12]}"),
     "a word that means nothing": (seen(), records(GOOD), {"release": "nope"}, f"{{again}} -e rollback_release={GOOD[:12]}"),
 }  # fmt: skip
 
@@ -319,6 +333,8 @@ RECORDS: dict[str, tuple[dict[str, t.Any], str]] = {
     "it is sick": (seen(release=release(GOOD)), "not_well"),
     "it may be well": (seen(found("unknown", "starting"), release=release(GOOD)), "not_well"),
     "the next start takes another": (seen(WELL, release=release(GOOD, selected=BAD)), "not_selected"),
+    "its files were changed": (
+        seen(WELL, release=dict(release(GOOD, health="sick", known=CHANGED), state="altered")), "release_altered"),
     "nobody committed its configuration": (seen(WELL, release=release(GOOD), configuration=configuration("drifted", changed_count=1)),
                                            "configuration_drifted"),
     "on no branch": (seen(WELL, release=release(GOOD), configuration=configuration("detached")), "configuration_detached"),
@@ -334,6 +350,12 @@ def test_only_what_is_well_from_all_sides_is_recorded(checks: t.Any, state: str)
 def test_what_is_not_well_is_named_and_told_by_its_own_check_alone() -> None:
     judged = judge_record(seen(release=release(GOOD)))
     assert judged.text == "only a well release is recorded, and the application is sick"
+
+
+def test_where_a_restart_did_not_help_either_another_verified_release_is_named() -> None:
+    told = judge_rollback(seen(release=release(GOOD)), records(GOOD, OLD), {})
+    assert (told.word, told.text.endswith(f"name another verified one: -e rollback_release={OLD[:12]}")) == ("same_release", True)
+    assert "another" not in judge_rollback(seen(release=release(GOOD)), records(GOOD), {}).text
 
 
 def looked(health: str, checks: dict[str, t.Any]) -> dict[str, t.Any]:

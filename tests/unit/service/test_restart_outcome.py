@@ -50,15 +50,15 @@ def test_gates_of_the_memory_are_excused_only_after_an_approval_without_it(note:
 CANARY = {"profile": "v1", "tenant": "canary", "require_ltm": True}
 CHECKS: dict[str, tuple[dict[str, t.Any], dict[str, t.Any]]] = {
     "as it is by default": (
-        {}, {"timeout": 19, "round_trip": CANARY, "memory_seconds": 3, "old_identity": {}},
+        {}, {"timeout": 25, "round_trip": CANARY, "memory_seconds": 3, "ask_again": 6, "old_identity": {}},
     ),
     "it has no long-term memory": ({"require_ltm": False}, {"round_trip": {**CANARY, "require_ltm": False}}),
     "no canary wanted": ({"round_trip": ""}, {"round_trip": {}}),
     "no url to write to": ({"url": ""}, {"round_trip": {}}),
-    "memory is sampled in the first look only": ({"stage": "verify"}, {"memory_seconds": 0, "timeout": 19}),
+    "memory is sampled in the first look only": ({"stage": "verify"}, {"memory_seconds": 0, "timeout": 25, "ask_again": 0}),
     "no memory in its process": ({"working_memory": False}, {"long_term_memory": {}}),
     "no url of the memory": ({"ltm_url": ""}, {"long_term_memory": {}}),
-    "seconds as text": ({"round_trip_timeout": "1.5", "memory_seconds": "0"}, {"timeout": 9.5, "memory_seconds": 0}),
+    "seconds as text": ({"round_trip_timeout": "1.5", "memory_seconds": "0"}, {"timeout": 15.5, "memory_seconds": 0}),
     "the memory was down, and nothing has been done yet": ({"memory_before": "sick"}, {"memory_was_down": False}),
     "the memory was down before the act": ({"memory_before": "sick", "stage": "verify"}, {"memory_was_down": True}),
     "the memory was up before the act": ({"memory_before": "well", "stage": "verify"}, {"memory_was_down": False}),
@@ -194,3 +194,25 @@ NEXT: dict[str, tuple[dict[str, str], str]] = {
 @pytest.mark.parametrize(("hand_over", "command"), NEXT.values(), ids=list(NEXT))
 def test_the_next_command_is_that_of_the_remedy_that_fits(hand_over: dict[str, str], command: str) -> None:
     assert restart.next_of(hand_over) == command
+
+
+def test_where_it_may_go_back_to_is_told_to_the_look() -> None:
+    ledger = {"application": {}, **{f"release:{one}": {"release": one, "at": at} for one, at in (("old", 1), ("new", 2))}}
+    given = {**GIVEN, "ledger": ledger, "releases": {"dir": "/r", "link": "/c"}}
+    assert restart.check_of(given, BLANK, {})["releases"] == {"dir": "/r", "link": "/c", "verified": ["new", "old"]}
+    assert "releases" not in restart.check_of({**given, "ledger": {"application": {}}}, BLANK, {})
+
+
+ROLLBACKS: dict[str, tuple[dict[str, t.Any], str]] = {
+    "none was ever recorded": ({}, ""),
+    "the only one that was runs": ({"now": "b" * 64, "verified": True, "other": ""}, ""),
+    "it never passed": ({"now": "c" * 64, "verified": False, "other": "b" * 64}, "{rollback}"),
+    "which runs is unknown": ({"now": "", "verified": False, "other": "b" * 64}, "{rollback}"),
+    "it passed once, and a person has to choose": (
+        {"now": "sha256:" + "b" * 64, "verified": True, "other": "sha256:" + "a" * 64}, "{rollback} -e rollback_release=" + "a" * 12),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("release", "command"), ROLLBACKS.values(), ids=list(ROLLBACKS))
+def test_the_next_command_goes_only_where_a_release_is(release: dict[str, t.Any], command: str) -> None:
+    assert restart.rollback_of(release) == command

@@ -101,6 +101,9 @@ def test_a_start_limit_is_recognised_though_systemd_gives_the_last_failure_as_re
         ({"CanStart": "no"}, "manual start"),
         ({"CanStop": "no"}, "manual start or stop"),
         ({"LoadState": "not-found"}, ""),
+        ({"FragmentPath": "/run/systemd/transient/x.service"}, "transient unit (systemd-run)"),
+        ({"FragmentPath": "/run/systemd/transient/x.service", "ActiveState": "failed", "Result": "exit-code"}, ""),
+        ({"FragmentPath": "/run/systemd/transient/x.service", "ActiveState": "failed", "Result": "start-limit-hit"}, "transient unit"),
     ],
 )
 def test_what_systemd_would_not_start_again_is_told_before_it_is_stopped(shown: dict[str, str], told: str) -> None:
@@ -165,6 +168,37 @@ LOG = """2026-10-16 14:00:00,1 INFO spawned: 'api' with pid 10
 )
 def test_what_the_log_of_supervisord_tells(name: str, facts: dict[str, t.Any]) -> None:
     assert supervisor.log_facts(LOG, name) == facts
+
+
+def test_restarts_count_from_the_last_stop_on_request() -> None:
+    spawned, ended, stopped = (
+        "2026-11-30 20:00:00,1 %s\n" % one
+        for one in ("INFO spawned: 'api' with pid 1", "WARN exited: api (exit status 1; not expected)", "INFO stopped: api (exit status 0)")
+    )
+    logs = {
+        spawned + ended + spawned: 1,
+        spawned + stopped + spawned: 0,
+        spawned + ended + spawned + stopped + spawned + ended + spawned: 1,
+    }
+    assert [supervisor.log_facts(log, "api")["restarts"] for log in [*logs, ""]] == [*logs.values(), 0]
+
+
+def test_what_is_written_and_not_read_yet_is_told(tmp_path: Path) -> None:
+    assert systemd.parse("x.service", {**UNIT, "NeedDaemonReload": "yes"})["unread"].endswith("systemctl daemon-reload")
+    assert systemd.parse("x.service", {**UNIT, "NeedDaemonReload": "no"})["unread"] == ""
+    (tmp_path / "s.conf").write_text("[program:api]\ncommand=/bin/new  --x ; a word\n[program:b]\ncommand=/b %(here)s\n")
+    parser = supervisor.parsed(str(tmp_path / "s.conf"))
+    goes_by = (("api", "/bin/old"), ("api", "/bin/new --x"), ("b", "/b /here"), ("c", "/c"))
+    told = [supervisor.unread_of(parser, {"name": name, "group": name}, {"command": has}) for name, has in goes_by]
+    assert [bool(one) for one in told] == [True, False, False, False]
+    assert "supervisorctl update api" in told[0]
+
+
+def test_what_the_next_start_needs_and_lacks_is_told(tmp_path: Path) -> None:
+    assert service_state.gone_of(str(tmp_path), "directory") == ""
+    assert "its program %s/x is not there any more" % tmp_path in service_state.gone_of(f"{tmp_path}/x", "program")
+    shown = "ExecStart={ path=%s ; argv[]=x ; ignore_errors=no }"
+    assert (systemd.gone(shown % "/bin/sh"), "/no/such" in systemd.gone(shown % "/no/such")) == ("", True)
 
 
 @pytest.mark.parametrize(

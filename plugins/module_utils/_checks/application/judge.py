@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import released
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import seen as seen_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.seen import Found, Seen
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
@@ -25,12 +26,20 @@ BY_HTTP: t.Mapping[str, tuple[str, State, tuple[str, ...]]] = {
     "closed": ("unresponsive", SICK, RESTART),
     "error": ("erroring", SICK, RESTART),
     "degraded": ("degraded", SICK, RESTART),
+    "endless": ("hung", SICK, RESTART),
     "redirect": ("redirect", SICK, ()),
     "slow": ("slow", SICK, ()),
 }
+# What stays so until somebody acts; a process that was just started may still change it.
+LASTING = ("unknown_service", "several", "left_over", "stateful", "not_its_port", "owner_unseen", "auth", "redirect")
 # An answer that does not fit the profile.
 NOT_UNDERSTOOD = ("other_service", "too_large", "garbage")
 REJECTED = "%s answers with status %d, which rejects the request: correct service_restart_url; this says nothing about the service's health"
+# States that a bad release may bring about.
+BY_ITS_RELEASE = (
+    "crashed", "start_limit", "exit_loop", "bad_config", "hung", "unresponsive", "not_listening", "erroring", "degraded", "wrong_body",
+    "unhealthy", "not_remembering",
+)  # fmt: skip
 BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", "closed", "slow")
 
 
@@ -43,18 +52,23 @@ def judge_application(
     """
     seen = Seen(raw, options, http, round_trip)
     found = next(answer for answer in (rule(seen) for rule in RULES) if answer)
-    for limit in (_with_room, _unless_barred, _unless_it_keeps_data):
+    for limit in (_with_room, _unless_barred, _unless_it_keeps_data, _with_what_is_known):
         found = limit(seen, found)
     # The guard reads by its name that it is a mistake of ours.
     findings = [Finding("input" if found.word == "bad_input" else "application", found.health, found.text)]
     # What else its own answer says. Left out when in doubt: it would turn unknown into sick.
     if seen.http and found.by_http and found.health is SICK:
         findings += [one for one in seen.http.findings if one.state is not WELL]
+    if seen.service.get("unread") and found.word == "up":
+        findings.append(Finding("warning", WELL, str(seen.service["unread"])))
     if seen.leak["steady"] and found.word == "up":
         findings.append(Finding("warning", WELL, "its memory grows: %s" % seen.growth_text()))
-    facts = seen.facts()
-    facts["final"] = facts["final"] or found.word in ("bad_input", "unknown_service")
-    return Health(tuple(findings), found.word, seen.identity, found.actions, facts)
+    return Health(tuple(findings), found.word, seen.identity, found.actions, dict(seen.facts(), final=_is_final(seen, found)))
+
+
+def _is_final(seen: Seen, found: Found) -> bool:
+    """Return whether no waiting mends it."""
+    return seen.is_final or found.word == "bad_input" or (found.word in LASTING and not seen.is_young)
 
 
 def _with_room(seen: Seen, found: Found) -> Found:
@@ -67,7 +81,8 @@ def _with_room(seen: Seen, found: Found) -> Found:
 
 def _unless_barred(seen: Seen, found: Found) -> Found:
     """Drop the acts that stop a service which its manager would not start again: it is left running, sick or not."""
-    barred = str(seen.service.get("barred") or "")
+    # What the next start lacks is no matter where it does not run anyway.
+    barred = str(seen.service.get("barred") or (seen.service.get("gone") if seen.service.get("pid") else "") or "")
     if not barred or not {"restart", "start"} & set(found.actions):
         return found
     # Resuming a process starts none.
@@ -83,6 +98,12 @@ def _unless_it_keeps_data(seen: Seen, found: Found) -> Found:
     goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
     told = text % (found.text, one_line(", ".join(seen.data_files), 160))
     return Found(found.word if goes_on else "stateful", found.health, told, goes_on, found.by_http)
+
+
+def _with_what_is_known(seen: Seen, found: Found) -> Found:
+    """Say what may be why it is sick: its release never passed verification, or its manager goes by an older file than the one there."""
+    told = [released.told(seen.release) if found.word in BY_ITS_RELEASE else "", str(seen.service.get("unread") or "")]
+    return found if found.health is WELL else found._replace(text="; ".join([found.text, *filter(None, told)]))
 
 
 def _unreachable(seen: Seen) -> t.Optional[Found]:
@@ -217,9 +238,10 @@ def _on_its_way(seen: Seen) -> t.Optional[Found]:
 
 def _not_up_yet(seen: Seen) -> t.Optional[Found]:
     """Judge a young process that runs."""
-    if seen.is_looping:
+    if seen.may_loop and (seen.answers or seen.is_looping):
         return Found("starting", UNKNOWN, "%s answers, and has to stay up%s" % (seen.name, seen.restarts_text()), ("wait",))
-    if not seen.http or seen.answers or seen.is_suspended or seen.http_word in NOT_UNDERSTOOD or seen.is_another_profile:
+    is_of_ours = seen.http_word in NOT_UNDERSTOOD or seen.is_another_profile or seen.raw.get("speaks_tls")
+    if not seen.http or seen.answers or seen.is_suspended or is_of_ours:
         return None
     return Found("starting", UNKNOWN, "%s has been running for %.0f s and is not healthy yet" % (seen.name, seen.age or 0), ("wait",))
 
@@ -233,8 +255,9 @@ def _not_its_own(seen: Seen) -> t.Optional[Found]:
     if not seen.http:
         return None
     if seen.behind_proxy:
-        text = "%s answers, but %s listens nowhere: what answers behind the proxy is something else"
-        return Found("not_its_port", UNKNOWN, text % (seen.url, seen.name)) if seen.answers and seen.answering.listens is False else None
+        return _behind_proxy(seen)
+    if seen.raw.get("speaks_tls"):
+        return Found("bad_input", UNKNOWN, "%s speaks TLS: write https:// in service_restart_url" % seen.url)
     whose, why = seen.answering.whose, seen.answering.text
     if whose in ("other", "elsewhere") or (whose == "nobody" and seen.status):
         return Found("not_its_port", UNKNOWN, "%s is not %s's own: %s%s" % (seen.url, seen.name, why, _own_ports(seen)), by_http=True)
@@ -242,6 +265,30 @@ def _not_its_own(seen: Seen) -> t.Optional[Found]:
         # Never seen to answer there, and it listens elsewhere: our URL is doubted before the service.
         return Found("bad_input", UNKNOWN, "%s%s; correct service_restart_url" % (why, _own_ports(seen)))
     return Found("owner_unseen", UNKNOWN, "%s answers, but %s" % (seen.url, why)) if whose == "unseen" and seen.answers else None
+
+
+# What a proxy may say for a service that is well.
+OF_A_PROXY = ("down", "unreachable", "hung", "closed", "error", "garbage", "other_service", "endless", "tls", "bad_input")
+
+
+def _behind_proxy(seen: Seen) -> t.Optional[Found]:
+    """Tell the service from its proxy: what the proxy says is not the service's own word."""
+    listens = seen.answering.listens
+    if seen.answers:
+        text = "%s answers, but %s listens nowhere: what answers behind the proxy is something else"
+        return Found("not_its_port", UNKNOWN, text % (seen.url, seen.name)) if listens is False else None
+    if seen.http_word not in OF_A_PROXY:
+        return None
+    direct: list[t.Mapping[str, t.Any]] = list(seen.raw.get("direct") or [])
+    well = next((one for one in direct if one["health"] == "well"), None)
+    if well:
+        text = "%s; but %s itself is well at %s, so its proxy, or the URL, is at fault"
+        return Found("proxy_fails", SICK, text % (seen.http_text(), seen.name, one_line(well["url"], 100)))
+    # Under Kubernetes there is no other way to a pod than its Service.
+    if seen.http_word in ("down", "unreachable", "tls") and not direct and listens is not False and not seen.service.get("workload"):
+        text = "%s; that is its proxy's word, and whether %s itself is well cannot be seen from here"
+        return Found("proxy_fails", UNKNOWN, text % (seen.http_text(), seen.name))
+    return None
 
 
 def _own_ports(seen: Seen) -> str:
@@ -257,9 +304,26 @@ def _held_up(seen: Seen) -> t.Optional[Found]:
     return Found("dependency_slow", SICK, "%s, and %s" % (late, seen.slow_text()))
 
 
+def _unsteady(seen: Seen) -> t.Optional[Found]:
+    """It did not answer one request, and answered the next: it is too slow, or one of its processes hangs."""
+    again: t.Mapping[str, t.Any] = seen.raw.get("again") or {}
+    if not again or not seen.is_answered:
+        return None
+    allowed = float(seen.options["answer_timeout"])
+    if again["before"] == "timeout" and float(again["seconds"]) > allowed:
+        text = "%s answered only after %.1f s, and %g s are allowed (service_restart_answer_timeout)"
+        return Found("slow", SICK, text % (seen.url, again["seconds"], allowed))
+    what = "did not answer one request within %g s" % allowed if again["before"] == "timeout" else "closed one connection without an answer"
+    text = "%s %s, and answered the next in %.2f s: one of several processes may be sick, or it was busy for a moment"
+    return Found("unsteady", SICK, text % (seen.url, what, again["seconds"]))
+
+
 def _by_http(seen: Seen) -> t.Optional[Found]:
     if not seen.http or seen.answers:
         return None
+    if seen.http_word == "endless" and not seen.is_proven_place:
+        text = "%s; if that is a stream, correct service_restart_url: by this URL it was never well before"
+        return Found("bad_input", UNKNOWN, text % seen.http_text())
     if seen.http_word in (*NOT_UNDERSTOOD, "bad_input"):
         return _not_ours(seen)
     if seen.http_word == "error" and 400 <= seen.status < 500 and not seen.is_proven_place:
@@ -323,6 +387,7 @@ def _well(seen: Seen) -> t.Optional[Found]:
 
 RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (
     _stateful, _unreachable, _without_memory, _below,
-    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _not_its_own, _held_up, _by_http, _by_round_trip, _leaking,
+    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _not_its_own, _held_up, _unsteady, _by_http, _by_round_trip,
+    _leaking,
     _well,
 )  # fmt: skip

@@ -11,7 +11,8 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, process
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, process, released
+from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import speaks_tls
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
@@ -25,8 +26,15 @@ Raw = t.Dict[str, t.Any]
 Look = t.Callable[[t.Sequence[Options], float, str], t.List[Raw]]
 
 
-def load_application(options: Options, deadline: float, ask_http: t.Callable[[float], t.Optional[Raw]], look: Look) -> Raw:
-    """Return now, service, http, late, answering, dependencies, long_term_memory, memory_since, process, samples, log, oom_kills.
+# Asks its health endpoint within so many seconds, or the same at another URL.
+Ask = t.Callable[..., t.Optional[Raw]]
+# At so many of its own ports a service is asked past its proxy.
+MOST_PORTS = 3
+
+
+def load_application(options: Options, deadline: float, ask_http: Ask, look: Look) -> Raw:
+    """Return now, service, http, late, answering, dependencies, long_term_memory, memory_since, release, process, samples, log,
+    oom_kills, and what ``_doubts`` found.
 
     Within *deadline* seconds. Raises StepError for a bad name or a wrong check of a dependency.
     """
@@ -48,20 +56,22 @@ def load_application(options: Options, deadline: float, ask_http: t.Callable[[fl
     members = answering.members_of(raw["service"])
     raw["process"] = process.facts_of(pid or members[0], members) if pid or members else {}
     raw["answering"] = answering.load(raw["service"], members, options["url"], clock.left) if raw["service"].get("exists") else {}
+    raw["release"] = released.load(options["releases"], raw["service"])
     raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
     raw.update(_look_longer(raw, options, clock, ask_http, look))
+    raw.update(_doubts(options, raw, ask_http, answer, clock))
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)
     raw["attempt"], raw["port_holder"] = {}, {}
     if raw["service"].get("exists") and raw["service"].get("state") in NOT_UP:
         raw.update(_why_not_up(named, options, max(0.3, min(answer, clock.left)), raw["service"]))
-    elif status != 200 and raw["service"].get("exists"):
+    elif not 200 <= status < 300 and raw["service"].get("exists"):
         raw["log"] = ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
     return raw
 
 
-def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: t.Callable[[float], t.Optional[Raw]], look: Look) -> Raw:
+def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: Ask, look: Look) -> Raw:
     """Look again, with more time for its answer, where it was silent and something that it depends on was slow.
 
     Returns late (its answer, None where nothing was looked at again), dependencies and long_term_memory.
@@ -76,6 +86,51 @@ def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: t.Callable[
         "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer, look),
     }
     return _together(parts, clock)
+
+
+def _doubts(options: Options, raw: Raw, ask_http: Ask, answer: float, clock: Clock) -> Raw:
+    """Return what puts a bad answer in doubt: {http, again, speaks_tls, direct}; a restart is no cure for what these show."""
+    found: Raw = {"http": raw["http"], "again": {}, "speaks_tls": False, "direct": []}
+    told = raw["http"]["answer"] if raw["http"] else None
+    if told is None or raw["service"].get("state") != "running" or 200 <= told.status < 300:
+        return found
+    if told.error in ("closed", "garbage") or told.status == 400:
+        found["speaks_tls"] = options["url"].startswith("http:") and speaks_tls(options["url"], min(1.0, answer))
+    if options["behind_proxy"]:
+        found["direct"] = _asked_directly(options, raw, ask_http, min(answer, clock.left / 4))
+    elif told.error in ("timeout", "closed") and options["ask_again"] and not found["speaks_tls"] and _is_worth_it(raw):
+        found.update(_asked_again(raw, ask_http, min(float(options["ask_again"]), clock.left / 2)))
+    return found
+
+
+def _is_worth_it(raw: Raw) -> bool:
+    """Return whether nothing that was seen explains the silence."""
+    below = [*raw["dependencies"], *raw["long_term_memory"]]
+    return raw["late"] is None and raw["service"].get("process_state") != "T" and all(one["health"] == "well" for one in below)
+
+
+def _asked_again(raw: Raw, ask_http: Ask, seconds: float) -> Raw:
+    """Ask once more. An answer takes the place of the silence; ``again`` says what was before it, and how long this one took."""
+    again = ask_http(max(0.3, seconds))
+    if again is None or again["answer"].error:
+        return {}
+    return {"http": again, "again": {"before": raw["http"]["answer"].error, "seconds": again["answer"].seconds}}
+
+
+def _asked_directly(options: Options, raw: Raw, ask_http: Ask, seconds: float) -> list[Raw]:
+    """Ask the service itself, past its proxy: at the ports that Docker publishes for it, else at those that it listens on here."""
+    path = "/" + options["url"].partition("://")[2].partition("/")[2]
+    fronts = [(str(one["address"]), int(one["port"])) for one in raw["service"].get("fronts") or [] if one["by"] == "docker"]
+    seen = raw["answering"]
+    own = [] if seen.get("inside") else [("", port) for port in seen.get("ports") or []]
+    urls = ["http://%s:%d%s" % (_host_of(address), port, path) for address, port in (fronts or own)[:MOST_PORTS]]
+    return [{"url": url, "raw": ask_http(max(0.3, seconds), url)} for url in urls if url != options["url"]]
+
+
+def _host_of(address: str) -> str:
+    if address in ("", "0.0.0.0", "::"):  # noqa: S104 - it listens there, and is asked on loopback
+        return "127.0.0.1"
+    return "[%s]" % address if ":" in address else address
 
 
 def _why_not_up(named: Options, options: Options, seconds: float, service: Raw) -> Raw:

@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, released
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import (
     growth_of,
     minutes_left,
@@ -68,6 +68,11 @@ class Seen:
         if not trait(self.service.get("manager"), "OWN_CHECKS") or not self.raw["http"]:
             return word
         return "running" if word == "unhealthy" or (word == "starting" and self.is_answered) else word
+
+    @functools.cached_property
+    def release(self) -> dict[str, t.Any]:
+        """{now, verified, other} of its release, {} where the ledger knows none."""
+        return released.judge(self.options["releases"], str(self.raw.get("release") or ""))
 
     @property
     def identity(self) -> dict[str, t.Any]:
@@ -220,6 +225,11 @@ class Seen:
     def is_looping(self) -> bool:
         """Whether it was restarted too often since an earlier look; without one, the times of its restarts are unknown."""
         return bool(self.known.get("at")) and self.restarts_by_itself >= int(self.options["loop_restarts"])
+
+    @property
+    def may_loop(self) -> bool:
+        """Whether a process that was just started may be one of a loop, by the restarts of its manager whenever those were."""
+        return self.is_looping or (self.is_young and self.restarts_by_itself >= int(self.options["loop_restarts"]))
 
     def restarts_text(self) -> str:
         count = self.restarts_by_itself
@@ -401,7 +411,6 @@ class Seen:
             **{key: self.service.get(key) for key in FACTS},
             **(dict(self.http.facts) if self.http else {}),
             "age": self.age,
-            "final": self.is_final,
             "cause": (self.raw.get("attempt") or {}).get("cause"),
             "memory": {**self.leak, "rss": self.rss, "limit": self.limit},
             "last_sample": {**self.raw["samples"][-1], **identity_of(dict(self.service))} if self.raw["samples"] else {},
@@ -410,6 +419,7 @@ class Seen:
             "memory_watched": self.raw["memory_since"] is not None,
             "dependencies": {str(one["name"]): str(one["health"]) for one in self.dependencies + self.memory_service},
             "hand_over": self.hand_over(),
+            "release": self.release,
             "answered": self.answered if self.is_answered else {},
             "round_trip": dict(self.round_trip.facts) if self.round_trip else {},
             # Restarts by its manager count like our attempts.

@@ -48,6 +48,8 @@ OPTIONS: dict[str, t.Any] = {
     "stateless": {"type": "list", "elements": "str", "default": []},
     "behind_proxy": {"type": "bool", "default": False},
     "answer_timeout": {"type": "float", "default": 3.0},
+    # Further seconds for one more request where the first was not answered: only slow, or only one of its processes.
+    "ask_again": {"type": "float", "default": 0.0},
     "start_seconds": {"type": "float", "default": 30.0},
     "loop_restarts": {"type": "int", "default": 3},
     "budget_seconds": {"type": "float", "default": 900.0},
@@ -66,6 +68,8 @@ OPTIONS: dict[str, t.Any] = {
     # What was known when it was last well (restarts, oom_kills, samples, at), and the process before a restart.
     "known": {"type": "dict", "default": {}},
     "old_identity": {"type": "dict", "default": {}},
+    # Where its releases are, which link selects one, and the ids that passed verification: {dir, link, verified}.
+    "releases": {"type": "dict", "default": {}},
 }
 BELOW = ("dependencies", "long_term_memory")
 WRITES_WITH = "round_trip"
@@ -88,13 +92,16 @@ def load(options: dict[str, t.Any], deadline: float, look: Look) -> dict[str, t.
     return raw
 
 
-def _ask(options: t.Mapping[str, t.Any], seconds: float) -> t.Optional[dict[str, t.Any]]:
-    return http.load(_http_options(options), seconds) if options["url"] else None
+def _ask(options: t.Mapping[str, t.Any], seconds: float, url: str = "") -> t.Optional[dict[str, t.Any]]:
+    """Ask its health endpoint, or the same at another *url*."""
+    return http.load(dict(_http_options(options), url=url or options["url"]), seconds) if options["url"] else None
 
 
 def _http_options(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the options of the check kind ``http`` that the options of an application mean."""
     ready = {name: rule.get("default") for name, rule in http.OPTIONS.items()}
+    # Any status that says "done" is as good as 200: its body, or that it has none, is judged by the profile.
+    ready["expect_status"] = list(range(200, 300))
     return dict(ready, stands_on=options.get("stands_on"), **{name: options[name] for name in HTTP})
 
 
@@ -103,11 +110,16 @@ def _base_of(url: str) -> str:
     return "%s://%s" % (scheme, rest.partition("/")[0])
 
 
+def _direct(asked: t.Sequence[t.Mapping[str, t.Any]], options: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return {url, health} of each place where the service itself was asked, past its proxy."""
+    return [dict(one, health=http.judge(one["raw"], dict(_http_options(options), url=one["url"])).health.value) for one in asked]
+
+
 def judge(raw: dict[str, t.Any], options: dict[str, t.Any]) -> Health:
     """Judge the parts that are checks of their own, then the application as ``judge_application`` does."""
     answer, trip = raw["http"], raw["round_trip"]
     return judge_application(
-        raw,
+        dict(raw, direct=_direct(raw.get("direct") or [], options)),
         options,
         http.judge(answer, _http_options(options)) if answer else None,
         round_trip.judge(trip["raw"], dict(trip["options"], stands_on=options.get("stands_on"))) if trip else None,

@@ -47,13 +47,13 @@ def judge(raw: Raw, options: t.Mapping[str, t.Any]) -> Health:
     if raw["error"]:
         missing = raw["error"] == "missing"
         finding = Finding("configuration", State.SICK if missing else State.UNKNOWN, raw["detail"])
-        return Health((finding,), "missing" if missing else "unknown")
+        return Health((finding,), "missing" if missing else "unknown", facts={"final": True} if missing else {})
     facts = {key: raw[key] for key in FACTS}
     lacks, hidden = _missing(raw, options), _hidden(raw)
     if lacks:
-        return Health((Finding("configuration", State.SICK, lacks),), "missing", facts=facts)
+        return Health((Finding("configuration", State.SICK, lacks),), "missing", facts=dict(facts, final=True))
     if hidden:
-        return Health((Finding("configuration", State.UNKNOWN, hidden),), "unknown", facts=facts)
+        return Health((Finding("configuration", State.UNKNOWN, hidden),), "unknown", facts=dict(facts, final=True))
     found = _differences(raw)
     state = found[0][0] if found else "clean"
     if not found:

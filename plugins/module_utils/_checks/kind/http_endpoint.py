@@ -136,8 +136,9 @@ def _tells_why(status: int, profile: str) -> bool:
 
 
 def _judge_status(answer: http.Answer, options: t.Mapping[str, t.Any]) -> tuple[str, Finding]:
-    if answer.location and 300 <= answer.status < 400:
-        text = f"status {answer.status} redirects to {answer.location}; redirects are not followed"
+    if 300 <= answer.status < 400:
+        told = f"redirects to {answer.location}; redirects are not followed" if answer.location else "is no answer to such a request"
+        text = f"status {answer.status} {told}"
         return "redirect", Finding("redirect", State.SICK, text, {"location": answer.location})
     turned = turned_away(answer.status, options)
     if turned:

@@ -38,7 +38,8 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Judge which release runs."""
     word, state, text = _judged(raw, str(options.get("wanted") or ""))
-    return Health((Finding("release", state, text),), word, facts=raw)
+    # What was altered stays so, however long one waits.
+    return Health((Finding("release", state, text),), word, facts=dict(raw, final=bool(raw.get("final")) or word == "altered"))
 
 
 def _judged(raw: t.Mapping[str, t.Any], wanted: str) -> tuple[str, State, str]:

@@ -41,6 +41,7 @@ NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")
 WORDS = {0: "stopped", 10: "starting", 20: "running", 30: "backoff", 40: "stopping", 100: "stopped", 200: "failed"}
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING = 10, 60, 70  # faults of its interface
 SILENT = "supervisor: %s; correct service_manager_supervisor_url, or start supervisord"
+UNREAD = "its section has another command than supervisord goes by: supervisorctl reread, then supervisorctl update %s"
 SPAWNED = re.compile("Exited too quickly")
 REPLY_BYTES = 4 * 1024 * 1024
 MAIN_LOG_BYTES = 64 * 1024
@@ -187,7 +188,24 @@ def _surroundings(daemon: int, info: t.Mapping[str, t.Any], config: t.Mapping[st
             found = re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|[^,]*)", parser.get(section, "environment", fallback="") or "")
             variables.update({name: value.strip().strip("\"'") for name, value in found})
     command = service_state.command_text(config.get("command"), variables)
-    return {"directory": folder if folder.startswith("/") else own["folder"], "user": user or own["user"], "start_command": command}
+    words = str(config.get("command") or "").split()
+    gone = service_state.gone_of(words[0].strip("'\""), "program") if words and words[0].strip("'\"").startswith("/") else ""
+    if folder.startswith("/") and not gone:
+        gone = service_state.gone_of(folder, "directory")
+    return {
+        "gone": gone, "unread": unread_of(parser, info, config), "directory": folder if folder.startswith("/") else own["folder"],
+        "user": user or own["user"], "start_command": command,
+    }  # fmt: skip
+
+
+def unread_of(parser: t.Optional[configparser.RawConfigParser], info: t.Mapping[str, t.Any], config: t.Mapping[str, t.Any]) -> str:
+    """Return that the file has another command than supervisord goes by, "" where it has the same or that is not known."""
+    for section in ("program:%s" % info["name"], "program:%s" % info["group"]):
+        if parser is not None and parser.has_section(section):
+            written = re.split(r"\s[;#]", str(parser.get(section, "command", fallback="") or ""))[0]
+            same = written.split() == str(config.get("command") or "").split()
+            return "" if same or "%" in written or not written else UNREAD % one_line(info["group"], 60)
+    return ""
 
 
 def _owner_of(daemon: int) -> dict[str, str]:
@@ -208,10 +226,11 @@ def _ending(info: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> dict[s
 def log_facts(log: str, process: str) -> dict[str, t.Any]:
     """Return ``restarts``, ``exit_code`` and ``signal`` from the tail of supervisord's log.
 
-    Restarts are the spawns after the first one seen, a lower bound.
+    Restarts are the spawns after the first one seen since it was stopped on request, a lower bound.
     """
     name = re.escape(process)
-    spawns = len(re.findall(r"^[^\n]*? INFO spawned: '%s' with pid \d+$" % name, log, re.MULTILINE))
+    told = re.findall(r"^[^\n]*? (?:INFO spawned: '%s' with pid \d+|(stopped): %s \(.*)$" % (name, name), log, re.MULTILINE)
+    spawns = len(told) - max((place + 1 for place, word in enumerate(told) if word), default=0)
     facts: dict[str, t.Any] = {"restarts": max(0, spawns - 1)}
     ends = re.findall(r"^[^\n]*? (?:exited|stopped): %s \((?:exit status (\d+)|terminated by (\w+))" % name, log, re.MULTILINE)
     if ends:
@@ -252,7 +271,7 @@ def _configured(daemon: int) -> t.Optional[configparser.RawConfigParser]:
     except OSError:
         return None
     path = config_path(words)
-    return _parsed(os.path.join(home, path)) if path else None
+    return parsed(os.path.join(home, path)) if path else None
 
 
 def config_path(words: t.Sequence[str]) -> str:
@@ -267,7 +286,7 @@ def config_path(words: t.Sequence[str]) -> str:
     return next((path for path in ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf") if os.path.exists(path)), "")
 
 
-def _parsed(path: str) -> configparser.RawConfigParser:
+def parsed(path: str) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True, inline_comment_prefixes=(" ;", "\t;"))
     try:
         parser.read(path)

@@ -37,7 +37,9 @@ PROPERTIES = (
     "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "CanStart", "CanStop",
     "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ExecStartPre", "ExecStart",
     "WorkingDirectory", "User", "Environment", "EnvironmentFiles", "FragmentPath", "DropInPaths", "ControlGroup", "TriggeredBy",
+    "NeedDaemonReload", "RootDirectory", "RootImage",
 )  # fmt: skip
+UNREAD = "its unit file has changed, and systemd still goes by what it read before: systemctl daemon-reload"
 # The most lines of one start that are read.
 SAID_LINES = 400
 DROP_INS = {"hold": "90-somabrain-hold.conf", "start": "90-somabrain-start-timeout.conf", "stop": "90-somabrain-patient-stop.conf"}
@@ -94,9 +96,16 @@ def load_state(options: Options, deadline: float) -> ServiceState:
     ours = [kind for kind in DROP_INS if os.path.exists(drop_in_path(options, unit, kind))]
     state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text, variables_of(shown)))
     state["fronts"] = _sockets_of(options, shown, deadline)
+    state["gone"] = "" if shown.get("RootDirectory") or shown.get("RootImage") else gone(text)
     state["user"] = state["user"] or (str(os.getuid()) if options.get("scope") == "user" else "root")
     state.update(service_state.process_facts(state["pid"]) if state["pid"] else {})
     return state
+
+
+def gone(text: str) -> str:
+    """Return which program of its start is not there any more, by what ``systemctl show`` printed; "" for none."""
+    paths = re.findall(r"^ExecStart=\{ path=(/\S*) ; ", text, re.MULTILINE)
+    return next((told for told in (service_state.gone_of(path, "program") for path in paths) if told), "")
 
 
 def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
@@ -111,6 +120,7 @@ def parse(unit: str, shown: t.Mapping[str, str]) -> ServiceState:
         start_limit_hit=limit, autorestart=shown.get("Restart"),
         start_timeout=seconds_of(shown.get("TimeoutStartUSec", "")), stop_timeout=seconds_of(shown.get("TimeoutStopUSec", "")),
         result=result if shown.get("LoadState") != "masked" else "masked", detail=_detail(shown, exists),
+        unread=UNREAD if shown.get("NeedDaemonReload") == "yes" else "",
         control_group=shown.get("ControlGroup", ""), barred=barred(unit, shown) if exists else "", lived=_lived(shown),
         last_began_at=service_state.after_boot(number(shown.get("ExecMainStartTimestampMonotonic"))),
         last_ended_at=service_state.after_boot(number(shown.get("ExecMainExitTimestampMonotonic"))), **ending(shown), **surroundings(shown),
@@ -168,6 +178,9 @@ def barred(unit: str, shown: t.Mapping[str, str]) -> str:
         return "it is masked: systemctl unmask %s" % name
     if load != "loaded":
         return "systemd cannot load its unit file (%s): systemd-analyze verify %s" % (one_line(load, 20), name)
+    is_up = shown.get("ActiveState") not in ("inactive", "failed") or shown.get("Result") == "start-limit-hit"
+    if "/systemd/transient/" in shown.get("FragmentPath", "") and is_up:
+        return "it is a transient unit (systemd-run), which is gone once it has stopped: start it again by the same command"
     if shown.get("Type") == "oneshot":
         return "it is Type=oneshot: it does its work and exits, so there is no process to keep up"
     if "no" in (shown.get("CanStart"), shown.get("CanStop")):
