@@ -468,7 +468,15 @@ def judge_record(checks: Facts) -> Verdict:
         return _refuse("configuration_" + str(configuration["state"]), _text_of(configuration))
     migrations = checks.get("migrations")
     unknown = "" if migrations is None or migrations["facts"].get("heads") else "; " + NO_TABLE
-    return Verdict("verified", "well", "release %s is well%s" % (short(facts["running"]), unknown))
+    return Verdict("verified", "well", "release %s is well%s%s" % (short(facts["running"]), _judged_by(application), unknown))
+
+
+def _judged_by(application: Facts) -> str:
+    """Return how little was asked before a release is called verified, "" where its answer was judged."""
+    facts = application.get("facts") or {}
+    if not facts.get("status"):
+        return ", says its manager alone (service_restart_url is empty)"
+    return "" if facts.get("profile") else ", by the status of its answer alone (profile none, without gates)"
 
 
 def record_of(checks: Facts, manager: str) -> dict[str, t.Any]:

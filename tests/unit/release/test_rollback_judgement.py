@@ -358,6 +358,20 @@ def test_where_a_restart_did_not_help_either_another_verified_release_is_named()
     assert "another" not in judge_rollback(seen(release=release(GOOD)), records(GOOD), {}).text
 
 
+ALONE = ", says its manager alone (service_restart_url is empty)"
+JUDGED_BY: dict[str, tuple[dict[str, t.Any], str]] = {
+    "its manager": ({}, f"is well{ALONE}"),
+    "the status of its answer": ({"status": 200}, "is well, by the status of its answer alone (profile none, without gates)"),
+    "its answer": ({"status": 200, "profile": "v1_health"}, "is well"),
+    "gates of one's own": ({"status": 200, "profile": "none"}, "is well"),
+}
+
+
+@pytest.mark.parametrize(("facts", "text"), JUDGED_BY.values(), ids=list(JUDGED_BY))
+def test_what_calls_a_release_well_is_said_where_it_is_little(facts: dict[str, t.Any], text: str) -> None:
+    assert judge_record(seen(found("well", "up", **facts), release=release(GOOD))).text == f"release {GOOD[:12]} {text}"
+
+
 def looked(health: str, checks: dict[str, t.Any]) -> dict[str, t.Any]:
     listed = [dict(check, name=name, kind=name) for name, check in seen(**checks).items()]
     return {
@@ -388,7 +402,7 @@ def test_what_is_kept_as_verified_is_only_what_was_well() -> None:
 def test_a_rehearsal_says_that_it_would_record() -> None:
     looks = looked("well", {"application": WELL, "release": release(GOOD)})
     said = [planned(looks, check, purpose="record")["say"] for check in (False, True)]
-    assert said == [[f"release {GOOD[:12]} is well; it {word} recorded as verified"] for word in ("is", "would be")]
+    assert said == [[f"release {GOOD[:12]} is well{ALONE}; it {word} recorded as verified"] for word in ("is", "would be")]
 
 
 def test_after_an_act_the_look_is_handed_on_as_it_was() -> None:
