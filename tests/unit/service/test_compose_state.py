@@ -166,3 +166,11 @@ LEFT: dict[str, tuple[dict[str, str], str]] = {
 def test_what_an_interrupted_recreate_left_has_one_command_that_ends_it(states: dict[str, str], end: str) -> None:
     assert f"with the same number (old is {states['old']}, new is {states['new']}): {end}" in compose.left_over(listed(**states))
     assert compose.left_over(listed(old="running")) == ""
+
+
+def test_what_a_running_container_has_mounted_and_is_not_there_any_more_is_told(tmp_path: Path) -> None:
+    mounts = [{"Type": "volume", "Source": "/no/volume"}, {"Type": "bind", "Source": str(tmp_path)}]
+    lost = {"Mounts": [*mounts, {"Type": "bind", "Source": f"{tmp_path}/secret"}]}
+    here, elsewhere = {"start_time_ticks": 7}, {"start_time_ticks": None}
+    assert (compose.gone(here, {"Mounts": mounts}), compose.gone(elsewhere, lost), compose.gone(here, {})) == ("", "", "")
+    assert compose.gone(here, lost) == f"its mount {tmp_path}/secret is not there any more, so it would not start again"

@@ -85,13 +85,22 @@ def load_state(options: Options, deadline: float) -> ServiceState:
         seen = find(docker, options, clock)
         image = docker.read("/images/%s/json" % seen["Image"], clock.left)
         state = parse(options["name"], _with_ports(docker, seen, clock), image or {}, holds.read(options, seen["Id"]))
-        return state if state["pid"] else dict(state, barred=_barred(docker, seen, clock))
+        return dict(state, gone=gone(state, seen)) if state["pid"] else dict(state, barred=_barred(docker, seen, clock))
     except NotOne as error:
         return service_state.blank(MANAGER, options["name"], exists=error.exists, detail=str(error), result=error.result)
     except Unreachable as error:
         return _unreachable(options, str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return _unreachable(options, "got no Docker Engine answer (%s)" % type(error).__name__)
+
+
+def gone(state: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any]) -> str:
+    """Return which file or folder of this machine a running container has mounted that is not there any more, "" for none."""
+    # Only where its process is seen are the paths those of this machine.
+    if state["start_time_ticks"] is None:
+        return ""
+    sources = [str(one.get("Source") or "") for one in seen.get("Mounts") or [] if one.get("Type") == "bind"]
+    return next((told for told in (service_state.gone_of(path, "mount") for path in sources if path) if told), "")
 
 
 def _with_ports(docker: Docker, seen: dict[str, t.Any], clock: Clock) -> dict[str, t.Any]:
