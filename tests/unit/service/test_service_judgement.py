@@ -101,6 +101,8 @@ def test_a_start_limit_is_recognised_though_systemd_gives_the_last_failure_as_re
         ({"CanStart": "no"}, "manual start"),
         ({"CanStop": "no"}, "manual start or stop"),
         ({"LoadState": "not-found"}, ""),
+        ({"FreezerState": "frozen"}, "systemctl thaw x.service"),
+        ({"FreezerState": "running"}, ""),
         ({"FragmentPath": "/run/systemd/transient/x.service"}, "transient unit (systemd-run)"),
         ({"FragmentPath": "/run/systemd/transient/x.service", "ActiveState": "failed", "Result": "exit-code"}, ""),
         ({"FragmentPath": "/run/systemd/transient/x.service", "ActiveState": "failed", "Result": "start-limit-hit"}, "transient unit"),

@@ -37,7 +37,7 @@ PROPERTIES = (
     "TimeoutStartUSec", "TimeoutStopUSec", "Job", "StartLimitBurst", "StatusText", "CanStart", "CanStop",
     "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic", "ExecStartPre", "ExecStart",
     "WorkingDirectory", "User", "Environment", "EnvironmentFiles", "FragmentPath", "DropInPaths", "ControlGroup", "TriggeredBy",
-    "NeedDaemonReload", "RootDirectory", "RootImage",
+    "NeedDaemonReload", "RootDirectory", "RootImage", "FreezerState",
 )  # fmt: skip
 UNREAD = "its unit file has changed, and systemd still goes by what it read before: systemctl daemon-reload"
 # The most lines of one start that are read.
@@ -178,6 +178,8 @@ def barred(unit: str, shown: t.Mapping[str, str]) -> str:
         return "it is masked: systemctl unmask %s" % name
     if load != "loaded":
         return "systemd cannot load its unit file (%s): systemd-analyze verify %s" % (one_line(load, 20), name)
+    if shown.get("FreezerState") in ("frozen", "freezing"):
+        return "it is frozen, and goes on with all that it has in memory once it is thawed: systemctl thaw %s" % name
     is_up = shown.get("ActiveState") not in ("inactive", "failed") or shown.get("Result") == "start-limit-hit"
     if "/systemd/transient/" in shown.get("FragmentPath", "") and is_up:
         return "it is a transient unit (systemd-run), which is gone once it has stopped: start it again by the same command"
