@@ -202,7 +202,8 @@ def _lost(loss: t.Any) -> str:
     number = f"{'' if loss.get('exact') else 'about '}{counted(loss['count'], loss.get('unit') or 'items')}" if loss.get("count") else ""
     if not loss.get("suspected", True):
         return f"nothing known; {loss.get('text')}"
-    words = ": ".join(str(part) for part in (number, loss.get("text")) if part) or "an unknown amount"
+    unknown = "an unknown amount" if not loss.get("exact", True) or not loss.get("text") else ""
+    words = ": ".join(str(part) for part in (number or unknown, loss.get("text")) if part)
     before, now = loss.get("known_before"), loss.get("present_after")
     # Keys that were written since, or lost values of keys that are there, make the two numbers say nothing.
     fewer = f" ({before} known before, {now} there now)" if before is not None and now is not None and now < before else ""

@@ -73,6 +73,9 @@ def run(params: Params, check: bool) -> Result:
     outcome["undo"] = spine_left.undo_beside(outcome["undo"], outcome["left"])
     if outcome["outcome"] in ("failed", "undone") and not outcome["reasons"]:
         outcome["next_command"] = params["next"]
+    if outcome["outcome"] == "recovered_with_loss" and not outcome["green"]:
+        # It works, and its loss is over: what is left is to see that everything else is well, too.
+        outcome["next_command"] = "{verify}"
     return {"changed": False, "outcome": without_url_secrets(outcome), "stage": "close", "say": []}
 
 

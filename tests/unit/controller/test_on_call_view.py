@@ -328,6 +328,11 @@ def test_why_a_task_failed(result: dict[str, t.Any], expected: str) -> None:
 SUMMARY = {"ok": 1, "changed": 0, "failures": 0, "unreachable": 0}
 
 
+def test_an_uncounted_loss_is_said_to_be_unknown() -> None:
+    loss = {"count": None, "exact": False, "suspected": True, "text": "Redis keeps its data in snapshots", "approved": False}
+    assert "\n│ Lost    an unknown amount: Redis keeps its data in snapshots, not approved" in text_of({**RECOVERED, "loss": loss})
+
+
 @pytest.mark.parametrize(
     ("outcomes", "summaries", "hosts", "told"),
     [

@@ -705,6 +705,7 @@ def test_the_outcome_says_which_plan_was_approved_and_holds_the_loss_against_it(
         gate_run(state, run)
         outcome = close_run(state, run, verdict, before=SICK, after=WELL, loss={"count": count, "unit": "keys", "exact": True})
         assert (outcome["outcome"], outcome["green"], outcome["approved_plan"]) == ("recovered_with_loss", green, "cut")
+        assert outcome.get("next_command", "") == ("" if green else "{verify}")
         assert (outcome["loss"]["count"], outcome["loss"]["approved"]) == (count, green)
     shown = history.run(defaults(history, state_dir=str(state), run_id="A3"), False)["say"]
     assert "  offered: cut: cut the tail; loses 2 keys" in shown
