@@ -23,7 +23,6 @@ TABLE: Table = (
     ("newer_format", re.compile(r"Can't handle RDB format version")),
     ("no_process", re.compile(r"fork: Resource temporarily unavailable|Can't create (?:background )?thread|pthread_create failed")),
     ("no_memory", re.compile(r"fork: Cannot allocate memory|Out Of Memory allocating")),
-    ("port_in_use", re.compile(r"Failed listening on port|Could not create server TCP listening socket")),
 )
 # Causes that another start meets again, unless something they name has changed.
 LASTING = ("configuration", "module", "not_executable")

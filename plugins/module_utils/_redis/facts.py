@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import redact
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import data_names, deletion_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import data_names, deletion_in, emptying_in
 
 Raw = t.Mapping[str, t.Any]
 
@@ -213,6 +213,24 @@ def since_start(info: Raw) -> dict[str, t.Any]:
     return {"expired": expired, "removes": bool(ran & REMOVING) or any(name.startswith("flush") for name in ran)}
 
 
+def flushed_of(info: Raw) -> dict[str, t.Any]:
+    """Return {run_id, count} of the commands that emptied a database since this process started, {} if INFO does not say."""
+    if "run_id" not in info:
+        return {}
+    calls = [re.match(r"calls=(\d{1,18}),", str(value)) for name, value in info.items() if re.fullmatch(r"cmdstat_flush(all|db)", name)]
+    return {"run_id": info["run_id"], "count": sum(int(found.group(1)) for found in calls if found)}
+
+
+def _gone(raw: Raw, options: Raw) -> str:
+    """Return what of a running Redis is no longer on its disk: dir, aof or dump; "" for nothing."""
+    info, saved = raw["info"], persistence_of(raw, options)
+    if raw.get("gone") or saved["aof_enabled"] or not saved["save_configured"] or raw.get("dump_bytes") != 0:
+        return str(raw.get("gone") or "")
+    # One that has keys and nothing to save has saved, or loaded, them.
+    had = saved["changes_since_save"] == 0 or number(info.get("rdb_saves")) or number(info.get("rdb_last_load_keys_loaded"))
+    return "dump" if keys_of(info) and had else ""
+
+
 def settings_of(raw: Raw) -> dict[str, str]:
     """Return the settings by which the next start chooses its files; what is set at run time ends with the process."""
     settings = dict(raw.get("config") or {}, **(raw.get("settings") or {}))
@@ -237,6 +255,8 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "ended": {key: (raw.get("service") or {}).get(key) for key in ("exit_code", "signal", "last_ended_at")},
         "place": raw.get("place") or {}, "planned": (raw.get("planned") or {}).get("settings") or {}, "origins": _origins(raw),
         "written": raw.get("written") or {}, "evicted": number(info.get("evicted_keys")), "since_start": since_start(info),
+        "start_empties": emptying_in(str(raw.get("start_text") or options.get("start_command") or "")),
+        "gone": _gone(raw, options), "flushed": flushed_of(info),
         "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
     }  # fmt: skip
     facts.update(memory_of(raw, options))

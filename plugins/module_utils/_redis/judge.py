@@ -25,6 +25,7 @@
 - owned_elsewhere: sick, no act. A container has its port, so the unit and the data directory of this machine are not this Redis.
 - doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
 - doubtful_settings: sick, no act. Its start command takes settings from where they cannot be read before it runs.
+- start_empties: sick, no act. Its start command empties it once it runs, so that a start would not keep what it loads.
 - down_would_evict: sick, no act. Its data take far more memory than maxmemory, whose policy would remove keys right after the start.
 - failing_over: unknown, wait. Sentinel is deciding which Redis is the master.
 - failed_over: sick, no act. Sentinel has another master; this Redis would serve old data beside it.
@@ -51,10 +52,16 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     number,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import judge_mount, judge_place, moved_text
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
+    changed_text,
+    judge_mount,
+    judge_place,
+    moved_text,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import unappended
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import sentence as container_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
@@ -65,7 +72,7 @@ STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
     "failing_over", "failed_over", "down_start_fails", "port_taken", "no_mount", "doubtful_dir",
-    "doubtful_settings", "down_would_evict", "owned_elsewhere",
+    "doubtful_settings", "down_would_evict", "owned_elsewhere", "start_empties",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
@@ -81,6 +88,15 @@ ENDLESS = "2147483647"
 # What isolate sets, and what Redis has where its configuration does not say; of repl-diskless-sync that is "no" before version 7.
 APART = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": ENDLESS, "save": "", "auto-aof-rewrite-percentage": "0"}
 UNSET = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "5", "save": "", "auto-aof-rewrite-percentage": "100"}
+EMPTIES = "its start command empties it once it runs: %s"
+BUSY_DIR = "process %s (%s) runs in its data directory, and two servers would write to the same files"
+GONE = {
+    "dir": "its data directory is not there any more, so nothing that it writes is kept: make it again for its user, then let it use that "
+    "(redis-cli CONFIG SET dir), before it ends",
+    "aof": "the append-only file that it writes to is not in its data directory any more, so a start would not load what it writes",
+    "dump": "its dump is not there any more, so its keys are in memory only",
+}
+ACTS_ON_GONE: dict[str, tuple[str, ...]] = {"dir": (), "aof": ("rewrite_aof",), "dump": ("save",)}
 NO_CONFIG = "; it knows no CONFIG for our user, so nothing keeps its next save from writing over a good file"
 UNREAD = "its start command takes settings from %s, so what a start would load is not known"
 PARTLY = "Redis still has settings of an isolation, and other ones in its configuration: %s"
@@ -93,7 +109,8 @@ UNLOADED = "keys that were kept before its last start are not loaded yet"
 ACCEPT = "redis_recovery_accept_keys=%d"
 CAUSES = {
     "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not read or write a path",
-    "port_in_use": "its port is taken", "configuration": "its configuration is wrong", "out_of_memory": "it cannot allocate memory",
+    "port_in_use": "its port is taken", "no_address": "an address that it is to listen on is not on this machine",
+    "configuration": "its configuration is wrong", "out_of_memory": "it cannot allocate memory",
 }  # fmt: skip
 
 
@@ -123,6 +140,8 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
         saving, extra = _saving(facts, verdict.state)
         set_now, restored = _set_at_run_time(raw, facts, verdict.state)
         findings, extra = findings + saving + set_now, extra + restored
+        if facts["start_empties"]:
+            findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + EMPTIES % facts["start_empties"]))
         if facts["start_deletes_data"]:
             findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + deletion_text(facts)))
     wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
@@ -181,6 +200,10 @@ def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> t
     place, unread = raw.get("place") or {}, _unread(raw)
     if unread and {"start", "restart", "persist"} & set(actions):
         return unread, "doubtful_settings"
+    if {"start", "restart"} & set(actions):
+        demoted = _demoted(raw, options)
+        if demoted or facts["start_empties"]:
+            return demoted or EMPTIES % facts["start_empties"], "doubtful_settings" if demoted else "start_empties"
     if not place or not IN_DIR & set(actions):
         return "", ""
     mount = _mount_missing(raw, options)
@@ -199,18 +222,58 @@ def _mount_missing(raw: Raw, options: Raw) -> str:
 
 def _set_at_run_time(raw: Raw, facts: Facts, state: str) -> tuple[list[Finding], tuple[str, ...]]:
     """Return what is set at run time and would end with the process, and the act that repairs it."""
-    planned, running = raw.get("planned") or {}, raw.get("config") or {}
+    planned, running = raw.get("planned") or {}, _running(raw)
     if state != "up" or not planned.get("known"):
         return [], ()
     wanted, origins = planned["settings"], planned["origins"]
-    found, off = [], False
+    found, off = _would_be_replica(raw, facts), False
+    moved = changed_text(raw.get("place") or {})
+    found += [Finding("settings", State.SICK, moved + ": a start would load other files")] if moved else []
     for name, (then, now) in differences(wanted, running, MATTERS).items():
         where = "%s says %s" % ((origins.get(name) or {}).get("where") or "its configuration", one_line(then, 60) or '""')
         text = "%s is %s since a change at run time, but %s" % (name, one_line(now, 60) or '""', where)
         weight, means = _weighed(name, then, now, bool(facts["persistence"]["aof_enabled"]))
-        off = off or means == NOT_KEPT
+        # What cannot be read cannot be set either.
+        off = off or (means == NOT_KEPT and bool(raw.get("config")))
         found += [Finding("settings" if weight is State.SICK else "warning", weight, text + means)] if means else []
     return found, ("persist",) if off else ()
+
+
+def _running(raw: Raw) -> dict[str, t.Any]:
+    """Return what is set at run time; of a Redis whose CONFIG we may not ask, what INFO says of it."""
+    seen = {"1": "yes", "0": "no"}.get(str(raw["info"].get("aof_enabled")))
+    return dict({"appendonly": seen} if seen else {}, **(raw.get("config") or {}))
+
+
+def _would_be_replica(raw: Raw, facts: Facts) -> list[Finding]:
+    """Return that a master would be a replica after its next start."""
+    master = master_in((raw.get("planned") or {}).get("settings") or {})
+    if facts["role"] != "master" or not master:
+        return []
+    return [Finding("settings", State.SICK, "it is a master since a change at run time, " + _replaced(raw, master))]
+
+
+def master_in(planned: Facts) -> str:
+    """Return the master that settings name, "" for none."""
+    name = str(planned.get("replicaof") or planned.get("slaveof") or "")
+    return "" if name.lower() == "no" else name
+
+
+def _replaced(raw: Raw, master: str) -> str:
+    origins = raw["planned"].get("origins") or {}
+    where = (origins.get("replicaof") or origins.get("slaveof") or {}).get("where") or "its configuration"
+    return "but %s makes it a replica of %s: a start would replace its keys by those of that one" % (where, one_line(master, 60))
+
+
+def _demoted(raw: Raw, options: Raw) -> str:
+    """Return that a start would make a replica of what was a master, and replace its data; "" where it would not, or is meant to."""
+    master, log = master_in((raw.get("planned") or {}).get("settings") or {}), raw.get("log") or {}
+    was = options["expected_role"] == "master" or log.get("promoted") or options["last_known"].get("role") == "master"
+    if not master or not was or options["expected_role"] == "replica" or options["sentinels"]:
+        return ""
+    return "it was a master, %s. If it is to be one again, take that line out; if not, set redis_recovery_expected_role=replica" % (
+        _replaced(raw, master)
+    )
 
 
 def _weighed(name: str, then: str, now: str, appends: bool) -> tuple[State, str]:
@@ -477,7 +540,7 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     vain = _vain(raw, files)
     if vain:
         return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % vain)
-    lacking = _lacking(options, files, verdict)
+    lacking = _lacking(options, files, verdict) or (unappended(raw) if files.get("source") == "aof" else "")
     if lacking:
         return _bad_files(raw, facts, lacking)
     # Redis has not yet rejected files that were put there after that start.
@@ -494,6 +557,7 @@ def _vain(raw: Raw, files: Facts) -> str:
     """Return what would end a start, as far as that is seen before it; "" for nothing."""
     problems = list((raw.get("planned") or {}).get("problems") or []) + list(files.get("unreadable") or [])
     problems += [str(one["detail"]) for one in files.get("files") or [] if one["verdict"] == "newer"]
+    problems += [BUSY_DIR % (one["pid"], one_line(one["name"], 40)) for one in (raw.get("holders") or [])[:1]]
     attempt, service = raw.get("attempt") or {}, raw["service"]
     if service.get("exists") is False and service.get("reachable"):
         text = "%s has no service %s here; a Redis of a Compose project or of Kubernetes is not handled by recover-redis"
@@ -611,7 +675,9 @@ def _keys(raw: Raw, options: Raw, facts: Facts) -> list[Finding]:
         found.append(Finding("keys", State.SICK, _emptiness(options, facts, "")))
     if facts["role"] == "replica" and wrong_answers(raw, options):
         found.append(Finding("known_answers", State.SICK, "%d known answers are wrong" % wrong_answers(raw, options)))
-    return found + _evicted_since(options, facts)
+    if raw["write"].startswith("NOPERM"):
+        found.append(Finding("warning", State.WELL, "whether it takes writes was not seen: our user may not write (NOPERM)"))
+    return found + _evicted_since(options, facts) + _flushed_since(options, facts)
 
 
 def _evicted_since(options: Raw, facts: Facts) -> list[Finding]:
@@ -620,6 +686,18 @@ def _evicted_since(options: Raw, facts: Facts) -> list[Finding]:
     if keys is None or not gone or keys >= last:
         return []
     return [Finding("warning", State.WELL, "%d keys where %d were known, and %d were evicted since its start" % (keys, last, gone))]
+
+
+def _flushed_since(options: Raw, facts: Facts) -> list[Finding]:
+    """Return that it was emptied since the last proven look, although there are as many keys again: they are others."""
+    before, now = options["last_known"].get("flushed"), facts["flushed"]
+    if not before or not now or int(options["last_known_keys"]) <= 0 or facts["keys"] is None:
+        return []
+    # A process that was started later has counted from 0.
+    if now["count"] <= (before["count"] if before["run_id"] == now["run_id"] else 0):
+        return []
+    text = "a command emptied it since it was last well: the %d keys that are there are others than the %d that were known"
+    return [Finding("warning", State.WELL, text % (facts["keys"], int(options["last_known_keys"])))]
 
 
 def _latency(options: Raw, facts: Facts) -> list[Finding]:
@@ -641,6 +719,8 @@ def _saving(facts: Facts, state: str) -> tuple[list[Finding], tuple[str, ...]]:
     saved, disk = facts["persistence"], facts["disk"]
     if state != "up":
         return [], ()
+    if facts["gone"]:
+        return [Finding("files", State.SICK, GONE[facts["gone"]])], ACTS_ON_GONE[facts["gone"]]
     if saved["aof_enabled"] and saved["aof_rewrite_ok"] is False:
         return [Finding("rewrite", State.SICK, "the last rewrite of its append-only file failed")], ("fix_cause", "rewrite_aof")
     cannot = disk.get("writable_by_redis") is False or disk.get("free_bytes") == 0

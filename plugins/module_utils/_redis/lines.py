@@ -10,6 +10,8 @@ import time
 import typing as t
 
 _LINE = re.compile(r"^(\d+):([MSCX]) (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)(\.\d+)? . ")
+_CHANGES = re.compile(r"\d+ changes in \d+ seconds\. Saving")
+MOST_SAVES = 20
 _SERVES = re.compile(r"Running mode=\w+, port=(\d+)")
 _TIME = "%d %b %Y %H:%M:%S"
 
@@ -46,11 +48,30 @@ def _pid(line: str) -> str:
 
 def said_at(text: str, words: str) -> t.Optional[float]:
     """Return when the last line with *words* was written, by the clock of this machine; None where there is none."""
-    for line in reversed(text.splitlines()):
-        found = _LINE.match(line)
-        if words in line and found:
-            try:
-                return time.mktime(time.strptime(found.group(3), _TIME)) + float(found.group(4) or 0)
-            except (ValueError, OverflowError):
-                return None
-    return None
+    return next((_at(line) for line in reversed(text.splitlines()) if words in line and _LINE.match(line)), None)
+
+
+def _at(line: str) -> t.Optional[float]:
+    found = _LINE.match(line)
+    try:
+        return time.mktime(time.strptime(found.group(3), _TIME)) + float(found.group(4) or 0) if found else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def changes_saved(text: str) -> t.List[t.List[float]]:
+    """Return [since, at] of the last saves that Redis began by itself because of changes: those came between these two times."""
+    found: t.List[t.List[float]] = []
+    since = begun = None
+    for line in text.splitlines():
+        at = _at(line)
+        if at is None:
+            continue
+        since = at if since is None else since
+        if _CHANGES.search(line):
+            found.append([since, at])
+        elif "Background saving started by pid" in line:
+            begun = at
+        elif "Background saving terminated with success" in line and begun is not None:
+            since = begun
+    return found[-MOST_SAVES:]

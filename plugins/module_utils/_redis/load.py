@@ -31,11 +31,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files import scan
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import changed_at, fingerprint
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.holders import load_holders
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_roots, load_place, runs_as, unreadable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import (
     as_seen_by,
     belongs_to,
+    has_open,
     has_own_root,
     holds_aof,
     listens,
@@ -43,6 +45,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     load_log,
     load_process,
     load_start,
+    read_start,
     size_of,
     works_in,
 )
@@ -240,6 +243,8 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around.update(_failed_start(options, raw, planned, process, log_file))
     around["log"] = _log(log_file, options, settings) if log_file and not _is_serving(raw) else {}
     around["written"] = load_written(data_dir, settings, planned.files) if data_dir else {}
+    around["gone"] = _gone(raw, process, data_dir, dict(settings, **running)) if data_dir else ""
+    around["holders"] = _holders(data_dir, service) if data_dir and not raw["ping"] and not process else []
     around["container"] = _container(options, service, around["written"])
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic(), options)
@@ -260,6 +265,31 @@ def _container(options: t.Mapping[str, t.Any], service: Raw, written: Raw) -> Ra
     return dict(found, port=int(options["port"])) if found else {}
 
 
+def _gone(raw: Raw, process: Raw, data_dir: str, settings: Raw) -> str:
+    """Return what of a running Redis is no longer on its disk: dir, or aof for the file that it appends to; "" for nothing."""
+    info = raw["info"]
+    if not info.get("run_id") or not process or not raw["config"].get("dir"):
+        return ""
+    if not os.path.isdir(data_dir):
+        return "dir"
+    if info.get("aof_enabled") != "1" or "1" in (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled")):
+        return ""
+    # A file that a start would load and another process has open is as good as none.
+    last = load_written(data_dir, settings, [])["aof"]
+    return "aof" if has_open(process, last.get("inode") or -1) is False else ""
+
+
+def _holders(data_dir: str, service: Raw) -> list[Raw]:
+    """Return the servers that run in the data directory, or have a file of it open, and are not this one."""
+    try:
+        folder = os.stat(data_dir)
+    except OSError:
+        return []
+    found = [one for one in load_holders(folder, []) if one["why"] == "works_in" and one["pid"] != service.get("pid")]
+    # A child that still saves for a server that is gone is none.
+    return [one for one in found if b"-server" in read_start("/proc/%d/cmdline" % one["pid"], 200)]
+
+
 def _port(options: t.Mapping[str, t.Any], settings: Raw) -> int:
     """Return the port by which a Redis names itself in its log, 0 where that is not known."""
     named = str(settings.get("port") or ("" if options["socket"] else options["port"]))
@@ -273,7 +303,7 @@ def _failed_start(options: t.Mapping[str, t.Any], raw: Raw, planned: Effective, 
         return {"attempt": {}, "stranger": ""}
     named = dict(options["service"])
     attempt = load_attempt(named, log_file, planned.files, ATTEMPT_SECONDS) if "state" not in named else {}
-    port = 0 if options["socket"] else int(str(planned.settings.get("port") or options["port"]))
+    port = 0 if options["socket"] else _port(options, planned.settings)
     holder = stranger_on(port, "", [service.get("pid") or 0])
     return {"attempt": attempt, "stranger": holder_text(holder, port) if holder else ""}
 

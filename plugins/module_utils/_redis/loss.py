@@ -104,8 +104,9 @@ def _fallen(done: Facts, before: Facts, after: Facts) -> str:
 
 
 def _held(files: Facts) -> t.Optional[int]:
-    """Return how many keys the files hold, None where they were not counted."""
-    counted = (files.get("contents") or {}).get("keys")
+    """Return how many keys the files hold at least, None where they were not counted."""
+    contents = files.get("contents") or {}
+    counted = contents.get("sure", contents.get("keys"))
     return counted if counted is not None else files.get("expected_keys")
 
 

@@ -222,16 +222,21 @@ def judge_place(place: Facts, gives: bool = False) -> str:
     return str(place.get("ungiven") or "") if gives else ""
 
 
+def changed_text(place: Facts) -> str:
+    """Return how what the server says and what its next start would use contradict each other, "" if they do not."""
+    planned, running = (str(place.get(key) or "") for key in ("planned", "running"))
+    if not running or not planned or _same(running, planned):
+        return ""
+    text = "it saves into %s, but %s says %s: one of them was changed since it started"
+    return text % (one_line(running, 100), _says(place), one_line(planned, 100))
+
+
 def moved_text(place: Facts) -> str:
     """Return how what the server says, what its next start would use, and the inventory contradict each other, "" if they do not."""
     named, planned, running = (str(place.get(key) or "") for key in ("named", "planned", "running"))
-    said = _says(place)
-    if running and planned and not _same(running, planned):
-        return "it saves into %s, but %s says %s: one of them was changed since it started" % (
-            one_line(running, 100),
-            said,
-            one_line(planned, 100),
-        )
+    said, changed = _says(place), changed_text(place)
+    if changed:
+        return changed
     if running and named and not planned and not _same(running, named):
         return "it saves into %s, but redis_recovery_data_dir says %s" % (one_line(running, 100), one_line(named, 100))
     if named and planned and not _same(named, planned):

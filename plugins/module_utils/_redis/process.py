@@ -8,12 +8,13 @@ Loaders only: they return plain data, {} or None where nothing can be read, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import own_text, said_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, own_text, said_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
 
 Options = t.Mapping[str, t.Any]
@@ -26,6 +27,11 @@ SAVED_AT_END = ("Saving the final RDB snapshot", "DB saved on disk", "ready to e
 SYNCED, REWRITTEN = "Calling fsync() on the AOF file", "Background AOF rewrite finished successfully"
 # With appendfsync always, what it could not write was never acknowledged.
 ENDED_ITSELF = "fsync policy is 'always'. Exiting"
+# Kinds that a later write of the same file makes up for.
+WRITES = frozenset(["no_space", "read_only", "permission", "fork", "out_of_memory", "save_failed", "write_failed"])
+_OF_AOF = re.compile(r"AOF|append[ -]?only")
+# A replica became a master by command; a master or replica got another master.
+PROMOTED, DEMOTED = "MASTER MODE enabled", ("REPLICAOF ", "SLAVE OF ")
 SOLVED, REWROTE_CONFIG = "AOF write error looks solved", "CONFIG REWRITE executed with success"
 LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("bad_file", re.compile(r"Bad file format reading the append only file|Unexpected end of file reading the append only")),
@@ -35,10 +41,12 @@ LOG_LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("bad_file", re.compile(r"Error reading the append only file|Unknown command .* reading the append only file|RDB CRC error")),
     ("no_space", re.compile(r"No space left on device")),
     ("read_only", re.compile(r"Read-only file system")),
-    ("permission", re.compile(r"Permission denied")),
+    # Not where it only wants to listen, or to write its log.
+    ("permission", re.compile(r"^(?!.*(?:[Uu]nix socket|listening socket|[Pp]id ?file|PID file|log file|ACL)).*Permission denied")),
     ("fork", re.compile(r"fork: Cannot allocate memory")),
     ("out_of_memory", re.compile(r"Out Of Memory allocating")),
-    ("port_in_use", re.compile(r"Address already in use|Could not create server TCP listening socket|Failed listening on port")),
+    ("port_in_use", re.compile(r"Address already in use")),
+    ("no_address", re.compile(r"Cannot assign requested address")),
     ("configuration", re.compile(r"FATAL CONFIG FILE ERROR|Bad directive|Can't chdir")),
     ("save_failed", re.compile(r"Background saving error|Error trying to save the DB, can't exit")),
     ("write_failed", re.compile(r"Short write while writing to the AOF|Error writing to the AOF|AOF write error(?! looks)|Write error")),
@@ -136,6 +144,20 @@ def holds_aof(process: Options, settings: Options) -> t.Optional[bool]:
         return bool(found)
     inner = os.path.join(data, str(settings.get("appenddirname") or "appendonlydir"))
     return bool(found & {os.path.realpath(data), os.path.realpath(inner)})
+
+
+def has_open(process: Options, inode: int) -> t.Optional[bool]:
+    """Return whether *process* has the file of that inode open; None if we may not look."""
+    folder = "/proc/%d/fd" % process["pid"] if process else ""
+    try:
+        numbers = os.listdir(folder)
+    except OSError:
+        return None
+    for number in numbers:
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(os.path.join(folder, number)).st_ino == inode:
+                return True
+    return False
 
 
 def _leads_to(link: str) -> str:
@@ -239,9 +261,11 @@ def load_disk(path: str, uid: t.Optional[int]) -> dict[str, t.Any]:
 
 
 def size_of(folder: str, name: str) -> t.Optional[int]:
-    """Return the bytes of a regular file, None where there is none."""
+    """Return the bytes of a regular file, 0 where a directory that is there has no such file, None where that cannot be seen."""
     try:
         facts = os.lstat(os.path.join(folder, name))
+    except FileNotFoundError:
+        return 0 if os.path.isdir(folder) else None
     except (OSError, ValueError):
         return None
     return facts.st_size if stat.S_ISREG(facts.st_mode) else None
@@ -281,6 +305,8 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
         # SHUTDOWN NOSAVE ends with the same words, but without the save.
         "saved_at_end": (all(words in last for words in SAVED_AT_END) or unsaid) if starts else None,
         "saved_at": said_at(last, SAVED_AT_END[1]),
+        "promoted": last.rfind(PROMOTED) > max(last.rfind(word) for word in DEMOTED),
+        "changes_saved": changes_saved(last),
         "synced_at_end": (SYNCED in last and SAVED_AT_END[2] in last) or ENDED_ITSELF in last,
         "unsynced_at_end": unsaid is False and SAVED_AT_END[2] in last and SYNCED not in last,
         "began_at": said_at(whole, STARTED) if starts else None,
@@ -293,10 +319,21 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
 
 def _unmended(last: str, lines: Options) -> dict[str, str]:
     """Return *lines* without a failed write that Redis made up for later, or that it had not acknowledged."""
-    if ENDED_ITSELF in last:
-        return {kind: line for kind, line in lines.items() if kind != "write_failed"}
-    since = log_file.last_of_each(last.rpartition(SOLVED)[2].splitlines(), LOG_LINES) if SOLVED in last else lines
-    return {kind: line for kind, line in lines.items() if kind != "write_failed" or kind in since}
+    own = [] if ENDED_ITSELF not in last else ["write_failed"]
+    rows = last.splitlines()
+    # An append-only file and a dump are written, fail and recover each by itself.
+    kept = [
+        _since(SOLVED, [row for row in rows if _OF_AOF.search(row)]),
+        _since(SAVED_AT_END[1], [row for row in rows if not _OF_AOF.search(row)]),
+    ]
+    since = log_file.last_of_each([row for part in kept for row in part], LOG_LINES)
+    return {kind: line for kind, line in lines.items() if kind not in own and (kind not in WRITES or kind in since)}
+
+
+def _since(words: str, rows: list[str]) -> list[str]:
+    """Return those of *rows* that come after the last one with *words*, all where there is none."""
+    at = max((index for index, row in enumerate(rows) if words in row), default=-1)
+    return rows[at + 1 :]
 
 
 def _failed_starts(text: str) -> int:

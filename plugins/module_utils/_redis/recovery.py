@@ -73,7 +73,8 @@ def lasting(candidate: Facts) -> int:
 def _last_known(run: Facts) -> t.Dict[str, t.Any]:
     """Return when a run last ended well, where the data was then, and how long the append-only file."""
     last = (run.get("last_verified") or {}).get("redis") or {}
-    return {"mount": str(last.get("mount") or ""), "bytes": int(last.get("aof_bytes") or 0), "at": float(last.get("at") or 0)}
+    seen = {"mount": str(last.get("mount") or ""), "bytes": int(last.get("aof_bytes") or 0), "at": float(last.get("at") or 0)}
+    return dict(seen, **{name: last[name] for name in ("role", "flushed") if last.get(name)})
 
 
 def _last_file(run: Facts) -> t.Dict[str, t.Any]:
@@ -157,6 +158,7 @@ def verified(probe: Facts) -> t.Dict[str, t.Any]:
     expiring, mount = facts.get("expiring") or {}, (facts.get("place") or {}).get("mount")
     counted = {"key_count": facts.get("keys"), "expires": expiring.get("keys"), "left": expiring.get("left") or []}
     counted.update(aof_bytes=facts.get("aof_bytes"), aof_file=(facts.get("written") or {}).get("aof") or {})
+    counted.update({name: facts[name] for name in ("role", "flushed") if facts.get(name)})
     return {"redis": dict(counted, persistence=facts.get("persistence") or {}, **({"mount": mount} if mount else {}))}
 
 

@@ -14,15 +14,17 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 
 REMOVERS = frozenset(["rm", "unlink", "shred", "truncate", "rmdir", "srm", "wipe"])
 REPLACERS = frozenset(["mv", "cp", "install", "ln", "dd", "tee"])
 ELSEWHERE = ("/tmp/", "/var/tmp/", "/dev/")  # noqa: S108 - places where no data lie
+CLIENTS = frozenset(["redis-cli", "valkey-cli", "keydb-cli"])
 RUNS = frozenset(["-exec", "-execdir", "-ok"])
 ENDINGS = (".rdb", ".aof", ".manifest")
 MOST_BYTES = 64 * 1024
-_ACTS = re.compile(r"\b(%s|find)\b|>" % "|".join(sorted(REMOVERS | REPLACERS)))
+_ACTS = re.compile(r"\b(%s|find|rsync)\b|>" % "|".join(sorted(REMOVERS | REPLACERS)))
+_EMPTIES = re.compile(r"(?i)flush(?:all|db)")
 _GLOB = re.compile(r"[*?\[]")
 _VARIABLE = re.compile(r"\$(\w+|\{[^}]*\}|\([^)]*\))|`[^`]*`|%\([^)]*\)s|%[a-zA-Z]")
 
@@ -36,6 +38,14 @@ def deletion_in(command: str, data_dir: str, names: t.Sequence[str]) -> str:
         if _deletes(words, data_dir.rstrip("/"), names):
             return one_line(" ".join(words), 120)
     return ""
+
+
+def emptying_in(command: str) -> str:
+    """Return the part of *command* that empties a Redis once it runs, "" for none."""
+    if not _EMPTIES.search(command):
+        return ""
+    found = (words for words in _commands(command[:MOST_BYTES]) if any(os.path.basename(word) in CLIENTS for word in words))
+    return next((one_line(redact(" ".join(words)), 120) for words in found if any(_EMPTIES.fullmatch(word) for word in words)), "")
 
 
 def data_names(settings: t.Mapping[str, t.Any]) -> list[str]:
@@ -106,6 +116,8 @@ def _deletes_from(word: str, after: list[str], data_dir: str, names: t.Sequence[
         return _is_data(paths, data_dir, names) or _holds_data(paths, data_dir)
     if verb in REPLACERS:
         return _is_data([one.partition("of=")[2] or one for one in paths], data_dir, names)
+    if verb == "rsync" and any(one.startswith("--del") for one in after):
+        return _holds_data(paths[-1:], data_dir)
     return verb == "find" and _finds_data(after, data_dir, names)
 
 

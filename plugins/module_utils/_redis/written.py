@@ -28,11 +28,10 @@ Proof = t.Tuple[str, str]
 WHOLE, NEAR, NEAR_WHOLE, SLACK, TICK = 1.0, 1.1, 0.15, 0.1, 0.01
 # Redis logs a save once the file is in place: after its last byte by as long as a sync takes.
 SYNC_SECONDS = 1.0
+# Redis puts off a write to its append-only file by two seconds at most, while the disk syncs.
+LATE = 2.5
 READ = "and each command in it was read, to the end of the file"
-SEEN = (
-    "its append-only file is the one that was seen on %s, %d bytes then and %d now, written last before its process ended; no write to it "
-    "failed, "
-)
+SEEN = "its append-only file is the one that was seen on %s, %d bytes then and %d now, no write to it failed, "
 RECENT = "its append-only file was still written when its process ended, no write to it failed, "
 SYNCED = "its log says that all it had acknowledged was in its append-only file when it ended, "
 SAVED = "it ended when it was asked to, and saved its data before"
@@ -43,14 +42,21 @@ MOVED = "its configuration changed while it ran, so nothing proves that it wrote
 SHORTER = "its append-only file has %d bytes, and %d at the last proven look"
 IDLE = (
     "the last write to its append-only file was about %.1f seconds before it ended, and no run saw the file earlier: if appendonly was "
-    "turned off while it ran (CONFIG SET), what was written after that is lost. Run recover-redis once while it is well, and the next "
-    "run can tell"
+    "turned off while it ran (CONFIG SET), what was written after that is lost"
 )
 CONFIGURED = "its configuration turns the append-only file on, no write to it failed, "
 UNSYNCED = "it ended when it was asked to and did not sync its append-only file then, so that file was turned off while it ran"
 OTHER_FILE = "its append-only file is not the one that was seen on %s, and its log does not say why"
 UNSEEN = "its append-only file is empty or was changed after its last write, and no run saw it earlier: nothing proves that it is whole"
 SNAPSHOTS = "Redis keeps its data in snapshots, and nothing shows that it saved once more before it went down"
+OFF = (
+    "its log says that it saved changes between %s and %s, and its append-only file was written last on %s: that file was turned off while "
+    "it ran (CONFIG SET)"
+)
+SINCE = (
+    "the last write to its append-only file was about %.1f seconds before it ended: if appendonly was turned off (CONFIG SET) after that "
+    "file was seen on %s, what was written since then is lost"
+)
 OTHER_DUMP = "it saved its data before it ended, but the dump that a start loads is not of that moment"
 
 
@@ -93,12 +99,12 @@ def judge_aof(before: Facts, known: Facts) -> Proof:
     written, log = before.get("written") or {}, before.get("log") or {}
     file, end = written.get("aof") or {}, float((before.get("ended") or {}).get("last_ended_at") or 0)
     latest = end + WHOLE if end == int(end) else end
-    unseen = _unseen(file, log, end and latest)
+    unseen = _unseen(file, log, end and latest) or unappended(before)
     if unseen:
         return unseen, ""
     remembered = known.get("file") or {}
     if _same(file, remembered) or _is_kept(file, remembered, log):
-        return _judge_seen(file, known, _is_kept(file, remembered, log))
+        return _judge_seen(file, known, log, end, latest)
     if _moved(written, log, latest):
         return MOVED, ""
     why, speaks = _judge_end(file, log, end, latest)
@@ -114,10 +120,30 @@ def _unseen(file: Facts, log: Facts, latest: float) -> str:
     return TOUCHED if file["written_at"] > latest + SLACK else ""
 
 
-def _judge_seen(file: Facts, known: Facts, kept: bool) -> Proof:
-    """Judge the file that an earlier run saw."""
+def unappended(before: Facts) -> str:
+    """Return how the log proves that Redis took changes which it did not append to its file, "" for nothing."""
+    file, log = (before.get("written") or {}).get("aof") or {}, before.get("log") or {}
+    last = float(file.get("written_at") or 0)
+    shown = next((one for one in log.get("changes_saved") or [] if last and one[0] > last + LATE), None)
+    return OFF % (_clock(shown[0]), _clock(shown[1]), _clock(last)) if shown else ""
+
+
+def _judge_seen(file: Facts, known: Facts, log: Facts, end: float, latest: float) -> Proof:
+    """Judge the file that an earlier run saw: it proves that the file was written to then, and no more."""
     seen = known["file"]["bytes"]
-    return ("", SEEN % (_day(known), seen, file["bytes"]) + READ) if kept else (SHORTER % (file["bytes"], seen), "")
+    if not _is_kept(file, known["file"], log):
+        return SHORTER % (file["bytes"], seen), ""
+    if log.get("unsynced_at_end"):
+        return UNSYNCED, ""
+    speaks = SEEN % (_day(known), seen, file["bytes"]) + READ
+    return (
+        "" if log.get("synced_at_end") or _is_near(file, end, latest) else SINCE % (max(0.1, end - file["written_at"]), _day(known))
+    ), speaks
+
+
+def _is_near(file: Facts, end: float, latest: float) -> bool:
+    """Return whether a file was still written when its process ended."""
+    return bool(end - file["written_at"] <= (NEAR_WHOLE if latest > end else NEAR))
 
 
 def _judge_end(file: Facts, log: Facts, end: float, latest: float) -> Proof:
@@ -128,7 +154,7 @@ def _judge_end(file: Facts, log: Facts, end: float, latest: float) -> Proof:
         return UNSYNCED, ""
     if not file["bytes"] or file["changed_at"] > latest + SLACK:
         return UNSEEN, ""
-    if end - file["written_at"] <= (NEAR_WHOLE if latest > end else NEAR):
+    if _is_near(file, end, latest):
         return "", RECENT + READ
     return IDLE % max(0.1, end - file["written_at"]), CONFIGURED + READ
 
@@ -162,7 +188,11 @@ def _moved(written: Facts, log: Facts, latest: float) -> bool:
 
 
 def _day(known: Facts) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(float(known.get("at") or 0)))
+    return _clock(float(known.get("at") or 0))
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def judge_dump(before: Facts) -> Proof:

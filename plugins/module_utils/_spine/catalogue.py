@@ -259,6 +259,9 @@ REASONS: dict[str, Reason] = {
                 "write the settings that the text names into the configuration file or the start command, then run again; nothing was"
                 " started, because other settings may make Redis load other data"
             ),
+            "start_empties": Case(
+                "take what the text names out of its start command, then run again. Nothing was started, because its keys would be gone"
+            ),
             "would_evict": Case(
                 "raise maxmemory in its configuration or set maxmemory-policy to noeviction, then run again; if those keys may go, start it"
                 " yourself. Nothing was started"

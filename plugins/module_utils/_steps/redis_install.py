@@ -15,8 +15,8 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates import install as engine
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.holders import load_holders
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.holders import load_holders
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import (
     FOLDER,

@@ -60,6 +60,37 @@ def test_a_start_loads_at_most_the_keys_that_the_commands_leave(tmp_path: Path, 
     assert contents.load_contents(str(tmp_path), {}, judged(path, "damaged"), 0, 5)["keys"] is None
 
 
+@pytest.mark.parametrize(
+    ("commands", "most", "least"),
+    [
+        # The last element of a key may have been taken: Redis writes down that it was, not that the key went with it.
+        (["RPUSH q a b", "LPOP q 2", "SET a 1"], 2, 1),
+        (["SADD s a", "SREM s a", "SADD s b"], 1, 1),
+        (["HSET h f 1", "HDEL h f", "ZADD z 1 a", "ZREM z a"], 2, 0),
+        (["RPUSH a x", "RPOPLPUSH a b"], 2, 0),
+        (["SADD a x", "SINTERSTORE c a b"], 2, 1),
+        (["RPUSH q a", "LPOP q", "DEL q", "RPUSH q b"], 1, 1),
+        # A time to live ends with the value that had it.
+        ([("SET", "a", "1", "PXAT", GONE), "PERSIST a"], 1, 1),
+        ([("SET", "a", "1", "PXAT", GONE), "GETSET a 2"], 1, 1),
+        ([("SET", "a", "1", "PXAT", GONE), "SET b 1", "RENAME b a"], 1, 1),
+        ([("SET", "a", "1", "PXAT", GONE), "SADD b x", "SUNIONSTORE a b"], 2, 1),
+        ([("SET", "a", "1", "PXAT", GONE), "SET a 2 XX"], 1, 1),
+        ([("SET", "a", "1", "PXAT", GONE), "SET a 2 KEEPTTL"], 0, 0),
+        ([("SET", "a", "1", "PXAT", GONE), "RENAME a b"], 0, 0),
+        ([("SET", "a", "1", "NX", "PXAT", GONE)], 0, 0),
+        ([("SET", "a", "1", "PXAT", GONE), "APPEND a x", ("PEXPIREAT", "a", SOON)], 1, 1),
+    ],
+)
+def test_keys_that_may_be_gone_are_not_missed_and_keys_that_last_again_are_counted(
+    tmp_path: Path, commands: list[t.Any], most: int, least: int
+) -> None:
+    path = tmp_path / "appendonly.aof"
+    path.write_bytes(aof(*commands))
+    found = contents.load_contents(str(tmp_path), {}, judged(path), 0, 5)
+    assert (found["keys"], found["sure"]) == (most, least)
+
+
 def test_only_removals_since_the_last_look_count(tmp_path: Path) -> None:
     path = tmp_path / "appendonly.aof"
     before = aof("SET a 1", "DEL a", "SET b 1")

@@ -18,6 +18,7 @@ GOOD = {"verdict": "valid", "files": [], "detail": ""}
 CUT = {"verdict": "tail_cut", "files": [{"name": "a.incr.aof", "verdict": "tail_cut", "detail": "ends"}], "detail": ""}
 PLACE = {"path": "/data", "named": "", "planned": "/data", "where": "redis.conf:1", "sure": True, "running": "", "mount": "/data"}
 PLANNED = {"known": True, "settings": {"appendonly": "yes"}, "origins": {}, "problems": []}
+REPLICA = dict(PLANNED, settings={"appendonly": "yes", "replicaof": "10.0.0.9"})
 WAIT = ["wait"]
 MEND = ["hold", "mend", "start"]
 ISOLATE = ["isolate", "mend", "start"]
@@ -159,6 +160,34 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, newer data beside its own": (
         down(files={"verdict": "outdated", "files": [{"name": "a", "verdict": "outdated", "detail": "newer"}]}), {},
         "down_bad_file", "sick", MEND),
+    "append-only file deleted under it": (raw(gone="aof"), {}, "up", "sick", ["rewrite_aof"]),
+    "data directory deleted under it": (raw(gone="dir"), {}, "up", "sick", []),
+    "dump deleted under it": (
+        raw(info={"aof_enabled": "0", "rdb_saves": "1"}, config={"appendonly": "no"}, dump_bytes=0), {}, "up", "sick", ["save"]),
+    "dump loaded and deleted since": (
+        raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, config={"appendonly": "no"}, dump_bytes=0), {},
+        "up", "sick", ["save"]),
+    "never saved yet": (
+        raw(info={"aof_enabled": "0", "rdb_saves": "0"}, config={"appendonly": "no"}, dump_bytes=0), {}, "up", "well", []),
+    "saves elsewhere since a change at run time": (
+        raw(planned=PLANNED, place=dict(PLACE, running="/tmp/x")), {}, "up", "sick", []),
+    "replica that was promoted by hand": (raw(planned=REPLICA), {}, "up", "sick", []),
+    "appendonly off at run time, and CONFIG refused": (
+        dict(raw(planned=PLANNED, info={"aof_enabled": "0"}), config={}), {}, "up", "sick", []),
+    "no right to write": (raw(write="NOPERM this user has no permissions"), {}, "up", "well", []),
+    "down, and its configuration makes a replica of a master": (
+        down(planned=REPLICA), {"last_known": {"role": "master"}}, "doubtful_settings", "sick", []),
+    "down, promoted according to its log": (down(planned=REPLICA, log={"promoted": True}), {}, "doubtful_settings", "sick", []),
+    "down, a replica as it is meant to be": (
+        down(planned=REPLICA), {"last_known": {"role": "master"}, "expected_role": "replica"}, "down_clean", "sick", ["start"]),
+    "down, and it was a replica before": (down(planned=REPLICA), {}, "down_clean", "sick", ["start"]),
+    "down, another server works in its directory": (
+        down(holders=[{"pid": 9, "name": "redis-server", "why": "works_in"}]), {}, "down_start_fails", "sick", []),
+    "down, and its log shows saved changes that were not appended": (
+        down(files=dict(GOOD, source="aof"), written={"aof": {"written_at": 10.0}}, log={"changes_saved": [[20.0, 30.0]]}), {},
+        "down_bad_file", "sick", MEND),
+    "down, its start would empty it": (
+        down(start_text="sh -c 'redis-server & sleep 1; redis-cli FLUSHALL'"), {}, "start_empties", "sick", []),
     "down, and an include is missing": (down(planned=dict(PLANNED, problems=["x includes y"])), {}, "down_start_fails", "sick", []),
     "down, and a file is not its own": (
         down(files=dict(GOOD, unreadable=["dump.rdb belongs to root"])), {}, "down_start_fails", "sick", []),
@@ -336,6 +365,17 @@ def test_keys_that_were_evicted_are_named_where_fewer_are_there_than_were_known(
     assert [warned("0", last_known_keys=142), warned("42", last_known_keys=100), warned("42")] == [[], [], []]
 
 
+def test_a_redis_that_was_emptied_and_filled_again_is_not_said_to_have_what_it_had() -> None:
+    def warned(calls: int, **before: t.Any) -> list[str]:
+        look = raw(info={"cmdstat_flushall": "calls=%d,usec=1" % calls})
+        seen = judge_redis(look, {"last_known_keys": 90, "last_known": {"flushed": before} if before else {}})
+        return [one.text for one in seen.findings if one.name == "warning"]
+
+    told = ["a command emptied it since it was last well: the 100 keys that are there are others than the 90 that were known"]
+    assert warned(2, run_id="a" * 40, count=1) == warned(1, run_id="b" * 40, count=7) == told
+    assert warned(2, run_id="a" * 40, count=2) == warned(2) == []
+
+
 def test_every_state_is_in_the_table() -> None:
     # What Sentinels rule has a table of its own.
     assert {case[2] for case in CASES.values()} - {""} == set(STATES) - {"failing_over", "failed_over"}
@@ -351,6 +391,7 @@ LOSSES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, int | None]] = 
     "append-only that cannot write": (raw(info={"aof_last_write_status": "err"}), {}, "unknown", None),
     "dump, changes since": (raw(info={"aof_enabled": "0"}, dump_bytes=500), {}, "count", 3),
     "dump, none since": (raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500), {}, "none", 0),
+    "dump deleted since": (raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=0), {}, "count", 100),
     "dump deleted at start": (
         raw(info={"aof_enabled": "0", "rdb_changes_since_last_save": "0"}, dump_bytes=500),
         {"start_command": "rm -f /data/dump.rdb"}, "count", 100),

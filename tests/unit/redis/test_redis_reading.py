@@ -27,6 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import Refused, parse_manifest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, said_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
     is_system,
     load_place,
@@ -214,6 +215,7 @@ def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
     found = load_log(str(log))
     told = {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "saved_at_end": False}
     told.update(saved_at=None, synced_at_end=False, unsynced_at_end=False, began_at=None, rewritten=False, rewrote_config_at=None)
+    told.update(promoted=False, changes_saved=[])
     assert found == dict(told, written_at=log.stat().st_mtime)
 
 
@@ -399,3 +401,39 @@ def test_a_start_command_may_name_directories_pipes_and_links_beside_scripts(tmp
     command = f"{script} --dir {data} --logfile {pipe} --unixsocket {dangling}"
     assert load_start(command) == command + "\n#!/bin/sh\nexec redis-server\n"
     assert load_start(f"/usr/bin/redis-server --port 6379 --dir {data}") == f"/usr/bin/redis-server --port 6379 --dir {data}"
+
+
+LINE = "7:M 30 Nov 2026 20:00:%06.3f * %s\n"
+
+
+def test_changes_that_were_saved_came_after_the_save_before() -> None:
+    text = "".join(
+        LINE % one
+        for one in [
+            (0, "Ready"), (10, "100 changes in 60 seconds. Saving..."), (10.1, "Background saving started by pid 9"),
+            (10.5, "Background saving terminated with success"), (20, "7 changes in 5 seconds. Saving..."),
+            (20.1, "Background saving started by pid 10"), (20.2, "Background saving error"), (30, "9 changes in 5 seconds. Saving..."),
+        ]
+    )  # fmt: skip
+    start = said_at(text, "Ready")
+    assert start is not None
+    assert [[round(at - start, 1) for at in one] for one in changes_saved(text)] == [[0, 10], [10.1, 20], [10.1, 30]]
+
+
+def test_a_write_that_failed_and_was_made_up_for_is_no_trouble_any_more(tmp_path: Path) -> None:
+    start, log = LINE % (0, "Redis is starting oO0"), tmp_path / "redis.log"
+    failed = "Failed opening the temp RDB file temp-1.rdb for saving: Permission denied"
+    appended = "Error writing to the AOF file: No space left on device"
+    for said, kinds in {
+        (failed,): ["permission"],
+        (failed, "DB saved on disk"): [],
+        (failed, "DB saved on disk", failed): ["permission"],
+        # Each file fails and recovers by itself.
+        (appended, "DB saved on disk"): ["no_space", "write_failed"],
+        (appended, "AOF write error looks solved. Redis can write again."): [],
+        (failed, "AOF write error looks solved. Redis can write again."): ["permission"],
+        ("Failed opening Unix socket: bind: Permission denied",): [],
+        ("Could not create server TCP listening socket 10.9.9.9:1: bind: Cannot assign requested address",): ["no_address"],
+    }.items():
+        log.write_text(start + "".join(LINE % (1, one) for one in said))
+        assert sorted(load_log(str(log))["lines"]) == kinds, said

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import data_names, deletion_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import data_names, deletion_in, emptying_in
 
 DUMP, AOF = ["dump.rdb"], ["appendonlydir", "appendonly.aof"]
 
@@ -121,3 +121,22 @@ def test_what_a_start_loads_is_told_by_the_settings(settings: dict[str, str], na
 @given(st.text(max_size=200))
 def test_no_text_makes_it_fall_over(text: str) -> None:
     assert len(deletion_in(text, "/data", DUMP)) <= 120
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        ("sh -c 'redis-server /c & sleep 1; redis-cli -p 1 FLUSHALL; wait'", True),
+        ("redis-server /c & /usr/bin/valkey-cli -n 2 flushdb async", True),
+        ("redis-server /c --rename-command flushall hidden", False),
+        ("redis-cli ping; redis-server /c", False),
+    ],
+)
+def test_a_start_command_that_empties_redis_once_it_runs_is_seen(command: str, found: bool) -> None:
+    assert bool(emptying_in(command)) is found
+
+
+def test_a_copy_that_deletes_what_it_does_not_have_deletes_the_data() -> None:
+    assert deletion_in("rsync -a --delete /empty/ /data/; redis-server /c", "/data", ["dump.rdb"])
+    assert not deletion_in("rsync -a /empty/ /data/; redis-server /c", "/data", ["dump.rdb"])
+    assert not deletion_in("rsync -a --delete /data/ /backup/; redis-server /c", "/data", ["dump.rdb"])

@@ -168,10 +168,12 @@ def wrote(log: t.Any = None, config: float = 10.0, ended: t.Any = 101.2, **file:
         (wrote(), {}, RECENT),
         (wrote(ended=100.0), {}, RECENT),
         (wrote(), LOOKED, "seen on 1970-01-01 00:01:30 UTC, 800 bytes then and 900 now"),
-        (wrote(written_at=60.0), LOOKED, "seen on"),
         (wrote(written_at=60.0, log={"synced_at_end": True}), {}, "all it had acknowledged"),
+        (wrote(written_at=60.0, log={"synced_at_end": True}), LOOKED, "seen on"),
         # Redis itself began a new file when it rewrote the old one.
-        (wrote(written_at=60.0, name="a.aof.3.incr.aof", inode=9, log={"rewritten": True}), LOOKED, "seen on"),
+        (wrote(name="a.aof.3.incr.aof", inode=9, log={"rewritten": True}), LOOKED, "seen on"),
+        # What a save of its own held was appended before.
+        (wrote(log={"changes_saved": [[60.0, 100.5]]}), {}, RECENT),
         # Its own CONFIG REWRITE moves nothing.
         (wrote(config=70.0, log={"rewrote_config_at": 70.1}), {}, RECENT),
         # What a person changed after its end moves nothing that it wrote.
@@ -192,6 +194,9 @@ def test_an_append_only_file_is_whole_where_it_was_seen_to_be_written(
     [
         (wrote(log={"lines": {"write_failed": "Short write"}}), LOOKED, "could not write"),
         (wrote(log={"unsynced_at_end": True}), {}, "was turned off while it ran"),
+        (wrote(log={"unsynced_at_end": True}), LOOKED, "was turned off while it ran"),
+        (wrote(written_at=60.0, log={"changes_saved": [[70.0, 80.0]]}), {}, "it saved changes between 1970-01-01 00:01:10 UTC and"),
+        (wrote(written_at=60.0, log={"changes_saved": [[50.0, 70.0], [70.0, 80.0]]}), LOOKED, "was turned off while it ran"),
         (wrote(bytes=0), {}, "is empty or was changed"),
         (wrote(changed_at=150.0), {}, "is empty or was changed"),
         (dict(AOF, log={}), LOOKED, "set redis_recovery_log_file"),
@@ -230,6 +235,15 @@ def test_a_file_that_nobody_saw_earlier_and_that_was_idle_is_not_proven_and_not_
     # What is known to be missing speaks for a loss.
     assert "suspected" not in loss.loss_of({"known_keys": 6, "known_at": 90.0}, before, {"keys": 5})
     assert "suspected" not in loss.loss_of({}, before, {"keys": 0, "persistence": {"dump_bytes": 999}})
+
+
+def test_a_file_that_was_seen_earlier_and_was_idle_since_proves_nothing_of_what_came_after() -> None:
+    for idle in (wrote(written_at=60.0), wrote(written_at=60.0, name="a.aof.3.incr.aof", inode=9, log={"rewritten": True})):
+        why, speaks = loss.proof_of_start(idle, LOOKED)
+        assert "turned off (CONFIG SET) after that file was seen on 1970-01-01 00:01:30 UTC" in why
+        assert "seen on" in speaks
+        said = loss.loss_of({"last_file": LOOKED}, idle, {"keys": 5})
+        assert (said["count"], said["exact"], said["suspected"]) == (None, False, False)
 
 
 def holds(keys: int) -> dict[str, t.Any]:

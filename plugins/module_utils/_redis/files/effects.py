@@ -36,6 +36,15 @@ _STORES = frozenset([b"sunionstore", b"sinterstore", b"sdiffstore", b"zrangestor
 _NUMBERED = frozenset([b"zunionstore", b"zinterstore", b"zdiffstore"])
 _WILD = frozenset(b"eval evalsha fcall swapdb move sort migrate georadius georadiusbymember".split()) | FRAME
 _KEYLESS = frozenset([b"function", b"script", b"publish", b"spublish"])
+# A key that one of these has changed is there afterwards; others may have taken its last element, or stored an empty result.
+_LEAVES = frozenset(
+    b"""append bitfield decr decrby geoadd getset hincrby hincrbyfloat hmset hset hsetnx incr incrby incrbyfloat linsert lpush lpushx
+    lset msetnx pfadd pfmerge rpush rpushx sadd set setbit setnx setrange xadd xgroup xsetid zadd zincrby""".split()
+)
+# These leave a key as it is, but for its time.
+TIMES = frozenset(b"expire expireat getex persist pexpire pexpireat".split())
+# These replace a key that they change, and its time to live with it; a SET with KEEPTTL does not.
+_ANEW = frozenset(b"copy getset persist restore restore-asking".split())
 # Redis writes these only if they changed something.
 _CHANGE = frozenset(b"incr decr incrby decrby append lpush rpush lpop rpop sadd srem zrem hdel xadd del unlink".split())
 
@@ -96,6 +105,17 @@ def _on_others(name: bytes, words: Words) -> Effect:
     if name == b"bitop":
         return Effect(stores=words[2:3], sources=words[3:])
     return Effect(changes=words[2:3] if name == b"xgroup" else words[1:2])
+
+
+def is_left(words: Words) -> bool:
+    """Return whether the keys that a command changes or stores are certainly there afterwards."""
+    return words[0].lower() in _LEAVES
+
+
+def lasts_anew(words: Words) -> bool:
+    """Return whether the keys that a command changes or stores may have lost the time when they expire."""
+    name = words[0].lower()
+    return name in _ANEW or (name == b"set" and not any(word.lower() == b"keepttl" for word in words[3:]))
 
 
 def surely_changes(name: bytes) -> bool:

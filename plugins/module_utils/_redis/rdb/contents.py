@@ -14,7 +14,14 @@ import re
 import time
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.effects import FRAME, effect_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.effects import (
+    FRAME,
+    TIMES,
+    Effect,
+    effect_of,
+    is_left,
+    lasts_anew,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, OutOfTime
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.words import worded
@@ -43,6 +50,8 @@ class _Keys:
 
     def __init__(self) -> None:
         self.there: dict[Name, t.Optional[float]] = {}
+        # Keys that may be gone: the last element was perhaps taken out.
+        self.unsure: set[Name] = set()
         # The least that a key takes in memory: the bytes that set it. What changes it later is not counted.
         self.sizes: dict[Name, int] = {}
         # The number of writes, the bytes of all of them and of the shortest one.
@@ -56,15 +65,36 @@ class _Keys:
             raise _Uncounted
         if effect.emptied:
             self.there = {} if effect.emptied == "all" else {name: end for name, end in self.there.items() if name[0] != db}
+        if words[0].lower() == b"rename" and len(words) == 3:
+            self._rename((db, words[1]), (db, words[2]))
+            return
         for key in effect.removes:
             self.there.pop((db, key), None)
         for key in effect.sets:
             self.there[db, key] = _end_of(words)
             self.sizes[db, key] = sum(len(word) for word in words[1:]) // len(effect.sets)
-        for key in [*effect.changes, *effect.stores]:
-            self.there.setdefault((db, key), None)
+            self.unsure.discard((db, key))
+        self._change(words, db, effect)
         if words[0].lower() in (b"pexpireat", b"expireat"):
             self.there[db, words[1]] = _number(words[2:3], 1000.0 if words[0][:1] in b"pP" else 1.0)
+
+    def _rename(self, old: Name, new: Name) -> None:
+        """Give a key another name, with its time; one whose setting was not seen may be gone by now."""
+        known = old in self.there and old not in self.unsure
+        self.there[new] = self.there.pop(old, None)
+        (self.unsure.discard if known else self.unsure.add)(new)
+
+    def _change(self, words: t.Sequence[bytes], db: bytes, effect: Effect) -> None:
+        """Take in keys whose old value counts, or whose new one is not known."""
+        changed = {(db, key) for key in [*effect.changes, *effect.stores]}
+        for name in changed:
+            self.there.setdefault(name, None)
+        for name in changed if lasts_anew(words) else {(db, key) for key in effect.stores}:
+            self.there[name] = _end_of(words) if words[0].lower() == b"set" else None
+        if is_left(words):
+            self.unsure -= changed
+        elif words[0].lower() not in TIMES:
+            self.unsure |= changed
 
     def least_bytes(self) -> float:
         """Return how few bytes a write takes: where each made a key of its own, as many as it took here; else those of the shortest."""
@@ -75,6 +105,10 @@ class _Keys:
         """Return how many have not expired, and the least memory that they take in bytes."""
         names = [name for name, end in self.there.items() if end is None or end > now]
         return len(names), sum(self.sizes.get(name, 0) for name in names)
+
+    def sure(self, now: float) -> int:
+        """Return how many of those that have not expired are certainly there."""
+        return sum((end is None or end > now) and name not in self.unsure for name, end in self.there.items())
 
 
 def _bytes_of(words: t.Sequence[bytes]) -> int:
@@ -98,12 +132,12 @@ def _number(words: t.Sequence[bytes], scale: float) -> t.Optional[float]:
 def load_contents(
     data_dir: str, settings: t.Mapping[str, t.Any], judged: t.Mapping[str, t.Any], known_bytes: int, most: float
 ) -> dict[str, t.Any]:
-    """Return {keys, removed, written_at, memory, missing_writes} of the files that were *judged*, {} where there are none. Never raises.
+    """Return {keys, sure, removed, written_at, memory, missing_writes} of the files that were *judged*, {} where there are none.
 
-    keys: the most that a start loads, of files that are all valid; removed: keys that commands removed beyond the first *known_bytes* of
-    an append-only file; written_at: when Redis wrote the dump, or the base; memory: bytes
+    keys: the most that a start loads, of files that are all valid; sure: the least of an append-only file; removed: keys that commands
+    removed beyond the first *known_bytes* of an append-only file; written_at: when Redis wrote the dump, or the base; memory: bytes
     that the data take in memory at least; missing_writes: the most writes that are in fewer bytes than *known_bytes*. None is unknown.
-    Takes *most* seconds.
+    Takes *most* seconds, never raises.
     """
     loaded = ("rdb",) if judged.get("source") == "rdb" else ("base", "incremental", "aof")
     files = [one for one in judged.get("files") or [] if one["kind"] in loaded]
@@ -120,7 +154,7 @@ def load_contents(
             found["removed"] = _removed(paths, known_bytes, end)
         if judged.get("verdict") == "valid":
             with contextlib.suppress(OutOfTime, _Uncounted, Broken):
-                found["keys"], least, each = _keys_in(paths, end)
+                found["keys"], least, each, found["sure"] = _keys_in(paths, end)
                 found["missing_writes"] = _missing_writes(known_bytes - sum(one["bytes"] for one in files), each)
                 # What the base says holds as long as nothing was removed since.
                 found["memory"] = max(least, said or 0 if found["removed"] == 0 else 0)
@@ -172,8 +206,8 @@ def _removed(paths: t.Sequence[str], known_bytes: int, end: float) -> int:
     return count
 
 
-def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int, float]:
-    """Return how many keys the files leave, the least memory that they take, and how few bytes a write takes.
+def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int, float, int]:
+    """Return how many keys the files leave at most, the least memory that they take, how few bytes a write takes, and the least of keys.
 
     Raises OutOfTime, _Uncounted, Broken.
     """
@@ -189,7 +223,8 @@ def _keys_in(paths: t.Sequence[str], end: float) -> t.Tuple[int, int, float]:
                     db = words[-1]
                 elif name not in FRAME:
                     keys.take(words, db)
-    return (*keys.alive(time.time()), keys.least_bytes())
+    now = time.time()
+    return (*keys.alive(now), keys.least_bytes(), keys.sure(now))
 
 
 def _base(file: t.BinaryIO, size: int, keys: _Keys, end: float) -> int:
