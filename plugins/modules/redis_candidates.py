@@ -63,6 +63,12 @@ options:
     description: Whether the server is running. Then its keys are a candidate too, and its files may change during the copy.
     type: bool
     default: false
+  unappended:
+    description:
+      - What the log of Redis proves to be missing from its append-only file, as the role's probe gives it, that is C(at), when a dump was
+        saved that has it, and C(why).
+    type: dict
+    default: {}
   backups:
     description: RDB files on this host to try. A C(*) matches several.
     type: list

@@ -133,4 +133,5 @@ def test_keys_whose_time_came_meanwhile_are_not_lost(farm: Farm) -> None:
     redis.kill()
     time.sleep(max(0.0, 6.5 - (time.monotonic() - begun)))
     run = redis.recover()
-    assert (run.word, run.outcome["loss"]["count"], run.outcome["loss"]["present_after"]) == ("recovered", 0, 50), run.text
+    loss = run.outcome["loss"]
+    assert (run.word, loss["suspected"], loss["known_before"], loss["present_after"]) == ("recovered", False, 50, 50), run.text

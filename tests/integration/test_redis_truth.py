@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
-from farms.redis import NOBODY, SERVER, SUPERVISORD, Farm, Redis, farmed
+from farms.redis import NOBODY, SERVER, SUPERVISORD, Farm, Redis, end_process, farmed
 from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import redis as kind_redis
@@ -223,3 +226,81 @@ def test_a_directory_that_only_the_running_server_names_is_never_given_to_it(far
         assert (cron.stat().st_uid, cron.stat().st_mode & 0o777) == (0, 0o755)
     finally:
         cron.rmdir()
+
+
+def test_what_was_deleted_under_a_live_redis_is_missed_and_written_again(farm: Farm) -> None:
+    appended = farm.make("gone-aof", AOF).start()
+    appended.write(30)
+    assert look(appended)["health"] == "well"
+    shutil.rmtree(appended.data / "appendonlydir")
+    seen = look(appended)
+    assert (seen["health"], seen["actions"]) == ("sick", ["rewrite_aof"]), said(seen)
+    assert "a start would not load what it writes" in said(seen)
+    run = appended.recover()
+    assert (run.word, run.acts, look(appended)["health"]) == ("recovered", ["rewrite_aof"], "well"), run.text
+    dumped = farm.make("gone-dump", DUMP).start()
+    dumped.write(30)
+    assert look(dumped)["health"] == "well"
+    dumped.ask("SAVE")
+    (dumped.data / "dump.rdb").unlink()
+    seen = look(dumped)
+    assert (seen["health"], seen["actions"]) == ("sick", ["save"]), said(seen)
+    assert (seen["facts"]["persistence"]["loss_if_killed"], seen["facts"]["persistence"]["loss_count"]) == ("count", 30)
+    shutil.rmtree(dumped.data)
+    for place in ({}, {"data_dir": ""}):
+        seen = look(dumped, **place)
+        assert (seen["health"], seen["actions"]) == ("sick", []), said(seen)
+        assert "its data directory is not there any more" in said(seen)
+
+
+def test_data_that_a_live_redis_saves_elsewhere_or_would_give_up_for_a_master_are_told(farm: Farm) -> None:
+    redis = farm.make("elsewhere", DUMP).start()
+    redis.write(10)
+    redis.ask("CONFIG", "SET", "dir", "/tmp")
+    assert "a start would load other files" in said(look(redis))
+    redis.ask("CONFIG", "SET", "dir", str(redis.data))
+    assert look(redis)["health"] == "well"
+    redis.kill()
+    other = subprocess.Popen([str(SERVER), "--port", "0", "--dir", str(redis.data), "--save", ""], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: "runs in its data directory" in said(look(redis)))
+        assert look(redis)["actions"] == []
+    finally:
+        end_process(other.pid)
+        other.wait()
+    replica = farm.make("promoted", AOF + f"replicaof 127.0.0.1 {redis.port}\n").start()
+    assert look(replica)["state"] == "readonly_replica"
+    replica.ask("REPLICAOF", "NO", "ONE")
+    replica.write(20)
+    assert "makes it a replica of 127.0.0.1" in said(look(replica))
+    replica.kill()
+    seen = look(replica)
+    assert (seen["state"], seen["actions"]) == ("doubtful_settings", []), said(seen)
+    assert look(replica, expected_role="replica")["actions"] == ["start"]
+
+
+def test_appendonly_that_was_turned_off_after_a_look_is_no_proof_and_saves_in_the_log_are(farm: Farm) -> None:
+    redis = farm.make("off-later", "appendonly yes\nsave 1 10\n").start()
+    redis.write(40)
+    assert redis.recover().word == "nothing_to_do"
+    redis.ask("CONFIG", "SET", "appendonly", "no")
+    time.sleep(1.5)
+    redis.kill()
+    run = redis.recover()
+    loss = run.outcome["loss"]
+    assert (run.word, loss["count"], loss["exact"], loss["suspected"]) == ("recovered", None, False, False), run.text
+    assert "if appendonly was turned off (CONFIG SET) after that file was seen" in loss["text"]
+    redis.ask("CONFIG", "SET", "appendonly", "no")
+    for size in (20, 30):
+        time.sleep(3)
+        redis.write(40, size=size)
+        saved = redis.log.read_text().count("DB saved on disk")
+        until(lambda saved=saved: redis.log.read_text().count("DB saved on disk") > saved, 10)
+    redis.kill()
+    refused = redis.recover()
+    assert (refused.code, refused.states[0]) == ("approval_needed", "down_bad_file"), refused.text
+    assert "that file was turned off while it ran" in refused.text
+    plans = {plan["name"]: plan for plan in refused.outcome["reasons"][0]["plans"]}
+    assert (plans["other_1"]["loss"]["count"], plans["as_is"]["loss"]["count"]) == (0, 40), plans
+    run = redis.recover(remediation_approval=plans["other_1"]["token"])
+    assert (run.rc, redis.ask("STRLEN", "key:0")) == (0, 30), run.text

@@ -61,7 +61,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import unappended
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import sentence as container_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
@@ -540,7 +539,7 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     vain = _vain(raw, files)
     if vain:
         return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % vain)
-    lacking = _lacking(options, files, verdict) or (unappended(raw) if files.get("source") == "aof" else "")
+    lacking = _lacking(options, files, verdict)
     if lacking:
         return _bad_files(raw, facts, lacking)
     # Redis has not yet rejected files that were put there after that start.

@@ -50,14 +50,14 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     works_in,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data, with_saves
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import (
     Effective,
     load_effective,
     program_folder,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import load_written
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import load_written, unappended, unappended_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import load_container_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text, stranger_on
@@ -248,6 +248,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around["container"] = _container(options, service, around["written"])
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         files = _judged(data_dir, settings, end - time.monotonic(), options)
+        files = with_saves(files, data_dir, settings, unappended_at(around), unappended(around))
         around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))
     return around
 
@@ -268,9 +269,10 @@ def _container(options: t.Mapping[str, t.Any], service: Raw, written: Raw) -> Ra
 def _gone(raw: Raw, process: Raw, data_dir: str, settings: Raw) -> str:
     """Return what of a running Redis is no longer on its disk: dir, or aof for the file that it appends to; "" for nothing."""
     info = raw["info"]
-    if not info.get("run_id") or not process or not raw["config"].get("dir"):
+    if not info.get("run_id") or not process or (not raw["config"] and has_own_root(process)):
         return ""
-    if not os.path.isdir(data_dir):
+    # In a directory that is gone, Redis cannot say where it is.
+    if raw["config"].get("dir") == "" or not os.path.isdir(data_dir):
         return "dir"
     if info.get("aof_enabled") != "1" or "1" in (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled")):
         return ""

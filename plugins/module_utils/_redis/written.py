@@ -122,10 +122,21 @@ def _unseen(file: Facts, log: Facts, latest: float) -> str:
 
 def unappended(before: Facts) -> str:
     """Return how the log proves that Redis took changes which it did not append to its file, "" for nothing."""
+    shown, last = _shown(before)
+    return OFF % (_clock(shown[0]), _clock(shown[1]), _clock(last)) if shown else ""
+
+
+def unappended_at(before: Facts) -> float:
+    """Return when Redis first saved changes that it had not appended to its file, as its log proves; 0 for never."""
+    shown = _shown(before)[0]
+    return float(shown[1]) if shown else 0.0
+
+
+def _shown(before: Facts) -> t.Tuple[t.Sequence[float], float]:
+    """Return (since and when of the first save of changes that came after the last write to the append-only file, that write)."""
     file, log = (before.get("written") or {}).get("aof") or {}, before.get("log") or {}
     last = float(file.get("written_at") or 0)
-    shown = next((one for one in log.get("changes_saved") or [] if last and one[0] > last + LATE), None)
-    return OFF % (_clock(shown[0]), _clock(shown[1]), _clock(last)) if shown else ""
+    return next((one for one in log.get("changes_saved") or [] if last and one[0] > last + LATE), ()), last
 
 
 def _judge_seen(file: Facts, known: Facts, log: Facts, end: float, latest: float) -> Proof:

@@ -47,7 +47,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import EXPECTATIONS, REACH
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_roots
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start, load_contents
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data, with_saves
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import find_server, version_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.below import is_full
@@ -64,6 +64,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     redis_server={"type": "str", "default": ""},
     alive={"type": "bool", "default": False},
     backups={"type": "list", "elements": "str", "default": []},
+    unappended={"type": "dict", "default": {}},
     replicas={"type": "list", "elements": "dict", "default": [], "options": REACH},
     accept_loss={
         "type": "dict",
@@ -189,6 +190,8 @@ def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.An
         return {}, {}, [], []
     copy = copy_tree(params["data_dir"], os.path.join(folder, "copy"), end, live=params["alive"])
     judged = judge_data(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
+    log = params["unappended"] or {}
+    judged = with_saves(judged, copy["path"], params["settings"], float(log.get("at") or 0), str(log.get("why") or ""))
     known = params["last_known"]
     contents = load_contents(copy["path"], params["settings"], judged, int(known.get("bytes") or 0), end - time.monotonic())
     judged["missing_writes"] = contents.get("missing_writes")

@@ -183,9 +183,6 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, and it was a replica before": (down(planned=REPLICA), {}, "down_clean", "sick", ["start"]),
     "down, another server works in its directory": (
         down(holders=[{"pid": 9, "name": "redis-server", "why": "works_in"}]), {}, "down_start_fails", "sick", []),
-    "down, and its log shows saved changes that were not appended": (
-        down(files=dict(GOOD, source="aof"), written={"aof": {"written_at": 10.0}}, log={"changes_saved": [[20.0, 30.0]]}), {},
-        "down_bad_file", "sick", MEND),
     "down, its start would empty it": (
         down(start_text="sh -c 'redis-server & sleep 1; redis-cli FLUSHALL'"), {}, "start_empties", "sick", []),
     "down, and an include is missing": (down(planned=dict(PLANNED, problems=["x includes y"])), {}, "down_start_fails", "sick", []),

@@ -56,6 +56,31 @@ def judge_data(data_dir: str, settings: Settings, deadline: float) -> t.Dict[str
     return dict(seen, verdict=combined(files) if files else seen["verdict"], files=files, others=named, expected_keys=keys, seconds=took)
 
 
+def with_saves(judged: t.Mapping[str, t.Any], data_dir: str, settings: Settings, at: float, why: str) -> t.Dict[str, t.Any]:
+    """Return the verdict of ``judge_data`` where a log proves (*why*) that dumps from the time *at* on hold what was never appended.
+
+    Their keys may all be in the append-only file, with older values. Never raises.
+    """
+    if judged.get("source") != "aof" or not at or judged.get("verdict") == "outdated":
+        return dict(judged)
+    try:
+        directory = os.open(data_dir, FOLDER & ~os.O_NOFOLLOW)
+    except (OSError, ValueError):
+        return dict(judged)
+    try:
+        found = [one for one in others.load_stores(directory, settings) if one.kind == "rdb" and one.written >= at and not one.hollow]
+    except OSError:
+        found = []
+    finally:
+        os.close(directory)
+    if not found:
+        return dict(judged)
+    best = max(found, key=lambda one: one.written)
+    files = [*judged["files"], entry(best.name, best.kind, best.bytes, "outdated", "a start would ignore it, although %s" % why)]
+    named = [{"kind": best.kind, "name": best.name, "file": best.file}]
+    return dict(judged, verdict=combined(files), files=files, others=named, expected_keys=None)
+
+
 def _beside(
     directory: int, settings: Settings, seen: t.Mapping[str, t.Any], end: float
 ) -> t.Tuple[t.List[others.Store], t.List[FileResult]]:
