@@ -121,6 +121,10 @@ def persistence_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
     return dict(facts, **(_loss_unseen(raw, facts) if keys is None else _loss(facts, keys)))
 
 
+def _start_command(raw: Raw, options: Raw) -> str:
+    return str(raw.get("start_text") or options.get("start_command") or "")
+
+
 def start_deletion_of(raw: Raw, options: Raw) -> str:
     """Return the part of the start command that deletes what the next start would load, "" for none."""
     settings = dict(raw.get("config") or {}, **(raw.get("settings") or {}))
@@ -128,8 +132,7 @@ def start_deletion_of(raw: Raw, options: Raw) -> str:
     if not (raw.get("planned") or {}).get("known") and seen is not None and (str(seen) == "1") != (settings.get("appendonly") == "yes"):
         # Switched at run time: it is uncertain what the next start loads.
         settings.pop("appendonly", None)
-    command = str(raw.get("start_text") or options.get("start_command") or "")
-    return redact(deletion_in(command, str(raw.get("data_dir") or settings.get("dir") or ""), data_names(settings)))
+    return redact(deletion_in(_start_command(raw, options), str(raw.get("data_dir") or settings.get("dir") or ""), data_names(settings)))
 
 
 def _flag(seen: t.Any, configured: t.Any) -> t.Optional[bool]:
@@ -256,7 +259,7 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "ended": {key: (raw.get("service") or {}).get(key) for key in ("exit_code", "signal", "last_ended_at")},
         "place": raw.get("place") or {}, "planned": (raw.get("planned") or {}).get("settings") or {}, "origins": _origins(raw),
         "written": raw.get("written") or {}, "evicted": number(info.get("evicted_keys")), "since_start": since_start(info),
-        "start_empties": emptying_in(str(raw.get("start_text") or options.get("start_command") or "")),
+        "start_empties": emptying_in(_start_command(raw, options)),
         "unappended": {"at": unappended_at(raw), "why": unappended(raw)}, "gone": _gone(raw, options), "flushed": flushed_of(info),
         "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
     }  # fmt: skip

@@ -59,6 +59,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     moved_text,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import ahead
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import sentence as container_text
@@ -139,10 +140,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
         saving, extra = _saving(facts, verdict.state)
         set_now, restored = _set_at_run_time(raw, facts, verdict.state)
         findings, extra = findings + saving + set_now, extra + restored
-        if facts["start_empties"]:
-            findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + EMPTIES % facts["start_empties"]))
-        if facts["start_deletes_data"]:
-            findings.append(Finding("warning", State.WELL, "a restart would lose its keys: " + deletion_text(facts)))
+        findings += _at_restart(facts)
     wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     if wrong:
         findings.append(Finding("identity", State.SICK, "a different Redis answers than the expected one: %s differs" % ", ".join(wrong)))
@@ -151,6 +149,13 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     if doubt:
         findings, actions, verdict = [*findings, Finding("data_dir", State.SICK, doubt)], (), verdict._replace(state=state)
     return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong), **_left(raw, options)))
+
+
+def _at_restart(facts: Facts) -> list[Finding]:
+    """Return what a restart of a Redis that runs would do to its keys."""
+    texts = [EMPTIES % facts["start_empties"]] if facts["start_empties"] else []
+    texts += [deletion_text(facts)] if facts["start_deletes_data"] else []
+    return [Finding("warning", State.WELL, "a restart would lose its keys: " + text) for text in texts]
 
 
 def _left(raw: Raw, options: Raw) -> dict[str, t.Any]:
@@ -199,10 +204,9 @@ def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> t
     place, unread = raw.get("place") or {}, _unread(raw)
     if unread and {"start", "restart", "persist"} & set(actions):
         return unread, "doubtful_settings"
-    if {"start", "restart"} & set(actions):
-        demoted = _demoted(raw, options)
-        if demoted or facts["start_empties"]:
-            return demoted or EMPTIES % facts["start_empties"], "doubtful_settings" if demoted else "start_empties"
+    vain = _starts_in_vain(raw, options, facts) if {"start", "restart"} & set(actions) else ("", "")
+    if vain[0]:
+        return vain
     if not place or not IN_DIR & set(actions):
         return "", ""
     mount = _mount_missing(raw, options)
@@ -212,6 +216,14 @@ def _doubts(raw: Raw, options: Raw, facts: Facts, actions: t.Sequence[str]) -> t
     if gives or "mend" in actions:
         return judge_place(place, gives), "doubtful_dir"
     return moved_text(place), "doubtful_dir"
+
+
+def _starts_in_vain(raw: Raw, options: Raw, facts: Facts) -> tuple[str, str]:
+    """Return (why a start would not keep the data that it loads, the state that this is), ("", "") where it would."""
+    demoted = _demoted(raw, options)
+    if demoted:
+        return demoted, "doubtful_settings"
+    return (EMPTIES % facts["start_empties"], "start_empties") if facts["start_empties"] else ("", "")
 
 
 def _mount_missing(raw: Raw, options: Raw) -> str:
@@ -225,9 +237,7 @@ def _set_at_run_time(raw: Raw, facts: Facts, state: str) -> tuple[list[Finding],
     if state != "up" or not planned.get("known"):
         return [], ()
     wanted, origins = planned["settings"], planned["origins"]
-    found, off = _would_be_replica(raw, facts), False
-    moved = changed_text(raw.get("place") or {})
-    found += [Finding("settings", State.SICK, moved + ": a start would load other files")] if moved else []
+    found, off = _moved(raw) + _would_be_replica(raw, facts), False
     for name, (then, now) in differences(wanted, running, MATTERS).items():
         where = "%s says %s" % ((origins.get(name) or {}).get("where") or "its configuration", one_line(then, 60) or '""')
         text = "%s is %s since a change at run time, but %s" % (name, one_line(now, 60) or '""', where)
@@ -236,6 +246,11 @@ def _set_at_run_time(raw: Raw, facts: Facts, state: str) -> tuple[list[Finding],
         off = off or (means == NOT_KEPT and bool(raw.get("config")))
         found += [Finding("settings" if weight is State.SICK else "warning", weight, text + means)] if means else []
     return found, ("persist",) if off else ()
+
+
+def _moved(raw: Raw) -> list[Finding]:
+    moved = changed_text(raw.get("place") or {})
+    return [Finding("settings", State.SICK, moved + ": a start would load other files")] if moved else []
 
 
 def _running(raw: Raw) -> dict[str, t.Any]:
@@ -539,7 +554,7 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     vain = _vain(raw, files)
     if vain:
         return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % vain)
-    lacking = _lacking(options, files, verdict)
+    lacking = _lacking(options, files, verdict) or ahead(raw.get("replicas") or [], files)
     if lacking:
         return _bad_files(raw, facts, lacking)
     # Redis has not yet rejected files that were put there after that start.

@@ -51,6 +51,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data, with_saves
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import load_replicas
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import (
     Effective,
@@ -244,13 +245,23 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around["log"] = _log(log_file, options, settings) if log_file and not _is_serving(raw) else {}
     around["written"] = load_written(data_dir, settings, planned.files) if data_dir else {}
     around["gone"] = _gone(raw, process, data_dir, dict(settings, **running)) if data_dir else ""
-    around["holders"] = _holders(data_dir, service) if data_dir and not raw["ping"] and not process else []
     around["container"] = _container(options, service, around["written"])
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
-        files = _judged(data_dir, settings, end - time.monotonic(), options)
-        files = with_saves(files, data_dir, settings, unappended_at(around), unappended(around))
-        around["files"] = dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around))
+        around.update(_before_a_start(options, raw, around, data_dir, end))
     return around
+
+
+def _before_a_start(options: t.Mapping[str, t.Any], raw: Raw, around: Raw, data_dir: str, end: float) -> Raw:
+    """Return {files, replicas, holders}: what a start would load, what others have of it, and who uses its files now."""
+    settings = around["settings"]
+    files = _judged(data_dir, settings, end - time.monotonic(), options)
+    files = with_saves(files, data_dir, settings, unappended_at(around), unappended(around))
+    down = not raw["ping"] and not around["process"]
+    return {
+        "files": dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around)),
+        "replicas": load_replicas(options, parse_info, end) if down else [],
+        "holders": _holders(data_dir, raw["service"]) if down else [],
+    }
 
 
 def _log(path: str, options: t.Mapping[str, t.Any], settings: Raw) -> Raw:

@@ -97,18 +97,21 @@ def _file(folder: str, name: str) -> t.Dict[str, t.Any]:
 def judge_aof(before: Facts, known: Facts) -> Proof:
     """Judge an append-only file by the first look of a run, and by what the last proven look remembered {at, file}."""
     written, log = before.get("written") or {}, before.get("log") or {}
-    file, end = written.get("aof") or {}, float((before.get("ended") or {}).get("last_ended_at") or 0)
-    latest = end + WHOLE if end == int(end) else end
+    file, (end, latest) = written.get("aof") or {}, _end_of(before)
     unseen = _unseen(file, log, end and latest) or unappended(before)
     if unseen:
         return unseen, ""
     remembered = known.get("file") or {}
     if _same(file, remembered) or _is_kept(file, remembered, log):
         return _judge_seen(file, known, log, end, latest)
-    if _moved(written, log, latest):
-        return MOVED, ""
-    why, speaks = _judge_end(file, log, end, latest)
-    return (OTHER_FILE % _day(known), "") if why and remembered else (why, speaks)
+    why, speaks = (MOVED, "") if _moved(written, log, latest) else _judge_end(file, log, end, latest)
+    return (OTHER_FILE % _day(known), "") if why and why != MOVED and remembered else (why, speaks)
+
+
+def _end_of(before: Facts) -> t.Tuple[float, float]:
+    """Return from when to when its process ended, 0 where that is not known."""
+    end = float((before.get("ended") or {}).get("last_ended_at") or 0)
+    return end, end + WHOLE if end == int(end) else end
 
 
 def _unseen(file: Facts, log: Facts, latest: float) -> str:
