@@ -65,34 +65,6 @@ options:
       - Queried when Redis does not answer.
     type: dict
     default: {}
-  replicas:
-    description:
-      - Replicas of this Redis. While it is down, they are asked how many keys they have, as its start would make them give up what it does
-        not load. A replica without a password uses the one of the server.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description: Name or address of a replica, as seen from the host that checks Redis.
-        type: str
-        default: 127.0.0.1
-      port:
-        description: Port of the replica.
-        type: int
-        default: 6379
-      socket:
-        description: Unix socket of the replica.
-        type: str
-        default: ""
-      username:
-        description: User name, if the replica has ACL users.
-        type: str
-        default: ""
-      password_file:
-        description: File that holds its password; empty for that of the server.
-        type: str
-        default: ""
   judge_files:
     description: When to check the data files; V(auto) checks them when Redis is down.
     type: str

@@ -59,7 +59,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     moved_text,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import ahead
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import sentence as container_text
@@ -554,7 +553,7 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     vain = _vain(raw, files)
     if vain:
         return Verdict("down_start_fails", State.SICK, "it is down and would not start: %s" % vain)
-    lacking = _lacking(options, files, verdict) or ahead(raw.get("replicas") or [], files)
+    lacking = _lacking(options, files, verdict)
     if lacking:
         return _bad_files(raw, facts, lacking)
     # Redis has not yet rejected files that were put there after that start.

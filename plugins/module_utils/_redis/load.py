@@ -51,7 +51,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data, with_saves
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import load_replicas
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import (
     Effective,
@@ -252,14 +251,13 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
 
 
 def _before_a_start(options: t.Mapping[str, t.Any], raw: Raw, around: Raw, data_dir: str, end: float) -> Raw:
-    """Return {files, replicas, holders}: what a start would load, what others have of it, and who uses its files now."""
+    """Return {files, holders}: what a start would load, and who uses its files now."""
     settings = around["settings"]
     files = _judged(data_dir, settings, end - time.monotonic(), options)
     files = with_saves(files, data_dir, settings, unappended_at(around), unappended(around))
     down = not raw["ping"] and not around["process"]
     return {
         "files": dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around)),
-        "replicas": load_replicas(options, parse_info, end) if down else [],
         "holders": _holders(data_dir, raw["service"]) if down else [],
     }
 

@@ -24,18 +24,6 @@ PLACES: dict[str, t.Any] = {
     "start_command": {"type": "str", "default": ""},
     "reload_from": {"type": "list", "elements": "str", "default": []},
     "service": {"type": "dict", "default": {}},
-    "replicas": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "host": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 6379},
-            "socket": {"type": "str", "default": ""},
-            "username": {"type": "str", "default": ""},
-            "password_file": {"type": "str", "default": "", "no_log": False},
-        },
-    },
     "judge_files": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "write_probe": {"type": "bool", "default": True},
 }

@@ -183,13 +183,6 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, and it was a replica before": (down(planned=REPLICA), {}, "down_clean", "sick", ["start"]),
     "down, another server works in its directory": (
         down(holders=[{"pid": 9, "name": "redis-server", "why": "works_in"}]), {}, "down_start_fails", "sick", []),
-    "down, a replica has more": (
-        down(files=dict(GOOD, contents={"keys": 100}), replicas=[{"address": "r:1", "keys": 500}]), {}, "down_bad_file", "sick", MEND),
-    "down, its replicas have no more": (
-        down(files=dict(GOOD, contents={"keys": 100}), replicas=[{"address": "r:1", "keys": 100}, {"address": "r:2", "keys": None}]), {},
-        "down_clean", "sick", ["start"]),
-    "down, a replica, and its keys were not counted": (
-        down(files=dict(GOOD, contents={"keys": None}), replicas=[{"address": "r:1", "keys": 100}]), {}, "down_clean", "sick", ["start"]),
     "down, its start would empty it": (
         down(start_text="sh -c 'redis-server & sleep 1; redis-cli FLUSHALL'"), {}, "start_empties", "sick", []),
     "down, and an include is missing": (down(planned=dict(PLANNED, problems=["x includes y"])), {}, "down_start_fails", "sick", []),
