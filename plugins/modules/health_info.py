@@ -87,7 +87,8 @@ options:
         M(somabrain.incident_response.traffic_shift); C(facts.plan.slots) has the server changes to make.
       - >-
         C(balancer): one pool of a load balancer. Takes the options in C(target) of M(somabrain.incident_response.traffic_shift) and
-        C(goal) (look, maintenance_on, maintenance_off, set, restore); the further options of a goal are for the role traffic_scaling.
+        C(goal) (look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore); the further options of
+        a goal are for the role traffic_scaling.
       - >-
         C(round_trip): see M(somabrain.incident_response.memory_round_trip).
       - >-

@@ -273,8 +273,10 @@ def _rollback(needs: Found, asked: Asked) -> None:
 
 def _traffic(needs: Found, asked: Asked) -> None:
     target = {"balancer": asked.text("traffic_scaling_balancer"), "pool": asked.text("traffic_scaling_pool")}
+    sides = {name: asked("traffic_scaling_" + name) for name in ("main", "spare", "overflow")}
     if target["balancer"]:
-        needs["checks"].append({"name": "balancer", "kind": "balancer", **target, **(asked("traffic_scaling_balancer_options") or {})})
+        options = asked("traffic_scaling_balancer_options") or {}
+        needs["checks"].append({"name": "balancer", "kind": "balancer", "goal": "ready", **target, **_set(sides), **options})
 
 
 def _api(needs: Found, asked: Asked, variable: str) -> None:

@@ -14,12 +14,20 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 
 Check = t.Mapping[str, t.Any]
 # remedy: the group that its playbook works on.
-GROUPS: t.Mapping[str, str] = {"redis_recovery": "redis", "database_recovery": "postgresql", "service_restart": "somabrain_api"}
+GROUPS: t.Mapping[str, str] = {
+    "redis_recovery": "redis",
+    "database_recovery": "postgresql",
+    "service_restart": "somabrain_api",
+    "traffic_scaling": "somabrain_balancer",
+}
+# Their variables are often set for all hosts, of which few are balancers.
+BY_GROUP_ONLY = ("traffic_scaling",)
 # Options by which two checks of one kind mean the same thing, with their defaults.
 PLACES: t.Mapping[str, t.Mapping[str, t.Any]] = {
     "redis": {"socket": "", "host": "127.0.0.1", "port": 6379},
     "postgresql": {"host": "127.0.0.1", "port": 5432},
     "application": {"manager": "", "service": ""},
+    "balancer": {"balancer": "", "pool": ""},
 }
 
 
@@ -32,7 +40,9 @@ def remedies_of(wanted: t.Sequence[str], groups: t.Mapping[str, t.Sequence[str]]
 
 
 def _acts_on(remedy: str, group: t.Sequence[str], host: str, variables: t.Sequence[str]) -> bool:
-    return host in group if group else any(name.startswith(remedy + "_") for name in variables)
+    if group or remedy in BY_GROUP_ONLY:
+        return host in group
+    return any(name.startswith(remedy + "_") for name in variables)
 
 
 def with_derived(own: t.Sequence[t.Any], derived: t.Sequence[Check]) -> list[t.Any]:

@@ -589,6 +589,11 @@ REASONS: dict[str, Reason] = {
         "recover the service behind the load balancer first",
         "{verify}",
     ),
+    "clients_kept_out": Reason(
+        "no server of the pool takes requests (each is drained, taken out, down, or has weight 0), so every client would get an error",
+        "restore the traffic, which gives servers their weights step by step; a person ends what a person set (scale-traffic.yml)",
+        "{restore_traffic}",
+    ),
     "steps_not_rising": Reason(
         "the shares of a restoration decrease, or are not between 1 and 100",
         "give shares between 1 and 100, each larger than the one before",

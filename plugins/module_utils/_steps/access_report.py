@@ -33,6 +33,11 @@ FIXES = {
     "hung": "it accepts connections but does not answer: recover it first",
     "other_service": "check that the address is correct",
     "garbage": "check that the address is correct",
+    "balancer_refused": "give its socket level admin, or use one that has it",
+    "switch_missing": "add the maintenance lines to its configuration (README of the role traffic_scaling)",
+    "unknown_pool": "correct traffic_scaling_pool",
+    "unknown_server": "correct traffic_scaling_main, traffic_scaling_spare or traffic_scaling_overflow",
+    "not_by_weight": "use balance roundrobin, or restore with traffic_scaling_steps [100]",
     "tls": "set ca_file, or renew the certificate",
 }
 OTHER_FIX = "see what verify-health reports"

@@ -13,7 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import others, pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.gates import unfit_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.others import stands_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.weights import weights_for
@@ -48,10 +48,13 @@ class Sides(t.NamedTuple):
     def rest(self) -> list[str]:
         """Return the servers that take the rest: the spare servers that are up, else the overflow; [] for none.
 
-        A server that the balancer marks as backup gets nothing while a main server is up, whatever its weight.
+        A server that the balancer marks as backup gets nothing while a main server is up, whatever its weight; one that a person took
+        out stays out.
         """
-        return [name for name, one in self.spare.items() if one["up"] and not one["backup"]] or [
-            name for name, one in self.overflow.items() if one["up"] is not False and not one["backup"]
+        out = self.taken_out()
+        there = {name: one for name, one in {**self.spare, **self.overflow}.items() if not one["backup"] and name not in out}
+        return [name for name in self.spare if name in there and there[name]["up"]] or [
+            name for name in self.overflow if name in there and there[name]["up"] is not False
         ]
 
     def able(self) -> dict[str, int]:
@@ -60,26 +63,38 @@ class Sides(t.NamedTuple):
         return {name: int(one["initial"]) for name, one in there.items() if one["up"] is not False}
 
     def taken_out(self) -> set[str]:
-        """Return the main servers that a person took out: those in maintenance, and those drained while another is ready."""
-        other = any(one["admin"] == pool.READY and one["up"] is not False and not one["backup"] for one in self.main.values())
-        return {name for name, one in self.main.items() if one["admin"] == pool.MAINT or (other and one["admin"] == pool.DRAIN)}
+        """Return the servers that a person took out: those in maintenance, and the spare ones and the overflow if drained.
+
+        Of the main servers also those drained while another is ready, and those closed by weight 0 while another takes requests.
+        """
+        ready = [one for one in self.main.values() if one["admin"] == pool.READY and one["up"] is not False and not one["backup"]]
+        takes = any(one["weight"] > 0 for one in ready)
+        mine = {name for name, one in self.main.items() if _is_out(one, bool(ready), takes)}
+        return mine | {name for name, one in {**self.spare, **self.overflow}.items() if one["admin"] != pool.READY}
+
+
+def _is_out(one: t.Mapping[str, t.Any], another_ready: bool, another_takes: bool) -> bool:
+    if one["admin"] != pool.READY:
+        return bool(one["admin"] == pool.MAINT or another_ready)
+    return bool(one["closed"] and another_takes)
 
 
 def judge_traffic(state: State, options: Options, largest: int) -> Verdict:
-    """Judge the pool for ``goal``: look, maintenance_on, maintenance_off, set or restore."""
+    """Judge the pool for ``goal``: look, ready, maintenance_on, maintenance_off, set or restore."""
     away = _not_there(state, options)
     if away:
         return away
     judge = {
-        "look": _judge_look, "maintenance_on": _judge_on, "maintenance_off": _judge_off, "set": _judge_set, "restore": _judge_restore,
+        "look": _judge_look, "ready": _judge_ready, "set": _judge_set, "restore": _judge_restore,
+        "maintenance_on": _judge_on, "maintenance_off": _judge_off,
     }[options["goal"]]  # fmt: skip
     unfit = _unfit(options)
     if unfit:
         return Verdict("bad_input", "sick", unfit)
-    somebody = _set_by_somebody(state, options)
-    if somebody:
-        return somebody
     verdict = judge(state, options, largest)
+    somebody = _set_by_somebody(state, options, verdict) if options.get("by_itself") else ""
+    if somebody:
+        return Verdict("changed_by_another", "sick", somebody)
     needed = ("all", "maintenance", "") if set(verdict.plan) <= {"maintenance"} else ("all", "")
     return verdict if not verdict.actions or state["rights"] in needed else Verdict("balancer_refused", "sick", _no_rights(state))
 
@@ -101,12 +116,17 @@ def _not_there(state: State, options: Options) -> t.Optional[Verdict]:
     return None
 
 
-def _set_by_somebody(state: State, options: Options) -> t.Optional[Verdict]:
-    """Return the refusal to end, with nobody asking, a maintenance that no run of this collection turned on."""
-    if not (options.get("by_itself") and state["maintenance"]["on"] and (state["kept"].get("maintenance") or {}).get("on") is False):
-        return None
-    text = "no run of this collection turned on the maintenance of pool %s: a person ends it, or restores the traffic" % state["pool"]
-    return Verdict("changed_by_another", "sick", text)
+def _set_by_somebody(state: State, options: Options, verdict: Verdict) -> str:
+    """Return what somebody else set that would be ended, with nobody asking, "" for nothing."""
+    if not verdict.actions:
+        return ""
+    if options["goal"] != "set" and others.turned_on(state):
+        return "no run of this collection turned on the maintenance of pool %s: a person ends it, or restores the traffic" % state["pool"]
+    steps = [{"servers": verdict.plan.get("servers") or {}}, *(verdict.plan.get("steps") or ())]
+    touched = {name for step in steps for name in step["servers"]}
+    known = {**others.since(state), **others.against(state, options.get("expected") or {})}
+    theirs = {name: said for name, said in known.items() if name in touched}
+    return "%s; a person decides whether that stays" % others.sentence(theirs) if theirs else ""
 
 
 def _no_rights(state: State) -> str:
@@ -164,20 +184,31 @@ def _how(state: State, one: t.Mapping[str, t.Any]) -> str:
         return "down"
     if one["admin"] != pool.READY:
         return {"drain": "drained", "maint": "taken out by a person"}[one["admin"]]
+    if one["closed"]:
+        return "0 % (somebody set its weight to 0)"
     return "%g %%" % round(pool.share_of(state, [one["name"]]), 1)
 
 
 def reverted(state: State) -> dict[str, dict[str, t.Any]]:
-    """Return {server: {weight, admin}} of what was set last and lost by a reload of the balancer; {} for nothing."""
+    """Return {server: {weight, admin}} of what was set last and lost by a reload of the balancer; {} for nothing.
+
+    What was as the configuration had it is not lost, nor is what somebody set since.
+    """
     kept = state["kept"]
     if not kept or kept["identity"] == state["identity"]:
         return {}
     servers = pool.by_name(state)
     return {
-        name: dict(was)
+        name: {key: was[key] for key in pool.SETTABLE if key in was}
         for name, was in kept["servers"].items()
-        if name in servers and any(servers[name][key] != was.get(key) for key in pool.SETTABLE if key != "address" or key in was)
+        if name in servers and any(_is_lost(servers[name], was, key) for key in pool.SETTABLE if key in was)
     }
+
+
+def _is_lost(one: t.Mapping[str, t.Any], was: t.Mapping[str, t.Any], key: str) -> bool:
+    if one[key] == was[key] or (key == "weight" and was[key] == was.get("usual")):
+        return False
+    return bool(key == "address" or one[key] == pool.configured(one)[key])
 
 
 def _judge_look(state: State, options: Options, largest: int) -> Verdict:
@@ -188,10 +219,41 @@ def _judge_look(state: State, options: Options, largest: int) -> Verdict:
         return Verdict("no_server_up", "sick", _none_up(state, sides))
     if reverted(state):
         return Verdict("reverted", "sick", "a reload of the balancer lost what was set: %s" % ", ".join(reverted(state)))
-    if state["maintenance"]["on"] and not state["maintenance"]["prepared"]:
+    if state["maintenance"]["on"]:
         text = "maintenance is on, but does not close pool %s: %s" % (state["pool"], state["maintenance"]["detail"])
-        return Verdict("switch_missing", "unknown", text)
-    return Verdict("maintenance" if state["maintenance"]["on"] else "open", "well", seen(state))
+        closes = state["maintenance"]["prepared"]
+        return Verdict("maintenance", "well", seen(state)) if closes else Verdict("switch_missing", "unknown", text)
+    kept_out = _kept_out(state, options) or _turned_away(state, sides)
+    return Verdict("clients_kept_out", "sick", kept_out) if kept_out else Verdict("open", "well", seen(state))
+
+
+def _judge_ready(state: State, options: Options, largest: int) -> Verdict:
+    """Judge whether every goal could be reached from here, whatever its servers are doing."""
+    if state["rights"] in ("none", "maintenance"):
+        return Verdict("balancer_refused", "sick", _no_rights(state))
+    if not state["maintenance"]["prepared"]:
+        return _no_switch(state)
+    unable = _unable(state, [1.0])
+    return unable or Verdict("ready", "well", "pool %s can be changed from here" % state["pool"])
+
+
+def _no_switch(state: State) -> Verdict:
+    text = "pool %s cannot be put into maintenance: %s" % (state["pool"], state["maintenance"]["detail"])
+    return Verdict("switch_missing", "unknown", text)
+
+
+def _kept_out(state: State, options: Options) -> str:
+    """Return that the pool, open or not, has no server that takes requests, "" if one does; the overflow only turns them away."""
+    if any(pool.takes_requests(one) for one in state["servers"] if one["name"] != options["overflow"]):
+        return ""
+    servers = ", ".join("%s %s" % (one["name"], _how(state, one)) for one in state["servers"][:12]) or "it has none"
+    return "no server of pool %s takes requests, so that every client gets an error: %s" % (state["pool"], servers)
+
+
+def _turned_away(state: State, sides: Sides) -> str:
+    """Return that the overflow answers clients of an open pool with 503, "" if it gets no requests."""
+    share = pool.share_of(state, sides.overflow)
+    return "%s answers %g %% of the requests with 503; %s" % (", ".join(sides.overflow), round(share, 1), seen(state)) if share else ""
 
 
 def _none_up(state: State, sides: Sides) -> str:
@@ -209,7 +271,7 @@ def _statuses(servers: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
 def _judge_on(state: State, options: Options, largest: int) -> Verdict:
     switch = state["maintenance"]
     if not switch["prepared"]:
-        return Verdict("switch_missing", "unknown", "pool %s cannot be put into maintenance: %s" % (state["pool"], switch["detail"]))
+        return _no_switch(state)
     if switch["on"]:
         return Verdict("maintenance", "well", seen(state))
     if not options["reason"].strip():
@@ -219,11 +281,14 @@ def _judge_on(state: State, options: Options, largest: int) -> Verdict:
 
 
 def _judge_off(state: State, options: Options, largest: int) -> Verdict:
-    if not state["maintenance"]["on"]:
-        return Verdict("open", "well", seen(state))
     sides = sides_of(state, options)
+    if not state["maintenance"]["on"]:
+        return Verdict("open", "well", _turned_away(state, sides) or seen(state))
     if not sides.able() and not any(one["up"] for one in sides.spare.values()):
         return Verdict("no_server_up", "sick", _none_up(state, sides))
+    kept_out = _kept_out(state, options)
+    if kept_out:
+        return Verdict("clients_kept_out", "sick", kept_out)
     if options["cold"] and not options["skip_warm_up"]:
         return Verdict("cold_cache", "sick", "a cache was lost, so clients are admitted step by step only: %s" % options["cold"])
     if state["maintenance"].get("fixed"):
@@ -325,9 +390,7 @@ def _judge_restore(state: State, options: Options, largest: int) -> Verdict:
         return Verdict("aborted", "sick", "a person stopped restorations with %s" % one_line(options["abort_file"], 100))
     shares = shares_of(steps, now, options)
     if not sides.rest() and min(shares) < 100:
-        text = "%g %% of the requests have nowhere to go: no spare server is up, and there is no overflow" % (100 - shares[0])
-        backups = [name for name, one in {**sides.spare, **sides.overflow}.items() if one["backup"]]
-        text += "; %s is a backup server, which gets nothing while another is up" % ", ".join(backups) if backups else ""
+        text = _no_place(sides, 100 - shares[0])
         return Verdict("no_place_for_the_rest", "sick", "pool %s: %s" % (state["pool"], text))
     unable = _unable(state, shares)
     if unable:
@@ -335,6 +398,16 @@ def _judge_restore(state: State, options: Options, largest: int) -> Verdict:
     way = ", ".join("%g" % one for one in shares)
     text = "pool %s gives %g %% to %s; the steps are %s %%" % (state["pool"], now, ", ".join(sides.able()), way)
     return Verdict("short", "sick", text, ("restore",), _plan(state, sides, shares, largest))
+
+
+def _no_place(sides: Sides, share: float) -> str:
+    """Return a sentence on why nothing can answer *share* percent of the requests."""
+    others_there = {**sides.spare, **sides.overflow}
+    backups = [name for name, one in others_there.items() if one["backup"]]
+    out = [name for name in others_there if name in sides.taken_out()]
+    text = "%g %% of the requests have nowhere to go: no spare server is up, and there is no overflow" % share
+    text += "; %s is a backup server, which gets nothing while another is up" % ", ".join(backups) if backups else ""
+    return text + ("; somebody took out %s" % ", ".join(out) if out else "")
 
 
 def _unable(state: State, shares: t.Sequence[float]) -> t.Optional[Verdict]:
@@ -390,7 +463,7 @@ def _with(servers: t.Mapping[str, dict[str, t.Any]], given: t.Mapping[str, dict[
 
 
 def _touched(sides: Sides) -> set[str]:
-    return (set(sides.main) - sides.taken_out()) | set(sides.spare) | set(sides.overflow)
+    return {*sides.main, *sides.spare, *sides.overflow} - sides.taken_out()
 
 
 def step_servers(sides: Sides, rest: t.Sequence[str], share: float, largest: int) -> dict[str, dict[str, t.Any]]:

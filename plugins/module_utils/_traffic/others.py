@@ -68,10 +68,50 @@ def overruled(was: t.Mapping[str, t.Any], now: t.Mapping[str, t.Any], change: t.
     return {name: said for name, said in found.items() if theirs(name)}
 
 
+def since(state: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return {server: what somebody else did to it} since a run of this collection set something last, as ``changed`` does.
+
+    What a run was about to set when it died is its own.
+    """
+    kept, found = state["kept"], {}
+    if not kept:
+        return {}
+    meant, servers = (kept.get("intends") or {}).get("servers") or {}, pool.by_name(state)
+    for name, was in kept["servers"].items():
+        one = servers.get(name)
+        if one is None:
+            continue
+        own = {key: one[key] if one[key] == (meant.get(name) or {}).get(key) else was.get(key, one[key]) for key in pool.SETTABLE}
+        said = _told(one, own, kept["identity"] != state["identity"])
+        if said:
+            found[one_line(name, 40)] = said
+    return found
+
+
+def against(state: t.Mapping[str, t.Any], expected: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return {server: what somebody else did to it} since it was set as *expected*, as ``changed`` does."""
+    servers, anew = pool.by_name(state), bool(state["kept"]) and state["kept"]["identity"] != state["identity"]
+    there = {name: one for name, one in expected.items() if name in servers and isinstance(one, dict)}
+    told = {name: _told(servers[name], {**{key: servers[name][key] for key in pool.SETTABLE}, **one}, anew) for name, one in there.items()}
+    return {one_line(name, 40): said for name, said in told.items() if said}
+
+
+def turned_on(state: t.Mapping[str, t.Any]) -> bool:
+    """Return whether the maintenance of a pool is known to be somebody else's: no run turned it on, or not with this Retry-After."""
+    was, meant = state["kept"].get("maintenance") or {}, (state["kept"].get("intends") or {}).get("maintenance") or {}
+    if not state["maintenance"]["on"] or "on" not in was or _same(meant, state["maintenance"]):
+        return False
+    return not _same(was, state["maintenance"])
+
+
+def _same(was: t.Mapping[str, t.Any], now: t.Mapping[str, t.Any]) -> bool:
+    return bool(was.get("on")) and was.get("retry_after", now["retry_after"]) in (None, now["retry_after"])
+
+
 def _told(one: t.Mapping[str, t.Any], was: t.Mapping[str, t.Any], anew: bool) -> str:
     parts = []
     for key in pool.SETTABLE:
-        config = {"weight": one["initial"], "admin": pool.READY, "address": one["address"]}[key] if anew else was[key]
+        config = pool.configured(one)[key] if anew else was[key]
         if one[key] in (was[key], config) or (key == "address" and one["named"]):
             continue
         parts.append("%s %s -> %s" % (key, was[key], one[key]) if key != "admin" else "%s -> %s" % (was[key], one[key]))

@@ -50,12 +50,13 @@ def server(name: str, **given: t.Any) -> dict[str, t.Any]:
 
     counted: its counters (see ``account``). agent: a program on its machine may set its weight and state. named: its address comes from a
     name, and may change. checked: it has a health check; passed: a check passed since it was admitted; fall: how many
-    checks in a row must fail until it counts as down. None if the balancer does not say.
+    checks in a row must fail until it counts as down. None if the balancer does not say. disabled: its configuration has it out.
+    closed: its weight is 0 although it has a usual one, and no run of this collection gave it that.
     """
     blank_one: dict[str, t.Any] = {
         "name": name, "address": "", "weight": 0, "initial": 0, "admin": READY, "up": None, "status": "", "backup": False,
         "sessions": None, "requests": None, "errors": None, "checked": None, "passed": None, "fall": None,
-        "counted": None, "agent": False, "named": False,
+        "counted": None, "agent": False, "named": False, "disabled": False, "closed": False,
     }  # fmt: skip
     return dict(blank_one, **given)
 
@@ -69,6 +70,11 @@ def back_of(state: t.Mapping[str, t.Any], servers: t.Mapping[str, t.Mapping[str,
     """Return what restores the servers of a change as they are in *state*; the address only if the change has one."""
     there = by_name(state)
     return {name: {key: there[name][key] for key in SETTABLE if key != "address" or key in one} for name, one in servers.items()}
+
+
+def configured(one: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what the balancer's configuration gives a server after a reload; of its address only where it is now is known."""
+    return {"weight": one["initial"], "admin": MAINT if one["disabled"] else READY, "address": one["address"]}
 
 
 def serving(one: t.Mapping[str, t.Any]) -> int:

@@ -58,7 +58,7 @@ def _balancer_check(asked: Given, run: Given, way: Given, now: float) -> dict[st
         "name": "balancer", "kind": "balancer", "goal": goal, "main": asked["main"], "spare": asked["spare"],
         "overflow": asked["overflow"], "wanted": asked["servers"], "steps": asked["steps"], "retry_after": asked["retry_after"],
         "reason": asked["reason"], "cold": cold_because(asked, run, now), "skip_warm_up": asked["skip_warm_up"],
-        "by_itself": bool(asked.get("by_itself")),
+        "by_itself": bool(asked.get("by_itself")), "expected": asked.get("expected") or {},
         "warm_up_share": asked["warm_up_share"], "held": way["held"], "abort_file": "%s/traffic.abort" % state_dir if state_dir else "",
         "lasts": asked["set_seconds"] if goal == "set" else asked["maintenance_seconds"],
         "watch": dict(_watch(asked), baseline=asked["baseline"]) if goal == "restore" else {},
@@ -191,6 +191,7 @@ def _body(asked: Given) -> dict[str, t.Any]:
         "manager": asked["manager"] if counting else "",
         "place": place_of(asked) if counting else {},
         "slots": _slots(asked) if has_slots(asked) else {},
+        "expected": asked["servers"] if asked["goal"] == "set" and not counting and isinstance(asked["servers"], dict) else {},
     }
 
 
@@ -200,6 +201,7 @@ def due(body: Given) -> dict[str, t.Any]:
     part = body.get("part", "")
     return {
         "servers": {part: body.get("was")} if part and not counting else {},
+        "expected": {part: (body.get("expected") or {}).get(part)} if (body.get("expected") or {}).get(part) else {},
         "replicas": body.get("was") if counting else "",
         "manager": body.get("manager") or "",
         "service": part,

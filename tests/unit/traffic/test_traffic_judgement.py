@@ -56,6 +56,15 @@ ALONE = (server("api1"), server("api2", up=False))
 MOVED = (server("api1", address="10.0.0.9:80", passed=False, fall=2),)
 KEPT_OFF: dict[str, t.Any] = {"identity": {"pid": 7, "started_at": 1.0}, "servers": {}, "maintenance": {"on": False}}
 ONE: dict[str, t.Any] = {"spare": [], "overflow": ""}
+# What a run set for a time, or was about to when it died; and what the pool is by then.
+SET = {"servers": {"api2": {"weight": 100, "admin": "drain", "usual": 100}}, "maintenance": {"on": True, "retry_after": 120}}
+KEPT = dict(KEPT_OFF, **SET)
+DRAINED = (server("api1"), server("api2", admin="drain"), server("spare", 0), server("overflow", 0, up=None))
+THEIRS = (server("api1"), server("api2", admin="maint"), server("spare", 0), server("overflow", 0, up=None))
+NOBODY = (server("api1", admin="drain"), server("api2", 0), server("spare", 0), server("overflow", 5, up=None))
+BACK: dict[str, t.Any] = {"wanted": {"api2": {"weight": 100, "admin": "ready"}}, "by_itself": True}
+MEANT = {"expected": {"api2": {"admin": "drain"}}}
+RELOADED = {"identity": {"pid": 8, "started_at": 2.0}}
 UNPREPARED = dict(OFF, prepared=False, detail="no map")
 
 
@@ -156,6 +165,61 @@ UNPREPARED = dict(OFF, prepared=False, detail="no map")
         ("maintenance_off", state(maintenance=ON, kept=KEPT_OFF), {"by_itself": True}, "changed_by_another", "sick"),
         ("maintenance_off", state(maintenance=ON, kept=dict(KEPT_OFF, maintenance={})), {"by_itself": True}, "maintenance", "sick"),
         ("maintenance_off", state(maintenance=ON, kept=KEPT_OFF), {}, "maintenance", "sick"),
+        ("maintenance_off", state(maintenance=dict(ON, retry_after=600), kept=KEPT), {"by_itself": True}, "changed_by_another", "sick"),
+        ("maintenance_off", state(maintenance=ON, kept=KEPT), {"by_itself": True}, "maintenance", "sick"),
+        # A run that died before it noted what it did had noted what it would do.
+        (
+            "maintenance_off",
+            state(maintenance=ON, kept=dict(KEPT_OFF, intends={"servers": {}, "maintenance": {"on": True, "retry_after": 120}})),
+            {"by_itself": True},
+            "maintenance",
+            "sick",
+        ),
+        # Nor what a person did to a server that a run set for a time; what is back already needs nothing.
+        ("set", state(*DRAINED, kept=KEPT), {**BACK, **MEANT}, "other", "sick"),
+        ("set", state(*THEIRS, kept=KEPT), BACK, "changed_by_another", "sick"),
+        ("set", state(*THEIRS), {**BACK, **MEANT}, "changed_by_another", "sick"),
+        ("set", state(*THEIRS), dict(BACK, by_itself=False), "other", "sick"),
+        ("set", state(kept=KEPT), {**BACK, **MEANT}, "set", "well"),
+        ("set", state(*THEIRS, kept=dict(KEPT_OFF, intends={"servers": {"api2": {"admin": "maint"}}})), BACK, "other", "sick"),
+        ("restore", state(*LOW, kept=dict(KEPT_OFF, servers={"api1": {"weight": 1}})), {"by_itself": True}, "short", "sick"),
+        ("restore", state(*LOW, kept=dict(KEPT_OFF, servers={"api1": {"weight": 9}})), {"by_itself": True}, "changed_by_another", "sick"),
+        ("restore", state(*LOW, kept=dict(KEPT_OFF, servers={"api1": {"weight": 9}})), {}, "short", "sick"),
+        # After a reload: what the configuration has, and what a person did since, is not lost.
+        ("look", state(kept=KEPT, **RELOADED), {}, "reverted", "sick"),
+        ("look", state(*THEIRS, kept=KEPT, **RELOADED), {}, "open", "well"),
+        (
+            "look",
+            state(server("api1", 50, initial=50), kept=dict(KEPT, servers={"api1": {"weight": 100, "usual": 100}}), **RELOADED),
+            {"spare": [], "overflow": ""},
+            "open",
+            "well",
+        ),
+        ("set", state(*THEIRS, kept=KEPT, **RELOADED), {}, "set", "well"),
+        # An open pool that nobody serves, or a part of whose clients gets 503, is not well, and maintenance does not end into it.
+        ("look", state(*NOBODY), {}, "clients_kept_out", "sick"),
+        ("look", state(server("api1", admin="maint"), server("overflow", 0, up=None)), {"spare": []}, "clients_kept_out", "sick"),
+        ("look", state(*NOBODY, maintenance=ON), {}, "maintenance", "well"),
+        ("look", state(*ALONE[:1], server("overflow", 100, up=None)), {"spare": []}, "clients_kept_out", "sick"),
+        ("look", state(*LOW), {}, "open", "well"),
+        ("maintenance_off", state(*NOBODY, maintenance=ON), {}, "clients_kept_out", "sick"),
+        ("maintenance_off", state(*LOW, maintenance=ON), {}, "maintenance", "sick"),
+        # A spare server or overflow that a person took out is no place for the rest.
+        ("restore", state(server("api1", 1), server("spare", 9, admin="maint", up=None)), {"overflow": ""}, "restored", "well"),
+        (
+            "restore",
+            state(server("api1", 0), server("spare", 0, admin="maint", up=None)),
+            {"overflow": ""},
+            "no_place_for_the_rest",
+            "sick",
+        ),
+        ("restore", state(server("api1", 0), server("spare", 0, admin="drain")), {"overflow": ""}, "no_place_for_the_rest", "sick"),
+        # Whether a pool can be changed from here, whatever its servers do.
+        ("ready", state(*DOWN), {}, "ready", "well"),
+        ("ready", state(rights="maintenance"), {}, "balancer_refused", "sick"),
+        ("ready", state(maintenance=UNPREPARED), {}, "switch_missing", "unknown"),
+        ("ready", state(), {"overflow": "nobody"}, "unknown_server", "unknown"),
+        ("ready", state(algorithm="leastconn"), {}, "not_by_weight", "sick"),
         # A server that was set has to pass its check.
         ("set", state(*ALONE), {"wanted": {"api2": {"weight": 100}}, **ONE}, "server_down", "sick"),
         ("set", state(*ALONE), {"wanted": {"api1": {"weight": 100}}, **ONE}, "set", "well"),
@@ -195,6 +259,16 @@ def test_every_word_that_refuses_has_a_refusal_in_the_role_with_a_code_that_is_k
 
 def plan_of(*servers: dict[str, t.Any], **given: t.Any) -> t.Any:
     return judged("restore", state(*servers, maintenance=ON), **given).plan
+
+
+def test_what_a_person_took_out_is_in_no_step_of_a_restoration() -> None:
+    out = (server("spare", 0, admin="maint", up=None), server("spare2", 0, initial=0), server("overflow", 0, up=None, admin="maint"))
+    plan = plan_of(server("api1"), server("api2", admin="drain"), server("api3", 0, closed=True), *out, spare=["spare", "spare2"])
+    touched = {name for step in (*plan["steps"], plan["back"]) for name in step["servers"]}
+    assert touched == {"api1", "spare2"}
+    # Where nothing else takes requests, a weight of 0 is where a restoration begins.
+    plan = plan_of(server("api1", 0, closed=True), server("spare", 1), server("overflow", 0, up=None))
+    assert shares(plan, "api1")[-1] == 100
 
 
 def shares(plan: t.Any, name: str) -> list[float]:

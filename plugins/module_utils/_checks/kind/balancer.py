@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check kind ``balancer``: one pool of a load balancer, judged by a goal.
 
-States: open, maintenance, set, restored are well; short, other, no_server_up, reverted sick; held and an unreachable balancer unknown.
+States: open, ready, maintenance, set, restored are well; short, other, no_server_up, clients_kept_out, reverted sick; held and an
+unreachable balancer unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 HOST_ONLY = True
 OPTIONS: dict[str, t.Any] = {
     **pools.BALANCER_SPEC,
-    "goal": {"type": "str", "choices": ["look", "maintenance_on", "maintenance_off", "set", "restore"], "default": "look"},
+    "goal": {"type": "str", "choices": ["look", "ready", "maintenance_on", "maintenance_off", "set", "restore"], "default": "look"},
     "main": {"type": "list", "elements": "str", "default": []},
     "spare": {"type": "list", "elements": "str", "default": []},
     "overflow": {"type": "str", "default": ""},
@@ -37,6 +38,8 @@ OPTIONS: dict[str, t.Any] = {
     "warm_up_share": {"type": "int", "default": 10},
     # Whether nobody asked for it: what reconcile.yml ends.
     "by_itself": {"type": "bool", "default": False},
+    # How the run left the servers that it set for a time: anything else is somebody else's doing.
+    "expected": {"type": "dict", "default": {}},
     # Why a restoration stopped at a step, neither good nor bad.
     "held": {"type": "str", "default": ""},
     # A file with which a person stops restorations.

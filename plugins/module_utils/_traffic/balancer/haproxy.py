@@ -89,7 +89,8 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         switch = read_switch(command(address, "show map %s" % maintenance_map, clock), pool, maintenance_map)
         rights = rights_of(command(address, "show cli level", clock))
         counted = {row["svname"]: row for row in rows if row["pxname"] == pool}
-        servers = [server_of(row, counted.get(row["srv_name"], {})) for row in states]
+        kept = _kept(options)
+        servers = [_with_closed(server_of(row, counted.get(row["srv_name"], {})), kept) for row in states]
         if not servers and set(counted) - {"FRONTEND", "BACKEND"}:
             raise Refused("it counts for servers of %s, but lists the state of none" % pool)
         whole = pool_of(rows, pool, info)
@@ -101,9 +102,16 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         return _away(address, pool, error)
     return traffic_pool.blank(
         "haproxy", pool, reachable=True, addresses=True, version=info.get("Version", ""), pools=pools, pool=pool if pool in pools else "",
-        identity=identity, servers=servers, maintenance=dict(switch, fixed=_unwritable(maintenance_map, pool)), kept=_kept(options),
+        identity=identity, servers=servers, maintenance=dict(switch, fixed=_unwritable(maintenance_map, pool)), kept=kept,
         rights=rights, **whole,
     )  # fmt: skip
+
+
+def _with_closed(one: dict[str, t.Any], kept: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return a server with whether somebody else closed it by weight 0."""
+    meant = (kept.get("intends") or {}).get("servers") or {}
+    given = [(part.get(one["name"]) or {}).get("weight") for part in (kept.get("servers") or {}, meant)]
+    return dict(one, closed=one["weight"] == 0 < one["initial"] and 0 not in given)
 
 
 def _away(address: str, pool: str, why: object) -> BalancerState:
@@ -123,11 +131,13 @@ def shift(options: t.Mapping[str, t.Any], change: Change, deadline: float) -> li
     if not state["pool"]:
         raise _failed(state["detail"] or "HAProxy has no backend %s" % one_line(pool, 60))
     begun: list[str] = []
+    _note(options, dict(state["kept"] or {"identity": state["identity"], "servers": {}}, intends=_meant(change)))
     try:
         warnings = _do(options, state, change, clock, begun)
         _prove(state, load(options, clock.left()), change)
     except (OSError, Refused) as error:
         text = "%s; %s" % (one_line(error, 160), _put_back(options, state, change, begun))
+        _note(options, state["kept"])
         raise (refused("not_by_weight", text) if isinstance(error, NotByWeight) else _failed(text)) from None
     return warnings + _keep(options, load(options, clock.left()), change)
 
@@ -260,7 +270,7 @@ def _state_file(options: t.Mapping[str, t.Any]) -> str:
 
 
 def _kept(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what was set last {identity, servers}, {} if it cannot be read."""
+    """Return what runs set last {identity, servers, maintenance, intends}, {} if it cannot be read."""
     try:
         with open(_state_file(options), encoding="utf-8") as file:
             found = json.load(file)
@@ -268,22 +278,54 @@ def _kept(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         return {}
     if not (isinstance(found, dict) and isinstance(found.get("servers"), dict) and isinstance(found.get("identity"), dict)):
         return {}
-    switch = found.get("maintenance") if isinstance(found.get("maintenance"), dict) else {}
-    return dict(found, servers={name: one for name, one in found["servers"].items() if isinstance(one, dict)}, maintenance=switch)
+    meant = _dict(found.get("intends"))
+    return dict(
+        found, servers=_dicts(found["servers"]), maintenance=_dict(found.get("maintenance")),
+        intends={"servers": _dicts(_dict(meant.get("servers"))), "maintenance": _dict(meant.get("maintenance"))},
+    )  # fmt: skip
+
+
+def _dict(given: t.Any) -> dict[str, t.Any]:
+    return given if isinstance(given, dict) else {}
+
+
+def _dicts(given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {name: one for name, one in given.items() if isinstance(one, dict)}
+
+
+def _meant(change: Change) -> dict[str, t.Any]:
+    return {"servers": dict(change.get("servers") or {}), "maintenance": dict(change.get("maintenance") or {})}
 
 
 def _keep(options: t.Mapping[str, t.Any], state: BalancerState, change: Change) -> list[str]:
-    """Keep what is set now, for the time after a reload; returns warnings."""
-    servers = {one["name"]: {"weight": one["weight"], "admin": one["admin"]} for one in state["servers"]}
+    """Keep what runs set and is still so, for the time after a reload and to know it from what others set; returns warnings."""
+    there, set_now = traffic_pool.by_name(state), set(change.get("servers") or {})
+    before = _dict(state["kept"].get("servers"))
+    servers = {
+        name: {"weight": one["weight"], "admin": one["admin"], "usual": one["initial"]}
+        for name, one in there.items()
+        if name in set_now or (name in before and all(one[key] == before[name].get(key) for key in ("weight", "admin")))
+    }
     for name, address in _given_addresses(state, change).items():
-        servers[name]["address"] = address
+        servers.setdefault(name, {})["address"] = address
+    switch = {key: state["maintenance"][key] for key in ("on", "retry_after")}
+    # One that somebody else turned on stays theirs, whatever else is set.
+    own = switch if change.get("maintenance") or not others.turned_on(state) else {"on": False}
     try:
-        os.makedirs(options["haproxy_state_dir"], mode=0o700, exist_ok=True)
-        kept = {"identity": state["identity"], "servers": servers, "maintenance": {"on": state["maintenance"]["on"]}}
-        write_durably(_state_file(options), json.dumps(kept).encode())
+        _note(options, {"identity": state["identity"], "servers": servers, "maintenance": own}, strict=True)
     except OSError as error:
         return ["a reload of HAProxy would lose this for good: cannot write %s (%s)" % (_state_file(options), one_line(error, 60))]
     return []
+
+
+def _note(options: t.Mapping[str, t.Any], kept: t.Mapping[str, t.Any], strict: bool = False) -> None:
+    """Write what is kept. Raises OSError if *strict*."""
+    try:
+        os.makedirs(options["haproxy_state_dir"], mode=0o700, exist_ok=True)
+        write_durably(_state_file(options), json.dumps(kept).encode())
+    except OSError:
+        if strict:
+            raise
 
 
 def _given_addresses(state: BalancerState, change: Change) -> dict[str, str]:

@@ -13,8 +13,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.pool import Change
 
-# Bits of srv_admin_state (HAProxy management guide, "show servers state"); 0x04 only says that it was disabled when HAProxy started.
-IN_MAINTENANCE, IN_DRAIN, UNRESOLVED = 0x01 | 0x02 | 0x40, 0x08 | 0x10, 0x20
+# Bits of srv_admin_state (HAProxy management guide, "show servers state"); the last only says that it was disabled when HAProxy started.
+# 0x40 only says that its name was changed at run time.
+IN_MAINTENANCE, IN_DRAIN, UNRESOLVED, CONFIGURED_OUT = 0x01 | 0x02, 0x08 | 0x10, 0x20, 0x04
 STOPPED, STARTING, RUNNING, STOPPING = 0, 1, 2, 3
 CHECK_CONFIGURED = AGENT_CONFIGURED = 0x02
 ADDRESSING = re.compile(r"set server \S+ addr ")
@@ -95,7 +96,7 @@ def server_of(state: t.Mapping[str, str], counted: t.Mapping[str, str]) -> dict[
         fall=_number(counted, "check_fall") or None, backup=counted.get("bck") == "1", sessions=_number(counted, "scur"),
         requests=numbers["answered"] + numbers["upgraded"] + numbers["refused"] + numbers["closed"],
         errors=numbers["failed"] + numbers["closed"], counted=numbers if "stot" in counted else None, agent=agent,
-        named=state.get("srv_fqdn", "-") != "-",
+        named=state.get("srv_fqdn", "-") != "-", disabled=bool(bits & CONFIGURED_OUT),
     )  # fmt: skip
 
 
