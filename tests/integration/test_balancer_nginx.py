@@ -13,12 +13,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from farms.haproxies import Answering
 from farms.nginx import NGINX, OPERATOR, POOL, Farm, Load, children, running, title
 from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.nginx import PATIENCE, load, shift
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.gates import judge_sample, line_of, sample_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.process import loaded_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import put, read_loaded
 
@@ -354,3 +356,30 @@ def test_servers_that_do_not_answer_cost_no_more_than_their_patience(farm: Farm)
     os.kill(behind, signal.SIGTERM)
     until(lambda: not title(behind))
     assert {one["status"] for one in load(farm.options, DEADLINE)["servers"] if one["name"] != "overflow"} == {"refused"}
+
+
+def test_requests_that_nginx_answers_itself_because_a_server_breaks_off_are_counted(tmp_path: Path) -> None:
+    farm, breaks = Farm(tmp_path), Answering(lambda turn: "close" if turn % 3 == 0 else "ok")
+    farm.upstreams.write_text(farm.upstreams.read_text().replace(f":{farm.ports['api1']} ", f":{breaks.port} "))
+    farm.write_front(farm.front.replace("proxy_pass http", "proxy_next_upstream off;\n        proxy_pass http"))
+    try:
+        farm.start()
+        asked = {**farm.options, "main": ["api1"]}
+        begin = {"at": 0.0, "pool": load(farm.options, 10), "scraped": None, "queried": None}
+        # A log that is rotated meanwhile goes on in another file.
+        statuses = [farm.get("/x").status for _turn in range(30)]
+        os.rename(tmp_path / "error.log", tmp_path / "error.log.1")
+        os.kill(farm.pid(), signal.SIGUSR1)
+        until((tmp_path / "error.log").exists, 5)
+        statuses += [farm.get("/x").status for _turn in range(30)]
+        failed = statuses.count(502)
+        assert failed > 5
+        end = {**begin, "at": 5.0, "pool": load({**farm.options, "since": begin["pool"]["marks"]}, 10)}
+        made = sample_of(begin, end, {**asked, "spare": [], "overflow": []}, [])
+        assert (made["missed"], made["errors"]) == (failed, failed)
+        verdict = judge_sample(made, {"error_rate": 0.05}, 5)
+        assert (verdict.health, "errors" in verdict.text) == ("sick", True), verdict
+        assert f"{failed} of the failed by the balancer's log" in line_of(50, made, verdict)
+    finally:
+        breaks.end()
+        farm.stop()

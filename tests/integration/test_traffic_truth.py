@@ -12,9 +12,12 @@ import typing as t
 import pytest
 from farms.haproxies import HAPROXIES, Answering, Clients, Proxied
 from farms.waiting import until
+from somabrain_drill.ports import free_port
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import balancer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import haproxy
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import judge_traffic, reverted
 
 PLAIN = (
     "  balance roundrobin\n  option httpchk GET /health\n  server a 127.0.0.1:{a} check weight 1\n  server b 127.0.0.1:{b} check weight 9\n"
@@ -62,6 +65,116 @@ def test_what_never_comes_back_is_no_success(binary: str, how: str, verdict: str
         shown = (how, seen["state"], doubted["state"], clients.statuses)
         assert (seen["verdict"], text in seen["state"]) == (verdict, True), shown
         assert doubted["verdict"] == ("unknown" if how in ("hang", "body") else verdict), shown
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict", "text"),
+    [
+        ("http-request return status 503", "sick", "errors"),
+        ("http-request silent-drop", "sick", "errors"),
+        ("http-response deny deny_status 502", "sick", "errors"),
+        ("http-request deny deny_status 429", "unknown", "rejected"),
+    ],
+)
+def test_what_the_balancer_answers_itself_is_counted(binary: str, rule: str, verdict: str, text: str) -> None:
+    with proxied(binary, PLAIN + "  %s if {{ rand(100) lt 70 }}\n" % rule) as bed:
+        up(bed, "a", "b")
+        with Clients(bed.port, 60, 1.0) as clients:
+            seen = bed.watch(10, 1.5, minimum=40)
+        bad = sum(number for status, number in clients.statuses.items() if status != 200)
+        assert bad > 30, clients.statuses
+        assert (seen["verdict"], text in seen["state"]) == (verdict, True), (seen["state"], clients.statuses)
+
+
+def test_hints_hide_no_request_that_hangs_and_a_second_attempt_no_answer(binary: str) -> None:
+    with proxied(binary, how=lambda turn: "hang" if turn % 3 == 0 else "hints") as bed:
+        up(bed, "a", "b")
+        bed.shift(servers={"a": {"weight": 9, "admin": "ready"}, "b": {"weight": 1, "admin": "ready"}})
+        with Clients(bed.port, 60, 3.0):
+            seen = bed.watch(90, 2, gates={"error_rate": 0.05, "p95": 0.1, "recall_p95": None}, minimum=40)
+        assert "more without an answer yet" in seen["state"], seen["state"]
+        assert seen["verdict"] == "unknown"
+    with proxied(binary, PLAIN + "  retry-on empty-response\n", how=lambda turn: "close" if turn % 3 == 0 else "ok") as bed:
+        up(bed, "a", "b")
+        bed.shift(servers={"a": {"weight": 9, "admin": "ready"}, "b": {"weight": 1, "admin": "ready"}})
+        with Clients(bed.port, 60, 3.0) as clients:
+            seen = bed.watch(90, 2, minimum=40)
+        assert set(clients.statuses) == {200}
+        # A third of what it got went on to the other server, the rest it answered.
+        assert abs(seen["sample"]["reached"] - 67) < 4, seen["state"]
+
+
+def test_a_full_frontend_of_another_name_is_seen(binary: str) -> None:
+    port = free_port()
+    before = "frontend other\n  maxconn 10\n  bind 127.0.0.1:%d\n  default_backend api\n" % port
+    with Proxied(binary, PLAIN, {name: Answering(lambda turn: "hang") for name in "ab"}, before) as bed:
+        up(bed, "a", "b")
+        with Clients(port, 40, 1.0):
+            until(lambda: bed.state()["full"] == "frontend other has all of its 10 connections in use", 5, "nothing is full")
+
+
+def test_what_people_took_out_stays_out(binary: str) -> None:
+    lines = PLAIN + "".join("  server %s 127.0.0.1:{%s} check weight %s\n" % (name, of, weight) for name, of, weight in (
+        ("c", "b", 5), ("s", "b", 0), ("z", "b", 0),
+    ))  # fmt: skip
+    asked = {name: rule.get("default") for name, rule in balancer.OPTIONS.items()}
+    asked.update(goal="restore", spare=["s", "z"], overflow="", reason="why")
+    with proxied(binary, lines) as bed:
+        up(bed, "a", "b", "c", "s", "z")
+        for words in ("b weight 0", "s state maint", "a weight 0", "z weight 9"):
+            bed.ask("set server api/" + words)
+        state = bed.state()
+        assert {one["name"]: one["closed"] for one in state["servers"]} == {"a": True, "b": True, "c": False, "s": False, "z": False}
+        plan = judge_traffic(state, asked, 256).plan
+        assert {name for step in plan["steps"] for name in step["servers"]} == {"c", "z"}, plan
+        bed.shift(servers=plan["steps"][-1]["servers"])
+        after = {one["name"]: (one["weight"], one["admin"]) for one in bed.state()["servers"]}
+        assert after == {"a": (0, "ready"), "b": (0, "ready"), "c": (5, "ready"), "s": (0, "maint"), "z": (0, "ready")}
+        # What a run closed is no person's doing.
+        bed.shift(servers={"c": {"weight": 0}, "z": {"weight": 3}})
+        assert not bed.one("c")["closed"]
+
+
+def test_what_a_run_set_for_a_time_is_not_ended_where_a_person_set_something_else(binary: str) -> None:
+    asked = {name: rule.get("default") for name, rule in balancer.OPTIONS.items()}
+    asked.update(goal="set", overflow="", reason="why", by_itself=True)
+    asked.update(wanted={"a": {"weight": 1, "admin": "ready"}}, expected={"a": {"admin": "drain"}})
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        bed.shift(servers={"a": {"admin": "drain"}})
+        assert judge_traffic(bed.state(), asked, 256).word == "other"
+        bed.ask("set server api/a state maint")
+        verdict = judge_traffic(bed.state(), asked, 256)
+        assert (verdict.word, "a drain -> maint" in verdict.text) == ("changed_by_another", True), verdict
+        # A person who took it back needs nothing more, and what a person drains later is not noted as a run's.
+        bed.ask("set server api/a state ready")
+        assert judge_traffic(bed.state(), asked, 256).word == "set"
+        bed.ask("set server api/b state drain")
+        bed.shift(servers={"a": {"weight": 4}})
+        bed.ask("set server api/b state ready")
+        was = bed.state()["identity"]
+        bed.process.send_signal(12)
+        until(lambda: bed.state()["reachable"] and bed.state()["identity"] != was, 15, "HAProxy does not reload")
+        until(lambda: bed.one("a")["weight"] == 1, 5)
+        assert reverted(bed.state()) == {"a": {"weight": 4, "admin": "ready"}}
+
+
+def test_a_run_that_dies_while_it_sets_something_leaves_a_note_of_what_it_meant(binary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {name: rule.get("default") for name, rule in balancer.OPTIONS.items()}
+    asked.update(goal="maintenance_off", overflow="", by_itself=True)
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        bed.shift(servers={"a": {"weight": 2}})
+        monkeypatch.setattr(haproxy, "_prove", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            bed.shift(maintenance={"on": True, "retry_after": 60})
+        assert judge_traffic(bed.state(), asked, 256).word == "maintenance"
+        bed.ask(f"set map {bed.map} api 600")
+        assert judge_traffic(bed.state(), asked, 256).word == "changed_by_another"
+
+
+def _killed(*_words: t.Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_two_requests_of_a_thousand_sessions_are_no_account_of_a_pool_of_sessions(binary: str) -> None:

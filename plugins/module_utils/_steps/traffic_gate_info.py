@@ -77,7 +77,7 @@ class _Wait:
         params = self.params
         if self.held(ABORT):
             return Verdict("aborted", "stopped by %s" % self.path(ABORT))
-        now = counts.load_counts(self.asked, params["probe_timeout"])
+        now = counts.load_counts({**self.asked, "since": self.begin["pool"]["marks"]}, params["probe_timeout"])
         self.looks += 1
         if not now["pool"]["reachable"]:
             return Verdict("unknown", now["why"])

@@ -14,10 +14,11 @@ import typing as t
 
 Counted = t.Mapping[str, int]
 Account = t.Dict[str, t.Any]
-# Numbers that only grow until they are reset. sent: requests given to a server (sessions in TCP mode); answered: final answers;
-# good: 2xx; rejected: 4xx; upgraded: 1xx; failed: 5xx and refused connections; closed: ended by the server without a whole answer; cut: of
-# those, in the middle of one; refused: connections that failed, of the failed; aborted: given up by the client.
-GROWING = ("sent", "answered", "good", "rejected", "upgraded", "failed", "refused", "closed", "cut", "aborted")
+# Numbers that only grow until they are reset. sent: requests given to a server (sessions in TCP mode), each attempt; again: of those, the
+# attempts that did not count; answered: final answers; good: 2xx; rejected: 4xx; upgraded: 1xx, a switch to another protocol or a word
+# before the answer; failed: 5xx and refused connections; closed: ended by the server without a whole answer; cut: of those, in the
+# middle of one; refused: connections that failed, of the failed; aborted: given up by the client; mute: ended with no status at all.
+GROWING = ("sent", "again", "answered", "good", "rejected", "upgraded", "failed", "refused", "closed", "cut", "aborted", "mute")
 # Numbers of this moment. open: requests at a server; queued: requests that wait for one.
 MOMENT = ("open", "queued")
 # Percentage points, and standard deviations, by which a share reached may miss the share meant.
@@ -25,43 +26,69 @@ POINTS, DEVIATIONS = 2.0, 3.3
 
 
 def grown(begin: Counted, end: Counted) -> dict[str, int]:
-    """Return what each number grew by; numbers that were reset in between count from zero."""
+    """Return what each number grew by; numbers that were reset in between count from zero.
+
+    An attempt that is made again at another server may be counted twice as such, but what was answered was sent.
+    """
     reset = any(end[key] < begin[key] for key in GROWING)
-    return {key: end[key] - (0 if reset and key in GROWING else begin[key]) for key in (*GROWING, *MOMENT)}
+    more = {key: end[key] - (0 if reset and key in GROWING else begin[key]) for key in (*GROWING, *MOMENT)}
+    return dict(more, sent=max(more["sent"] - more["again"], more["answered"] + more["refused"] if more["again"] else 0))
 
 
 def account_of(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], names: t.Sequence[str]) -> t.Optional[Account]:
     """Return what became of the requests between two states of a pool, of the servers *names*; None if the balancer does not count.
 
-    {sent, errors, good, rejected, aborted, upgraded, more}: more is how many more requests are open or queued than at the beginning.
-    What failed, or was given up, before it got a server (in the queue of the pool) is part of it.
+    {sent, errors, good, rejected, aborted, upgraded, interim, more}: more is how many more requests are open or queued than at the
+    beginning; upgraded how many of them went on in another protocol; interim that some got a word before their answer, so that nobody
+    knows how many did. What failed, was refused, or was given up, before it got a server, is part of it: no server counts that.
     """
-    before = {one["name"]: one["counted"] for one in begin["servers"] if one["counted"]}
-    deltas = {one["name"]: grown(before.get(one["name"], one["counted"]), one["counted"]) for one in end["servers"] if one["counted"]}
+    deltas = _deltas(begin, end)
+    unplaced = _unplaced(begin.get("whole"), end.get("whole"), list(deltas.values()))
+    own = of_servers(begin, end, names)
+    if own is None:
+        return None
+    sent = sum(unplaced[key] for key in ("refused", "aborted", "failed", "rejected")) + max(0, own["queued"] + unplaced["queued"])
+    return {
+        "sent": own["sent"] + sent, "errors": own["errors"] + unplaced["refused"] + unplaced["failed"], "good": own["good"],
+        "rejected": own["rejected"] + unplaced["rejected"], "upgraded": own["upgraded"], "interim": own["interim"],
+        "aborted": own["aborted"] + unplaced["aborted"], "more": own["open"] + own["queued"] + unplaced["queued"],
+    }  # fmt: skip
+
+
+def of_servers(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], names: t.Sequence[str]) -> t.Optional[Account]:
+    """Return what became of the requests that the servers *names* got; None if the balancer does not count."""
+    deltas = _deltas(begin, end)
     mine = [deltas[name] for name in names if name in deltas]
     if not mine:
         return None
     total = {key: sum(one[key] for one in mine) for key in (*GROWING, *MOMENT)}
-    unplaced = _unplaced(begin.get("whole"), end.get("whole"), list(deltas.values()))
     # What ended with no answer at all: the client gave up, or the connection broke, which is counted once or twice by version.
     silent = sum(max(0, one["sent"] - one["open"] - one["answered"] - one["refused"]) for one in mine)
     broken = max(min(total["closed"], silent + total["cut"]), (total["closed"] + 1) // 2)
-    return {
-        "sent": total["sent"] + unplaced["refused"] + unplaced["aborted"] + max(0, total["queued"] + unplaced["queued"]),
-        "errors": total["failed"] + broken + unplaced["refused"],
-        "good": total["good"], "rejected": total["rejected"], "upgraded": total["upgraded"],
-        "aborted": total["aborted"] + unplaced["aborted"],
-        "more": total["open"] + total["queued"] + unplaced["queued"],
-    }  # fmt: skip
+    # A switch to another protocol is the last word of a server, so that there are no more of them than requests without an answer.
+    last = max(0, total["sent"] - total["answered"] - total["refused"])
+    interim = total["upgraded"] > last
+    return dict(total, errors=total["failed"] + broken, interim=interim, upgraded=0 if interim else total["upgraded"])
+
+
+def _deltas(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, dict[str, int]]:
+    before = {one["name"]: one["counted"] for one in begin["servers"] if one["counted"]}
+    return {one["name"]: grown(before.get(one["name"], one["counted"]), one["counted"]) for one in end["servers"] if one["counted"]}
 
 
 def _unplaced(begin: t.Optional[Counted], end: t.Optional[Counted], servers: t.Sequence[Counted]) -> dict[str, int]:
-    """Return what the pool counted by itself: requests that no server ever got."""
+    """Return what the pool counted by itself: requests that no server ever got, and answers that the balancer gave itself."""
     if not begin or not end:
-        return {"refused": 0, "aborted": 0, "queued": 0}
+        return dict.fromkeys(("refused", "aborted", "failed", "rejected", "queued"), 0)
     pool = grown(begin, end)
-    own = {key: max(0, pool[key] - sum(one[key] for one in servers)) for key in ("refused", "aborted")}
-    return dict(own, queued=pool["queued"])
+    own = {key: pool[key] - sum(one[key] for one in servers) for key in GROWING}
+    # A connection that was refused or broke gets a 5xx of the balancer, too, and is counted as such.
+    said = max(0, own["failed"] - own["refused"] - pool["refused"] - pool["closed"])
+    mute = max(0, own["mute"] - pool["aborted"])
+    return {
+        "refused": max(0, own["refused"]), "aborted": max(0, own["aborted"]), "failed": said + mute,
+        "rejected": max(0, own["rejected"]), "queued": pool["queued"],
+    }  # fmt: skip
 
 
 def waiting(state: t.Mapping[str, t.Any], names: t.Sequence[str]) -> t.Optional[int]:
@@ -81,8 +108,7 @@ def overdue(more: int, sent: int, seconds: float, patience: float) -> float:
 
 def reached(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], names: t.Sequence[str]) -> tuple[t.Optional[float], int]:
     """Return the share, in percent, that the servers *names* got of all that the pool's servers got, and of how many."""
-    before = {one["name"]: one["counted"] for one in begin["servers"] if one["counted"]}
-    sent = {one["name"]: grown(before.get(one["name"], one["counted"]), one["counted"])["sent"] for one in end["servers"] if one["counted"]}
+    sent = {name: one["sent"] for name, one in _deltas(begin, end).items()}
     every = sum(max(0, one) for one in sent.values())
     mine = sum(max(0, sent[name]) for name in names if name in sent)
     return (100.0 * mine / every if every else None), every

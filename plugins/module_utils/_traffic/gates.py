@@ -26,6 +26,7 @@ NOTHING: Sample = {
     "seconds": 0.0, "requests": None, "errors": None, "spare": 0, "overflow": 0, "p95": None, "recall_p95": None,
     "probes": 0, "failed_probes": 0, "void_probes": 0, "void_status": 0, "beyond": [], "unit": "requests",
     "sent": None, "good": None, "rejected": None, "aborted": None, "more": None, "upgraded": 0, "reached": None, "of": 0, "full": "",
+    "interim": False, "spare_failed": 0, "missed": 0,
 }  # fmt: skip
 
 
@@ -45,7 +46,10 @@ def sample_of(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any], sides: t
         "spare": _grown(deltas, sides["spare"], "requests") or 0, "overflow": _grown(deltas, sides["overflow"], "requests") or 0,
     }  # fmt: skip
     _add_account(sample, begin["pool"], end["pool"], sides["main"])
+    elsewhere = account.of_servers(begin["pool"], end["pool"], sides["spare"])
+    sample["spare_failed"] = elsewhere["errors"] if elsewhere else 0
     _add_scraped(sample, begin["scraped"], end["scraped"])
+    _add_missed(sample, end["pool"], sides["main"])
     _add_queried(sample, end["queried"])
     if sample["p95"] is None and sample["probes"]:
         sample["p95"] = _quantile_of([one["seconds"] for one in probes if not one.get("void")])
@@ -62,11 +66,19 @@ def _add_account(sample: Sample, begin: t.Mapping[str, t.Any], end: t.Mapping[st
         sample["more"] = None if None in waiting else t.cast(int, waiting[1]) - t.cast(int, waiting[0]) - idle
         return
     sample["reached"], sample["of"] = account.reached(begin, end, main)
-    sample.update({key: known[key] for key in ("sent", "more", "aborted", "upgraded")})
+    sample.update({key: known[key] for key in ("sent", "more", "aborted", "upgraded", "interim")})
     if end.get("mode") == "tcp":
         sample.update(unit="sessions", requests=None, errors=None, failed_sessions=known["errors"])
     else:
         sample.update(requests=known["sent"], errors=known["errors"], good=known["good"], rejected=known["rejected"])
+
+
+def _add_missed(sample: Sample, end: t.Mapping[str, t.Any], main: t.Sequence[str]) -> None:
+    """Add the attempts that the balancer's log calls failed: no server counts what it did not answer."""
+    parts = [end.get("missed"), *(one["missed"] for one in end["servers"] if one["name"] in main)]
+    sample["missed"] = sum(part for part in parts if part)
+    if sample["missed"] and (sample["errors"] is not None or not sample["requests"]):
+        sample.update({key: (sample[key] or 0) + sample["missed"] for key in ("requests", "errors")})
 
 
 def _probed(probes: t.Sequence[t.Any]) -> dict[str, int]:
@@ -288,7 +300,7 @@ def _findings(
     over = [name for name, limit in limits.items() if rates[name] is not None and t.cast(float, rates[name]) > limit]
     harm = [_over(one, rates, limits) for one in over if not _is_doubt(one, sample, limits)] + _missed(sample, share, over=True)
     doubts = [_over(one, rates, limits) for one in over] + _doubts(sample, limits) + _missed(sample, share, over=False)
-    return harm + _failed_sessions(sample, limits), doubts
+    return harm + _failed_sessions(sample, limits) + _missed_alone(sample, limits), doubts
 
 
 def _blind(sample: Sample, rates: t.Mapping[str, t.Any], limits: t.Mapping[str, float]) -> str:
@@ -316,7 +328,7 @@ def _is_doubt(name: str, sample: Sample, limits: t.Mapping[str, float]) -> bool:
     if name == "rejected":
         # Without a baseline nobody knows how many are usually rejected.
         return limits[name] == ALWAYS["rejected"]
-    unclear = sample["unit"] == "sessions" or (limits.get("p95") is None and sample["p95"] is None)
+    unclear = sample["unit"] == "sessions" or sample["interim"] or (limits.get("p95") is None and sample["p95"] is None)
     return name == "unanswered" and unclear and (sample["aborted"] or 0) <= limits[name] * sent_of(sample)
 
 
@@ -338,6 +350,15 @@ def _failed_sessions(sample: Sample, limits: t.Mapping[str, float]) -> list[str]
     if limit is None or not sent or failed / sent <= limit:
         return []
     return ["%d of %d sessions failed, at most %s" % (failed, sent, _figure("error_rate", limit))]
+
+
+def _missed_alone(sample: Sample, limits: t.Mapping[str, float]) -> list[str]:
+    """Return what the balancer's log calls failed where the errors come from another source."""
+    missed, limit = sample["missed"], limits.get("error_rate")
+    if not missed or limit is None or sample["errors"] is not None:
+        return []
+    every = sent_of(sample) + missed
+    return ["the balancer's log has %d failed requests beside %d" % (missed, every - missed)] if missed / every > limit else []
 
 
 def _missed(sample: Sample, share: t.Optional[t.Mapping[str, t.Any]], *, over: bool) -> list[str]:
@@ -363,7 +384,10 @@ def line_of(share: float, sample: Sample, verdict: Verdict, limits: t.Optional[t
     parts = [*_told_sent(sample, rates), *_told_open(sample, limits or {})]
     parts += ["%d rejected (4xx)" % sample["rejected"]] if sample["rejected"] else []
     parts += ["%s %s" % (NAMES[name], _figure(name, rates[name])) for name in ("p95", "recall_p95") if rates[name] is not None]
-    parts += ["%d %s" % (sample[key], text) for key, text in (("spare", "to spare servers"), ("overflow", "answered 503")) if sample[key]]
+    parts += ["%d of the failed by the balancer's log" % sample["missed"]] if sample["missed"] else []
+    failed = " (%d of them failed)" % sample["spare_failed"] if sample["spare_failed"] else ""
+    parts += ["%d to spare servers%s" % (sample["spare"], failed)] if sample["spare"] else []
+    parts += ["%d answered 503" % sample["overflow"]] if sample["overflow"] else []
     parts += ["share %.0f %%" % sample["reached"]] if sample["reached"] is not None and abs(sample["reached"] - share) >= POINTS else []
     return "%3g %%: %s: %s (%.0f s)" % (share, ", ".join(parts), verdict.text, sample["seconds"])
 

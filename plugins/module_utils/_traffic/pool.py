@@ -34,13 +34,14 @@ def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
     rights: what may be changed from here: "all", "maintenance", "none"; "" if the balancer does not say. mode: tcp if it sees sessions
     and no requests. algorithm: how it chooses a server. sticky: what keeps a client at its server. whole: the pool's own counters, as
     ``counted`` of a server. idle: how many of the sessions may be connections without a request. full: what takes no more connections,
-    so that clients wait where nothing is counted.
+    so that clients wait where nothing is counted. marks: where the balancer's logs end now; missed: attempts that failed by these logs
+    since the marks that a look was given, for no server at all; None if it was given none.
     """
     state: BalancerState = {
         "balancer": balancer, "reachable": False, "detail": "", "version": "", "identity": {}, "pools": [], "pool": "", "wanted": wanted,
         "servers": [], "maintenance": {"prepared": False, "on": False, "retry_after": None, "detail": ""}, "kept": {},
         "aborted": False, "addresses": False, "rights": "", "mode": "", "algorithm": "", "sticky": "", "whole": None, "full": "",
-        "idle": 0,
+        "idle": 0, "marks": [], "missed": None,
     }  # fmt: skip
     return dict(state, **given)
 
@@ -48,15 +49,17 @@ def blank(balancer: str, wanted: str, **given: t.Any) -> BalancerState:
 def server(name: str, **given: t.Any) -> dict[str, t.Any]:
     """Return one server of a pool; ``up`` is None if no check says, numbers are None if the balancer does not count.
 
-    counted: its counters (see ``account``). agent: a program on its machine may set its weight and state. named: its address comes from a
-    name, and may change. checked: it has a health check; passed: a check passed since it was admitted; fall: how many
-    checks in a row must fail until it counts as down. None if the balancer does not say. disabled: its configuration has it out.
+    counted: its counters (see ``account``). missed: attempts that failed by the balancer's logs, as of a pool. agent: a program on its
+    machine may set its weight and state. named: its address comes from a name, and may change. checked: it has a health check; passed: a
+    check passed since it was admitted; fall: how many checks in a row must fail until it counts as down. None if the balancer does not
+    say. disabled: its configuration has it out.
     closed: its weight is 0 although it has a usual one, and no run of this collection gave it that.
     """
     blank_one: dict[str, t.Any] = {
         "name": name, "address": "", "weight": 0, "initial": 0, "admin": READY, "up": None, "status": "", "backup": False,
         "sessions": None, "requests": None, "errors": None, "checked": None, "passed": None, "fall": None,
         "counted": None, "agent": False, "named": False, "disabled": False, "closed": False,
+        "missed": None,
     }  # fmt: skip
     return dict(blank_one, **given)
 

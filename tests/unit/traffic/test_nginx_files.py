@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.nginx import judge_answer
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, files, links
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import log as nginx_log
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.put import forget, put, put_back, read_loaded
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/nginx.md"
@@ -429,3 +430,38 @@ def test_connections_to_a_server_are_counted_by_its_address() -> None:
     assert links.to_server(found, "api.internal:8001") == 6
     assert (links.to_server(found, "unix:/run/api.sock"), links.to_server(None, "127.0.0.1:8001")) == (None, None)
     assert files.kept_open(files.parse_upstreams("upstream a {\n    keepalive 16;\n    server 127.0.0.1:1; # x\n}\n"), "a") == 16
+
+
+LINES = """\
+2026/11/30 20:00:00 [error] 7#7: *1 upstream prematurely closed connection while reading response header from upstream, client: 127.0.0.1, \
+server: , request: "GET /x HTTP/1.1", upstream: "http://10.0.0.11:9696/x", host: "a"
+2026/11/30 20:00:00 [error] 7#7: *2 connect() failed (111: Connection refused) while connecting to upstream, upstream: "http://[::1]:80/"
+2026/11/30 20:00:00 [crit] 7#7: *3 connect() to unix:/run/a.sock failed, upstream: "http://unix:/run/a.sock:/x", host: "a"
+2026/11/30 20:00:00 [error] 7#7: *4 no live upstreams while connecting to upstream, upstream: "http://brain/x", host: "a"
+2026/11/30 20:00:00 [warn] 7#7: *5 an upstream response is buffered to a temporary file, upstream: "http://10.0.0.11:9696/x"
+2026/11/30 20:00:00 [error] 7#7: *6 open() "/x" failed (2: No such file or directory), client: 127.0.0.1
+2026/11/30 20:00:00 [notice] 7#7: signal process started
+"""
+
+
+def test_what_nginx_logs_of_failed_attempts_is_counted_by_server(tmp_path: Path) -> None:
+    log = tmp_path / "error.log"
+    log.write_text(LINES)
+    marks = nginx_log.marks_of([str(log), str(log), "/nowhere/x"])
+    assert nginx_log.failed_since(marks) == {}
+    with log.open("a") as file:
+        file.write(LINES)
+    once = {"10.0.0.11:9696": 1, "[::1]:80": 1, "unix:/run/a.sock": 1, "brain": 1}
+    assert nginx_log.failed_since(marks) == once
+    lines = ("10.0.0.11:9696", "api.local:9696", "[::1]:80", "unix:/run/a.sock", "10.0.0.12:9696")
+    found = {name: nginx_log.of_server(once, name) for name in lines}
+    assert list(found.values()) == [1, 1, 1, 1, 0]
+    # Rotated, emptied in place, or gone.
+    log.rename(tmp_path / "error.log.1")
+    log.write_text(LINES)
+    assert nginx_log.failed_since(marks) == dict.fromkeys(once, 2)
+    marks = nginx_log.marks_of([str(log)])
+    log.write_text("")
+    assert nginx_log.failed_since(marks) == {}
+    log.unlink()
+    assert nginx_log.failed_since(marks) == {}

@@ -77,6 +77,45 @@ LIMITED = {**FAST, "p95": 0.5}
         (sample(sent=1076, open=20, mode="tcp"), {"error_rate": 0.05}, "unknown", "sees sessions (mode tcp), not answers"),
         (sample(sent=1076, open=20, mode="tcp"), {}, "well", "within"),
         (sample(sent=1000, failed=200, refused=200, mode="tcp"), {"error_rate": 0.05}, "sick", "200 of 1000 sessions failed"),
+        # The balancer's own answers, as a real one counts them: 97 of 243 got a 503, 70 a 429 or 404, 106 were dropped without a word.
+        (
+            sample(sent=146, answered=146, good=146, whole=numbers(answered=243, good=146, failed=97)),
+            FAST,
+            "sick",
+            "errors 39.92 %",
+        ),
+        (
+            sample(sent=30, answered=30, good=30, whole=numbers(answered=100, good=30, rejected=70)),
+            FAST,
+            "unknown",
+            "rejected (4xx) 70",
+        ),
+        (
+            sample(sent=136, answered=136, good=136, whole=numbers(answered=242, good=136, mute=106)),
+            FAST,
+            "sick",
+            "errors 43.8 %",
+        ),
+        # What it made of answers of the server.
+        (sample(sent=222, answered=222, good=222, whole=numbers(answered=222, good=136, failed=86)), FAST, "sick", "errors 27.9"),
+        # Its 502 and 503 for what broke or was refused are counted once.
+        (
+            sample(sent=100, answered=97, good=97, closed=3, whole=numbers(answered=100, good=97, failed=3, closed=3)),
+            FAST,
+            "well",
+            "",
+        ),
+        (
+            sample(sent=97, answered=97, good=97, whole=numbers(answered=100, good=97, failed=6, refused=3)),
+            {**FAST, "error_rate": 0.035},
+            "well",
+            "",
+        ),
+        # A word before the answer (100, 103) is no switch to another protocol: it hides no request that hangs.
+        (sample(sent=218, answered=145, good=145, upgraded=290, open=73), LIMITED, "unknown", "unanswered 23.85"),
+        (sample(sent=218, answered=145, good=145, upgraded=290, open=63, aborted=10), LIMITED, "unknown", "unanswered 2"),
+        (sample(sent=218, answered=145, good=145, upgraded=290, aborted=73), LIMITED, "sick", "unanswered 33"),
+        (sample(sent=200, answered=0, upgraded=100, open=200), LIMITED, "sick", "unanswered 4"),
         # They hang all: none is answered, and enough were sent.
         (sample(sent=100, open=100), LIMITED, "sick", "unanswered"),
     ],
@@ -84,6 +123,24 @@ LIMITED = {**FAST, "p95": 0.5}
 def test_what_was_not_answered_is_no_success(made: t.Any, limits: t.Any, health: str, text: str) -> None:
     verdict = gates.judge_sample(made, limits, 50)
     assert (verdict.health, text in verdict.text) == (health, True), verdict
+
+
+def test_an_answer_after_an_attempt_elsewhere_was_sent() -> None:
+    # As met with retry-on: HAProxy counts the attempt at b as made again twice, and the 164 that a answered as well.
+    made = sample(sent=246, again=164, answered=164, good=164, spare=82)
+    assert (made["sent"], made["errors"], round(made["reached"])) == (164, 0, 67)
+    # And with connections that are refused: 155 of 237 went elsewhere.
+    assert sample(sent=237, again=155, answered=81, good=81)["sent"] == 82
+
+
+def test_what_failed_at_spare_servers_is_told() -> None:
+    begin, end = (state(numbers(**given)) for given in ({}, WELL))
+    end["servers"][1]["counted"] = numbers(sent=216, answered=216, failed=216)
+    made = gates.sample_of(
+        *({"at": at, "pool": one, "scraped": None, "queried": None} for at, one in ((0.0, begin), (9.0, end))), SIDES, []
+    )
+    made["spare"] = 216
+    assert "216 to spare servers (216 of them failed)" in gates.line_of(30, made, gates.judge_sample(made, FAST, 50))
 
 
 def test_the_line_of_a_step_says_what_is_open_given_up_and_rejected() -> None:

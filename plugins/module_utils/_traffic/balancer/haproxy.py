@@ -26,6 +26,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
     NotByWeight,
     Refused,
     commands_for,
+    crowded,
+    feeding,
     parse_info,
     parse_states,
     parse_table,
@@ -45,6 +47,8 @@ OPTIONS: dict[str, t.Any] = {
 }
 MAX_WEIGHT = 256
 MAX_ANSWER = 16 << 20
+# A socket with ``severity-output`` puts it before its messages.
+_SEVERITY = re.compile(r"\A\[(?:[0-7]|emerg|alert|crit|err|error|warning|notice|info|debug)\]: ")
 # What a command may contain: nothing that ends it or begins another.
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]{1,200}")
 
@@ -61,7 +65,7 @@ def command(address: str, words: str, clock: Clock) -> str:
             sock.settimeout(clock.left())
             more = sock.recv(65536)
             if not more:
-                return received.decode("utf-8", "replace").strip("\n")
+                return _SEVERITY.sub("", received.decode("utf-8", "replace").strip("\n"))
             received += more
     raise OSError("its answer is longer than %d bytes" % MAX_ANSWER)
 
@@ -93,7 +97,7 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         servers = [_with_closed(server_of(row, counted.get(row["srv_name"], {})), kept) for row in states]
         if not servers and set(counted) - {"FRONTEND", "BACKEND"}:
             raise Refused("it counts for servers of %s, but lists the state of none" % pool)
-        whole = pool_of(rows, pool, info)
+        whole = pool_of(rows, pool, info, _full_before(address, rows, pool, clock))
         whole["sticky"] = whole["sticky"] or sticky_table(command(address, "show table", clock), pool)
         identity = {"pid": int(info.get("Pid", 0)), "started_at": float(info.get("Start_time_sec", 0))}
     except KeyError as error:
@@ -105,6 +109,13 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         identity=identity, servers=servers, maintenance=dict(switch, fixed=_unwritable(maintenance_map, pool)), kept=kept,
         rights=rights, **whole,
     )  # fmt: skip
+
+
+def _full_before(address: str, rows: t.Sequence[t.Mapping[str, str]], pool: str, clock: Clock) -> list[str]:
+    """Return the full frontends of *pool*: clients who wait for a connection there are counted nowhere."""
+    full = crowded(rows)
+    before = feeding(command(address, "show sess", clock), pool) if set(full) - {pool} else set()
+    return [name for name in full if name == pool or name in before]
 
 
 def _with_closed(one: dict[str, t.Any], kept: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -21,7 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._net i
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import pool as traffic_pool
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, log
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import files as nginx_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.files import Server, Unreadable
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.links import open_links, to_server
@@ -82,12 +82,23 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         return traffic_pool.blank("nginx", pool, detail="nginx: %s" % one_line(error, 200))
     pools = nginx_files.pools_of(seen.lines)
     links = open_links([pid for kind in workers_of(seen.master) for pid in kind])
+    # Only a watch asks for what was logged since it began.
+    failed = log.failed_since(options["since"]) if options.get("since") else None
     return dict(
         traffic_pool.blank("nginx", pool), reachable=True, version=version, identity=seen.master.identity(), pools=pools,
         pool=pool if pool in pools else "", maintenance=seen.maintenance, detail=_left_behind(seen),
-        servers=[server_of(one, *healths[one.name], to_server(links, one.address)) for one in nginx_files.servers_of(seen.lines, pool)],
+        servers=[
+            dict(server_of(one, *healths[one.name], to_server(links, one.address)), missed=_missed(failed, one.address))
+            for one in nginx_files.servers_of(seen.lines, pool)
+        ],
+        marks=log.marks_of([options["nginx_error_log"], *config.error_logs(seen.files)]),
+        missed=None if failed is None else sum(number for name, number in failed.items() if name.lower() == pool.lower()),
         idle=nginx_files.kept_open(seen.lines, pool) * len(workers_of(seen.master)[0]),
     )  # fmt: skip
+
+
+def _missed(failed: t.Optional[t.Mapping[str, int]], address: str) -> t.Optional[int]:
+    return None if failed is None else log.of_server(failed, address)
 
 
 def _left_behind(seen: Seen) -> str:

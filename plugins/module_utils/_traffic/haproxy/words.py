@@ -112,22 +112,34 @@ def numbers_of(row: t.Mapping[str, str]) -> dict[str, int]:
     again = _number(row, "wretr") + _number(row, "wredis") if row.get("svname") != "BACKEND" else 0
     answers = [_number(row, "hrsp_%s" % kind) for kind in ("2xx", "3xx", "4xx", "5xx", "other")]
     return {
-        "sent": max(0, _number(row, "stot") - again), "answered": sum(answers), "good": answers[0], "rejected": answers[2],
+        "sent": _number(row, "stot"), "again": again, "answered": sum(answers), "mute": answers[4],
+        "good": answers[0], "rejected": answers[2],
         "upgraded": _number(row, "hrsp_1xx"), "failed": answers[3] + _number(row, "econ"), "refused": _number(row, "econ"),
         "closed": _number(row, "eresp"), "cut": _number(row, "srv_abrt"), "aborted": _number(row, "cli_abrt"),
         "open": _number(row, "scur"), "queued": _number(row, "qcur"),
     }  # fmt: skip
 
 
-def pool_of(rows: t.Sequence[t.Mapping[str, str]], pool: str, info: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """Return what HAProxy reports of the whole pool: counters, mode, way to choose, what keeps clients at a server, what is full."""
+def crowded(rows: t.Sequence[t.Mapping[str, str]]) -> list[str]:
+    """Return the frontends that have all of their connections in use."""
+    return [one["pxname"] for one in rows if one["svname"] == "FRONTEND" and 0 < _number(one, "slim") <= _number(one, "scur")]
+
+
+def feeding(sessions: str, pool: str) -> set[str]:
+    """Return the frontends whose requests are in *pool* now, by ``show sess``."""
+    return set(re.findall(r"(?m)^0x[0-9a-f]+: .*? fe=(\S+) be=%s " % re.escape(pool), sessions))
+
+
+def pool_of(rows: t.Sequence[t.Mapping[str, str]], pool: str, info: t.Mapping[str, str], front: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    """Return what HAProxy reports of the whole pool: counters, mode, way to choose, what keeps clients at a server, what is full.
+
+    *front*: the frontends that are full and in front of it.
+    """
     row = next((one for one in rows if one["pxname"] == pool and one["svname"] == "BACKEND"), {})
     most, now = _number(info, "Maxconn"), _number(info, "CurrConns")
     full = ["HAProxy has all of its %d connections in use" % most] if 0 < most <= now else []
-    for one in rows:
-        slots = _number(one, "slim")
-        if one["pxname"] == pool and one["svname"] == "FRONTEND" and 0 < slots <= _number(one, "scur"):
-            full.append("frontend %s has all of its %d connections in use" % (one_line(pool, 40), slots))
+    limits = {one["pxname"]: _number(one, "slim") for one in rows if one["svname"] == "FRONTEND"}
+    full += ["frontend %s has all of its %d connections in use" % (one_line(name, 40), limits[name]) for name in front]
     return {
         "whole": numbers_of(row) if "stot" in row else None, "mode": row.get("mode", ""), "algorithm": one_line(row.get("algo", ""), 40),
         "sticky": "the cookie %s" % one_line(row["cookie"], 40) if row.get("cookie") else "", "full": "; ".join(full),

@@ -117,6 +117,12 @@ def servers(files: Files) -> list[Directive]:
     return [one for http in main if http.name == "http" for one in flat(files, http.block or ()) if one.name == "server"]
 
 
+def error_logs(files: Files) -> list[str]:
+    """Return the files into which errors are written, in any block; those of a relative path are left out."""
+    named = [one.words[0] for one in deep(files, next(iter(files.values()))) if one.name == "error_log" and one.words]
+    return [path for path in named if path.startswith("/") and path != os.devnull]
+
+
 def passes(files: Files, server: Directive) -> list[str]:
     """Return where a server block passes requests to, in the words of the configuration."""
     return [one.words[0] for one in deep(files, server.block or ()) if one.name in _PASSES and one.words]
