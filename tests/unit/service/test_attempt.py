@@ -31,6 +31,8 @@ LINES: dict[str, tuple[str, str]] = {
     "supervisor, a program": ("can't find command '/opt/api/run'", "missing"),
     "supervisor, not executable": ("command at '/opt/api/run' is not executable", "not_executable"),
     "systemd, a program": ("Failed to locate executable /opt/api/run: No such file or directory", "missing"),
+    "systemd, a condition": ("x.service - x was skipped because of an unmet condition check (ConditionPathExists=/srv/x).", "condition"),
+    "older systemd, a condition": ("Condition check resulted in x being skipped.", "condition"),
     "permission": ("Can't open the log file: Permission denied", "permission"),
     "a full disk": ("write error: No space left on device", "no_space"),
     "fork": ("Can't fork: Resource temporarily unavailable", "no_process"),

@@ -64,6 +64,7 @@ NOT_RUN = re.compile(r"is not executable|can't execute|couldn't exec|unknown err
 SYSTEMD: Table = (
     ("start_limit", re.compile(r"Start request repeated too quickly|start-limit-hit")),
     ("dependency", re.compile(r"Dependency failed for ")),
+    ("condition", re.compile(r"was skipped because (?:of an unmet|all trigger) condition|Condition check resulted in ")),
     ("timeout", re.compile(r"[Ss]tart operation timed out|start(?:-pre)? operation timed out")),
     ("oom", re.compile(r"oom-kill|killed by the OOM killer")),
     ("out_of_memory", re.compile(r"MemoryError\b")),
