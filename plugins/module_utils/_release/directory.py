@@ -59,13 +59,14 @@ def selected_by(link: str, base: str) -> tuple[str, str]:
 def _running(options: t.Mapping[str, t.Any], base: str, link: str, selected: str, clock: Clock) -> tuple[str, str]:
     """Return (the id of the release of the process, "") or ("", why it is unknown); without a process, of what a start would run."""
     service = ask.load_service(dict(options, name=options["service"]), max(0.5, clock.left))
-    pid = int(service.get("pid") or 0)
-    if not pid:
+    # A unit may run without a main process that systemd knows.
+    ours = members_of(service) or [one for one in [int(service.get("pid") or 0)] if one]
+    if not ours:
         return selected, ""
+    pid = int(service.get("pid") or ours[0])
     own = _in_release(base, pid)
     if len(own) == 1:
         return own.pop(), ""
-    ours = members_of(service) or [pid]
     found = own or {one for member in ours for one in _in_release(base, member)}
     if len(found) == 1:
         return found.pop(), ""

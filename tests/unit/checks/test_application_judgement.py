@@ -393,7 +393,8 @@ def test_waiting_for_a_service_that_its_manager_does_not_know_is_in_vain() -> No
 OLD, GOOD, BAD = ("a" * 64, "b" * 64, "c" * 64)
 RELEASED: dict[str, tuple[dict[str, t.Any], list[str], str, dict[str, t.Any]]] = {
     "one that never passed verification": (
-        {**REFUSED, "release": BAD}, [GOOD, OLD], f"its release {BAD[:12]} never passed verification, {GOOD[:12]} did",
+        {**REFUSED, "release": BAD}, [GOOD, OLD],
+        f"release {BAD[:12]}, which its next start takes, never passed verification, and {GOOD[:12]} did",
         {"now": BAD, "verified": False, "other": GOOD}),
     "one that did": ({**REFUSED, "release": GOOD}, [GOOD, OLD], "", {"now": GOOD, "verified": True, "other": OLD}),
     "which is unknown": (REFUSED, [GOOD], "", {"now": "", "verified": False, "other": GOOD}),

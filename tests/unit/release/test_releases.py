@@ -194,6 +194,19 @@ def test_what_runs_is_told_by_the_process_and_what_comes_next_by_the_link(source
     assert load(base, link)["known"][two]["there"] is False
 
 
+def test_a_unit_without_a_main_process_runs_what_its_processes_run(source: Path, tmp_path: Path, monkeypatch: t.Any) -> None:
+    base, link = tmp_path / "releases", tmp_path / "current"
+    one = add(source, base)["release"]
+    (source / "more").write_text("x")
+    two = add(source, base)["release"]
+    pin(base, link, two)
+    monkeypatch.setattr(directory, "members_of", lambda _service: [os.getpid()])
+    monkeypatch.chdir(base / one)
+    assert (load(base, link)["running"], load(base, link)["selected"]) == (one, two)
+    monkeypatch.chdir(tmp_path)
+    assert load(base, link)["reachable"] is False
+
+
 WITNESS: dict[str, tuple[list[str], dict[str, str], bool]] = {
     "nothing": (["sleep", "60"], {}, False),
     "an argument below the link": (["sh", "-c", "sleep 60; :", "LINK/app/main.py"], {}, True),

@@ -41,6 +41,6 @@ def told(found: Facts) -> str:
     """Return that its release never passed verification while another one did, "" where that is not known."""
     if not found.get("now") or found["verified"] or not found["other"]:
         return ""
-    return "its release %s never passed verification, %s did: if a restart does not help, run rollback.yml" % (
+    return "release %s, which its next start takes, never passed verification, and %s did: if a restart does not help, run rollback.yml" % (
         short(str(found["now"])), short(str(found["other"])),
     )  # fmt: skip
