@@ -305,6 +305,28 @@ def test_an_empty_master_gets_the_data_of_its_full_replica_which_keeps_them(farm
     assert replica.missing(keys) == []
 
 
+def test_a_replica_keeps_what_its_killed_master_never_saved(farm: Farm) -> None:
+    master = farm.make("m-snapshot", 'appendonly no\nsave ""\n').start()
+    replica = farm.make("r-snapshot", f'appendonly no\nsave ""\nreplicaof 127.0.0.1 {master.port}\n').start()
+    until(lambda: replica.ask("ROLE")[3] == "connected")
+    master.write(20)
+    until(lambda: master.ask("SAVE") == "OK")
+    keys = master.write(100)
+    until(lambda: replica.ask("DBSIZE") == 100)
+    master.kill()
+    # Its log knows of a replica that the inventory does not name.
+    run = master.recover()
+    assert (run.code, run.acts, run.states[0]) == ("state_not_handled", [], "replicas_unseen"), run.text
+    assert f"127.0.0.1:{replica.port}" in run.text
+    named = {"redis_recovery_replicas": [{"host": "127.0.0.1", "port": replica.port}]}
+    offered = plans(master.recover(**named))
+    assert (list(offered)[0], offered["as_is"]["loss"]["count"]) == ("replica_1", 80), offered
+    run = master.recover(**named, remediation_approval=offered["replica_1"]["token"])
+    assert (run.rc, master.missing(keys)) == (0, []), run.text
+    until(lambda: replica.ask("ROLE")[3] == "connected")
+    assert replica.missing(keys) == []
+
+
 def test_keys_flushed_by_mistake_come_back_when_a_person_says_so(farm: Farm) -> None:
     redis = farm.make("flushed").start()
     keys = redis.write(400)

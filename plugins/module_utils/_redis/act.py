@@ -21,7 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     log_in,
     password_of,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import parse_info
 
 
 @contextlib.contextmanager

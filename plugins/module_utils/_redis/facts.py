@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import redact
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import data_names, deletion_in, emptying_in
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import unappended, unappended_at
 
@@ -24,6 +24,9 @@ FILE_SETTINGS = ("appendonly", "appendfilename", "appenddirname", "dbfilename")
 # What the log says of a Redis that could not write.
 UNWRITTEN = frozenset(["no_space", "read_only", "permission", "write_failed"])
 
+# More than a Redis with a hundred databases and statistics of every command reports.
+INFO_LINES = 10_000
+
 # Commands by which a key may be gone.
 REMOVING = frozenset(
     ["del", "unlink", "getdel", "rename", "renamenx", "move", "lpop", "rpop", "lmpop", "rpoplpush", "lmove", "blpop", "brpop", "blmove",
@@ -33,6 +36,16 @@ REMOVING = frozenset(
 )  # fmt: skip
 # Redis writes a little as soon as it starts.
 LITTLE_ROOM = 64 * 1024
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """Return INFO's lines as a dict, in printable characters; a repeated name keeps its first value, a long value is cut."""
+    found: dict[str, str] = {}
+    for line in text.splitlines()[:INFO_LINES]:
+        name, colon, value = line.partition(":")
+        if colon and not line.startswith("#"):
+            found.setdefault(one_line(name, 100), one_line(value, 400))
+    return found
 
 
 def number(value: t.Any) -> t.Optional[int]:

@@ -26,6 +26,7 @@
 - doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
 - doubtful_settings: sick, no act. Its start command takes settings from where they cannot be read before it runs.
 - start_empties: sick, no act. Its start command empties it once it runs, so that a start would not keep what it loads.
+- replicas_unseen: sick, no act. Its dump may lack the last writes, and a replica that may have them would take the dump after a start.
 - down_would_evict: sick, no act. Its data take far more memory than maxmemory, whose policy would remove keys right after the start.
 - failing_over: unknown, wait. Sentinel is deciding which Redis is the master.
 - failed_over: sick, no act. Sentinel has another master; this Redis would serve old data beside it.
@@ -59,6 +60,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     moved_text,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import due_at_start
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import replica_ahead, replicas_unseen
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import facts_of_sentinels, judge_sentinels, ruling
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import differences
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import sentence as container_text
@@ -71,7 +73,7 @@ STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
     "failing_over", "failed_over", "down_start_fails", "port_taken", "no_mount", "doubtful_dir",
-    "doubtful_settings", "down_would_evict", "owned_elsewhere", "start_empties",
+    "doubtful_settings", "down_would_evict", "owned_elsewhere", "start_empties", "replicas_unseen",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
@@ -563,7 +565,23 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
     if verdict == "unjudged":
         why = ", and its files were not judged: %s" % bad_file_text(files) if files else ""
         return Verdict("down_clean", State.SICK, "it is down" + why)
-    return _startable(raw, facts, lines)
+    return _before_replicas(raw, options, facts) or _startable(raw, facts, lines)
+
+
+def _before_replicas(raw: Raw, options: Raw, facts: Facts) -> t.Optional[Verdict]:
+    """Return why a Redis must not start before its replicas, which would take what its files have; None where it may."""
+    ahead = replica_ahead(raw.get("replicas_seen") or [], facts)
+    if ahead:
+        return _bad_files(raw, facts, ahead)
+    unseen = _unseen(raw, options, facts)
+    return Verdict("replicas_unseen", State.SICK, unseen) if unseen else None
+
+
+def _unseen(raw: Raw, options: Raw, facts: Facts) -> str:
+    """Return which replicas a start could make drop what only they have, "" for none; Sentinels decide that by themselves."""
+    if options["sentinels"] or options["reload_from"] or master_in((raw.get("planned") or {}).get("settings") or {}):
+        return ""
+    return replicas_unseen(raw.get("replicas_seen") or [], facts, options["last_known"].get("replicas") or [])
 
 
 def _vain(raw: Raw, files: Facts) -> str:

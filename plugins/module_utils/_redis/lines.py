@@ -12,6 +12,9 @@ import typing as t
 _LINE = re.compile(r"^(\d+):([MSCX]) (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)(\.\d+)? . ")
 _CHANGES = re.compile(r"\d+ changes in \d+ seconds\. Saving")
 MOST_SAVES = 20
+_FOLLOWS = re.compile(r"(?:Synchronization with replica (\S+) succeeded|resynchronization request from (\S+) accepted)")
+_LEFT = re.compile(r"Connection with replica (?:client id #\d+|(\S+)) lost")
+MOST_REPLICAS = 20
 _SERVES = re.compile(r"Running mode=\w+, port=(\d+)")
 _TIME = "%d %b %Y %H:%M:%S"
 
@@ -75,3 +78,15 @@ def changes_saved(text: str) -> t.List[t.List[float]]:
         elif "Background saving terminated with success" in line and begun is not None:
             since = begun
     return found[-MOST_SAVES:]
+
+
+def replicas_in(text: str) -> t.List[str]:
+    """Return the addresses of the replicas that followed when a log ends, by what it says since its server started."""
+    there: t.Dict[str, None] = {}
+    for line in text.splitlines():
+        came, left = _FOLLOWS.search(line), _LEFT.search(line)
+        if came:
+            there[(came.group(1) or came.group(2)).rstrip(".")] = None
+        elif left and left.group(1):
+            there.pop(left.group(1).rstrip("."), None)
+    return list(there)[-MOST_REPLICAS:]

@@ -28,6 +28,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     password_of,
     speaks_tls,
 )
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files import scan
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import changed_at, fingerprint
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
@@ -51,6 +52,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import load_contents
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.data import judge_data, with_saves
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import load_replicas
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.sentinel import load_sentinel_view
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import (
     Effective,
@@ -70,8 +72,6 @@ CONFIG = (
     "repl-diskless-sync-delay", "auto-aof-rewrite-percentage",
 )  # fmt: skip
 LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
-# More than a Redis with a hundred databases and statistics of every command reports.
-INFO_LINES = 10_000
 # With paused writers (CLIENT PAUSE), Redis answers everything but writes.
 UNANSWERED = "unanswered"
 # Databases, and keys of each, whose time to live is looked at.
@@ -197,16 +197,6 @@ def _refusal(reply: t.Any) -> str:
     return one_line(reply) if isinstance(reply, ErrorReply) else ""
 
 
-def parse_info(text: str) -> dict[str, str]:
-    """Return INFO's lines as a dict, in printable characters; a repeated name keeps its first value, a long value is cut."""
-    found: dict[str, str] = {}
-    for line in text.splitlines()[:INFO_LINES]:
-        name, colon, value = line.partition(":")
-        if colon and not line.startswith("#"):
-            found.setdefault(one_line(name, 100), one_line(value, 400))
-    return found
-
-
 def known_answer(redis: Connection, wanted: t.Mapping[str, t.Any]) -> Raw:
     """Return {key, type, exists, sha256} of a known answer: of the value of a string, of DUMP without its trailer for others."""
     key = str(wanted["key"])
@@ -251,7 +241,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
 
 
 def _before_a_start(options: t.Mapping[str, t.Any], raw: Raw, around: Raw, data_dir: str, end: float) -> Raw:
-    """Return {files, holders}: what a start would load, and who uses its files now."""
+    """Return {files, holders, replicas_seen}: what a start would load, who uses its files now, and what its named replicas hold."""
     settings = around["settings"]
     files = _judged(data_dir, settings, end - time.monotonic(), options)
     files = with_saves(files, data_dir, settings, unappended_at(around), unappended(around))
@@ -259,6 +249,7 @@ def _before_a_start(options: t.Mapping[str, t.Any], raw: Raw, around: Raw, data_
     return {
         "files": dict(files, changed_at=changed_at(data_dir, settings), unreadable=_unreadable(data_dir, files, settings, around)),
         "holders": _holders(data_dir, raw["service"]) if down else [],
+        "replicas_seen": load_replicas(options["replicas"], options) if down else [],
     }
 
 

@@ -24,6 +24,7 @@ PLACES: dict[str, t.Any] = {
     "start_command": {"type": "str", "default": ""},
     "reload_from": {"type": "list", "elements": "str", "default": []},
     "service": {"type": "dict", "default": {}},
+    "replicas": {"type": "list", "elements": "dict", "default": [], "options": REACH},
     "judge_files": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "write_probe": {"type": "bool", "default": True},
 }

@@ -14,8 +14,8 @@ import typing as t
 from array import array
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, ErrorReply, Word
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
 
 BUCKETS = 256
 # Larger sets of data are not compared: a recovery may use 160 MB for each.

@@ -14,7 +14,12 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, own_text, said_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import (
+    changes_saved,
+    own_text,
+    replicas_in,
+    said_at,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
 
 Options = t.Mapping[str, t.Any]
@@ -307,6 +312,8 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
         "saved_at": said_at(last, SAVED_AT_END[1]),
         "promoted": last.rfind(PROMOTED) > max(last.rfind(word) for word in DEMOTED),
         "changes_saved": changes_saved(last),
+        # At these levels it does not say who follows it.
+        "replicas": replicas_in(last) if starts and unsaid is False else None,
         "synced_at_end": (SYNCED in last and SAVED_AT_END[2] in last) or ENDED_ITSELF in last,
         "unsynced_at_end": unsaid is False and SAVED_AT_END[2] in last and SYNCED not in last,
         "began_at": said_at(whole, STARTED) if starts else None,

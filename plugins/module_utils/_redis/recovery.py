@@ -19,6 +19,7 @@ Facts = t.Mapping[str, t.Any]
 
 # Writing, syncing and reading a file again: a few seconds for any, one more for each so many bytes.
 INSTALL_SECONDS, BYTES_A_SECOND = 20, 10_000_000
+MOST_REPLICAS = 20
 
 
 def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float, accepted: int, now: float) -> t.Dict[str, t.Any]:
@@ -74,7 +75,7 @@ def _last_known(run: Facts) -> t.Dict[str, t.Any]:
     """Return when a run last ended well, where the data was then, and how long the append-only file."""
     last = (run.get("last_verified") or {}).get("redis") or {}
     seen = {"mount": str(last.get("mount") or ""), "bytes": int(last.get("aof_bytes") or 0), "at": float(last.get("at") or 0)}
-    return dict(seen, **{name: last[name] for name in ("role", "flushed") if last.get(name)})
+    return dict(seen, **{name: last[name] for name in ("role", "flushed", "replicas") if last.get(name)})
 
 
 def _last_file(run: Facts) -> t.Dict[str, t.Any]:
@@ -159,6 +160,8 @@ def verified(probe: Facts) -> t.Dict[str, t.Any]:
     counted = {"key_count": facts.get("keys"), "expires": expiring.get("keys"), "left": expiring.get("left") or []}
     counted.update(aof_bytes=facts.get("aof_bytes"), aof_file=(facts.get("written") or {}).get("aof") or {})
     counted.update({name: facts[name] for name in ("role", "flushed") if facts.get(name)})
+    if facts.get("replicas"):
+        counted["replicas"] = ["%s:%s" % (one["ip"], one["port"]) for one in facts["replicas"][:MOST_REPLICAS]]
     return {"redis": dict(counted, persistence=facts.get("persistence") or {}, **({"mount": mount} if mount else {}))}
 
 

@@ -262,6 +262,10 @@ REASONS: dict[str, Reason] = {
             "start_empties": Case(
                 "take what the text names out of its start command, then run again. Nothing was started, because its keys would be gone"
             ),
+            "replicas_unseen": Case(
+                "set redis_recovery_replicas to the replicas of this Redis, then run again: what they hold is compared with its dump before"
+                " anything starts. One that is down too is not waited for. Nothing was started"
+            ),
             "would_evict": Case(
                 "raise maxmemory in its configuration or set maxmemory-policy to noeviction, then run again; if those keys may go, start it"
                 " yourself. Nothing was started"

@@ -165,7 +165,13 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
         # There is nothing to repair. Otherwise Redis would stay down whatever a person decides.
         candidates.append(tried(bench, sources.without_data({"files": copy["sha256"]})))
     params = dict(params, last_known_keys=judged.get("due", params["last_known_keys"]), missing_writes=judged.get("missing_writes"))
-    options = dict(params, verdict=judged.get("verdict", ""), emptied=_emptied(candidates, servers, params), crooked=_crooked(judged))
+    options = dict(
+        params,
+        snapshots=_is_snapshot(judged, params),
+        verdict=judged.get("verdict", ""),
+        emptied=_emptied(candidates, servers, params),
+        crooked=_crooked(judged),
+    )
     found = {"copy": _short(copy), "verdict": judged.get("verdict", ""), "judged": judged.get("files") or [], "notes": notes}
     if all(one["error"] for one in candidates):
         raise _none(candidates, found, judged)
@@ -175,6 +181,11 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
         # While the server runs, every write changes its files and what the others lack.
         one["moves"] = bool(one["moves"] or params["alive"])
     return dict(found, **_result(params, candidates, options, found))
+
+
+def _is_snapshot(judged: t.Mapping[str, t.Any], params: Params) -> bool:
+    """Return whether the files of a stopped server are a dump, which lacks what was written after it."""
+    return judged.get("source") == "rdb" and not params["alive"]
 
 
 def _doubt(candidates: list[Facts], judged: t.Mapping[str, t.Any]) -> None:

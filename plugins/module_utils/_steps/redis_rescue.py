@@ -25,9 +25,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.candidates.transfer import fetch_rdb
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, ErrorReply
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of, parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import OutOfTime, scan_rdb, sha256_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REACH
 
 ARGUMENT_SPEC: dict[str, t.Any] = dict(

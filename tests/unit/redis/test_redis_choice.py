@@ -94,6 +94,14 @@ CASES: dict[str, tuple[tuple[str, str, t.Any], list[One], dict[str, t.Any]]] = {
         [dict(SALVAGE, contains_all=False, missing=2), one("replica_1", 10000, contains_all=True, in_step=False)],
         {},
     ),
+    "a replica that has more than the last dump, and perhaps not the last writes": (
+        ("replica_1", "person", "~None"),
+        [one("as_is", 100, missing=400), one("replica_1", 500, contains_all=True)], {"snapshots": True},
+    ),
+    "a dump that a replica adds nothing to": (
+        ("as_is", "person", "~None"),
+        [one("as_is", 500, contains_all=True), one("replica_1", 500, contains_all=True)], {"snapshots": True},
+    ),
     "cut tail, nothing accepted": (
         ("cut", "person", 1), [one("cut", dropped=1, dropped_bytes=20, contains_all=True)], {"verdict": "tail_cut"},
     ),

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection, RespError, address_of, encode
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import number, share
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import number, parse_info, share
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import STATES, judge_redis
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import load_redis, parse_info
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import load_redis
 
 FIELDS = (
     "run_id", "role", "process_id", "tcp_port", "db0", "db1", "aof_enabled", "aof_last_write_status", "aof_last_bgrewrite_status",

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import STATES, judge_redis
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import read_info, replica_ahead
 
 MB = 2**20
 GOOD = {"verdict": "valid", "files": [], "detail": ""}
@@ -19,6 +20,7 @@ CUT = {"verdict": "tail_cut", "files": [{"name": "a.incr.aof", "verdict": "tail_
 PLACE = {"path": "/data", "named": "", "planned": "/data", "where": "redis.conf:1", "sure": True, "running": "", "mount": "/data"}
 PLANNED = {"known": True, "settings": {"appendonly": "yes"}, "origins": {}, "problems": []}
 REPLICA = dict(PLANNED, settings={"appendonly": "yes", "replicaof": "10.0.0.9"})
+SNAPSHOT = dict(GOOD, source="rdb", contents={"keys": 100, "history": "a" * 40, "offset": 1000, "written_at": 5000.0})
 WAIT = ["wait"]
 MEND = ["hold", "mend", "start"]
 ISOLATE = ["isolate", "mend", "start"]
@@ -54,6 +56,12 @@ def reply(text: str) -> dict[str, t.Any]:
 
 def replica(**info: str) -> dict[str, t.Any]:
     return raw(info=dict({"role": "slave", "master_link_status": "up", "master_host": "m", "master_port": "1"}, **info), write="READONLY x")
+
+
+def following(**given: t.Any) -> dict[str, t.Any]:
+    """A replica that has 500 keys, and lost its master at 5300."""
+    seen: dict[str, t.Any] = {"address": "r:1", "error": "", "role": "slave", "keys": 500, "lasting": 500, "histories": ["a" * 40]}
+    return dict(seen, **dict({"offset": 9000, "down_since": 5300.0, "loading": False}, **given))
 
 
 def down(**given: t.Any) -> dict[str, t.Any]:
@@ -183,6 +191,17 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "down, and it was a replica before": (down(planned=REPLICA), {}, "down_clean", "sick", ["start"]),
     "down, another server works in its directory": (
         down(holders=[{"pid": 9, "name": "redis-server", "why": "works_in"}]), {}, "down_start_fails", "sick", []),
+    "down, and a replica has more than its dump": (
+        down(files=SNAPSHOT, replicas_seen=[following()]), {}, "down_bad_file", "sick", MEND),
+    "down, and a replica of it could not be asked": (
+        down(files=SNAPSHOT, replicas_seen=[{"address": "r:1", "error": "NOAUTH"}]), {}, "replicas_unseen", "sick", []),
+    "down, and it had a replica when last well": (
+        down(files=SNAPSHOT), {"last_known": {"replicas": ["r:1"]}}, "replicas_unseen", "sick", []),
+    "down, and Sentinels watch over its replicas": (
+        down(files=SNAPSHOT, log={"replicas": ["r:1"]}, sentinel={"asked": 0}), {"sentinels": [{"host": "s"}]}, "down_clean", "sick",
+        ["start"]),
+    "down, and its only replica is away too": (
+        down(files=SNAPSHOT, replicas_seen=[{"address": "r:1", "error": "refused"}]), {}, "down_clean", "sick", ["start"]),
     "down, its start would empty it": (
         down(start_text="sh -c 'redis-server & sleep 1; redis-cli FLUSHALL'"), {}, "start_empties", "sick", []),
     "down, and an include is missing": (down(planned=dict(PLANNED, problems=["x includes y"])), {}, "down_start_fails", "sick", []),
@@ -371,6 +390,52 @@ def test_a_redis_that_was_emptied_and_filled_again_is_not_said_to_have_what_it_h
     told = ["a command emptied it since it was last well: the 100 keys that are there are others than the 90 that were known"]
     assert warned(2, run_id="a" * 40, count=1) == warned(1, run_id="b" * 40, count=7) == told
     assert warned(2, run_id="a" * 40, count=2) == warned(2) == []
+
+
+SAME = {"keys": 100, "lasting": 100}
+ENDED = {"last_ended_at": 5300.0}
+AOF = {"verdict": "valid", "source": "aof", "contents": {"keys": 100}}
+NEVER = {"verdict": "empty", "source": "rdb"}
+SAVED = {"saved_at_end": True, "saved_at": 5000.0}
+OF_THEN = {"dump": {"written_at": 5000.0, "changed_at": 5000.0}}
+AHEAD: dict[str, tuple[str, dict[str, t.Any], dict[str, t.Any]]] = {
+    "more keys than the dump": ("holds 500 keys where its files have 100", {}, {}),
+    "as many keys, and commands after the dump": ("8000 bytes", SAME, {}),
+    "as many keys, and only what an idle master sends": ("", dict(SAME, offset=1000 + 30 * 14), {}),
+    "as many keys, and a write that is as long as two pings": ("448 bytes", dict(SAME, offset=1000 + 32 * 14), {}),
+    "nothing after the dump": ("", dict(SAME, offset=1000), {}),
+    "its keys expire": ("8000 bytes", {"lasting": 100}, {}),
+    "it is a master by now": ("holds 500", {"role": "master", "down_since": None}, {}),
+    "of a later history": ("in one piece after", dict(SAME, histories=["b" * 40]), {}),
+    "promoted since, of the same history before": ("8000 bytes", dict(SAME, histories=["b" * 40, "a" * 40]), {}),
+    "loading a new state": ("", {"loading": True}, {}),
+    "no dump at all": ("have 0", {}, {"files": NEVER}),
+    "neither has any key": ("", {"keys": 0, "lasting": 0}, {"files": NEVER}),
+    "a dump that was saved at the end": ("", {}, {"log": SAVED, "written": OF_THEN}),
+    "an append-only file that nothing proves, followed to the end": ("holds 500", {}, {"files": AOF, "ended": ENDED}),
+    "an append-only file, and a replica that stayed behind": ("", {"down_since": 5000.0}, {"files": AOF, "ended": ENDED}),
+    "an append-only file with the same number of keys": ("", SAME, {"files": AOF, "ended": ENDED}),
+    "keys that were not counted": ("8000 bytes", {}, {"files": dict(SNAPSHOT, contents=dict(SNAPSHOT["contents"], keys=None))}),
+}
+
+
+@pytest.mark.parametrize("case", AHEAD)
+def test_what_a_replica_has_beyond_the_files_is_seen(case: str) -> None:
+    text, seen, before = AHEAD[case]
+    found = replica_ahead([{"address": "x:1", "error": "refused"}, following(**seen)], {"files": SNAPSHOT, **before})
+    assert text in found if text else found == ""
+
+
+def test_what_info_says_of_a_replica_is_read_as_its_data() -> None:
+    info = {
+        "run_id": "x", "role": "slave", "master_link_status": "down", "master_link_down_since_seconds": "30",
+        "db0": "keys=7,expires=2,avg_ttl=0",
+        "master_replid": "a" * 40, "master_replid2": "0" * 40, "slave_repl_offset": "77", "master_repl_offset": "99",
+    }  # fmt: skip
+    assert read_info(info, 1000.0) == {
+        "role": "slave", "keys": 7, "lasting": 5, "histories": ["a" * 40], "offset": 77, "down_since": 970.0, "loading": False,
+    }  # fmt: skip
+    assert read_info({}, 1000.0)["lasting"] is None
 
 
 def test_every_state_is_in_the_table() -> None:

@@ -27,7 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import Refused, parse_manifest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, said_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, replicas_in, said_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
     is_system,
     load_place,
@@ -215,7 +215,7 @@ def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
     found = load_log(str(log))
     told = {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "saved_at_end": False}
     told.update(saved_at=None, synced_at_end=False, unsynced_at_end=False, began_at=None, rewritten=False, rewrote_config_at=None)
-    told.update(promoted=False, changes_saved=[])
+    told.update(promoted=False, changes_saved=[], replicas=[])
     assert found == dict(told, written_at=log.stat().st_mtime)
 
 
@@ -418,6 +418,15 @@ def test_changes_that_were_saved_came_after_the_save_before() -> None:
     start = said_at(text, "Ready")
     assert start is not None
     assert [[round(at - start, 1) for at in one] for one in changes_saved(text)] == [[0, 10], [10.1, 20], [10.1, 30]]
+
+
+def test_the_replicas_that_followed_at_the_end_of_a_log_are_named() -> None:
+    lines = [
+        "Synchronization with replica 10.0.0.2:6379 succeeded", "Synchronization with replica 10.0.0.3:6379 succeeded",
+        "Connection with replica 10.0.0.3:6379 lost.", "Connection with replica client id #7 lost.",
+        "Partial resynchronization request from 10.0.0.4:6380 accepted. Sending 14 bytes of backlog starting from offset 1.",
+    ]  # fmt: skip
+    assert replicas_in("".join(LINE % (0, line) for line in lines)) == ["10.0.0.2:6379", "10.0.0.4:6380"]
 
 
 def test_a_write_that_failed_and_was_made_up_for_is_no_trouble_any_more(tmp_path: Path) -> None:

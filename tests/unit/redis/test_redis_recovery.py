@@ -238,6 +238,20 @@ def test_nothing_seen_is_no_cause(facts: dict[str, t.Any]) -> None:
             {"redis": {"key_count": 5, "expires": 3, "left": [9.0], "aof_bytes": 7, "aof_file": {}, "persistence": {"a": 1}}},
         ),
         (
+            {"health": "well", "facts": {"keys": 1, "replicas": [{"ip": "10.0.0.2", "port": "6379", "state": "online"}]}},
+            {
+                "redis": {
+                    "key_count": 1,
+                    "expires": None,
+                    "left": [],
+                    "aof_bytes": None,
+                    "aof_file": {},
+                    "persistence": {},
+                    "replicas": ["10.0.0.2:6379"],
+                }
+            },
+        ),
+        (
             {"health": "well", "facts": {"keys": None}},
             {"redis": {"key_count": None, "expires": None, "left": [], "aof_bytes": None, "aof_file": {}, "persistence": {}}},
         ),

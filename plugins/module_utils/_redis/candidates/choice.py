@@ -119,7 +119,14 @@ def loss_of(one: Candidate, candidates: t.Sequence[Candidate], options: Options)
         certain = False
     if _unsure(one, options) or any(other["doubt"] == "effects" for other in loadable(candidates)):
         return {"count": None, "unit": unit, "exact": False}
-    return _against_known(one, {"count": count, "unit": unit, "exact": certain}, candidates, options)
+    return _beyond_a_dump(_against_known(one, {"count": count, "unit": unit, "exact": certain}, candidates, options), candidates, options)
+
+
+def _beyond_a_dump(loss: Loss, candidates: t.Sequence[Candidate], options: Options) -> Loss:
+    """Return a loss that is not exact beside a replica: the last writes are in no dump, and may not have reached the replica."""
+    if not options.get("snapshots") or not any(kind_of(one["name"]) == "replica" for one in loadable(candidates)):
+        return loss
+    return dict(loss, count=loss["count"] or None, exact=False)
 
 
 def _spoilt(one: Candidate, candidates: t.Sequence[Candidate], options: Options) -> int:

@@ -27,11 +27,10 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     fetch_rdb,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import Connection
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.facts import keys_of, parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import is_rdb, taken_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.salvage import Salvaged
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import sha256_of, tool
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import parse_info
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.side import version_of
 
 TALK_SECONDS = 5.0

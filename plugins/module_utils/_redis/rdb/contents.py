@@ -35,6 +35,9 @@ MOST_KEYS = 1_000_000
 _REMOVAL = re.compile(rb"(?i)\*(\d{1,7})\r\n\$(?:3\r\ndel|6\r\nunlink|6\r\ngetdel)\r\n")
 _OVERLAP = 64
 _CTIME = re.compile(rb"\xfa\x05ctime\xc2(.{4})", re.S)
+# The replication history that it is of, and the place in it, where it had replicas.
+_HISTORY = re.compile(rb"\xfa\x07repl-id\x28([0-9a-f]{40})")
+_PLACE = re.compile(rb"\xfa\x0brepl-offset(?:\xc0(.)|\xc1(..)|\xc2(.{4})|[\x01-\x14](\d{1,20}))", re.S)
 # The memory that Redis used when it wrote an RDB.
 USED = re.compile(rb"\xfa\x08used-mem(?:\xc0(.)|\xc1(..)|\xc2(.{4})|[\x01-\x14](\d{1,20}))", re.S)
 
@@ -134,6 +137,8 @@ def load_contents(
 ) -> dict[str, t.Any]:
     """Return {keys, sure, removed, written_at, memory, missing_writes} of the files that were *judged*, {} where there are none.
 
+    Of a dump also {history, offset} of its replication, where it had replicas.
+
     keys: the most that a start loads, of files that are all valid; sure: the least of an append-only file; removed: keys that commands
     removed beyond the first *known_bytes* of an append-only file; written_at: when Redis wrote the dump, or the base; memory: bytes
     that the data take in memory at least; missing_writes: the most writes that are in fewer bytes than *known_bytes*. None is unknown.
@@ -149,7 +154,7 @@ def load_contents(
     with contextlib.suppress(OSError):
         found["written_at"], said = _head_of(paths[0])
         if judged.get("source") == "rdb":
-            return dict(found, keys=judged.get("expected_keys"), removed=0, memory=said)
+            return dict(found, keys=judged.get("expected_keys"), removed=0, memory=said, **_replicated(paths[0]))
         with contextlib.suppress(OutOfTime):
             found["removed"] = _removed(paths, known_bytes, end)
         if judged.get("verdict") == "valid":
@@ -183,10 +188,22 @@ def _head_of(path: str) -> t.Tuple[t.Optional[float], t.Optional[int]]:
     """Return when an RDB at the head of a file was written, and the memory that Redis used then; None for what it does not say."""
     with _open(path) as file:
         head = file.read(1024)
-    at, used = _CTIME.search(head), USED.search(head)
-    raw = next((group for group in used.groups() if group is not None), b"") if used else b""
-    memory = None if not used else int(raw) if used.group(4) else int.from_bytes(raw, "little")
-    return float(int.from_bytes(at.group(1), "little")) if at else None, memory
+    at = _CTIME.search(head)
+    return float(int.from_bytes(at.group(1), "little")) if at else None, _counted(USED.search(head))
+
+
+def _counted(found: t.Optional[t.Match[bytes]]) -> t.Optional[int]:
+    """Return the number that one of the groups of a note has: in one, two or four bytes, or as text."""
+    raw = next((group for group in found.groups() if group is not None), b"") if found else b""
+    return None if not found else int(raw) if found.group(4) else int.from_bytes(raw, "little")
+
+
+def _replicated(path: str) -> dict[str, t.Any]:
+    """Return {history, offset}: the replication history that a dump is of and the place in it; {} where its Redis had no replica."""
+    with _open(path) as file:
+        head = file.read(1024)
+    history, place = _HISTORY.search(head), _counted(_PLACE.search(head))
+    return {"history": history.group(1).decode(), "offset": place} if history and place is not None else {}
 
 
 def _removed(paths: t.Sequence[str], known_bytes: int, end: float) -> int:
