@@ -304,3 +304,22 @@ def test_appendonly_that_was_turned_off_after_a_look_is_no_proof_and_saves_in_th
     assert (plans["other_1"]["loss"]["count"], plans["as_is"]["loss"]["count"]) == (0, 40), plans
     run = redis.recover(remediation_approval=plans["other_1"]["token"])
     assert (run.rc, redis.ask("STRLEN", "key:0")) == (0, 30), run.text
+
+
+def test_what_would_end_a_start_is_named_before_it(farm: Farm) -> None:
+    redis = farm.make("misfit", AOF).start()
+    redis.kill()
+    good = redis.config.read_text()
+    closed = redis.folder / "closed"
+    closed.mkdir(mode=0o755)
+    for wrong, text in {
+        good.replace(f"port {redis.port}", "port 63q9"): "redis.conf:2: port 63q9, where Redis wants a number from 0 to 65535",
+        good.replace("127.0.0.1", "203.0.113.9"): "redis.conf:1: bind 203.0.113.9, an address that no interface of this machine has",
+        good + f"unixsocket {redis.folder}/none/s": "a path in a directory that does not exist",
+        good + f"unixsocket {closed}/s": f"may not write to {closed}" if NOBODY else "",
+    }.items():
+        redis.config.write_text(wrong)
+        seen = look(redis)
+        assert not text or (seen["state"], text in said(seen)) == ("down_start_fails", True), said(seen)
+    redis.config.write_text(good)
+    assert look(redis)["state"] == "down_clean"

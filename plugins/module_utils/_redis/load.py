@@ -32,6 +32,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files import scan
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import changed_at, fingerprint
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.names import name_in
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.fit import load_misfits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.holders import load_holders
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import with_defaults
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import is_roots, load_place, runs_as, unreadable
@@ -224,6 +225,8 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     settings = dict(running, **planned.settings)
     around: Raw = {"planned": planned._asdict(), "settings": settings, "process": process, "start_text": start_text, "files": None}
     around["place"] = _place(options, raw, planned, process)
+    if not process:
+        around["planned"]["problems"] = planned.problems + _misfits(planned, around["place"]["uid"], start_text, service)
     # Paths that Redis names are of its own mount namespace; paths that the operator gives are of ours.
     data_dir = _first(options["data_dir"], as_seen_by(process, running.get("dir")), settings.get("dir"))
     log_file = _first(options["log_file"], as_seen_by(process, running.get("logfile")), settings.get("logfile"))
@@ -251,6 +254,10 @@ def _before_a_start(options: t.Mapping[str, t.Any], raw: Raw, around: Raw, data_
         "holders": _holders(data_dir, raw["service"]) if down else [],
         "replicas_seen": load_replicas(options["replicas"], options) if down else [],
     }
+
+
+def _misfits(planned: Effective, uid: t.Optional[int], start_text: str, service: Raw) -> list[str]:
+    return load_misfits(planned.settings, planned.origins, uid, start_text, str(service.get("manager") or ""))
 
 
 def _log(path: str, options: t.Mapping[str, t.Any], settings: Raw) -> Raw:

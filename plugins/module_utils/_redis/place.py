@@ -173,9 +173,9 @@ def unreadable(path: str, uid: t.Optional[int], names: t.Iterable[str]) -> t.Lis
         with contextlib.suppress(OSError, ValueError):
             facts = os.lstat(os.path.join(path, name))
             if not may(facts, uid, 4):
-                who = _name_of(facts.st_uid)
+                who = name_of(facts.st_uid)
                 text = "%s belongs to %s (mode %04o), and Redis runs as %s, which may not read it"
-                found.append(text % (one_line(name, 80), who, stat.S_IMODE(facts.st_mode), _name_of(uid)))
+                found.append(text % (one_line(name, 80), who, stat.S_IMODE(facts.st_mode), name_of(uid)))
     return found
 
 
@@ -190,7 +190,7 @@ def may(facts: os.stat_result, uid: int, right: int) -> bool:
     return bool(facts.st_mode >> (3 if facts.st_gid in groups else 0) & right)
 
 
-def _name_of(uid: int) -> str:
+def name_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.process import read_start
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import commands_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.values import is_unbalanced, wrong_value
 
 SERVERS = frozenset(["redis-server", "valkey-server", "keydb-server", "redis-stack-server"])
 ARGUMENT, WORKDIR = "the start command", "the working directory of the service"
@@ -72,12 +73,19 @@ class _Reader:
             return False
         self.files.append(seen)
         for number, line in enumerate(read_start(seen, MOST_BYTES).decode("utf-8", "replace").splitlines(), 1):
-            words = _words(line)
+            words, where = _words(line), "%s:%d" % (one_line(path, 120), number)
+            self._judge(line.strip(), words, where)
             if words and words[0].lower() == "include" and len(words) == 2:
-                self.include(words[1], "%s:%d" % (one_line(path, 120), number), depth)
+                self.include(words[1], where, depth)
             elif words:
-                self.apply(words[0].lower(), words[1:], "%s:%d" % (one_line(path, 120), number), seen)
+                self.apply(words[0].lower(), words[1:], where, seen)
         return True
+
+    def _judge(self, line: str, words: t.Sequence[str], where: str) -> None:
+        """Note what Redis would refuse in a line, and with it its start."""
+        why = "its quotes do not close" if line[:1] != "#" and is_unbalanced(line) else ""
+        why = why or (wrong_value(words[0].lower(), words[1:]) if words else "")
+        self.problems += ["%s: %s" % (where, why)] if why else []
 
     def _is_there(self, path: str) -> bool:
         return os.path.isfile(path) and os.access(path, os.R_OK)
@@ -97,7 +105,7 @@ class _Reader:
             self.settings["save"] = " ".join(one for one in self.saves if one)
         elif name in WORDS and values:
             # Redis forgets the master again with "no one" and the like; what decides is that the line is there.
-            self.settings[name] = "***" if name in SECRETS else values[0] if name != "loadmodule" else self._modules(values[0])
+            self.settings[name] = self._value(name, values)
         else:
             return
         self.origins[name] = {"where": where, "file": file}
@@ -105,8 +113,12 @@ class _Reader:
             self.folder = os.path.normpath(os.path.join(self.folder, values[0])) if self.folder or values[0].startswith("/") else ""
             self.settings["dir"] = self.folder or values[0]
 
-    def _modules(self, one: str) -> str:
-        return (str(self.settings.get("loadmodule") or "") + " " + one).strip()
+    def _value(self, name: str, values: t.Sequence[str]) -> str:
+        if name in SECRETS:
+            return "***"
+        if name == "loadmodule":
+            return (str(self.settings.get("loadmodule") or "") + " " + values[0]).strip()
+        return " ".join(values) if name == "bind" else values[0]
 
 
 def _words(line: str) -> t.List[str]:
@@ -182,6 +194,9 @@ def load_effective(config_file: str, start_text: str, folder: str = "", root: st
         if name == "include" and values:
             reader.include(values[0], ARGUMENT, 0)
         else:
+            # What follows the value may be of the shell.
+            why = wrong_value(name, values[:1]) if name != "save" else ""
+            reader.problems += ["%s: %s" % (ARGUMENT, why)] if why else []
             reader.apply(name, values, ARGUMENT, "")
     if known:
         _fill(reader, folder)

@@ -27,6 +27,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import Refused, parse_manifest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.fit import load_misfits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, replicas_in, said_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
     is_system,
@@ -446,3 +447,61 @@ def test_a_write_that_failed_and_was_made_up_for_is_no_trouble_any_more(tmp_path
     }.items():
         log.write_text(start + "".join(LINE % (1, one) for one in said))
         assert sorted(load_log(str(log))["lines"]) == kinds, said
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("port 63q9", "port 63q9, where Redis wants a number from 0 to 65535"),
+        ("port 70000", "port 70000, where Redis wants a number from 0 to 65535"),
+        ("PORT 6379", ""), ("port", "where Redis wants one value"),
+        ("port 6379 6380", "where Redis wants one value"), ("port {{ port }}", ""),
+        ("tcp-backlog -1", "where Redis wants a number"), ("slowlog-log-slower-than -1", ""),
+        ("maxmemory 1 gb", "where Redis wants one value"), ("maxmemory 1GB", ""),
+        ("maxmemory 1gig", "where Redis wants a size such as 512mb"),
+        ("appendonly ture", "where Redis wants yes or no"), ("appendonly YES", ""), ('appendonly "yes"', ""),
+        ("appendfsync everysecond", "where Redis wants one of always, everysec, no"),
+        ("maxmemory-policy noevict", "where Redis wants one of noeviction"), ("maxmemory-policy allkeys-lrm", ""),
+        ("save 900", "save 900, where Redis wants pairs"), ('save ""', ""), ("save 900 1 300 10", ""), ('save "900 1"', ""),
+        ('requirepass "abc', "its quotes do not close"), ("requirepass 'a'b", "its quotes do not close"),
+        ("requirepass it's", "its quotes do not close"),
+        ('requirepass "a\\"b"', ""), ("# it's", ""), ("some-later-setting 7x", ""),
+    ],
+)  # fmt: skip
+def test_a_line_that_redis_would_refuse_is_named(line: str, why: str, tmp_path: Path) -> None:
+    conf = tmp_path / "redis.conf"
+    conf.write_text(f"# first\n{line}\n")
+    found = load_effective(str(conf), "").problems
+    assert [one.startswith(f"{conf}:2: ") and why in one for one in found] == ([True] if why else [])
+
+
+def test_a_wrong_value_of_the_start_command_is_named_and_its_shell_words_are_not() -> None:
+    start = "redis-server --port 6379 >> /tmp/redis.out --appendonly yes --save 60 1 2>&1"
+    assert load_effective("", start).problems == []
+    assert "the start command: port 6x" in str(load_effective("", "redis-server --port 6x --save 60 1").problems)
+
+
+def test_what_would_end_a_start_on_this_machine_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "closed").mkdir(mode=0o755)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    other = os.getuid() + 4321
+
+    def misfits(start: str = "", manager: str = "supervisor", uid: int = other, **settings: str) -> str:
+        return "; ".join(load_misfits(settings, {"bind": {"where": "redis.conf:1"}}, uid, start, manager))
+
+    assert misfits(bind="127.0.0.1 203.0.113.9") == "redis.conf:1: bind 203.0.113.9, an address that no interface of this machine has"
+    for settings in ({"bind": "127.0.0.1 -203.0.113.9 -::1 * a.name"}, {"bind": "203.0.113.9", "port": "0"}, {}):
+        assert misfits(**settings) == ""
+    assert misfits(bind="203.0.113.9", start="sh -c 'ip address add 203.0.113.9 dev lo; redis-server'") == ""
+    assert f"may not write to {tmp_path}/closed (owner" in misfits(unixsocket=f"{tmp_path}/closed/s")
+    assert misfits(unixsocket=f"{tmp_path}/open/s") == misfits(unixsocket=f"{tmp_path}/closed/s", uid=0) == ""
+    assert "a directory that does not exist" in misfits(unixsocket=f"{tmp_path}/gone/s")
+    # systemd may make it (RuntimeDirectory).
+    assert misfits(unixsocket=f"{tmp_path}/gone/s", manager="systemd") == misfits(unixsocket="/run/gone/s", manager="systemd") == ""
+    (tmp_path / "closed/redis.log").touch(mode=0o644)
+    assert "may not write to" in misfits(logfile=f"{tmp_path}/closed/redis.log")
+    (tmp_path / "closed/redis.log").chmod(0o666)
+    assert misfits(logfile=f"{tmp_path}/closed/redis.log") == ""
+    assert "does not exist" in misfits(aclfile=f"{tmp_path}/gone")
