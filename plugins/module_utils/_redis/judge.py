@@ -569,19 +569,16 @@ def _down(raw: Raw, options: Raw, facts: Facts) -> Verdict:
 
 
 def _before_replicas(raw: Raw, options: Raw, facts: Facts) -> t.Optional[Verdict]:
-    """Return why a Redis must not start before its replicas, which would take what its files have; None where it may."""
-    ahead = replica_ahead(raw.get("replicas_seen") or [], facts)
+    """Return why a Redis must not start before its replicas, which would take what its files have; None where it may, or is a replica."""
+    if master_in((raw.get("planned") or {}).get("settings") or {}) or options["reload_from"]:
+        return None
+    seen = raw.get("replicas_seen") or []
+    ahead = replica_ahead(seen, facts)
     if ahead:
         return _bad_files(raw, facts, ahead)
-    unseen = _unseen(raw, options, facts)
+    # Where Sentinels watch, they decide which one goes on.
+    unseen = "" if options["sentinels"] else replicas_unseen(seen, facts, options["last_known"].get("replicas") or [])
     return Verdict("replicas_unseen", State.SICK, unseen) if unseen else None
-
-
-def _unseen(raw: Raw, options: Raw, facts: Facts) -> str:
-    """Return which replicas a start could make drop what only they have, "" for none; Sentinels decide that by themselves."""
-    if options["sentinels"] or options["reload_from"] or master_in((raw.get("planned") or {}).get("settings") or {}):
-        return ""
-    return replicas_unseen(raw.get("replicas_seen") or [], facts, options["last_known"].get("replicas") or [])
 
 
 def _vain(raw: Raw, files: Facts) -> str:

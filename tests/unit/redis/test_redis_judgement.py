@@ -193,6 +193,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         down(holders=[{"pid": 9, "name": "redis-server", "why": "works_in"}]), {}, "down_start_fails", "sick", []),
     "down, and a replica has more than its dump": (
         down(files=SNAPSHOT, replicas_seen=[following()]), {}, "down_bad_file", "sick", MEND),
+    "down, a replica itself, and another one has more": (
+        down(files=SNAPSHOT, replicas_seen=[following()], planned=REPLICA, log={"replicas": ["r:1"]}), {}, "down_clean", "sick", ["start"]),
     "down, and a replica of it could not be asked": (
         down(files=SNAPSHOT, replicas_seen=[{"address": "r:1", "error": "NOAUTH"}]), {}, "replicas_unseen", "sick", []),
     "down, and it had a replica when last well": (
