@@ -313,7 +313,7 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
         "promoted": last.rfind(PROMOTED) > max(last.rfind(word) for word in DEMOTED),
         "changes_saved": changes_saved(last),
         # At these levels it does not say who follows it.
-        "replicas": replicas_in(last) if starts and unsaid is False else None,
+        "replicas": replicas_in(last) if unsaid is False else None,
         "synced_at_end": (SYNCED in last and SAVED_AT_END[2] in last) or ENDED_ITSELF in last,
         "unsynced_at_end": unsaid is False and SAVED_AT_END[2] in last and SYNCED not in last,
         "began_at": said_at(whole, STARTED) if starts else None,
