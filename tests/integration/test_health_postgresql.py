@@ -64,6 +64,10 @@ CLIENTS = [
 ]
 
 
+def _absent(name: str) -> t.Any:
+    raise ImportError(name)
+
+
 @pytest.mark.parametrize("psycopg", CLIENTS)
 @pytest.mark.parametrize(
     ("given", "expected"),
@@ -83,11 +87,7 @@ def test_a_log_in_and_a_known_answer_are_judged(
     cluster: Cluster, password_file: str, monkeypatch: pytest.MonkeyPatch, psycopg: bool, given: dict[str, t.Any], expected: tuple[str, str]
 ) -> None:
     if not psycopg:
-
-        def absent(name: str) -> t.Any:
-            raise ImportError(name)
-
-        monkeypatch.setattr(importlib, "import_module", absent)
+        monkeypatch.setattr(importlib, "import_module", _absent)
     result = look(cluster, **dict({"login": True, "password_file": password_file}, **given))
     assert seen(result) == expected, result
     assert PASSWORD not in str(result)
@@ -100,6 +100,35 @@ def test_a_log_in_tells_the_identity_of_the_process(cluster: Cluster, password_f
     cluster.stop()
     cluster.start()
     assert look(cluster, login=True, password_file=password_file)["identity"] != before
+
+
+@pytest.mark.skipif(not shutil.which("psql"), reason="psql is not installed")
+@pytest.mark.parametrize("psycopg", CLIENTS)
+def test_a_log_in_tells_who_makes_sessions_wait_for_a_lock(
+    cluster: Cluster, password_file: str, monkeypatch: pytest.MonkeyPatch, psycopg: bool
+) -> None:
+    if not psycopg:
+        monkeypatch.setattr(importlib, "import_module", _absent)
+
+    def locks() -> dict[str, t.Any]:
+        return dict(look(cluster, login=True, password_file=password_file)["facts"]["locks"])
+
+    assert locks() == {"longest_wait_seconds": 0, "roots": []}
+    holder = cluster.session("BEGIN; SELECT pg_advisory_xact_lock(1);")
+    waiter = None
+    try:
+        until(lambda: cluster.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == "1")
+        waiter = cluster.session("SELECT pg_advisory_lock(1);")
+        until(lambda: bool(locks()["roots"]))
+        found = locks()
+        assert found["longest_wait_seconds"] > 0
+        [root] = found["roots"]
+        assert (root["user"], root["blocked_count"], root["gid"]) == ("soma", 1, "")
+    finally:
+        for one in (waiter, holder):
+            if one:
+                one.kill()
+                one.wait()
 
 
 def test_a_server_without_a_free_connection_is_sick(cluster: Cluster) -> None:

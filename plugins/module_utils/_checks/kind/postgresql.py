@@ -10,6 +10,7 @@ Without ``login`` or ``query`` it uses no credentials: a request for a password 
 from __future__ import annotations
 
 import importlib
+import json
 import time
 import typing as t
 
@@ -48,6 +49,16 @@ OPTIONS: dict[str, t.Any] = {
 _IDENTITY = (
     "SELECT pg_postmaster_start_time()::text || ' ' || pg_is_in_recovery()::text || ' ' || current_setting('server_version') AS answer"
 )
+# What waits for a lock, as far as this role sees it (its own sessions always), in the form of ``_postgresql.locks``.
+_LOCKS = """
+WITH waiting AS (
+  SELECT pid, extract(epoch FROM clock_timestamp() - query_start) AS seconds, pg_blocking_pids(pid) AS behind
+  FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+), root AS (SELECT unnest(behind) AS pid FROM waiting EXCEPT SELECT pid FROM waiting)
+SELECT json_build_object('longest_wait_seconds', coalesce((SELECT max(seconds) FROM waiting), 0), 'roots', coalesce((
+  SELECT json_agg(json_build_object('pid', pid, 'gid', CASE pid WHEN 0 THEN '?' ELSE '' END, 'user', coalesce(usename, '?'),
+    'blocked_count', (SELECT count(*) FROM waiting))) FROM root LEFT JOIN pg_stat_activity USING (pid)), '[]'))::text AS answer
+"""
 
 
 def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
@@ -91,23 +102,36 @@ def _by_psycopg(psycopg: t.Any, options: t.Mapping[str, t.Any], queries: list[st
             connect_timeout=max(2, int(deadline)), options=session, sslmode="require" if options["tls"] else "prefer",
         ) as connection:  # fmt: skip
             rows = [connection.execute(query).fetchone() for query in queries]
+            locks = _locks_by(psycopg, connection)
     except psycopg.Error as error:
         return _refused(error.sqlstate or sqlstate_in(str(error)), message_of(str(error)))
-    return {"ok": True, "answers": ["" if not row or row[0] is None else str(row[0]) for row in rows]}
+    return {"ok": True, "answers": ["" if not row or row[0] is None else str(row[0]) for row in rows], "locks": locks}
+
+
+def _locks_by(psycopg: t.Any, connection: t.Any) -> str:
+    """Return the waits for locks, "" where this server or role cannot say: that does not fail the check."""
+    try:
+        row = connection.execute(_LOCKS).fetchone()
+    except psycopg.Error:
+        connection.rollback()
+        return ""
+    return str(row[0]) if row else ""
 
 
 def _by_psql(options: t.Mapping[str, t.Any], queries: list[str], deadline: float) -> dict[str, t.Any]:
     begun = time.monotonic()
     try:
-        found = ask(options, {"q%d" % index: Query(query) for index, query in enumerate(queries)}, deadline)
+        found = ask(options, {"q%d" % index: Query(query) for index, query in enumerate([*queries, _LOCKS])}, deadline)
     except SqlError as error:
         return _refused(error.sqlstate, str(error))
+    waits = found.pop("q%d" % len(queries))
+    locks = "" if isinstance(waits, SqlError) or not waits else str(waits[0].get("answer") or "")
     failed = next((one for one in found.values() if isinstance(one, SqlError)), None)
     if failed is not None:
         # A session cut off at the deadline has no SQLSTATE of its own.
         return _refused(failed.sqlstate or ("57014" if time.monotonic() - begun >= deadline else ""), str(failed))
     rows = [(one or [{}])[0] for one in found.values() if not isinstance(one, SqlError)]
-    return {"ok": True, "answers": [str(row.get("answer") or "") for row in rows]}
+    return {"ok": True, "answers": [str(row.get("answer") or "") for row in rows], "locks": locks}
 
 
 def _refused(sqlstate: str, message: str) -> dict[str, t.Any]:
@@ -133,6 +157,8 @@ def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
         return Health((accepting, *latency), state="accepting", facts=facts)
     if not raw["login"]["ok"]:
         return _turned_away(raw["login"]["sqlstate"], raw["login"]["message"], what, facts)
+    if raw["login"].get("locks"):
+        facts["locks"] = json.loads(raw["login"]["locks"])
     return _judge_answers(raw["login"]["answers"], options, (accepting, *latency), facts)
 
 
