@@ -98,6 +98,16 @@ def since_time(text: str, began: float) -> t.Optional[str]:
     return "".join(kept) if seen else None
 
 
+def untimed_end(text: str) -> str:
+    """Return the lines after the last one that has a time: a traceback has none."""
+    kept: list[str] = []
+    for line in reversed(text.splitlines(keepends=True)):
+        if time_of(line) is not None:
+            break
+        kept.insert(0, line)
+    return "".join(kept)
+
+
 def time_of(line: str) -> t.Optional[float]:
     """Return the time near the begin of a log line in seconds since the epoch, None for none; without a zone it is local."""
     for pattern in _TIMES:

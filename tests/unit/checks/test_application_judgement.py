@@ -627,4 +627,13 @@ def test_a_memory_service_that_began_after_the_application_was_away_while_that_r
     health: str, since: float | None, started: float | None, told: str
 ) -> None:
     raw = look({"started_at": started}, long_term_memory=[{**LTM, "health": health}], memory_since=since)
-    assert kind_application.judge(raw, options()).facts["long_term_memory"] == told
+    judged = kind_application.judge(raw, options())
+    assert judged.facts["long_term_memory"] == told
+    assert [one.name for one in judged.findings] == ["application", *(["warning"] if told == "renewed" else [])]
+
+
+def test_a_token_that_is_refused_is_not_waited_for() -> None:
+    answered = Health((Finding("http", State.WELL, "status 200"),), state="up", facts={"status": 200})
+    refused = Health((Finding("call", State.UNKNOWN, "401: it wants a token"),), state="auth")
+    judged = judge_application(look(), options(), answered, refused)
+    assert (judged.state, judged.facts["final"]) == ("auth", True)

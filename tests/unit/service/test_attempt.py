@@ -211,6 +211,15 @@ def test_paths_are_found_in_lines_and_in_the_start_command() -> None:
     ]  # fmt: skip
 
 
+def test_a_traceback_without_a_time_counts_where_the_file_was_written_to_since(tmp_path: Path) -> None:
+    """It stands after lines of an earlier process that have a time, and was once called nothing at all."""
+    log, trace = tmp_path / "api.out", "Traceback (most recent call last):\nValueError: invalid literal for int()\n"
+    log.write_text("2026-10-16 14:00:00,1 INFO up\n" + trace)
+    assert read._of_last(str(log), time.time() - 5, "") == (trace, "tail")
+    os.utime(log, (1, 1))
+    assert read._of_last(str(log), time.time() - 5, "") == ("", "start")
+
+
 def test_who_holds_a_port_is_named_with_the_cause(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -164,6 +164,23 @@ LOG = """2026-10-16 14:00:00,1 INFO spawned: 'api' with pid 10
 """
 
 
+STARTED_BY_PEOPLE = """2026-10-16 14:00:00,1 INFO spawned: 'api' with pid 10
+2026-10-16 14:10:00,1 WARN stopped: api (terminated by SIGTERM)
+2026-10-16 14:10:00,2 INFO spawned: 'api' with pid 11
+2026-10-16 14:20:00,1 WARN exited: api (exit status 1; not expected)
+2026-10-16 14:25:00,1 INFO spawned: 'api' with pid 12
+2026-10-16 14:25:01,1 WARN exited: api (exit status 1; not expected)
+2026-10-16 14:25:02,1 INFO spawned: 'api' with pid 13
+2026-10-16 14:25:03,1 WARN exited: api (exit status 1; not expected)
+2026-10-16 14:25:03,2 INFO gave up: api entered FATAL state, too many start retries too quickly
+2026-10-16 14:25:04,1 INFO spawned: 'api' with pid 14
+"""
+
+
+def test_what_people_start_is_no_restart_by_supervisor() -> None:
+    assert supervisor.log_facts(STARTED_BY_PEOPLE, "api")["restarts"] == 1
+
+
 @pytest.mark.parametrize(
     ("name", "facts"),
     [("api", {"restarts": 2, "signal": "SIGSEGV"}), ("api-two", {"restarts": 0}), ("a.i", {"restarts": 0}), ("other", {"restarts": 0})],

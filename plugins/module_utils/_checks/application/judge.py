@@ -40,6 +40,10 @@ BY_ITS_RELEASE = (
     "crashed", "start_limit", "exit_loop", "bad_config", "hung", "unresponsive", "not_listening", "erroring", "degraded", "wrong_body",
     "unhealthy", "not_remembering",
 )  # fmt: skip
+RENEWED = (
+    "its long-term memory began after it: what it acknowledged while that was away may be in its working memory alone,"
+    " which a restart empties"
+)
 BY_ROUND_TRIP = ("not_recalled", "no_ltm", "not_acknowledged", "hung", "error", "closed", "slow")
 
 
@@ -59,16 +63,21 @@ def judge_application(
     # What else its own answer says. Left out when in doubt: it would turn unknown into sick.
     if seen.http and found.by_http and found.health is SICK:
         findings += [one for one in seen.http.findings if one.state is not WELL]
-    if seen.service.get("unread") and found.word == "up":
-        findings.append(Finding("warning", WELL, str(seen.service["unread"])))
-    if seen.leak["steady"] and found.word == "up":
-        findings.append(Finding("warning", WELL, "its memory grows: %s" % seen.growth_text()))
+    findings += [Finding("warning", WELL, text) for text in _warnings(seen) if found.word == "up"]
     return Health(tuple(findings), found.word, seen.identity, found.actions, dict(seen.facts(), final=_is_final(seen, found)))
 
 
 def _is_final(seen: Seen, found: Found) -> bool:
-    """Return whether no waiting mends it."""
-    return seen.is_final or found.word == "bad_input" or (found.word in LASTING and not seen.is_young)
+    """Return whether no waiting mends it: our input is wrong, or a service that runs does not take our token."""
+    lasts = found.word in LASTING and not seen.is_young
+    return seen.is_final or found.word == "bad_input" or lasts or (found.word == "auth" and seen.is_answered)
+
+
+def _warnings(seen: Seen) -> list[str]:
+    """Return what a person has to know of a service that is up."""
+    unread = [str(seen.service["unread"])] if seen.service.get("unread") else []
+    growth = ["its memory grows: %s" % seen.growth_text()] if seen.leak["steady"] else []
+    return unread + growth + ([RENEWED] if seen.long_term_memory == "renewed" else [])
 
 
 def _with_room(seen: Seen, found: Found) -> Found:

@@ -233,7 +233,11 @@ class Seen:
 
     def restarts_text(self) -> str:
         count = self.restarts_by_itself
-        return ", %d restarts by its manager within %.0f s" % (count, self.options["budget_seconds"]) if count else ""
+        if not count:
+            return ""
+        # Without an earlier look the times of its restarts are unknown.
+        span = " within %.0f s" % self.options["budget_seconds"] if self.known.get("at") else ", at an unknown time"
+        return ", %d restarts by its manager%s" % (count, span)
 
     @property
     def was_killed_for_memory(self) -> bool:

@@ -124,14 +124,18 @@ def _by_psql(options: t.Mapping[str, t.Any], queries: list[str], deadline: float
         found = ask(options, {"q%d" % index: Query(query) for index, query in enumerate([*queries, _LOCKS])}, deadline)
     except SqlError as error:
         return _refused(error.sqlstate, str(error))
-    waits = found.pop("q%d" % len(queries))
-    locks = "" if isinstance(waits, SqlError) or not waits else str(waits[0].get("answer") or "")
+    locks = _text_of(found.pop("q%d" % len(queries)))
     failed = next((one for one in found.values() if isinstance(one, SqlError)), None)
     if failed is not None:
         # A session cut off at the deadline has no SQLSTATE of its own.
         return _refused(failed.sqlstate or ("57014" if time.monotonic() - begun >= deadline else ""), str(failed))
     rows = [(one or [{}])[0] for one in found.values() if not isinstance(one, SqlError)]
     return {"ok": True, "answers": [str(row.get("answer") or "") for row in rows], "locks": locks}
+
+
+def _text_of(rows: t.Union[list[dict[str, t.Any]], SqlError]) -> str:
+    """Return the one answer of a query, "" where it failed."""
+    return "" if isinstance(rows, SqlError) or not rows else str(rows[0].get("answer") or "")
 
 
 def _refused(sqlstate: str, message: str) -> dict[str, t.Any]:

@@ -28,7 +28,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import LOG_BYTES, newest, tail_of, written_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holders_of, port_in
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.written import SLACK, mark_of, since_mark, since_time
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.written import (
+    SLACK,
+    mark_of,
+    since_mark,
+    since_time,
+    untimed_end,
+)
 
 Named = t.Mapping[str, t.Any]
 Attempt = t.Dict[str, t.Any]
@@ -110,7 +116,8 @@ def _of_last(path: str, began: t.Optional[float], boundary: str) -> tuple[str, s
     text = tail_of(path, LOG_BYTES).decode("utf-8", "replace")
     timed = since_time(text, began) if began else None
     if timed is not None:
-        return timed, "start"
+        # Lines without a time after the last one that has a time, which is older: the file was written to since, so they may be its.
+        return (timed, "start") if timed or not began else (untimed_end(text), "tail")
     at = text.rfind(boundary) if boundary else -1
     if at >= 0:
         # A program writes why it does not read its configuration before it says that it starts: the line is kept whole.

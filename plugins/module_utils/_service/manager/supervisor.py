@@ -25,6 +25,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, Options, ServiceState
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import last_lines, tail_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.written import time_of
 
 
 def kill(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> bool:
@@ -35,6 +36,8 @@ def kill(options: Options, identity: t.Mapping[str, t.Any], deadline: float) -> 
 
 
 MANAGER = "supervisor"
+# After an exit supervisor starts a program again within so many seconds, one second more after each start that failed.
+RESPAWN = 15.0
 RELEASED_AS = "directories"
 # A name that could mean several programs (group:*) does not name a service.
 NAME = re.compile(r"[^\s:*/\x00-\x1f]{1,128}(:[^\s:*/\x00-\x1f]{1,128})?\Z")
@@ -226,17 +229,32 @@ def _ending(info: t.Mapping[str, t.Any], facts: t.Mapping[str, t.Any]) -> dict[s
 def log_facts(log: str, process: str) -> dict[str, t.Any]:
     """Return ``restarts``, ``exit_code`` and ``signal`` from the tail of supervisord's log.
 
-    Restarts are the spawns after the first one seen since it was stopped on request, a lower bound.
+    Restarts are the spawns that supervisor made by itself, right after an exit, since the last stop on request; a lower bound.
+    A start that a person asked for is none.
     """
     name = re.escape(process)
-    told = re.findall(r"^[^\n]*? (?:INFO spawned: '%s' with pid \d+|(stopped): %s \(.*)$" % (name, name), log, re.MULTILINE)
-    spawns = len(told) - max((place + 1 for place, word in enumerate(told) if word), default=0)
-    facts: dict[str, t.Any] = {"restarts": max(0, spawns - 1)}
+    facts: dict[str, t.Any] = {"restarts": _own_restarts(log, name)}
     ends = re.findall(r"^[^\n]*? (?:exited|stopped): %s \((?:exit status (\d+)|terminated by (\w+))" % name, log, re.MULTILINE)
     if ends:
         code, killer = ends[-1]
         facts.update({"signal": killer} if killer else {"exit_code": int(code)})
     return facts
+
+
+def _own_restarts(log: str, name: str) -> int:
+    """Return how often supervisor spawned the program (*name* is escaped) by itself."""
+    count = 0
+    ended: t.Optional[float] = None
+    for found in re.finditer(
+        r"^(\S+ \S+) \w+ (?:(spawned): '%s' with pid \d+$|(exited|stopped|gave up): %s\b)" % (name, name), log, re.MULTILINE
+    ):
+        at, spawned, word = time_of(found.group(1)), found.group(2), found.group(3)
+        if spawned and at is not None and ended is not None and at - ended <= RESPAWN:
+            count += 1
+        ended = at if word == "exited" else None
+        if word == "stopped":
+            count = 0
+    return count
 
 
 def _who_is_there(configs: t.Any) -> str:
