@@ -71,6 +71,12 @@ options:
         If the project files say something else by now, nothing is changed. Empty to compare nothing.
     type: str
     default: ""
+  expected:
+    description:
+      - For a link, the release that it selected when the plan was made. If it selects another one by now, nothing is changed. Empty to
+        compare nothing.
+    type: str
+    default: ""
   stage:
     description: Stage of the run that this act belongs to.
     type: str

@@ -29,6 +29,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
     "release": {"type": "str", "required": True},
     "project_hash": {"type": "str", "default": ""},
+    "expected": {"type": "str", "default": ""},
     "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
 }
 
@@ -64,6 +65,9 @@ def _pin_directory(params: Params, check: bool) -> dict[str, t.Any]:
     before = directory.selected_by(link, base)[0]
     if os.path.lexists(link) and not os.path.islink(link):
         raise ValueError("%s is not a link; a link selects the release" % link)
+    if params["expected"] not in ("", before) and before != release:
+        text = "%s selects %s by now, not %s: somebody has deployed since this run looked; run again to have that judged"
+        raise _refused("release_not_pinned", text % (one_line(link, 80), short(before) or "no release", short(params["expected"])))
     _prove_directory(base, release)
     if before == release:
         return {"changed": False, "before": before}

@@ -158,6 +158,11 @@ def test_what_is_not_there_or_not_what_it_was_is_never_selected(source: Path, tm
     with pytest.raises(StepError, match="does not match its name"):
         add(source, base)
     assert os.readlink(link) == f"releases/{one}"
+    # Somebody has deployed since the plan was made.
+    with pytest.raises(StepError, match="release_not_pinned.*selects .* by now"):
+        pin(base, link, two, expected="0" * 64)
+    assert os.readlink(link) == f"releases/{one}"
+    assert pin(base, link, one, expected="0" * 64)["changed"] is False
     (tmp_path / "folder").mkdir()
     with pytest.raises(StepError, match="is not a link"):
         pin(base, tmp_path / "folder", one)
