@@ -64,18 +64,18 @@ def _running(options: t.Mapping[str, t.Any], base: str, link: str, selected: str
     if not ours:
         return selected, ""
     pid = int(service.get("pid") or ours[0])
-    own = _in_release(base, pid)
-    if len(own) == 1:
-        return own.pop(), ""
-    found = own or {one for member in ours for one in _in_release(base, member)}
-    if len(found) == 1:
-        return found.pop(), ""
-    if found:
+    found = _in_release(base, pid) or {one for member in ours for one in _in_release(base, member)}
+    if len(found) > 1:
         return "", "process %d works with %d releases at once: restart it" % (pid, len(found))
+    return (found.pop(), "") if found else _by_link(base, link, selected, ours, pid, float(service.get("started_at") or 0))
+
+
+def _by_link(base: str, link: str, selected: str, ours: t.Sequence[int], pid: int, started_at: float) -> tuple[str, str]:
+    """Return the same of processes that work outside of every release: they run what the link selects if they show that."""
     advice = "set its working directory to %s" % one_line(link, 80)
     if not any(_names(member, (base + "/" + selected, os.path.abspath(link))) for member in ours):
         return "", "nothing shows that process %d runs a release of %s: %s" % (pid, one_line(base, 80), advice)
-    if float(service.get("started_at") or 0) > _changed(link):
+    if started_at > _changed(link):
         return selected, ""
     return "", "the release of process %d is unknown, since the link was changed after its start: %s" % (pid, advice)
 
