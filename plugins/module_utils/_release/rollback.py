@@ -457,7 +457,9 @@ def judge_record(checks: Facts) -> Verdict:
         if one and one["health"] != "well":
             word = "release_altered" if one is release and one["state"] == "altered" else "not_well"
             # What is wrong with it, its own check says.
-            return _refuse(word, "only a well release is recorded, and the %s is %s" % (name, one["health"]), str(one["health"]))
+            text = "only a well release is recorded, and the %s is %s" % (name, one["health"])
+            # Only check-access asks which release runs.
+            return _refuse(word, text, str(one["health"]), "{check_access}" if name == "release" and word == "not_well" else "")
     if facts["selected"] != facts["running"]:
         text = "release %s is running, but the next start would use %s"
         return _refuse("not_selected", text % (short(facts["running"]), short(str(facts["selected"]) or "none")))

@@ -349,7 +349,9 @@ def test_only_what_is_well_from_all_sides_is_recorded(checks: t.Any, state: str)
 
 def test_what_is_not_well_is_named_and_told_by_its_own_check_alone() -> None:
     judged = judge_record(seen(release=release(GOOD)))
-    assert judged.text == "only a well release is recorded, and the application is sick"
+    assert (judged.text, judged.next) == ("only a well release is recorded, and the application is sick", "")
+    unknown = judge_record(seen(WELL, release=dict(release(GOOD), health="unknown")))
+    assert (unknown.word, unknown.next) == ("not_well", "{check_access}")
 
 
 def test_where_a_restart_did_not_help_either_another_verified_release_is_named() -> None:
