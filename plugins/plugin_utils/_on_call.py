@@ -199,15 +199,20 @@ def _lost(loss: t.Any) -> str:
     """Say what was lost, and what was known before and is there now."""
     if not isinstance(loss, dict) or not loss or not is_lossy(loss):
         return ""
-    number = f"{'' if loss.get('exact') else 'about '}{counted(loss['count'], loss.get('unit') or 'items')}" if loss.get("count") else ""
     if not loss.get("suspected", True):
         return f"nothing known; {loss.get('text')}"
-    unknown = "an unknown amount" if not loss.get("exact", True) or not loss.get("text") else ""
-    words = ": ".join(str(part) for part in (number or unknown, loss.get("text")) if part)
+    words = ": ".join(str(part) for part in (_amount(loss), loss.get("text")) if part)
     before, now = loss.get("known_before"), loss.get("present_after")
     # Keys that were written since, or lost values of keys that are there, make the two numbers say nothing.
     fewer = f" ({before} known before, {now} there now)" if before is not None and now is not None and now < before else ""
     return words + fewer + ("" if loss.get("approved") else ", not approved")
+
+
+def _amount(loss: Plain) -> str:
+    """Say how much was lost; "" where the text says all that is known."""
+    if loss.get("count"):
+        return f"{'' if loss.get('exact') else 'about '}{counted(loss['count'], loss.get('unit') or 'items')}"
+    return "an unknown amount" if not loss.get("exact", True) or not loss.get("text") else ""
 
 
 def _reason(one: Plain) -> str:

@@ -49,7 +49,7 @@ def _parts(mark: Mark) -> list[tuple[str, int]]:
     with contextlib.suppress(OSError, KeyError):
         there = os.stat(mark["path"])
         if there.st_ino == mark["inode"]:
-            # One that was emptied in place begins anew.
+            # One that was emptied in place begins again.
             return [(mark["path"], mark["size"] if there.st_size >= mark["size"] else 0)]
     return [*((path, mark["size"]) for path in _rotated(mark)), (mark["path"], 0)]
 
