@@ -385,6 +385,13 @@ def test_waiting_is_in_vain_once_its_manager_has_given_up(word: str, is_final: b
     assert kind_application.judge(look(service={**ENDED, "state": word}, **REFUSED), options()).facts["final"] is is_final
 
 
+def test_what_a_young_process_answers_is_said_while_it_is_waited_for() -> None:
+    judged = kind_application.judge(look(service={"started_at": NOW - 5}, http=answer(status=404, body=b"")), options())
+    assert judged.state == "starting"
+    assert "is not healthy yet: " in judged.findings[0].text
+    assert "404" in judged.findings[0].text
+
+
 def test_waiting_for_a_service_that_its_manager_does_not_know_is_in_vain() -> None:
     judged = kind_application.judge(look(service={"exists": False, "state": "unknown"}), options())
     assert (judged.state, judged.facts["final"]) == ("unknown_service", True)

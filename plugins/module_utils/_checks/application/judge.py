@@ -252,7 +252,8 @@ def _not_up_yet(seen: Seen) -> t.Optional[Found]:
     is_of_ours = seen.http_word in NOT_UNDERSTOOD or seen.is_another_profile or seen.raw.get("speaks_tls")
     if not seen.http or seen.answers or seen.is_suspended or is_of_ours:
         return None
-    return Found("starting", UNKNOWN, "%s has been running for %.0f s and is not healthy yet" % (seen.name, seen.age or 0), ("wait",))
+    text = "%s has been running for %.0f s and is not healthy yet" % (seen.name, seen.age or 0)
+    return Found("starting", UNKNOWN, ": ".join(one for one in (text, seen.http_text()) if one), ("wait",))
 
 
 def _suspended(seen: Seen) -> t.Optional[Found]:
