@@ -453,13 +453,9 @@ def judge_record(checks: Facts) -> Verdict:
     application, release, configuration = checks["application"], checks["release"], checks.get("configuration")
     facts = release["facts"]
     looked = {"application": application, "release": release, "schema": checks.get("migrations"), "configuration": configuration}
-    for name, one in looked.items():
-        if one and one["health"] != "well":
-            word = "release_altered" if one is release and one["state"] == "altered" else "not_well"
-            # What is wrong with it, its own check says.
-            text = "only a well release is recorded, and the %s is %s" % (name, one["health"])
-            # Only check-access asks which release runs.
-            return _refuse(word, text, str(one["health"]), "{check_access}" if name == "release" and word == "not_well" else "")
+    bad = next((name for name, one in looked.items() if one and one["health"] != "well"), "")
+    if bad:
+        return _not_well(bad, looked[bad])
     if facts["selected"] != facts["running"]:
         text = "release %s is running, but the next start would use %s"
         return _refuse("not_selected", text % (short(facts["running"]), short(str(facts["selected"]) or "none")))
@@ -471,6 +467,15 @@ def judge_record(checks: Facts) -> Verdict:
     migrations = checks.get("migrations")
     unknown = "" if migrations is None or migrations["facts"].get("heads") else "; " + NO_TABLE
     return Verdict("verified", "well", "release %s is well%s%s" % (short(facts["running"]), _judged_by(application), unknown))
+
+
+def _not_well(name: str, one: Facts) -> Verdict:
+    """Return why a release is not recorded: what is wrong with the thing *name* its own check says."""
+    altered = name == "release" and one["state"] == "altered"
+    # Only check-access asks which release runs.
+    command = "{check_access}" if name == "release" and not altered else ""
+    text = "only a well release is recorded, and the %s is %s" % (name, one["health"])
+    return _refuse("release_altered" if altered else "not_well", text, str(one["health"]), command)
 
 
 def _judged_by(application: Facts) -> str:
