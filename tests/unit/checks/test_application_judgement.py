@@ -576,6 +576,14 @@ def test_a_silent_service_is_given_more_time_where_what_it_depends_on_is_slow(be
     assert [one["seconds"] for one in found.get("long_term_memory", [])] == ([0.1] if again else [])
 
 
+def test_who_waits_for_a_lock_is_looked_at_again_after_a_silence() -> None:
+    free = {"longest_wait_seconds": 0, "roots": []}
+    raw = look(dependencies=[dict(LOCKED, facts={"locks": free})], http=answer(status=0, error="timeout", body=b""))
+    given = {"answer_timeout": 3.0, "dependencies": [{"kind": "postgresql"}], "long_term_memory": {}}
+    found = application_load._look_longer(raw, given, service_state.Clock(20), lambda _seconds: None, lambda *_given: [dict(LOCKED)])
+    assert (found["late"], found["dependencies"][0]["facts"]["locks"]) == (None, LOCKS)
+
+
 def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:
     unit = dict(DOWN, kind="service", playbook="restart-service.yml", service="ltm")
     given = [

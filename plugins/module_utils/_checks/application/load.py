@@ -79,13 +79,23 @@ def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: Ask, look: 
     answer = float(options["answer_timeout"])
     silent = raw["http"] and raw["http"]["answer"].error == "timeout" and raw["service"].get("process_state") != "T"
     if not (silent and pace.slow_of([*raw["dependencies"], *raw["long_term_memory"]], answer)):
-        return {"late": None}
+        return {"late": None, **(look_for_locks(raw, options, look) if silent else {})}
+    below = functools.partial(_look_below, options, options["dependencies"], answer, look)
     parts: dict[str, t.Callable[[], t.Any]] = {
         "late": functools.partial(ask_http, min(pace.LATE * answer, max(0.3, clock.left - 1.0))),
-        "dependencies": functools.partial(_look_below, options, options["dependencies"], answer, look),
+        "dependencies": below,
         "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer, look),
     }
     return _together(parts, clock)
+
+
+def look_for_locks(raw: Raw, options: Options, look: Look) -> Raw:
+    """Return its dependencies, looked at again, where one shows who waits for a lock; {} for none.
+
+    A session of a service that nobody asked before waits only since our own request.
+    """
+    sees_locks = any("locks" in (one.get("facts") or {}) for one in raw["dependencies"])
+    return {"dependencies": _look_below(options, options["dependencies"], float(options["answer_timeout"]), look)} if sees_locks else {}
 
 
 def _doubts(options: Options, raw: Raw, ask_http: Ask, answer: float, clock: Clock) -> Raw:

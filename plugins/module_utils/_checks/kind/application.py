@@ -14,7 +14,11 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import gates as application_gates
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import judge_application
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import Look, load_application
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.load import (
+    Look,
+    load_application,
+    look_for_locks,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import http_endpoint as http
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import round_trip
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Health
@@ -88,7 +92,11 @@ def load(options: dict[str, t.Any], deadline: float, look: Look) -> dict[str, t.
     if options["round_trip"] and raw["http"] and judge(raw, options).state == "up":
         ready = {name: rule.get("default") for name, rule in round_trip.OPTIONS.items()}
         asked = dict(ready, url=_base_of(options["url"]), token_file=options["token_file"], **options["round_trip"])
-        raw["round_trip"] = {"raw": round_trip.load(asked, max(0.5, clock.left)), "options": asked}
+        # Time is left to look who waits for a lock, should it not answer.
+        trip = round_trip.load(asked, max(0.5, clock.left - 0.5))
+        raw["round_trip"] = {"raw": trip, "options": asked}
+        if "timeout" in ((trip[step] or {}).get("error") for step in ("remember", "recall")):
+            raw.update(look_for_locks(raw, options, look))
     return raw
 
 
