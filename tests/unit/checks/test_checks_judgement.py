@@ -499,6 +499,16 @@ def test_the_second_generation_is_asked_for_its_long_term_memory(
     assert seen.findings[-1].text == "the profile v2_health is called v2 for the memory of an API: write v2"
 
 
+def test_a_recall_that_our_own_deadline_cuts_off_says_less_than_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = {"status": 200, "error": "", "found": True, "ltm": False, "degraded": False}
+    cut_off = {"status": 0, "error": "timeout", "found": False, "ltm": False, "degraded": False}
+    for answers, told in (([answered, answered, cut_off], answered), ([cut_off], cut_off)):
+        rest = list(answers)
+        monkeypatch.setattr(round_trip, "_recall", lambda *_given, rest=rest: rest.pop(0))
+        found = round_trip._recall_until_found(lambda *_given: Answer(), {"require_ltm": True}, {}, time.monotonic() + 5)
+        assert found == told
+
+
 @pytest.mark.parametrize(
     ("cleanup", "litter"),
     [

@@ -157,9 +157,14 @@ def _parsed(answer: net_http.Answer) -> dict[str, t.Any]:
 
 
 def _recall_until_found(send: Send, options: t.Mapping[str, t.Any], canary: Canary, end: float) -> dict[str, t.Any]:
+    before: dict[str, t.Any] = {}
     while True:
         begun = time.monotonic()
         found = _recall(send, options, canary, end)
+        if before and found["error"] == "timeout":
+            # It answered, and was cut off by our own deadline only this time: the memory is missing, and the API does not hang.
+            return before
+        before = found
         enough = found["found"] and (found["ltm"] or not options["require_ltm"])
         # Another recall that would be cut off by our own deadline says nothing.
         took, left = time.monotonic() - begun, end - time.monotonic()
