@@ -33,9 +33,11 @@ options:
         no process of this cluster runs); V(put_pid_back) reverses that.
       - V(keep_config) keeps copies of O(files), the configuration just verified; V(restore_config) replaces the first of O(files) with its
         copy and keeps the broken file beside it; V(put_config_back) reverses that.
+      - V(fix_access) gives the files of a cluster that is down to O(os_user), none that lies behind a link or has a second name;
+        V(put_access_back) reverses that, by O(record) or O(access).
       - V(copy) keeps a cold copy of the data directory with the digest of every file.
     type: str
-    choices: [end_orphans, move_pid_aside, put_pid_back, keep_config, restore_config, put_config_back, copy]
+    choices: [end_orphans, move_pid_aside, put_pid_back, keep_config, restore_config, put_config_back, fix_access, put_access_back, copy]
     required: true
   data_dir:
     description: Data directory of the cluster.
@@ -54,6 +56,19 @@ options:
     type: list
     elements: path
     default: []
+  os_user:
+    description: User that PostgreSQL runs as, empty for the owner of the data directory.
+    type: str
+    default: ""
+  access:
+    description: Files with C(path), C(owner), C(group) and C(mode) as they were, where there is no O(record).
+    type: list
+    elements: dict
+    default: []
+  record:
+    description: File with the same, as O(action=fix_access) wrote it.
+    type: path
+    default: ""
   loaded_at:
     description: When the server last loaded its configuration, in seconds since 1970. A file changed since then is not kept as proven.
     type: float
@@ -103,6 +118,19 @@ path:
   description: Where the copy is, empty for none.
   type: str
   returned: for O(action=copy)
+files:
+  description: How the first files that were changed had been.
+  type: list
+  elements: dict
+  returned: for O(action=fix_access)
+count:
+  description: The number of files changed.
+  type: int
+  returned: for O(action=fix_access) and O(action=put_access_back)
+record:
+  description: The file that says how all of them had been, empty for none.
+  type: str
+  returned: for O(action=fix_access)
 aside:
   description: The new name of the lock file.
   type: str

@@ -73,7 +73,7 @@ differing:
   type: int
   returned: success
 exact:
-  description: Whether every table could be compared row by row.
+  description: Whether all rows that only live has, or has changed, are counted.
   type: bool
   returned: success
 live_at:

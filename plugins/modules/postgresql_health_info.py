@@ -73,6 +73,10 @@ options:
     description: Required values of RV(identity), such as C(system_identifier).
     type: dict
     default: {}
+  known_identifier:
+    description: System identifier seen at the last proven look. Another one is another cluster, unless O(expected_identity) pins it.
+    type: str
+    default: ""
   app_user:
     description: Role that the application logs in as. By default every role that may write to a table of O(database) counts as it.
     type: str

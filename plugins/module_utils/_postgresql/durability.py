@@ -15,7 +15,8 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.settings import value_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wal import parse_segment
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wal import parse_segment, segment_name
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import boot_time
 
 Raw = t.Mapping[str, t.Any]
 
@@ -24,29 +25,89 @@ CLEAN = ("shut down", "shut down in recovery")
 OFF = ("off", "false", "no", "0", "f", "n")
 KEYS = ("fsync", "synchronous_commit")
 PAGE, SHORT, LONG = 8192, 24, 40
+# Of a record: its head, and where the address of the record before it is.
+RECORD, BEFORE = 24, 8
 IS_REST, IS_LONG = 0x0001, 0x0002
 WALK_SECONDS = 2.0
 
 
 def load_end(data_dir: str, effective: Raw, control: Raw, wal: Raw) -> t.Dict[str, t.Any]:
-    """Return {clean, written_to, reached, config_changed, fsync, synchronous_commit} of a cluster that is down.
+    """Return {clean, written_to, reached, config_changed, config_unsure, begun_anew, copied, lacks, torn, fsync, synchronous_commit} of a
+    cluster that is down.
 
     ``written_to``: a position that its WAL reached for certain; ``reached``: one that it did not pass; ``config_changed``: whether its
-    configuration was changed since it ended, so that the two settings are not those it ran with.
+    configuration was changed since it ended, so that the two settings are not those it ran with; ``begun_anew``: whether somebody made a
+    new WAL for it while it was down; ``copied``: whether it is a base backup; ``lacks``: a file that is missing from its WAL; ``torn``:
+    whether the host went down while pages were not protected against that.
     """
     folder = str(wal.get("folder") or "")
     written = [_time_of(os.path.join(folder, name), "st_mtime") for name in _names(folder)]
     written += [_time_of(os.path.join(data_dir, name), "st_mtime") for name in ("global/pg_control", "postmaster.pid")]
     clean = control.get("state") in CLEAN
-    written_to = load_written_to(folder, int(control.get("timeline") or 0), int(control.get("segment_bytes") or 0))
+    timeline, size = int(control.get("timeline") or 0), int(control.get("segment_bytes") or 0)
+    written_to = load_written_to(folder, timeline, size)
     return {
         "clean": clean,
         "written_to": written_to,
         # A shutdown ends with a checkpoint, after all that was written.
         "reached": position_of(control.get("redo_lsn")) if clean else written_to + PAGE if written_to else None,
         "config_changed": any(_time_of(file, "st_ctime") > max(written) for file in effective["files"]),
-        **{key: value_of(effective, key) or "on" for key in KEYS},
+        "begun_anew": is_begun_anew(folder, control, size),
+        "copied": os.path.exists(os.path.join(data_dir, "backup_label")),
+        "lacks": load_lacking(folder, timeline, size, written_to),
+        "torn": value_of(effective, "full_page_writes").lower() in OFF and boot_time() > max(written),
+        **load_ran_with(data_dir, effective),
     }
+
+
+def load_ran_with(data_dir: str, effective: Raw) -> t.Dict[str, t.Any]:
+    """Return {fsync, synchronous_commit} as configured, and ``config_unsure``: when a file with them changed after the last start, 0.0 for
+    none: whether the server had loaded it is then not known.
+    """
+    # Each start writes this file.
+    started = _time_of(os.path.join(data_dir, "postmaster.opts"), "st_mtime")
+    changed = max([_time_of(file, "st_ctime") for file in effective["files"]], default=0.0)
+    unsure = changed if changed > started > 0 else 0.0
+    return {"config_unsure": unsure, **{key: value_of(effective, key) or "on" for key in KEYS}}
+
+
+def is_begun_anew(folder: str, control: Raw, size: int) -> bool:
+    """Return whether the last checkpoint is the first record of a new WAL: a record without one before it."""
+    position = position_of(control.get("redo_lsn"))
+    # The WAL of a new cluster begins in its first segment.
+    if not position or not size or position % size != LONG or position // size <= 1:
+        return False
+    try:
+        with open(os.path.join(folder, str(control.get("redo_file") or "")), "rb") as file:
+            file.seek(LONG)
+            head = file.read(RECORD)
+    except OSError:
+        return False
+    return len(head) == RECORD and struct.unpack_from("=Q", head, BEFORE)[0] == 0
+
+
+def load_lacking(folder: str, timeline: int, size: int, written_to: int) -> str:
+    """Return the segment after the last written one, where it is missing although a server has made it: it makes them in order.
+
+    It made it where later ones lie there, and where records go on behind the last page of the one before.
+    """
+    numbers = {number for number, _name in _segments(folder, timeline, size)} if written_to else set()
+    wanted = written_to // size + 1 if numbers else 0
+    if not numbers or wanted in numbers:
+        return ""
+    name = segment_name(timeline, wanted - 1, size)
+    goes_on = written_to % size == size - PAGE and _is_filled(os.path.join(folder, name), written_to % size)
+    return segment_name(timeline, wanted, size) if goes_on or max(numbers) > wanted else ""
+
+
+def _is_filled(path: str, begin: int) -> bool:
+    """Return whether a page is filled up to its end; after a switch to the next segment the rest is empty."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(begin + PAGE - LONG)
+            return any(file.read(LONG))
+    except OSError:
+        return False
 
 
 def load_written_to(folder: str, timeline: int, size: int) -> int:
@@ -140,13 +201,16 @@ def judge_loss(durable: Raw, ended: Raw, known: Raw) -> t.Dict[str, t.Any]:
     """
     if any(durable.get(key) is None for key in KEYS):
         return {}
-    doubts = [*_older(durable, ended, known), *_settings(durable, ended, known), *_cut_off(durable, ended)]
+    doubts = [*_older(durable, ended, known), *_not_its_own(ended), *_settings(durable, ended, known), *_cut_off(durable, ended)]
     if not ended.get("clean"):
         doubts += _emptied(durable)
     if doubts:
         return {"unit": COMMITS, "text": "%s, so what was lost when it went down is unknown" % "; ".join(dict.fromkeys(doubts))}
     how = "it had been shut down" if ended.get("clean") else "PostgreSQL has replayed its write-ahead log to its end"
     text = "fsync and synchronous_commit are on as configured and %s, so what was committed is there" % how
+    if _is_unsure(ended, known):
+        unsure = "its configuration was changed while it ran; whether it ran with fsync and synchronous_commit on is not known"
+        return {"unit": COMMITS, "text": unsure, "suspected": False, "witness": "both are on now, and %s" % how}
     return {"count": 0, "exact": True, "unit": COMMITS, "witness": text}
 
 
@@ -157,6 +221,21 @@ def _older(durable: Raw, ended: Raw, known: Raw) -> t.List[str]:
     if now is None or before is None or not same or now >= before:
         return []
     return ["its data are older than at the last proven look (its WAL had come to %s, and now ends before that)" % known["lsn"]]
+
+
+def _not_its_own(ended: Raw) -> t.List[str]:
+    """What lay there before the start was not, or not all, what the server had left."""
+    found = ["somebody made a new write-ahead log while it was down"] if ended.get("begun_anew") else []
+    found += ["it is a base backup (backup_label), which holds nothing newer than its own end"] if ended.get("copied") else []
+    found += ["a file of its write-ahead log is missing (%s)" % ended["lacks"]] if ended.get("lacks") and not ended.get("clean") else []
+    torn = "the host went down while full_page_writes was off, so half-written pages may have stayed"
+    return found + ([torn] if ended.get("torn") and not ended.get("clean") else [])
+
+
+def _is_unsure(ended: Raw, known: Raw) -> bool:
+    """Return whether nothing says what the server ran with: its files changed after its start, and after what it last said itself."""
+    unsure = float(ended.get("config_unsure") or 0)
+    return bool(unsure) and not ended.get("clean") and unsure > float(known.get("config_loaded_at") or 0)
 
 
 def _settings(durable: Raw, ended: Raw, known: Raw) -> t.List[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import loaded, locks, settings
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.fingerprint import fingerprint
@@ -77,6 +78,19 @@ def mismatches(identity: Raw, expected: Raw) -> list[str]:
     return [name for name in pinned if identity.get(name) not in (None, "") and str(identity[name]) != str(expected[name])]
 
 
+def is_other_since(identity: Raw, options: Raw) -> bool:
+    """Return whether this is another cluster than at the last proven look, and nobody has said that it is meant."""
+    before, now = str(options.get("known_identifier") or ""), str(identity.get("system_identifier") or "")
+    return bool(before and now) and before != now and not (options.get("expected_identity") or {}).get("system_identifier")
+
+
+def refuse_pins(expected: Raw) -> None:
+    """Raise StepError for a pin that nothing is compared with."""
+    unknown = sorted(str(name) for name in expected if name not in PINS)
+    if unknown:
+        raise StepError("expected_identity has no %s: it knows %s" % (one_line(", ".join(unknown), 80), ", ".join(PINS)))
+
+
 def facts_of(raw: Raw, options: Raw) -> Facts:
     """Return everything that was seen, in the shape that RETURN of the module describes."""
     facts: Facts = {
@@ -141,6 +155,7 @@ def _of_files(raw: Raw, options: Raw) -> Facts:
         "data_dir_given": bool(options["data_dir"]),
         "unmounted": raw.get("unmounted") or {},
         "lost_tablespaces": raw.get("lost_tablespaces") or [],
+        "lost_wal": raw.get("lost_wal") or "",
         "port_holder": raw.get("port_holder") or {},
         "slots": raw.get("slots") or [],
         "final": bool(raw.get("service")) and raw["service"].get("state") in ("stopped", "failed") and not raw["wire"]["accepting"],
@@ -229,7 +244,8 @@ def _replication(raw: Raw) -> Facts:
         lag = 0.0
     senders = [dict(row, application=one_line(row["application"], 60)) for row in rows(raw, "senders")]
     slots = [dict(row, name=one_line(row["name"], 64)) for row in rows(raw, "slots")]
-    standby = {"streams": streams, "lag_seconds": lag, "lag_bytes": number(row.get("lag_bytes"))} if row.get("standby") else {}
+    seen = {"streams": streams, "lag_seconds": lag, "lag_bytes": number(row.get("lag_bytes")), "paused": bool(row.get("paused"))}
+    standby = seen if row.get("standby") else {}
     return {"standby": standby, "senders": senders, "slots": slots}
 
 

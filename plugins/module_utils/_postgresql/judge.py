@@ -23,6 +23,7 @@
 - owned_elsewhere: sick, no act: Patroni or another manager starts, stops and fails it over.
 - down_not_ours: sick, no act: as down_permission, where a run gives no file away: a second name, a link, no data_dir in the inventory.
 - misnamed: sick, no act: the variables name another port, directory or version than the cluster has.
+- logins_wait: sick, no act: the server makes a process for each login, and that waits; a restart would end every session.
 - port_taken: sick, no act: another process holds the port or the socket that it needs.
 - down_start_fails: sick, start: its last start failed for a reason that cannot be seen to hold still, so one start is allowed.
 
@@ -53,7 +54,7 @@ STATES = (
     "wrong_role", "up_corrupt", "down_clean", "down_crashed", "down_orphans", "pid_stale", "pid_in_doubt", "down_disk_full",
     "down_permission", "down_bad_config", "down_no_wal", "down_bad_control", "down_panic", "down_data_missing", "down_restoring",
     "down_start_fails", "owned_elsewhere", "port_taken",
-    "misnamed", "down_not_ours", "tablespace_missing",
+    "misnamed", "down_not_ours", "tablespace_missing", "logins_wait",
 )  # fmt: skip
 # SQLSTATE -> (state word, health, sentence). Starting up and shutting down end without help: never interrupt them.
 SQLSTATES: dict[str, tuple[str, State, str]] = {
@@ -72,6 +73,10 @@ LITTLE_ROOM = 1 << 20
 SEGMENT_BYTES = 16 << 20
 FEW_INODES = 8
 MANY_READY = 16
+# Kinds of lines that name a cause outside of the data.
+OUTSIDE = {"no_space", "permission", "no_memory", "limit"}
+# The kernel counts the start of a process in hundredths of a second since the boot, which itself is a whole second.
+SAME_MOMENT = 2.0
 # Acts that do not get in the way of another manager.
 UNOWNED = {"wait", "scope"}
 
@@ -104,7 +109,12 @@ def judge_postgres(raw: Raw, options: Raw) -> Health:
     findings = (Finding("state", verdict.health, verdict.text), *more)
     if wrong:
         findings += (Finding("identity", State.SICK, "this is not the expected cluster: %s differs" % ", ".join(wrong)),)
-    return Health(findings, verdict.state, identity, () if wrong else verdict.actions, dict(facts, identity_mismatch=bool(wrong)))
+    other = postgresql_facts.is_other_since(identity, options)
+    if other:
+        text = "this is another cluster (%s) than at the last proven look (%s)"
+        findings += (Finding("identity", State.SICK, text % (identity["system_identifier"], options["known_identifier"])),)
+    told = dict(facts, identity_mismatch=bool(wrong or other), other_since=other and not wrong)
+    return Health(findings, verdict.state, identity, () if wrong or other else verdict.actions, told)
 
 
 def _unreached(raw: Raw, what: str) -> t.Optional[Health]:
@@ -154,6 +164,12 @@ def _owned(verdict: Verdict, owners: t.Sequence[t.Mapping[str, str]], what: str)
 def judge_refusal(sqlstate: str, message: str, what: str) -> Verdict:
     """Return what it means that *what* rejected us with *sqlstate*. Rejected credentials (28xxx) are unknown."""
     default = ("refusing", State.UNKNOWN, "rejected our connection")
+    if sqlstate == "3D000" and "is missing" in message:
+        # The catalogue has the database, the disk does not.
+        return Verdict("down_data_missing", State.SICK, "%s has lost the files of the database: %s" % (what, message))
+    if sqlstate == "57P03" and "is not accepting connections" in message:
+        text = "%s is a standby that takes no connections (hot_standby is off): nothing more can be seen of it" % what
+        return Verdict("standby", State.UNKNOWN, text)
     if sqlstate.startswith("28"):
         default = ("auth", State.UNKNOWN, "rejected our credentials: check user and password")
     word, state, sentence = SQLSTATES.get(sqlstate, default)
@@ -209,6 +225,9 @@ def _mute(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
         return Verdict("hung", State.UNKNOWN, "%s: the kernel blocks its process %d (a disk, a mount?)" % (what, pid), ("wait",))
     if process["process_state"] == "T":
         return Verdict("hung", State.SICK, "%s: its process %d is stopped by a signal" % (what, pid), ("continue", "restart"))
+    waiting = _logins_wait(raw)
+    if waiting:
+        return Verdict("logins_wait", State.SICK, "%s runs and takes connections, but %s" % (what, waiting))
     if raw["wire"]["error"] in ("timeout", "connect_timeout", "closed"):
         return Verdict("hung", State.SICK, "%s: its process %d runs but does not answer" % (what, pid), ("continue", "restart"))
     if facts["lock_file"].get("status") in ("starting", "stopping"):
@@ -217,6 +236,17 @@ def _mute(raw: Raw, facts: Facts, options: Raw, what: str) -> Verdict:
     seen = "port %s in %s" % (facts["lock_file"].get("port"), facts["lock_file"].get("socket_dir"))
     text = "%s does not answer, but its process %d listens elsewhere (%s): correct host and port" % (what, pid, seen)
     return Verdict("", State.UNKNOWN, text)
+
+
+def _logins_wait(raw: Raw) -> str:
+    """Return why a server is not hung although a login did not end: it made a process for it, which waits. "" where it made none."""
+    logins, since = raw["processes"].get("logins") or [], float(raw.get("knocked_at") or 0)
+    ours = [one for one in logins if since and float(one["started_at"]) >= since - SAME_MOMENT]
+    if raw["wire"]["error"] != "timeout" or not ours:
+        return ""
+    text = "%s for a lock on a system catalogue, or for whatever checks them (a directory service, names of hosts)"
+    idle = ["pid %s (%s)" % (one["pid"], one_line(one["title"].partition(": ")[2], 60)) for one in raw["processes"].get("idle") or []]
+    return text % (counted(len(logins), "logins") + " wait") + ("; a transaction is open in %s" % " and ".join(idle[:2]) if idle else "")
 
 
 def _down(raw: Raw, facts: Facts, what: str) -> Verdict:
@@ -315,12 +345,14 @@ def _no_data(facts: Facts) -> str:
 
 def _lost_tablespaces(facts: Facts) -> str:
     lost = facts["lost_tablespaces"]
+    if facts["lost_wal"]:
+        return "the directory of its WAL %s is gone, empty, or not mounted" % facts["lost_wal"]
     return "the directory of its tablespace %s is gone, empty, or not mounted" % " and ".join(lost[:3]) if lost else ""
 
 
 def _bad_control(facts: Facts) -> str:
     contents, control = facts["contents"], facts["control"]
-    said = "" if facts["log"].get("control_changed") else _said(facts).get("bad_control")
+    said = "" if facts["log"].get("control_changed") else _damage_said(facts).get("bad_control")
     damaged = not contents.get("control") or control.get("ok") is False or said
     if not contents.get("entries") or not damaged:
         return ""
@@ -334,15 +366,22 @@ def _restoring(facts: Facts) -> str:
 
 
 def _no_wal(facts: Facts) -> str:
-    missing = facts["wal"].get("missing") or ("" if facts["log"].get("wal_changed") else _said(facts).get("no_wal"))
+    missing = facts["wal"].get("missing") or ("" if facts["log"].get("wal_changed") else _damage_said(facts).get("no_wal"))
     return "it needs WAL that is missing (%s)" % missing if missing else ""
 
 
 def _panic(facts: Facts) -> str:
-    said = _said(facts)
+    said = _damage_said(facts)
     if facts["log"].get("control_changed") or facts["log"].get("wal_changed"):
         return ""
-    return "its last start ended in a panic: %s" % said["panic"] if "panic" in said and "no_space" not in said else ""
+    return "its last start ended in a panic: %s" % said["panic"] if "panic" in said else ""
+
+
+def _was_standby(facts: Facts) -> str:
+    """Without its signal file, a cluster that was in recovery comes up as a primary of its own."""
+    if facts["signal_files"] or facts["control"].get("state") not in ("shut down in recovery", "in archive recovery"):
+        return ""
+    return "it was a standby when it ended, and its standby.signal is gone: a start would make it a primary"
 
 
 HOPELESS: tuple[tuple[str, t.Callable[[Facts], str]], ...] = (
@@ -350,6 +389,7 @@ HOPELESS: tuple[tuple[str, t.Callable[[Facts], str]], ...] = (
     ("tablespace_missing", _lost_tablespaces),
     ("down_bad_control", _bad_control),
     ("down_restoring", _restoring),
+    ("wrong_role", _was_standby),
     ("down_no_wal", _no_wal),
     ("down_panic", _panic),
 )
@@ -359,6 +399,12 @@ def _said(facts: Facts) -> dict[str, str]:
     """Return what the log said of the last start if that failed; older lines no longer count."""
     log = facts["log"]
     return dict(log.get("lines") or {}) if not log.get("ready") else {}
+
+
+def _damage_said(facts: Facts) -> dict[str, str]:
+    """Return the same where it speaks of the data themselves: a file that could not be opened, or no room, looks like damage too."""
+    said = _said(facts)
+    return {} if _causes(facts) or set(said) & OUTSIDE else said
 
 
 def _causes(facts: Facts) -> list[tuple[str, str, str]]:
@@ -381,8 +427,9 @@ def _causes(facts: Facts) -> list[tuple[str, str, str]]:
 
 def _permission_cause(wrong: Facts, facts: Facts) -> tuple[str, str, str]:
     """Nothing is given away by the word of a configuration or a link that PostgreSQL's own user may write."""
-    text = "%s: %s%s" % (one_line(wrong["path"], 80), wrong["problem"], " (it has a second name)" if wrong.get("shared") else "")
-    is_safe = facts["data_dir_given"] and not wrong.get("shared") and not facts["access"].get("led")
+    why = " (it has a second name)" if wrong.get("shared") else " (it lies behind a link)" if wrong.get("linked") else ""
+    text = "%s: %s%s" % (one_line(wrong["path"], 80), wrong["problem"], why)
+    is_safe = facts["data_dir_given"] and not why and not facts["access"].get("led")
     return ("down_permission", text, "fix_permission") if is_safe else ("down_not_ours", text, "")
 
 

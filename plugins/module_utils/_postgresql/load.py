@@ -64,6 +64,7 @@ def load_postgres(options: Options, deadline: float, total: float) -> Raw:
     """
     options, clock = with_defaults(options), Clock(total)
     raw: Raw = {"stands_on": options.get("stands_on") or "target", "answers": {}, "login": {}}
+    raw["knocked_at"] = time.time()
     raw["wire"] = _knock(options, min(deadline, clock.left))
     # Peer authentication may accept psql as os_user although it rejected our own user.
     if raw["wire"]["accepting"] or raw["wire"]["sqlstate"].startswith("28"):
@@ -225,8 +226,9 @@ def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
     wal = process.load_wal(data_dir, control)
     return {
         **({} if running else _of_a_start(around, wal, control)),
-        "ended": {} if running else durability.load_end(data_dir, around["effective"], control, wal),
+        "ended": _ended(data_dir, around, control, wal),
         "unmounted": starting.load_unmounted(data_dir),
+        "lost_wal": starting.load_lost_wal(data_dir),
         "misnamed": "" if running else starting.misnamed(options, around["effective"], data_dir, starting.version_of(folder, clock.left)),
         "bin_dir": folder,
         "contents": _contents(data_dir),
@@ -238,6 +240,13 @@ def _of_the_silent(options: Options, around: Raw, clock: Clock) -> Raw:
         "config": _config(options, around, access, folder, log, clock) if not running else {},
         "redo": _redo(data_dir, around["processes"], log),
     }
+
+
+def _ended(data_dir: str, around: Raw, control: Raw, wal: Raw) -> Raw:
+    """Return how a cluster had run before it went down, or as far as files tell it of one that runs and is silent."""
+    if around["processes"]["postmaster"]:
+        return durability.load_ran_with(data_dir, around["effective"])
+    return durability.load_end(data_dir, around["effective"], control, wal)
 
 
 def _of_a_start(around: Raw, wal: Raw, control: Raw) -> Raw:

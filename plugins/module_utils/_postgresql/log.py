@@ -22,7 +22,8 @@ LINES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("no_wal", re.compile(r"invalid (?:primary )?checkpoint (?:record|link)")),
     ("bad_control", re.compile(r"incorrect checksum in control file|database files are incompatible")),
     ("bad_control", re.compile(r"could not (?:open|read) file .global/pg_control")),
-    ("no_space", re.compile(r"No space left on device")),
+    ("no_space", re.compile(r"No space left on device|Disk quota exceeded")),
+    ("limit", re.compile(r"Too many open files|Read-only file system|File too large")),
     ("permission", re.compile(r"has (?:invalid permissions|wrong ownership)|Permission denied")),
     ("configuration", re.compile(r"could not load \S*pg_hba.conf|configuration file .* contains errors|invalid value for parameter")),
     ("configuration", re.compile(r"unrecognized configuration parameter|syntax error in file|invalid authentication method")),
@@ -42,6 +43,8 @@ _PLACES = (
 )
 _PARAMETER = re.compile(r'(?:parameter|setting for) "(?P<name>[A-Za-z_.]+)"|for parameter "(?P<other>[A-Za-z_.]+)"')
 _CONFIG_FILE = re.compile(r'configuration file "(?P<file>[^"]+)" contains errors')
+# A file with settings that it may not read, or that is not there.
+_UNREAD = re.compile(r'could not open (?:configuration file|configuration directory|file) "(?P<file>[^"]+\.conf[^"]*)": .*')
 LAST_LINES = 8
 # Only a start ends so.
 _EARLY = re.compile(
@@ -144,6 +147,9 @@ def config_fault(text: str, lines_of: t.Callable[[str], t.Sequence[str]]) -> dic
         if named and whole:
             name = named.group("name") or named.group("other")
             return _fault(whole.group("file"), _line_of(name, lines_of(whole.group("file"))), line)
+    unread = _UNREAD.search(text)
+    if unread:
+        return _fault(unread.group("file"), 0, unread.group())
     found = _CONFIG_FILE.search(text)
     return _fault(found.group("file"), 0, found.group()) if found else {}
 

@@ -23,6 +23,7 @@ PLACES: dict[str, t.Any] = {
 
 EXPECTATIONS: dict[str, t.Any] = {
     "expected_identity": {"type": "dict", "default": {}},
+    "known_identifier": {"type": "str", "default": ""},
     "app_user": {"type": "str", "default": ""},
     "expected_role": {"type": "str", "choices": ["any", "primary", "standby"], "default": "any"},
     "pages_proven": {"type": "dict", "default": {}},

@@ -72,6 +72,8 @@ def _verified(probe: Raw) -> dict[str, t.Any]:
         verified["lsn"] = durable["lsn"]
     if durable.get("fsync"):
         verified["durable"] = {key: durable.get(key) for key in (*KEYS, "off_for")}
+    if probe["facts"].get("config_loaded_at"):
+        verified["config_loaded_at"] = probe["facts"]["config_loaded_at"]
     proven = (probe["facts"].get("checksums") or {}).get("proven")
     return {"postgresql": dict(verified, pages_proven=proven) if proven else verified}
 
@@ -94,8 +96,8 @@ def only_counted(probe: Raw, scope: Raw) -> bool:
 def recovery_outcome(acts: Raw, run_id: str, data_dir: str, service: Raw) -> dict[str, t.Any]:
     """Return {put_back, undo, left}: the acts of this run that left something to put back, and the commands that do it.
 
-    *acts*: ``restore_config`` and ``move_pid_aside`` as the step returned them, ``fix_permission`` with ``files`` as they were before,
-    ``make_room`` with the ``files`` that it deleted.
+    *acts*: ``restore_config`` and ``move_pid_aside`` as the step returned them, ``fix_permission`` with ``files`` as they were before
+    and the ``record`` of all of them, ``make_room`` with the ``files`` that it deleted.
     """
     config, aside, access = (of_run(acts.get(name), run_id) for name in ("restore_config", "move_pid_aside", "fix_permission"))
     undo: dict[str, list[str]] = {}
@@ -106,7 +108,9 @@ def recovery_outcome(acts: Raw, run_id: str, data_dir: str, service: Raw) -> dic
         stop = module_on("service_control", dict(service, action="stop"))
         undo["move_pid_aside"] = [stop, _on_target("mv", aside["aside"], data_dir + "/postmaster.pid")]
     if access.get("files"):
-        undo["fix_permission"] = [command for file in access["files"] for command in _access_of(file)]
+        back = {"action": "put_access_back", "data_dir": data_dir, "record": access.get("record")}
+        few = [command for file in access["files"] for command in _access_of(file)]
+        undo["fix_permission"] = [module_on("postgresql_admin", back)] if access.get("record") else few
     room = of_run(acts.get("make_room"), run_id)
     deleted = room.get("files") or []
     return {
@@ -195,9 +199,11 @@ def restore_about(plan: Raw, compared: Raw, target: str) -> dict[str, t.Any]:
     """
     planned = plan.get("loss") or {}
     is_compared = compared.get("extra") is not None
-    count = compared["extra"] + compared["differing"] if is_compared else planned.get("count")
+    # What the plan could not see (other databases, large objects), no later look saw either.
+    is_whole = is_compared and planned.get("count") is not None and bool(compared.get("exact"))
+    count = compared["extra"] + compared["differing"] if is_whole else None if is_compared else planned.get("count")
     # What live wrote since the plan was made is in no count.
-    exact = is_compared and compared.get("exact")
+    exact = is_whole and planned.get("exact")
     text = "the database went back to %s; the rows written since then are only in the kept directory" % target
     loss = {"count": count if plan else None, "unit": "rows", "exact": bool(plan and exact), "approved": True, "text": text}
     return {"loss": dict(loss, witness=COMPARED if loss["exact"] else "")}

@@ -10,6 +10,7 @@ whatever the lock file says. Loaders only: they return plain data, {} where noth
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pwd
 import re
@@ -38,28 +39,46 @@ MOST_WRONG = 200
 WALK_SECONDS = 2.0
 # The most that is read of a process title.
 TITLE_BYTES = 400
+# What only PostgreSQL writes, the ones first that a start cannot do without.
+FOLDERS = (
+    "global", "pg_wal", "pg_xact", "base", "pg_multixact", "pg_logical", "pg_replslot", "pg_subtrans", "pg_twophase", "pg_commit_ts",
+    "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots", "pg_stat", "pg_stat_tmp", "pg_tblspc",
+)  # fmt: skip
 _SEGMENT = re.compile(r"[0-9A-F]{24}\Z")
+# The title of a process that lets a client in: "postgres: app somabrain [local] startup waiting".
+_LOGIN = re.compile(r"postgres: .*\S \S+ (?:authentication|initializing|startup)(?: waiting)?$")
 _RECOVERING = re.compile(r"startup\s+(?:recovering|waiting for)\s+(?P<segment>[0-9A-F]{24})")
 
 
 def load_processes(data_dir: str) -> Raw:
-    """Return {postmaster, backends, orphans, startup, unseen} of the cluster in *data_dir*.
+    """Return {postmaster, backends, orphans, startup, logins, idle, unseen} of the cluster in *data_dir*.
 
     A process is {pid, start_time_ticks, started_at, process_state, title}; postmaster and startup are {} where there is none. ``orphans``
-    are backends whose postmaster is gone; ``unseen``: a postgres process is running whose working directory we may not see.
+    are backends whose postmaster is gone; ``logins`` let a client in, ``idle`` hold a transaction open; ``unseen``: a postgres process is
+    running whose working directory we may not see.
     """
     found, unseen = _of_cluster(data_dir)
     titled = {pid: one for pid, one in found.items() if one["title"].startswith("postgres: ")}
     heads = [one for pid, one in found.items() if pid not in titled and parent_of(pid) not in found]
     orphans = [one for pid, one in titled.items() if parent_of(pid) not in found]
-    startup = next((one for one in titled.values() if re.search(r"(?:^|[: ])startup\b", one["title"])), {})
+    clients = _clients_of(titled.values())
+    others = [one for one in titled.values() if one not in clients["logins"]]
+    startup = next((one for one in others if re.search(r"(?:^|[: ])startup\b", one["title"])), {})
     return {
         "postmaster": heads[0] if heads else {},
         "backends": len(titled),
         "orphans": sorted(orphans, key=lambda one: int(one["pid"]))[:MOST_ORPHANS],
         "startup": dict(startup, **redo_of(startup)) if startup else {},
         "unseen": unseen,
+        **clients,
     }
+
+
+def _clients_of(titled: t.Iterable[Raw]) -> t.Dict[str, t.List[Raw]]:
+    """Return {logins, idle} by the titles of processes."""
+    found = list(titled)
+    logins = [one for one in found if _LOGIN.match(one["title"])]
+    return {"logins": logins[:MOST_ORPHANS], "idle": [one for one in found if one["title"].endswith("idle in transaction")][:MOST_ORPHANS]}
 
 
 def at_work_in(folder: str) -> list[int]:
@@ -228,16 +247,28 @@ def load_wal(data_dir: str, control: t.Mapping[str, t.Any]) -> Raw:
     folder = os.path.join(data_dir, "pg_wal")
     try:
         names = sorted(name for name in os.listdir(folder) if _SEGMENT.match(name))
-        ready = [name for name in os.listdir(os.path.join(folder, "archive_status")) if name.endswith(".ready")]
     except OSError as error:
-        return {"error": one_line(error.strerror, 80), "missing": ""}
+        gone = isinstance(error, FileNotFoundError) and os.path.isdir(data_dir)
+        return {"error": one_line(error.strerror, 80), "missing": "all of pg_wal" if gone else ""}
+    status = _names(os.path.join(folder, "archive_status"))
+    ready = [name for name in status if name.endswith(".ready")]
     size = int(control.get("segment_bytes") or 0)
-    missing = _first_missing(folder, names, str(control["redo_file"]), size) if control.get("ok") and size else ""
+    missing = _first_missing(folder, names, status, str(control["redo_file"]), size) if control.get("ok") and size else ""
     return {"files": len(names), "bytes": len(names) * size, "ready": len(ready), "missing": missing, "folder": os.path.realpath(folder)}
 
 
-def _first_missing(folder: str, names: t.Sequence[str], first: str, size: int) -> str:
-    """Return the first segment from *first* on that is missing although a later one was written; recycled ones do not count as written."""
+def _names(folder: str) -> t.List[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _first_missing(folder: str, names: t.Sequence[str], status: t.Sequence[str], first: str, size: int) -> str:
+    """Return the first segment from *first* on that is missing although it or a later one was written; recycled ones do not count.
+
+    *status*: the names that the archiver has; it gets those of whole segments only.
+    """
     places = _places([first, *names], size)
     if first not in places:
         return ""
@@ -245,9 +276,10 @@ def _first_missing(folder: str, names: t.Sequence[str], first: str, size: int) -
     written = {at for name, (on, at) in places.items() if on == line and at >= number and _written(folder, name, at * size)}
     if number not in written:
         return first
+    told = {at for on, at in _places([os.path.splitext(name)[0] for name in status], size).values() if on == line and at > number}
     while number + 1 in written:
         number += 1
-    return segment_name(line, number + 1, size) if max(written) > number else ""
+    return segment_name(line, number + 1, size) if max(written | told) > number else ""
 
 
 def _places(names: t.Iterable[str], size: int) -> dict[str, tuple[int, int]]:
@@ -269,36 +301,43 @@ def _written(folder: str, name: str, begin: int) -> bool:
     return len(head) == 16 and struct.unpack("=Q", head[8:])[0] == begin
 
 
-def load_access(data_dir: str, user: str) -> Raw:
+def load_access(data_dir: str, user: str, most: int = MOST_WRONG, seconds: float = WALK_SECONDS) -> Raw:
     """Return {uid, gid, user, wrong, led} of the data directory for the *user* that PostgreSQL runs as.
 
-    ``wrong``: [{path, mode, owner, group, problem, shared}]; ``led``: whether a link of somebody else's leads to the directory.
+    ``wrong``: [{path, mode, owner, group, problem, shared, linked}], at most *most*; ``linked``: it lies behind a link in the directory,
+    which PostgreSQL's own user may have made; ``led``: whether a link of somebody else's leads to the directory.
     """
     try:
         entry = pwd.getpwnam(user) if user else pwd.getpwuid(os.stat(data_dir).st_uid)
     except (KeyError, OSError):
         return {}
     wrong = []
-    for path in _owned_paths(data_dir):
+    for path, linked in _owned_paths(data_dir, seconds):
         problem = _access_problem(path, entry.pw_uid, path == data_dir)
         if problem:
-            wrong.append(dict(problem, path=path))
-    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "user": entry.pw_name, "wrong": wrong[:MOST_WRONG], "led": _is_led_astray(data_dir)}
+            wrong.append(dict(problem, path=path, **({"linked": True} if linked else {})))
+    return {"uid": entry.pw_uid, "gid": entry.pw_gid, "user": entry.pw_name, "wrong": wrong[:most], "led": _is_led_astray(data_dir)}
 
 
-def _owned_paths(data_dir: str) -> t.Iterator[str]:
-    """Yield the data directory and what in it only PostgreSQL writes, links left out; its configuration may be root's."""
-    yield data_dir
-    for name in ("PG_VERSION", LOCK_FILE):
-        yield os.path.join(data_dir, name)
-    end = time.monotonic() + WALK_SECONDS
-    for name in ("global", "pg_wal", "pg_xact", "base", "pg_multixact", "pg_logical", "pg_replslot", "pg_subtrans", "pg_twophase"):
-        for folder, folders, files in os.walk(os.path.join(data_dir, name)):
-            yield folder
-            yield from (os.path.join(folder, file) for file in files)
+def _owned_paths(data_dir: str, seconds: float) -> t.Iterator[t.Tuple[str, bool]]:
+    """Yield (path, whether it lies behind a link) of what only PostgreSQL writes; its configuration may be root's."""
+    yield data_dir, False
+    for name in ("PG_VERSION", "postmaster.opts", LOCK_FILE):
+        yield os.path.join(data_dir, name), False
+    end = time.monotonic() + seconds
+    for name in FOLDERS:
+        top = os.path.join(data_dir, name)
+        linked = os.path.islink(top)
+        if linked:
+            yield os.path.realpath(top), True
+        for folder, folders, files in os.walk(top):
+            yield folder, linked
+            yield from ((os.path.join(folder, file), linked) for file in files)
             folders[:] = [one for one in folders if not os.path.islink(os.path.join(folder, one))]
             if time.monotonic() > end:
                 return
+    for place in glob.glob(os.path.join(glob.escape(data_dir), "pg_tblspc", "*", "PG_*")):
+        yield place, True
 
 
 def _is_led_astray(data_dir: str) -> bool:

@@ -189,7 +189,9 @@ def _login_failed(where: Where, done: Ran) -> SqlError:
         return SqlError("57014", "no answer in time")
     if done.rc in (NOT_FOUND, NOT_ALLOWED):
         return SqlError("", one_line(done.err, 160))
-    return SqlError(sqlstate_in(done.err), message_of(done.err))
+    detail = next((line.partition("DETAIL:")[2] for line in done.err.splitlines() if "DETAIL:" in line), "")
+    missing = " (%s)" % one_line(detail.strip(), 100) if detail.rstrip(".").endswith("is missing") else ""
+    return SqlError(sqlstate_in(done.err), message_of(done.err) + missing)
 
 
 def message_of(text: str) -> str:
@@ -199,4 +201,6 @@ def message_of(text: str) -> str:
 
 def sqlstate_in(text: str) -> str:
     """Return the SQLSTATE for the wording of a failed login, "" for none."""
-    return next((state for wording, state in WORDINGS.items() if wording in text), "")
+    # What a server says about a file of its own is not about the way to it.
+    answered = "FATAL:" in text
+    return next((state for wording, state in WORDINGS.items() if wording in text and not (answered and state == "08001")), "")

@@ -65,6 +65,7 @@ _RECEIVER = """
 SELECT pg_is_in_recovery() AS standby, (SELECT status FROM pg_stat_wal_receiver) AS receiver,
   pg_last_wal_receive_lsn()::text AS received, pg_last_wal_replay_lsn()::text AS replayed,
   pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS lag_bytes,
+  CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused,
   round(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 1) AS last_commit_seconds
 """
 _SLOTS = """

@@ -156,6 +156,9 @@ def _locks(facts: Facts, options: Options) -> Findings:
 
 def _lag(facts: Facts, options: Options) -> Findings:
     standby = facts["replication"]["standby"]
+    if standby and standby.get("paused"):
+        text = "its replay is paused (by pg_wal_replay_pause, or at the target of a restore), so its data grow old"
+        return [Finding("lag", State.SICK, text + ": find out who did that; SELECT pg_wal_replay_resume() continues it")]
     if standby:
         late = standby["lag_seconds"] is not None and standby["lag_seconds"] > options["max_lag_seconds"]
         if late or not standby["streams"]:

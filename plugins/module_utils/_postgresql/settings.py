@@ -41,14 +41,15 @@ _INCLUDES = ("include", "include_if_exists", "include_dir")
 def load_settings(
     data_dir: str, config_file: str = "", words: t.Sequence[str] = (), environment: t.Optional[t.Mapping[str, str]] = None
 ) -> t.Dict[str, t.Any]:
-    """Return {settings: {name: {value, from, file, line}}, files, missing, config_file}.
+    """Return {settings: {name: {value, from, file, line}}, files, missing, config_file, start_dir}.
 
     ``from`` is file, auto (ALTER SYSTEM), argument or environment; *words* are those of the start command. ``missing`` are files that an
-    include names in vain: [{file, line, text}].
+    include names in vain: [{file, line, text}]. ``start_dir``: the data directory that *words* name, "" for none.
     """
     given = in_words(words)
     main = given.get("config_file", {}).get("value") or config_file or find_config(given.get("-D", {}).get("value") or data_dir)
     found: t.Dict[str, t.Any] = {"settings": {}, "files": [], "missing": [], "config_file": main}
+    found["start_dir"] = given.get("-D", {}).get("value") or ""
     port = (environment or {}).get("PGPORT")
     if port:
         found["settings"]["port"] = {"value": port, "from": "environment", "file": "", "line": 0}

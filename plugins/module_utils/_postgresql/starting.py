@@ -202,6 +202,14 @@ def load_lost_tablespaces(data_dir: str) -> list[str]:
     return [one_line(place, 120) for place in places if not _may_hold_data(place)]
 
 
+def load_lost_wal(data_dir: str) -> str:
+    """Return the directory of the WAL where it lies elsewhere and holds none: gone, or not mounted. "" otherwise."""
+    link = os.path.join(data_dir, "pg_wal")
+    place = os.path.realpath(link)
+    holds = any(re.fullmatch("[0-9A-F]{24}", name) for name in _names(place))
+    return one_line(place, 120) if os.path.islink(link) and not holds else ""
+
+
 def _may_hold_data(place: str) -> bool:
     try:
         return any(name.startswith("PG_") for name in os.listdir(place))
@@ -242,11 +250,28 @@ def misnamed(options: Loaded, effective: Loaded, data_dir: str, version: str) ->
     if other and os.path.realpath(other) != os.path.realpath(data_dir):
         text = "its configuration names the data directory %s (%s), not %s: correct data_dir or config_file"
         return text % (one_line(other, 80), place_of(effective, "data_directory"), one_line(data_dir, 80))
+    started = "" if other else _started_elsewhere(str(effective.get("start_dir") or ""), data_dir)
+    if started:
+        return started
     own = tail_of(os.path.join(data_dir, "PG_VERSION"), 16).decode("utf-8", "replace").strip()
     if version and own and own != version:
         text = "its data are of version %s, the programs found are of version %s: correct bin_dir, or install that version"
         return text % (one_line(own, 10), version)
     return ""
+
+
+def _started_elsewhere(started: str, data_dir: str) -> str:
+    if not os.path.isabs(started) or _is_same(started, data_dir):
+        return ""
+    text = "its service starts the cluster in %s (the start command), not the one in %s: correct data_dir or the service"
+    return text % (one_line(started, 80), one_line(data_dir, 80))
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def answers_elsewhere(data_dir: str, own: str, processes: Loaded, lock: Loaded, started_at: t.Optional[float]) -> str:

@@ -137,12 +137,18 @@ class _Messages:
         return kind, self._exactly(length - 4)
 
 
+def with_detail(message: str, detail: str) -> str:
+    """Return a message in one line; its detail where that says that files are missing."""
+    more = " (%s)" % one_line(redact(detail), 100) if detail.rstrip(".").endswith("is missing") else ""
+    return one_line(redact(message), 120) + more
+
+
 def _reply(messages: _Messages) -> dict[str, t.Any]:
     while True:
         kind, body = messages.next()
         if kind == b"E":
             fields = {part[:1]: part[1:].decode("utf-8", "backslashreplace") for part in body.split(b"\0") if part}
-            return {"sqlstate": one_line(fields.get(b"C", ""), 5), "message": one_line(redact(fields.get(b"M", "")), 120)}
+            return {"sqlstate": one_line(fields.get(b"C", ""), 5), "message": with_detail(fields.get(b"M", ""), fields.get(b"D", ""))}
         # A request for a password ends the probe; "authentication ok" may still be followed by an error.
         if (kind == b"R" and body[:4] != b"\0\0\0\0") or kind == b"Z":
             return {"accepting": True}

@@ -117,7 +117,7 @@ def process_facts(pid: int) -> dict[str, t.Any]:
         ticks = int(fields[19])
         return {
             "start_time_ticks": ticks,
-            "started_at": round(_boot_time() + ticks / os.sysconf("SC_CLK_TCK"), 2),
+            "started_at": round(boot_time() + ticks / os.sysconf("SC_CLK_TCK"), 2),
             "process_state": fields[0].decode(),
         }
     except (OSError, IndexError, ValueError):
@@ -126,10 +126,11 @@ def process_facts(pid: int) -> dict[str, t.Any]:
 
 def after_boot(microseconds: float) -> t.Optional[float]:
     """Return so many microseconds of the monotonic clock as epoch seconds, None for none."""
-    return round(_boot_time() + microseconds / 1e6, 2) if microseconds > 0 else None
+    return round(boot_time() + microseconds / 1e6, 2) if microseconds > 0 else None
 
 
-def _boot_time() -> float:
+def boot_time() -> float:
+    """Return when the machine booted, in seconds since 1970."""
     with open("/proc/stat", "rb") as file:
         for line in file:
             if line.startswith(b"btime "):

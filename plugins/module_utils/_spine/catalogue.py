@@ -99,6 +99,10 @@ REASONS: dict[str, Reason] = {
         "{check_access}",
         {
             "port": Case("correct service_restart_service or service_restart_url; behind a proxy, set service_restart_behind_proxy"),
+            "other_since": Case(
+                "find out who made this cluster, and where the one before is (an absent mount?); if it is meant to be another one, pin it:"
+                " database_recovery_expected_identity"
+            ),
             "role": Case("correct database_recovery_expected_role, or find out who promoted or demoted this server; we never promote one"),
             "live_database": Case("correct the address, or database_restore_system_identifier"),
             "stanza": Case(
@@ -279,7 +283,7 @@ REASONS: dict[str, Reason] = {
             # PostgreSQL
             "data_dir_unsafe": Case(
                 "set owner and mode yourself. A run does so only in database_recovery_data_dir as the inventory names it, reached by no"
-                " link of another user, and never for a file with a second name"
+                " link of another user, and never for a file with a second name or behind a link in it"
             ),
             "no_database": Case("correct database_recovery_database, or restore that database", "{restore_database}"),
             "read_only": Case(
@@ -292,6 +296,10 @@ REASONS: dict[str, Reason] = {
                 " disconnect everyone"
             ),
             "blocked": Case("end the session at the root of the wait chain", "{unblock_database}"),
+            "logins_wait": Case(
+                "find what the logins wait for: the session with the open transaction (ps shows each with its title; SIGTERM ends one), or"
+                " the service that pg_hba.conf asks; a restart would end every session"
+            ),
             "archiver_failing": Case("repair archive_command or its repository; until then WAL accumulates and fills the disk"),
             "wraparound": Case(
                 "let VACUUM FREEZE run in the database named, and end what holds back its horizon (prepared transactions, old"

@@ -45,8 +45,9 @@ def _unseen(before: t.Mapping[str, t.Any]) -> t.Optional[dict[str, t.Any]]:
     """Return the reason where the right thing was not looked at, whatever its health: no probe, another instance, an input of ours."""
     if not before:
         return reason("health_unknown", "nothing was observed: the probe did not run")
-    if (before.get("facts") or {}).get("identity_mismatch"):
-        return reason("wrong_identity", _sentence(before))
+    facts = before.get("facts") or {}
+    if facts.get("identity_mismatch"):
+        return reason("wrong_identity", _sentence(before), case="other_since" if facts.get("other_since") else "")
     checks = [before, *(before.get("checks") or [])]
     secrets = [check for check in checks if _is_ours(check, "secret")]
     if secrets:

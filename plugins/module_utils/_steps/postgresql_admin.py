@@ -11,7 +11,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import mend
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import access, mend
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -20,6 +20,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "rescue_dir": {"type": "path", "default": ""},
     "run_id": {"type": "str", "default": ""},
     "files": {"type": "list", "elements": "path", "default": []},
+    "os_user": {"type": "str", "default": ""},
+    "access": {"type": "list", "elements": "dict", "default": []},
+    "record": {"type": "path", "default": ""},
     "loaded_at": {"type": "float", "default": 0.0},
     "timeout": {"type": "float", "default": 30.0},
     "stage": {"type": "str", "choices": ["assess", "act", "verify", "undo"], "default": "act"},
@@ -31,6 +34,8 @@ NEEDS = {
     "keep_config": ("rescue_dir",),
     "restore_config": ("rescue_dir", "run_id", "files"),
     "put_config_back": ("run_id", "files"),
+    "fix_access": ("data_dir", "run_id"),
+    "put_access_back": ("data_dir",),
     "copy": ("data_dir", "rescue_dir", "run_id"),
 }
 ARGUMENT_SPEC["action"]["choices"] = list(NEEDS)
@@ -75,5 +80,7 @@ ACTS: t.Mapping[str, t.Callable[[Params, bool], Result]] = {
     "keep_config": lambda p, check: mend.keep_config(p["files"], _proven(p), p["loaded_at"], check),
     "restore_config": lambda p, check: mend.restore_config(p["files"][0], _proven(p), p["run_id"], check),
     "put_config_back": lambda p, check: mend.put_config_back(p["files"][0], p["run_id"], check),
+    "fix_access": lambda p, check: access.fix_access(p["data_dir"], p["os_user"], p["rescue_dir"], p["run_id"], check),
+    "put_access_back": lambda p, check: access.put_access_back(p["data_dir"], p["access"], p["record"], check),
     "copy": _copy,
 }

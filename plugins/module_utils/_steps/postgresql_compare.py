@@ -13,7 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.programs import find_binaries
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import CONNECT_SPEC, SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as engine
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import compare, left
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import compare, is_counted, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.written import load_now
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps.postgresql_restore import side_of
@@ -51,5 +51,5 @@ def _result(tables: t.Sequence[t.Mapping[str, t.Any]]) -> Result:
     )  # fmt: skip
     return {
         "changed": False, "tables": list(tables), "missing": sums["missing"], "extra": sums["extra"], "differing": sums["changed"],
-        "exact": all(one["exact"] for one in tables), "say": [say], "table": engine.table_lines(tables),
+        "exact": all(is_counted(one) for one in tables), "say": [say], "table": engine.table_lines(tables),
     }  # fmt: skip

@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.facts import refuse_pins
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import PG_OPTIONS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import CONNECT_SPEC
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.queries import refuse_commands
@@ -33,6 +34,7 @@ def run(params: Params, check: bool) -> Result:
 def as_health_info(params: Params) -> Params:
     """Return the options of the same look for ``health_info``: one deep check of the kind postgresql."""
     refuse_commands(params["known_answers"])
+    refuse_pins(params["expected_identity"])
     options = {name: params[name] for name in (*CONNECT_SPEC, *PG_OPTIONS)}
     options["audit"] = options["audit"] or {}
     name = "postgresql %s" % address_of(params)

@@ -17,7 +17,12 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import SqlError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import target as engine
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import compare, known_answers, left
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import (
+    compare,
+    known_answers,
+    left,
+    load_tables,
+)
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.judge import CODES, obstacle
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import (
     RESTORE_OPTIONS,
@@ -111,11 +116,12 @@ def _looked_at(params: Params, raw: t.Mapping[str, t.Any], folder: str, done: di
     with side_of(params, folder, raw["bin_dir"], raw["live"].get("least"), end) as side:
         stop = dict(side.stop_point(), lsn=side.state["lsn"], last_commit=side.state["last_commit"], timeline=side.state["timeline"])
         answers = known_answers(side.where(params["database"]), params["known_answers"], left(end))
-        tables = [] if raw["live"]["error"] else compare(side.where(params["database"]), params, params["tables"], end)[0]
+        tables = [] if raw["live"]["error"] else _compared(side.where(params["database"]), params, end)
         counted_seconds = side.seconds
     wrong = ["%s: %s" % (one["name"], one["text"]) for one in answers if not one["right"]]
     if wrong:
         raise engine.Refused("data_damaged", "the restored database is not as expected: %s" % "; ".join(wrong[:3]))
+    raw = dict(raw, beside_tables=not raw["live"]["error"] and _beside(params, end))
     plans = engine.plans_of(raw, tables, params, _why_not_swap(raw, folder))
     engine.write_manifest(folder, dict(done, stop=stop))
     backup = {key: raw["backup"][key] for key in ("label", "type", "stop", "bytes", "system_identifier")}
@@ -127,6 +133,26 @@ def _looked_at(params: Params, raw: t.Mapping[str, t.Any], folder: str, done: di
         "restore_seconds": done.get("restore_seconds", 0.0), "side_seconds": counted_seconds, "target": time_text(raw["target"]),
         "say": [one_line(say, 240)], "table": engine.table_lines(tables) if tables else [],
     }  # fmt: skip
+
+
+def _compared(restored: t.Mapping[str, t.Any], params: Params, end: float) -> list[dict[str, t.Any]]:
+    """Compare all tables, since a swap concerns all; where rows are only to be put back, the named ones."""
+    if params["mode"] == "insert_missing":
+        return compare(restored, params, params["tables"], end)[0]
+    tables = compare(restored, params, [], end)[0]
+    full = [name if "." in name else "public." + name for name in params["tables"]]
+    absent = [name for name in full if name not in {one["table"] for one in tables}]
+    return tables + (compare(restored, params, absent, end)[0] if absent else [])
+
+
+def _beside(params: Params, end: float) -> bool:
+    """Return whether the database postgres, which many leave empty, has tables of its own, or may have."""
+    if params["database"] == "postgres":
+        return False
+    try:
+        return bool(load_tables(dict(params, database="postgres"), left(end)))
+    except SqlError:
+        return True
 
 
 def _stop_text(stop: t.Mapping[str, t.Any]) -> str:

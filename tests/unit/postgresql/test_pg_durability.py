@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import durability, outcome
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.durability import judge_loss
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wal import segment_name
 
 ON = {
     "fsync": "on", "synchronous_commit": "on", "unlogged_tables": 0, "unlogged_files": 0, "off_for": None, "lsn": "0/5000100",
@@ -49,6 +50,12 @@ WEAK = {"fsync": "on", "synchronous_commit": "off", "off_for": None}
         (ON, CLEAN, dict(KNOWN, lsn="1/0"), "older than at the last proven look"),
         # Going back on purpose begins a timeline of its own.
         (dict(ON, timeline=2), CRASHED, dict(KNOWN, lsn="1/0"), ""),
+        # What lay there before the start was not what the server had left.
+        (ON, dict(CLEAN, begun_anew=True), KNOWN, "somebody made a new write-ahead log while it was down"),
+        (ON, dict(CRASHED, copied=True), KNOWN, "it is a base backup"),
+        (ON, dict(CRASHED, lacks="0" * 23 + "7"), KNOWN, "a file of its write-ahead log is missing (0000"),
+        (ON, dict(CRASHED, torn=True), KNOWN, "while full_page_writes was off"),
+        (ON, dict(CLEAN, torn=True, lacks="x"), KNOWN, ""),
         # A shutdown writes everything out, whatever the settings for commits and tables.
         (dict(ON, unlogged_tables=2, synchronous_commit="off"), dict(CLEAN, config_changed=True), dict(KNOWN, durable=WEAK), ""),
         (dict(ON, fsync="off"), CLEAN, KNOWN, "fsync is off"),
@@ -59,6 +66,22 @@ def test_nothing_is_lost_only_where_everything_known_says_so(durable: t.Any, end
     assert (loss.get("count"), bool(loss.get("witness"))) == ((None, False) if words else (0, True)), loss
     assert words in loss.get("text", "")
     assert outcome.seen({"facts": {"durable": durable}}, {"facts": {"ended": ended}}, known)["loss"] == loss
+
+
+@pytest.mark.parametrize(
+    ("ended", "known", "unsure"),
+    [
+        (dict(CRASHED, config_unsure=50.0), {}, True),
+        (dict(CRASHED, config_unsure=50.0), dict(KNOWN, config_loaded_at=40.0), True),
+        (dict(CRASHED, config_unsure=50.0), dict(KNOWN, config_loaded_at=60.0), False),
+        (dict(CLEAN, config_unsure=50.0), {}, False),
+        (dict(CRASHED, config_unsure=0.0), {}, False),
+    ],
+)
+def test_a_configuration_that_nobody_saw_loaded_proves_nothing_and_suspects_nothing(ended: t.Any, known: t.Any, unsure: bool) -> None:
+    loss = judge_loss(ON, ended, known)
+    assert (loss.get("count"), loss.get("suspected")) == ((None, False) if unsure else (0, None)), loss
+    assert ("was changed while it ran" in loss.get("text", "")) is unsure
 
 
 @pytest.mark.parametrize("durable", [{}, dict(ON, fsync=None), dict(ON, synchronous_commit=None)])
@@ -101,6 +124,43 @@ def test_where_wal_was_written_to_is_found_behind_a_damaged_page(tmp_path: Path,
     segment(tmp_path, 6, last, shift)
     assert durability.load_written_to(str(tmp_path), 1, SIZE) == number * SIZE + page * durability.PAGE
     assert durability.load_written_to(str(tmp_path), 2, SIZE) == 0
+
+
+def filled(folder: Path, number: int) -> None:
+    """Let the last page of a segment go on up to its end."""
+    with (folder / f"00000001{number // 4096:08X}{number % 4096:08X}").open("r+b") as file:
+        file.seek(-8, 2)
+        file.write(b"x" * 8)
+
+
+@pytest.mark.parametrize(
+    ("there", "goes_on", "lacks"),
+    [
+        ((5, 6), False, ""),
+        # The server had just switched to the next one.
+        ((5,), False, ""),
+        ((5,), True, 6),
+        ((5, 7), False, 6),
+    ],
+)
+def test_the_newest_file_of_the_wal_is_missed(tmp_path: Path, there: tuple[int, ...], goes_on: bool, lacks: t.Any) -> None:
+    for number in there:
+        segment(tmp_path, number, WHOLE, 0 if number == 5 else 4 * SIZE)
+    if goes_on:
+        filled(tmp_path, 5)
+    found = durability.load_lacking(str(tmp_path), 1, SIZE, durability.load_written_to(str(tmp_path), 1, SIZE))
+    assert found == (segment_name(1, lacks, SIZE) if lacks else "")
+
+
+@pytest.mark.parametrize(
+    ("number", "offset", "before", "anew"), [(5, 40, 0, True), (5, 40, 7, False), (5, 48, 0, False), (1, 40, 0, False)]
+)
+def test_a_new_wal_is_seen(tmp_path: Path, number: int, offset: int, before: int, anew: bool) -> None:
+    name = segment_name(1, number, SIZE)
+    (tmp_path / name).write_bytes(b"\1" * offset + b"\0" * 8 + struct.pack("=Q", before) + b"\1" * 8)
+    control = {"redo_lsn": "0/%X" % (number * SIZE + offset), "redo_file": name}
+    assert durability.is_begun_anew(str(tmp_path), control, SIZE) is anew
+    assert durability.is_begun_anew(str(tmp_path / "nowhere"), control, SIZE) is False
 
 
 def test_unlogged_relations_of_every_database_are_counted(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ ANSWERS: dict[str, t.Any] = {
     "lock_waits": [], "lock_rights": [{"user": "soma", "superuser": True}],
 }  # fmt: skip
 CRASHED = {"ok": True, "state": "in production", "system_identifier": "42", "segment_bytes": 2**24, "error": ""}
+WAS_STANDBY = dict(CRASHED, state="shut down in recovery")
 SHUT_DOWN = dict(CRASHED, state="shut down")
 QUIET_LOG = {"lines": {}, "started": True, "ready": True, "redo": [], "fault": {}}
 
@@ -89,6 +90,17 @@ def hung(state: str = "S", error: str = "timeout") -> dict[str, t.Any]:
 
 def failed(kind: str) -> dict[str, t.Any]:
     return down(log=dict(QUIET_LOG, lines={kind: "FATAL: " + kind}, fatal="FATAL: " + kind, ready=False))
+
+
+def said(*kinds: str) -> dict[str, t.Any]:
+    return down(log=dict(QUIET_LOG, lines=dict.fromkeys(kinds, "PANIC: x"), fatal="PANIC: x", ready=False))
+
+
+def login_waits(started_at: float) -> dict[str, t.Any]:
+    """A server that made a process at that time for a login; we had knocked at 100."""
+    waiting = {"pid": 9, "started_at": started_at, "title": "postgres: soma soma [local] startup waiting"}
+    look = hung()
+    return dict(look, knocked_at=100.5, processes=dict(look["processes"], logins=[waiting], idle=[dict(waiting, pid=8)]))
 
 
 def root(seconds: float) -> dict[str, t.Any]:
@@ -264,6 +276,36 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "healthy, and Patroni's": (dict(up(), owners=PATRONI), {}, "accepting", "well", []),
     "a wrong answer, and Patroni's": (
         dict(up(known_0=[{"sha256": digest_of("41")}]), owners=PATRONI), KNOWN, "up_corrupt", "sick", ["scope"]),
+    "logins that wait for a lock on the catalogue": (login_waits(100.0), {}, "logins_wait", "sick", []),
+    "a login that waited long before": (login_waits(90.0), {}, "hung", "sick", ["continue", "restart"]),
+    "replay paused by a person": (standby(paused=True), {}, "standby_lagging", "sick", []),
+    "a standby without its signal file": (down(control=WAS_STANDBY), {}, "wrong_role", "sick", []),
+    "a standby, and a primary is wanted": (down(control=WAS_STANDBY), {"expected_role": "primary"}, "wrong_role", "sick", []),
+    "a standby that was stopped": (down(control=WAS_STANDBY, standby=["standby.signal"]), {}, "down_clean", "sick", ["start"]),
+    "a standby that takes no connections": (
+        dict(rejecting(advances=True), wire=dict(wire(sqlstate="57P03"), message="the database system is not accepting connections")), {},
+        "standby", "unknown", []),
+    "a primary that is not yet consistent": (
+        dict(rejecting(), wire=dict(wire(sqlstate="57P03"), message="the database system is not yet accepting connections")), {},
+        "rejecting", "unknown", WAIT),
+    "the files of a database are gone": (
+        dict(down(""), wire=dict(wire(sqlstate="3D000"), message='database "soma" does not exist (subdirectory "base/9" is missing.)')), {},
+        "down_data_missing", "sick", []),
+    "the directory of its WAL is not mounted": (
+        down(lost_wal="/wal", wal={"missing": "0" * 24}), {}, "tablespace_missing", "sick", []),
+    "a panic for a right": (said("panic", "permission"), {}, "down_start_fails", "sick", ["start"]),
+    "a panic for open files": (said("panic", "limit"), {}, "down_start_fails", "sick", ["start"]),
+    "a control file that may not be read": (
+        dict(said("bad_control", "permission"), access=WRONG_MODE), NAMED, "down_permission", "sick", ["fix_permission", "start"]),
+    "a control file that seems damaged, and a mode that explains it": (
+        dict(said("bad_control"), access=WRONG_MODE), NAMED, "down_permission", "sick", ["fix_permission", "start"]),
+    "a file behind a link in the data directory": (
+        down(access={"wrong": [dict(WRONG_MODE["wrong"][0], linked=True)]}), NAMED, "down_not_ours", "sick", []),
+    "a cluster made anew since": (up(), {"known_identifier": "41"}, "accepting", "sick", []),
+    "a cluster made anew since, and down": (down(), {"known_identifier": "41"}, "down_crashed", "sick", []),
+    "a cluster made anew on purpose": (
+        up(), {"known_identifier": "41", "expected_identity": {"system_identifier": "42"}}, "accepting", "well", []),
+    "the cluster of the last look": (up(), {"known_identifier": "42"}, "accepting", "well", []),
     "a restore under way": (down(standby=["recovery.signal"]), {}, "down_restoring", "sick", []),
 }  # fmt: skip
 
@@ -272,7 +314,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
 def test_what_was_seen_gives_state_health_and_acts(case: str) -> None:
     raw, options, state, health, actions = CASES[case]
     seen = judge_postgres(raw, {"host": "/run", "port": 5432, **options})
-    assert (seen.state, seen.health.value, list(seen.actions)) == (state, health, actions)
+    assert (seen.state, seen.health.value, list(seen.actions)) == (state, health, actions), seen.findings
     assert all("private" not in finding.text and "\n" not in finding.text for finding in seen.findings)
 
 

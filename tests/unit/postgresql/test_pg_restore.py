@@ -203,7 +203,7 @@ def plans(compared: list[dict[str, t.Any]], swappable: str = "", raw: t.Any = No
 
 
 def test_each_plan_tells_what_it_loses() -> None:
-    offered = plans([rows("public.t"), rows("public.u", extra=0, changed=0)])
+    offered = plans([rows("public.t"), rows("public.u", extra=0, changed=0)], tables=["t", "u"])
     assert offered["insert_missing"]["loss"] == {"count": 0, "unit": "rows", "exact": True}
     assert offered["insert_missing"]["counts"] == {"public.t": 5, "public.u": 5}
     assert "deleted on purpose since then come back too" in offered["insert_missing"]["text"]
@@ -229,12 +229,28 @@ def test_only_what_is_possible_is_offered(tables: list[dict[str, t.Any]], more: 
 
 
 def test_a_loss_that_is_not_counted_whole_is_not_exact() -> None:
-    assert not plans([rows("public.t", exact=False)])["swap"]["loss"]["exact"]
+    no_key = plans([rows("public.t"), rows("public.u", exact=False, changed=None)])["swap"]
+    assert (no_key["loss"]["count"], no_key["loss"]["exact"], no_key["counts"]) == (None, False, {})
+    assert "what else is lost of public.u is not known" in no_key["text"]
     down = plans([], raw=world(live=DOWN))["swap"]
     assert (down["loss"]["count"], down["counts"]) == (None, {})
     other = plans([rows("public.t")], raw=changed("live", databases=["postgres", "soma", "billing"]))["swap"]
     assert not other["loss"]["exact"]
     assert "billing" in other["text"]
+    assert other["loss"]["count"] is None
+    for beside in (dict(world(), beside_tables=True), changed("live", large_objects=3)):
+        raw = dict(beside, live=dict(beside["live"], databases=["postgres", "soma"]))
+        assert plans([rows("public.t")], raw=raw)["swap"]["loss"] == {"count": None, "unit": "rows", "exact": False}
+
+
+def test_a_swap_loses_rows_of_tables_that_nobody_named_too() -> None:
+    made_since = rows("public.new", restored=0, live=40, missing=0, extra=40, changed=0, exact=False)
+    dropped = rows("public.old", live=0, missing=None, extra=0, changed=0, exact=False)
+    offered = plans([rows("public.t"), rows("public.u", extra=7), made_since, dropped])
+    assert offered["swap"]["loss"] == {"count": 3 + 9 + 40, "unit": "rows", "exact": True}
+    assert offered["insert_missing"]["counts"] == {"public.t": 5}
+    assert offered["insert_missing"]["binds"]["tables"] == ["public.t"]
+    assert "insert_missing" not in plans([rows("public.u")])
 
 
 def stream(rows_of: t.Mapping[str, str]) -> list[bytes]:

@@ -18,6 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.reach import judge_latency, judge_unreached
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import read_secret
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.facts import refuse_pins
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.judge import judge_postgres, judge_refusal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.load import load_postgres
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.options import PG_OPTIONS
@@ -68,6 +69,7 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     """
     if options["deep"]:
         refuse_commands(options["known_answers"])
+        refuse_pins(options["expected_identity"])
         return load_postgres(options, min(float(options["answer_timeout"]), deadline), deadline - 0.1)
     raw = dict(knock(options, deadline), login={})
     # On its socket a server turns away every other user than the one it is asked as; psql runs as that one.

@@ -180,9 +180,20 @@ def compare(side: Where, live: Where, wanted: t.Sequence[str], end: float) -> tu
     results, found = [_nothing(name, "it is missing in the restored database") for name in unknown], t.cast("dict[str, Difference]", {})
     for table in tables[:MOST_TABLES]:
         results.append(_compared(side, live, table, beside.get(table.full_name), end, found))
+    results += [_nothing(table.full_name, "not compared: there are more than %d tables" % MOST_TABLES) for table in tables[MOST_TABLES:]]
     if not wanted:
-        results += [_nothing(name, "it is missing in the restored database") for name in sorted(set(beside) - set(there))]
+        results += [_only_live(live, beside[name], end) for name in sorted(set(beside) - set(there))]
     return results, found
+
+
+def _only_live(live: Where, table: Table, end: float) -> dict[str, t.Any]:
+    """Count a table that was made after the target: all of its rows are only in live."""
+    note = "it is missing in the restored database"
+    answer = ask(live, {"rows": Query("SELECT count(*) AS count FROM %s" % table.sql)}, left(end))["rows"]  # noqa: S608 - a name of the catalogue
+    if isinstance(answer, SqlError):
+        return _nothing(table.full_name, str(answer))
+    count = int(answer[0]["count"])
+    return dict(_nothing(table.full_name, note), restored=0, live=count, missing=0, extra=count, changed=0)
 
 
 def _compared(
@@ -190,7 +201,8 @@ def _compared(
 ) -> dict[str, t.Any]:
     name = table.full_name
     if other is None:
-        return _nothing(name, "it is missing in the live database")
+        # None of its rows can be lost, and none can be put back.
+        return dict(_nothing(name, "it is missing in the live database"), live=0, extra=0, changed=0)
     if not table.key or other.key != table.key:
         return _counted(side, live, table, end)
     if set(other.columns) != set(table.columns):
@@ -205,6 +217,11 @@ def _compared(
         "table": name, "restored": one.first, "live": one.second, "missing": one.missing, "extra": one.extra, "changed": one.changed,
         "exact": True, "digest": one.digest, "note": note,
     }  # fmt: skip
+
+
+def is_counted(one: t.Mapping[str, t.Any]) -> bool:
+    """Return whether all rows are known that one result of ``compare`` says only live has, or has changed. Pure."""
+    return one["extra"] is not None and (one["changed"] is not None or one["live"] == 0)
 
 
 def _nothing(name: str, note: str) -> dict[str, t.Any]:

@@ -43,6 +43,7 @@ _LIVE = """SELECT pg_is_in_recovery() AS in_recovery, system_identifier::text AS
  (SELECT jsonb_object_agg(name, setting::int) FROM pg_settings WHERE name IN ('max_connections', 'max_worker_processes',
   'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')) AS least,
  (SELECT jsonb_agg(datname) FROM pg_database WHERE NOT datistemplate AND datallowconn) AS databases,
+ (SELECT count(*) FROM pg_largeobject_metadata) AS large_objects,
  has_function_privilege('pg_switch_wal()', 'execute') AS may_switch,
  has_function_privilege('pg_promote(boolean, integer)', 'execute') AS may_promote,
  (SELECT jsonb_object_agg(r.name, r.lacks) FROM (SELECT n.nspname || '.' || c.relname AS name,

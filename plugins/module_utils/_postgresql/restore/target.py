@@ -23,7 +23,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import wal as restore_wal
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import Query, SqlError, ask, rows
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore import pgbackrest
-from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import left
+from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.compare import is_counted, left
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import load_wal, time_text
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.swap import (
     JOURNAL,
@@ -200,15 +200,18 @@ def reload_wal(params: Params, raw: dict[str, t.Any], end: float) -> dict[str, t
 
 
 def plans_of(raw: Raw, tables: t.Sequence[Raw], params: Params, swappable: str) -> list[dict[str, t.Any]]:
-    """Return the plans that the restored database allows, each with its loss. Pure.
+    """Return the plans that the restored database allows, each with its loss: rows go back into named tables, a swap concerns all. Pure.
 
     *swappable* is why the directories cannot be swapped, "" where they can.
     """
+    named = {name if "." in name else "public." + name for name in params["tables"]}
     target, names = time_text(raw["target"]), sorted(one["table"] for one in tables)
     binds = {"stanza": params["stanza"], "label": raw["backup"]["label"], "target": target, "tables": names}
+    chosen = [one for one in tables if one["table"] in named]
     plans = []
-    if params["mode"] in ("", "insert_missing") and params["tables"] and all(one["exact"] for one in tables):
-        plans.append(_insert_plan(tables, target, binds, float(params["tolerance"])))
+    if params["mode"] in ("", "insert_missing") and chosen and len(chosen) == len(named) and all(one["exact"] for one in chosen):
+        of_named = dict(binds, tables=sorted(one["table"] for one in chosen))
+        plans.append(_insert_plan(chosen, target, of_named, float(params["tolerance"])))
     if params["mode"] in ("", "swap") and not swappable:
         plans.append(_swap_plan(raw, tables, target, dict(binds, data_dir=raw["data_dir"]), float(params["tolerance"])))
     return plans
@@ -234,16 +237,27 @@ def _insert_plan(tables: t.Sequence[Raw], target: str, binds: Raw, tolerance: fl
 def _swap_plan(raw: Raw, tables: t.Sequence[Raw], target: str, binds: Raw, tolerance: float) -> dict[str, t.Any]:
     losses = {str(one["table"]): int(one["extra"]) + int(one["changed"] or 0) for one in tables if one["extra"] is not None}
     known = bool(losses) and not raw["live"]["error"]
-    others = [name for name in raw["live"].get("databases") or [] if name not in ("postgres", raw["database"])]
+    rest = _not_counted(raw, [str(one["table"]) for one in tables if not is_counted(one)])
     text = "the whole server goes back to %s (%.1f minutes); rows written or changed since then are lost: %s" % (
         target, (raw["now"] - raw["target"]) / 60, _listed(losses, "none" if known else "not known"),
     )  # fmt: skip
-    text += "; so are those of the databases %s" % ", ".join(others) if others else ""
-    lost = sum(losses.values()) if known else None
+    # A sum of what could be counted would not be the most that is lost.
+    lost = sum(losses.values()) if known and not rest else None
     return {
-        "name": "swap", "text": one_line(text, 600), "binds": binds, "tolerance": tolerance, "counts": {"lost": lost} if known else {},
-        "loss": {"count": lost, "unit": "rows", "exact": known and not others and all(one["exact"] for one in tables)},
+        "name": "swap", "text": one_line(text + rest, 600), "binds": binds, "tolerance": tolerance,
+        "counts": {} if lost is None else {"lost": lost},
+        "loss": {"count": lost, "unit": "rows", "exact": lost is not None},
     }  # fmt: skip
+
+
+def _not_counted(raw: Raw, tables: t.Sequence[str]) -> str:
+    """Return what of the server is in no count, "" for nothing: other databases, large objects, *tables* that could not be compared."""
+    own = (raw["database"], *([] if raw.get("beside_tables") else ["postgres"]))
+    others = [name for name in raw["live"].get("databases") or [] if name not in own]
+    objects = int(raw["live"].get("large_objects") or 0)
+    text = "; so are those of the databases %s" % ", ".join(others) if others else ""
+    text += "; so are changes of the %s, which are not compared" % counted(objects, "large objects") if objects else ""
+    return text + ("; what else is lost of %s is not known" % ", ".join(tables[:3]) if tables else "")
 
 
 def _listed(counts: t.Mapping[str, int], nothing: str) -> str:
