@@ -19,14 +19,17 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from farms.postgresql import BINARIES, PASSWORD, Cluster, seen
+from farms.postgresql import BINARIES, PASSWORD, USER, Cluster, seen
 from farms.waiting import until
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import process
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import process_facts
+from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import postgresql_admin
 
+# What root may own.
+CONFIGS = ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf", "log", "current_logfiles")
 pytestmark = pytest.mark.skipif(not BINARIES, reason="PostgreSQL's server is not installed, so there is no cluster to look at")
 
 
@@ -312,6 +315,65 @@ def test_a_file_of_another_owner_deep_in_the_data_is_named_and_one_with_a_second
     assert [one["path"] for one in result["facts"]["access"]["wrong"]] == [str(file)]
     os.link(file, down.folder / "second")
     assert seen(down.look()) == ("down_not_ours", "sick", [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_whole_directory_of_another_owner_is_given_back_and_taken_again_and_nothing_behind_a_link(down: Cluster) -> None:
+    def admin(action: str, **given: t.Any) -> dict[str, t.Any]:
+        known = {"data_dir": str(down.data), "os_user": USER, "rescue_dir": str(down.folder / "rescue"), "run_id": "r1", **given}
+        spec = postgresql_admin.ARGUMENT_SPEC
+        return postgresql_admin.run({**{name: rule.get("default") for name, rule in spec.items()}, "action": action, **known}, False)
+
+    def owners() -> set[int]:
+        return {path.lstat().st_uid for path in [down.data, *down.data.rglob("*")] if path.name not in CONFIGS}
+
+    subprocess.run(["chown", "-R", "root:root", str(down.data)], check=True)
+    done = admin("fix_access")
+    assert done["count"] > 500
+    assert len(done["files"]) <= 20
+    assert 0 not in owners()
+    admin("put_access_back", record=done["record"])
+    assert owners() == {0}
+    admin("fix_access")
+    assert seen(down.look()) == ("down_crashed", "sick", ["start"])
+    theirs = down.folder / "theirs"
+    theirs.mkdir()
+    (theirs / "shadow").write_text("x")
+    (down.data / "pg_twophase").rename(down.data / "before")
+    (down.data / "pg_twophase").symlink_to(theirs)
+    assert seen(down.look()) == ("down_not_ours", "sick", [])
+    with pytest.raises(StepError, match="reached by a link"):
+        admin("fix_access")
+    assert (theirs / "shadow").stat().st_uid == 0
+
+
+def test_logins_that_wait_for_a_lock_are_no_reason_to_restart(cluster: Cluster) -> None:
+    holder = cluster.session("BEGIN; LOCK TABLE pg_authid, pg_database IN ACCESS EXCLUSIVE MODE;")
+    until(lambda: "idle in transaction" in "".join(cluster.command_lines.values()))
+    result = cluster.look(probe_timeout=1.5)
+    assert seen(result) == ("logins_wait", "sick", [])
+    assert "idle in transaction" in result["findings"][0]["text"]
+    holder.kill()
+    until(lambda: seen(cluster.look()) == ("accepting", "well", []))
+
+
+def test_wal_that_lies_elsewhere_and_is_not_there_is_not_called_damaged(down: Cluster) -> None:
+    place = down.folder / "wal"
+    shutil.move(str(down.data / "pg_wal"), str(place))
+    (down.data / "pg_wal").symlink_to(place)
+    assert seen(down.look()) == ("down_crashed", "sick", ["start"])
+    place.rename(down.folder / "unmounted")
+    assert seen(down.look()) == ("tablespace_missing", "sick", [])
+    (down.data / "pg_wal").unlink()
+    assert seen(down.look()) == ("down_no_wal", "sick", ["keep_copy"])
+
+
+def test_lost_files_of_a_database_are_not_a_wrong_name(cluster: Cluster) -> None:
+    cluster.sql("CREATE DATABASE soma")
+    cluster.sql("CHECKPOINT")
+    shutil.rmtree(cluster.data / "base" / cluster.sql("SELECT oid FROM pg_database WHERE datname = 'soma'"))
+    assert seen(cluster.look(database="soma")) == ("down_data_missing", "sick", [])
+    assert seen(cluster.look(database="some")) == ("no_database", "sick", [])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees whose socket it is")
@@ -648,11 +710,19 @@ def test_a_standby_is_well_in_its_place_and_never_to_be_promoted(make: t.Callabl
     assert seen(standby.look(expected_role="primary")) == ("wrong_role", "sick", [])
     assert seen(primary.look(expected_role="standby")) == ("wrong_role", "sick", [])
     assert primary.look()["facts"]["replication"]["senders"][0]["state"] == "streaming"
+    standby.sql("SELECT pg_wal_replay_pause()")
+    paused = standby.look()
+    assert seen(paused) == ("standby_lagging", "sick", [])
+    assert "replay is paused" in paused["findings"][0]["text"]
+    standby.sql("SELECT pg_wal_replay_resume()")
     primary.stop("immediate")
     until(lambda: seen(standby.look()) == ("standby_lagging", "sick", []))
     standby.stop()
     result = standby.look()
     assert (result["state"], result["facts"]["role"]) == ("down_clean", "standby")
+    # Without this file a start makes a primary of it.
+    (standby.data / "standby.signal").unlink()
+    assert seen(standby.look()) == ("wrong_role", "sick", [])
 
 
 def test_debians_wrapper_is_not_taken_for_the_cluster(down: Cluster) -> None:

@@ -100,6 +100,10 @@ def test_a_restore_beside_the_live_database_stops_at_the_target_and_tells_what_i
     assert not [name for name in os.listdir("/tmp") if name.startswith("pg-side-") and os.path.exists(f"/tmp/{name}/s")]
     again = restore(story)
     assert (again["changed"], by_table(again)) == (False, EXPECTED)
+    # A swap takes back every table, whichever are named.
+    named = {plan["name"]: plan for plan in restore(story, tables=["child"])["plans"]}
+    assert named["insert_missing"]["counts"] == {"public.child": 1}
+    assert named["swap"]["loss"] == {"count": 2, "unit": "rows", "exact": True}
 
 
 def test_missing_rows_come_back_in_one_transaction_and_go_again(own_story: Story) -> None:
