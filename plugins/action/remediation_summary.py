@@ -39,19 +39,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         known = resolved(task_vars or {}, self._templar)
         _result, params = self.validate_argument_spec(SPEC)
         params = plain(params)
-        reached = [dict(one, hosts=self._hosts(one["hosts"], known)) for one in params["expected"]]
+        reached = [dict(one, hosts=self._hosts(one["hosts"], known), pattern=one["hosts"]) for one in params["expected"]]
         again = commands(known, "")["again"]
         rows = summary.rows_of(_ended(known, params["fact"]), summary.targets_of(reached), again)
         if params["before"]:
-            return shown(self._before(params["before"], rows, summary.targets_of(reached), known), self._task, known)
+            return shown(self._before(params["before"], rows, summary.targets_of(reached), dict(known, again=again)), self._task, known)
         if params["several"] and len(summary.targets_of(reached)) < 2:
             return {"changed": False, "skipped": True}
+        # Of several balancers a limit may leave any out; of the components of a service none is left out without a word.
+        rows += [] if params["several"] else summary.absent_of(reached)
         return shown(_closing(rows, known, "traffic" if params["several"] else "recover_all"), self._task, known)
 
     def _before(self, component: str, rows: t.Sequence[summary.Row], stores: t.Sequence[str], known: t.Mapping[str, t.Any]) -> Result:
         """Return whether *component* may follow: every one of its *stores* has to be proven."""
         mine = [row for row in rows if row.target in stores]
-        held = summary.held_back(component, str(known.get("inventory_hostname") or ""), mine, bool(self._task.check_mode))
+        held = summary.held_back(
+            component, str(known.get("inventory_hostname") or ""), mine, bool(self._task.check_mode), str(known["again"])
+        )
         outcome = {"outcome": dict(held, closed_at=time.time())} if held else {}
         return {"changed": False, "stage": "guard", "say": [], "proceed": not held, **outcome}
 
@@ -75,7 +79,8 @@ def _ended(known: t.Mapping[str, t.Any], fact: str) -> list[dict[str, t.Any]]:
 
 def _closing(rows: t.Sequence[summary.Row], known: t.Mapping[str, t.Any], name: str) -> Result:
     """Return the table of all *rows*, as data, as statistics and as a file; failed unless all of them are green."""
-    green, worst = bool(rows) and all(row.green for row in rows), summary.worst_of(rows)
+    worst = summary.worst_of(rows)
+    green = worst != "missing" and all(row.green for row in rows)
     told = [row.as_dict() for row in rows]
     whole = {"schema": 1, "outcome": worst, "green": green, "components": told, "closed_at": time.time()}
     result: Result = {

@@ -12,6 +12,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._spine
 
 Outcome = t.Mapping[str, t.Any]
 # From the worst on; what is not listed here is green.
+NOT_LOOKED_AT = "not_looked_at"
 WORST = ("failed", "undone", "unproven", "abandoned", "missing", "refused", "recovered_with_loss")
 
 
@@ -31,6 +32,13 @@ class Row(t.NamedTuple):
 def targets_of(expected: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """Return host/component of each component and host that this playbook is about: [{component, hosts}]."""
     return ["%s/%s" % (host, one["component"]) for one in expected for host in one["hosts"]]
+
+
+def absent_of(expected: t.Sequence[t.Mapping[str, t.Any]]) -> list[Row]:
+    """Return a row for each component that has no host here: [{component, hosts, pattern}]. It may be meant; a misspelt group is not."""
+    text = "no host of this inventory and limit matches '%s': nothing was looked at or started"
+    without = [one for one in expected if not one["hosts"]]
+    return [Row(str(one["component"]), NOT_LOOKED_AT, True, text % one_line(one["pattern"], 60), ()) for one in without]
 
 
 def rows_of(ended: t.Sequence[Outcome], expected: t.Sequence[str], again: str) -> list[Row]:
@@ -75,7 +83,8 @@ def _why(outcome: Outcome) -> str:
 def worst_of(rows: t.Sequence[Row]) -> str:
     """Return the worst outcome that is not green, else the last one; "missing" where there is none at all."""
     red = sorted((row.outcome for row in rows if not row.green), key=lambda word: WORST.index(word) if word in WORST else 0)
-    return red[0] if red else rows[-1].outcome if rows else "missing"
+    seen = [row.outcome for row in rows if row.outcome != NOT_LOOKED_AT]
+    return red[0] if red else seen[-1] if seen else "missing"
 
 
 def lines_of(rows: t.Sequence[Row]) -> list[str]:
@@ -88,8 +97,11 @@ def lines_of(rows: t.Sequence[Row]) -> list[str]:
     return lines
 
 
-def held_back(component: str, host: str, stores: t.Sequence[Row], check: bool) -> dict[str, t.Any]:
-    """Return the outcome of a component that does not follow its stores yet, {} where all of *stores* are proven."""
+def held_back(component: str, host: str, stores: t.Sequence[Row], check: bool, again: str = "") -> dict[str, t.Any]:
+    """Return the outcome of a component that does not follow its stores yet, {} where all of *stores* are proven.
+
+    *again*: the command that runs all of it again, which goes on where a store works and only its loss is open.
+    """
     waits = [row for row in stores if not row.green or row.outcome == "rehearsed"]
     if not waits:
         return {}
@@ -99,5 +111,8 @@ def held_back(component: str, host: str, stores: t.Sequence[Row], check: bool) -
         return dict(told, outcome="rehearsed", green=True, reasons=[], note=note)
     red = [row for row in waits if not row.green]
     text = "not started: %s" % "; ".join("%s is %s" % (row.target, row.outcome.replace("_", " ")) for row in red)
-    why = reason("dependency_down", text, next_command=next((command for row in red for command in row.next_commands), ""))
+    if all(row.outcome == "recovered_with_loss" for row in red):
+        text += "; it works: see what was lost, then run this again"
+    command = next((command for row in red for command in row.next_commands), again)
+    why = reason("dependency_down", text, next_command=command)
     return dict(told, outcome="refused", green=False, reasons=[why])

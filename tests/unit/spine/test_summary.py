@@ -84,6 +84,24 @@ def test_what_is_held_back_names_the_store_and_its_next_command() -> None:
     assert why["next_command"] == "look"
 
 
+def test_a_store_that_works_and_lost_something_is_followed_by_the_same_command() -> None:
+    (why,) = summary.held_back("api", "lab", summary.rows_of([LOSSY], [], AGAIN), False, AGAIN)["reasons"]
+    assert why["next_command"] == AGAIN
+    assert why["text"] == "not started: lab/redis is recovered with loss; it works: see what was lost, then run this again"
+    (why,) = summary.held_back("api", "lab", summary.rows_of([LOSSY, FAILED], [], "retry"), False, AGAIN)["reasons"]
+    assert (why["next_command"], "it works" in why["text"]) == ("retry", False)
+
+
+def test_a_component_without_a_host_is_told_and_is_no_proof() -> None:
+    (row,) = summary.absent_of([
+        {"component": "redis", "hosts": ["a"], "pattern": "redis"}, {"component": "postgresql", "hosts": [], "pattern": "postgresql"},
+    ])  # fmt: skip
+    assert (row.target, row.outcome, row.green) == ("postgresql", "not_looked_at", True)
+    assert "matches 'postgresql'" in row.text
+    assert summary.worst_of([*summary.rows_of([GOOD], [], AGAIN), row]) == "recovered"
+    assert summary.worst_of([row]) == "missing"
+
+
 def test_every_host_of_a_component_is_expected() -> None:
     assert summary.targets_of([{"component": "redis", "hosts": ["a", "b"]}, {"component": "api", "hosts": []}]) == ["a/redis", "b/redis"]
 
