@@ -159,7 +159,7 @@ def _effective(options: Options, around: Raw) -> Raw:
     words = postgresql_settings.words_of(pid) if pid else []
     words = words or postgresql_settings.start_words(around["data_dir"], str(around["service"].get("start_command") or ""))
     config_file = str(around["settings"].get("config_file") or options["config_file"])
-    environment = postgresql_settings.environment_of(pid) if pid else {}
+    environment = postgresql_settings.environment_of(pid) if pid else dict(around["service"].get("variables") or {})
     return postgresql_settings.load_settings(around["data_dir"], config_file, words, environment)
 
 

@@ -94,7 +94,9 @@ def load_state(options: Options, deadline: float) -> ServiceState:
     if code or "LoadState" not in shown:
         return service_state.blank(MANAGER, unit, reachable=False, detail="systemd: " + one_line(error or "no answer", 160))
     ours = [kind for kind in DROP_INS if os.path.exists(drop_in_path(options, unit, kind))]
-    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text, variables_of(shown)))
+    variables = variables_of(shown)
+    state = dict(parse(unit, shown), held="hold" in ours, drop_ins=ours, start_command=start_command(text, variables))
+    state["variables"] = {name: variables[name] for name in ("PGDATA", "PGPORT") if name in variables}
     state["fronts"] = _sockets_of(options, shown, deadline)
     state["gone"] = "" if shown.get("RootDirectory") or shown.get("RootImage") else gone(text)
     state["user"] = state["user"] or (str(os.getuid()) if options.get("scope") == "user" else "root")
