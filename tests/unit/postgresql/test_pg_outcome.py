@@ -41,6 +41,10 @@ def on_target(*commands: str) -> str:
 
 CONFIG_BACK = on_target("mv|/etc/pg/a b.conf.broken-r2|/etc/pg/a b.conf")
 ASIDE_BACK = STOP + " && " + on_target("mv|/data/postmaster.pid.aside-r2|/data/postmaster.pid")
+RECORD_BACK = (
+    "{ansible} -m somabrain.incident_response.postgresql_admin"
+    """ -a '{"action": "put_access_back", "data_dir": "/data", "record": "/rescue/r2/access.json"}'"""
+)
 ACCESS_BACK = on_target("chown|0:0|/data", "chmod|0755|/data", "chown|5:6|/data/base", "chmod|0000|/data/base")
 
 
@@ -57,6 +61,11 @@ ACCESS_BACK = on_target("chown|0:0|/data", "chmod|0755|/data", "chown|5:6|/data/
         ({"move_pid_aside": dict(ASIDE, **EARLIER)}, [], NOTHING),
         ({"fix_permission": dict(ACCESS, **OURS)}, ["fix_permission"], ACCESS_BACK),
         ({"fix_permission": dict(OURS, files=[])}, [], NOTHING),
+        (
+            {"fix_permission": dict(ACCESS, record="/rescue/r2/access.json", **OURS)},
+            ["fix_permission"],
+            RECORD_BACK,
+        ),
         ({"fix_permission": dict(ACCESS, **EARLIER)}, [], NOTHING),
         (
             {"restore_config": dict(CONFIG, **OURS), "move_pid_aside": dict(ASIDE, **OURS), "fix_permission": dict(ACCESS, **OURS)},

@@ -30,6 +30,8 @@ def loaded(**given: str) -> dict[str, t.Any]:
         ("db.example.org", 5432, loaded(port="5433"), "15", ""),
         ("", 5433, dict(loaded(), files=[]), "15", ""),
         ("", 5432, loaded(data_directory="/elsewhere"), "15", "/elsewhere (/c line 7)"),
+        ("", 5432, dict(loaded(), start_dir="/elsewhere"), "15", "starts the cluster in /elsewhere (the start command)"),
+        ("", 5432, dict(loaded(), start_dir="${PGDATA}"), "15", ""),
         ("", 5432, loaded(), "14", "version 15, the programs found are of version 14"),
         ("", 5432, loaded(), "", ""),
     ],
@@ -108,6 +110,19 @@ def test_the_largest_files_are_named_the_data_left_out(tmp_path: Path) -> None:
     found = [one["path"] for one in starting.largest_files(str(tmp_path), str(tmp_path / "data"), seconds=0.01, most=50)]
     ours = [os.path.basename(path) for path in found if path.startswith(str(tmp_path))]
     assert ours == ["bigger", "big"]
+
+
+def test_a_link_to_wal_that_is_not_there_is_lost_and_a_directory_is_not(tmp_path: Path) -> None:
+    data, place = tmp_path / "data", tmp_path / "wal"
+    (data / "pg_wal").mkdir(parents=True)
+    assert starting.load_lost_wal(str(data)) == ""
+    (data / "pg_wal").rmdir()
+    (data / "pg_wal").symlink_to(place)
+    assert starting.load_lost_wal(str(data)) == str(place)
+    place.mkdir()
+    assert starting.load_lost_wal(str(data)) == str(place)
+    (place / ("0" * 24)).touch()
+    assert starting.load_lost_wal(str(data)) == ""
 
 
 def test_a_tablespace_whose_directory_holds_nothing_is_lost(tmp_path: Path) -> None:
