@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import time
 import typing as t
@@ -12,7 +13,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql import access, mend
-from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.copies import CopyRefused, copy_tree, same_copy
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "action": {"type": "str", "required": True},
@@ -64,13 +65,18 @@ def _copy(params: Params, check: bool) -> Result:
     dest = os.path.join(params["rescue_dir"], params["run_id"], "data")
     if check:
         return {"changed": True, "path": dest, "text": "", "say": ["would copy %s to %s" % (one_line(params["data_dir"], 80), dest)]}
+    end = time.monotonic() + params["timeout"]
+    before = sorted(glob.glob(os.path.join(glob.escape(params["rescue_dir"]), "*", "data")), reverse=True)
     try:
-        made = copy_tree(params["data_dir"], dest, time.monotonic() + params["timeout"])
+        # Each run that is refused would otherwise add one more copy of the same data.
+        earlier = same_copy(params["data_dir"], before, end)
+        made = earlier or copy_tree(params["data_dir"], dest, end)
     except CopyRefused as error:
         text = "no cold copy was made: %s" % error.text
         return {"changed": False, "path": "", "text": text, "say": [one_line(text, 240)]}
     text = "a cold copy of %s is in %s (sha256 %s)" % (counted(len(made["files"]), "files"), made["path"], made["sha256"][:16])
-    return {"changed": True, "path": made["path"], "text": text, "sha256": made["sha256"], "say": [one_line(text, 240)]}
+    text += "" if not earlier else ", kept by an earlier run"
+    return {"changed": not earlier, "path": made["path"], "text": text, "sha256": made["sha256"], "say": [one_line(text, 240)]}
 
 
 ACTS: t.Mapping[str, t.Callable[[Params, bool], Result]] = {

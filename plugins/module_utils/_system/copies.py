@@ -78,6 +78,16 @@ def copy_tree(source: str, dest: str, end: float, live: bool = False) -> dict[st
     return _named(source, dest, before, made["files"], consistent)
 
 
+def same_copy(source: str, places: t.Iterable[str], end: float) -> t.Optional[dict[str, t.Any]]:
+    """Return what ``copy_tree`` returned for the first of *places* that holds a whole copy of *source* as it is now, None for none.
+
+    Raises CopyRefused.
+    """
+    with _folder(source) as top:
+        tree = load_tree(top, end)
+        return next((found for found in (_earlier(source, place, tree, end) for place in places) if found), None)
+
+
 def verify_copy(dest: str, end: t.Optional[float] = None) -> list[str]:
     """Read the copy again; return how it differs from its manifest, [] where it does not. Raises CopyRefused when *end* is over."""
     limit = end if end is not None else float("inf")
