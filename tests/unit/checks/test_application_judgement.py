@@ -316,6 +316,11 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"service": {"started_at": NOW - 2, "restarts": 6}}, {"known": {"restarts": 1, "at": NOW - 60}}, "starting", "unknown", ("wait",)),
     "answers between two ends, and nobody knows when its restarts were": (
         {"service": {"started_at": NOW - 2, "restarts": 6}}, {}, "starting", "unknown", ("wait",)),
+    "answers between two ends, counted from the begin of a wait": (
+        {"service": {"started_at": NOW - 2, "restarts": 6}}, {"known": {"restarts": 6, "at": NOW - 3, "loops": True}},
+        "starting", "unknown", ("wait",)),
+    "has stayed up during the wait": (
+        {"service": {"restarts": 6}}, {"known": {"restarts": 6, "at": NOW - 3, "loops": True}}, "up", "well", ()),
     "has stayed up since, and nobody knows when its restarts were": ({"service": {"restarts": 6}}, {}, "up", "well", ()),
     "young, does not answer, and nobody knows when its restarts were": (
         {"service": {"started_at": NOW - 2, "restarts": 6}, **REFUSED}, {}, "starting", "unknown", ("wait",)),

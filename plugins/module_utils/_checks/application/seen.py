@@ -229,7 +229,8 @@ class Seen:
     @property
     def may_loop(self) -> bool:
         """Whether a process that was just started may be one of a loop, by the restarts of its manager whenever those were."""
-        return self.is_looping or (self.is_young and self.restarts_by_itself >= int(self.options["loop_restarts"]))
+        often = self.restarts_by_itself >= int(self.options["loop_restarts"]) or str(self.known.get("loops")).lower() == "true"
+        return self.is_looping or (self.is_young and often)
 
     def restarts_text(self) -> str:
         count = self.restarts_by_itself
@@ -424,6 +425,7 @@ class Seen:
             "dependencies": {str(one["name"]): str(one["health"]) for one in self.dependencies + self.memory_service},
             "hand_over": self.hand_over(),
             "release": self.release,
+            "may_loop": self.may_loop,
             "answered": self.answered if self.is_answered else {},
             "round_trip": dict(self.round_trip.facts) if self.round_trip else {},
             # Restarts by its manager count like our attempts.
