@@ -232,6 +232,8 @@ def test_what_was_deleted_under_a_live_redis_is_missed_and_written_again(farm: F
     appended = farm.make("gone-aof", AOF).start()
     appended.write(30)
     assert look(appended)["health"] == "well"
+    # A wrong directory in the inventory is no loss of files.
+    assert not look(appended, data_dir="/srv")["facts"]["gone"]
     shutil.rmtree(appended.data / "appendonlydir")
     seen = look(appended)
     assert (seen["health"], seen["actions"]) == ("sick", ["rewrite_aof"]), said(seen)

@@ -232,11 +232,12 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     log_file = _first(options["log_file"], as_seen_by(process, running.get("logfile")), settings.get("logfile"))
     shown = _first(options["data_dir"], running.get("dir"), settings.get("dir"))
     around["data_dir"] = shown
-    around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process, dict(settings, **running)))
+    around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process))
+    # What a running one writes is where it says; the operator's word counts for the next start.
+    around.update(_on_disk(raw, process, as_seen_by(process, running.get("dir")) or data_dir, dict(settings, **running)))
     around.update(_failed_start(options, raw, planned, process, log_file))
     around["log"] = _log(log_file, options, settings) if log_file and not _is_serving(raw) else {}
     around["written"] = load_written(data_dir, settings, planned.files) if data_dir else {}
-    around["gone"] = _gone(raw, process, data_dir, dict(settings, **running)) if data_dir else ""
     around["container"] = _container(options, service, around["written"])
     if data_dir and _wants_files(str(options["judge_files"]), raw, around):
         around.update(_before_a_start(options, raw, around, data_dir, end))
@@ -349,11 +350,15 @@ def _process_view(options: t.Mapping[str, t.Any], raw: Raw, process: Raw, settin
     }
 
 
-def _disk_view(data_dir: str, shown: str, process: Raw, settings: Raw) -> Raw:
+def _disk_view(data_dir: str, shown: str, process: Raw) -> Raw:
+    return {"disk": dict(load_disk(data_dir, process.get("uid")), path=shown) if data_dir else {}}
+
+
+def _on_disk(raw: Raw, process: Raw, data_dir: str, settings: Raw) -> Raw:
+    """Return what of a Redis is on its disk: the bytes of its dump, and what of a running one is there no longer."""
     if not data_dir:
-        return {"disk": {}, "dump_bytes": None}
-    dump = str(settings.get("dbfilename") or "dump.rdb")
-    return {"disk": dict(load_disk(data_dir, process.get("uid")), path=shown), "dump_bytes": size_of(data_dir, dump)}
+        return {"dump_bytes": None, "gone": ""}
+    return {"dump_bytes": size_of(data_dir, name_in(settings, "dbfilename")), "gone": _gone(raw, process, data_dir, settings)}
 
 
 def _is_serving(raw: Raw) -> bool:
