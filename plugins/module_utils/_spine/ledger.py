@@ -172,7 +172,7 @@ class Ledger:
             since,
         )
         found = [(row, json.loads(row.pop("body")).get("loss") or {}) for row in runs]
-        return [dict(row, text=str(loss.get("text") or "")) for row, loss in found if loss and (loss.get("count") != 0 or loss.get("text"))]
+        return [dict(row, text=str(loss.get("text") or "")) for row, loss in found if _is_told(loss)]
 
     def unsettled(self, host: str, component: str) -> Row:
         """Return the last plan {run_id, plan, text, loss} that a dead run started and no later run has reported, {} for none."""
@@ -248,6 +248,14 @@ class Ledger:
         settled = [one for row in self.journal_of(run_id) if row["kind"] in ("begin", "part") for one in row["body"].get("settled", ())]
         self.db.executemany("update obligation set ended_at=null where id=?", [(one,) for one in settled])
         return settled
+
+
+def _is_told(loss: t.Mapping[str, t.Any]) -> bool:
+    """Return whether a run says that something is lost; not where it only cannot rule that out, and all that was known is there."""
+    known, present = loss.get("known_before"), loss.get("present_after")
+    if loss.get("suspected") is False and known is not None and present is not None and present >= known:
+        return False
+    return bool(loss) and (loss.get("count") != 0 or bool(loss.get("text")))
 
 
 def record_hash(record: t.Mapping[str, t.Any]) -> str:

@@ -712,6 +712,21 @@ def test_the_outcome_says_which_plan_was_approved_and_holds_the_loss_against_it(
     assert "  approved: cut: cut the tail; loses 2 keys" in shown
 
 
+@pytest.mark.parametrize(
+    ("present", "suspected", "told"),
+    [(300, False, False), (299, False, True), (300, True, True), (None, False, True)],
+)
+def test_a_loss_that_is_only_not_ruled_out_while_all_that_was_known_is_there_makes_no_cache_cold(
+    state: Path, present: int | None, suspected: bool, told: bool
+) -> None:
+    run = open_run(state, "R1")
+    guarded = guard_run(state, run)
+    gate_run(state, run)
+    loss = {"text": "it may have been off", "witness": "seen", "suspected": suspected, "known_before": 300, "present_after": present}
+    close_run(state, guarded["run"], guarded["verdict"], after=WELL, loss=loss)
+    assert bool(open_run(state, "R2")["lost"]) is told
+
+
 @pytest.mark.parametrize("word", ["approved", "accepted"])
 def test_the_loss_of_a_plan_that_a_dead_run_went_ahead_with_is_told_once_by_the_run_that_ends_well(state: Path, word: str) -> None:
     plan = {"name": "cut", "text": "cut the tail", "loss": {"count": 2, "unit": "keys", "exact": True}, "binds": {"x": 1}}
