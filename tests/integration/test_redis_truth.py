@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from farms.redis import NOBODY, SERVER, SUPERVISORD, Farm, Redis, end_process, farmed
 from farms.waiting import until
+from somabrain_drill.ports import free_port
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import redis as kind_redis
 
@@ -263,7 +264,7 @@ def test_data_that_a_live_redis_saves_elsewhere_or_would_give_up_for_a_master_ar
     redis.ask("CONFIG", "SET", "dir", str(redis.data))
     assert look(redis)["health"] == "well"
     redis.kill()
-    other = subprocess.Popen([str(SERVER), "--port", "0", "--dir", str(redis.data), "--save", ""], stdout=subprocess.DEVNULL)
+    other = subprocess.Popen([str(SERVER), "--port", str(free_port()), "--dir", str(redis.data), "--save", ""], stdout=subprocess.DEVNULL)
     try:
         until(lambda: "runs in its data directory" in said(look(redis)))
         assert look(redis)["actions"] == []
@@ -301,7 +302,7 @@ def test_appendonly_that_was_turned_off_after_a_look_is_no_proof_and_saves_in_th
     redis.kill()
     refused = redis.recover()
     assert (refused.code, refused.states[0]) == ("approval_needed", "down_bad_file"), refused.text
-    assert "that file was turned off while it ran" in refused.text
+    assert "its append-only file was turned off while it ran" in refused.text
     plans = {plan["name"]: plan for plan in refused.outcome["reasons"][0]["plans"]}
     assert (plans["other_1"]["loss"]["count"], plans["as_is"]["loss"]["count"]) == (0, 40), plans
     run = redis.recover(remediation_approval=plans["other_1"]["token"])

@@ -76,7 +76,7 @@ LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
 # With paused writers (CLIENT PAUSE), Redis answers everything but writes.
 UNANSWERED = "unanswered"
 # Databases, and keys of each, whose time to live is looked at.
-SAMPLED_DATABASES, SAMPLED_KEYS = 4, 64
+SAMPLED_DATABASES, SAMPLED_KEYS, SAMPLE = 8, 64, 100
 # Values may be large; known answers are small.
 KNOWN_BYTES = 16 * 1024 * 1024
 # States of a service that does not run, and the time for reading why.
@@ -169,14 +169,33 @@ def _keys_on(page: t.Any) -> list[t.Any]:
 
 def _lives(redis: Connection, info: Raw) -> list[float]:
     """Return the seconds that some keys which expire have left, of a sample of all keys; it leaves another database selected."""
-    found: list[float] = []
-    with_expiry = [name for name, value in info.items() if re.fullmatch(r"db\d{1,6}", name) and ",expires=0," not in str(value)]
-    for name in with_expiry[:SAMPLED_DATABASES]:
-        # Not RANDOMKEY: with paused writers it searches for ever where all keys have expired.
-        named = _keys_on(redis.ask_all([("SELECT", name[2:]), ("SCAN", "0", "COUNT", SAMPLED_KEYS)])[1])
-        lives = redis.ask_all([("PTTL", key) for key in named]) if named else []
-        found += [round(life / 1000, 1) for life in lives if isinstance(life, int) and life > 0]
-    return found
+    counts = {name: re.search(r"expires=([1-9]\d{0,17})", str(value)) for name, value in info.items() if re.fullmatch(r"db\d{1,6}", name)}
+    with_expiry = sorted(((int(found.group(1)), name) for name, found in counts.items() if found), reverse=True)
+    found = []
+    for index, (count, name) in enumerate(with_expiry):
+        lives: list[float] = []
+        if index < SAMPLED_DATABASES:
+            # Not RANDOMKEY: with paused writers it searches for ever where all keys have expired.
+            named = _keys_on(redis.ask_all([("SELECT", name[2:]), ("SCAN", "0", "COUNT", SAMPLED_KEYS)])[1])
+            asked = redis.ask_all([("PTTL", key) for key in named]) if named else []
+            lives = [round(life / 1000, 1) for life in asked if isinstance(life, int) and life > 0]
+        found.append((count, lives))
+    return weighted(found)
+
+
+def weighted(parts: t.Sequence[tuple[int, list[float]]]) -> list[float]:
+    """Return one sample of several (keys that expire, a sample of the seconds that they have left), each by its number of keys. Pure.
+
+    Of keys of which nothing was seen it is assumed that they are over: fewer are missed then, and none is said to be lost.
+    """
+    total, found = sum(count for count, _lives in parts), []
+    if not any(lives for _count, lives in parts):
+        return []
+    for count, lives in parts:
+        share = -(-SAMPLE * count // total)
+        ordered = sorted(lives) or [0.0]
+        found += [ordered[(2 * index + 1) * len(ordered) // (2 * share)] for index in range(share)]
+    return found if len(parts) > 1 else parts[0][1]
 
 
 def _write_probe(redis: Connection) -> str:

@@ -49,10 +49,7 @@ UNSYNCED = "it ended when it was asked to and did not sync its append-only file 
 OTHER_FILE = "its append-only file is not the one that was seen on %s, and its log does not say why"
 UNSEEN = "its append-only file is empty or was changed after its last write, and no run saw it earlier: nothing proves that it is whole"
 SNAPSHOTS = "Redis keeps its data in snapshots, and nothing shows that it saved once more before it went down"
-OFF = (
-    "its log says that it saved changes between %s and %s, and its append-only file was written last on %s: that file was turned off while "
-    "it ran (CONFIG SET)"
-)
+OFF = "its append-only file was turned off while it ran: it was written last on %s, and the log says that changes came between %s and %s"
 SINCE = (
     "the last write to its append-only file was about %.1f seconds before it ended: if appendonly was turned off (CONFIG SET) after that "
     "file was seen on %s, what was written since then is lost"
@@ -126,7 +123,7 @@ def _unseen(file: Facts, log: Facts, latest: float) -> str:
 def unappended(before: Facts) -> str:
     """Return how the log proves that Redis took changes which it did not append to its file, "" for nothing."""
     shown, last = _shown(before)
-    return OFF % (_clock(shown[0]), _clock(shown[1]), _clock(last)) if shown else ""
+    return OFF % (_clock(last), _clock(shown[0]), _clock(shown[1])) if shown else ""
 
 
 def unappended_at(before: Facts) -> float:

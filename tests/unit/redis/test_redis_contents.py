@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.look import judge_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb import contents
 
 SOON, GONE = b"%d" % (time.time() * 1000 + 10**7), b"%d" % (time.time() * 1000 - 10**4)
@@ -182,3 +183,14 @@ def test_where_each_write_made_a_key_the_missing_ones_are_as_long(tmp_path: Path
     path = tmp_path / "appendonly.aof"
     path.write_bytes(aof(*commands))
     assert contents.load_contents(str(tmp_path), {}, judged(path), path.stat().st_size + 200, 2.0)["missing_writes"] == writes
+
+
+def test_the_file_of_an_older_version_counts_while_the_directory_of_newer_ones_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "appendonly.aof").write_bytes(aof("SET a 1"))
+    inner = tmp_path / "appendonlydir"
+    inner.mkdir()
+    seen = judge_files(str(tmp_path), {"appendonly": "yes"}, 5)
+    assert (seen["verdict"], [one["name"] for one in seen["files"]]) == ("valid", ["appendonly.aof"])
+    assert contents.load_contents(str(tmp_path), {"appendonly": "yes"}, seen, 0, 5)["keys"] == 1
+    (inner / "appendonly.aof.1.incr.aof").write_bytes(aof("SET b 1"))
+    assert judge_files(str(tmp_path), {"appendonly": "yes"}, 5)["verdict"] == "missing"

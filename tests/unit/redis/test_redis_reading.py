@@ -29,6 +29,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.fit import load_misfits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, replicas_in, said_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, said_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import weighted
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
     is_system,
     load_place,
@@ -402,6 +404,16 @@ def test_a_start_command_may_name_directories_pipes_and_links_beside_scripts(tmp
     command = f"{script} --dir {data} --logfile {pipe} --unixsocket {dangling}"
     assert load_start(command) == command + "\n#!/bin/sh\nexec redis-server\n"
     assert load_start(f"/usr/bin/redis-server --port 6379 --dir {data}") == f"/usr/bin/redis-server --port 6379 --dir {data}"
+
+
+def test_times_to_live_of_several_databases_count_by_their_keys() -> None:
+    day = 86400.0
+    many = weighted([(5000, [4.0] * 60), (70, [day] * 60)])
+    assert 0.97 < sum(life < day for life in many) / len(many) < 1
+    assert weighted([(70, [day, 4.0])]) == [day, 4.0]
+    # Of the keys of a database that nobody looked at nothing is known.
+    assert sorted(set(weighted([(50, [day]), (50, [])]))) == [0.0, day]
+    assert weighted([(50, [])]) == weighted([]) == []
 
 
 LINE = "7:M 30 Nov 2026 20:00:%06.3f * %s\n"

@@ -195,7 +195,7 @@ def test_an_append_only_file_is_whole_where_it_was_seen_to_be_written(
         (wrote(log={"lines": {"write_failed": "Short write"}}), LOOKED, "could not write"),
         (wrote(log={"unsynced_at_end": True}), {}, "was turned off while it ran"),
         (wrote(log={"unsynced_at_end": True}), LOOKED, "was turned off while it ran"),
-        (wrote(written_at=60.0, log={"changes_saved": [[70.0, 80.0]]}), {}, "it saved changes between 1970-01-01 00:01:10 UTC and"),
+        (wrote(written_at=60.0, log={"changes_saved": [[70.0, 80.0]]}), {}, "changes came between 1970-01-01 00:01:10 UTC and"),
         (wrote(written_at=60.0, log={"changes_saved": [[50.0, 70.0], [70.0, 80.0]]}), LOOKED, "was turned off while it ran"),
         (wrote(bytes=0), {}, "is empty or was changed"),
         (wrote(changed_at=150.0), {}, "is empty or was changed"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
 import time
 import typing as t
 
@@ -126,7 +127,7 @@ def _judge(directory: int, settings: Settings, end: float) -> tuple[str, list[Fi
     wanted = str(settings.get("appendonly") or "").lower()
     if wanted == "no" or (not wanted and folder not in there and aof not in there):
         return "rdb", [_one(directory, rdb, "rdb", end)] if rdb in there else [], "" if rdb in there else "no data file at all"
-    if folder in there:
+    if folder in there and not _is_taken_over(directory, folder, aof):
         return "aof", _multi_part(directory, folder, aof, rdb in there, end), ""
     if aof in there:
         return "aof", [_one(directory, aof, "aof", end, last=True)], ""
@@ -134,6 +135,20 @@ def _judge(directory: int, settings: Settings, end: float) -> tuple[str, list[Fi
         text = "the append-only directory is missing: on start Redis would ignore %s and come up empty" % one_line(rdb, 60)
         return "aof", [entry(folder, "directory", 0, "missing", text)], text
     return "aof", [], "no data file at all"
+
+
+def _is_taken_over(directory: int, folder: str, aof: str) -> bool:
+    """Return whether Redis would take over the single file of an older version: the directory for its own files is still empty."""
+    try:
+        if not stat.S_ISREG(os.stat(aof, dir_fd=directory, follow_symlinks=False).st_mode):
+            return False
+        inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+    except OSError:
+        return False
+    try:
+        return not os.listdir(inner)
+    finally:
+        os.close(inner)
 
 
 def _multi_part(directory: int, folder: str, aof: str, has_rdb: bool, end: float) -> list[FileResult]:

@@ -76,7 +76,7 @@ def with_saves(judged: t.Mapping[str, t.Any], data_dir: str, settings: Settings,
     if not found:
         return dict(judged)
     best = max(found, key=lambda one: one.written)
-    files = [*judged["files"], entry(best.name, best.kind, best.bytes, "outdated", "a start would ignore it, although %s" % why)]
+    files = [*judged["files"], entry(best.name, best.kind, best.bytes, "outdated", why)]
     named = [{"kind": best.kind, "name": best.name, "file": best.file}]
     return dict(judged, verdict=combined(files), files=files, others=named, expected_keys=None)
 
