@@ -186,7 +186,7 @@ def _lives(redis: Connection, info: Raw) -> list[float]:
 def weighted(parts: t.Sequence[tuple[int, list[float]]]) -> list[float]:
     """Return one sample of several (keys that expire, a sample of the seconds that they have left), each by its number of keys. Pure.
 
-    Of keys of which nothing was seen it is assumed that they are over: fewer are missed then, and none is said to be lost.
+    Keys of which nothing was seen count as over: then fewer are missed, and none is called lost that was not.
     """
     total, found = sum(count for count, _lives in parts), []
     if not any(lives for _count, lives in parts):

@@ -29,7 +29,6 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.fit import load_misfits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, replicas_in, said_at
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, said_at
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import weighted
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
     is_system,
