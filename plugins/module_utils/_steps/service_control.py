@@ -262,6 +262,8 @@ def _said(act: _Act, after: ServiceState, changed: bool, rehearsed: bool) -> str
     name, action = one_line(act.before["name"], 60), act.params["action"]
     if not changed and action == "reset_failed" and after["state"] == "failed":
         return "%s: nothing to reset under %s, where a start is enough" % (name, act.before["manager"])
+    if not changed and action == "reset_failed":
+        return "%s: no failed start to reset" % name
     if not changed:
         return "nothing to do: " + sentence(after)
     if rehearsed:
