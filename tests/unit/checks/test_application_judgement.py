@@ -151,6 +151,10 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "memory service slow, it is suspended": (
         {"long_term_memory": [SLOW_LTM], "service": {"process_state": "T"}, **SILENT}, {}, "suspended", "sick", ("continue", *RESTART)),
     "memory service slow, it says degraded": ({"long_term_memory": [SLOW_LTM], **SICK_BODY}, {}, "dependency_slow", "sick", ()),
+    "memory service rather slow, it says degraded": (
+        {"long_term_memory": [dict(SLOW_LTM, seconds=0.7)], **SICK_BODY}, {}, "dependency_slow", "sick", ()),
+    "memory service rather slow, it is silent": (
+        {"long_term_memory": [dict(SLOW_LTM, seconds=0.7)], **SILENT}, {}, "hung", "sick", RESTART),
     "memory service quick, it says degraded": (
         {"long_term_memory": [dict(SLOW_LTM, seconds=0.1)], **SICK_BODY}, {}, "degraded", "sick", RESTART),
     "memory service slow, it is well": ({"long_term_memory": [SLOW_LTM]}, {}, "up", "well", ()),

@@ -12,13 +12,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 Result = t.Mapping[str, t.Any]
 # What takes this share of the time for an answer is slow: the first generation asks its memory twice for one health answer.
 SLOW_SHARE = 1 / 3
+# A long-term memory that takes this share explains that the second generation, which is quicker to give it up, says it lacks memory.
+IMPATIENT_SHARE = 1 / 6
 # So many times as long a service that depends on something slow is given for its answer.
 LATE = 2
 
 
-def slow_of(results: t.Iterable[Result], answer: float) -> list[Result]:
+def slow_of(results: t.Iterable[Result], answer: float, share: float = SLOW_SHARE) -> list[Result]:
     """Return those of *results* that are well, and took so much of *answer* seconds that what depends on them may be late."""
-    return [one for one in results if one["health"] == "well" and float(one.get("seconds") or 0) >= SLOW_SHARE * answer]
+    return [one for one in results if one["health"] == "well" and float(one.get("seconds") or 0) >= share * answer]
 
 
 def locked_of(results: t.Iterable[Result], answer: float) -> list[Result]:

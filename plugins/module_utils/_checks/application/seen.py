@@ -292,7 +292,9 @@ class Seen:
     @functools.cached_property
     def slow_below(self) -> list[t.Mapping[str, t.Any]]:
         """What it depends on that is well, but so slow that it may hold it up."""
-        return pace.slow_of([*self.dependencies, *self.memory_service], float(self.options["answer_timeout"]))
+        answer = float(self.options["answer_timeout"])
+        share = pace.IMPATIENT_SHARE if self.http_word == "degraded" else pace.SLOW_SHARE
+        return pace.slow_of(self.dependencies, answer) + pace.slow_of(self.memory_service, answer, share)
 
     @functools.cached_property
     def locked_below(self) -> list[t.Mapping[str, t.Any]]:
