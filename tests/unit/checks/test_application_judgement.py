@@ -323,6 +323,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "answers between two ends, counted from the begin of a wait": (
         {"service": {"started_at": NOW - 2, "restarts": 6}}, {"known": {"restarts": 6, "at": NOW - 3, "loops": True}},
         "starting", "unknown", ("wait",)),
+    "answers, and was often started by people": (
+        {"service": {"started_at": NOW - 2, "restarts": 6, "autorestart": "false"}}, {}, "up", "well", ()),
     "has stayed up during the wait": (
         {"service": {"restarts": 6}}, {"known": {"restarts": 6, "at": NOW - 3, "loops": True}}, "up", "well", ()),
     "has stayed up since, and nobody knows when its restarts were": ({"service": {"restarts": 6}}, {}, "up", "well", ()),

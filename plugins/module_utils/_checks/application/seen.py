@@ -229,7 +229,9 @@ class Seen:
     @property
     def may_loop(self) -> bool:
         """Whether a process that was just started may be one of a loop, by the restarts of its manager whenever those were."""
-        often = self.restarts_by_itself >= int(self.options["loop_restarts"]) or str(self.known.get("loops")).lower() == "true"
+        # A manager that restarts nothing by itself was asked to.
+        by_itself = self.restarts_by_itself if self.service.get("autorestart") not in ("false", "no") else 0
+        often = by_itself >= int(self.options["loop_restarts"]) or str(self.known.get("loops")).lower() == "true"
         return self.is_looping or (self.is_young and often)
 
     def restarts_text(self) -> str:
