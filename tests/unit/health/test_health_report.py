@@ -213,7 +213,8 @@ def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("script", "ok", "text"), [("echo v2.26", True, "v2.26"), ("echo no such command >&2; exit 1", False, "no such command")]
+    ("script", "ok", "text"),
+    [("echo v2.26", True, "v2.26"), ("echo no such command >&2; echo help >&2; exit 1", False, "(no such command)")],
 )
 def test_a_plugin_of_a_tool_has_to_answer(script: str, ok: bool, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docker").write_text(f"#!/bin/sh\n[ \"$*\" = 'compose version' ] || exit 3\n{script}\n")
