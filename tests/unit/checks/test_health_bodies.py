@@ -298,3 +298,17 @@ def test_hostile_keys_and_values_are_shown_escaped_and_capped() -> None:
 def test_every_profile_has_a_shape_that_auto_finds() -> None:
     bodies = {"v1_health": V1, "v1_healthz": V1Z, "v2_health": V2, "v2_readyz": READY, "documented": DOCUMENTED}
     assert {name: application_somabrain.profile_of(body) for name, body in bodies.items()} == {name: name for name in bodies}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"status": "green", "store": "green"}, "colour is missing from the answer, which has status, store"),
+        ({}, "colour is missing from the answer"),
+        ([1], "colour is missing from the answer"),
+        (dict.fromkeys("abcdefgh", 1), "colour is missing from the answer, which has a, b, c, d, e, f and more"),
+    ],
+)
+def test_a_gate_on_a_field_that_is_not_there_says_which_are(body: t.Any, told: str) -> None:
+    [found] = application_somabrain.judge_body(body, "none", [{"path": "colour", "equals": "green"}], [])
+    assert (found.state.value, found.text) == ("unknown", told)

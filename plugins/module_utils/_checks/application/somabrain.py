@@ -123,8 +123,14 @@ def _judge_gate(body: t.Any, path: str, gate: Gate) -> list[Finding]:
     found = _values(body, path)
     if not found:
         needed = gate.get("required", True)
-        return [Finding(path, State.UNKNOWN, f"{one_line(path, 60)} is missing from the answer")] if needed else []
+        return [Finding(path, State.UNKNOWN, f"{one_line(path, 60)} is missing from the answer{_named_in(body)}")] if needed else []
     return [_judge_value(name, value, gate, body) for name, value in found]
+
+
+def _named_in(body: t.Any) -> str:
+    """Return which fields an answer has, since a gate may name one that the service never says; "" where it has none."""
+    names = [one_line(name, 30) for name in list(body)[:6]] if isinstance(body, dict) else []
+    return ", which has %s%s" % (", ".join(names), " and more" if len(body) > len(names) else "") if names else ""
 
 
 def _values(body: t.Any, path: str) -> list[tuple[str, t.Any]]:
