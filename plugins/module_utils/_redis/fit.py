@@ -14,11 +14,12 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import may, name_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 
 Facts = t.Mapping[str, t.Any]
 
 _MAKES = re.compile(r"\b(?:mkdir|install|chown|chmod|chgrp|setfacl|ip|ifconfig|touch)\b")
-# systemd makes these for a unit when it starts (RuntimeDirectory and the like).
+# A manager that makes folders makes these for a service when it starts (RuntimeDirectory and the like).
 MADE_AT_START = ("/run/", "/var/run/", "/tmp/", "/var/tmp/")  # noqa: S108
 ACCESS_LIST = "system.posix_acl_access"
 
@@ -57,7 +58,7 @@ def _unusable(settings: Facts, name: str, uid: t.Optional[int], manager: str) ->
     """Return why *uid* cannot make, or write, the file that a setting names, "" where it can, or that is not known."""
     path = str(settings.get(name) or "")
     folder = os.path.dirname(os.path.normpath(path))
-    if not path.startswith("/") or (manager == "systemd" and (path.startswith(MADE_AT_START) or not os.path.isdir(folder))):
+    if not path.startswith("/") or (trait(manager, "MAKES_FOLDERS") and (path.startswith(MADE_AT_START) or not os.path.isdir(folder))):
         return ""
     if not os.path.isdir(folder):
         return "%s %s, a path in a directory that does not exist" % (name, one_line(path, 100))

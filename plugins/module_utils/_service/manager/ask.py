@@ -37,6 +37,7 @@ class Manager(t.Protocol):
     - ``PROJECT_PROGRAM``: the program, with its plugin, that reads a project's files before another release is started.
     - ``ROOT_ONLY``: in its scope "system" only root starts and stops.
     - ``BORROWS``: the collection, with its oldest version that will do, whose modules restart, recreate or scale a service.
+    - ``MAKES_FOLDERS``: it may make folders for a service when it starts it.
     - ``RESETS_FAILED``: a failed service has to be reset before it starts again.
     """
 

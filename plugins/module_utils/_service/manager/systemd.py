@@ -28,6 +28,7 @@ kill = service_state.kill_process
 
 MANAGER = "systemd"
 RESETS_FAILED = True
+MAKES_FOLDERS = True
 PROGRAM = "systemctl"
 ROOT_ONLY = True
 RELEASED_AS = "directories"
