@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVICE = ROOT / "plugins/module_utils/_service"
 TRAITS: dict[str, type] = {
     "ANYWHERE": bool, "ACTS_ELSEWHERE": str, "ALLOWED": dict, "OWN_CHECKS": bool, "RECREATES": bool, "HAS_PROJECT": bool,
-    "RESETS_FAILED": bool, "PROGRAM": str, "PROJECT_PROGRAM": str, "ROOT_ONLY": bool, "BORROWS": dict,
+    "RESETS_FAILED": bool, "PROGRAM": str, "PROJECT_PROGRAM": str, "ROOT_ONLY": bool, "BORROWS": dict, "MAKES_FOLDERS": bool,
 }  # fmt: skip
 # What a manager may do in a way of its own, read by a function of the same name in ask.py, which knows the usual way.
 OWN_WAYS = ("evidence_of", "restart_command", "last_start", "said_since")
