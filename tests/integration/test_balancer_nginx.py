@@ -365,7 +365,7 @@ def test_requests_that_nginx_answers_itself_because_a_server_breaks_off_are_coun
     try:
         farm.start()
         asked = {**farm.options, "main": ["api1"]}
-        begin = {"at": 0.0, "pool": load(farm.options, 10), "scraped": None, "queried": None}
+        begin: dict[str, t.Any] = {"at": 0.0, "pool": load(farm.options, 10), "scraped": None, "queried": None}
         # A log that is rotated meanwhile goes on in another file.
         statuses = [farm.get("/x").status for _turn in range(30)]
         os.rename(tmp_path / "error.log", tmp_path / "error.log.1")

@@ -282,6 +282,11 @@ def test_data_that_a_live_redis_saves_elsewhere_or_would_give_up_for_a_master_ar
     assert look(replica, expected_role="replica")["actions"] == ["start"]
 
 
+def until_saved_once_more(redis: Redis) -> None:
+    saved = redis.log.read_text().count("DB saved on disk")
+    until(lambda: redis.log.read_text().count("DB saved on disk") > saved, 10)
+
+
 def test_appendonly_that_was_turned_off_after_a_look_is_no_proof_and_saves_in_the_log_are(farm: Farm) -> None:
     redis = farm.make("off-later", "appendonly yes\nsave 1 10\n").start()
     redis.write(40)
@@ -297,8 +302,7 @@ def test_appendonly_that_was_turned_off_after_a_look_is_no_proof_and_saves_in_th
     for size in (20, 30):
         time.sleep(3)
         redis.write(40, size=size)
-        saved = redis.log.read_text().count("DB saved on disk")
-        until(lambda saved=saved: redis.log.read_text().count("DB saved on disk") > saved, 10)
+        until_saved_once_more(redis)
     redis.kill()
     refused = redis.recover()
     assert (refused.code, refused.states[0]) == ("approval_needed", "down_bad_file"), refused.text

@@ -103,7 +103,7 @@ def main() -> None:
     # Process 1 of a container gets no signal that it does not ask for.
     signal.signal(signal.SIGTERM, asked_to_end)
     if sys.argv[1] == "memory":
-        serve(9595, ltm.Service(ltm.Store(STATE / "journal.jsonl")))
+        serve(9595, ltm.Service(ltm.Store(STATE / "journal.jsonl"), STATE / "delay"))
     (STATE / "process").write_text(ME, encoding="utf-8")
     if said("broken"):
         sys.exit("cannot go on")

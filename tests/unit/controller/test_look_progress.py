@@ -14,8 +14,11 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils import
 
 
 def test_what_is_no_longer_on_its_way_was_not_waited_for_longer_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, shown = [0.0], []
-    results = [{"state": "starting", "health": "unknown", "on_its_way": True}, {"state": "degraded", "health": "sick"}]
+    now, shown = [0.0], list[str]()
+    results: list[dict[str, t.Any]] = [
+        {"state": "starting", "health": "unknown", "on_its_way": True},
+        {"state": "degraded", "health": "sick"},
+    ]
     results += [dict(results[1])]
 
     def look(params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -417,7 +417,11 @@ AHEAD: dict[str, tuple[str, dict[str, t.Any], dict[str, t.Any]]] = {
     "an append-only file that nothing proves, followed to the end": ("holds 500", {}, {"files": AOF, "ended": ENDED}),
     "an append-only file, and a replica that stayed behind": ("", {"down_since": 5000.0}, {"files": AOF, "ended": ENDED}),
     "an append-only file with the same number of keys": ("", SAME, {"files": AOF, "ended": ENDED}),
-    "keys that were not counted": ("8000 bytes", {}, {"files": dict(SNAPSHOT, contents=dict(SNAPSHOT["contents"], keys=None))}),
+    "keys that were not counted": (
+        "8000 bytes",
+        {},
+        {"files": {**SNAPSHOT, "contents": {**t.cast("dict[str, t.Any]", SNAPSHOT["contents"]), "keys": None}}},
+    ),
 }
 
 

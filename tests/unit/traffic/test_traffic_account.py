@@ -136,9 +136,8 @@ def test_an_answer_after_an_attempt_elsewhere_was_sent() -> None:
 def test_what_failed_at_spare_servers_is_told() -> None:
     begin, end = (state(numbers(**given)) for given in ({}, WELL))
     end["servers"][1]["counted"] = numbers(sent=216, answered=216, failed=216)
-    made = gates.sample_of(
-        *({"at": at, "pool": one, "scraped": None, "queried": None} for at, one in ((0.0, begin), (9.0, end))), SIDES, []
-    )
+    looks = [{"at": at, "pool": one, "scraped": None, "queried": None} for at, one in ((0.0, begin), (9.0, end))]
+    made = gates.sample_of(looks[0], looks[1], SIDES, [])
     made["spare"] = 216
     assert "216 to spare servers (216 of them failed)" in gates.line_of(30, made, gates.judge_sample(made, FAST, 50))
 
