@@ -134,7 +134,8 @@ def test_tls_under_an_http_url_is_wrong_input(look: t.Any, tmp_path: Path) -> No
     context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
     with serving(says(OK), context) as port:
         seen = look(port)
-        assert look(port, url=f"https://127.0.0.1:{port}/health")["state"] == "tls"
+        assert look(port, url=f"https://localhost:{port}/health")["state"] == "tls"
+        assert look(port, url=f"https://localhost:{port}/health", ca_file=str(tmp_path / "cert"))["state"] == "up"
     assert (seen["state"], seen["actions"], "write https://" in seen["findings"][0]["text"]) == ("bad_input", [], True), seen["findings"]
 
 

@@ -15,9 +15,9 @@ BLANK: Facts = {"approved": "", "emptied": "", "old": {}, "baseline": {}, "stubb
 MEMORY_GATES = ["memory_ok", "components.memory.ok", "memory_degraded", "memory_circuit_open"]
 # Options of the check that come from the role's variables unchanged.
 PASSED = (
-    "name", "kind", "manager", "service", "supervisor_url", "scope", "url", "profile", "gates", "token_file", "tenant", "max_latency_ms",
-    "dependencies", "behind_proxy", "stateful", "stateless", "answer_timeout", "start_seconds", "loop_restarts", "budget_seconds",
-    "memory_limit", "memory_horizon", "min_growth_bytes", "known", "log_file", "mended",
+    "name", "kind", "manager", "service", "supervisor_url", "scope", "url", "profile", "gates", "token_file", "ca_file", "tenant",
+    "max_latency_ms", "dependencies", "behind_proxy", "stateful", "stateless", "answer_timeout", "start_seconds", "loop_restarts",
+    "budget_seconds", "memory_limit", "memory_horizon", "min_growth_bytes", "known", "log_file", "mended",
 )  # fmt: skip
 # What the ledger calls a release that passed verification, before its id.
 RECORDED = "release:"

@@ -344,7 +344,8 @@ def _by_http(seen: Seen) -> t.Optional[Found]:
         health, actions = UNKNOWN, ()
     if word == "slow" and seen.is_leaking:
         return _leaking(seen)
-    return Found(word, health, seen.http_text(), actions)
+    more = "; if an authority of your own signed its certificate, name that in service_restart_ca_file" if word == "tls" else ""
+    return Found(word, health, seen.http_text() + more, actions)
 
 
 def _not_ours(seen: Seen) -> Found:

@@ -91,7 +91,8 @@ def load(options: dict[str, t.Any], deadline: float, look: Look) -> dict[str, t.
     raw = load_application(options, deadline, functools.partial(_ask, options), look)
     if options["round_trip"] and raw["http"] and judge(raw, options).state == "up":
         ready = {name: rule.get("default") for name, rule in round_trip.OPTIONS.items()}
-        asked = dict(ready, url=_base_of(options["url"]), token_file=options["token_file"], **options["round_trip"])
+        shared = {name: options[name] for name in ("token_file", "ca_file", "validate_certs")}
+        asked = {**ready, "url": _base_of(options["url"]), **shared, **options["round_trip"]}
         # Time is left to look who waits for a lock, should it not answer.
         trip = round_trip.load(asked, max(0.5, clock.left - 0.5))
         raw["round_trip"] = {"raw": trip, "options": asked}
