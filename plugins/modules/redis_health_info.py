@@ -15,7 +15,8 @@ description:
   - The state is one of V(up), V(auth), V(loading), V(busy_script), V(misconf_rdb), V(misconf_aof), V(oom), V(readonly_replica), V(hung),
     V(down_clean), V(down_crash_loop), V(down_bad_file), V(up_but_empty), V(up_but_wrong),
     V(down_start_fails), V(port_taken), V(no_mount), V(doubtful_dir), V(doubtful_settings),
-    V(down_would_evict), V(start_empties), V(owned_elsewhere), V(failing_over), V(failed_over), or empty if unknown.
+    V(down_would_evict), V(start_empties), V(replicas_unseen), V(would_follow), V(owned_elsewhere),
+    V(failing_over), V(failed_over), or empty if unknown.
   - Changes nothing. Tests whether Redis accepts writes with a C(SET) with C(XX) on a name that cannot exist.
   - Checks data files read-only and in place, and never follows links out of the data directory.
 author:

@@ -25,6 +25,7 @@
 - owned_elsewhere: sick, no act. A container has its port, so the unit and the data directory of this machine are not this Redis.
 - doubtful_dir: sick, no act. Nothing proves that the data directory is the one of this Redis, so nothing in it is changed.
 - doubtful_settings: sick, no act. Its start command takes settings from where they cannot be read before it runs.
+- would_follow: sick, no act. It was a master, and a start would make it a replica and replace its data.
 - start_empties: sick, no act. Its start command empties it once it runs, so that a start would not keep what it loads.
 - replicas_unseen: sick, no act. Its dump may lack the last writes, and a replica that may have them would take the dump after a start.
 - down_would_evict: sick, no act. Its data take far more memory than maxmemory, whose policy would remove keys right after the start.
@@ -73,7 +74,7 @@ STATES = (
     "up", "auth", "loading", "busy_script", "misconf_rdb", "misconf_aof", "oom", "readonly_replica", "hung",
     "down_clean", "down_crash_loop", "down_bad_file", "up_but_empty", "up_but_wrong",
     "failing_over", "failed_over", "down_start_fails", "port_taken", "no_mount", "doubtful_dir",
-    "doubtful_settings", "down_would_evict", "owned_elsewhere", "start_empties", "replicas_unseen",
+    "doubtful_settings", "down_would_evict", "owned_elsewhere", "start_empties", "replicas_unseen", "would_follow",
 )  # fmt: skip
 # Verdicts on files that a start would not load completely; failed starts on them that count as a storm.
 NOT_WHOLE = ("damaged", "missing", "outdated", "tail_cut")
@@ -89,6 +90,7 @@ ENDLESS = "2147483647"
 # What isolate sets, and what Redis has where its configuration does not say; of repl-diskless-sync that is "no" before version 7.
 APART = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": ENDLESS, "save": "", "auto-aof-rewrite-percentage": "0"}
 UNSET = {"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "5", "save": "", "auto-aof-rewrite-percentage": "100"}
+VAIN = "a restart would end it: %s"
 EMPTIES = "its start command empties it once it runs: %s"
 BUSY_DIR = "process %s (%s) runs in its data directory, and two servers would write to the same files"
 GONE = {
@@ -129,7 +131,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     options = with_defaults(options)
     facts, identity = facts_of(raw, options), identity_of(raw)
     verdict = _answering(raw, options, facts) if raw["ping"] else _silent(raw, options, facts)
-    verdict = _kept_over_a_start(verdict, options, facts)
+    verdict = _kept_over_a_start(_not_in_vain(raw, verdict), options, facts)
     verdict, facts["sentinel"] = _watched(raw, options, facts, verdict)
     findings = [Finding("state", verdict.health, verdict.text)]
     if verdict.text == "it is down":
@@ -141,7 +143,7 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
         saving, extra = _saving(facts, verdict.state)
         set_now, restored = _set_at_run_time(raw, facts, verdict.state)
         findings, extra = findings + saving + set_now, extra + restored
-        findings += _at_restart(facts)
+        findings += _at_restart(raw, facts)
     wrong = mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     if wrong:
         findings.append(Finding("identity", State.SICK, "a different Redis answers than the expected one: %s differs" % ", ".join(wrong)))
@@ -152,11 +154,29 @@ def judge_redis(raw: Raw, options: Raw) -> Health:
     return Health(tuple(findings), verdict.state, identity, actions, dict(facts, identity_mismatch=bool(wrong), **_left(raw, options)))
 
 
-def _at_restart(facts: Facts) -> list[Finding]:
-    """Return what a restart of a Redis that runs would do to its keys."""
-    texts = [EMPTIES % facts["start_empties"]] if facts["start_empties"] else []
-    texts += [deletion_text(facts)] if facts["start_deletes_data"] else []
-    return [Finding("warning", State.WELL, "a restart would lose its keys: " + text) for text in texts]
+def _at_restart(raw: Raw, facts: Facts) -> list[Finding]:
+    """Return what a restart of a Redis that runs would do to its keys, its role, or itself."""
+    texts = ["a restart would lose its keys: " + EMPTIES % facts["start_empties"]] if facts["start_empties"] else []
+    texts += ["a restart would lose its keys: " + deletion_text(facts)] if facts["start_deletes_data"] else []
+    texts += [VAIN % problem for problem in _problems(raw)[:3]]
+    planned = raw.get("planned") or {}
+    if facts["role"] == "replica" and planned.get("known") and not master_in(planned["settings"]):
+        texts.append("it is a replica since a change at run time: a restart would make it a master")
+    return [Finding("warning", State.WELL, text) for text in texts]
+
+
+def _problems(raw: Raw) -> list[str]:
+    """Return what its settings have in them that would end a start."""
+    return list((raw.get("planned") or {}).get("problems") or [])
+
+
+def _not_in_vain(raw: Raw, verdict: Verdict) -> Verdict:
+    """Return the verdict without a restart of a Redis that would not come back from it."""
+    problems = _problems(raw)
+    if "restart" not in verdict.actions or not problems:
+        return verdict
+    text = "%s; %s" % (verdict.text, VAIN % problems[0])
+    return verdict._replace(text=text, actions=tuple(act for act in verdict.actions if act != "restart"))
 
 
 def _left(raw: Raw, options: Raw) -> dict[str, t.Any]:
@@ -223,7 +243,7 @@ def _starts_in_vain(raw: Raw, options: Raw, facts: Facts) -> tuple[str, str]:
     """Return (why a start would not keep the data that it loads, the state that this is), ("", "") where it would."""
     demoted = _demoted(raw, options)
     if demoted:
-        return demoted, "doubtful_settings"
+        return demoted, "would_follow"
     return (EMPTIES % facts["start_empties"], "start_empties") if facts["start_empties"] else ("", "")
 
 
@@ -265,13 +285,14 @@ def _would_be_replica(raw: Raw, facts: Facts) -> list[Finding]:
     master = master_in((raw.get("planned") or {}).get("settings") or {})
     if facts["role"] != "master" or not master:
         return []
-    return [Finding("settings", State.SICK, "it is a master since a change at run time, " + _replaced(raw, master))]
+    text = "it is a master since a change at run time, %s. If it is to stay one, take that line out (redis-cli CONFIG REWRITE does)"
+    return [Finding("settings", State.SICK, text % _replaced(raw, master))]
 
 
 def master_in(planned: Facts) -> str:
     """Return the master that settings name, "" for none."""
     name = str(planned.get("replicaof") or planned.get("slaveof") or "")
-    return "" if name.lower() == "no" else name
+    return "" if name.lower().split()[:1] == ["no"] else name
 
 
 def _replaced(raw: Raw, master: str) -> str:
@@ -283,12 +304,15 @@ def _replaced(raw: Raw, master: str) -> str:
 def _demoted(raw: Raw, options: Raw) -> str:
     """Return that a start would make a replica of what was a master, and replace its data; "" where it would not, or is meant to."""
     master, log = master_in((raw.get("planned") or {}).get("settings") or {}), raw.get("log") or {}
-    was = options["expected_role"] == "master" or log.get("promoted") or options["last_known"].get("role") == "master"
+    was = (
+        options["expected_role"] == "master"
+        or log.get("promoted")
+        or log.get("role") == "M"
+        or options["last_known"].get("role") == "master"
+    )
     if not master or not was or options["expected_role"] == "replica" or options["sentinels"]:
         return ""
-    return "it was a master, %s. If it is to be one again, take that line out; if not, set redis_recovery_expected_role=replica" % (
-        _replaced(raw, master)
-    )
+    return "it was a master, " + _replaced(raw, master)
 
 
 def _weighed(name: str, then: str, now: str, appends: bool) -> tuple[State, str]:
@@ -583,7 +607,7 @@ def _before_replicas(raw: Raw, options: Raw, facts: Facts) -> t.Optional[Verdict
 
 def _vain(raw: Raw, files: Facts) -> str:
     """Return what would end a start, as far as that is seen before it; "" for nothing."""
-    problems = list((raw.get("planned") or {}).get("problems") or []) + list(files.get("unreadable") or [])
+    problems = _problems(raw) + list(files.get("unreadable") or [])
     problems += [str(one["detail"]) for one in files.get("files") or [] if one["verdict"] == "newer"]
     problems += [BUSY_DIR % (one["pid"], one_line(one["name"], 40)) for one in (raw.get("holders") or [])[:1]]
     attempt, service = raw.get("attempt") or {}, raw["service"]

@@ -90,3 +90,9 @@ def replicas_in(text: str) -> t.List[str]:
         elif left and left.group(1):
             there.pop(left.group(1).rstrip("."), None)
     return list(there)[-MOST_REPLICAS:]
+
+
+def role_in(text: str) -> str:
+    """Return the role in which a server wrote its last line: M for a master, S for a replica, "" where no line says."""
+    found = (_LINE.match(line) for line in reversed(text.splitlines()))
+    return next((one.group(2) for one in found if one and one.group(2) in "MS"), "")

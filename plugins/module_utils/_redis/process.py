@@ -18,6 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     changes_saved,
     own_text,
     replicas_in,
+    role_in,
     said_at,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
@@ -311,6 +312,7 @@ def load_log(path: str, level: str = "", port: int = 0) -> dict[str, t.Any]:
         "saved_at_end": (all(words in last for words in SAVED_AT_END) or unsaid) if starts else None,
         "saved_at": said_at(last, SAVED_AT_END[1]),
         "promoted": last.rfind(PROMOTED) > max(last.rfind(word) for word in DEMOTED),
+        "role": role_in(last),
         "changes_saved": changes_saved(last),
         # At these levels it does not say who follows it.
         "replicas": replicas_in(last) if unsaid is False else None,

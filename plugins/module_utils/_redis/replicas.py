@@ -127,9 +127,9 @@ def _ahead(one: Facts, before: Facts) -> str:
 
 
 def _stayed(one: Facts, before: Facts) -> bool:
-    """Return whether a replica followed until its master ended: one that lost it earlier may have keys that were removed since."""
-    ended = float((before.get("ended") or {}).get("last_ended_at") or 0)
-    return one["role"] != "slave" or (bool(ended) and (one["down_since"] or 0) >= ended - SLACK)
+    """Return whether a replica followed until the last write to the files: one that lost it earlier may have removed keys."""
+    last = float(((before.get("written") or {}).get("aof") or {}).get("written_at") or 0)
+    return one["role"] != "slave" or (bool(last) and (one["down_since"] or 0) >= last - SLACK)
 
 
 def _later(one: Facts, contents: Facts) -> str:

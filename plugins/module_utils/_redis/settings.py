@@ -118,7 +118,7 @@ class _Reader:
             return "***"
         if name == "loadmodule":
             return (str(self.settings.get("loadmodule") or "") + " " + values[0]).strip()
-        return " ".join(values) if name == "bind" else values[0]
+        return " ".join(values) if name in ("bind", "replicaof", "slaveof") else values[0]
 
 
 def _words(line: str) -> t.List[str]:

@@ -266,6 +266,10 @@ REASONS: dict[str, Reason] = {
             "start_empties": Case(
                 "take what the text names out of its start command, then run again. Nothing was started, because its keys would be gone"
             ),
+            "would_follow": Case(
+                "if it is to be a master again, take the line that the text names out of its configuration; if it is to follow, set"
+                " redis_recovery_expected_role=replica; then run again. Nothing was started, because its own data would be replaced"
+            ),
             "replicas_unseen": Case(
                 "set redis_recovery_replicas to the replicas of this Redis, then run again: what they hold is compared with its dump before"
                 " anything starts. One that is down too is not waited for. Nothing was started"

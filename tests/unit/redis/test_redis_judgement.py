@@ -184,8 +184,13 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         dict(raw(planned=PLANNED, info={"aof_enabled": "0"}), config={}), {}, "up", "sick", []),
     "no right to write": (raw(write="NOPERM this user has no permissions"), {}, "up", "well", []),
     "down, and its configuration makes a replica of a master": (
-        down(planned=REPLICA), {"last_known": {"role": "master"}}, "doubtful_settings", "sick", []),
-    "down, promoted according to its log": (down(planned=REPLICA, log={"promoted": True}), {}, "doubtful_settings", "sick", []),
+        down(planned=REPLICA), {"last_known": {"role": "master"}}, "would_follow", "sick", []),
+    "down, promoted according to its log": (down(planned=REPLICA, log={"promoted": True}), {}, "would_follow", "sick", []),
+    "down, a master by the last lines of its log": (down(planned=REPLICA, log={"role": "M"}), {}, "would_follow", "sick", []),
+    "down, a replica by the last lines of its log": (down(planned=REPLICA, log={"role": "S"}), {}, "down_clean", "sick", ["start"]),
+    "hung, and a restart would end it": (
+        silent("timeout", connected=True, process={"pid": 7, "process_state": "T"}, planned=dict(PLANNED, problems=["x"])), {}, "hung",
+        "sick", ["continue"]),
     "down, a replica as it is meant to be": (
         down(planned=REPLICA), {"last_known": {"role": "master"}, "expected_role": "replica"}, "down_clean", "sick", ["start"]),
     "down, and it was a replica before": (down(planned=REPLICA), {}, "down_clean", "sick", ["start"]),
@@ -395,7 +400,7 @@ def test_a_redis_that_was_emptied_and_filled_again_is_not_said_to_have_what_it_h
 
 
 SAME = {"keys": 100, "lasting": 100}
-ENDED = {"last_ended_at": 5300.0}
+WRITTEN = {"aof": {"written_at": 5301.0}}
 AOF = {"verdict": "valid", "source": "aof", "contents": {"keys": 100}}
 NEVER = {"verdict": "empty", "source": "rdb"}
 SAVED = {"saved_at_end": True, "saved_at": 5000.0}
@@ -414,9 +419,9 @@ AHEAD: dict[str, tuple[str, dict[str, t.Any], dict[str, t.Any]]] = {
     "no dump at all": ("have 0", {}, {"files": NEVER}),
     "neither has any key": ("", {"keys": 0, "lasting": 0}, {"files": NEVER}),
     "a dump that was saved at the end": ("", {}, {"log": SAVED, "written": OF_THEN}),
-    "an append-only file that nothing proves, followed to the end": ("holds 500", {}, {"files": AOF, "ended": ENDED}),
-    "an append-only file, and a replica that stayed behind": ("", {"down_since": 5000.0}, {"files": AOF, "ended": ENDED}),
-    "an append-only file with the same number of keys": ("", SAME, {"files": AOF, "ended": ENDED}),
+    "an append-only file that nothing proves, followed to the end": ("holds 500", {}, {"files": AOF, "written": WRITTEN}),
+    "an append-only file, and a replica that stayed behind": ("", {"down_since": 5000.0}, {"files": AOF, "written": WRITTEN}),
+    "an append-only file with the same number of keys": ("", SAME, {"files": AOF, "written": WRITTEN}),
     "keys that were not counted": (
         "8000 bytes",
         {},

@@ -217,7 +217,7 @@ def test_only_the_last_start_of_the_log_counts(tmp_path: Path) -> None:
     found = load_log(str(log))
     told = {"lines": {}, "starts": 1, "ready": True, "failed_starts": 0, "saved_at_end": False}
     told.update(saved_at=None, synced_at_end=False, unsynced_at_end=False, began_at=None, rewritten=False, rewrote_config_at=None)
-    told.update(promoted=False, changes_saved=[], replicas=[])
+    told.update(promoted=False, changes_saved=[], replicas=[], role="")
     assert found == dict(told, written_at=log.stat().st_mtime)
 
 
