@@ -12,8 +12,8 @@ import typing as t
 _LINE = re.compile(r"^(\d+):([MSCX]) (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)(\.\d+)? . ")
 _CHANGES = re.compile(r"\d+ changes in \d+ seconds\. Saving")
 MOST_SAVES = 20
-_FOLLOWS = re.compile(r"(?:Synchronization with replica (\S+) succeeded|resynchronization request from (\S+) accepted)")
-_LEFT = re.compile(r"Connection with replica (?:client id #\d+|(\S+)) lost")
+_FOLLOWS = re.compile(r"(?:Synchronization with (?:replica|slave) (\S+) succeeded|resynchronization request from (\S+) accepted)")
+_LEFT = re.compile(r"Connection with (?:replica|slave) (?:client id #\d+|(\S+)) lost")
 MOST_REPLICAS = 20
 _SERVES = re.compile(r"Running mode=\w+, port=(\d+)")
 _TIME = "%d %b %Y %H:%M:%S"
