@@ -45,7 +45,7 @@ WORDS = {0: "stopped", 10: "starting", 20: "running", 30: "backoff", 40: "stoppi
 BAD_NAME, ALREADY_STARTED, NOT_RUNNING = 10, 60, 70  # faults of its interface
 SILENT = "supervisor: %s; correct service_manager_supervisor_url, or start supervisord"
 UNREAD = "its section has another command than supervisord goes by: supervisorctl reread, then supervisorctl update %s"
-SPAWNED = re.compile("Exited too quickly")
+SPAWNED = re.compile("Exited too quickly|Bad exit code")
 REPLY_BYTES = 4 * 1024 * 1024
 MAIN_LOG_BYTES = 64 * 1024
 
@@ -479,7 +479,7 @@ def said_since(options: Options, start: t.Mapping[str, t.Any], deadline: float) 
         info = Supervisor(options).call("getProcessInfo", options["name"], deadline=deadline)
     except (Unreachable, xmlrpc.client.Fault):
         return []
-    # It adds that sentence when the process had begun.
+    # It adds one of those sentences when the process had begun: how it ended, which is no word of the program.
     said = str(info.get("spawnerr") or "")
     is_late = info["start"] and start.get("began") and info["start"] + 1 < float(start["began"])
     return [{"from": "supervisor", "text": line} for line in said.splitlines()] if not is_late and not SPAWNED.search(said) else []
