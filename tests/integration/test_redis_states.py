@@ -345,7 +345,8 @@ def test_a_service_that_gave_up_names_its_cause(make: t.Callable[..., Redis]) ->
     given_up = {"manager": "systemd", "state": "failed", "start_limit_hit": True}
     assert seen(redis.look(service=given_up)) == ("down_crash_loop", "sick", ["reset_failed", "start"])
     with (redis.folder / "redis.log").open("a") as log:
-        log.write("1:C * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n1:M # Warning: Could not create server TCP listening socket *:1: bind: Address already in use\n")
+        log.write("1:C * oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo\n")
+        log.write("1:M # Warning: Could not create server TCP listening socket *:1: bind: Address already in use\n")
     result = redis.look(service=given_up)
     assert seen(result) == ("down_crash_loop", "sick", ["reset_failed", "start"])
     assert "its port is taken" in result["say"][0]
