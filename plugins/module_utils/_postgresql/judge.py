@@ -244,9 +244,10 @@ def _logins_wait(raw: Raw) -> str:
     ours = [one for one in logins if since and float(one["started_at"]) >= since - SAME_MOMENT]
     if raw["wire"]["error"] != "timeout" or not ours:
         return ""
-    text = "%s for a lock on a system catalogue, or for whatever checks them (a directory service, names of hosts)"
+    waits = counted(len(logins), "logins") + (" waits" if len(logins) == 1 else " wait")
+    text = "%s for a lock on a system catalogue, for whatever checks them (a directory service, names of hosts), or for a processor"
     idle = ["pid %s (%s)" % (one["pid"], one_line(one["title"].partition(": ")[2], 60)) for one in raw["processes"].get("idle") or []]
-    return text % (counted(len(logins), "logins") + " wait") + ("; a transaction is open in %s" % " and ".join(idle[:2]) if idle else "")
+    return text % waits + ("; a transaction is open in %s" % " and ".join(idle[:2]) if idle else "")
 
 
 def _down(raw: Raw, facts: Facts, what: str) -> Verdict:

@@ -531,6 +531,9 @@ def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
         return _hung(facts["process"], "does not listen")
     if is_storm(raw):
         return _bad_files(raw, facts)
+    if raw.get("ports"):
+        text = "it listens on port %s, and not where we asked: correct host and port"
+        return Verdict("", State.UNKNOWN, text % ", ".join(map(str, raw["ports"][:3])))
     if facts["process"] or raw["service"].get("state") in ("starting", "running", "stopping"):
         return Verdict("", State.UNKNOWN, "its process is running but does not listen (yet, or not here)", ("wait",))
     return _down(raw, options, facts)

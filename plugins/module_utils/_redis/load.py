@@ -47,6 +47,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     load_log,
     load_process,
     load_start,
+    ports_of,
     read_start,
     size_of,
     works_in,
@@ -61,6 +62,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     program_folder,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import load_written, unappended, unappended_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.answering import members_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import load_container_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import load_service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import holder_text, stranger_on
@@ -366,6 +368,7 @@ def _process_view(options: t.Mapping[str, t.Any], raw: Raw, process: Raw, settin
         "owned": belongs_to(process, raw["service"]),
         "aof_open": holds_aof(process, settings) if process and not raw["info"] else None,
         "listens": listens(process, options) if process and not raw["ping"] else None,
+        "ports": ports_of([int(process["pid"])] if process else members_of(raw["service"])) if raw["error"] == "refused" else [],
     }
 
 

@@ -22,6 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     said_at,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import log as log_file
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.port import listeners, sockets_of
 
 Options = t.Mapping[str, t.Any]
 
@@ -196,6 +197,12 @@ def listens(process: Options, options: Options) -> t.Optional[bool]:
         return None
     there = {"socket:[%s]" % inode for inode in _listeners(int(process["pid"]), options)}
     return bool(there & own) if there else None
+
+
+def ports_of(pids: t.Sequence[int]) -> list[int]:
+    """Return the TCP ports on which processes of one network listen, [] where they listen nowhere or we may not look."""
+    own = {inode for pid in pids for inode in sockets_of(pid) or ()}
+    return sorted({int(one["port"]) for one in listeners(pids[0]) if one["inode"] in own}) if own else []
 
 
 def _listeners(pid: int, options: Options) -> t.Iterator[str]:

@@ -157,6 +157,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "refused to the controller": (silent("refused", stands_on="controller"), {}, "", "unknown", []),
     "garbage": (silent("garbage"), {}, "", "unknown", []),
     "closes": (silent("closed", connected=True), {}, "", "unknown", []),
+    "process there, listening elsewhere": (
+        silent("refused", process={"pid": 7, "process_state": "S"}, ports=[6380]), {}, "", "unknown", []),
     "process there, not listening": (silent("refused", process={"pid": 7, "process_state": "S"}), {}, "", "unknown", WAIT),
     "process stopped before it listened": (
         silent("refused", process={"pid": 7, "process_state": "T"}), {}, "hung", "sick", ["continue", "restart"]),
