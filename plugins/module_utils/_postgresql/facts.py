@@ -129,7 +129,7 @@ def _of_settings(raw: Raw, options: Raw) -> Facts:
         "config_file": one_line(known.get("config_file") or options["config_file"], 200),
         "config_files": proven,
         "config_loaded_at": loaded_at,
-        "config_broken": [*broken, *([raw["missing_library"]] if raw.get("missing_library") else [])],
+        "config_broken": [*broken, *(raw[name] for name in ("missing_library", "unusable_key") if raw.get(name))],
         "bin_dir": raw.get("bin_dir", ""),
     }
 

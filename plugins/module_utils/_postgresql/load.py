@@ -147,6 +147,7 @@ def _surroundings(options: Options, raw: Raw, clock: Clock) -> Raw:
         return around
     around["unlogged_files"] = durability.load_unlogged(data_dir)
     around["missing_library"] = starting.missing_library(around["effective"], bin_dir_of(options, around))
+    around["unusable_key"] = starting.unusable_key(around["effective"], data_dir)
     if options["data_dir"]:
         own, started_at = str(settings.get("data_directory") or ""), (rows_of(raw, "loaded") or [{}])[0].get("started_at")
         around["misnamed"] = starting.answers_elsewhere(data_dir, own, around["processes"], around["lock"], started_at)

@@ -77,6 +77,36 @@ def missing_library(effective: Loaded, bin_dir: str) -> Raw:
     return {"file": one["file"], "line": one["line"], "text": text % (one_line(absent[0], 60), where), "from": one["from"]}
 
 
+def unusable_key(effective: Loaded, data_dir: str) -> Raw:
+    """Return {file, line, text, from} of a certificate or key with which no start comes up, {} for none. A running server has its own."""
+    if value_of(effective, "ssl").lower() not in ("on", "true", "yes", "1"):
+        return {}
+    for name, usual in (("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")):
+        path = os.path.join(data_dir, value_of(effective, name) or usual)
+        why = _why_unusable(path, data_dir, name == "ssl_key_file")
+        if why:
+            one = effective["settings"].get(name) or effective["settings"]["ssl"]
+            text = "%s: %s %s" % (name, one_line(path, 80), why)
+            return {"file": one["file"], "line": one["line"], "text": text, "from": one["from"]}
+    return {}
+
+
+def _why_unusable(path: str, data_dir: str, is_key: bool) -> str:
+    try:
+        facts, own = os.stat(path), os.stat(data_dir).st_uid
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError:
+        return ""
+    # As PostgreSQL judges a key: its own, closed to all others, or root's, which its group may read.
+    open_to = {own: 0o077, 0: 0o037}.get(facts.st_uid)
+    if not is_key or open_to is None:
+        return "belongs to another user" if is_key else ""
+    if facts.st_mode & open_to:
+        return "may be read by others"
+    return "may not be read by its owner" if facts.st_uid == own and not facts.st_mode & 0o400 else ""
+
+
 def _library_folders(bin_dir: str) -> list[str]:
     folders = [os.path.normpath(os.path.join(bin_dir, part)) for part in ("../lib", "../lib/postgresql")] if bin_dir else []
     return [folder for folder in folders if os.path.exists(os.path.join(folder, ALWAYS_THERE))]

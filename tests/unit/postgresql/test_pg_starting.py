@@ -92,6 +92,20 @@ def test_a_library_that_is_missing_is_named_and_none_where_the_programs_are_unkn
     assert starting.missing_library(loaded(shared_preload_libraries="gone"), "/nowhere") == {}
 
 
+@pytest.mark.parametrize(
+    ("ssl", "mode", "text"),
+    [("off", 0o644, ""), ("on", 0o600, ""), ("on", 0o644, "may be read by others"), ("on", 0o200, "may not be read by its owner")],
+)
+def test_a_key_with_which_no_start_comes_up_is_named(tmp_path: Path, ssl: str, mode: int, text: str) -> None:
+    effective = loaded(ssl=ssl, ssl_key_file="own.key")
+    assert ("does not exist" in starting.unusable_key(effective, str(tmp_path)).get("text", "")) is (ssl == "on")
+    (tmp_path / "server.crt").touch()
+    (tmp_path / "own.key").touch()
+    (tmp_path / "own.key").chmod(mode)
+    found = starting.unusable_key(effective, str(tmp_path))
+    assert found.get("text", "").endswith(text) if text else found == {}
+
+
 def test_slots_are_told_by_what_they_keep(tmp_path: Path) -> None:
     for name, lsn in (("near", 900), ("far", 100), ("fresh", 0)):
         (tmp_path / "pg_replslot" / name).mkdir(parents=True)
