@@ -311,21 +311,45 @@ def load_access(data_dir: str, user: str, most: int = MOST_WRONG, seconds: float
         entry = pwd.getpwnam(user) if user else pwd.getpwuid(os.stat(data_dir).st_uid)
     except (KeyError, OSError):
         return {}
+    # Where the directory itself is somebody else's, somebody gave away all of it.
+    whole = os.stat(data_dir).st_uid != entry.pw_uid if os.path.isdir(data_dir) else False
     wrong = []
-    for path, linked in _owned_paths(data_dir, seconds):
+    for path, linked in _owned_paths(data_dir, seconds, whole):
         problem = _access_problem(path, entry.pw_uid, path == data_dir)
         if problem:
             wrong.append(dict(problem, path=path, **({"linked": True} if linked else {})))
+    wrong += [] if whole else _unread_configs(data_dir, entry)
     return {"uid": entry.pw_uid, "gid": entry.pw_gid, "user": entry.pw_name, "wrong": wrong[:most], "led": _is_led_astray(data_dir)}
 
 
-def _owned_paths(data_dir: str, seconds: float) -> t.Iterator[t.Tuple[str, bool]]:
-    """Yield (path, whether it lies behind a link) of what only PostgreSQL writes; its configuration may be root's."""
+def _unread_configs(data_dir: str, entry: pwd.struct_passwd) -> t.List[Raw]:
+    """Return those configuration files in the data directory that the user may not read; they may belong to anybody."""
+    groups, found = os.getgrouplist(entry.pw_name, entry.pw_gid), []
+    for path in glob.glob(os.path.join(glob.escape(data_dir), "*.conf")):
+        with contextlib.suppress(OSError):
+            facts = os.lstat(path)
+            needs = 0o400 if facts.st_uid == entry.pw_uid else 0o040 if facts.st_gid in groups else 0o004
+            if stat.S_ISREG(facts.st_mode) and not facts.st_mode & needs:
+                shared = {"shared": True} if facts.st_nlink > 1 else {}
+                mode = "%04o" % stat.S_IMODE(facts.st_mode)
+                problem = "PostgreSQL may not read it (owner %d, mode %s)" % (facts.st_uid, mode)
+                found.append({"mode": mode, "owner": facts.st_uid, "group": facts.st_gid, "problem": problem, "path": path, **shared})
+    return found
+
+
+def _owned_paths(data_dir: str, seconds: float, whole: bool) -> t.Iterator[t.Tuple[str, bool]]:
+    """Yield (path, whether it lies behind a link) of what only PostgreSQL writes; with *whole* of everything there.
+
+    Its configuration may be root's.
+    """
     yield data_dir, False
-    for name in ("PG_VERSION", "postmaster.opts", LOCK_FILE):
-        yield os.path.join(data_dir, name), False
+    entries = sorted(_names(data_dir)) if whole else ["PG_VERSION", "postmaster.opts", LOCK_FILE]
+    folders_too = [name for name in entries if os.path.isdir(os.path.join(data_dir, name)) and name not in FOLDERS]
+    for name in entries:
+        if name not in (*FOLDERS, *folders_too):
+            yield os.path.join(data_dir, name), False
     end = time.monotonic() + seconds
-    for name in FOLDERS:
+    for name in (*FOLDERS, *folders_too):
         top = os.path.join(data_dir, name)
         linked = os.path.islink(top)
         if linked:
