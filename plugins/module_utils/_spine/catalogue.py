@@ -203,6 +203,10 @@ REASONS: dict[str, Reason] = {
                 "free space on the disk of {state_dir}, or set remediation_state_dir to a directory on another disk; check-access reserves"
                 " space for the next time"
             ),
+            "foreign": Case(
+                "work as the user that {state_dir} belongs to: set ansible_become to true where that is root; or correct its owner and mode"
+                " (0700)"
+            ),
             "damaged": Case(
                 "put back a good copy of {state_dir}/ledger.sqlite; without one, look in its outcomes/ for `left`, end what is still held,"
                 " and move {state_dir} away while no run is active: a new one starts without attempts, verified states and holds"

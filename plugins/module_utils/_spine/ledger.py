@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import sqlite3
 import tempfile
@@ -273,14 +274,19 @@ def open_ledger(state_dir: str, check: bool) -> t.Iterator[Ledger]:
             yield Ledger(stack.enter_context(_to_read(state_dir) if check else _to_write(state_dir)))
     except (sqlite3.Error, OSError) as error:
         text = "the ledger in %s cannot be used: %s" % (state_dir, error)
-        more, damaged = {"state_dir": state_dir}, isinstance(error, _Damaged)
-        why = reason("ledger_unusable", text, values=more, case="damaged" if damaged else "full" if _is_full(error) else "")
-        hint = "" if damaged else "; set remediation_state_dir to a directory on a disk with free space"
+        damaged, foreign, full = isinstance(error, _Damaged), isinstance(error, _Foreign), _is_full(error)
+        more = {"state_dir": state_dir}
+        why = reason("ledger_unusable", text, values=more, case="damaged" if damaged else "foreign" if foreign else "full" if full else "")
+        hint = "" if damaged or foreign else "; set remediation_state_dir to a directory on a disk with free space"
         raise StepError(text + hint, reasons=[why], stage="guard") from error
 
 
 class _Damaged(OSError):
     """A ledger that was there and is not what it was. It is never replaced: what earlier runs hold would be forgotten."""
+
+
+class _Foreign(OSError):
+    """A state directory that is another user's, or that others may change."""
 
 
 def _is_full(error: Exception) -> bool:
@@ -443,10 +449,19 @@ def spend_reserve(state_dir: str) -> bool:
     return True
 
 
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "uid %d" % uid
+
+
 def _refuse_foreign(state_dir: str) -> None:
     found = os.stat(state_dir)
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise OSError("it belongs to another user, or others may write to it; it must be owned by this user, mode 0700")
+    if found.st_uid != os.geteuid():
+        raise _Foreign("it belongs to %s, and this run works as %s" % (_user(found.st_uid), _user(os.geteuid())))
+    if found.st_mode & 0o022:
+        raise _Foreign("others may write to it (mode %04o)" % (found.st_mode & 0o7777))
 
 
 def _connect_to_read(path: str) -> sqlite3.Connection:

@@ -845,3 +845,17 @@ def test_a_run_that_failed_has_a_next_command(state: Path, failure: dict[str, t.
 
 def test_a_run_that_ended_well_has_no_next_command(state: Path) -> None:
     assert "next_command" not in whole_run(state, "R1")
+
+
+def test_a_state_directory_of_another_user_is_named_as_that_and_not_as_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "state"
+    home.mkdir(mode=0o700)
+    found, real = os.stat_result((0o040700, 1, 1, 1, 0, 0, 0, 0, 0, 0)), os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **more: found if str(path) == str(home) else real(path, **more))
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    told = "it belongs to root, and this run works as uid 12345"
+    with pytest.raises(StepError) as refused, open_ledger(str(home), False):
+        pass
+    [reason] = refused.value.data["reasons"]
+    assert (reason["code"], told in str(refused.value), "free space" in str(refused.value)) == ("ledger_unusable", True, False)
+    assert "ansible_become" in reason["unblock"]
