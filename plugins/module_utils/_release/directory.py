@@ -73,11 +73,23 @@ def _running(options: t.Mapping[str, t.Any], base: str, link: str, selected: str
 def _by_link(base: str, link: str, selected: str, ours: t.Sequence[int], pid: int, started_at: float) -> tuple[str, str]:
     """Return the same of processes that work outside of every release: they run what the link selects if they show that."""
     advice = "set its working directory to %s" % one_line(link, 80)
+    if not _may_see(pid):
+        return "", "only root or its own user may see what process %d runs: set ansible_become to true" % pid
     if not any(_names(member, (base + "/" + selected, os.path.abspath(link))) for member in ours):
         return "", "nothing shows that process %d runs a release of %s: %s" % (pid, one_line(base, 80), advice)
     if started_at > _changed(link):
         return selected, ""
     return "", "the release of process %d is unknown, since the link was changed after its start: %s" % (pid, advice)
+
+
+def _may_see(pid: int) -> bool:
+    try:
+        os.readlink("/proc/%d/cwd" % pid)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _changed(link: str) -> float:

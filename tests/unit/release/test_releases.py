@@ -212,6 +212,22 @@ def test_a_unit_without_a_main_process_runs_what_its_processes_run(source: Path,
     assert load(base, link)["reachable"] is False
 
 
+def test_a_process_that_may_not_be_seen_is_not_said_to_run_no_release(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, link = tmp_path / "releases", tmp_path / "current"
+    pin(base, link, add(source, base)["release"])
+
+    def closed(path: str, real: t.Any = os.readlink) -> str:
+        if str(path).startswith("/proc/"):
+            raise PermissionError(13, "Permission denied")
+        return str(real(path))
+
+    monkeypatch.setattr(os, "readlink", closed)
+    facts = load(base, link, os.getpid())
+    assert (facts["reachable"], "ansible_become" in facts["detail"]) == (False, True)
+
+
 WITNESS: dict[str, tuple[list[str], dict[str, str], bool]] = {
     "nothing": (["sleep", "60"], {}, False),
     "an argument below the link": (["sh", "-c", "sleep 60; :", "LINK/app/main.py"], {}, True),
