@@ -360,7 +360,7 @@ def test_servers_that_do_not_answer_cost_no_more_than_their_patience(farm: Farm)
 
 def test_requests_that_nginx_answers_itself_because_a_server_breaks_off_are_counted(tmp_path: Path) -> None:
     farm, breaks = Farm(tmp_path), Answering(lambda turn: "close" if turn % 3 == 0 else "ok")
-    farm.upstreams.write_text(farm.upstreams.read_text().replace(f":{farm.ports['api1']} ", f":{breaks.port} "))
+    farm.upstreams.write_text(farm.upstreams.read_text().replace(f":{farm.ports['api1']} ", f":{breaks.port} max_fails=0 "))
     farm.write_front(farm.front.replace("proxy_pass http", "proxy_next_upstream off;\n        proxy_pass http"))
     try:
         farm.start()

@@ -132,6 +132,8 @@ def _of_all(parts: t.Sequence[t.Mapping[str, t.Any]], key: str) -> t.Optional[in
 
 def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return what one server's counters grew by; a server that restarted counts from zero."""
+    if _is_of_another(begin, end):
+        return dict.fromkeys(("requests", "errors", "rejected", "latency", "recall"))
     restarted = begin["requests"] is not None and end["requests"] is not None and end["requests"] < begin["requests"]
     was: t.Mapping[str, t.Any] = {} if restarted else begin
     numbers = {
@@ -142,6 +144,12 @@ def grown(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> dict[str,
         for key in ("latency", "recall")
     }
     return {**numbers, **buckets}
+
+
+def _is_of_another(begin: t.Mapping[str, t.Any], end: t.Mapping[str, t.Any]) -> bool:
+    """Return whether another process of the same server answered, which was there before: each of its workers counts for itself."""
+    first, last = begin.get("since"), end.get("since")
+    return None not in (first, last, begin.get("at")) and first != last and last < begin["at"]
 
 
 def _add_queried(sample: Sample, queried: t.Any) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import time
 import typing as t
 from pathlib import Path
 
@@ -465,3 +467,37 @@ def test_what_nginx_logs_of_failed_attempts_is_counted_by_server(tmp_path: Path)
     assert nginx_log.failed_since(marks) == {}
     log.unlink()
     assert nginx_log.failed_since(marks) == {}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_connection_that_waits_for_an_answer_is_told_from_one_that_is_kept(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        pairs = []
+        for _turn in range(3):
+            mine = socket.create_connection((host, port), 5)
+            pairs.append((mine, server.accept()[0]))
+        for place, (mine, other) in enumerate(pairs):
+            if place:
+                mine.sendall(b"GET")
+                other.recv(9)
+            if place == 2:
+                other.sendall(b"200")
+                mine.recv(9)
+
+        def waiting() -> int | None:
+            found = links.waiting_links([os.getpid()])
+            return None if found is None else found.get((host, port), 0)
+
+        if waiting() is None:
+            pytest.skip("the kernel lists no connections here")
+        # One that sent nothing received nothing, too: nginx opens none without a request.
+        assert waiting() == 2
+        time.sleep(0.02)
+        pairs[2][0].sendall(b"GET")
+        assert waiting() == 3
+        for pair in pairs:
+            for one in pair:
+                one.close()
+    assert links.waiting_links([2**22 + 5]) is None

@@ -166,6 +166,19 @@ def test_without_counters_open_connections_are_held_against_the_answers() -> Non
     assert gates.judge_sample(watched(150), LIMITED, 50).health == "sick"
 
 
+def test_counters_of_another_worker_are_no_continuation() -> None:
+    def scraped(requests: int, since: float, at: float) -> dict[str, t.Any]:
+        return {"requests": requests, "errors": 0, "rejected": 0, "latency": {"+Inf": requests}, "recall": None, "since": since, "at": at}
+
+    first = scraped(1000, 50.0, 100.0)
+    assert gates.grown(first, scraped(1010, 50.0, 130.0))["requests"] == 10
+    # Started before the first look: another worker of the same server.
+    for requests in (900, 1200):
+        assert set(gates.grown(first, scraped(requests, 50.2, 130.0)).values()) == {None}
+    # Started since: the server was restarted.
+    assert gates.grown(first, scraped(30, 110.0, 130.0))["requests"] == 30
+
+
 def share(meant: float, least: float | None = None) -> dict[str, t.Any]:
     return {"meant": meant, "least": meant if least is None else least, "why": ": balance leastconn keeps it from following the weights"}
 

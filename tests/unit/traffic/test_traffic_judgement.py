@@ -490,7 +490,7 @@ def test_metrics_are_read_and_what_is_no_metric_is_left_out() -> None:
     found = traffic_counts.parse_metrics(METRICS, NAMES)
     assert (found["requests"], found["errors"], found["latency"], found["recall"]) == (100, 10, {"0.1": 50, "+Inf": 100}, None)
     assert traffic_counts.parse_metrics("<html>\x00" * 1000, NAMES) == dict.fromkeys(
-        ("requests", "errors", "rejected", "latency", "recall")
+        ("requests", "errors", "rejected", "latency", "recall", "since", "at")
     )
 
 

@@ -19,7 +19,7 @@ _SPRING = {"UP": State.WELL, "DOWN": State.SICK, "OUT_OF_SERVICE": State.SICK, "
 _ASPNET = {"Healthy": State.WELL, "Degraded": State.SICK, "Unhealthy": State.SICK}
 # One check of a verbose answer of the Kubernetes API server.
 _CHECK = re.compile(r"\[([+-])\](\S+) (ok|failed\b.*|excluded\b.*)")
-_DJANGO = re.compile(r"working\Z|unavailable: |unexpected result: ")
+_DJANGO = re.compile(r"working\Z|unavailable: |unexpected result: |unknown error: |warning: ")
 _SUM = re.compile(r"(?:livez|readyz|healthz) check (passed|failed)")
 # Statuses with which they say what is wrong.
 TELLING = (500, 503)

@@ -59,6 +59,8 @@ A_STATUS = re.compile(r"[1-5](\d\d|xx)", re.IGNORECASE)
 # A sample with a time of its own that is older than so many seconds says nothing about now.
 STALE = 60.0
 MAX_METRICS = 8 << 20
+# When the process started that counted, by the usual name.
+STARTED = "process_start_time_seconds"
 
 
 def load_counts(options: t.Mapping[str, t.Any], deadline: float) -> Counts:
@@ -93,8 +95,9 @@ def _url(one: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> str:
 
 
 def parse_metrics(text: str, options: t.Mapping[str, t.Any], now: t.Optional[float] = None) -> Counts:
-    """Return {requests, errors, rejected, latency, recall} of one exposition; what is missing or cannot be read for certain is None.
+    """Return {requests, errors, rejected, latency, recall, since, at} of one exposition; what is missing or cannot be read is None.
 
+    since: when its process started.
     A request without a path may be one of a health check, and one without a status may have failed. *now*: epoch seconds, against
     which a sample's own time is held.
     """
@@ -111,6 +114,8 @@ def parse_metrics(text: str, options: t.Mapping[str, t.Any], now: t.Optional[flo
         "rejected": _counted_by(REJECTED_STATUS, requests) if requests else None,
         "latency": _buckets(traffic(options["latency_metric"] + "_bucket", options["ignored_paths"])),
         "recall": _buckets(traffic(options["recall_metric"] + "_bucket", [])),
+        "since": next((one.value for one in samples if one.name == STARTED and math.isfinite(one.value)), None),
+        "at": now,
     }
 
 

@@ -24,7 +24,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import config, log
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx import files as nginx_files
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.files import Server, Unreadable
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.links import open_links, to_server
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.links import open_links, to_server, waiting_links
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.nginx.process import (
     Away,
     Log,
@@ -81,7 +81,10 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
     except (Away, Unreadable, OSError, ValueError) as error:
         return traffic_pool.blank("nginx", pool, detail="nginx: %s" % one_line(error, 200))
     pools = nginx_files.pools_of(seen.lines)
-    links = open_links([pid for kind in workers_of(seen.master) for pid in kind])
+    working = workers_of(seen.master)
+    everyone = [pid for kind in working for pid in kind]
+    waiting = waiting_links(everyone)
+    links = open_links(everyone) if waiting is None else waiting
     # Only a watch asks for what was logged since it began.
     failed = log.failed_since(options["since"]) if options.get("since") else None
     return dict(
@@ -93,7 +96,7 @@ def load(options: t.Mapping[str, t.Any], deadline: float) -> BalancerState:
         ],
         marks=log.marks_of([options["nginx_error_log"], *config.error_logs(seen.files)]),
         missed=None if failed is None else sum(number for name, number in failed.items() if name.lower() == pool.lower()),
-        idle=nginx_files.kept_open(seen.lines, pool) * len(workers_of(seen.master)[0]),
+        idle=nginx_files.kept_open(seen.lines, pool) * len(working[0]) if waiting is None else 0,
     )  # fmt: skip
 
 
