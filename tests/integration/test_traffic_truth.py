@@ -6,12 +6,18 @@ something meanwhile, and the configurations that people have."""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import threading
 import typing as t
+from pathlib import Path
 
 import pytest
 from farms.haproxies import HAPROXIES, Answering, Clients, Proxied
+from farms.playing import OURS, ROOT
 from farms.waiting import until
+from farms.warmly import run_ansible
 from somabrain_drill.ports import free_port
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
@@ -102,6 +108,21 @@ def test_hints_hide_no_request_that_hangs_and_a_second_attempt_no_answer(binary:
         assert set(clients.statuses) == {200}
         # A third of what it got went on to the other server, the rest it answered.
         assert abs(seen["sample"]["reached"] - 67) < 4, seen["state"]
+
+
+def test_maintenance_that_keeps_nobody_out_is_doubted(binary: str) -> None:
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        with Clients(bed.port, 60):
+            assert bed.shift(maintenance={"on": True, "retry_after": 60})["doubts"] == []
+        bed.shift(maintenance={"on": False})
+    # A frontend whose rules do not ask the map.
+    port = free_port()
+    with proxied(binary, before="frontend other\n  bind 127.0.0.1:%d\n  default_backend api\n" % port) as bed:
+        up(bed, "a", "b")
+        with Clients(port, 60) as clients:
+            doubts = bed.shift(maintenance={"on": True, "retry_after": 60})["doubts"]
+        assert (set(clients.statuses), len(doubts), "although maintenance is on" in doubts[0]) == ({200}, 1, True), doubts
 
 
 def test_a_full_frontend_of_another_name_is_seen(binary: str) -> None:
@@ -371,3 +392,41 @@ def test_maintenance_is_not_turned_off_where_its_file_would_bring_it_back(binary
 
 def _denied(*_words: t.Any) -> None:
     raise PermissionError(30, "Read-only file system")
+
+
+def test_verify_health_and_check_access_look_at_the_balancers_of_an_inventory(binary: str, tmp_path: Path) -> None:
+    with proxied(binary) as bed:
+        up(bed, "a", "b")
+        target = bed.target()
+        place = {name: value for name, value in target.items() if name.startswith("haproxy_")}
+        variables = {
+            "ansible_connection": "local", "ansible_python_interpreter": sys.executable, "remediation_state_dir": str(tmp_path / "ledger"),
+            "traffic_scaling_pool": "api", "traffic_scaling_balancer_options": place, "traffic_scaling_overflow": "",
+            "health_verification_host_checks": [], "access_check_become": False, "access_check_reserve_bytes": 0,
+        }  # fmt: skip
+        book = {"all": {"vars": variables, "children": {"somabrain_balancer": {"hosts": {"lb": {}}}, "others": {"hosts": {"web": {}}}}}}
+        (tmp_path / "hosts.json").write_text(json.dumps(book))
+
+        def played(name: str, *words: str) -> tuple[bool, str]:
+            env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": OURS, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "NO_COLOR": "1"}
+            program = os.path.join(os.path.dirname(sys.executable), "ansible-playbook")
+            command = [program, "-i", str(tmp_path / "hosts.json"), *words, str(ROOT / "playbooks" / f"{name}.yml")]
+            done = run_ansible(command, cwd=ROOT, env=env, timeout=240)
+            return done.returncode == 0, done.stdout
+
+        lb = ("--limit", "lb,localhost")
+        green, shown = played("verify_health", *lb)
+        assert (green, "verdict well" in shown) == (True, True), shown
+        green, shown = played("check_access", *lb, "-e", "traffic_scaling_spare=['nobody']")
+        assert (green, "has no server nobody" in shown) == (False, True), shown
+        for name in ("a", "b"):
+            bed.ask(f"set server api/{name} state drain")
+        green, shown = played("verify_health", *lb)
+        assert (green, "no server of pool api takes requests" in shown) == (False, True), shown
+        # That is nothing that keeps remedies from working.
+        green, shown = played("check_access", *lb)
+        assert "ok      balancer: pool api can be changed from here" in shown, shown
+        bed.process.terminate()
+        bed.process.wait(5)
+        green, shown = played("verify_health")
+        assert (green, "balancer is unknown" in shown) == (False, True), shown

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import refused
-from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import others, pool
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic import account, others, pool
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer import pools
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -30,6 +31,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 }
 # Seconds between two looks of a wait.
 PAUSE = 0.1
+# Seconds to listen whether maintenance keeps requests out.
+LISTEN = 0.5
 
 
 def run(params: Params, check: bool) -> Result:
@@ -53,6 +56,7 @@ def run(params: Params, check: bool) -> Result:
         warnings, alone = left + warnings, alone + taken
     if not check:
         warnings += _waited(params, pool.back_of(state, change["servers"]))
+        warnings += _let_through(params) if (change["maintenance"] or {}).get("on") and changed else []
     diff = {"before": _shown(before), "after": _shown(after)}
     say = ["%s: %s" % (state["pool"], one) for one in _told(before, after, check)] + ["warning: %s" % one for one in warnings]
     return {
@@ -99,6 +103,17 @@ def _waited(params: Params, back: t.Mapping[str, t.Any]) -> list[str]:
         return ["after %g s these still have sessions: %s" % (params["wait"], listed)]
     pools.shift_pool(params["target"], {"servers": back}, params["timeout"])
     raise refused("slot_down", "these did not come up within %g s and were rolled back: %s" % (params["wait"], listed))
+
+
+def _let_through(params: Params) -> list[str]:
+    """Return a warning if servers still get requests although maintenance is on: the switch may be in no rule that clients pass."""
+    looks = []
+    for pause in (0.0, LISTEN):
+        time.sleep(pause)
+        looks.append(pools.load_pool(params["target"], params["timeout"]))
+    _share, number = account.reached(looks[0], looks[1], ())
+    text = "%d requests reached servers within %g s although maintenance is on: those of operators and health probes do; "
+    return [(text + "traffic_scaling_client_url would prove what clients get") % (number, LISTEN)] if number > 0 else []
 
 
 def _late_of(params: Params) -> t.Callable[[], list[str]]:
