@@ -67,7 +67,7 @@ def judge_slots(pool: State, pods: t.Sequence[State], wanted: int, options: Stat
     addresses, doubt = addresses_of(pods, options)
     if doubt:
         return Slots("no_network", "sick", doubt)
-    scene = _scene(slots, addresses, [pod["name"] for pod in pods[:wanted]])
+    scene = _scene(slots, addresses, [pod["name"] for pod in pods[:wanted]], _taken_out(pool))
     found = _judged(pool, scene, wanted, options)
     if pool["rights"] in ("none", "maintenance") and (found.changes() or wanted > len(scene.stays)):
         return Slots("balancer_refused", "sick", traffic_pool.RIGHTS % pool["balancer"])
@@ -111,12 +111,23 @@ def addresses_of(pods: t.Sequence[State], options: State) -> tuple[dict[str, str
     return found, doubts[0] if doubts else ""
 
 
-def _scene(slots: t.Mapping[str, Server], addresses: t.Mapping[str, str], staying: t.Sequence[str]) -> _Scene:
+def _taken_out(pool: State) -> set[str]:
+    """Return the servers in maintenance that runs had left ready: a person put them there."""
+    was = pool["kept"].get("servers") or {}
+    return {
+        one["name"] for one in pool["servers"]
+        if one["admin"] == traffic_pool.MAINT and (was.get(one["name"]) or {}).get("admin") == traffic_pool.READY
+    }  # fmt: skip
+
+
+def _scene(
+    slots: t.Mapping[str, Server], addresses: t.Mapping[str, str], staying: t.Sequence[str], out: t.AbstractSet[str] = frozenset()
+) -> _Scene:
     owners = {address: name for name, address in addresses.items()}
     stays: dict[str, str] = {}
     goes: dict[str, str] = {}
     for name, one in slots.items():
-        owner = owners.pop(one["address"], "") if one["admin"] != traffic_pool.MAINT else ""
+        owner = owners.pop(one["address"], "") if one["admin"] != traffic_pool.MAINT or name in out else ""
         if owner:
             (stays if owner in staying else goes)[name] = owner
     loose = [name for name in slots if name not in stays and name not in goes]
@@ -140,6 +151,8 @@ def _judged(pool: State, scene: _Scene, wanted: int, options: State) -> Slots:
     word = "slots" if join or opened or free else "fit"
     text = "pool %s: %s" % (pool["pool"], _sentence(scene, join, free))
     told = tuple("%s was drained by a person and stays drained" % name for name in scene.stays if _by_hand(scene.slots[name]))
+    out = [name for name in scene.stays if scene.slots[name]["admin"] == traffic_pool.MAINT]
+    told += tuple("%s was put into maintenance by a person and stays there" % name for name in out)
     return Slots(word, "well" if word == "fit" else "sick", text, join, opened, leave, free, told)
 
 

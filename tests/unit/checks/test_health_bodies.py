@@ -163,6 +163,12 @@ PRODUCTS: list[tuple[t.Any, str, int, str, str]] = [
     (DJANGO, "django", 200, "well", "up"),
     (dict(DJANGO, DatabaseBackend="unavailable: Database error"), "django", 500, "sick", "degraded"),
     (LIVEZ, "kubernetes", 200, "well", "up"),
+    # Without ?verbose; only the profile makes that word Kubernetes'.
+    (b"ok", "kubernetes", 200, "well", "up"),
+    (b"ok", "auto", 200, "unknown", "other_service"),
+    (b'{"status": "Degraded", "results": {"db": {"status": "Unhealthy"}}}', "aspnet", 200, "sick", "degraded"),
+    (b'{"Cache": "working", "Queue": "unknown error: down"}', "django", 500, "sick", "degraded"),
+    (b'{"Cache": "working", "Queue": "warning: slow"}', "django", 200, "sick", "degraded"),
     (b"[+]ping ok\n[-]etcd failed: reason withheld\nlivez check failed\n", "kubernetes", 500, "sick", "degraded"),
     # Whose words they are is only believed where a person says so.
     *[(body, "auto", 200, "unknown", "other_service") for body in (SPRING, b"Healthy", b"Unhealthy", ASPNET, DJANGO, LIVEZ, b"ok")],

@@ -126,6 +126,17 @@ def test_who_gets_which_slot(seen: dict[str, t.Any], pods: list[dict[str, t.Any]
     assert (found.word, found.health) == (("slots", "sick") if parts[0] or parts[1] or parts[3] else ("fit", "well"))
 
 
+def test_a_container_whose_slot_a_person_put_into_maintenance_stays_out() -> None:
+    out = slot("api2", 2, **OUT)
+    left_ready = {"identity": {}, "servers": {"api2": {"weight": 100, "admin": "ready"}}}
+    found = judged(pool(ONE, out, FREE3, kept=left_ready), [pod(1), pod(2)], 2)
+    assert (found.word, found.changes()) == ("fit", {}), found
+    assert found.told == ("api2 was put into maintenance by a person and stays there",)
+    # One that a run freed, or that died while it gave the address, is free.
+    for kept in ({}, {"identity": {}, "servers": {"api2": {"weight": 100, "admin": "maint"}}}):
+        assert judged(pool(ONE, out, FREE3, kept=kept), [pod(1), pod(2)], 2).join["api2"]["admin"] == "ready"
+
+
 def test_where_the_spare_servers_have_everything_a_container_that_comes_gets_nothing() -> None:
     seen = pool(slot("api1", 1, weight=0), FREE2)
     next(one for one in seen["servers"] if one["name"] == "spare")["weight"] = 1

@@ -26,8 +26,13 @@ TELLING = (500, 503)
 NAMES = ("spring", "aspnet", "django", "kubernetes")
 
 
-def judge_text(text: str) -> tuple[str, list[Finding]]:
-    """Return (product, findings) of an answer that is plain text, ("", []) where it is of none that is known."""
+def judge_text(text: str, named: str = "") -> tuple[str, list[Finding]]:
+    """Return (product, findings) of an answer that is plain text, ("", []) where it is of none that is known.
+
+    *named*: the profile that was named; only that makes a word which is anybody's a product's.
+    """
+    if named == "kubernetes" and text.strip() == "ok":
+        return named, [_found("check", State.WELL, "ok")]
     lines = [line.strip() for line in text.strip().splitlines()[:200] if line.strip()]
     if len(lines) == 1 and lines[0] in _ASPNET:
         return "aspnet", [_found("status", _ASPNET[lines[0]], lines[0])]
@@ -46,8 +51,9 @@ def judge_body(body: t.Any) -> tuple[str, list[Finding]]:
     status = body.get("status")
     if isinstance(status, str) and status in _SPRING and set(body) <= {"status", "components", "details", "groups"}:
         return "spring", [_found("status", _SPRING[status], status), *_parts(body.get("components") or body.get("details"), _SPRING)]
-    if isinstance(status, str) and status in _ASPNET and isinstance(body.get("entries"), dict):
-        return "aspnet", [_found("status", _ASPNET[status], status), *_parts(body["entries"], _ASPNET)]
+    parts = next((body[key] for key in ("entries", "results") if isinstance(body.get(key), dict)), None)
+    if isinstance(status, str) and status in _ASPNET and parts is not None:
+        return "aspnet", [_found("status", _ASPNET[status], status), *_parts(parts, _ASPNET)]
     if all(isinstance(value, str) and _DJANGO.match(value) for value in body.values()):
         return "django", [_found(name, State.WELL if value == "working" else State.SICK, value) for name, value in list(body.items())[:20]]
     return "", []

@@ -183,7 +183,7 @@ def _word_of(findings: t.Sequence[Finding]) -> str:
 
 
 def _judge_text(answer: http.Answer, named: str) -> tuple[str, list[Finding], dict[str, t.Any]]:
-    product, findings = products.judge_text(answer.body[:65536].decode("utf-8", "replace"))
+    product, findings = products.judge_text(answer.body[:65536].decode("utf-8", "replace"), named)
     if product and named != "none":
         return _judge_product(product, named, findings)
     kind = answer.content_type or "no content type"
