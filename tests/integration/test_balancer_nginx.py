@@ -358,6 +358,14 @@ def test_servers_that_do_not_answer_cost_no_more_than_their_patience(farm: Farm)
     assert {one["status"] for one in load(farm.options, DEADLINE)["servers"] if one["name"] != "overflow"} == {"refused"}
 
 
+def test_files_may_be_named_by_another_path_than_the_configuration_has(farm: Farm, tmp_path: Path) -> None:
+    other = tmp_path / "by another name"
+    other.symlink_to(tmp_path)
+    options = {**farm.options, "nginx_upstream_file": f"{other}/upstream.conf", "nginx_maintenance_file": f"{tmp_path}//maintenance.conf"}
+    state = load(options, DEADLINE)
+    assert (state["reachable"], state["maintenance"]["prepared"]) == (True, True), state["detail"]
+
+
 def test_requests_that_nginx_answers_itself_because_a_server_breaks_off_are_counted(tmp_path: Path) -> None:
     farm, breaks = Farm(tmp_path), Answering(lambda turn: "close" if turn % 3 == 0 else "ok")
     farm.upstreams.write_text(farm.upstreams.read_text().replace(f":{farm.ports['api1']} ", f":{breaks.port} max_fails=0 "))

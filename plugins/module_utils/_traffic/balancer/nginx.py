@@ -11,6 +11,7 @@ to signal it.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 import typing as t
@@ -115,7 +116,8 @@ def _see(options: t.Mapping[str, t.Any], clock: http.Clock) -> Seen:
     workers, _leaving = workers_of(master)
     if not workers:
         raise Away("its master has no workers")
-    files, path = config.parse_dump(_tested(options, "-T", clock)), options["nginx_upstream_file"]
+    files = config.parse_dump(_tested(options, "-T", clock))
+    path = _as_included(files, options["nginx_upstream_file"])
     if path not in files:
         raise Unreadable("its configuration does not include %s" % one_line(path, 80))
     moment = loaded_at(workers)
@@ -128,9 +130,17 @@ def _see(options: t.Mapping[str, t.Any], clock: http.Clock) -> Seen:
     return Seen(master, files, upstreams, lines, switch, maintenance)
 
 
+def _as_included(files: config.Files, path: str) -> str:
+    """Return the name by which the configuration includes the file *path*, which may be a link or the file behind one."""
+    if path in files:
+        return path
+    real = os.path.realpath(path)
+    return next((name for name in files if os.path.realpath(name) == real), path)
+
+
 def _see_switch(options: t.Mapping[str, t.Any], files: config.Files, moment: float) -> tuple[t.Optional[Loaded], dict[str, t.Any]]:
     """Return the switch file and its setting; a switch that does not close the whole pool is not prepared, which is not an error."""
-    path = options["nginx_maintenance_file"]
+    path = _as_included(files, options["nginx_maintenance_file"])
     off: dict[str, t.Any] = {"prepared": False, "on": False, "retry_after": None}
     missing = config.switch_missing(files, options["pool"], path)
     if path not in files:
