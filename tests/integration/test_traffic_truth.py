@@ -417,7 +417,7 @@ def test_verify_health_and_check_access_look_at_the_balancers_of_an_inventory(bi
         lb = ("--limit", "lb,localhost")
         green, shown = played("verify_health", *lb)
         assert (green, "verdict well" in shown) == (True, True), shown
-        green, shown = played("check_access", *lb, "-e", "traffic_scaling_spare=['nobody']")
+        green, shown = played("check_access", *lb, "-e", '{"traffic_scaling_spare": ["nobody"]}')
         assert (green, "has no server nobody" in shown) == (False, True), shown
         for name in ("a", "b"):
             bed.ask(f"set server api/{name} state drain")
