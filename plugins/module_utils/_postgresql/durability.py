@@ -204,6 +204,10 @@ def judge_loss(durable: Raw, ended: Raw, known: Raw) -> t.Dict[str, t.Any]:
     doubts = [*_older(durable, ended, known), *_not_its_own(ended), *_settings(durable, ended, known), *_cut_off(durable, ended)]
     if not ended.get("clean"):
         doubts += _emptied(durable)
+    if doubts and durable.get("in_recovery"):
+        # Only one that streams is well.
+        text = "%s; it is a standby, so its primary has what it may lack" % "; ".join(dict.fromkeys(doubts))
+        return {"unit": COMMITS, "text": text, "suspected": False, "witness": "it is a standby and receives from its primary"}
     if doubts:
         return {"unit": COMMITS, "text": "%s, so what was lost when it went down is unknown" % "; ".join(dict.fromkeys(doubts))}
     how = "it had been shut down" if ended.get("clean") else "PostgreSQL has replayed its write-ahead log to its end"

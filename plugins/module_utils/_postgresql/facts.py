@@ -122,6 +122,7 @@ def _of_settings(raw: Raw, options: Raw) -> Facts:
             **{key: settings.get(key) for key in ("fsync", "synchronous_commit")},
             **{key: server.get(key) for key in ("off_for", "lsn", "redo_lsn", "timeline", "system_identifier")},
             "unlogged_tables": server.get("unlogged"),
+            "in_recovery": server.get("in_recovery"),
             "unlogged_files": raw.get("unlogged_files"),
         },
         "ended": raw.get("ended") or {},

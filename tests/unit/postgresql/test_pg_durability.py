@@ -84,6 +84,12 @@ def test_a_configuration_that_nobody_saw_loaded_proves_nothing_and_suspects_noth
     assert ("was changed while it ran" in loss.get("text", "")) is unsure
 
 
+def test_what_a_standby_may_lack_its_primary_has() -> None:
+    loss = judge_loss(dict(ON, in_recovery=True), dict(CRASHED, copied=True), {})
+    assert (loss.get("count"), loss["suspected"]) == (None, False)
+    assert "its primary has what it may lack" in loss["text"]
+
+
 @pytest.mark.parametrize("durable", [{}, dict(ON, fsync=None), dict(ON, synchronous_commit=None)])
 def test_a_server_that_does_not_say_how_it_commits_proves_nothing(durable: t.Any) -> None:
     assert judge_loss(durable, CRASHED, KNOWN) == {}
