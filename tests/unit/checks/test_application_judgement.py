@@ -595,6 +595,18 @@ def test_who_waits_for_a_lock_is_looked_at_again_after_a_silence() -> None:
     assert (found["late"], found["dependencies"][0]["facts"]["locks"]) == (None, LOCKS)
 
 
+@pytest.mark.parametrize(("later", "held"), [({}, {}), (HOLDER, HOLDER)])
+def test_a_worker_whose_master_was_killed_is_no_stranger_once_it_ends(
+    monkeypatch: pytest.MonkeyPatch, later: dict[str, t.Any], held: dict[str, t.Any]
+) -> None:
+    seen = [HOLDER, later]
+    monkeypatch.setattr(application_load.answering, "stranger", lambda *_given: seen.pop(0))
+    monkeypatch.setattr(application_load.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(application_load, "last", lambda *_given, **_more: {"lines": []})
+    found = application_load._why_not_up({}, {"behind_proxy": False, "log_file": "", "url": URL}, 1.0, {})
+    assert found["port_holder"] == held
+
+
 def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:
     unit = dict(DOWN, kind="service", playbook="restart-service.yml", service="ltm")
     given = [

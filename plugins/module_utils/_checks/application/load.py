@@ -19,6 +19,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
 Options = t.Mapping[str, t.Any]
+# Seconds in which such a worker ends.
+ORPHAN_ENDS = 1.5
 # What a manager says of a service that has no process to look at.
 NOT_UP = ("stopped", "failed", "backoff")
 Raw = t.Dict[str, t.Any]
@@ -147,6 +149,10 @@ def _why_not_up(named: Options, options: Options, seconds: float, service: Raw) 
     """Return {attempt, log, port_holder}: what its last start left behind, and the stranger that holds its port, {} for none."""
     attempt = last(named, [options["log_file"]], seconds, service=service)
     holder = {} if options["behind_proxy"] else answering.stranger(service, options["url"])
+    if holder:
+        # A worker whose master was killed ends once it has answered our own request.
+        time.sleep(ORPHAN_ENDS)
+        holder = answering.stranger(service, options["url"])
     return {"attempt": attempt, "log": [line["text"] for line in attempt["lines"]], "port_holder": holder}
 
 
