@@ -66,7 +66,7 @@ options:
   unappended:
     description:
       - What the log of Redis proves to be missing from its append-only file, as the role's probe gives it, that is C(at), when a dump was
-        saved that has it, and C(why).
+        saved that has it, and C(why); and C(unsaved), why a dump may lack the last changes.
     type: dict
     default: {}
   backups:

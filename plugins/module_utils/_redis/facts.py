@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.start import data_names, deletion_in, emptying_in
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import unappended, unappended_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import unappended, unappended_at, unsaved
 
 Raw = t.Mapping[str, t.Any]
 
@@ -273,7 +273,8 @@ def facts_of(raw: Raw, options: Raw) -> dict[str, t.Any]:
         "place": raw.get("place") or {}, "planned": (raw.get("planned") or {}).get("settings") or {}, "origins": _origins(raw),
         "written": raw.get("written") or {}, "evicted": number(info.get("evicted_keys")), "since_start": since_start(info),
         "start_empties": emptying_in(_start_command(raw, options)),
-        "unappended": {"at": unappended_at(raw), "why": unappended(raw)}, "gone": _gone(raw, options), "flushed": flushed_of(info),
+        "unappended": {"at": unappended_at(raw), "why": unappended(raw), "unsaved": unsaved(raw)},
+        "gone": _gone(raw, options), "flushed": flushed_of(info),
         "start_deletes_data": bool(start_deletion_of(raw, options)), "start_deletion": start_deletion_of(raw, options),
     }  # fmt: skip
     facts.update(memory_of(raw, options))

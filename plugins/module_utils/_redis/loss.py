@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.contents import still_due
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import SAVED, judge_aof, judge_dump
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import SAVED, judge_aof, judge_dump, unsaved
 
 Facts = t.Mapping[str, t.Any]
 Loss = t.Dict[str, t.Any]
@@ -71,7 +71,7 @@ def loss_of(done: Facts, before: Facts, after: Facts) -> Loss:
     known = still_due(int(done.get("known_keys", -1)), {"at": done.get("known_at")}, contents)
     counted = {"unit": "keys", "known_before": None if known < 0 else known, "present_after": present}
     if done.get("replaced"):
-        return dict(counted, **_of_candidate(done))
+        return dict(counted, **_of_candidate(done, unsaved(before)))
     (doubt, witness), fallen = _proof(done, before), _fallen(done, before, after)
     unproven = "; ".join(part for part in (fallen, doubt) if part)
     if done.get("approved") and done.get("restarted"):
@@ -124,8 +124,18 @@ def _at_least(counted: Loss, why: str) -> Loss:
     return dict(counted, count=None, exact=False, text=AT_LEAST % (missing, why) if missing else why)
 
 
-def _of_candidate(done: Facts) -> Loss:
-    """Return what the installed candidate lacks, as it was said before it was chosen."""
+def _of_candidate(done: Facts, beyond: str) -> Loss:
+    """Return what the installed candidate lacks, as it was said before it was chosen; *beyond*: why no file may have the last changes."""
+    said = _of_files(done)
+    if not beyond:
+        return said
+    # What a policy accepted was counted in files.
+    kept = {key: value for key, value in said.items() if key != "approved" or said.get("count")}
+    text = "; ".join(part for part in (said["text"], beyond) if part)
+    return dict(kept, count=said.get("count") or None, exact=False, text=text)
+
+
+def _of_files(done: Facts) -> Loss:
     loss, name = done["installed"].get("loss") or {}, done["installed"].get("name")
     wrong = "; wrong or missing in it, and to be put back by hand: number %s of the known keys"
     wrong = wrong % ", ".join(str(place) for place in done["excused_keys"]) if done.get("excused_keys") else ""

@@ -206,6 +206,11 @@ def _clock(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
+def unsaved(before: Facts) -> str:
+    """Return why a dump, and whatever is made of it, may lack the last changes; "" where it does not, or where no dump counts."""
+    return judge_dump(before)[0] if (before.get("files") or {}).get("source") == "rdb" else ""
+
+
 def judge_dump(before: Facts) -> Proof:
     """Judge a dump: its Redis says when it saved for the last time before it ended, and the dump is of that moment."""
     written, log = before.get("written") or {}, before.get("log") or {}

@@ -168,6 +168,7 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     options = dict(
         params,
         snapshots=_is_snapshot(judged, params),
+        unsaved=str((params["unappended"] or {}).get("unsaved") or ""),
         verdict=judged.get("verdict", ""),
         emptied=_emptied(candidates, servers, params),
         crooked=_crooked(judged),

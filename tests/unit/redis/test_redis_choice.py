@@ -225,6 +225,14 @@ def test_an_empty_replica_proves_nothing() -> None:
     assert trusted(both[1], [one("as_is", 10), both[1]], options)
 
 
+def test_a_plan_does_not_say_that_nothing_is_lost_of_what_no_dump_has() -> None:
+    options = {"last_known_keys": -1, "empty_below_share": 0.5, "unsaved": "nothing shows that it saved"}
+    for said, told in (({"count": 0, "exact": True}, None), ({"count": 2, "exact": True}, 2), ({"count": None, "exact": False}, None)):
+        (plan,) = plans_of([one("backup_1", 10, loss={"unit": "keys", **said})], options)
+        assert (plan["loss"]["count"], plan["loss"]["exact"]) == (told, False)
+        assert plan["text"].endswith("what was written after its last save may be in none of the plans")
+
+
 def test_a_plan_is_bound_to_its_candidate_and_lets_only_the_living_move() -> None:
     options = {"last_known_keys": -1, "empty_below_share": 0.5}
     candidates = [dict(this, loss=loss_of(this, [CUT, SALVAGE], options)) for this in (CUT, dict(SALVAGE, binds={"files": "ab"}))]

@@ -106,6 +106,18 @@ def test_what_was_installed_lacks_what_was_said_before(given: dict[str, t.Any], 
     assert loss.loss_of(dict(acts, known_keys=1), {}, {"keys": 1}).get("approved", False) is (by == "policy")
 
 
+@pytest.mark.parametrize(
+    ("given", "by", "count", "approved"),
+    [({"count": 0, "exact": True}, "policy", None, False), ({"count": 1, "exact": True}, "policy", 1, True),
+     ({"count": None, "exact": False}, "", None, False)],
+)  # fmt: skip
+def test_what_was_made_of_a_dump_lacks_what_was_never_saved_too(given: dict[str, t.Any], by: str, count: t.Any, approved: bool) -> None:
+    killed = dict(RDB, files={"verdict": "damaged", "source": "rdb"})
+    told = loss.loss_of({"replaced": True, "installed": dict(CANDIDATE, loss=given), "by": by}, killed, {"keys": 90})
+    assert (told["count"], told["exact"], told.get("approved", False)) == (count, False, approved)
+    assert "nothing shows that it saved once more" in told["text"]
+
+
 def test_keys_that_were_kept_and_not_loaded_again_are_lost_until_somebody_loads_them() -> None:
     count, exact, text = found({"reload_from": ["/kept"]}, AOF, 100, 0)
     assert (count, exact) == (None, False)

@@ -245,23 +245,26 @@ def plans_of(candidates: t.Sequence[Candidate], options: Options) -> list[dict[s
     """Return one plan for each loadable candidate, recommended first: {name, text, loss, binds, counts, tolerance}."""
     return [
         {
-            "name": one["name"], "text": _plan_text(one), "loss": _planned(one["loss"]), "binds": dict(one["binds"], candidate=one["name"]),
+            "name": one["name"], "text": _plan_text(one, options), "loss": _planned(one["loss"], options),
+            "binds": dict(one["binds"], candidate=one["name"]),
             "counts": _counts(one), "tolerance": LIVING_TOLERANCE if one["moves"] else 0.0,
         }
         for one in ordered(candidates, options)
     ]  # fmt: skip
 
 
-def _planned(loss: Loss) -> Loss:
-    """Return what a plan says of a loss: its text has the least of it."""
-    return {key: said for key, said in loss.items() if key != "least"}
+def _planned(loss: Loss, options: Options) -> Loss:
+    """Return what a plan says of a loss: its text has the least of it. What no file has was not counted."""
+    said = {key: value for key, value in loss.items() if key != "least"}
+    return dict(said, count=said["count"] or None, exact=False) if options.get("unsaved") else said
 
 
-def _plan_text(one: Candidate) -> str:
+def _plan_text(one: Candidate, options: Options) -> str:
     text = "install %d keys, last written %s (%s)" % (one["keys"], clock(one["last_write"]), one["risk"])
     if kind_of(one["name"]) == "empty":
         text = "start without any data, since none was found"
     short = "; at least %d of the keys known before are missing" % one["loss"]["least"] if one["loss"].get("least") else ""
+    short += "; what was written after its last save may be in none of the plans" if options.get("unsaved") else ""
     wrong = ", ".join(str(place) for place in one.get("wrong_keys") or [])
     # An approval of the plan covers that, too.
     return one_line(text + short + ("; wrong or missing in it: number %s of the known keys" % wrong if wrong else ""), 280)
