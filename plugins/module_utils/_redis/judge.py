@@ -270,7 +270,8 @@ def _set_at_run_time(raw: Raw, facts: Facts, state: str) -> tuple[list[Finding],
 
 
 def _moved(raw: Raw) -> list[Finding]:
-    moved = changed_text(raw.get("place") or {})
+    # Of a process that is not seen, nobody knows whose directories it names.
+    moved = changed_text(raw.get("place") or {}) if raw.get("process") else ""
     return [Finding("settings", State.SICK, moved + ": a start would load other files")] if moved else []
 
 

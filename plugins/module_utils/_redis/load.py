@@ -255,7 +255,7 @@ def _surroundings(options: t.Mapping[str, t.Any], raw: Raw, end: float) -> Raw:
     around["data_dir"] = shown
     around.update(_process_view(options, raw, process, settings), **_disk_view(data_dir, shown, process))
     # What a running one writes is where it says; the operator's word counts for the next start.
-    around.update(_on_disk(raw, process, as_seen_by(process, running.get("dir")) or data_dir, dict(settings, **running)))
+    around.update(_on_disk(raw, process, data_dir, dict(settings, **running)))
     around.update(_failed_start(options, raw, planned, process, log_file))
     around["log"] = _log(log_file, options, settings) if log_file and not _is_serving(raw) else {}
     around["written"] = load_written(data_dir, settings, planned.files) if data_dir else {}
@@ -295,18 +295,29 @@ def _container(options: t.Mapping[str, t.Any], service: Raw, written: Raw) -> Ra
     return dict(found, port=int(options["port"])) if found else {}
 
 
-def _gone(raw: Raw, process: Raw, data_dir: str, settings: Raw) -> str:
+def _live_dir(raw: Raw, process: Raw) -> str:
+    """Return the directory that a running Redis writes to, as we see it; "" where its process is not surely the one that answers."""
+    if not raw["info"].get("run_id") or process.get("found_by") not in ("info", "service"):
+        return ""
+    return as_seen_by(process, raw["config"].get("dir")) or works_in(process)
+
+
+def _gone(raw: Raw, process: Raw, live: str, settings: Raw) -> str:
     """Return what of a running Redis is no longer on its disk: dir, or aof for the file that it appends to; "" for nothing."""
     info = raw["info"]
-    if not info.get("run_id") or not process or (not raw["config"] and has_own_root(process)):
-        return ""
     # In a directory that is gone, Redis cannot say where it is.
-    if raw["config"].get("dir") == "" or not os.path.isdir(data_dir):
+    if process and raw["config"].get("dir") == "":
         return "dir"
+    if not live:
+        return ""
+    try:
+        os.stat(live)
+    except OSError as error:
+        return "dir" if isinstance(error, FileNotFoundError) else ""
     if info.get("aof_enabled") != "1" or "1" in (info.get("aof_rewrite_in_progress"), info.get("aof_rewrite_scheduled")):
         return ""
     # A file that a start would load and another process has open is as good as none.
-    last = load_written(data_dir, settings, [])["aof"]
+    last = load_written(live, settings, [])["aof"]
     return "aof" if has_open(process, last.get("inode") or -1) is False else ""
 
 
@@ -378,9 +389,13 @@ def _disk_view(data_dir: str, shown: str, process: Raw) -> Raw:
 
 def _on_disk(raw: Raw, process: Raw, data_dir: str, settings: Raw) -> Raw:
     """Return what of a Redis is on its disk: the bytes of its dump, and what of a running one is there no longer."""
-    if not data_dir:
-        return {"dump_bytes": None, "gone": ""}
-    return {"dump_bytes": size_of(data_dir, name_in(settings, "dbfilename")), "gone": _gone(raw, process, data_dir, settings)}
+    live = _live_dir(raw, process)
+    name = name_in(settings, "dbfilename")
+    missing = bool(live) and os.path.isdir(live) and not os.path.lexists(os.path.join(live, name))
+    return {
+        "dump_bytes": 0 if missing else size_of(live or data_dir, name) if live or data_dir else None,
+        "gone": _gone(raw, process, live, settings),
+    }
 
 
 def _is_serving(raw: Raw) -> bool:

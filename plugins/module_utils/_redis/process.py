@@ -274,11 +274,9 @@ def load_disk(path: str, uid: t.Optional[int]) -> dict[str, t.Any]:
 
 
 def size_of(folder: str, name: str) -> t.Optional[int]:
-    """Return the bytes of a regular file, 0 where a directory that is there has no such file, None where that cannot be seen."""
+    """Return the bytes of a regular file, None where there is none."""
     try:
         facts = os.lstat(os.path.join(folder, name))
-    except FileNotFoundError:
-        return 0 if os.path.isdir(folder) else None
     except (OSError, ValueError):
         return None
     return facts.st_size if stat.S_ISREG(facts.st_mode) else None
