@@ -168,7 +168,7 @@ def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     options = dict(
         params,
         snapshots=_is_snapshot(judged, params),
-        unsaved=str((params["unappended"] or {}).get("unsaved") or ""),
+        unsaved=params["unappended"].get("unsaved"),
         verdict=judged.get("verdict", ""),
         emptied=_emptied(candidates, servers, params),
         crooked=_crooked(judged),
@@ -202,7 +202,7 @@ def _from_files(params: Params, folder: str, end: float) -> tuple[dict[str, t.An
         return {}, {}, [], []
     copy = copy_tree(params["data_dir"], os.path.join(folder, "copy"), end, live=params["alive"])
     judged = judge_data(copy["path"], params["settings"], max(1.0, end - time.monotonic()))
-    log = params["unappended"] or {}
+    log = params["unappended"]
     judged = with_saves(judged, copy["path"], params["settings"], float(log.get("at") or 0), str(log.get("why") or ""))
     known = params["last_known"]
     contents = load_contents(copy["path"], params["settings"], judged, int(known.get("bytes") or 0), end - time.monotonic())
