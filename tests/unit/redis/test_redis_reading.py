@@ -29,6 +29,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import goes_on_after, scan_resp
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.fit import load_misfits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.lines import changes_saved, replicas_in, said_at
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import _on_disk as load_redis_on_disk
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.load import weighted
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.place import (
     is_system,
@@ -40,6 +41,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     holds_aof,
     load_log,
     load_start,
+    process_facts,
     works_in,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import load_effective
@@ -403,6 +405,34 @@ def test_a_start_command_may_name_directories_pipes_and_links_beside_scripts(tmp
     command = f"{script} --dir {data} --logfile {pipe} --unixsocket {dangling}"
     assert load_start(command) == command + "\n#!/bin/sh\nexec redis-server\n"
     assert load_start(f"/usr/bin/redis-server --port 6379 --dir {data}") == f"/usr/bin/redis-server --port 6379 --dir {data}"
+
+
+def test_files_that_are_gone_are_missed_only_under_a_process_that_surely_answers(tmp_path: Path) -> None:
+    inner = tmp_path / "appendonlydir"
+    inner.mkdir()
+    (inner / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
+    (tmp_path / "dump.rdb").write_text("x" * 10)
+    ours = dict(process_facts(os.getpid()), found_by="info")
+
+    def found(directory: str = str(tmp_path), process: dict[str, t.Any] = ours, **info: str) -> tuple[t.Any, t.Any]:
+        look = {"info": {"run_id": "a", "aof_enabled": "1", **info}, "config": {"dir": directory}}
+        seen = load_redis_on_disk(look, process, "/nowhere", {"appendonly": "yes"})
+        return seen["dump_bytes"], seen["gone"]
+
+    with (inner / "appendonly.aof.1.incr.aof").open("w"):
+        assert found() == (10, "")
+        (tmp_path / "dump.rdb").unlink()
+        assert found() == (0, "")
+        (tmp_path / "dump.rdb").symlink_to("/nowhere")
+        assert found() == (None, "")
+        (inner / "appendonly.aof.1.incr.aof").unlink()
+        assert found() == (None, "aof")
+        # It is being written anew.
+        assert found(aof_rewrite_in_progress="1") == found(aof_enabled="0") == (None, "")
+        # Another process of that name may be another Redis.
+        assert found(process=dict(ours, found_by="title")) == found(process={}) == (None, "")
+    assert found(directory="")[1] == "dir"
+    assert found(directory="", process={}) == (None, "")
 
 
 def test_times_to_live_of_several_databases_count_by_their_keys() -> None:
