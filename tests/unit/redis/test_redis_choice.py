@@ -225,6 +225,13 @@ def test_an_empty_replica_proves_nothing() -> None:
     assert trusted(both[1], [one("as_is", 10), both[1]], options)
 
 
+def test_the_dump_of_a_redis_whose_append_only_file_was_off_comes_first() -> None:
+    options = {"last_known_keys": -1, "empty_below_share": 0.5, "unappended": {"at": 100.0, "why": "off"}, "verdict": "outdated"}
+    both = [one("as_is", 40), one("other_1", 40)]
+    assert [this["name"] for this in ordered(both, options)] == ["other_1", "as_is"]
+    assert [this["name"] for this in ordered(both, dict(options, unappended={"at": 0}))] == ["as_is", "other_1"]
+
+
 def test_a_plan_does_not_say_that_nothing_is_lost_of_what_no_dump_has() -> None:
     options = {"last_known_keys": -1, "empty_below_share": 0.5, "unsaved": "nothing shows that it saved"}
     for said, told in (({"count": 0, "exact": True}, None), ({"count": 2, "exact": True}, 2), ({"count": None, "exact": False}, None)):

@@ -84,6 +84,8 @@ def current(candidates: t.Sequence[Candidate], options: Options) -> list[Candida
 def ordered(candidates: t.Sequence[Candidate], options: Options) -> list[Candidate]:
     """Return the loadable candidates, best first: ``missing`` is the number of keys that others hold and it does not."""
     today = [one["name"] for one in current(candidates, options)]
+    # Of the same keys, a dump has the later values where the log shows that the append-only file was off.
+    off = bool((options.get("unappended") or {}).get("at"))
 
     def rank(one: Candidate) -> tuple[t.Any, ...]:
         lost = (one["missing"] or 0) + one["dropped"]
@@ -91,7 +93,18 @@ def ordered(candidates: t.Sequence[Candidate], options: Options) -> list[Candida
         # Among older ones, the latest is best.
         age = -(one["last_write"] or 0.0) if older else 0.0
         place = PREFERENCE.index(kind_of(one["name"]))
-        return (one["known_wrong"], hollow(one, candidates, options), one["name"] not in today, one["unproven"], older, age, lost, place)
+        beside = off and kind_of(one["name"]) not in BESIDE
+        return (
+            one["known_wrong"],
+            hollow(one, candidates, options),
+            beside,
+            one["name"] not in today,
+            one["unproven"],
+            older,
+            age,
+            lost,
+            place,
+        )
 
     return sorted(loadable(candidates), key=rank)
 
