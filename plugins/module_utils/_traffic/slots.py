@@ -150,10 +150,14 @@ def _judged(pool: State, scene: _Scene, wanted: int, options: State) -> Slots:
         return Slots("last_server", "sick", "pool %s would have no server left that takes requests" % pool["pool"])
     word = "slots" if join or opened or free else "fit"
     text = "pool %s: %s" % (pool["pool"], _sentence(scene, join, free))
-    told = tuple("%s was drained by a person and stays drained" % name for name in scene.stays if _by_hand(scene.slots[name]))
+    return Slots(word, "well" if word == "fit" else "sick", text, join, opened, leave, free, _set_by_hand(scene))
+
+
+def _set_by_hand(scene: _Scene) -> tuple[str, ...]:
+    """Return a sentence for each slot whose container stays and that a person took out."""
+    drained = ["%s was drained by a person and stays drained" % name for name in scene.stays if _by_hand(scene.slots[name])]
     out = [name for name in scene.stays if scene.slots[name]["admin"] == traffic_pool.MAINT]
-    told += tuple("%s was put into maintenance by a person and stays there" % name for name in out)
-    return Slots(word, "well" if word == "fit" else "sick", text, join, opened, leave, free, told)
+    return (*drained, *("%s was put into maintenance by a person and stays there" % name for name in out))
 
 
 def _joining(scene: _Scene, taken: t.Mapping[str, str]) -> Servers:

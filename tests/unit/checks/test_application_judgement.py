@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -600,8 +601,8 @@ def test_a_worker_whose_master_was_killed_is_no_stranger_once_it_ends(
     monkeypatch: pytest.MonkeyPatch, later: dict[str, t.Any], held: dict[str, t.Any]
 ) -> None:
     seen = [HOLDER, later]
-    monkeypatch.setattr(application_load.answering, "stranger", lambda *_given: seen.pop(0))
-    monkeypatch.setattr(application_load.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(vars(application_load)["answering"], "stranger", lambda *_given: seen.pop(0))
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(application_load, "last", lambda *_given, **_more: {"lines": []})
     found = application_load._why_not_up({}, {"behind_proxy": False, "log_file": "", "url": URL}, 1.0, {})
     assert found["port_holder"] == held

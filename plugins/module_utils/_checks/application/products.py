@@ -36,6 +36,11 @@ def judge_text(text: str, named: str = "") -> tuple[str, list[Finding]]:
     lines = [line.strip() for line in text.strip().splitlines()[:200] if line.strip()]
     if len(lines) == 1 and lines[0] in _ASPNET:
         return "aspnet", [_found("status", _ASPNET[lines[0]], lines[0])]
+    return _verbose(lines)
+
+
+def _verbose(lines: t.Sequence[str]) -> tuple[str, list[Finding]]:
+    """Return the same of a verbose answer of Kubernetes: a line for each check, and one that sums them up."""
     checks = [found for found in map(_CHECK.fullmatch, lines) if found]
     sums = [found for found in map(_SUM.fullmatch, lines) if found]
     if len(sums) != 1 or len(checks) + 1 != len(lines):
@@ -48,11 +53,11 @@ def judge_body(body: t.Any) -> tuple[str, list[Finding]]:
     """Return (product, findings) of an answer that is JSON, ("", []) where it is of none that is known."""
     if not isinstance(body, dict) or not body:
         return "", []
-    status = body.get("status")
-    if isinstance(status, str) and status in _SPRING and set(body) <= {"status", "components", "details", "groups"}:
+    status = str(body.get("status"))
+    if status in _SPRING and set(body) <= {"status", "components", "details", "groups"}:
         return "spring", [_found("status", _SPRING[status], status), *_parts(body.get("components") or body.get("details"), _SPRING)]
     parts = next((body[key] for key in ("entries", "results") if isinstance(body.get(key), dict)), None)
-    if isinstance(status, str) and status in _ASPNET and parts is not None:
+    if status in _ASPNET and parts is not None:
         return "aspnet", [_found("status", _ASPNET[status], status), *_parts(parts, _ASPNET)]
     if all(isinstance(value, str) and _DJANGO.match(value) for value in body.values()):
         return "django", [_found(name, State.WELL if value == "working" else State.SICK, value) for name, value in list(body.items())[:20]]
