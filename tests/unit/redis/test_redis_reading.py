@@ -414,9 +414,9 @@ def test_files_that_are_gone_are_missed_only_under_a_process_that_surely_answers
     (tmp_path / "dump.rdb").write_text("x" * 10)
     ours = dict(process_facts(os.getpid()), found_by="info")
 
-    def found(directory: str = str(tmp_path), process: dict[str, t.Any] = ours, **info: str) -> tuple[t.Any, t.Any]:
+    def found(directory: str = str(tmp_path), process: dict[str, t.Any] | None = None, **info: str) -> tuple[t.Any, t.Any]:
         look = {"info": {"run_id": "a", "aof_enabled": "1", **info}, "config": {"dir": directory}}
-        seen = load_redis_on_disk(look, process, "/nowhere", {"appendonly": "yes"})
+        seen = load_redis_on_disk(look, ours if process is None else process, "/nowhere", {"appendonly": "yes"})
         return seen["dump_bytes"], seen["gone"]
 
     with (inner / "appendonly.aof.1.incr.aof").open("w"):
