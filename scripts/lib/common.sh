@@ -168,7 +168,7 @@ run_pytest() {
   if [ "$status" -eq 1 ] && [ "$failed" -le "${AGAIN:-0}" ]; then
     say "   $name: $failed failed; they are run once more, one by one"
     status=0
-    wait_for "$limit" "${pytest[@]}" --last-failed --last-failed-no-failures none -n 0 "$@" >"$log.again" 2>&1 || status=$?
+    wait_for "$limit" "${pytest[@]}" --last-failed --last-failed-no-failures none "$@" -n 0 >"$log.again" 2>&1 || status=$?
     cat "$log.again"
     if [ "$status" -eq 0 ]; then
       note="$failed failed at first and passed when run again alone: $("$PYTHON" "$ROOT/scripts/lib/results.py" failed "$xml")"

@@ -237,7 +237,7 @@ def test_a_stateful_set_that_is_a_store_by_name_or_image_is_handed_over(space: S
     until(lambda: len(space.pods()) == 2)
     space.hung = set(space.pods())
     outcome = refused(space, "stateful_service", service_restart_service=name, service_manager_workload_kind="StatefulSet")
-    assert "playbooks/recover-" in outcome["reasons"][0]["next_command"]
+    assert "A store in a container has none here" in outcome["reasons"][0]["unblock"]
 
 
 ONLY_A_KUBELET = ("a process that ends and is started anew in its pod", "a liveness probe that fails", "memory that grows to its limit")

@@ -137,7 +137,7 @@ def test_a_quota_that_lets_no_pod_be_made_is_told(cluster: Cluster, space: str) 
     status = {"status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}}
     cluster.patch(f"/api/v1/namespaces/{space}/resourcequotas/small", status, status=True)
     cluster.workload(space, "api", GOOD)
-    until(lambda: "no pod can be made (FailedCreate" in look(cluster, space)["say"][0])
+    until(lambda: "no pod can be created (FailedCreate" in look(cluster, space)["say"][0])
     seen = look(cluster, space)
     assert (seen["health"], seen["state"]) == ("sick", "failed")
     assert "exceeded quota: small" in seen["say"][0]
@@ -229,12 +229,12 @@ def test_a_workload_that_somebody_else_changed_meanwhile_is_not_changed(cluster:
     wanted = [{"op": "replace", "path": "/spec/replicas", "value": 0}]
     given = {"__service_manager_workload": seen, "__service_manager_patch": wanted}
     done, dummy = play(cluster, space, "kubernetes_steps/change", **given)
-    assert "Note that it was changed" not in done.stdout, done.stdout
+    assert "Note the change" not in done.stdout, done.stdout
     assert cluster.must("GET", deployment(space))["spec"]["replicas"] == 3
     # What is seen now is what is there, so the same change goes through.
     given["__service_manager_workload"] = look(cluster, space)["service"]["workload"]
     done, dummy = play(cluster, space, "kubernetes_steps/change", **given)
-    assert "Note that it was changed" in done.stdout, done.stdout
+    assert "Note the change" in done.stdout, done.stdout
     assert cluster.must("GET", deployment(space))["spec"]["replicas"] == 0
 
 

@@ -207,7 +207,7 @@ def test_a_connection_lost_at_any_command_still_ends_in_an_outcome_that_is_not_g
         assert (code, second["outcome"]) == (0, "nothing_to_do" if was_well else "recovered"), (count, seen)
     assert seen[1] == "refused"
     assert seen[max(seen)] == "recovered"
-    assert len(seen) > 3
+    assert len(seen) > 2
 
 
 @pytest.mark.parametrize(

@@ -207,8 +207,15 @@ def _clock(at: float) -> str:
 
 
 def unsaved(before: Facts) -> str:
-    """Return why a dump, and whatever is made of it, may lack the last changes; "" where it does not, or where no dump counts."""
-    return judge_dump(before)[0] if (before.get("files") or {}).get("source") == "rdb" else ""
+    """Return why a dump, and whatever is made of it, may lack the last changes; "" where it does not, or where no dump counts.
+
+    An append-only file that was switched on at run time, and written to after the last save, has them.
+    """
+    if (before.get("files") or {}).get("source") != "rdb":
+        return ""
+    written = before.get("written") or {}
+    aof, dump = ((written.get(name) or {}).get("written_at") or 0 for name in ("aof", "dump"))
+    return "" if aof > dump else judge_dump(before)[0]
 
 
 def judge_dump(before: Facts) -> Proof:

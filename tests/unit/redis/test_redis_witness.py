@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis import loss
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.written import unsaved
 
 APPENDED = {"dir": "/d/appendonlydir", "name": "a.aof.2.incr.aof", "inode": 7, "bytes": 900, "written_at": 100.5, "changed_at": 100.5}
 DUMP = {"dir": "/d", "name": "dump.rdb", "inode": 8, "bytes": 900, "written_at": 100.0, "changed_at": 100.0}
@@ -116,6 +117,14 @@ def test_what_was_made_of_a_dump_lacks_what_was_never_saved_too(given: dict[str,
     told = loss.loss_of({"replaced": True, "installed": dict(CANDIDATE, loss=given), "by": by}, killed, {"keys": 90})
     assert (told["count"], told["exact"], told.get("approved", False)) == (count, False, approved)
     assert "nothing shows that it saved once more" in told["text"]
+
+
+@pytest.mark.parametrize(
+    ("appended", "source", "lacks"), [(None, "rdb", True), (99.9, "rdb", True), (100.1, "rdb", False), (None, "aof", False)]
+)
+def test_an_append_only_file_that_is_later_than_the_dump_has_what_was_never_saved(appended: float | None, source: str, lacks: bool) -> None:
+    files = {"aof": dict(APPENDED, written_at=appended) if appended else {}, "dump": DUMP}
+    assert bool(unsaved({"files": {"source": source}, "written": files, "log": {}})) is lacks
 
 
 def test_keys_that_were_kept_and_not_loaded_again_are_lost_until_somebody_loads_them() -> None:
