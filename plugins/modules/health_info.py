@@ -40,40 +40,56 @@ options:
       - With C(beside) (the playbook that repairs what depends on the subject, such as C(restart_service)), a check is reported and does not
         decide about the health of the look.
       - >-
+        C(application): a stateless service that answers HTTP, with everything around it. Takes C(service) and its manager (see
+        M(somabrain.incident_response.service_info)), C(url) of its health endpoint, empty for none, with C(profile), C(token_file),
+        C(tenant), C(gates), C(ignore_gates), C(max_latency_ms), C(ca_file) and C(validate_certs) as C(http) does; C(round_trip) (options of
+        a C(round_trip) without C(url), made only when the endpoint answers); C(dependencies) (checks of its dependencies, made from where
+        it runs) and C(long_term_memory) (one check); C(stateful) (further names to refuse), C(behind_proxy) (its port belongs to another
+        program), C(answer_timeout), C(start_seconds) (how long it may take to become healthy), C(loop_restarts) and C(budget_seconds),
+        C(memory_seconds), C(memory_samples), C(memory_limit) (bytes), C(memory_horizon) (seconds) and C(min_growth_bytes); C(log_file),
+        C(mended) (a person says so), C(log_lines) and C(bad_config) (regular expressions); C(known) (C(restarts), C(oom_kills), C(samples),
+        C(at) when it was last well), C(old_identity) (the process that must be gone) and C(releases) (C(dir), C(link) and C(verified), the
+        ids of the releases that passed verification).
+      - >-
+        C(balancer): one pool of a load balancer. Takes the options in C(target) of M(somabrain.incident_response.traffic_shift) and C(goal)
+        (look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore); the further options of a goal are
+        for the role traffic_scaling.
+      - >-
+        C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
+      - >-
+        C(configuration): a directory of a git working copy against what was committed. Takes C(repository), C(path) (the directory in it),
+        C(wanted) (full hash of the commit that it must match; without it differences are reported but well), C(clean) (uncommitted changes
+        are sick even without C(wanted)) and C(user) (its owner, as whom git runs); C(facts.returns) says why it cannot go back to one of
+        C(commits), with what is taken out kept in C(rescue_dir). Nothing that the repository names is run.
+      - >-
+        C(cpu): C(max_load_per_core), C(max_pressure_share) (0, the default of both, only reports), C(top) (how many processes to name),
+        C(sample) (seconds).
+      - >-
+        C(data_reconciliation): see M(somabrain.incident_response.data_reconciliation_info).
+      - >-
+        C(disk): C(paths), C(max_used_share), C(max_inodes_used_share), C(min_free_bytes), C(writable).
+      - >-
         C(http): C(url), C(method) (GET, HEAD, POST, OPTIONS), C(body) (a dictionary, sent as JSON), C(token_file) or C(token), C(tenant),
-        C(profile) (none, v1_health, v1_healthz, v2_health, v2_healthz, v2_readyz, documented, auto; v1 and v2 mean v1_health and
-        v2_health; spring, aspnet, django and kubernetes for other products), C(expect_status) (list),
-        C(gates) (list of dictionaries with C(path) and C(equals), C(one_of), C(min) or C(max); C(required) and C(when)), C(ignore_gates)
-        (list of paths), C(max_latency_ms), C(max_bytes), C(ca_file), C(validate_certs). Redirects are reported, never followed.
+        C(profile) (none, v1_health, v1_healthz, v2_health, v2_healthz, v2_readyz, documented, auto; v1 and v2 mean v1_health and v2_health;
+        spring, aspnet, django and kubernetes for other products), C(expect_status) (list), C(gates) (list of dictionaries with C(path) and
+        C(equals), C(one_of), C(min) or C(max); C(required) and C(when)), C(ignore_gates) (list of paths), C(max_latency_ms), C(max_bytes),
+        C(ca_file), C(validate_certs). Redirects are reported, never followed.
       - >-
-        C(tcp): C(host), C(port), C(send), C(expect) (regular expression for the banner), C(max_latency_ms).
+        C(memory): C(min_available_share), C(max_swap_used_share).
       - >-
-        C(redis): see M(somabrain.incident_response.redis_health_info). C(service): see M(somabrain.incident_response.service_info),
-        with the service's name in C(service).
+        C(migrations): which schema a PostgreSQL database has, by the tables of Alembic and Django, read-only. Takes C(host) (empty for the
+        socket), C(port), C(user), C(database), C(password_file), C(tls), C(os_user) and C(psql); C(tool) (auto, alembic, django), C(schema)
+        of their tables, and C(wanted) (C(facts.heads) of an earlier look; any other schema is sick).
       - >-
         C(postgresql): C(host) (or a socket directory), C(port), C(user), C(database), C(password_file) or C(password), C(tls), C(login),
-        C(query) with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used.
-        With C(deep) it looks as M(somabrain.incident_response.postgresql_health_info) does, with all options of that module, and spends
+        C(query) with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used. With
+        C(deep) it looks as M(somabrain.incident_response.postgresql_health_info) does, with all options of that module, and spends
         C(answer_timeout) seconds on the first answer.
       - >-
         C(postgresql_restore): whether a database may be restored to a time, with the options of
         M(somabrain.incident_response.postgresql_restore); C(last), C(again) and C(done) are for the role database_restore.
-        C(data_reconciliation): see M(somabrain.incident_response.data_reconciliation_info).
       - >-
-        C(disk): C(paths), C(max_used_share), C(max_inodes_used_share), C(min_free_bytes), C(writable).
-        C(memory): C(min_available_share), C(max_swap_used_share).
-        C(cpu): C(max_load_per_core), C(max_pressure_share) (0, the default of both, only reports), C(top) (how many processes to name),
-        C(sample) (seconds).
-        C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
-      - >-
-        C(configuration): a directory of a git working copy against what was committed. Takes C(repository), C(path) (the directory in it),
-        C(wanted) (full hash of the commit that it must match; without it differences are reported but well), C(clean) (uncommitted
-        changes are sick even without C(wanted)) and C(user) (its owner, as whom git runs); C(facts.returns) says why it cannot go back to
-        one of C(commits), with what is taken out kept in C(rescue_dir). Nothing that the repository names is run.
-      - >-
-        C(migrations): which schema a PostgreSQL database has, by the tables of Alembic and Django, read-only. Takes C(host) (empty for the
-        socket), C(port), C(user), C(database), C(password_file), C(tls), C(os_user) and C(psql); C(tool) (auto, alembic, django),
-        C(schema) of their tables, and C(wanted) (C(facts.heads) of an earlier look; any other schema is sick).
+        C(redis): see M(somabrain.incident_response.redis_health_info).
       - >-
         C(release): which release of a service is running. C(service) and the options that name its manager; C(releases_dir) and C(current)
         (systemd, supervisor), C(pin_file) (compose), C(container) (kubernetes), as M(somabrain.incident_response.release_pin) has them;
@@ -82,28 +98,15 @@ options:
         C(replicas): whether a service has as many pods or containers as wanted, and whether it may get them. Takes C(service) and the
         options that name its manager, C(wanted_replicas), C(minimum) and C(maximum); C(facts.plan) has the number and the one before.
       - >-
+        C(round_trip): see M(somabrain.incident_response.memory_round_trip).
+      - >-
+        C(service): see M(somabrain.incident_response.service_info), with the service's name in C(service).
+      - >-
         C(slots): as C(replicas), for a service of a Compose project whose containers each have a slot in a pool. Takes C(slots) (names of
         servers, or patterns), C(network), C(port), C(spare), C(overflow) and the options in C(target) of
         M(somabrain.incident_response.traffic_shift); C(facts.plan.slots) has the server changes to make.
       - >-
-        C(balancer): one pool of a load balancer. Takes the options in C(target) of M(somabrain.incident_response.traffic_shift) and
-        C(goal) (look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore); the further options of
-        a goal are for the role traffic_scaling.
-      - >-
-        C(round_trip): see M(somabrain.incident_response.memory_round_trip).
-      - >-
-        C(application): a stateless service that answers HTTP, with everything around it. Takes C(service) and its manager (see
-        M(somabrain.incident_response.service_info)), C(url) of its health endpoint, empty for none, with C(profile), C(token_file),
-        C(tenant), C(gates), C(ignore_gates), C(max_latency_ms), C(ca_file) and C(validate_certs) as C(http) does;
-        C(round_trip) (options of a C(round_trip) without C(url), made only when the endpoint answers);
-        C(dependencies) (checks of its dependencies, made from where it runs) and C(long_term_memory) (one check);
-        C(stateful) (further names to refuse), C(behind_proxy) (its port belongs to another program),
-        C(answer_timeout), C(start_seconds) (how long it may take to become healthy), C(loop_restarts) and C(budget_seconds),
-        C(memory_seconds), C(memory_samples), C(memory_limit) (bytes), C(memory_horizon) (seconds) and C(min_growth_bytes);
-        C(log_file), C(mended) (a person says so), C(log_lines) and C(bad_config) (regular expressions);
-        C(known) (C(restarts), C(oom_kills), C(samples), C(at) when it was last
-        well), C(old_identity) (the process that must be gone) and C(releases) (C(dir), C(link) and C(verified), the ids of the releases
-        that passed verification).
+        C(tcp): C(host), C(port), C(send), C(expect) (regular expression for the banner), C(max_latency_ms).
     type: list
     elements: dict
     required: true

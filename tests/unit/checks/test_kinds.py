@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import typing as t
 from pathlib import Path
@@ -15,7 +16,6 @@ import pytest
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look as checks_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kinds import KINDS
-from ansible_collections.somabrain.incident_response.plugins.modules import health_info
 
 ROOT = Path(__file__).resolve().parents[3]
 REGISTRY = ROOT / "plugins/module_utils/_checks/kinds.py"
@@ -120,9 +120,18 @@ def test_what_other_files_ask_a_kind_is_a_trait() -> None:
     assert asked <= set(TRAITS)
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
-def test_a_kind_is_described_with_the_module_that_runs_it(name: str) -> None:
-    assert re.search(rf"(^ +|\. )C\({name}\):", health_info.DOCUMENTATION, re.MULTILINE), f"describe C({name}) in modules/health_info.py"
+def test_each_kind_is_described_with_the_module_that_runs_it() -> None:
+    spec = importlib.util.spec_from_file_location("kinds_page", ROOT / "scripts/lib/kinds_page.py")
+    assert spec
+    assert spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    assert sorted(made.kinds()) == sorted(KINDS)
+    assert [name for name, path in made.kinds().items() if not made.described(name, path)] == [], (
+        "a paragraph of its docstring says C(name): ..."
+    )
+    module = made.PAGE.read_text()
+    assert made.page(module) == module, "run scripts/kinds"
 
 
 def test_what_a_rehearsal_leaves_out_follows_from_what_a_kind_says() -> None:

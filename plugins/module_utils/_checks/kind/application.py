@@ -5,6 +5,17 @@
 
 One look covers its manager, its own health endpoint, its dependencies, its memory over some seconds, and the end of its log; if it
 answers, a test memory is written and recalled. ``_checks/application/judge.py`` judges.
+
+C(application): a stateless service that answers HTTP, with everything around it. Takes C(service) and its manager (see
+M(somabrain.incident_response.service_info)), C(url) of its health endpoint, empty for none, with C(profile), C(token_file), C(tenant),
+C(gates), C(ignore_gates), C(max_latency_ms), C(ca_file) and C(validate_certs) as C(http) does; C(round_trip) (options of a C(round_trip)
+without C(url), made only when the endpoint answers); C(dependencies) (checks of its dependencies, made from where it runs) and
+C(long_term_memory) (one check); C(stateful) (further names to refuse), C(behind_proxy) (its port belongs to another program),
+C(answer_timeout), C(start_seconds) (how long it may take to become healthy), C(loop_restarts) and C(budget_seconds), C(memory_seconds),
+C(memory_samples), C(memory_limit) (bytes), C(memory_horizon) (seconds) and C(min_growth_bytes); C(log_file), C(mended) (a person says
+so), C(log_lines) and C(bad_config) (regular expressions); C(known) (C(restarts), C(oom_kills), C(samples), C(at) when it was last well),
+C(old_identity) (the process that must be gone) and C(releases) (C(dir), C(link) and C(verified), the ids of the releases that passed
+verification).
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@
 
 States: open, ready, maintenance, set, restored are well; short, other, no_server_up, clients_kept_out, reverted sick; held and an
 unreachable balancer unknown.
+
+C(balancer): one pool of a load balancer. Takes the options in C(target) of M(somabrain.incident_response.traffic_shift) and C(goal)
+(look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore); the further options of a goal are for
+the role traffic_scaling.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``clock``: the target's clock against the controller's, and whether the kernel reports it as synchronised."""
+"""Check kind ``clock``: the target's clock against the controller's, and whether the kernel reports it as synchronised.
+
+C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,11 @@
 """Check kind ``configuration``: a folder of a git working copy against its commit, and against a wanted commit.
 
 Read-only. Without ``wanted`` and ``clean`` differences are reported and stay well: someone may be working there.
+
+C(configuration): a directory of a git working copy against what was committed. Takes C(repository), C(path) (the directory in it),
+C(wanted) (full hash of the commit that it must match; without it differences are reported but well), C(clean) (uncommitted changes are
+sick even without C(wanted)) and C(user) (its owner, as whom git runs); C(facts.returns) says why it cannot go back to one of C(commits),
+with what is taken out kept in C(rescue_dir). Nothing that the repository names is run.
 """
 
 from __future__ import annotations

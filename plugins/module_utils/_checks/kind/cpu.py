@@ -1,7 +1,11 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``cpu``: load per core, pressure where the kernel reports it, and which processes use the processor."""
+"""Check kind ``cpu``: load per core, pressure where the kernel reports it, and which processes use the processor.
+
+C(cpu): C(max_load_per_core), C(max_pressure_share) (0, the default of both, only reports), C(top) (how many processes to name), C(sample)
+(seconds).
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@
 """Check kind ``data_reconciliation``: what no longer matches after a recovery: the outbox, the ids of two stores, the audit trail.
 
 Ids are compared as hashes and reported as counts; contents never leave this file.
+
+C(data_reconciliation): see M(somabrain.incident_response.data_reconciliation_info).
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``disk``: space, inodes and read-only mounts of the target's file systems."""
+"""Check kind ``disk``: space, inodes and read-only mounts of the target's file systems.
+
+C(disk): C(paths), C(max_used_share), C(max_inodes_used_share), C(min_free_bytes), C(writable).
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,12 @@
 """Check kind ``http``: status, body and latency of one endpoint, judged by a SomaBrain profile or by your own gates.
 
 A 200 proves nothing by itself: with a profile the body must have its shape and pass its gates.
+
+C(http): C(url), C(method) (GET, HEAD, POST, OPTIONS), C(body) (a dictionary, sent as JSON), C(token_file) or C(token), C(tenant),
+C(profile) (none, v1_health, v1_healthz, v2_health, v2_healthz, v2_readyz, documented, auto; v1 and v2 mean v1_health and v2_health;
+spring, aspnet, django and kubernetes for other products), C(expect_status) (list), C(gates) (list of dictionaries with C(path) and
+C(equals), C(one_of), C(min) or C(max); C(required) and C(when)), C(ignore_gates) (list of paths), C(max_latency_ms), C(max_bytes),
+C(ca_file), C(validate_certs). Redirects are reported, never followed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``memory``: how much memory the target's kernel can still hand out without swapping."""
+"""Check kind ``memory``: how much memory the target's kernel can still hand out without swapping.
+
+C(memory): C(min_available_share), C(max_swap_used_share).
+"""
 
 from __future__ import annotations
 

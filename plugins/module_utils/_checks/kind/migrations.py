@@ -4,6 +4,10 @@
 """Check kind ``migrations``: which schema a PostgreSQL database has, according to the records of Alembic and Django.
 
 Read-only. With ``wanted`` (the heads of another look) it judges whether the schema is still that one.
+
+C(migrations): which schema a PostgreSQL database has, by the tables of Alembic and Django, read-only. Takes C(host) (empty for the
+socket), C(port), C(user), C(database), C(password_file), C(tls), C(os_user) and C(psql); C(tool) (auto, alembic, django), C(schema) of
+their tables, and C(wanted) (C(facts.heads) of an earlier look; any other schema is sick).
 """
 
 from __future__ import annotations

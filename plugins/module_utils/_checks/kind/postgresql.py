@@ -5,6 +5,11 @@
 
 Without ``login`` or ``query`` it uses no credentials: a request for a password already proves that the server accepts connections. With
 ``deep`` it looks as ``postgresql_health_info`` does, with all of its options.
+
+C(postgresql): C(host) (or a socket directory), C(port), C(user), C(database), C(password_file) or C(password), C(tls), C(login), C(query)
+with C(expect) as the known answer, C(psql), C(max_latency_ms). Without C(login) and C(query) no credential is used. With C(deep) it looks
+as M(somabrain.incident_response.postgresql_health_info) does, with all options of that module, and spends C(answer_timeout) seconds on
+the first answer.
 """
 
 from __future__ import annotations

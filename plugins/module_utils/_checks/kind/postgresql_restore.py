@@ -1,7 +1,11 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``postgresql_restore``: whether the database may be restored to a time; with ``done``, whether the result is proven."""
+"""Check kind ``postgresql_restore``: whether the database may be restored to a time; with ``done``, whether the result is proven.
+
+C(postgresql_restore): whether a database may be restored to a time, with the options of
+M(somabrain.incident_response.postgresql_restore); C(last), C(again) and C(done) are for the role database_restore.
+"""
 
 from __future__ import annotations
 

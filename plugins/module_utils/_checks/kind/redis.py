@@ -4,6 +4,8 @@
 """Check kind ``redis``: looks as ``redis_health_info`` does.
 
 Redis has ``answer_timeout`` seconds to answer; the rest of the check's timeout is for judging files when it is down.
+
+C(redis): see M(somabrain.incident_response.redis_health_info).
 """
 
 from __future__ import annotations

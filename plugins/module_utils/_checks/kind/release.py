@@ -4,6 +4,10 @@
 """Check of kind ``release``: which release of a service runs, which one the next start would use, and which others exist.
 
 An unidentified release is unknown. With ``wanted`` any other one is sick. A release whose content does not match its id is sick.
+
+C(release): which release of a service is running. C(service) and the options that name its manager; C(releases_dir) and C(current)
+(systemd, supervisor), C(pin_file) (compose), C(container) (kubernetes), as M(somabrain.incident_response.release_pin) has them; C(ids)
+(whether they exist), C(words) (what these names resolve to now) and C(wanted) (any other release is sick).
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@
 """Check kind ``replicas``: whether a service has the wanted number of pods or containers, and whether it may be scaled to it.
 
 States: scaled is well; scale_out and scale_in are sick, with their plan; a refusal is sick under its reason code.
+
+C(replicas): whether a service has as many pods or containers as wanted, and whether it may get them. Takes C(service) and the options
+that name its manager, C(wanted_replicas), C(minimum) and C(maximum); C(facts.plan) has the number and the one before.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ memory counts as the best. A word that is no layer of it finds nothing and is an
 The first generation as shipped answers each deletion with 500, the second has none (404). After the first such answer one canary is kept
 under a name of its own: later looks find it, write it again with another text, and delete nothing, so that neither canaries nor errors
 add up. The one whose deletion failed stays beside it.
+
+C(round_trip): see M(somabrain.incident_response.memory_round_trip).
 """
 
 from __future__ import annotations

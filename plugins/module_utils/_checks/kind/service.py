@@ -6,6 +6,8 @@
 Running is well; stopped, failed, paused, in a restart loop or unhealthy by its container's healthcheck is sick; a manager that
 does not answer, an unknown service and a service between states are unknown. A running service can still be sick inside: other
 checks look at that.
+
+C(service): see M(somabrain.incident_response.service_info), with the service's name in C(service).
 """
 
 from __future__ import annotations

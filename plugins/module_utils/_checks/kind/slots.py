@@ -4,6 +4,10 @@
 """Check kind ``slots``: whether a Compose service has the wanted number of containers, each with a slot in a pool of a load balancer.
 
 States: scaled is well; scale_out, scale_in (act scale) and slots (act slots) are sick; the state of a refusal is the code of its reason.
+
+C(slots): as C(replicas), for a service of a Compose project whose containers each have a slot in a pool. Takes C(slots) (names of
+servers, or patterns), C(network), C(port), C(spare), C(overflow) and the options in C(target) of
+M(somabrain.incident_response.traffic_shift); C(facts.plan.slots) has the server changes to make.
 """
 
 from __future__ import annotations

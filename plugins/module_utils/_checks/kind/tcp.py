@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check kind ``tcp``: a port accepts a connection and sends the expected banner in time."""
+"""Check kind ``tcp``: a port accepts a connection and sends the expected banner in time.
+
+C(tcp): C(host), C(port), C(send), C(expect) (regular expression for the banner), C(max_latency_ms).
+"""
 
 from __future__ import annotations
 
