@@ -53,7 +53,8 @@ def seconds_of_files() -> dict[str, float]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    mark_the_long_ones(items, whole=[Path(word) for word in config.args] == [HERE])
+    whole = [Path(word) for word in config.args] == [HERE] and not config.getoption("lf")
+    mark_the_long_ones(items, whole)
     seconds = seconds_of_files()
     # What nobody has measured may be long.
     items.sort(key=lambda item: -seconds.get(item.path.name, 60.0))

@@ -254,13 +254,14 @@ def rates_of(sample: Sample, limits: t.Optional[t.Mapping[str, float]] = None) -
     asked, failed_probes = sample["probes"], sample["failed_probes"]
     if sample["errors"] is not None or not sample["requests"]:
         counted = (sample["requests"] or 0) + asked
-        rate = ((sample["errors"] or 0) + failed_probes) / counted if counted else sample.get("error_rate")
+        rate = min(1.0, ((sample["errors"] or 0) + failed_probes) / counted) if counted else sample.get("error_rate")
     else:
         # The source of the requests does not count errors, so the rate comes from another source or is unknown.
         rate = sample.get("error_rate")
         rate = max(rate, failed_probes / asked) if rate is not None and asked else rate
     sent = sent_of(sample)
-    rejected = None if sample["rejected"] is None or not sent else sample["rejected"] / sent
+    # An answer to a request from before the window makes one more of them than there were requests.
+    rejected = None if sample["rejected"] is None or not sent else min(1.0, sample["rejected"] / sent)
     unanswered = None if sample["more"] is None or not sent else min(1.0, unanswered_of(sample, limits or {}) / sent)
     return {"error_rate": rate, "unanswered": unanswered, "rejected": rejected, "p95": sample["p95"], "recall_p95": sample["recall_p95"]}
 

@@ -125,6 +125,13 @@ def test_what_was_not_answered_is_no_success(made: t.Any, limits: t.Any, health:
     assert (verdict.health, text in verdict.text) == (health, True), verdict
 
 
+def test_no_rate_is_above_all_of_the_requests() -> None:
+    # As met: an answer to a request from before the window.
+    rates = gates.rates_of(sample(sent=220, answered=221, rejected=221))
+    assert (rates["rejected"], rates["error_rate"]) == (1.0, 0.0)
+    assert gates.rates_of(sample(sent=220, answered=221, failed=221))["error_rate"] == 1.0
+
+
 def test_an_answer_after_an_attempt_elsewhere_was_sent() -> None:
     # As met with retry-on: HAProxy counts the attempt at b as made again twice, and the 164 that a answered as well.
     made = sample(sent=246, again=164, answered=164, good=164, spare=82)
