@@ -276,7 +276,7 @@ class Farm:
 
     def stop(self) -> None:
         # supervisord's own shutdown would wait for servers that some story left hung.
-        pids = [redis.pid for redis in self.redis.values()]
+        pids = [pid for redis in self.redis.values() for pid in (redis.pid, *children_of(redis.pid))]
         self._daemon.kill()
         self._daemon.wait(10)
         for pid in pids:
@@ -316,6 +316,13 @@ def end_process(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         for number in (signal.SIGCONT, signal.SIGKILL) if pid else ():
             os.kill(pid, number)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that *pid*, such as a shell around a server, has started."""
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] if pid else []
+    return []
 
 
 def has_written(persistence: str) -> bool:
