@@ -35,6 +35,41 @@ options:
     default: ""
 """
 
+    # Its replicas, reached by the same options (REACH).
+    REPLICAS = r"""
+options:
+  replicas:
+    description: Replicas of this Redis, which may hold more than its data files. One without a password uses the one of the server.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      host:
+        description: Address of the replica.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: Port of the replica.
+        type: int
+        default: 6379
+      socket:
+        description: Unix socket of the replica, instead of host and port.
+        type: str
+        default: ""
+      username:
+        description: ACL user.
+        type: str
+        default: ""
+      password:
+        description: Password. Prefer O(replicas[].password_file).
+        type: str
+        default: ""
+      password_file:
+        description: File on the target that holds the password.
+        type: str
+        default: ""
+"""
+
     # A named check of keys (SCOPE_SPEC in module_utils/_redis/integrity.py).
     SCOPE = r"""
 options:

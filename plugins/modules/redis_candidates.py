@@ -25,6 +25,7 @@ author:
 extends_documentation_fragment:
   - somabrain.incident_response.attributes
   - somabrain.incident_response.redis
+  - somabrain.incident_response.redis.replicas
 attributes:
   check_mode:
     support: full
@@ -74,36 +75,6 @@ options:
     type: list
     elements: str
     default: []
-  replicas:
-    description: Replicas to read from. A replica without a password uses the one of the server.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description: Address of the replica.
-        type: str
-        default: 127.0.0.1
-      port:
-        description: Port of the replica.
-        type: int
-        default: 6379
-      socket:
-        description: Unix socket of the replica, instead of host and port.
-        type: str
-        default: ""
-      username:
-        description: ACL user.
-        type: str
-        default: ""
-      password:
-        description: Password. Prefer O(replicas[].password_file).
-        type: str
-        default: ""
-      password_file:
-        description: File on the target that holds the password.
-        type: str
-        default: ""
   known_keys:
     description: Known answers to check in each candidate.
     type: list

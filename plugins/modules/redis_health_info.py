@@ -19,6 +19,7 @@ description:
     V(failing_over), V(failed_over), or empty if unknown.
   - Changes nothing. Tests whether Redis accepts writes with a C(SET) with C(XX) on a name that cannot exist.
   - Checks data files read-only and in place, and never follows links out of the data directory.
+  - Looks at the O(replicas) while Redis is down. One that holds more than its data files allows no start before that is dealt with.
 author:
   - SomaBrain incident response contributors (@somabrain)
 extends_documentation_fragment:
@@ -26,6 +27,7 @@ extends_documentation_fragment:
   - somabrain.incident_response.look
   - somabrain.incident_response.look.place
   - somabrain.incident_response.redis
+  - somabrain.incident_response.redis.replicas
 attributes:
   check_mode:
     support: full
@@ -66,38 +68,6 @@ options:
       - Queried when Redis does not answer.
     type: dict
     default: {}
-  replicas:
-    description:
-      - Replicas to look at while Redis is down. One that holds more than its data files allows no start before that is dealt with.
-      - A replica without a password uses the one of the server.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description: Address of the replica.
-        type: str
-        default: 127.0.0.1
-      port:
-        description: Port of the replica.
-        type: int
-        default: 6379
-      socket:
-        description: Unix socket of the replica, instead of host and port.
-        type: str
-        default: ""
-      username:
-        description: ACL user.
-        type: str
-        default: ""
-      password:
-        description: Password. Prefer O(replicas[].password_file).
-        type: str
-        default: ""
-      password_file:
-        description: File on the target that holds the password.
-        type: str
-        default: ""
   judge_files:
     description: When to check the data files; V(auto) checks them when Redis is down.
     type: str

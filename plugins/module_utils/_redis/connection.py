@@ -304,3 +304,19 @@ def _as_resp_error(error: OSError, connected: bool) -> RespError:
     if error.errno in _GONE:
         return RespError("closed", "the server closed the connection", connected)
     return RespError("unreachable", one_line(error.strerror or error), connected)
+
+
+def ask_all(asked: t.Sequence[t.Any], ask: t.Callable[[t.Any], t.Any], seconds: float) -> list[t.Any]:
+    """Return what *ask* says of each, all asked at once, in their order; None for one that has not answered after *seconds* in total."""
+    found: dict[int, t.Any] = {}
+    end = time.monotonic() + seconds
+
+    def note(index: int, one: t.Any) -> None:
+        found[index] = ask(one)
+
+    threads = [threading.Thread(target=note, args=each, daemon=True) for each in enumerate(asked)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return [found.get(index) for index in range(len(asked))]

@@ -328,7 +328,7 @@ def _holders(data_dir: str, service: Raw) -> list[Raw]:
     except OSError:
         return []
     found = [one for one in load_holders(folder, []) if one["why"] == "works_in" and one["pid"] != service.get("pid")]
-    # A child that still saves for a server that is gone is none.
+    # A forked child may still be saving for a server that is gone; it is not a server.
     return [one for one in found if b"-server" in read_start("/proc/%d/cmdline" % one["pid"], 200)]
 
 

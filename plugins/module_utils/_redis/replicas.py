@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 import typing as t
 
@@ -20,6 +19,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     ErrorReply,
     RespError,
     address_of,
+    ask_all,
     log_in,
     password_of,
 )
@@ -28,7 +28,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 
 Facts = t.Mapping[str, t.Any]
 
-MOST, SECONDS = 8, 2.0
+SECONDS = 2.0
 # Where nothing answers, nothing can be lost by the start alone, and a master is not kept down for it.
 AWAY = ("refused", "no_socket", "unreachable", "timeout")
 # A master sends its replicas a PING of so many bytes every so many seconds; that makes no data.
@@ -49,19 +49,9 @@ def load_replicas(named: t.Sequence[Facts], own: Facts) -> list[dict[str, t.Any]
     ``histories``: the ids of the replication histories that its data are of; ``down_since``: when it lost its master, None where it did
     not. Takes ``SECONDS`` in total, never raises.
     """
-    asked = [_filled(one, own) for one in list(named)[:MOST]]
-    found: dict[int, dict[str, t.Any]] = {}
-    end = time.monotonic() + SECONDS
-
-    def ask(index: int, one: Facts) -> None:
-        found[index] = _asked(one)
-
-    threads = [threading.Thread(target=ask, args=each, daemon=True) for each in enumerate(asked)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
-    return [found.get(index) or {"address": str(address_of(one)), "error": "timeout"} for index, one in enumerate(asked)]
+    asked = [_filled(one, own) for one in named]
+    late = {"error": "timeout"}
+    return [found or dict(late, address=str(address_of(one))) for one, found in zip(asked, ask_all(asked, _asked, SECONDS))]
 
 
 def _filled(one: Facts, own: Facts) -> dict[str, t.Any]:

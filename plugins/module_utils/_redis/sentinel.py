@@ -24,6 +24,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     ErrorReply,
     RespError,
     address_of,
+    ask_all,
     log_in,
     password_of,
 )
@@ -49,19 +50,9 @@ class Opinion(t.NamedTuple):
 def load_sentinels(options: Raw, deadline: float) -> list[dict[str, t.Any]]:
     """Ask all Sentinels at once, *deadline* seconds in total; return {sentinel, error, master} of each, in their order. Never raises."""
     asked = list(options.get("sentinels") or [])
-    found: dict[int, dict[str, t.Any]] = {}
-    end = time.monotonic() + deadline
-
-    def ask(index: int, one: Raw) -> None:
-        found[index] = _asked(one, str(options.get("sentinel_master") or "mymaster"), deadline)
-
-    threads = [threading.Thread(target=ask, args=each, daemon=True) for each in enumerate(asked)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
+    answers = ask_all(asked, lambda one: _asked(one, str(options.get("sentinel_master") or "mymaster"), deadline), deadline)
     late = {"error": "timeout", "master": {}}
-    return [found.get(index) or dict(late, sentinel=str(address_of(_filled(one)))) for index, one in enumerate(asked)]
+    return [found or dict(late, sentinel=str(address_of(_filled(one)))) for one, found in zip(asked, answers)]
 
 
 def _filled(one: Raw) -> dict[str, t.Any]:

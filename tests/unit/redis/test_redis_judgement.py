@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.judge import STATES, judge_redis
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import read_info, replica_ahead
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.replicas import load_replicas, read_info, replica_ahead
 
 MB = 2**20
 GOOD = {"verdict": "valid", "files": [], "detail": ""}
@@ -437,6 +437,13 @@ def test_what_a_replica_has_beyond_the_files_is_seen(case: str) -> None:
     text, seen, before = AHEAD[case]
     found = replica_ahead([{"address": "x:1", "error": "refused"}, following(**seen)], {"files": SNAPSHOT, **before})
     assert text in found if text else found == ""
+
+
+def test_every_replica_is_asked_however_many_there_are() -> None:
+    named = [{"socket": f"/nowhere/{number}.sock"} for number in range(12)]
+    found = load_replicas(named, {})
+    assert [str(one["address"]).rpartition("/")[2] for one in found] == [f"{number}.sock" for number in range(12)]
+    assert {one["error"] for one in found} == {"no_socket"}
 
 
 def test_what_info_says_of_a_replica_is_read_as_its_data() -> None:
