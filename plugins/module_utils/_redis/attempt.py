@@ -27,6 +27,9 @@ TABLE: Table = (
 # Causes that another start meets again, unless something they name has changed.
 LASTING = ("configuration", "module", "not_executable")
 
+# How long a Redis may need to read its configuration and modules, and to give up.
+READ_SECONDS = 10.0
+
 
 def load_attempt(named: Named, log_file: str, config_files: t.Sequence[str], deadline: float) -> t.Dict[str, t.Any]:
     """Return {code, text, began, mended} of the last attempt to start the service *named*, {} where nothing says why it failed.
@@ -41,12 +44,18 @@ def load_attempt(named: Named, log_file: str, config_files: t.Sequence[str], dea
 
 
 def _mended(seen: t.Mapping[str, t.Any], config_files: t.Sequence[str]) -> t.Optional[bool]:
-    if seen["began"] is None:
+    if seen["began"] is None or _ran(seen):
         return None
     cause = seen["cause"]
     there = [path for path in judge.named_paths([{"from": "", "text": cause["text"]}], "") if os.path.exists(path)]
     # A module that was missing and is there now.
     return bool(read.changed_since(config_files, seen["began"]) or cause.get("changed") or (cause["code"] == "module" and there))
+
+
+def _ran(seen: t.Mapping[str, t.Any]) -> bool:
+    """Return whether it ran on after it had read its configuration, and lines without a time may be of an earlier start."""
+    ended = seen["service"].get("last_ended_at")
+    return bool(seen["bound"] == "tail" and ended and ended - seen["began"] > READ_SECONDS)
 
 
 def _worded(lines: t.Sequence[t.Mapping[str, str]], cause: t.Mapping[str, t.Any]) -> str:

@@ -346,6 +346,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "stopped cleanly, an old error in its log": (
         {"service": {**ENDED, "state": "stopped", "exit_code": 0}, **REFUSED, "log": ["invalid configuration"]}, {},
         "stopped", "sick", ("start",)),
+    "killed, with an old error in a log without times": (
+        {"service": {**ENDED, "exit_code": None, "signal": "SIGKILL"}, **REFUSED, "log": ["KeyError: 'SOMABRAIN_REDIS_URL'", "MemoryError"],
+         "attempt": {**ATTEMPT, "bound": "tail"}}, {}, "crashed", "sick", ("start",)),
     "broken JSON in its configuration": (
         {"service": ENDED, **REFUSED, "log": ["json.decoder.JSONDecodeError: Expecting value"]}, {}, "bad_config", "sick", ()),
     "bad configuration, and the file has changed since": (

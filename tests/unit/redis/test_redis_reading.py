@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.attempt import load_attempt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.connection import (
     Connection,
     ErrorReply,
@@ -45,6 +46,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     works_in,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.settings import load_effective
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 
 
 def conversation(answer: bytes, deadline: float = 1.0, pause: float = 0.0, max_bytes: int = 1000) -> t.Any:
@@ -545,3 +547,16 @@ def test_what_would_end_a_start_on_this_machine_is_named(tmp_path: Path) -> None
     (tmp_path / "closed/redis.log").chmod(0o666)
     assert misfits(logfile=f"{tmp_path}/closed/redis.log") == ""
     assert "does not exist" in misfits(aclfile=f"{tmp_path}/gone")
+
+
+@pytest.mark.parametrize(("ran", "mended"), [(0.4, False), (30.0, None)])
+def test_an_untimed_error_of_its_configuration_does_not_outlive_a_redis_that_ran(
+    ran: float, mended: t.Optional[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, began = tmp_path / "redis.out", time.time() - 40
+    out.write_text("*** FATAL CONFIG FILE ERROR ***\n>>> 'save many'\nBad directive or wrong number of arguments\n")
+    monkeypatch.setattr(ask, "last_start", lambda named, deadline: {"began": began, "invocation": "", "files": [str(out)]})
+    monkeypatch.setattr(ask, "said_since", lambda named, start, deadline: [])
+    monkeypatch.setattr(ask, "load_service", lambda named, deadline: {"last_ended_at": began + ran})
+    found = load_attempt({"manager": "m", "name": "redis"}, "", [], 2.0)
+    assert (found["code"], found["mended"]) == ("configuration", mended)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import socket
@@ -218,6 +219,24 @@ def test_a_traceback_without_a_time_counts_where_the_file_was_written_to_since(t
     assert read._of_last(str(log), time.time() - 5, "") == (trace, "tail")
     os.utime(log, (1, 1))
     assert read._of_last(str(log), time.time() - 5, "") == ("", "start")
+
+
+@pytest.mark.parametrize("line", ["{} # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo", "{} # old\n1:M {} * 1 changes. Saving..."])
+def test_lines_of_unknown_time_are_not_of_a_process_whose_own_log_goes_on(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that writes "Killed" made an hours-old error of Redis's configuration the reason of the kill, and Redis stayed down."""
+    log, out, began = tmp_path / "redis.log", tmp_path / "redis.out", time.time() - 30
+    stamps = [time.strftime("%d %b %Y %H:%M:%S.0", time.localtime(began + later)) for later in (0, 9)]
+    out.write_text("*** FATAL CONFIG FILE ERROR ***\n>>> 'maxmemory-polici none'\nBad directive or wrong number of arguments\nKilled\n")
+    monkeypatch.setattr(ask, "last_start", lambda named, deadline: {"began": began, "invocation": "", "files": [str(out)]})
+    monkeypatch.setattr(ask, "said_since", lambda named, start, deadline: [])
+    monkeypatch.setattr(ask, "load_service", lambda named, deadline: {})
+    look = functools.partial(read.last, {"manager": "m", "name": "redis"}, [str(log)], boundary="is starting oO0")
+    log.write_text("1:M %s # of an earlier process\n" % time.strftime("%d %b %Y %H:%M:%S.0", time.localtime(began - 60)))
+    assert (look()["bound"], len(look()["lines"])) == ("tail", 4), "nothing says that it read its configuration"
+    log.write_text("1:M %s\n" % line.format(*stamps))
+    assert (look()["bound"], {one["from"] for one in look()["lines"]}) == ("start", {str(log)})
 
 
 def test_who_holds_a_port_is_named_with_the_cause(tmp_path: Path) -> None:

@@ -197,9 +197,9 @@ def _port_taken(seen: Seen, text: str) -> t.Optional[Found]:
 
 def _no_cure(seen: Seen, text: str, looping: bool) -> t.Optional[Found]:
     """Return why it ended, if another start would end the same way."""
-    if seen.was_killed_for_memory or seen.line_of(OOM_LINE):
+    if seen.was_killed_for_memory or (seen.line_of(OOM_LINE) and not seen.lines_are_older):
         return Found("oom", SICK, "%s: it needs more memory than its limit (%s)" % (text, seen.limit_text()))
-    if (seen.ended_cleanly and not looping) or seen.is_mended:
+    if (seen.ended_cleanly and not looping) or seen.is_mended or seen.lines_are_older:
         return None
     line = seen.line_of(*seen.bad_config)
     if not line:

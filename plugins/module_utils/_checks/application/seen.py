@@ -260,6 +260,11 @@ class Seen:
         """Whether a file that its last start read, or named, has changed since, or a person says that the reason is mended."""
         return bool(self.options["mended"] or (self.raw.get("attempt") or {}).get("paths_changed"))
 
+    @property
+    def lines_are_older(self) -> bool:
+        """Whether nothing says when its last lines were written, and it ended from outside: they are no reason to leave it down."""
+        return (self.raw.get("attempt") or {}).get("bound") == "tail" and self.service.get("signal") == "SIGKILL"
+
     def cause_text(self) -> str:
         """Return why its last start failed and what has changed since, "" where it was asked to end or nothing says why."""
         attempt = self.raw.get("attempt") or {}

@@ -76,7 +76,8 @@ def last(
 ) -> Attempt:
     """Return the last attempt that was made before we came.
 
-    *boundary* is the text by which the program says that it starts; *service* is its state where that is known already.
+    *boundary* is the text by which the program says in its log that it has read its configuration and starts; *service* is its state where
+    that is known already.
     """
     clock = Clock(deadline)
     start = _quietly({}, ask.last_start, named, deadline) if named.get("manager") else {}
@@ -94,7 +95,15 @@ def last(
 def _written(paths: t.Sequence[str], began: t.Optional[float], boundary: str) -> list[tuple[str, str, str]]:
     """Return (path, text, bound) of each file to which the last attempt wrote."""
     found = [(path, *_of_last(path, began, boundary)) for path in paths]
-    return [one for one in found if one[1]]
+    found = [one for one in found if one[1]]
+    # Its log says that this attempt got as far as to write there: lines of unknown time elsewhere are of an earlier one.
+    got_on = boundary and began and any(bound == "start" and _is_of_start(text, boundary, began) for path, text, bound in found)
+    return [one for one in found if one[2] != "tail"] if got_on else found
+
+
+def _is_of_start(text: str, boundary: str, began: float) -> bool:
+    """Return whether lines of a log are surely of the process that began then: it says so, or they are later than its first second."""
+    return boundary in text or bool(since_time(text, began + 2 * SLACK))
 
 
 def _earliest(paths: t.Sequence[str]) -> t.Optional[float]:
