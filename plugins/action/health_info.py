@@ -22,6 +22,8 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils._look 
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import PACKAGE, part_of
 
 Params = t.Dict[str, t.Any]
+# How often a check is made again that the way to the target made unknown, and the options of such a look.
+AGAIN, ONCE = 2, {"passes": 1, "window": 0.0, "timeout": 0.0, "wait_timeout": 0.0}
 
 
 class ActionModule(LookAction):
@@ -99,7 +101,20 @@ class ActionModule(LookAction):
         return "target" if belongs_on_target(check) else "controller"
 
     def _part(self, place: str, params: Params, checks: t.Sequence[t.Any], places: list[str], task_vars: dict[str, t.Any]) -> Result:
-        mine = [dict(check) for check, where in zip(checks, places) if where == place]
+        mine = [check for check, where in zip(checks, places) if where == place]
+        result = self._asked(place, params, mine, task_vars)
+        for _turn in range(AGAIN):
+            late = [at for at, found in enumerate(result.get("checks") or []) if _came_late(found)]
+            if not late:
+                break
+            # A first way to the target builds the connection; the next one is shorter.
+            again = self._asked(place, dict(params, **ONCE), [mine[at] for at in late], task_vars)
+            for at, found in zip(late, again.get("checks") or []):
+                result["checks"][at] = found
+        return result
+
+    def _asked(self, place: str, params: Params, checks: t.Sequence[t.Any], task_vars: dict[str, t.Any]) -> Result:
+        mine = [dict(check) for check in checks]
         same = self._connection.transport == "local" and all(belongs_on_target(check) for check in mine)
         sent = time.time()
         for check in mine:
@@ -172,6 +187,11 @@ def _take_secrets(checks: t.Sequence[dict[str, t.Any]]) -> list[str]:
         if places:
             check["secret_at"] = places
     return secrets
+
+
+def _came_late(found: t.Mapping[str, t.Any]) -> bool:
+    """Return whether a check could not be judged only for the time that it took to reach the target."""
+    return bool(traits.trait(found, "judge_again")) and found["health"] == State.UNKNOWN.value and bool(found["facts"].get("travel"))
 
 
 def _with_travel(found: dict[str, t.Any], check: t.Mapping[str, t.Any], travel: float) -> dict[str, t.Any]:

@@ -106,6 +106,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._summary: dict[str, t.Any] = {}
         self._several = False
         self._hosts_width = 4
+        self._labels: dict[str, str] = {}
         self._headed = False
         self._unmatched = False
 
@@ -141,7 +142,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         """Name the hosts of the inventory and limit, and make their column wide enough."""
         inventory = getattr(play.get_variable_manager(), "_inventory", None)
         names = [str(host) for host in inventory.get_hosts()] if inventory else []
-        self._hosts_width = min(view.HOST_WIDTH, max([4, *map(len, names)]))
+        self._labels = view.host_labels(names)
+        self._hosts_width = max([4, *map(len, self._labels.values())])
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
         if names:
             self._write(view.wrapped("hosts: ", one_line(shown, view.SENTENCE), self._width()))
@@ -325,7 +327,13 @@ class CallbackModule(Default):  # type: ignore[misc]
         return any(str(one.get("host") or "") == host and not one.get("green") for one in self._outcomes.values())
 
     def _line(self, result: t.Any, stage: str, text: str, colour: str) -> None:
-        front = view.prefix(time.strftime("%H:%M:%S"), time.monotonic() - self._begun, host_of(result), stage, self._hosts_width)
+        front = view.prefix(
+            time.strftime("%H:%M:%S"),
+            time.monotonic() - self._begun,
+            self._labels.get(host_of(result), host_of(result)),
+            stage,
+            self._hosts_width,
+        )
         self._write(view.wrapped(front, text, self._width()), colour)
 
     def _write(self, text: str, colour: str = "") -> None:

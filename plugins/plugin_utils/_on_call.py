@@ -8,6 +8,7 @@ All text of results is untrusted and goes through ``one_line``. A line is (text,
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
 import typing as t
@@ -49,6 +50,27 @@ def wrapped(first: str, text: str, width: int, further: str = "") -> str:
     """Return *text* behind *first*; its further lines begin with *further* and are aligned with the first."""
     lines = textwrap.wrap(text, max(20, width - len(first)), break_on_hyphens=False) or [""]
     return first + f"\n{further:<{len(first)}}".join(lines)
+
+
+def host_labels(names: t.Sequence[str]) -> dict[str, str]:
+    """Return a short label for each host: without the domain that all have, then cut in the middle, but never two of them alike."""
+    if max(map(len, names), default=0) <= HOST_WIDTH:
+        return {name: name for name in names}
+    domain = os.path.commonprefix([name[::-1] for name in names])[::-1]
+    # The end of an address is no domain.
+    domain = domain[domain.index(".") :] if "." in domain and re.search("[a-z]", domain) else ""
+    shared = len(domain) if len(names) > 1 else 0
+    short = {name: name[: len(name) - shared] or name for name in names}
+    for width in (HOST_WIDTH, 2 * HOST_WIDTH, 3 * HOST_WIDTH):
+        labels = {name: _middle_cut(one, width) for name, one in short.items()}
+        if len(set(labels.values())) == len(labels):
+            break
+    return labels
+
+
+def _middle_cut(name: str, width: int) -> str:
+    """Cut the middle: hosts of one group differ at the end."""
+    return name if len(name) <= width else f"{name[: width // 2 - 1]}…{name[width // 2 - width :]}"
 
 
 def prefix(clock: str, seconds: float, host: str, stage: str, hosts_width: int) -> str:

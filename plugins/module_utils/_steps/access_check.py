@@ -80,8 +80,8 @@ def _tool(name: str) -> Item:
 
 
 def _plugin(name: str) -> Item:
-    """A tool whose plugin has to answer with its version."""
-    done = program.run([*name.split(), "version"], PLUGIN_SECONDS)
+    """A tool whose plugin has to answer with its version; it may lie in the home of the user that remedies run as."""
+    done = program.run([*name.split(), "version"], PLUGIN_SECONDS, env=os.environ)
     told = one_line(next((line for line in (done.err + done.out).splitlines() if line.strip()), "no answer"), 120)
     fix = f"{name} does not answer ({told}): install this plugin for the user that remedies run as (Debian: docker-compose-plugin)"
     return item(f"tool {name}", done.ok, one_line(done.out, 80) or "answers", fix)

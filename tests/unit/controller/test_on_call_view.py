@@ -398,3 +398,20 @@ def test_a_run_over_several_components_that_ended_before_its_table_has_one_that_
     first, last = (text for text, _colour in view.summary_lines(whole, 140))
     assert first.split() == ["lab/postgresql", "NOTHING", "TO", "DO"]
     assert "MISSING" in last
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ((), ()),
+        (("shop-a", "shop-b"), ("shop-a", "shop-b")),
+        (("shop-a.example.com", "shop-b.example.com"), ("shop-a", "shop-b")),
+        (("a.one.example.com", "a.two.example.com"), ("a.one", "a.two")),
+        (("prod-eu-west-1-api-01", "prod-eu-west-1-api-02"), ("prod-e…-api-01", "prod-e…-api-02")),
+        (("prod-api-01-of-the-shop", "prod-api-02-of-the-shop"), ("prod-api-01-of-the-shop", "prod-api-02-of-the-shop")),
+        (("only-one-host.example.com",), ("only-o…ple.com",)),
+        (("192.168.100.101", "192.168.200.101"), ("192.16…100.101", "192.16…200.101")),
+    ],
+)
+def test_no_two_hosts_have_the_same_label(names: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    assert tuple(view.host_labels(names).values()) == labels

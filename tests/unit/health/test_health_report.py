@@ -214,12 +214,17 @@ def test_tools_and_secret_files_are_told_apart_by_what_is_missing(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("script", "ok", "text"),
-    [("echo v2.26", True, "v2.26"), ("echo no such command >&2; echo help >&2; exit 1", False, "(no such command)")],
+    [
+        ("echo v2.26", True, "v2.26"),
+        ('[ "$HOME" = /home/ops ] && echo v2.26', True, "v2.26"),
+        ("echo no such command >&2; echo help >&2; exit 1", False, "(no such command)"),
+    ],
 )
 def test_a_plugin_of_a_tool_has_to_answer(script: str, ok: bool, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docker").write_text(f"#!/bin/sh\n[ \"$*\" = 'compose version' ] || exit 3\n{script}\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", "/home/ops")
     item = access(tools=["docker compose"])["items"][1]
     assert (item["name"], item["ok"], text in item["text"]) == ("tool docker compose", ok, True), item
 
