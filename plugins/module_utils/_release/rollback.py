@@ -30,6 +30,7 @@ NOT_LOOKED_AT = "the schema of its database was not looked at: name the database
 NO_TABLE = (
     "its schema is unknown: the database of rollback_database has no table of Alembic or Django (another database, or another schema?)"
 )
+UNSTEADY = "%s, which does not prove that its release is bad"
 DOWNTIME = "requests fail until it has started again"
 SELECT = "release %s is running, but the next start would take %s; the verified one has to be selected again"
 
@@ -213,12 +214,20 @@ def _acts(seen: Seen, record: Facts) -> dict[str, bool]:
 def _impossible(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> t.Optional[Verdict]:
     refused = None
     if acts["application"]:
-        refused = _there(seen, str(record["release"])) or _schema(seen, record) or _selectable(seen) or _no_room(seen, record)
+        refused = _unproven(seen, record) or _there(seen, str(record["release"]))
+        refused = refused or _schema(seen, record) or _selectable(seen) or _no_room(seen, record)
     elif acts["select"]:
         refused = _there(seen, str(record["release"])) or _selectable(seen)
     if refused is None and any(one.get("component") == "postgresql" for one in seen.beside):
         return _refuse("restore_pending", "the database of this host is being restored or repaired; let that finish first")
     return refused
+
+
+def _unproven(seen: Seen, record: Facts) -> t.Optional[Verdict]:
+    """Return the refusal of an application that was silent once: a release that is well may be busy for a moment."""
+    if seen.application["state"] != "unsteady" or seen.is_asked:
+        return None
+    return _refuse("unsteady", UNSTEADY % _text_of(seen.application), next="{again} -e rollback_release=%s" % short(str(record["release"])))
 
 
 def _configuration(seen: Seen, record: Facts) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:

@@ -565,6 +565,23 @@ def test_a_memory_that_does_not_return_is_the_fault_of_what_holds_it(
 
 
 @pytest.mark.parametrize(
+    ("trip", "state", "actions"),
+    [
+        ("error", "not_remembering", RESTART),
+        ("not_recalled", "not_remembering", RESTART),
+        ("hung", "unsteady", ()),
+        ("slow", "unsteady", ()),
+    ],
+)
+def test_a_wrong_answer_is_surer_than_a_silence_and_a_second_silence_is_not(trip: str, state: str, actions: tuple[str, ...]) -> None:
+    """A bad release of the real service was rolled back because its health was late once, not because /remember failed."""
+    answered = Health((Finding("http", State.WELL, "status 200"),), state="up", facts={"status": 200, "ms": 20})
+    lacks = Health((Finding("remember", State.SICK, "status 500"),), state=trip)
+    judged = judge_application(look(again={"before": "timeout", "seconds": 0.1}), options(), answered, lacks)
+    assert (judged.state, judged.actions) == (state, actions)
+
+
+@pytest.mark.parametrize(
     ("below", "state", "error", "again"),
     [
         (1.0, "S", "timeout", True),

@@ -317,7 +317,7 @@ def _held_up(seen: Seen) -> t.Optional[Found]:
 def _unsteady(seen: Seen) -> t.Optional[Found]:
     """It did not answer one request, and answered the next: it is too slow, or one of its processes hangs."""
     again: t.Mapping[str, t.Any] = seen.raw.get("again") or {}
-    if not again or not seen.is_answered:
+    if not again or not seen.is_answered or _answers_wrongly(seen):
         return None
     allowed = float(seen.options["answer_timeout"])
     if again["before"] == "timeout" and float(again["seconds"]) > allowed:
@@ -326,6 +326,12 @@ def _unsteady(seen: Seen) -> t.Optional[Found]:
     what = "did not answer one request within %g s" % allowed if again["before"] == "timeout" else "closed one connection without an answer"
     text = "%s %s, and answered the next in %.2f s: one of several processes may be sick, or it was busy for a moment"
     return Found("unsteady", SICK, text % (seen.url, what, again["seconds"]))
+
+
+def _answers_wrongly(seen: Seen) -> bool:
+    """Return whether it answered, and did not keep the test memory: that is surer than one silence."""
+    trip = seen.round_trip
+    return bool(trip and trip.health is not WELL and trip.state not in (*seen_of.HANGS, "closed", "slow"))
 
 
 def _by_http(seen: Seen) -> t.Optional[Found]:
