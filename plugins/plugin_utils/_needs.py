@@ -19,6 +19,7 @@ import yaml
 from ansible import template
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import plain
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import round_trip
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._specs import ROLES
@@ -43,8 +44,9 @@ MANAGED: t.Mapping[str, tuple[str, str]] = {
     "service_restart": ("service_restart_manager", "restart"),
     "traffic_scaling": ("traffic_scaling_manager", "scale"),
 }
-# Any of these shows that the API is there and takes the token; whether it is well is for verify-health to say.
+# Any of these shows that the API is there; whether it is well is for verify-health to say.
 ANSWERS = [200, 204, 404, 503]
+GENERATIONS = tuple(round_trip.OPTIONS["profile"]["choices"])
 ROLES_USED = tuple(role for roles in GROUPS.values() for role in roles)
 
 
@@ -247,11 +249,15 @@ def _service(needs: Found, asked: Asked) -> None:
     _managed(needs, asked, "service_restart", "API service")
     # The look at a service is made where it runs, that at its dependencies included; a cluster is asked from the controller.
     where = "auto" if trait(asked.text("service_restart_manager"), "ANYWHERE") else "target"
-    url, token = asked.text("service_restart_url"), asked.text("service_restart_token_file")
+    url = asked.text("service_restart_url")
     if url:
-        needs["checks"].append(
-            {"name": "API", "kind": "http", "url": url, "expect_status": ANSWERS, "look_from": where, **_set({"token_file": token})}
-        )
+        given = {"look_from": where, **_set(asked.of("service_restart", "token_file", "ca_file"))}
+        needs["checks"].append({"name": "API", "kind": "http", "url": url, "expect_status": ANSWERS, **given})
+        # Its health answers whatever the token is.
+        generation = asked.text("service_restart_round_trip")
+        if generation in GENERATIONS:
+            trip = {"profile": generation, **_set(asked.of("service_restart", "tenant"))}
+            needs["checks"].append({"name": "API token", **round_trip.recall_only(_base_of(url), trip), **given})
     for one in asked("service_restart_dependencies") or []:
         if isinstance(one, t.Mapping):
             needs["checks"].append(dict(one, name="dependency %s" % (one.get("name") or one.get("kind")), look_from=where))
@@ -281,15 +287,19 @@ def _traffic(needs: Found, asked: Asked) -> None:
 
 def _api(needs: Found, asked: Asked, variable: str) -> None:
     api = asked(variable)
-    if isinstance(api, t.Mapping) and api.get("url"):
-        token = _set({"token_file": api.get("token_file")})
-        needs["checks"].append(
-            {"name": "API of %s" % variable, "kind": "http", "url": _health_of(api["url"]), "expect_status": ANSWERS, **token}
-        )
+    if not (isinstance(api, t.Mapping) and api.get("url")):
+        return
+    given = {name: api[name] for name in ("token_file", "ca_file", "validate_certs") if api.get(name) not in ("", None)}
+    if api.get("profile", GENERATIONS[0]) in GENERATIONS:
+        how = round_trip.recall_only(str(api["url"]), {name: api[name] for name in ("profile", "tenant", "namespace") if api.get(name)})
+    else:
+        how = {"kind": "http", "url": str(api["url"]).rstrip("/") + "/health", "expect_status": ANSWERS}
+    needs["checks"].append({"name": "API of %s" % variable, **how, **given})
 
 
-def _health_of(url: t.Any) -> str:
-    return str(url).rstrip("/") + "/health"
+def _base_of(url: str) -> str:
+    scheme, dummy, rest = url.partition("://")
+    return "%s://%s" % (scheme, rest.partition("/")[0])
 
 
 def _set(given: Values) -> Found:

@@ -90,6 +90,27 @@ def test_every_credential_of_a_service_is_tried() -> None:
     assert "git" in needs["tools"]
 
 
+@pytest.mark.parametrize(
+    ("generation", "path", "body"),
+    [
+        ("v1", "/recall", {"query": "access", "top_k": 1}),
+        ("v2", "/memory/recall", {"query": "access", "top_k": 1, "tenant": "t", "namespace": "canary"}),
+        ("", "", None),
+    ],
+)
+def test_a_token_is_tried_where_the_api_asks_for_it(generation: str, path: str, body: t.Any) -> None:
+    """Its health answers without one: a wrong token was called ready."""
+    given = {"service_restart_service": "api", "service_restart_url": "http://127.0.0.1:1/health", "service_restart_token_file": "/t",
+             "service_restart_round_trip": generation, "service_restart_tenant": "t"}  # fmt: skip
+    found = {check["name"]: check for check in _needs.needs_of(["service_restart"], asked(**given))["checks"]}
+    tried = found.get("API token", {})
+    assert (tried.get("url", ""), tried.get("body"), bool(tried)) == (path and "http://127.0.0.1:1" + path, body, bool(path))
+    assert found["API"]["url"].endswith("/health")
+    api = {"url": "http://127.0.0.1:1", "token_file": "/t", "tenant": "t", **({"profile": generation} if path else {"profile": "none"})}
+    below = [check for check in _needs.needs_of(["redis_recovery"], asked(redis_recovery_api=api))["checks"] if check["kind"] == "http"]
+    assert [(check["url"], check["token_file"]) for check in below] == [("http://127.0.0.1:1" + (path or "/health"), "/t")]
+
+
 def test_a_rollback_needs_to_know_which_release_runs() -> None:
     given = {"service_restart_service": "shop", "rollback_releases_dir": "/srv/releases", "rollback_current": "/srv/current"}
     wanted = {"name": "release that runs", "kind": "release", "manager": "systemd", "service": "shop"}

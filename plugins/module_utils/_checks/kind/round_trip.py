@@ -91,6 +91,19 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
     return raw
 
 
+def recall_only(url: str, given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the options of a check of kind ``http`` that asks the API at *url* for a memory, which needs the token and writes nothing.
+
+    *given* are the options of the round trip that are set. Whatever it finds, the token is taken; 5xx: what holds its memories is away.
+    """
+    asked = _as_generation({**{name: rule.get("default") for name, rule in OPTIONS.items()}, **given})
+    place = {name: asked[name] for name in ("tenant", "namespace")} if asked["profile"] == "v2" else {}
+    return {
+        "kind": "http", "url": str(url).rstrip("/") + _PATHS[asked["profile"]][1], "method": "POST", "tenant": asked["tenant"],
+        "body": {"query": "access", "top_k": 1, **place}, "expect_status": [200, *AWAY],
+    }  # fmt: skip
+
+
 def _as_generation(options: dict[str, t.Any]) -> dict[str, t.Any]:
     return dict(options, profile=ALIASES.get(str(options["profile"]), options["profile"]))
 
