@@ -24,13 +24,14 @@ NO_MATTER_OF_A_RELEASE = (
     "manager_unreachable", "several", "left_over", "stateful", "dependency_down", "dependency_slow", "dependency_unknown", "not_its_port",
     "port_taken", "auth", "bad_input", "owner_unseen", "proxy_fails",
 )  # fmt: skip
-
+# States that a release which is well has under load.
+NO_PROOF = ("slow", "unsteady")
 
 NOT_LOOKED_AT = "the schema of its database was not looked at: name the database in rollback_database"
 NO_TABLE = (
     "its schema is unknown: the database of rollback_database has no table of Alembic or Django (another database, or another schema?)"
 )
-UNSTEADY = "%s, which does not prove that its release is bad"
+LATE = "%s, which does not prove that its release is bad"
 DOWNTIME = "requests fail until it has started again"
 SELECT = "release %s is running, but the next start would take %s; the verified one has to be selected again"
 
@@ -224,10 +225,11 @@ def _impossible(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> t.Opti
 
 
 def _unproven(seen: Seen, record: Facts) -> t.Optional[Verdict]:
-    """Return the refusal of an application that was silent once: a release that is well may be busy for a moment."""
-    if seen.application["state"] != "unsteady" or seen.is_asked:
+    """Return the refusal of an application that was late or silent once: a release that is well may be busy, and a host loaded."""
+    state = str(seen.application["state"])
+    if state not in NO_PROOF or seen.is_asked:
         return None
-    return _refuse("unsteady", UNSTEADY % _text_of(seen.application), next="{again} -e rollback_release=%s" % short(str(record["release"])))
+    return _refuse(state, LATE % _text_of(seen.application), next="{again} -e rollback_release=%s" % short(str(record["release"])))
 
 
 def _configuration(seen: Seen, record: Facts) -> tuple[dict[str, t.Any], t.Optional[Verdict]]:

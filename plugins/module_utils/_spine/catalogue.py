@@ -347,7 +347,7 @@ REASONS: dict[str, Reason] = {
             "proxy_fails": Case(
                 "look at the proxy: whether it runs, and where it sends requests for this URL; a restart of the service would not mend that"
             ),
-            "unsteady_release": Case("run again; if it stays so, name the release to go back to, as the next command does"),
+            "late_release": Case("run again; if it stays so, name the release to go back to, as the next command does"),
             "redirect": Case("correct service_restart_url; redirects are not followed"),
             "slow_service": Case(
                 "look at its dependencies, its load and its host; a restart does not fix load, and a memory leak would be reported"

@@ -579,6 +579,8 @@ def test_a_wrong_answer_is_surer_than_a_silence_and_a_second_silence_is_not(trip
     lacks = Health((Finding("remember", State.SICK, "status 500"),), state=trip)
     judged = judge_application(look(again={"before": "timeout", "seconds": 0.1}), options(), answered, lacks)
     assert (judged.state, judged.actions) == (state, actions)
+    late = judge_application(look(again={"before": "timeout", "seconds": 4.3}), options(), answered, lacks)
+    assert (late.state, late.actions) == (state.replace("unsteady", "slow"), actions)
 
 
 @pytest.mark.parametrize(

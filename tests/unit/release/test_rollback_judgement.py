@@ -74,6 +74,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str
         seen(found("sick", "bad_config"), release=release(GOOD)), records(GOOD, OLD), {}, "bad_config"),
     "even when that is asked for": (seen(release=release(GOOD)), records(GOOD, OLD), {"what": "application"}, "same_release"),
     "silent once, which a release that is well may be": (seen(found("sick", "unsteady")), records(GOOD, OLD), {}, "unsteady"),
+    "late, which a release that is well may be": (seen(found("sick", "slow")), records(GOOD, OLD), {}, "slow"),
     "silent once, and a person names the release": (seen(found("sick", "unsteady")), records(GOOD, OLD), {"release": GOOD}, "to_roll_back"),
     "silent once, and verified": (seen(found("sick", "unsteady"), release=release(GOOD)), records(GOOD, OLD), {}, "same_release"),
     "a person may name another one": (seen(release=release(GOOD)), records(GOOD, OLD), {"release": OLD}, "to_roll_back"),

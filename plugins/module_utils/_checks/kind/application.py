@@ -100,7 +100,9 @@ def load(options: dict[str, t.Any], deadline: float, look: Look) -> dict[str, t.
     """Look at all of it within *deadline* seconds. Only an application that answers, and is otherwise well, gets a memory to keep."""
     clock = Clock(deadline)
     raw = load_application(options, deadline, functools.partial(_ask, options), look)
-    if options["round_trip"] and raw["http"] and judge(raw, options).state in ("up", "unsteady"):
+    # An answer that came late says little; what it answers then says more.
+    asked_for = ("up", "unsteady", *(["slow"] if raw["again"] else []))
+    if options["round_trip"] and raw["http"] and judge(raw, options).state in asked_for:
         ready = {name: rule.get("default") for name, rule in round_trip.OPTIONS.items()}
         shared = {name: options[name] for name in ("token_file", "ca_file", "validate_certs")}
         asked = {**ready, "url": _base_of(options["url"]), **shared, **options["round_trip"]}
