@@ -39,13 +39,14 @@ class Answering(t.NamedTuple):
 
     ``whose`` is own, other (a stranger), nobody (nothing listens there), elsewhere (another machine's address), unseen (the processes may
     not be looked at), or "" where the question makes no sense. ``ports`` are the TCP ports that the service itself listens on; ``listens``
-    whether it listens anywhere, None if unknown.
+    whether it listens anywhere, None if unknown. ``shut_in`` says that its container has no such port on this machine, whatever is started.
     """
 
     whose: str
     text: str
     ports: tuple[int, ...] = ()
     listens: t.Optional[bool] = None
+    shut_in: str = ""
 
 
 def members_of(service: Told) -> list[int]:
@@ -68,6 +69,7 @@ def load(service: Told, own: t.Sequence[int], url: str, deadline: float = RESOLV
     raw: Raw = {
         "port": number, "host": one_line(host, 80), "found": {}, "is_here": False, "inside": bool(inside), "is_seen": is_seen and bool(own),
         "ports": sorted({int(one["port"]) for one in listeners}), "listens": bool(listeners or held & port.local_listeners(inside)),
+        "published": _published_by(service) if inside else None,
     }  # fmt: skip
     for address in _addresses(host, min(deadline, RESOLVE_SECONDS)):
         raw["found"] = _at(address, number, inside, held, service)
@@ -89,9 +91,16 @@ def _at(address: str, number: int, inside: int, held: set[str], service: Told) -
     # A worker may have begun since.
     own = set(members_of(service)) if others else set()
     return {
-        "sockets": len(sockets), "strangers": [_named(one) for one in others if one["pid"] not in own], "front": front,
+        "is_ours": is_ours, "sockets": len(sockets), "strangers": [_named(one) for one in others if one["pid"] not in own], "front": front,
         "behind": _behind(int(front.get("inside") or 0), inside, held),
     }  # fmt: skip
+
+
+def _published_by(service: Told) -> t.Optional[list[str]]:
+    """Return the ports that the container of a service publishes, None where it has no container."""
+    if not service.get("container"):
+        return None
+    return ["%s:%d for its port %d" % (one_line(one["address"], 40), one["port"], one["inside"]) for one in service.get("fronts") or []]
 
 
 def _named(holder: Told) -> Raw:
@@ -152,7 +161,18 @@ def judge(raw: Told) -> Answering:
         return Answering("", "")
     more = (tuple(raw["ports"]), raw["listens"] if raw["is_seen"] or raw["listens"] else None)
     whose, text = _whose(raw)
-    return Answering(whose, text, *more)
+    return Answering(whose, text, *more, _shut_in(raw))
+
+
+def _shut_in(raw: Told) -> str:
+    """Return what the container of a service publishes instead of the port that is asked, "" where that says nothing.
+
+    A container has the ports that it was made with: no restart adds one.
+    """
+    found = raw["found"]
+    if raw.get("published") is None or not found.get("is_ours") or found["front"] or (found["sockets"] and not found["strangers"]):
+        return ""
+    return "its container publishes %s" % (one_line(", ".join(raw["published"]), 120) or "no port")
 
 
 def _whose(raw: Told) -> tuple[str, str]:

@@ -171,7 +171,10 @@ def judge_approval(
 
 def _needed(offered: t.Sequence[Offer]) -> str:
     if len(offered) == 1:
-        return "this plan may lose data and needs an approval: %s" % told(offered[0])
+        loss = offered[0].get("loss")
+        # What loses nothing needs one for what its text says.
+        may = "" if isinstance(loss, dict) and loss.get("count") == 0 and loss.get("exact") else "may lose data and "
+        return "this plan %sneeds an approval: %s" % (may, told(offered[0]))
     return "data may be lost, so choose one of %d plans; recommended: %s" % (len(offered), told(offered[0]))
 
 

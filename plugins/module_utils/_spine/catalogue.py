@@ -469,7 +469,7 @@ REASONS: dict[str, Reason] = {
     ),
     "port_taken": Reason(
         "another process holds the port that the service needs, so it cannot start; nothing was done",
-        "find out why the process named in the text runs, and stop it; then run again",
+        "find out why the process or container named in the text runs, and stop it; then run again",
         "{again}",
     ),
     "exit_loop": Reason(

@@ -22,6 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import application as kind_application
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import state as service_state
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import health_info
 
@@ -116,6 +117,8 @@ def place(ports: tuple[int, ...] = (), is_here: bool = True, is_seen: bool = Tru
 
 OTHERS = place(strangers=[HOLDER])
 NOBODYS = place(sockets=0)
+SHUT_IN = place((8000,), sockets=0, is_ours=True)
+SHUT_IN["answering"]["published"] = ["127.0.0.1:9797 for its port 8000"]
 # What it says itself, past its proxy.
 DIRECT: dict[str, t.Any] = {"direct": [{"url": "http://127.0.0.1:8000/health", "raw": answer()}], **place((8000,))}
 PROVEN = {"known": {"answered": ANSWERED}}
@@ -249,6 +252,10 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
         {"http": answer(status=302, location="http://x"), **DIRECT}, {"behind_proxy": True}, "redirect", "sick", ()),
     "it listens at another port than ours": ({**REFUSED, **place((8000,), sockets=0)}, {}, "bad_input", "unknown", ()),
     "it listens at another port than it did": ({**REFUSED, **place((8000,), sockets=0)}, PROVEN, "not_listening", "sick", RESTART),
+    "its container publishes another port by now": ({**REFUSED, **SHUT_IN}, PROVEN, "bad_input", "unknown", ()),
+    "its container publishes another port, and was just made": (
+        {**REFUSED, **SHUT_IN, "service": {"started_at": NOW - 2}}, PROVEN, "bad_input", "unknown", ()),
+    "its container was taken out of its network": ({**REFUSED, **SHUT_IN, "service": {"barred": "no"}}, {}, "not_startable", "sick", ()),
     "it listens nowhere": ({**REFUSED, **NOBODYS}, {}, "not_listening", "sick", RESTART),
     "it rejects our request": ({"http": answer(status=421, body=b"")}, {}, "bad_input", "unknown", ()),
     "hung, and it holds data open": ({**SILENT, **DATA}, {}, "stateful", "sick", ()),
@@ -628,6 +635,18 @@ def test_a_worker_whose_master_was_killed_is_no_stranger_once_it_ends(
     monkeypatch.setattr(application_load, "last", lambda *_given, **_more: {"lines": []})
     found = application_load._why_not_up({}, {"behind_proxy": False, "log_file": "", "url": URL}, 1.0, {})
     assert found["port_holder"] == held
+
+
+def test_a_port_that_docker_holds_is_told_with_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = {**HOLDER, "program": "docker-proxy"}
+    own = {"name": "shop-api-1", "project": "shop", "service": "api", "running": True, "command": ""}
+    monkeypatch.setattr(application_load, "load_container_on", lambda *_given: own)
+    named = application_load._with_container(proxy, 9696, {})
+    assert answering.held_text(named, 9696) == "port 9696 is held by docker-proxy (pid 42, user root) of container shop-api-1"
+    down = look({**ENDED, "manager": "compose"}, port_holder=dict(named, text="held"))
+    for project, word in (("shop", "bad_input"), ("other", "port_taken")):
+        more = {"manager": "compose", "service": "api", "project": project}
+        assert kind_application.judge(down, options(**more)).state == word
 
 
 def test_a_hand_over_names_the_playbook_that_repairs_it() -> None:

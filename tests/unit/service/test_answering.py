@@ -54,6 +54,23 @@ def test_an_answer_is_its_own_only_where_its_processes_or_its_manager_stand_for_
     assert (told.whose, text in told.text) == (whose, True)
 
 
+@pytest.mark.parametrize(
+    ("published", "found", "told"),
+    [
+        (["127.0.0.1:18714 for its port 8080"], {"is_ours": True}, "its container publishes 127.0.0.1:18714 for its port 8080"),
+        ([], {"is_ours": True}, "its container publishes no port"),
+        # Asked at the container's own address, or no container at all.
+        ([], {"is_ours": False}, ""),
+        (None, {"is_ours": True}, ""),
+        (["127.0.0.1:9696 for its port 8080"], {"is_ours": True, "front": DOCKER}, ""),
+    ],
+)
+def test_a_container_says_what_it_publishes_instead(published: t.Any, found: dict[str, t.Any], told: str) -> None:
+    seen = {**THERE, "sockets": 0, **found}
+    raw = {"port": 9696, "host": "127.0.0.1", "found": seen, "is_here": True, "is_seen": True, "ports": [8080], "listens": True}
+    assert answering.judge({**raw, "published": published}).shut_in == told
+
+
 def test_what_may_not_be_looked_at_is_unseen_and_another_machine_is_elsewhere() -> None:
     raw = {"port": 9696, "host": "api1", "found": {**THERE, "strangers": [HIDDEN]}, "is_here": True, "is_seen": False, "ports": []}
     assert answering.judge({**raw, "listens": False})[:1] == ("unseen",)

@@ -174,3 +174,34 @@ def test_what_a_running_container_has_mounted_and_is_not_there_any_more_is_told(
     here, elsewhere = {"start_time_ticks": 7}, {"start_time_ticks": None}
     assert (compose.gone(here, {"Mounts": mounts}), compose.gone(elsewhere, lost), compose.gone(here, {})) == ("", "", "")
     assert compose.gone(here, lost) == f"its mount {tmp_path}/secret is not there any more, so it would not start again"
+
+
+@pytest.mark.parametrize(
+    ("mode", "networks", "told"),
+    [
+        ("shop_default", {"shop_default": {"NetworkID": "1"}}, False),
+        ("shop_default", {}, True),
+        ("host", {}, False),
+        ("container:0123", None, False),
+        ("none", {}, False),
+    ],
+)
+def test_a_container_that_was_taken_out_of_every_network_is_not_started_again_in_vain(mode: str, networks: t.Any, told: bool) -> None:
+    labels = {"com.docker.compose.service": "api"}
+    seen = {"HostConfig": {"NetworkMode": mode}, "NetworkSettings": {"Networks": networks}, "Config": {"Labels": labels}}
+    assert ("docker compose up -d --force-recreate --no-deps api" in compose.outside(seen)) is told
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        (None, ""),
+        ({"Config": {"Labels": None}}, "container web belongs to no Compose project, so this manager cannot act on it"),
+        (
+            {"Config": {"Labels": {"com.docker.compose.service": "api", "com.docker.compose.project": "shop"}}},
+            "container web is that of service api of project shop",
+        ),
+    ],
+)
+def test_the_name_of_a_container_is_told_from_that_of_a_service(seen: t.Any, told: str) -> None:
+    assert compose._named_so(seen, "web") == told

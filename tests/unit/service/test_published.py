@@ -61,3 +61,10 @@ def test_the_sentence_names_container_and_project_and_the_command_starts_it() ->
 
 def test_a_machine_without_docker_has_no_such_container() -> None:
     assert published.load_container_on(6379, 0.0, "unix:///nowhere/docker.sock") == {}
+
+
+def test_of_a_range_of_ports_a_running_container_has_the_one_that_it_got() -> None:
+    both = {"8080/tcp": [{"HostPort": "18611-18612"}]}
+    first, second = (dict(container(name, bound=both), NetworkSettings={"Ports": {"8080/tcp": [{"HostPort": port}]}})
+                     for name, port in (("api-1", "18612"), ("api-2", "18611")))  # fmt: skip
+    assert published.judge_containers([first, second], 18611, 0.0)["name"] == "api-2"

@@ -431,6 +431,8 @@ def refusal_of(token: str, plans: t.Sequence[Plan], **more: t.Any) -> dict[str, 
 
 def test_a_refused_approval_says_why() -> None:
     assert refusal_of("", [SINGLE])["text"].startswith("this plan may lose data and needs an approval: expected_loss")
+    harmless = {**SINGLE, "loss": {"count": 0, "unit": "keys", "exact": True}}
+    assert refusal_of("", [harmless])["text"].startswith("this plan needs an approval: expected_loss")
     assert refusal_of("", [SALVAGE, CUT])["text"].startswith("data may be lost, so choose one of 2 plans; recommended: salvage")
     assert refusal_of(GOOD, [SALVAGE, CUT], used=[GOOD])["text"] == "this approval was already used"
     assert refusal_of(GOOD, [SALVAGE, CUT], now=20.0)["text"] == "this approval expired at 00:00:20 UTC"

@@ -192,6 +192,10 @@ def _ended(seen: Seen) -> t.Optional[Found]:
 def _port_taken(seen: Seen, text: str) -> t.Optional[Found]:
     """Return who holds its port: it cannot start until that process is gone."""
     holder = seen.port_holder
+    container = holder.get("container") or {}
+    if container and all(container[word] == str(seen.options.get(word) or "") for word in ("project", "service")):
+        fix = "another container of this service: correct service_restart_url, or service_manager_replica"
+        return Found("bad_input", UNKNOWN, "%s; port %s is that of %s, %s" % (text, holder["port"], container["name"], fix))
     return Found("port_taken", SICK, "%s; %s, so it cannot start" % (text, holder["text"])) if holder else None
 
 
@@ -249,11 +253,16 @@ def _not_up_yet(seen: Seen) -> t.Optional[Found]:
     """Judge a young process that runs."""
     if seen.may_loop and (seen.answers or seen.is_looping):
         return Found("starting", UNKNOWN, "%s answers, and has to stay up%s" % (seen.name, seen.restarts_text()), ("wait",))
-    is_of_ours = seen.http_word in NOT_UNDERSTOOD or seen.is_another_profile or seen.raw.get("speaks_tls")
+    is_of_ours = seen.http_word in NOT_UNDERSTOOD or seen.is_another_profile or seen.raw.get("speaks_tls") or _is_shut_in(seen)
     if not seen.http or seen.answers or seen.is_suspended or is_of_ours:
         return None
     text = "%s has been running for %.0f s and is not healthy yet" % (seen.name, seen.age or 0)
     return Found("starting", UNKNOWN, ": ".join(one for one in (text, seen.http_text()) if one), ("wait",))
+
+
+def _is_shut_in(seen: Seen) -> bool:
+    is_shut = seen.answering.whose == "nobody" and bool(seen.answering.shut_in)
+    return is_shut and not seen.behind_proxy and not seen.service.get("barred")
 
 
 def _suspended(seen: Seen) -> t.Optional[Found]:
@@ -271,6 +280,12 @@ def _not_its_own(seen: Seen) -> t.Optional[Found]:
     whose, why = seen.answering.whose, seen.answering.text
     if whose in ("other", "elsewhere") or (whose == "nobody" and seen.status):
         return Found("not_its_port", UNKNOWN, "%s is not %s's own: %s%s" % (seen.url, seen.name, why, _own_ports(seen)), by_http=True)
+    if whose == "nobody" and seen.service.get("barred"):
+        return None
+    if _is_shut_in(seen):
+        # It is not made as it was when it was proven there.
+        text = "%s, and %s: correct service_restart_url, or the ports in its Compose file; a restart adds none"
+        return Found("bad_input", UNKNOWN, text % (why, seen.answering.shut_in))
     if whose == "nobody" and seen.answering.ports and not seen.is_proven_place:
         # Never seen to answer there, and it listens elsewhere: our URL is doubted before the service.
         return Found("bad_input", UNKNOWN, "%s%s; correct service_restart_url" % (why, _own_ports(seen)))
@@ -302,6 +317,8 @@ def _behind_proxy(seen: Seen) -> t.Optional[Found]:
 
 
 def _own_ports(seen: Seen) -> str:
+    if seen.answering.shut_in:
+        return "; %s" % seen.answering.shut_in
     ports = ["%d" % one for one in seen.answering.ports[:5]]
     return "; %s itself listens on %s" % (seen.name, ", ".join(ports)) if ports else ""
 

@@ -15,6 +15,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import speaks_tls
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.docker import SOCKET
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.compose.published import load_container_on
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 
@@ -57,7 +59,7 @@ def load_application(options: Options, deadline: float, ask_http: Ask, look: Loo
     raw.update(now=begun, round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
     members = answering.members_of(raw["service"])
     raw["process"] = process.facts_of(pid or members[0], members) if pid or members else {}
-    raw["answering"] = answering.load(raw["service"], members, options["url"], clock.left) if raw["service"].get("exists") else {}
+    raw["answering"] = _whose_port(raw["service"], members, options, clock)
     raw["release"] = released.load(options["releases"], raw["service"])
     raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
     raw.update(_look_longer(raw, options, clock, ask_http, look))
@@ -71,6 +73,17 @@ def load_application(options: Options, deadline: float, ask_http: Ask, look: Loo
     elif not 200 <= status < 300 and raw["service"].get("exists"):
         raw["log"] = ask.logs_of(named, options["log_lines"], max(0.3, min(answer, clock.left))).decode("utf-8", "replace").splitlines()
     return raw
+
+
+def _whose_port(service: Raw, members: t.Sequence[int], options: Options, clock: Clock) -> Raw:
+    """Return who is at the place that its URL names, {} where there is no such service."""
+    if not service.get("exists"):
+        return {}
+    told = answering.load(service, members, options["url"], clock.left)
+    found = told.get("found") or {}
+    if found:
+        found["strangers"] = [_with_container(one, told["port"], options) for one in found["strangers"]]
+    return told
 
 
 def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: Ask, look: Look) -> Raw:
@@ -153,7 +166,18 @@ def _why_not_up(named: Options, options: Options, seconds: float, service: Raw) 
         # A worker whose master was killed ends once it has answered our own request.
         time.sleep(ORPHAN_ENDS)
         holder = answering.stranger(service, options["url"])
+    if holder:
+        holder = _with_container(holder, int(holder["port"]), options)
+        holder["text"] = answering.held_text(holder, int(holder["port"]))
     return {"attempt": attempt, "log": [line["text"] for line in attempt["lines"]], "port_holder": holder}
+
+
+def _with_container(holder: Raw, port: int, options: Options) -> Raw:
+    """Return the holder of a port with the container that it holds it for, where it is a program of Docker's."""
+    if holder["program"] not in answering.FRONTS["docker"]:
+        return holder
+    found = load_container_on(port, 0, str(options.get("docker_socket") or "") or SOCKET)
+    return dict(holder, container=found, of="container %s" % found["name"]) if found else holder
 
 
 def _look_below(options: Options, checks: t.Sequence[Options], seconds: float, look: Look) -> list[Raw]:

@@ -63,7 +63,9 @@ def sentence(found: Told, port: int) -> str:
 
 
 def _publishes(one: Told, port: int) -> bool:
-    bound = (one["HostConfig"].get("PortBindings") or {}).items()
+    # Of a range of ports only the one that a running container got is its own.
+    got = (one.get("NetworkSettings") or {}).get("Ports") if one["State"]["Running"] else None
+    bound = (got or one["HostConfig"].get("PortBindings") or {}).items()
     places = [place for inner, several in bound if inner.endswith("/tcp") for place in several or []]
     own_network = one["HostConfig"].get("NetworkMode") == "host"
     exposed = own_network and "%d/tcp" % port in (one["Config"].get("ExposedPorts") or {})

@@ -41,6 +41,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}\Z")
 SILENT = "Docker does not answer: %s; correct service_manager_docker_socket, or start Docker"
 LABEL = "com.docker.compose."
+# Modes of a container that has no network by name; the last two are Podman's.
+OWN_WAYS = ("container", "host", "none", "slirp4netns", "pasta")
 # Why a name means several containers.
 LEFT_OVER = "left_over"
 # Used only while nothing runs, so Docker's own stop never reaches its SIGKILL.
@@ -85,7 +87,8 @@ def load_state(options: Options, deadline: float) -> ServiceState:
         seen = find(docker, options, clock)
         image = docker.read("/images/%s/json" % seen["Image"], clock.left)
         state = parse(options["name"], _with_ports(docker, seen, clock), image or {}, holds.read(options, seen["Id"]))
-        return dict(state, gone=gone(state, seen)) if state["pid"] else dict(state, barred=_barred(docker, seen, clock))
+        state["barred"] = outside(seen) or ("" if state["pid"] else _barred(docker, seen, clock))
+        return dict(state, gone=gone(state, seen)) if state["pid"] else state
     except NotOne as error:
         return service_state.blank(MANAGER, options["name"], exists=error.exists, detail=str(error), result=error.result)
     except Unreachable as error:
@@ -108,6 +111,15 @@ def _with_ports(docker: Docker, seen: dict[str, t.Any], clock: Clock) -> dict[st
     mode = str(seen["HostConfig"].get("NetworkMode") or "")
     lends = docker.read("/containers/%s/json" % mode.partition(":")[2], clock.left) if mode.startswith("container:") else None
     return dict(seen, NetworkSettings=lends["NetworkSettings"]) if lends else seen
+
+
+def outside(seen: t.Mapping[str, t.Any]) -> str:
+    """Return why nobody reaches a container, started again or not: it was disconnected from every network; "" if it was not."""
+    mode = str(seen["HostConfig"].get("NetworkMode") or "").partition(":")[0]
+    if (seen.get("NetworkSettings") or {}).get("Networks") or mode in OWN_WAYS:
+        return ""
+    text = "it is in no network any more, and no start changes that: docker compose up -d --force-recreate --no-deps %s makes a new one"
+    return text % str(seen["Config"]["Labels"].get(LABEL + "service"))
 
 
 def _barred(docker: Docker, seen: t.Mapping[str, t.Any], clock: Clock) -> str:
@@ -194,14 +206,31 @@ def _names(listed: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 
 
 def _who_is_there(docker: Docker, options: Options, clock: Clock) -> str:
-    """Return a sentence that names the services of the project, or the projects, that have containers here."""
+    """Return a sentence about what is here instead: a container of that name, the services of the project, or the projects."""
     there = [one["Labels"] for one in docker.containers([LABEL + "project"], clock.left)]
-    project = project_of(options)
+    project, name = project_of(options), one_line(options["name"], 60)
+    meant = _named_so(docker.read("/containers/%s/json" % urllib.parse.quote(str(options["name"]), safe=""), clock.left), name)
     services = sorted({str(one.get(LABEL + "service")) for one in there if one.get(LABEL + "project") == project})
+    fix = meant or "if it was removed: docker compose up -d --no-deps %s" % name
     if services:
-        return "project %s has no container for it; its services with containers: %s" % (project, one_line(", ".join(services), 120))
-    projects = sorted({str(one.get(LABEL + "project")) for one in there})
-    return "project %s has no containers here; projects that have: %s" % (project, one_line(", ".join(projects), 120) or "none")
+        return "project %s has no container for it (%s); its services with containers: %s" % (
+            project,
+            fix,
+            one_line(", ".join(services), 120),
+        )
+    projects = one_line(", ".join(sorted({str(one.get(LABEL + "project")) for one in there})), 120)
+    return "project %s has no containers here (%s); projects that have: %s" % (project, fix, projects or "none")
+
+
+def _named_so(seen: t.Any, name: str) -> str:
+    """Return what a container that is called *name* itself is, "" for none."""
+    if not seen:
+        return ""
+    labels = (seen.get("Config") or {}).get("Labels") or {}
+    if not labels.get(LABEL + "service"):
+        return "container %s belongs to no Compose project, so this manager cannot act on it" % name
+    whose = (one_line(labels[LABEL + "service"], 60), one_line(labels.get(LABEL + "project"), 60))
+    return "container %s is that of service %s of project %s" % (name, *whose)
 
 
 def _must_find(options: Options, clock: Clock) -> tuple[Docker, dict[str, t.Any]]:
