@@ -105,6 +105,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._outcomes: dict[str, dict[str, t.Any]] = {}
         self._summary: dict[str, t.Any] = {}
         self._several = False
+        self._next: list[str] = []
         self._hosts_width = 4
         self._labels: dict[str, str] = {}
         self._headed = False
@@ -267,6 +268,8 @@ class CallbackModule(Default):  # type: ignore[misc]
             if missing:
                 self._write(view.wrapped("", one_line(missing, view.SENTENCE), self._width()), view.RED)
         else:
+            for text, colour in view.next_lines(self._next):
+                self._write(text, colour)
             self._write(*view.ending(summaries, seconds, bool(context.CLIARGS.get("check"))))
 
     def _waiting(self) -> list[str]:
@@ -292,6 +295,7 @@ class CallbackModule(Default):  # type: ignore[misc]
                 self._write(text, colour)
 
     def _remember(self, data: t.Mapping[str, t.Any]) -> None:
+        self._next += [str(one) for one in data.get("next_commands") or []]
         outcome = data.get("outcome")
         self._several = self._several or data.get("several") is True
         if isinstance(data.get("summary"), dict):

@@ -74,6 +74,15 @@ report:
   description: The JSON file without its checks, so schema, verified_at, health, and for each host health, reason, seconds, endpoints.
   type: dict
   returned: always
+sick:
+  description: For each host that has any, the kinds of its checks that are sick.
+  type: dict
+  returned: always
+next_commands:
+  description: The command of the playbook that acts on what is sick, where one does; set by the action plugin.
+  type: list
+  elements: str
+  returned: when a check is sick that a playbook acts on
 files:
   description: The files that were written, or would have been.
   type: list

@@ -38,6 +38,14 @@ options:
     description: Directory on the target that holds the releases; created if missing.
     type: path
     required: true
+  leave_out:
+    description:
+      - What lies directly in O(src) under one of these names is not part of the release. A working copy of git has a C(.git) of its own
+        on each host, so with it no two hosts would have the same release.
+      - Empty to copy it too, for a program that asks git about itself.
+    type: list
+    elements: str
+    default: [.git]
   stage:
     description: Stage of the run that this act belongs to.
     type: str

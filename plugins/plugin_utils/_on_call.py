@@ -58,8 +58,7 @@ def host_labels(names: t.Sequence[str]) -> dict[str, str]:
         return {name: name for name in names}
     domain = os.path.commonprefix([name[::-1] for name in names])[::-1]
     # The end of an address is no domain.
-    domain = domain[domain.index(".") :] if "." in domain and re.search("[a-z]", domain) else ""
-    shared = len(domain) if len(names) > 1 else 0
+    shared = len(domain) - domain.index(".") if "." in domain and re.search("[a-z]", domain) else 0
     short = {name: name[: len(name) - shared] or name for name in names}
     for width in (HOST_WIDTH, 2 * HOST_WIDTH, 3 * HOST_WIDTH):
         labels = {name: _middle_cut(one, width) for name, one in short.items()}
@@ -133,8 +132,7 @@ def summary_lines(summary: Plain, width: int) -> list[Line]:
         colour = GREEN if row.get("green") else OUTCOME_COLOUR.get(word, RED)
         front = f"{one_line(row.get('target'), 60):<{min(wide, 60)}}  {word.replace('_', ' ').upper():<19}  "
         lines.append((wrapped(front, one_line(row.get("text") or "", SENTENCE), width).rstrip(), colour))
-    commands = dict.fromkeys(str(one) for row in rows for one in row.get("next_commands") or [])
-    return lines + ([("Next:", "")] if commands else []) + [(one_line(command, COMMAND), "") for command in commands]
+    return lines + next_lines(list(dict.fromkeys(str(one) for row in rows for one in row.get("next_commands") or [])))
 
 
 def cut_short(outcomes: t.Sequence[Plain]) -> dict[str, t.Any]:
@@ -161,6 +159,12 @@ def _next(outcome: Plain, width: int) -> list[Line]:
         text = one_line(_plan(plan, turn == 0 and len(plans) > 1), SENTENCE)
         lines += [(wrapped("# ", text, width, "#"), DIM), (one_line(plan.get("next_command") or "", COMMAND), "")]
     return lines + [(one_line(command, COMMAND), "") for command in next_commands(outcome)]
+
+
+def next_lines(further: t.Any) -> list[Line]:
+    """Return the commands that follow from a result without an outcome, each on a line of its own."""
+    told = [str(one) for one in further] if isinstance(further, (list, tuple)) else []
+    return ([("Next:", "")] if told else []) + [(one_line(command, COMMAND), "") for command in told]
 
 
 def left_lines(left: t.Any, width: int) -> list[Line]:
@@ -329,7 +333,7 @@ def recap(outcomes: t.Sequence[Plain], summaries: t.Mapping[str, t.Mapping[str, 
         # Refused before any host was touched: Ansible's own marks of the hosts mean nothing then.
         words, hosts = [str(outcome.get("outcome")) for outcome in outcomes], set()
     counts = ", ".join(f"{words.count(word)} {word.replace('_', ' ')}" for word in dict.fromkeys(words))
-    return f"{_count(len(hosts), 'host')}: {counts}"
+    return f"{_count(len(hosts), 'host') if hosts else 'no host was touched'}: {counts}"
 
 
 def not_reached(outcomes: t.Sequence[Plain], summaries: t.Mapping[str, t.Mapping[str, int]], hosts: t.Sequence[str]) -> str:

@@ -22,6 +22,12 @@ GROUPS: t.Mapping[str, str] = {
 }
 # Their variables are often set for all hosts, of which few are balancers.
 BY_GROUP_ONLY = ("traffic_scaling",)
+# kind of check: the group and the playbook that acts on what it looks at.
+REPAIRS: t.Mapping[str, tuple[str, str]] = {
+    "redis": ("redis", "recover_redis"),
+    "postgresql": ("postgresql", "recover_database"),
+    "application": ("somabrain_api", "restart_service"),
+}
 # Options by which two checks of one kind mean the same thing, with their defaults.
 PLACES: t.Mapping[str, t.Mapping[str, t.Any]] = {
     "redis": {"socket": "", "host": "127.0.0.1", "port": 6379},
@@ -43,6 +49,20 @@ def _acts_on(remedy: str, group: t.Sequence[str], host: str, variables: t.Sequen
     if group or remedy in BY_GROUP_ONLY:
         return host in group
     return any(name.startswith(remedy + "_") for name in variables)
+
+
+def repair_of(sick: t.Mapping[str, t.Collection[str]], groups: t.Mapping[str, t.Sequence[str]]) -> tuple[str, list[str]]:
+    """Return the playbook that follows from the kinds of checks that are *sick* on each host, and its hosts; ("", []) for none.
+
+    Stores and what is above them belong into one run, which does them in order. A host outside of a playbook's group is not named.
+    """
+    found: dict[str, list[str]] = {}
+    for host, kinds in sick.items():
+        for group, playbook in (REPAIRS[kind] for kind in REPAIRS if kind in kinds):
+            if host in (groups.get(group) or []):
+                found.setdefault(playbook, []).append(host)
+    hosts = [host for host in sick if any(host in one for one in found.values())]
+    return ("recover_all" if len(found) > 1 else next(iter(found), ""), hosts)
 
 
 def with_derived(own: t.Sequence[t.Any], derived: t.Sequence[Check]) -> list[t.Any]:

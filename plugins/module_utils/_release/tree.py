@@ -22,11 +22,17 @@ class NotReadable(Exception):
     """The directory cannot be read as a release: gone, out of time, or with something in it that is neither file, link nor directory."""
 
 
-def content_id(folder: str, out_of_time: t.Callable[[], bool] = lambda: False) -> str:
-    """Return the id of what *folder* holds: paths, content, whether a file is executable, and where links point. Raises NotReadable."""
+def content_id(folder: str, out_of_time: t.Callable[[], bool] = lambda: False, without: t.Collection[str] = ()) -> str:
+    """Return the id of what *folder* holds: paths, content, whether a file is executable, and where links point.
+
+    What is named in *without* and lies directly in *folder* is not part of it. Raises NotReadable.
+    """
     total = hashlib.sha256()
+    left_out = frozenset(os.fsencode(name) for name in without)
     try:
         for name, kind, digest in _entries(os.fsencode(folder), b"", out_of_time):
+            if name.split(b"/", 1)[0] in left_out:
+                continue
             # Lengths keep two adjacent names from being read as one.
             total.update(b"%s %d:%s %d:%s\n" % (kind, len(name), name, len(digest), digest))
     except OSError as error:

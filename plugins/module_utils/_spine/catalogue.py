@@ -751,7 +751,7 @@ REASONS: dict[str, Reason] = {
     ),
     "storm_brake": Reason(
         "so many hosts are sick at once that a common cause is likely",
-        "look for the common cause first; verify-health shows all hosts",
+        "look for the common cause first; verify-health shows all hosts; where there is none, name one host after the other with -l",
         "{verify}",
     ),
 }

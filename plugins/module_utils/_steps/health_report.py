@@ -50,6 +50,7 @@ def run(params: Params, check: bool) -> Result:
         "verdicts": {host: one["health"] for host, one in hosts.items()},
         # The checks are in the file and in what health_info returned; once more, they would cost Ansible more time than the looks.
         "report": dict(report, hosts={host: _without(one, "checks") for host, one in hosts.items()}),
+        "sick": {host: kinds for host, one in hosts.items() for kinds in [_sick_kinds(one["checks"])] if kinds},
         "files": files,
         "stage": params["stage"],
         "say": [*_say(overall, hosts, files, check), *_notes(params.get("notes") or {})],
@@ -142,6 +143,10 @@ def _say(overall: str, hosts: t.Mapping[str, t.Mapping[str, t.Any]], files: list
     lines += [f"and {len(bad) - 20} more hosts"] if len(bad) > 20 else []
     lines += _without_service(hosts)
     return lines + [f"{'would write' if check else 'wrote'} {one_line(path, 120)}" for path in files]
+
+
+def _sick_kinds(checks: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    return list(dict.fromkeys(str(one["kind"]) for one in checks if one["health"] == State.SICK.value and not one.get("beside")))
 
 
 def _services_in(checks: t.Sequence[t.Mapping[str, t.Any]]) -> int:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import stat
@@ -20,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._relea
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "src": {"type": "path", "required": True},
     "releases_dir": {"type": "path", "required": True},
+    "leave_out": {"type": "list", "elements": "str", "default": [".git"]},
     "stage": {"type": "str", "choices": ["act", "undo"], "default": "act"},
 }
 
@@ -29,7 +31,8 @@ def run(params: Params, check: bool) -> Result:
     source, base = params["src"], params["releases_dir"]
     told: list[str] = []
     try:
-        release = tree.content_id(source)
+        without = [name for name in params["leave_out"] if os.path.lexists(os.path.join(source, name))]
+        release = tree.content_id(source, without=without)
         path = os.path.join(base, release)
         there = os.path.isdir(path)
         if there and tree.content_id(path) != release:
@@ -37,22 +40,23 @@ def run(params: Params, check: bool) -> Result:
         if there:
             told = _told(_otherwise(source, path))
         elif not check:
-            told = _told(_place(source, base, release))
+            told = _told(_place(source, base, release, without))
     except (tree.NotReadable, OSError, shutil.Error) as error:
         raise StepError("%s cannot become a release: %s" % (one_line(source, 80), one_line(error, 160))) from None
     verb = "already exists" if there else "would be added" if check else "added"
-    say = ["release %s: %s" % (short(release), verb), *told]
+    less = " (without %s)" % ", ".join(one_line(name, 60) for name in without) if without else ""
+    say = ["release %s: %s%s" % (short(release), verb, less), *told]
     return {"changed": not there, "release": release, "path": path, "stage": params["stage"], "say": say}
 
 
-def _place(source: str, base: str, release: str) -> list[str]:
-    """Copy beside its place, and rename once the copy is proven identical; return what has other owners or modes. Raises OSError."""
+def _place(source: str, base: str, release: str, without: t.Collection[str]) -> list[str]:
+    """Copy all but *without* beside its place, rename the proven copy, and return what has other owners or modes. Raises OSError."""
     os.makedirs(base, exist_ok=True)
     # Nobody else can enter it, so nobody can put a link in the way of a change of owner.
     half = tempfile.mkdtemp(dir=base, prefix=".adding-")
     try:
         copy = os.path.join(half, release)
-        shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns(*tree.LEFT_OUT))
+        shutil.copytree(source, copy, symlinks=True, ignore=functools.partial(_left_out, source, without))
         _give(source, copy)
         if tree.content_id(copy) != release:
             raise OSError("it changed during the copy")
@@ -61,6 +65,10 @@ def _place(source: str, base: str, release: str) -> list[str]:
     finally:
         shutil.rmtree(half)
     return left
+
+
+def _left_out(source: str, without: t.Collection[str], folder: str, names: t.Sequence[str]) -> set[str]:
+    return {name for name in names if name in tree.LEFT_OUT or (folder == source and name in without)}
 
 
 def _pairs(source: str, copy: str) -> t.Iterator[tuple[str, str, os.stat_result, os.stat_result]]:

@@ -59,3 +59,21 @@ def test_a_check_of_ones_own_is_completed_by_what_the_remedy_is_told() -> None:
 
 def test_what_is_no_check_is_left_for_the_look_to_refuse() -> None:
     assert derived.with_derived(["redis"], [])[0] == "redis"
+
+
+@pytest.mark.parametrize(
+    ("sick", "expected"),
+    [
+        ({}, ("", [])),
+        ({"a": ["redis"]}, ("recover_redis", ["a"])),
+        ({"a": ["postgresql", "disk"]}, ("recover_database", ["a"])),
+        ({"a": ["application"], "b": ["application"]}, ("restart_service", ["a", "b"])),
+        ({"a": ["redis", "application"], "b": ["application"]}, ("recover_all", ["a", "b"])),
+        ({"a": ["disk", "http", "balancer"]}, ("", [])),
+        ({"c": ["redis"]}, ("", [])),
+        ({"b": ["redis", "application"], "c": ["redis"]}, ("restart_service", ["b"])),
+    ],
+)
+def test_what_is_sick_names_the_playbook_that_acts_on_it_for_the_hosts_of_its_group(sick: t.Any, expected: t.Any) -> None:
+    groups = {"redis": ["a"], "postgresql": ["a"], "somabrain_api": ["a", "b"], "all": ["a", "b", "c"]}
+    assert derived.repair_of(sick, groups) == expected

@@ -361,7 +361,7 @@ def test_a_host_that_the_run_did_not_reach_is_named(
         ([RECOVERED, dict(RECOVERED, host="b"), REFUSED], {}, "3 hosts: 2 recovered, 1 refused"),
         ([RECOVERED], {"c": {**SUMMARY, "unreachable": 1}, "localhost": SUMMARY}, "2 hosts: 1 recovered, 1 unreachable"),
         ([RECOVERED], {"c": {**SUMMARY, "failures": 1}}, "2 hosts: 1 recovered, 1 failed without an outcome"),
-        ([{"outcome": "refused", "host": ""}], {"lab": {**SUMMARY, "failures": 1}}, "0 hosts: 1 refused"),
+        ([{"outcome": "refused", "host": ""}], {"lab": {**SUMMARY, "failures": 1}}, "no host was touched: 1 refused"),
         ([{"outcome": "nothing_to_do", "host": "a"}], {}, "1 host: 1 nothing to do"),
     ],
 )
@@ -409,9 +409,15 @@ def test_a_run_over_several_components_that_ended_before_its_table_has_one_that_
         (("a.one.example.com", "a.two.example.com"), ("a.one", "a.two")),
         (("prod-eu-west-1-api-01", "prod-eu-west-1-api-02"), ("prod-e…-api-01", "prod-e…-api-02")),
         (("prod-api-01-of-the-shop", "prod-api-02-of-the-shop"), ("prod-api-01-of-the-shop", "prod-api-02-of-the-shop")),
-        (("only-one-host.example.com",), ("only-o…ple.com",)),
+        (("only-one-host.example.com",), ("only-one-host",)),
         (("192.168.100.101", "192.168.200.101"), ("192.16…100.101", "192.16…200.101")),
     ],
 )
 def test_no_two_hosts_have_the_same_label(names: tuple[str, ...], labels: tuple[str, ...]) -> None:
     assert tuple(view.host_labels(names).values()) == labels
+
+
+def test_commands_that_follow_from_a_result_are_whole_lines_under_a_title() -> None:
+    command = "ansible-playbook somabrain.incident_response.recover_redis -i inventory " + "-l " + "a" * 200
+    assert view.next_lines([command]) == [("Next:", ""), (command, "")]
+    assert view.next_lines([]) == view.next_lines(None) == []

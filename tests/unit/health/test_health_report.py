@@ -75,6 +75,13 @@ def test_a_host_without_any_check_of_a_service_is_named_and_a_sick_one_stays_sic
     assert report({"one": looked(full, health="sick")})["verdicts"] == {"one": "sick"}
 
 
+def test_the_kinds_that_are_sick_are_named_without_what_is_only_beside() -> None:
+    sick = [dict(checked("r", "sick"), kind="redis"), dict(checked("s", "sick"), kind="redis"), dict(checked("u", "unknown"), kind="disk")]
+    beside = dict(checked("b", "sick"), kind="postgresql", beside="r")
+    result = report({"one": looked(*sick, beside, health="sick"), "two": looked(checked("w")), "three": {"unreachable": True}})
+    assert result["sick"] == {"one": ["redis"]}
+
+
 def test_no_host_at_all_is_unknown() -> None:
     assert report({})["health"] == "unknown"
 

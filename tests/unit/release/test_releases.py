@@ -99,13 +99,28 @@ def test_what_is_no_file_and_what_takes_too_long_is_not_readable(source: Path) -
 
 
 def add(source: Path, base: Path, check: bool = False) -> dict[str, t.Any]:
-    return release_add.run({"src": str(source), "releases_dir": str(base), "stage": "act"}, check)
+    return release_add.run({"src": str(source), "releases_dir": str(base), "leave_out": [".git"], "stage": "act"}, check)
 
 
 def pin(base: Path, link: Path, release: str, check: bool = False, **more: t.Any) -> dict[str, t.Any]:
     ready = {name: rule.get("default") for name, rule in release_pin.ARGUMENT_SPEC.items()}
     given = {"manager": "systemd", "name": "api", "releases_dir": str(base), "current": str(link), "release": release}
     return release_pin.run({**ready, **given, **more}, check)
+
+
+def test_working_copies_of_one_commit_are_one_release_and_a_git_below_the_top_is_content(source: Path, tmp_path: Path) -> None:
+    plain = add(source, tmp_path / "plain")["release"]
+    for turn, folder in enumerate((source, tmp_path / "other")):
+        if turn:
+            shutil.copytree(source, folder, symlinks=True)
+        (folder / ".git").mkdir(exist_ok=True)
+        (folder / ".git/index").write_text(f"written at {turn}")
+        result = add(folder, tmp_path / f"releases{turn}")
+        assert (result["release"], result["say"]) == (plain, [f"release {plain[:12]}: added (without .git)"])
+        assert sorted(os.listdir(result["path"])) == sorted(name for name in os.listdir(folder) if name != ".git")
+        assert (folder / ".git/index").exists()
+    (source / "app/.git").mkdir()
+    assert add(source, tmp_path / "releases0")["release"] != plain
 
 
 def test_a_release_is_added_whole_and_selected_from_one_moment_to_the_next(source: Path, tmp_path: Path) -> None:

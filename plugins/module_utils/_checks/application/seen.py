@@ -272,7 +272,10 @@ class Seen:
         if self.ended_cleanly or not cause:
             return ""
         older = ", which may be of an earlier start" if attempt["bound"] == "tail" else ""
-        said = cause["text"] if cause["code"] == "ended" else "its log says%s: %s" % (older, cause["text"])
+        # The sentence before it already says how it ended, by which signal or code.
+        shown = bool(self.service.get("signal") or self.service.get("exit_code"))
+        ended = cause["text"].partition("; ")[2] if shown else cause["text"]
+        said = ended if cause["code"] == "ended" else "its log says%s: %s" % (older, cause["text"])
         said += self.broken_file_text()
         changed = attempt["paths_changed"]
         return "; %s%s" % (said, "; changed since: %s" % ", ".join(changed[:3]) if changed else "")
