@@ -142,8 +142,8 @@ finish_case() { # NAME STATUS BEGUN LOG LIMIT
   return 1
 }
 
-# run_pytest NAME SECONDS PYTHON ARGS...: counts every test; says each skip with its reason. Where AGAIN is set and no more than that
-# many fail, they are run once more, one by one: what passes then is counted as passed, and named as unsteady in the table.
+# run_pytest NAME SECONDS PYTHON ARGS...: counts every test; says each skip with its reason. Where no more than AGAIN fail,
+# they are run once more, one by one: what passes then is counted as passed, and named as unsteady in the table.
 run_pytest() {
   local name=$1 limit=$2 python=$3 log xml begun status=0 seconds counts passed failed skipped note=""
   shift 3
@@ -165,7 +165,7 @@ run_pytest() {
   else
     cat "$log"
   fi
-  if [ "$status" -eq 1 ] && [ "$failed" -le "${AGAIN:-0}" ]; then
+  if [ "$status" -eq 1 ] && [ "$failed" -le "$AGAIN" ]; then
     say "   $name: $failed failed; they are run once more, one by one"
     status=0
     wait_for "$limit" "${pytest[@]}" --last-failed --last-failed-no-failures none "$@" -n 0 >"$log.again" 2>&1 || status=$?

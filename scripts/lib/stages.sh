@@ -8,6 +8,8 @@ COLLECTION=ansible_collections.somabrain.incident_response
 # An integration test mostly waits for a process, so two for each core keep it busy; a story with its machine takes more of it.
 WORKERS=${WORKERS:-$(($(nproc) * 2))}
 LANES_AT_ONCE=$(($(nproc) + 1))
+# How many failed stories are told once more.
+STORIES_AGAIN=3
 
 stage_lint() {
   make_tree
@@ -129,7 +131,7 @@ stage_integration() {
 integration_tests() {
   local name=$1 limit=$2
   shift 2
-  PATH="$ROOT/.venv/bin:$PATH" AGAIN=${AGAIN-10} run_pytest "$name" "$limit" "$PYTHON" -n "$WORKERS" --dist loadfile --no-loadscope-reorder \
+  PATH="$ROOT/.venv/bin:$PATH" run_pytest "$name" "$limit" "$PYTHON" -n "$WORKERS" --dist loadfile --no-loadscope-reorder \
     "$@" "$ROOT/tests/integration"
 }
 
@@ -153,11 +155,30 @@ stage_molecule() {
     fi
   done
   wait_for_lanes
+  tell_again
 }
 
-tell_story() { # NAME: one scenario from create to destroy; its testinfra tests are counted, and a story without any proves nothing.
-  local log="$RUN_DIR/log/molecule-$1.log" xml="$RUN_DIR/log/molecule-$1.xml" begun status=0 seconds counts
+# tell_again: stories that failed are told once more, alone, unless more failed than that would help.
+tell_again() {
+  local rows="$RUN_DIR/again.tsv" name passed failed seconds note
+  [ -s "$rows" ] || return 0
+  if [ "$(wc -l <"$rows")" -gt "$STORIES_AGAIN" ] || [ "$AGAIN" -eq 0 ]; then
+    cat "$rows" >>"$RESULTS"
+  else
+    while IFS=$'\t' read -r _stage name passed failed _skipped seconds note; do
+      say "   $name: failed; it is told once more, alone"
+      tell_story "$name" "failed at first ($note, $seconds s) and passed when told again alone"
+    done < <(cat "$rows")
+  fi
+  rm -f "$rows"
+}
+
+# tell_story NAME [AGAIN]: one scenario from create to destroy; its testinfra tests are counted, and a story without any proves nothing.
+# AGAIN: what to note if it passes; without it, a story that fails waits for tell_again.
+tell_story() {
+  local log="$RUN_DIR/log/molecule-$1.log" xml="$RUN_DIR/log/molecule-$1.xml" begun status=0 seconds counts note=${2:-}
   begun=$(now)
+  rm -f "$xml"
   wait_for 600 env -C "$ROOT" "PATH=$ROOT/.venv/bin:$PATH" "PYTEST_ADDOPTS=--junitxml=$xml" NO_COLOR=1 \
     "$ROOT/.venv/bin/molecule" --base-config "$ROOT/.config/molecule/config.yml" test -s "$1" >"$log" 2>&1 || status=$?
   seconds=$(since "$begun")
@@ -167,9 +188,19 @@ tell_story() { # NAME: one scenario from create to destroy; its testinfra tests 
   fi
   counts="0 1 0"
   [ ! -s "$xml" ] || counts=$("$PYTHON" "$ROOT/scripts/lib/results.py" junit "$xml" "$status")
-  [ "$status" -eq 0 ] || cat "$log"
+  if [ "$status" -ne 0 ]; then
+    mkdir -p "$ROOT/.cache/logs"
+    cp "$log" "$ROOT/.cache/logs/"
+    say "   $1: the end of .cache/logs/${log##*/}:"
+    tail -n 120 "$log"
+    note="exit $status"
+  fi
   # shellcheck disable=SC2086 # three numbers
-  record "$1" $counts "$seconds" "$([ "$status" -eq 0 ] || echo "exit $status")"
+  if [ "$status" -eq 0 ] || [ -n "${2:-}" ]; then
+    record "$1" $counts "$seconds" "$note"
+  else
+    RESULTS="$RUN_DIR/again.tsv" record "$1" $counts "$seconds" "$note"
+  fi
   say "   $1: $counts (passed, failed, skipped; $seconds s)"
 }
 
