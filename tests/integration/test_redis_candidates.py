@@ -134,6 +134,14 @@ def spoil(path: Path, at: bytes, by: bytes = b"#") -> None:
     path.write_bytes(content[:place] + by + content[place + len(by) :])
 
 
+def test_keys_whose_time_is_over_do_not_count_though_an_append_only_file_loads_them(data: Path) -> None:
+    over = int(time.time() * 1000) - 60_000
+    lapsed = [f"*5\r\n$3\r\nSET\r\n$8\r\nover{n:04}\r\n$1\r\nx\r\n$4\r\nPXAT\r\n$13\r\n{over}\r\n" for n in range(2000)]
+    with (data / INCREMENTAL).open("a") as file:
+        file.writelines(lapsed)
+    assert {name: (one["keys"], one["expires"]) for name, one in by_name(tried(data)).items()}["as_is"] == (1000, 0)
+
+
 def test_damage_in_the_middle_loses_one_write_and_says_so(data: Path, tmp_path: Path) -> None:
     spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
     result = tried(data)

@@ -19,7 +19,7 @@ Facts = t.Mapping[str, t.Any]
 
 NOTHING_DONE = "nothing was done"
 SILENT = "nothing proves that this lost no data"
-FEWER = "%d are missing of those known before, and nothing says why"
+FEWER = "at least %d are missing of those known before, and nothing says why"
 
 
 def loss_of_run(given: Facts, approval: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:
@@ -76,13 +76,13 @@ def _unknown(given: Facts, acts: t.Sequence[str]) -> bool:
 
 
 def _not_less_than_missing(loss: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
-    """Return *loss*, which is never smaller than what was known before and is not there now."""
+    """Return *loss*, which is unknown where more is missing of what was known before: its number was wrong, and nothing says how far."""
     before, now = loss["known_before"], loss["present_after"]
     missing = before - now if before is not None and now is not None else 0
     if missing <= (loss["count"] or 0):
         return loss
     text = "; ".join(part for part in (loss["text"], FEWER % missing) if part)
-    return dict(loss, count=loss["count"] if loss["count"] is None else missing, exact=False, witness="", text=text)
+    return dict(loss, count=None, exact=False, witness="", text=text)
 
 
 def inherited(plan: Facts) -> t.Dict[str, t.Any]:

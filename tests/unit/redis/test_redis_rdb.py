@@ -225,6 +225,34 @@ def test_a_wrong_byte_is_put_right_and_a_right_file_needs_no_repair() -> None:
     assert repaired_rdb(io.BytesIO(WHOLE[:-8] + bytes(8)), len(WHOLE), out, soon()) is None
 
 
+# Marks that damaged bytes may read as, right before an entry: Redis ends on each of them there.
+OUT_OF_PLACE = {
+    "a database": b"\xfe\x3f",
+    "a database that is not sized": b"\xfe\x01",
+    "a size": b"\xfb\xbf\xff\xff\xff\0",
+    "a function": b"\xf5\x01x",
+    "a setting": b"\xfa\x01a\x01b",
+    "a type of later versions": NEW_TYPES["hash with expiries"],
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_PLACE)
+def test_what_damaged_bytes_look_like_is_not_taken_where_it_cannot_be(name: str) -> None:
+    mark = OUT_OF_PLACE[name]
+    # Bytes that nothing can be read from, then the mark, then an entry that is whole.
+    copied, said = salvaged(over(AT, b"\xff" * (5 * SIZE - len(mark)) + mark))
+    assert [item.kind for item in items(copied) if item.kind != "key"] == ["select", "resize", "select", "eof"]
+    # The entry before them is doubtful, too: its length may be damaged.
+    assert (said.kept, said.dropped, said.exact) == (394, 6, True)
+    assert int(copied[5:9]) == 9
+
+
+def test_a_file_whose_writer_tells_no_sizes_is_copied_whole() -> None:
+    content = rdb(*ENTRIES[:20], b"\xfe\x02", *ENTRIES[20:40])
+    copied, said = salvaged(content)
+    assert (copied, said.kept) == (content, 40)
+
+
 def test_the_rdb_at_the_head_of_an_old_file_is_measured() -> None:
     for content, length in ((WHOLE + b"*1\r\n", len(WHOLE)), (b"*1\r\n", 0), (WHOLE[:100], None), (over(AT, b"\x99"), None)):
         assert preamble_length(io.BytesIO(content), len(content), soon()) == length

@@ -28,15 +28,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     EOF,
     HEAD_BYTES,
     SELECTDB,
+    SINCE,
     Broken,
     Cursor,
+    version_of,
 )
 
 NEWEST = 12  # the version of the format that Redis 7.4 writes
 # A repair is used only if a match by chance is less likely than one in a million.
 _CHANCE_BITS = 20
-# The first version of the format that has a type.
-_SINCE = {14: 7, 5: 8, 7: 8, 15: 9, 16: 10, 17: 10, 18: 10, 19: 10, 20: 11, 21: 11, 22: 12, 23: 12, 24: 12, 25: 12}
 # The checksum can repair up to so many wrong bytes in a row.
 _FEW = 3
 # With so many text strings for each one that is not text, the latter are suspect.
@@ -177,10 +177,8 @@ def _write(plan: Plan, source: t.BinaryIO, size: int, out: t.BinaryIO) -> None:
 
 def _version(source: t.BinaryIO, plan: Plan) -> int:
     """Return the format version of the file or, if that is impossible, one that supports everything in it."""
-    least = max([6] + [_SINCE.get(kind, 0) for kind in plan.types])
-    source.seek(0)
-    head = source.read(HEAD_BYTES)
-    said = int(head[5:]) if head[5:].isdigit() else 0
+    least = max([6] + [SINCE.get(kind, 0) for kind in plan.types])
+    said = version_of(source)
     return said if least <= said <= NEWEST else max(least, 9)
 
 
@@ -197,8 +195,8 @@ def _dropped(plan: Plan) -> tuple[int, bool]:
     if not plan.regions:
         return max(plan.faulty, lost if sized else 0), plan.ended and (not sized or lost == plan.faulty)
     damaged = sum(region["bytes"] for region in plan.regions)
-    # If a region hides the start of a database, these numbers are wrong and do not fit its size.
-    fits = SHORTEST * (lost - plan.faulty) <= damaged <= max(1, lost) * max(plan.longest, 64)
+    # If a region hides the start of a database, or a size is damaged, too, the number does not fit entries as long as those that are kept.
+    fits = plan.shortest * (lost - plan.faulty) <= damaged <= max(1, lost) * plan.longest
     if sized and (fits or not plan.ended):
         return lost, fits and plan.ended
     return max(lost if sized else 0, plan.faulty + damaged // SHORTEST), False

@@ -34,7 +34,7 @@ class Plan:
         self.runs: list[_Run] = []
         self.left_out: list[tuple[int, int]] = []
         self.regions: list[dict[str, int]] = []
-        self.kept = self.faulty = self.kept_bytes = self.dropped_bytes = self.longest = 0
+        self.kept = self.faulty = self.kept_bytes = self.dropped_bytes = self.longest = self.shortest = 0
         self.kept_in: t.Counter[int] = collections.Counter()
         self.sizes: dict[int, int] = {}
         self.types: set[int] = set()
@@ -67,6 +67,8 @@ class _Planner:
         self.plan = Plan()
         self.cursor = Cursor(source, size, end, check_string)
         self.search = Search(source, size, end)
+        # Shared: what was read so far decides what may follow a damaged place.
+        self.order = self.search.order
         # The last items are not believed until more follow.
         self.recent: t.Deque[tuple[Item, int]] = collections.deque()
         self.database = self.believed_database = self.start_database = 0
@@ -97,7 +99,7 @@ class _Planner:
         self._close(self.size - (RDB_EOF_BYTES if self.plan.ended else 0))
 
     def _next(self) -> Item:
-        item = next_item(self.cursor)
+        item = next_item(self.cursor, self.order)
         if item.kind == "key" and (item.fault or self.look_inside) and item.length > LONG and self.search.hides_entries(item):
             raise Broken("its length is damaged")
         if item.kind == "key":
@@ -130,6 +132,7 @@ class _Planner:
         plan = self.plan
         plan.types.add(item.type)
         plan.longest = max(plan.longest, item.length)
+        plan.shortest = min(plan.shortest or item.length, item.length)
         if item.fault:
             self._leave_out(item.at, item.length, item.fault)
             return
@@ -157,6 +160,7 @@ class _Planner:
         last = self.recent[-1][0].at + 1 if self.recent else first
         start = max(first, min(last, failed - _BACK))
         self.before = None
+        self.order = self.search.order = self.order.anew()
         after = self.search.place(start, failed, [item for item, dummy in self.recent])
         doubtful = [item for item, dummy in self.recent if item.at + item.length > after]
         for _item in doubtful:

@@ -10,11 +10,20 @@ one: of two readings, the one that steps over many entries of the other is wrong
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.files.scan import CHUNK, RDB_EOF_BYTES
-from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import Broken, Cursor, Item
+from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.rdb.walk import (
+    HEAD_BYTES,
+    RESIZEDB,
+    SINCE,
+    Broken,
+    Cursor,
+    Item,
+    version_of,
+)
 
 # Entries that must follow a place before it is believed.
 BELIEVED = 8
@@ -25,6 +34,10 @@ _BORDERS = 4 * BELIEVED
 # How often a better reading is searched for.
 _TURNS = 50
 _DATABASES = 1 << 16
+# Below this version of the format a number in the head may as well be damaged.
+_KNOWN = 9
+# Items before the first database of a file.
+_HEAD = 1000
 # What an entry can begin with: a type or an opcode, but not a run of zeros, which would read as keys without name and value.
 _BEGIN = re.compile(rb"(?!\0\0\0)[\0-\x05\x07\x09-\x19\xf4-\xfe]")
 _Borders = t.List[int]
@@ -34,13 +47,59 @@ class Ends(Broken):
     """There is an end marker before the end of the file."""
 
 
-def next_item(cursor: Cursor) -> Item:
+class Order:
+    """What may follow what. In damaged bytes a mark reads as readily as a key, and Redis ends on one that is out of place."""
+
+    def __init__(self, version: int, sizes: bool = True, after_keys: bool = False) -> None:
+        """*version*: of the format, 0 for unknown; *sizes*: whether the sizes of each database follow its number; *after_keys*: whether
+        the head of the file, before the first database, is over."""
+        self.version, self.sizes, self.after_keys, self.before = version, sizes, after_keys, ""
+
+    def anew(self) -> Order:
+        """Return the same for what follows a damaged place."""
+        return Order(self.version, self.sizes, self.after_keys)
+
+    def check(self, item: Item, cursor: Cursor) -> None:
+        """Raise Broken for an item that cannot be there; the cursor is behind it, and stays there."""
+        before, self.before = self.before, item.kind
+        if item.kind == "select" and not (0 <= item.value < _DATABASES and (not self.sizes or resized(cursor))):
+            raise Broken("selects an impossible database")
+        if item.kind == "resize" and (before != "select" or item.value[1] > item.value[0]):
+            raise Broken("the size of no database")
+        if item.kind in ("aux", "function") and self.after_keys:
+            raise Broken("belongs to the head")
+        if item.kind == "key" and SINCE.get(item.type, 0) > self.version >= _KNOWN:
+            raise Broken("a type that is newer than the file")
+        self.after_keys = self.after_keys or item.kind in ("select", "key")
+
+
+def resized(cursor: Cursor) -> bool:
+    """Return whether the sizes of a database follow; the cursor stays where it is."""
+    at = cursor.at
+    try:
+        return cursor.byte() == RESIZEDB
+    finally:
+        cursor.go(at)
+
+
+def order_of(source: t.BinaryIO, size: int, end: float) -> Order:
+    """Return the order of one file as its head shows it: every Redis since 3.2 writes the sizes of a database behind its number."""
+    cursor = Cursor(source, size, end)
+    cursor.go(HEAD_BYTES)
+    try:
+        kinds = iter(lambda: cursor.item().kind, "eof")
+        found = next((kind for kind in itertools.islice(kinds, _HEAD) if kind in ("select", "key")), "")
+        return Order(version_of(source), found != "select" or resized(cursor))
+    except Broken:
+        return Order(version_of(source))
+
+
+def next_item(cursor: Cursor, order: Order) -> Item:
     """Return the next item of the file. Raises Broken for one that cannot be there."""
     item = cursor.item()
     if item.kind == "eof" and item.at not in (cursor.size - RDB_EOF_BYTES, cursor.size - 1):
         raise Ends("ends before the file does")
-    if item.kind == "select" and item.value >= _DATABASES:
-        raise Broken("selects an impossible database")
+    order.check(item, cursor)
     return item
 
 
@@ -50,6 +109,7 @@ class Search:
     def __init__(self, source: t.BinaryIO, size: int, end: float) -> None:
         self.source, self.size = source, size
         self.trial = Cursor(source, size, end)
+        self.order = order_of(source, size, end)
         self.last = 0
 
     def place(self, start: int, failed: int, read: t.Sequence[Item]) -> int:
@@ -97,10 +157,11 @@ class Search:
     def _borders(self, at: int, failed: int) -> t.Optional[_Borders]:
         """Return where the entries from *at* begin, None if they are not believed or do not continue beyond *failed*."""
         trial, keys, borders, believed = self.trial, set(), [at], False  # type: Cursor, set[bytes], _Borders, bool
+        order = self.order.anew()
         trial.go(at)
         try:
             while not believed or len(borders) <= _BORDERS:
-                item = next_item(trial)
+                item = next_item(trial, order)
                 if item.kind == "eof":
                     return borders if keys and item.at > failed else None
                 if item.kind == "key":

@@ -17,6 +17,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 HEAD_BYTES = 9
 EOF, SELECTDB, RESIZEDB, AUX = 0xFF, 0xFE, 0xFB, 0xFA
 _EXPIRE, _EXPIRE_MS, _FREQ, _IDLE, _MODULE_AUX, _FUNCTION_PRE, _FUNCTION, _SLOT = 0xFD, 0xFC, 0xF9, 0xF8, 0xF7, 0xF6, 0xF5, 0xF4
+# The first version of the format that has a type.
+SINCE = {14: 7, 5: 8, 7: 8, 15: 9, 16: 10, 17: 10, 18: 10, 19: 10, 20: 11, 21: 11, 22: 12, 23: 12, 24: 12, 25: 12}
 # Larger strings are not checked.
 _LARGEST_LOOKED_AT = 2 * CHUNK
 
@@ -30,7 +32,7 @@ class Broken(Exception):
 
 
 class Item(t.NamedTuple):
-    """One item of an RDB: ``kind`` is key, select, resize, aux, other or eof; offset and length in bytes.
+    """One item of an RDB: ``kind`` is key, select, resize, aux, function, other or eof; offset and length in bytes.
 
     ``fault`` says which content Redis would refuse, if contents are checked; ``value`` is the key, the number of the database,
     the (keys, expires) of a resize, or the (name, text) of an aux.
@@ -43,6 +45,13 @@ class Item(t.NamedTuple):
     type: int = 0
     expires: bool = False
     fault: str = ""
+
+
+def version_of(source: t.BinaryIO) -> int:
+    """Return the version of the format that the head of a file names, 0 where it names none."""
+    source.seek(0)
+    head = source.read(HEAD_BYTES)
+    return int(head[5:]) if head[5:].isdigit() else 0
 
 
 # Checks the content of a string: the type of the value that it is (0 or less for none), its bytes, their decompressed length if they
@@ -216,6 +225,7 @@ class Cursor:
         elif kind == EOF:
             name = "eof"
         elif kind in (_FUNCTION, _FUNCTION_PRE):
+            name = "function"
             _skip_function(self, kind)
         elif kind == _SLOT:
             value = (self.number(), self.number(), self.number())

@@ -117,8 +117,9 @@ class Scene:
         files = hashes(self.target.data_dir, self.target.config_file)
         return {**files, "process": self.target.process(), "decoy": self.decoy.facts()}
 
-    def settle(self) -> None:
-        """Wait until nothing that the writers left behind changes by itself any more, so that bytes can be compared."""
+    def settle(self) -> bool:
+        """Wait until nothing that the writers left behind changes by itself any more, so that bytes can be compared; return if so."""
+        return False
 
     def identity(self) -> tuple[t.Any, ...]:
         """Return what a run on a target that is well may not change: the process and its configuration."""

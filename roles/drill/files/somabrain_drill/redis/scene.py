@@ -103,12 +103,15 @@ class Scene(scene.Scene):
         self.watch.ready()
         self.ledger.target, self.followed = Elected(self.watch, self.target), True
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """Keys whose time comes within seconds change the files: let it come."""
         now = time.time()
-        soon = [end for end in self.ledger.ends.values() if end < now + 2 * SHORT]
-        if soon and self.target.answers():
-            time.sleep(max(0.0, max(soon) - now) + 0.3)
+        soon = [end for end in self.ledger.ends.values() if now - 0.3 < end < now + 2 * SHORT]
+        # One that wants another password than ours does not answer us, and removes them all the same.
+        if not soon or not self.target.pid:
+            return False
+        time.sleep(max(soon) - now + 0.3)
+        return True
 
     def standing(self) -> dict[str, str]:
         return {**super().standing(), **seen(self.target)}
