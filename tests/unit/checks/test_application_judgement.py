@@ -498,6 +498,15 @@ def test_a_leak_grows_from_sample_to_sample_and_a_one_off_grew_once(seen: list[d
     assert growth_of(seen, MIB)["steady"] is steady
 
 
+def test_a_healthcheck_of_its_manager_that_disagrees_is_told() -> None:
+    told = "its healthcheck reports unhealthy: no such file"
+    judged = kind_application.judge(
+        look({"manager": "compose", "state": "unhealthy", "detail": told}), options(manager="compose", project="shop")
+    )
+    assert (judged.state, judged.health) == ("up", State.WELL)
+    assert [one.text for one in judged.findings if one.name == "warning"] == ["it answers, but " + told]
+
+
 def test_a_leak_is_sick_once_its_limit_is_near_and_a_warning_before() -> None:
     growing = samples(100, 110, 120, 130, 140)
     near = kind_application.judge(look(samples=growing), options(memory_limit=500 * MIB))

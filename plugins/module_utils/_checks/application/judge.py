@@ -77,7 +77,9 @@ def _warnings(seen: Seen) -> list[str]:
     """Return what a person has to know of a service that is up."""
     unread = [str(seen.service["unread"])] if seen.service.get("unread") else []
     growth = ["its memory grows: %s" % seen.growth_text()] if seen.leak["steady"] else []
-    return unread + growth + ([RENEWED] if seen.long_term_memory == "renewed" else [])
+    # What goes by the healthcheck (depends_on, a proxy) takes it for sick.
+    doubts = ["it answers, but %s" % seen.service["detail"]] if seen.service.get("state") == "unhealthy" else []
+    return unread + growth + doubts + ([RENEWED] if seen.long_term_memory == "renewed" else [])
 
 
 def _with_room(seen: Seen, found: Found) -> Found:
