@@ -543,7 +543,8 @@ def test_recovery_after_a_crash_is_waited_for_as_long_as_it_goes_on(make: t.Call
         return bool(result["state"] == "accepting")
 
     until(arrived, 90)
-    assert set(states) <= {"down_crashed", "crash_recovery", "rejecting", "accepting"}
+    # "" is a look that the loaded machine left without an answer: unknown, and nothing more.
+    assert set(states) <= {"down_crashed", "crash_recovery", "rejecting", "accepting", ""}
     assert "crash_recovery" in states or "rejecting" in states
 
 
