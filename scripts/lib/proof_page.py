@@ -1,7 +1,9 @@
 # Copyright: (c) 2026, SomaBrain incident response contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes docs/proof.md from the verdicts that scripts/prove keeps: `proof_page.py VERDICTS PAGE`; needs no installation."""
+"""Makes docs/proof.md from the verdicts that scripts/prove keeps: `proof_page.py VERDICTS PAGE PART...`; needs no installation.
+
+PART...: all that there are; those without a verdict are named on the page."""
 
 from __future__ import annotations
 
@@ -59,7 +61,7 @@ def row_of(part: str, cases: t.Sequence[t.Sequence[str]]) -> Row:
     return Row(seed[1] if seed else part, seed[2] if seed else "", passed, failed, skipped, seconds, cases[0][7])
 
 
-def page_of(rows: t.Sequence[Row], day: str) -> str:
+def page_of(rows: t.Sequence[Row], day: str, parts: t.Sequence[str] = ()) -> str:
     """Return the page. Raises ValueError for no row: an empty table proves nothing."""
     if not rows:
         raise ValueError("there are no verdicts: run make prove first")
@@ -71,15 +73,22 @@ def page_of(rows: t.Sequence[Row], day: str) -> str:
         f"| {row.part} | {row.seed} | {row.verdict} | {row.passed} | {row.failed} | {row.skipped} | {row.seconds:.0f} | {row.tree} |"
         for row in rows
     ]
-    return HEAD.format(day=day, total=total) + "\n".join(lines) + "\n"
+    return HEAD.format(day=day, total=total) + "\n".join([*lines, *open_parts(rows, parts)]) + "\n"
+
+
+def open_parts(rows: t.Sequence[Row], parts: t.Sequence[str]) -> list[str]:
+    """Return the lines that name the parts without a verdict."""
+    seen = {f"{row.part}-seed-{row.seed}" if row.seed else row.part for row in rows}
+    missing = [f"`{part}`" for part in parts if part not in seen]
+    return ["", f"No verdict yet ({len(missing)} of {len(parts)} parts): {', '.join(missing)}."] if missing else []
 
 
 def main() -> int:
-    verdicts, page = Path(sys.argv[1]), Path(sys.argv[2])
+    verdicts, page, parts = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     try:
         text = verdicts.read_text(encoding="utf-8")
         day = time.strftime("%Y-%m-%d", time.gmtime(verdicts.stat().st_mtime))
-        page.write_text(page_of(load_rows(text), day), encoding="utf-8")
+        page.write_text(page_of(load_rows(text), day, parts), encoding="utf-8")
     except (OSError, ValueError) as error:
         print(f"proof: {error}", file=sys.stderr)
         return 1

@@ -40,3 +40,10 @@ def test_each_part_has_one_row_with_its_seed_its_sums_and_its_commit() -> None:
 def test_no_page_is_made_of_no_verdict() -> None:
     with pytest.raises(ValueError, match="no verdicts"):
         proof_page.page_of(proof_page.load_rows(""), "2026-11-30")
+
+
+def test_a_part_without_a_verdict_is_named() -> None:
+    rows = proof_page.load_rows(VERDICTS)
+    page = proof_page.page_of(rows, "2026-11-30", ["races", "mutants", "drills-redis-seed-1", "drills-redis-seed-2", "integration-1"])
+    assert page.endswith("\n\nNo verdict yet (2 of 5 parts): `mutants`, `drills-redis-seed-1`.\n")
+    assert "No verdict yet" not in proof_page.page_of(rows, "2026-11-30", ["races"])
