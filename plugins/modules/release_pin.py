@@ -73,8 +73,8 @@ options:
     default: ""
   expected:
     description:
-      - For a link, the release that it selected when the plan was made. If it selects another one by now, nothing is changed. Empty to
-        compare nothing.
+      - For a link or an image, the release that the next start would have taken when the plan was made. If it would take another one by
+        now, nothing is changed. Empty to compare nothing.
     type: str
     default: ""
   stage:

@@ -35,13 +35,18 @@ _HEADLESS_KEY = re.compile(rb"\A(?:(?!-----BEGIN)[\s\S])*?-----END [A-Z ]*PRIVAT
 
 
 def load_item(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return {name, content: bytes | None, error: str, required} of one piece of evidence; never more than its max_bytes."""
+    """Return {name, content: bytes | None, error: str, required} of one piece of evidence; never more than its max_bytes.
+
+    What a command that failed printed is kept, with its exit code as ``error``.
+    """
     found: dict[str, t.Any] = {"name": item["name"], "content": None, "error": "", "required": bool(item.get("required"))}
     try:
-        content, is_cut = _tail_of(item) if item["kind"] == "file" else _answer_of(item)
+        content, is_cut, code = (*_tail_of(item), 0) if item["kind"] == "file" else _answer_of(item)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         return dict(found, error=one_line(error, 300))
     content = _from_a_whole_word(content) if is_cut else content
+    if code:
+        found["error"] = "%s ended with exit code %d" % (one_line(os.path.basename(item["argv"][0]), 40), code)
     # Redaction may lengthen a line, so the cap is kept again.
     return dict(found, content=redact(content.decode("utf-8", "replace")).encode()[-item["max_bytes"] :])
 
@@ -58,16 +63,17 @@ def _tail_of(item: t.Mapping[str, t.Any]) -> tuple[bytes, bool]:
         return file.read(item["max_bytes"]), status.st_size > item["max_bytes"]
 
 
-def _answer_of(item: t.Mapping[str, t.Any]) -> tuple[bytes, bool]:
-    """Return the end of what a command says, and whether it said more; its whole process group is gone after its timeout."""
+def _answer_of(item: t.Mapping[str, t.Any]) -> tuple[bytes, bool, int]:
+    """Return the end of what a command says, whether it said more, and its exit code; its whole process group is gone after its timeout."""
     if not item.get("argv"):
         raise ValueError("evidence of kind command needs an argv")
     with subprocess.Popen(  # noqa: S603
         list(item["argv"]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as child:
+        end = time.monotonic() + item["timeout"]
         try:
-            return _read_end(t.cast(t.IO[bytes], child.stdout), item["max_bytes"], time.monotonic() + item["timeout"])
-        except TimeoutError:
+            return (*_read_end(t.cast(t.IO[bytes], child.stdout), item["max_bytes"], end), child.wait(max(0.1, end - time.monotonic())))
+        except (TimeoutError, subprocess.TimeoutExpired):
             raise OSError("%s did not finish within %s s" % (item["argv"][0], item["timeout"])) from None
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -109,14 +115,17 @@ def capture(items: t.Sequence[t.Mapping[str, t.Any]], total: int) -> list[dict[s
 
 
 def store(directory: str, captured: t.Sequence[t.Mapping[str, t.Any]], make_room: t.Callable[[], bool] = lambda: False) -> dict[str, t.Any]:
-    """Write the evidence durably: {ok, dir, files: {name: {sha256, bytes}}, missing: {name: error}, error}. Never raises OSError.
+    """Write the evidence durably: {ok, dir, files: {name: {sha256, bytes}}, missing: {name: error}, doubtful, error}. Never raises OSError.
+
+    doubtful is {name: error} of what a command that failed printed.
 
     make_room is asked once per file when the disk is full; True means that there is more room now.
     """
     files: dict[str, t.Any] = {}
     missing = {item["name"]: item["error"] for item in captured if item["content"] is None}
+    doubtful = {item["name"]: item["error"] for item in captured if item["content"] is not None and item["error"]}
     failed = [item["name"] for item in captured if item["content"] is None and item["required"]]
-    found: dict[str, t.Any] = {"ok": False, "dir": directory, "files": files, "missing": missing, "error": ""}
+    found: dict[str, t.Any] = {"ok": False, "dir": directory, "files": files, "missing": missing, "doubtful": doubtful, "error": ""}
     try:
         for each in (os.path.dirname(directory), directory):
             os.makedirs(each, mode=0o700, exist_ok=True)

@@ -98,6 +98,7 @@ def _replace_link(link: str, target: str) -> None:
 def _pin_image(params: Params, check: bool) -> dict[str, t.Any]:
     release, clock = params["release"], Clock(PROVE_SECONDS)
     project, labels, path = _project_of(params, clock)
+    _prove_expected(params, path, clock)
     before, text = release_compose.pinned(path, params["name"]), release_compose.pins_with(path, params["name"], release)
     read = compose_project.prove(project, params["docker_socket"], labels, path, clock)
     if params["project_hash"] not in ("", compose_project.fingerprint(read)):
@@ -110,6 +111,17 @@ def _pin_image(params: Params, check: bool) -> dict[str, t.Any]:
     files = [*project.files] + ([] if check and not os.path.isfile(path) else [path])
     made_of = {"src": project.src, "files": files, "env_files": [*project.env_files]}
     return {"changed": before != release, "before": before, **made_of, "diff": {"before": before + "\n", "after": release + "\n"}}
+
+
+def _prove_expected(params: Params, path: str, clock: Clock) -> None:
+    """Refuse if the next container would be made of another image than when the plan was made."""
+    if not params["expected"]:
+        return
+    named = dict(params, service=params["name"], pin_file=path, project_src=params["project_src"])
+    now = str(release_compose.load_release(named, clock.left).get("selected") or "")
+    if now not in ("", params["expected"], params["release"]):
+        text = "its image is %s by now, not %s: somebody has deployed since this run looked; run again to have that judged"
+        raise _refused("release_not_pinned", text % (short(now), short(params["expected"])))
 
 
 def _project_of(params: Params, clock: Clock) -> tuple[compose_project.Project, dict[str, t.Any], str]:

@@ -131,5 +131,6 @@ def _say(opened: t.Mapping[str, t.Any], check: bool) -> list[str]:
     evidence = opened.get("evidence") or {}
     if evidence.get("files"):
         size = sum(one["bytes"] for one in evidence["files"].values())
-        lines.append("evidence saved: %s, %d bytes" % (", ".join(sorted(evidence["files"])), size))
+        doubts = "".join("; %s: %s" % one for one in sorted((evidence.get("doubtful") or {}).items()))
+        lines.append("evidence saved: %s, %d bytes%s" % (", ".join(sorted(evidence["files"])), size, doubts))
     return lines

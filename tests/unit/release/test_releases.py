@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.kind import release as kind_release
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release import compose, directory, identity, kubernetes, tree
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import release_add, release_pin
 
 DIGEST = "sha256:" + "a" * 64
@@ -365,3 +367,13 @@ def test_the_beginning_of_an_id_is_enough_when_it_is_the_only_one() -> None:
     assert identity.meant_by("a" * 8, ids) == ""
     assert identity.meant_by("b" * 7, ids) == ""
     assert (identity.short(DIGEST), identity.short("shop/api:1")) == ("a" * 12, "shop/api:1")
+
+
+@pytest.mark.parametrize(("now", "refused"), [("two", False), ("one", False), ("", False), ("three", True)])
+def test_an_image_that_somebody_deployed_since_the_look_is_not_overruled(monkeypatch: pytest.MonkeyPatch, now: str, refused: bool) -> None:
+    seen = {"selected": "sha256:" + now if now else ""}
+    monkeypatch.setattr(vars(release_pin)["release_compose"], "load_release", lambda *_given: seen)
+    params = {"name": "api", "project_src": "", "expected": "sha256:two", "release": "sha256:one"}
+    with pytest.raises(StepError, match="somebody has deployed since") if refused else contextlib.nullcontext():
+        release_pin._prove_expected(params, "/nowhere/pins.yml", Clock(1.0))
+    release_pin._prove_expected({**params, "expected": ""}, "/nowhere/pins.yml", Clock(1.0))

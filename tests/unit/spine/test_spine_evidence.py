@@ -89,6 +89,13 @@ def test_what_cannot_be_read_is_missing_and_says_why(wrong: dict[str, t.Any], wo
     assert time.monotonic() - begun < 2
 
 
+def test_what_a_command_that_failed_printed_is_kept_and_told_apart(tmp_path: Path) -> None:
+    captured = evidence.capture([command("sh", "-c", "echo cannot connect; exit 3", name="log"), command("echo", "fine", name="b")], 1000)
+    assert (captured[0]["content"], captured[0]["error"], captured[1]["error"]) == (b"cannot connect\n", "sh ended with exit code 3", "")
+    stored = evidence.store(str(tmp_path / "evidence" / "R1"), captured)
+    assert (stored["ok"], stored["missing"], stored["doubtful"]) == (True, {}, {"log": "sh ended with exit code 3"})
+
+
 def test_a_pipe_in_place_of_a_log_does_not_hold_up_the_run(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     assert "not a regular file" in evidence.load_item(item(kind="file", path=str(tmp_path / "log")))["error"]
