@@ -213,7 +213,7 @@ def judge_loss(durable: Raw, ended: Raw, known: Raw) -> t.Dict[str, t.Any]:
     how = "it had been shut down" if ended.get("clean") else "PostgreSQL has replayed its write-ahead log to its end"
     text = "fsync and synchronous_commit are on as configured and %s, so what was committed is there" % how
     if _is_unsure(ended, known):
-        unsure = "its configuration was changed while it ran; whether it ran with fsync and synchronous_commit on is not known"
+        unsure = "a file of its configuration was touched after its start; whether it ran with fsync and synchronous_commit on is not known"
         return {"unit": COMMITS, "text": unsure, "suspected": False, "witness": "both are on now, and %s" % how}
     return {"count": 0, "exact": True, "unit": COMMITS, "witness": text}
 

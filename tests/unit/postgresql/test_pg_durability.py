@@ -81,7 +81,7 @@ def test_nothing_is_lost_only_where_everything_known_says_so(durable: t.Any, end
 def test_a_configuration_that_nobody_saw_loaded_proves_nothing_and_suspects_nothing(ended: t.Any, known: t.Any, unsure: bool) -> None:
     loss = judge_loss(ON, ended, known)
     assert (loss.get("count"), loss.get("suspected")) == ((None, False) if unsure else (0, None)), loss
-    assert ("was changed while it ran" in loss.get("text", "")) is unsure
+    assert ("touched after its start" in loss.get("text", "")) is unsure
 
 
 def test_what_a_standby_may_lack_its_primary_has() -> None:
