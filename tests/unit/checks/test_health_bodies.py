@@ -248,6 +248,22 @@ def test_a_degraded_status_tells_which_parts_it_blames() -> None:
     assert text == "status is critical, must be healthy; it blames milvus"
 
 
+@pytest.mark.parametrize(
+    ("body", "blamed"),
+    [
+        ({"status": "red", "checks": {"cart": "red", "database": "green"}}, "; it blames cart"),
+        ({"status": "DOWN", "stores": {"db": {"status": "DOWN"}, "disk": {"status": "UP"}}}, "; it blames db"),
+        ({"status": "red", "version": "red-1", "checks": {"cart": "green"}}, ""),
+        ({"status": False, "checks": {"cart": False}}, ""),
+    ],
+)
+def test_an_api_of_ones_own_is_quoted_on_which_of_its_parts_has_the_status_of_the_whole(body: t.Any, blamed: str) -> None:
+    wanted = True if body["status"] is False else "green"
+    findings = judge(body, "none", gates=[{"path": "status", "equals": wanted}])["findings"]
+    [text] = [one["text"] for one in findings if "must be" in one["text"]]
+    assert text.endswith(f", must be {str(wanted).lower()}{blamed}")
+
+
 def test_gates_are_configuration() -> None:
     critical = dict(V2, status="critical")
     assert judge(critical, "v2_health", ignore_gates=["status"])["health"] == "well"

@@ -160,7 +160,7 @@ def _judge_value(path: str, value: t.Any, gate: Gate, body: t.Any) -> Finding:
     else:
         state = _judge_range(value, gate)
         must = " and ".join(f"at {word} {gate[key]}" for key, word in (("min", "least"), ("max", "most")) if gate.get(key) is not None)
-    note = "" if state is State.WELL else f", must be {must}" + (_culprits(body) if path == "status" else "")
+    note = "" if state is State.WELL else f", must be {must}" + (_culprits(body, value) if path == "status" else "")
     return Finding(path, state, f"{path} is {_shown(value)}{note}")
 
 
@@ -187,9 +187,15 @@ def _shown(value: t.Any) -> str:
     return one_line(value if isinstance(value, (str, int, float)) else type(value).__name__, 60)
 
 
-def _culprits(body: t.Any) -> str:
-    names = unhealthy_parts(body)
+def _culprits(body: t.Any, status: t.Any) -> str:
+    names = unhealthy_parts(body) or _parts_alike(body, status)
     return f"; it blames {', '.join(names[:8])}" if names else ""
+
+
+def _parts_alike(body: t.Any, status: t.Any) -> list[str]:
+    """Return the names of the parts with the very status of the whole: an API of one's own calls it red, or down."""
+    groups = [_children(group) for group in _children(body).values()] if isinstance(status, str) else []
+    return [one_line(name, 40) for parts in groups for name, part in parts.items() if status in (part, _children(part).get("status"))][:50]
 
 
 def unhealthy_parts(body: t.Any) -> list[str]:
