@@ -78,6 +78,11 @@ sick:
   description: For each host that has any, the kinds of its checks that are sick.
   type: dict
   returned: always
+kinds:
+  description: The kinds of all checks that were made.
+  type: list
+  elements: str
+  returned: always
 next_commands:
   description: The command of the playbook that acts on what is sick, where one does; set by the action plugin.
   type: list

@@ -46,6 +46,8 @@ MANAGED: t.Mapping[str, tuple[str, str]] = {
 }
 # Any of these shows that the API is there; whether it is well is for verify-health to say.
 ANSWERS = [200, 204, 404, 503]
+# At the very URL that a person named, it has something to say.
+AT_ITS_URL = [200, 204, 503]
 GENERATIONS = tuple(round_trip.OPTIONS["profile"]["choices"])
 ROLES_USED = tuple(role for roles in GROUPS.values() for role in roles)
 
@@ -186,7 +188,7 @@ def _managed(needs: Found, asked: Asked, role: str, named: str) -> None:
     needs["tools"] += [program] if program else []
     if trait(manager, "ROOT_ONLY") and asked.text("service_manager_scope") in ("", "system"):
         needs["root_for"].append("%s lets only root start and stop %s" % (manager, service))
-    needs["checks"].append({"name": named, "kind": "service", **_named(asked, role)})
+    needs["checks"].append({"name": "%s (%s_service)" % (named, role), "kind": "service", **_named(asked, role)})
 
 
 def _named(asked: Asked, role: str) -> Found:
@@ -252,7 +254,7 @@ def _service(needs: Found, asked: Asked) -> None:
     url = asked.text("service_restart_url")
     if url:
         given = {"look_from": where, **_set(asked.of("service_restart", "token_file", "ca_file"))}
-        needs["checks"].append({"name": "API", "kind": "http", "url": url, "expect_status": ANSWERS, **given})
+        needs["checks"].append({"name": "API", "kind": "http", "url": url, "expect_status": AT_ITS_URL, **given})
         # Its health answers whatever the token is.
         generation = asked.text("service_restart_round_trip")
         if generation in GENERATIONS:

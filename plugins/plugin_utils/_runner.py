@@ -22,12 +22,13 @@ import types
 import typing as t
 import zlib
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, guarded, plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _become as login
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._bytecode import code_of
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._shown import shown
 
@@ -213,7 +214,19 @@ class StepAction(ActionBase):  # type: ignore[misc]
         return guarded(self.STEP.run, params, self._task.check_mode)
 
     def on_target(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
-        """Run the step on the target the cheapest way its connection allows."""
+        """Run the step on the target the cheapest way its connection allows; where we may not become root there, say what to set."""
+        try:
+            result = self._sent(params, task_vars)
+        except AnsibleConnectionFailure:
+            raise
+        except AnsibleError as error:
+            if not login.is_shut_out(str(error)):
+                raise
+            return shut_out(str(error))
+        words = login.printed(result)
+        return shut_out(words) if login.is_shut_out(words) else result
+
+    def _sent(self, params: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         if self._connection.transport == "local" and not self._connection.become:
             return self.on_controller(params)
         become = self._connection.become
@@ -255,6 +268,12 @@ def lost_connection(error: Exception) -> Result:
     text = one_line(redact(str(error)), 300)
     reasons = [reason("unreachable", text)]
     return {"failed": True, "changed": False, "lost_connection": True, "reasons": reasons, "msg": f"unreachable: {text}"}
+
+
+def shut_out(error: str) -> Result:
+    """Return the failed result of a step that could not become the user that it has to run as."""
+    one = reason("bad_input", one_line(redact(error), 200), case=login.case_of(error))
+    return {"failed": True, "changed": False, "reasons": [one], "msg": f"{one['text']}: {one['unblock']}"}
 
 
 def run_id_of(task_vars: t.Mapping[str, t.Any]) -> str:

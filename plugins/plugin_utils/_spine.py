@@ -43,6 +43,21 @@ VALUES = {
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "playbooks")
 FILES = sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else []
 PLAYBOOKS = {**{name[:-4]: name[:-4] for name in FILES if re.match(r"[a-z_]+\.yml\Z", name)}, **SHORT}
+# playbook: the variable that names its hosts, and the group without it.
+TRAFFIC = ("traffic_scaling_hosts", "somabrain_balancer")
+WORKS_ON: t.Mapping[str, tuple[str, str]] = {
+    "recover_redis": ("recover_redis_hosts", "redis"),
+    "clear_redis_corruption": ("clear_redis_hosts", "redis"),
+    "recover_database": ("recover_database_hosts", "postgresql"),
+    "restore_database": ("restore_database_hosts", "postgresql"),
+    "unblock_database": ("unblock_database_hosts", "postgresql"),
+    "verify_backups": ("verify_backups_hosts", "postgresql"),
+    "restart_service": ("restart_service_hosts", "somabrain_api"),
+    "record_release": ("record_release_hosts", "somabrain_api"),
+    "rollback": ("rollback_hosts", "somabrain_api"),
+    **{f"{verb}_traffic": TRAFFIC for verb in ("restore", "scale")},
+    **{f"{verb}_maintenance": TRAFFIC for verb in ("enable", "disable")},
+}
 Vars = t.Mapping[str, t.Any]
 
 
@@ -121,8 +136,15 @@ def commands(task_vars: Vars, host: str) -> dict[str, str]:
     filled = {"ansible": shlex.join(["ansible", host or "HOST", *named, *_from_here(playbook), *way])}
     filled.update(again=shlex.join(again), graph=shlex.join(["ansible-inventory", *named, *_vault_words(context.CLIARGS), "--graph"]))
     for name, other in PLAYBOOKS.items():
-        filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *way, *(["-l", host] if host else [])])
+        filled[name] = shlex.join(["ansible-playbook", _beside(playbook, other), *where, *way, *_limit(other, host, task_vars)])
     return filled
+
+
+def _limit(playbook: str, host: str, task_vars: Vars) -> list[str]:
+    """Return the words that limit *playbook* to *host*; none where it works on a group without *host*: a store on another machine."""
+    variable, group = WORKS_ON.get(playbook, ("", ""))
+    members = [] if task_vars.get(variable) else (task_vars.get("groups") or {}).get(group) or []
+    return ["-l", host] if host and not (members and set(host.split(",")).isdisjoint(members)) else []
 
 
 def _from_here(playbook: str) -> list[str]:

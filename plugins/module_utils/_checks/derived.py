@@ -65,6 +65,12 @@ def repair_of(sick: t.Mapping[str, t.Collection[str]], groups: t.Mapping[str, t.
     return ("recover_all" if len(found) > 1 else next(iter(found), ""), hosts)
 
 
+def not_looked_at(kinds: t.Collection[str], groups: t.Mapping[str, t.Sequence[str]]) -> str:
+    """Return a sentence on what no check of *kinds* looked at and no host is grouped for, "" for none: a name may be misspelt."""
+    missing = [group for kind, (group, _playbook) in REPAIRS.items() if kind not in kinds and not groups.get(group)]
+    return "not looked at, since no host is in the group: %s" % ", ".join(missing) if missing else ""
+
+
 def with_derived(own: t.Sequence[t.Any], derived: t.Sequence[Check]) -> list[t.Any]:
     """Return the checks of a person, and those of remedies (*derived*) that look at something else.
 

@@ -174,6 +174,9 @@ REASONS: dict[str, Reason] = {
                 "put the secret there on the machine that looks, readable by no one else (chmod 600), or correct that variable"
             ),
             "outcome_file": Case("set remediation_outcome_file to a place on the controller that this user can write"),
+            "password_missing": Case("add --ask-become-pass or --become-password-file FILE, or set ansible_become_password from a vault"),
+            "password_wrong": Case("correct what --ask-become-pass, --become-password-file or ansible_become_password gives"),
+            "not_allowed": Case("set ansible_user to a user who may become root by sudo there, or give this one that right"),
             "other_cluster": Case(
                 "correct database_recovery_port, _host, _data_dir, _config_file or _bin_dir: they do not describe one cluster. The"
                 " database of a Compose project is not the machine's own: these variables cannot name it"

@@ -27,7 +27,7 @@ NO_REMEDY = (
 # What to do when a probe of a credential fails, by the state word of its check.
 FIXES = {
     "auth": "put the correct secret into its file, or renew it",
-    "down": "start the service, then try again",
+    "down": "start the service, or correct its address, then try again",
     "rejecting": "wait until it accepts, then try again",
     "unreachable": "check name, route and firewall between here and there",
     "hung": "it accepts connections but does not answer: recover it first",

@@ -51,6 +51,7 @@ def run(params: Params, check: bool) -> Result:
         # The checks are in the file and in what health_info returned; once more, they would cost Ansible more time than the looks.
         "report": dict(report, hosts={host: _without(one, "checks") for host, one in hosts.items()}),
         "sick": {host: kinds for host, one in hosts.items() for kinds in [_sick_kinds(one["checks"])] if kinds},
+        "kinds": sorted({str(check["kind"]) for one in hosts.values() for check in one["checks"]}),
         "files": files,
         "stage": params["stage"],
         "say": [*_say(overall, hosts, files, check), *_notes(params.get("notes") or {})],

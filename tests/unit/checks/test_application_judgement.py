@@ -399,6 +399,22 @@ def test_why_it_did_not_start_is_said(raw: dict[str, t.Any], text: str) -> None:
     assert text in judged.findings[0].text
 
 
+@pytest.mark.parametrize(
+    ("dependencies", "body", "named"),
+    [
+        ([], {"status": "red", "checks": {"cart": "red"}}, True),
+        ([{"name": "r", "kind": "redis"}], {"status": "red", "checks": {"cart": "red"}}, False),
+        ([], {"status": "red"}, False),
+    ],
+)
+def test_a_degraded_api_that_blames_a_part_says_which_variable_names_what_it_depends_on(
+    dependencies: list[t.Any], body: t.Any, named: bool
+) -> None:
+    given = options(profile="none", gates=[GREEN], dependencies=dependencies)
+    [text] = [one.text for one in kind_application.judge(look(http=answer(body=body)), given).findings if "must be green" in one.text]
+    assert ("service_restart_dependencies" in text) is named
+
+
 FINAL = {"failed": True, "stopped": True, "backoff": False, "starting": False, "running": False}
 
 

@@ -77,3 +77,16 @@ def test_what_is_no_check_is_left_for_the_look_to_refuse() -> None:
 def test_what_is_sick_names_the_playbook_that_acts_on_it_for_the_hosts_of_its_group(sick: t.Any, expected: t.Any) -> None:
     groups = {"redis": ["a"], "postgresql": ["a"], "somabrain_api": ["a", "b"], "all": ["a", "b", "c"]}
     assert derived.repair_of(sick, groups) == expected
+
+
+@pytest.mark.parametrize(
+    ("kinds", "groups", "missing"),
+    [
+        (["application", "disk"], {"redis_servers": ["a"], "somabrain_api": ["a"]}, "redis, postgresql"),
+        (["redis", "postgresql", "application"], {}, ""),
+        (["application"], {"redis": ["a"], "postgresql": ["a"]}, ""),
+    ],
+)
+def test_what_nobody_looked_at_because_no_host_is_in_its_group_is_said(kinds: list[str], groups: t.Any, missing: str) -> None:
+    said = derived.not_looked_at(kinds, groups)
+    assert said == (f"not looked at, since no host is in the group: {missing}" if missing else "")

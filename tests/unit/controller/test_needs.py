@@ -62,7 +62,7 @@ def test_redis_needs_its_service_its_password_room_for_copies_and_the_file_to_gi
         ),
     )
     assert needs["checks"] == [
-        {"name": "Redis service", "kind": "service", "manager": "systemd", "service": "redis-server"},
+        {"name": "Redis service (redis_recovery_service)", "kind": "service", "manager": "systemd", "service": "redis-server"},
         {"name": "Redis log-in", "kind": "redis", "host": "127.0.0.1", "port": 6379, "password_file": "/s"},
     ]
     assert needs["rooms"] == [{"path": "/r", "variable": "redis_recovery_rescue_dir", "beside": "/d"}]

@@ -194,6 +194,28 @@ def test_a_next_command_is_called_and_logs_in_as_this_run_was(args: str, playboo
     assert filled["ansible"] == f"ansible 'db 1' -i a, -i '/etc/my hosts' {beside}{SAME_LOGIN}"
 
 
+def test_a_next_command_is_not_limited_to_a_host_that_its_playbook_does_not_work_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "CLIARGS", {"args": ["a.yml"], "inventory": ("a,",)})
+
+    def limit(playbook: str, host: str, **variables: t.Any) -> str:
+        groups = {"redis": ["db1"], "somabrain_api": ["api1", "api2"]}
+        return _spine.commands({"groups": groups, **variables}, host)[playbook].partition(" -l ")[2]
+
+    assert [limit("recover_redis", "api1"), limit("recover_redis", "db1"), limit("restart_service", "api1,api2")] == [
+        "",
+        "db1",
+        "api1,api2",
+    ]
+    # Nothing is known of the hosts: no such group, or a variable names others; and some playbooks work on any host.
+    assert [limit("recover_database", "api1"), limit("recover_redis", "api1", recover_redis_hosts="stores")] == ["api1", "api1"]
+    assert [limit("verify_health", "api1"), _spine.commands({}, "api1")["recover_redis"].partition(" -l ")[2]] == ["api1", "api1"]
+
+
+def test_the_hosts_of_each_playbook_are_those_of_its_file() -> None:
+    for playbook, words in _spine.WORKS_ON.items():
+        assert "{{ %s | default('%s') }}" % words in (Path(_spine.FOLDER) / f"{playbook}.yml").read_text()
+
+
 def test_where_the_configuration_names_the_inventory_no_other_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "CLIARGS", {"args": ["a.yml"]})
     monkeypatch.setattr(constants, "DEFAULT_HOST_LIST", [str(tmp_path / "none")])

@@ -369,8 +369,15 @@ def _by_http(seen: Seen) -> t.Optional[Found]:
         health, actions = UNKNOWN, ()
     if word == "slow" and seen.is_leaking:
         return _leaking(seen)
-    more = "; if an authority of your own signed its certificate, name that in service_restart_ca_file" if word == "tls" else ""
-    return Found(word, health, seen.http_text() + more, actions)
+    return Found(word, health, seen.http_text() + _advice(seen, word), actions)
+
+
+def _advice(seen: Seen, word: str) -> str:
+    """Return which variable of ours would tell more about a service that is not well."""
+    if word == "tls":
+        return "; if an authority of your own signed its certificate, name that in service_restart_ca_file"
+    blames = word == "degraded" and "; it blames " in seen.http_text() and not seen.options["dependencies"]
+    return "; a restart does not mend a store: name those that it needs in service_restart_dependencies" if blames else ""
 
 
 def _not_ours(seen: Seen) -> Found:
