@@ -54,7 +54,6 @@ def _said(given: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t
         "exact": _flag(given.get("exact")),
         "unit": str(given.get("unit") or ""),
         "text": str(given.get("text") or ""),
-        "approved": False,
         "known_before": _number(given.get("known_before")),
         "present_after": _number(given.get("present_after")),
         "witness": str(given.get("witness") or ""),
