@@ -142,6 +142,17 @@ def test_keys_whose_time_is_over_do_not_count_though_an_append_only_file_loads_t
     assert {name: (one["keys"], one["expires"]) for name, one in by_name(tried(data)).items()}["as_is"] == (1000, 0)
 
 
+def test_backups_and_replicas_that_are_too_many_to_try_are_told(data: Path, tmp_path: Path) -> None:
+    spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
+    for number in range(9):
+        shutil.copy(data / "dump.rdb", tmp_path / f"backup-{number}.rdb")
+    said = tried(data, backups=[f"{tmp_path}/backup-*.rdb"], replicas=[{"socket": "/none"}] * 9)["say"]
+    assert [line.partition(" are")[0] for line in said if line.startswith("only")] == [
+        "only the 8 latest of 9 backups",
+        "only the first 8 of 9 replicas",
+    ]
+
+
 def test_damage_in_the_middle_loses_one_write_and_says_so(data: Path, tmp_path: Path) -> None:
     spoil(data / INCREMENTAL, b"$9\r\nmore:0250")
     result = tried(data)

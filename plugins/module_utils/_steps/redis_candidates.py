@@ -152,7 +152,7 @@ def _make_private(path: str) -> None:
 
 def _try_all(params: Params, folder: str, program: str, end: float) -> Result:
     copy, judged, recipes, notes = _from_files(params, folder, end)
-    notes = notes + _older_writer(copy, version_of(program))
+    notes = notes + _older_writer(copy, version_of(program)) + _not_tried(params)
     owner = _owner(params["data_dir"]) or (os.geteuid(), os.getegid())
     bench = Bench(program, folder, owner, end, params["known_keys"] or [], {}, time.time() + params["timeout"])
     candidates: list[Facts] = []
@@ -234,12 +234,27 @@ def _owner(data_dir: str) -> t.Optional[tuple[int, int]]:
     return (facts.st_uid, facts.st_gid) if facts else None
 
 
+def _named(params: Params) -> list[str]:
+    """Return the backups that the patterns name, each once."""
+    return list(dict.fromkeys(path for pattern in params["backups"] or [] for path in sorted(glob.glob(pattern)) or [pattern]))
+
+
+def _not_tried(params: Params) -> list[str]:
+    """Return a note for backups and replicas beyond those that are tried: the best may be among them."""
+    backups, replicas = len(_named(params)), len(params["replicas"] or [])
+    notes = []
+    if backups > MOST_BACKUPS:
+        notes.append("only the %d latest of %d backups are tried: name others in redis_recovery_backups" % (MOST_BACKUPS, backups))
+    if replicas > MOST_REPLICAS:
+        notes.append("only the first %d of %d replicas are tried: redis_recovery_replicas says which" % (MOST_REPLICAS, replicas))
+    return notes
+
+
 def _backups(params: Params, end: float) -> list[Recipe]:
     """Return the recipes for the given backups (a * matches several) and for earlier rescue copies, latest first."""
-    named = [path for pattern in params["backups"] or [] for path in sorted(glob.glob(pattern)) or [pattern]]
     rescues = glob.glob(os.path.join(glob.escape(params["work_dir"]), "redis-*.rdb"))
     made = []
-    for stem, paths, most in (("backup", list(dict.fromkeys(named)), MOST_BACKUPS), ("rescue", rescues, MOST_RESCUES)):
+    for stem, paths, most in (("backup", _named(params), MOST_BACKUPS), ("rescue", rescues, MOST_RESCUES)):
         latest = sorted(paths, key=lambda path: (-_mtime(path), path))[:most]
         made += [sources.from_file("%s_%d" % (stem, number), path, end) for number, path in enumerate(latest, 1)]
     return made
