@@ -49,7 +49,8 @@ def _mended(seen: t.Mapping[str, t.Any], config_files: t.Sequence[str]) -> t.Opt
     cause = seen["cause"]
     there = [path for path in judge.named_paths([{"from": "", "text": cause["text"]}], "") if os.path.exists(path)]
     # A module that was missing and is there now.
-    return bool(read.changed_since(config_files, seen["began"]) or cause.get("changed") or (cause["code"] == "module" and there))
+    reads = [*config_files, *(seen["service"].get("reads") or [])]
+    return bool(read.changed_since(reads, seen["began"]) or cause.get("changed") or (cause["code"] == "module" and there))
 
 
 def _ran(seen: t.Mapping[str, t.Any]) -> bool:

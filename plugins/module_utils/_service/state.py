@@ -52,17 +52,17 @@ def blank(manager: str, name: str, **known: t.Any) -> ServiceState:
     timeouts seconds. None means that the manager does not say; for ``exists``, that the name does not mean exactly one service. ``barred``
     says why the manager would not start it again, "" if it would; ``gone`` what its start needs and is not there any more, and ``unread``
     what the manager has not read yet of its own files, "" for nothing; ``directory`` and ``user`` are those of its next start, ``mounts``
-    the paths that have to be mounted for it; ``variables`` those of its environment that say where a PostgreSQL is; ``lived`` is how long
-    the last process lived, if none runs now, and ``last_began_at`` and ``last_ended_at`` when that was. ``control_group`` is how the path
-    of its control group ends, and ``fronts`` are the ports at which something else accepts connections for it: {by, address, port, inside},
-    ``inside`` its own port behind that one.
+    the paths that have to be mounted for it, and ``reads`` the files that its manager reads for its next start; ``variables`` those of its
+    environment that say where a PostgreSQL is; ``lived`` is how long the last process lived, if none runs now, and ``last_began_at`` and
+    ``last_ended_at`` when that was. ``control_group`` is how the path of its control group ends, and ``fronts`` are the ports at which
+    something else accepts connections for it: {by, address, port, inside}, ``inside`` its own port behind that one.
     """
     state: ServiceState = {
         "manager": manager, "name": name, "reachable": True, "exists": None, "state": "unknown", "pid": 0,
         "started_at": None, "start_time_ticks": None, "process_state": "", "restarts": None, "exit_code": None, "signal": "",
         "oom_killed": None, "start_limit_hit": None, "autorestart": None, "held": False, "drop_ins": [],
         "start_timeout": None, "stop_timeout": None, "start_command": "", "variables": {},
-        "directory": "", "user": "", "mounts": [],
+        "directory": "", "user": "", "mounts": [], "reads": [],
         "result": "", "detail": "", "barred": "", "gone": "", "unread": "", "lived": None, "last_began_at": None, "last_ended_at": None,
         "container": "", "image": {}, "workload": {}, "control_group": "", "fronts": [],
     }  # fmt: skip

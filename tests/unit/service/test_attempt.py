@@ -205,6 +205,19 @@ def test_a_file_that_was_changed_since_the_attempt_is_named_however_it_came(tmp_
     assert read.changed_since([str(conf)], None) == []
 
 
+def test_a_file_that_its_manager_reads_for_it_counts_as_changed_though_nothing_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment file of a unit is where a wrong address is corrected; the line of its log is then old."""
+    log, env = tmp_path / "api.out", tmp_path / "api.env"
+    log.write_text("ImproperlyConfigured: no backend\n")
+    env.write_text("DSN=good\n")
+    monkeypatch.setattr(ask, "last_start", lambda named, deadline: {"began": time.time() - 9, "invocation": "", "files": [str(log)]})
+    monkeypatch.setattr(ask, "said_since", lambda named, start, deadline: [])
+    for reads in ([str(env)], []):
+        assert read.last({"manager": "m", "name": "api"}, service=state(reads=reads))["paths_changed"] == reads
+
+
 def test_paths_are_found_in_lines_and_in_the_start_command() -> None:
     lines = said("Reading /etc/redis/redis.conf, at line 3", 'File "/opt/api/app.py", line 3', "http://127.0.0.1/health and 1/2")
     assert named_paths(lines, "/usr/bin/api --config=/etc/api.json") == [

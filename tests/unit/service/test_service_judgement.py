@@ -90,6 +90,13 @@ def test_a_start_limit_is_recognised_though_systemd_gives_the_last_failure_as_re
     assert systemd.parse("x.service", {**UNIT, **shown})["start_limit_hit"] is expected
 
 
+def test_the_files_of_a_unit_count_once_systemd_has_read_them_and_ours_never() -> None:
+    ours = "/etc/systemd/system/x.service.d/90-somabrain-hold.conf"
+    shown = {"EnvironmentFiles": "/etc/x.env (ignore_errors=no)", "FragmentPath": "/etc/x.service", "DropInPaths": f"{ours} /etc/own.conf"}
+    assert systemd.parse("x.service", {**UNIT, **shown})["reads"] == ["/etc/x.env", "/etc/x.service", "/etc/own.conf"]
+    assert systemd.parse("x.service", {**UNIT, **shown, "NeedDaemonReload": "yes"})["reads"] == ["/etc/x.env"]
+
+
 @pytest.mark.parametrize(
     ("shown", "told"),
     [

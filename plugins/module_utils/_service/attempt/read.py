@@ -143,7 +143,7 @@ def _attempt(
 ) -> Attempt:
     kept = lines[-MOST_LINES:]
     cause = judge(kept, service, table)
-    paths = named_paths(kept, str(service.get("start_command") or ""))
+    paths = [*named_paths(kept, str(service.get("start_command") or "")), *(service.get("reads") or [])]
     changed = changed_since(paths, began)
     if cause and cause["code"] == "port_in_use":
         named_port = port_in(cause["text"])

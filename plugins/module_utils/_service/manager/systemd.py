@@ -151,15 +151,22 @@ def surroundings(shown: t.Mapping[str, str]) -> dict[str, t.Any]:
     # What systemd adds by itself (RequiresMountsFor of its working and state directory) says nothing about a disk.
     files = [shown.get("FragmentPath", ""), *shown.get("DropInPaths", "").split()]
     mounts = [path for file in files for path in service_state.values_in(file, "RequiresMountsFor") if "%" not in path]
-    return {"directory": folder if folder.startswith("/") else "/", "user": shown.get("User", ""), "mounts": mounts}
+    # What changed in its own files counts once systemd has read them; ours change nothing that a start would need.
+    own = [path for path in files if path and not path.endswith(tuple(DROP_INS.values()))]
+    reads = _environment_files(shown) + (own if shown.get("NeedDaemonReload") != "yes" else [])
+    return {"directory": folder if folder.startswith("/") else "/", "user": shown.get("User", ""), "mounts": mounts, "reads": reads}
 
 
 def variables_of(shown: t.Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the unit sets for its commands, those of its files included."""
     variables = dict(word.partition("=")[::2] for word in _shell_words(shown.get("Environment", "")) if "=" in word)
-    for path in re.findall(r"(/\S+) \(ignore_errors=", shown.get("EnvironmentFiles", "")):
+    for path in _environment_files(shown):
         variables.update(service_state.variables_in(path))
     return variables
+
+
+def _environment_files(shown: t.Mapping[str, str]) -> list[str]:
+    return re.findall(r"(/\S+) \(ignore_errors=", shown.get("EnvironmentFiles", ""))
 
 
 def _shell_words(text: str) -> list[str]:
