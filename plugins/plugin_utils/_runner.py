@@ -273,7 +273,7 @@ def lost_connection(error: Exception) -> Result:
 def shut_out(error: str) -> Result:
     """Return the failed result of a step that could not become the user that it has to run as."""
     one = reason("bad_input", one_line(redact(error), 200), case=login.case_of(error))
-    return {"failed": True, "changed": False, "reasons": [one], "msg": f"{one['text']}: {one['unblock']}"}
+    return {"failed": True, "changed": False, "reasons": [one], "msg": f"{one['text'].rstrip('.')}; {one['unblock']}"}
 
 
 def run_id_of(task_vars: t.Mapping[str, t.Any]) -> str:

@@ -29,15 +29,15 @@ def sent(answer: t.Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (AnsibleError("Missing sudo password"), "Missing sudo password: add --ask-become-pass"),
-        (AnsibleError("Incorrect sudo password"), "Incorrect sudo password: correct what --ask-become-pass"),
+        (AnsibleError("Missing sudo password"), "Missing sudo password; add --ask-become-pass"),
+        (AnsibleError("Incorrect sudo password"), "Incorrect sudo password; correct what --ask-become-pass"),
         (
             {"failed": True, "msg": NO_JSON, "module_stdout": "\r\nguest is not in the sudoers file.\r\n", "module_stderr": "closed.\r\n"},
-            "guest is not in the sudoers file.: set ansible_user to a user who may become root",
+            "guest is not in the sudoers file; set ansible_user to a user who may become root",
         ),
         (
             {"failed": True, "msg": "MODULE FAILURE", "module_stdout": "", "module_stderr": "sudo: a password is required\n"},
-            "sudo: a password is required: add --ask-become-pass",
+            "sudo: a password is required; add --ask-become-pass",
         ),
     ],
 )
