@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shlex
+import sys
 import time
 import typing as t
 
@@ -196,7 +197,8 @@ def _kept_variables(text: str) -> str:
 
 def _relative(path: str) -> str:
     # Ansible makes inventory paths absolute; the shorter spelling is the one a person can read and copy.
-    if "," in path or not path.startswith("/"):
+    # One that was typed whole stays so: it also works where a person pastes it into another window.
+    if "," in path or not path.startswith("/") or any(path in word for word in sys.argv):
         return path
     shorter = os.path.relpath(path)
     return path if shorter.startswith("..") else shorter

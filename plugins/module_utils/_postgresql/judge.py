@@ -108,13 +108,20 @@ def judge_postgres(raw: Raw, options: Raw) -> Health:
     wrong = postgresql_facts.mismatches(identity, options["expected_identity"]) + (["service"] if raw.get("owned") is False else [])
     findings = (Finding("state", verdict.health, verdict.text), *more)
     if wrong:
-        findings += (Finding("identity", State.SICK, "this is not the expected cluster: %s differs" % ", ".join(wrong)),)
+        text = "this is not the expected cluster: %s differs%s" % (", ".join(wrong), _of_no_service(raw))
+        findings += (Finding("identity", State.SICK, text),)
     other = postgresql_facts.is_other_since(identity, options)
     if other:
         text = "this is another cluster (%s) than at the last proven look (%s)"
         findings += (Finding("identity", State.SICK, text % (identity["system_identifier"], options["known_identifier"])),)
     told = dict(facts, identity_mismatch=bool(wrong or other), other_since=other and not wrong)
     return Health(findings, verdict.state, identity, () if wrong or other else verdict.actions, told)
+
+
+def _of_no_service(raw: Raw) -> str:
+    name = (raw.get("service") or {}).get("name") if raw.get("owned") is False else ""
+    text = "; its process is not one of %s: correct database_recovery_service, or find out who started it"
+    return text % one_line(name, 80) if name else ""
 
 
 def _unreached(raw: Raw, what: str) -> t.Optional[Health]:

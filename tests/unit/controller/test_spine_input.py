@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import typing as t
 from pathlib import Path
 
@@ -192,6 +193,15 @@ def test_a_next_command_is_called_and_logs_in_as_this_run_was(args: str, playboo
     # By path, what lies beside the playbooks is used again, whatever is installed.
     beside = f"--playbook-dir {os.path.dirname(args)} " if "/" in args else ""
     assert filled["ansible"] == f"ansible 'db 1' -i a, -i '/etc/my hosts' {beside}{SAME_LOGIN}"
+
+
+@pytest.mark.parametrize(("typed", "shown"), [("hosts.yml", "hosts.yml"), ("{here}/hosts.yml", "{here}/hosts.yml")])
+def test_an_inventory_is_named_as_it_was_typed(typed: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ansible makes every path whole.
+    monkeypatch.setattr(context, "CLIARGS", {"args": ["a.yml"], "inventory": (f"{tmp_path}/hosts.yml",)})
+    monkeypatch.setattr(sys, "argv", ["ansible-playbook", "a.yml", "-i", typed.format(here=tmp_path)])
+    monkeypatch.chdir(tmp_path)
+    assert _spine.commands({}, "")["verify_health"].endswith(f" -i {shown.format(here=tmp_path)}")
 
 
 def test_a_next_command_is_not_limited_to_a_host_that_its_playbook_does_not_work_on(monkeypatch: pytest.MonkeyPatch) -> None:

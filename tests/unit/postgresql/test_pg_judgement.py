@@ -318,6 +318,13 @@ def test_what_was_seen_gives_state_health_and_acts(case: str) -> None:
     assert all("private" not in finding.text and "\n" not in finding.text for finding in seen.findings)
 
 
+def test_a_cluster_that_is_not_of_the_service_named_says_which_and_what_to_correct() -> None:
+    service = {"name": "postgresql@14-main.service", "exists": True, "state": "stopped"}
+    seen = judge_postgres(dict(up(), owned=False, service=service), {"host": "/run", "port": 5432})
+    [text] = [one.text for one in seen.findings if one.name == "identity"]
+    assert "service differs; its process is not one of postgresql@14-main.service: correct database_recovery_service" in text
+
+
 def test_every_state_has_a_case() -> None:
     told = {state for _raw, _options, state, _health, _actions in CASES.values()}
     assert set(STATES) - told == {"no_database"}
