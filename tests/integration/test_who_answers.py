@@ -93,7 +93,7 @@ def test_under_supervisor(
 def boxed(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[tuple[Look, dict[str, int]]]:
     if why_not():
         pytest.skip(why_not())
-    home, ports = tmp_path_factory.mktemp("boxed"), {name: free_port() for name in ("api", "host", "shared", "other", "keeps")}
+    home, ports = tmp_path_factory.mktemp("boxed"), {name: free_port() for name in ("api", "host", "shared", "other", "keeps", "nobodys")}
     (home / "data").mkdir()
     answers, files = ["python3", "-B", "/srv/answerer.py"], [f"{ANSWERER}:/srv/answerer.py:ro"]
     given: dict[str, dict[str, t.Any]] = {
@@ -126,7 +126,8 @@ BOXED: dict[str, tuple[str, str, dict[str, t.Any], str, str]] = {
     "its own port in the host's network": ("host", "host", {}, "up", ""),
     "its own, published for the container whose network it shares": ("shared", "shared", {}, "up", ""),
     "its neighbour's in the same network": ("idle", "shared", {}, "not_its_port", "port 8000 is another process's"),
-    "published for another container": ("idle", "api", {}, "not_its_port", "is held by docker-proxy"),
+    "published for another container": ("idle", "api", {}, "not_its_port", "-api-1; its container publishes 127.0.0.1:"),
+    "a port that its container does not publish": ("api", "nobodys", {}, "bad_input", "its container publishes 127.0.0.1:"),
     "another container's in the host's network": ("idle", "host", {}, "not_its_port", "of container "),
     "a published port that leads nowhere": ("other", "other", {}, "bad_input", "other itself listens on 8001"),
     "hangs with data on a volume": ("keeps", "keeps", {}, "stateful", "/state/0001.dat"),
@@ -156,3 +157,13 @@ def test_what_an_interrupted_recreate_left_is_named_with_the_one_command_that_en
         assert seen["findings"][0]["text"].endswith(f": docker rm {project[:8]}_left"), seen
     assert docker("rm", f"{project[:8]}_left").returncode == 0
     assert look("api", ports["api"])["state"] == "up"
+
+
+def test_a_container_that_was_taken_out_of_its_network_is_not_restarted_in_vain(boxed: tuple[Look, dict[str, int]]) -> None:
+    look, ports = boxed
+    container = docker("ps", "--quiet", f"--filter=publish={ports['api']}").stdout.strip()
+    network = docker("inspect", "--format={{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}", container).stdout.strip()
+    assert docker("network", "disconnect", network, container).returncode == 0
+    seen = look("api", ports["api"])
+    assert (seen["state"], seen["actions"]) == ("not_startable", []), seen
+    assert "docker compose up -d --force-recreate --no-deps api" in seen["findings"][0]["text"]
