@@ -44,12 +44,16 @@ def test_a_bad_release_goes_back_by_its_id_and_no_neighbour_is_touched(shop: Sho
     assert (outcome["outcome"], outcome["code"]) == ("recovered", 0), outcome
     assert (shop.runs(), shop.mode()) == (shop.good, "MODE=production")
     assert "production.env up --detach --no-deps -- api" in outcome["undo"]
+    # Only the file of pins keeps the bad one away, until the tag means the good one again.
+    (left,) = outcome["left"]
+    assert (left["what"], left["command"]) == ("pinned_release", f"docker tag {shop.good} {shop.tag}")
     # The container that wrote it is gone.
     assert "service.log" in outcome["evidence"]["files"]
     after = inspected(shop.project.named("redis"))
     assert (after["Id"], after["State"]["StartedAt"]) == (neighbour["Id"], neighbour["State"]["StartedAt"])
+    assert docker("tag", shop.good, shop.tag).returncode == 0
     again = shop.run("rollback")
-    assert (again["outcome"], shop.runs()) == ("nothing_to_do", shop.good)
+    assert (again["outcome"], again["left"], shop.runs()) == ("nothing_to_do", [], shop.good)
 
 
 def test_the_pin_outlives_the_tag_for_whoever_names_its_file(shop: Shop) -> None:

@@ -47,6 +47,7 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
         asked = dict.fromkeys([seen["Image"], *named.values(), *options.get("ids", [])])
         known = {one: _known(docker, one, clock) for one in asked if one}
         project = _project(options, seen, image, pin_file, clock) if options.get("read_project") else {}
+        left = _left(options, seen, pin_file, pin, clock)
     except manager_compose.NotOne as error:
         return identity.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), error))
     except Unreachable as error:
@@ -56,8 +57,36 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
     said = ((image or {}).get("Config") or {}).get("Labels") or {}
     return identity.blank(
         running=seen["Image"], selected=selected, names=_names(image), migrations=str(said.get(LABEL) or ""), known=known, named=named,
-        pinned=bool(pin), reference=one_line(reference, 200), project=project,
+        pinned=bool(pin), reference=one_line(reference, 200), project=project, **left,
     )  # fmt: skip
+
+
+def _left(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], pin_file: str, pin: str, clock: Clock) -> dict[str, t.Any]:
+    """Return {left}: what Compose would start again without the file of pins; {} where that cannot be seen."""
+    labels, socket = seen["Config"].get("Labels") or {}, str(options.get("docker_socket") or "")
+    src = str(options.get("project_src") or "")
+    named = {os.path.realpath(os.path.join(src, str(one))) for one in options.get("project_files") or ()}
+    if not pin or os.path.realpath(pin_file) in named:
+        return {"left": []}
+    project = compose_project.project_of(options, labels, pin_file)
+    try:
+        read = compose_project.prove(project, socket, labels, "", clock)
+    except compose_project.Unreadable:
+        return {}
+    default = "%s-%s" % (labels.get(compose_project.LABEL + "project"), options["service"])
+    reference = str(read["service"].get("image") or default)
+    image = _id(_image(Docker(socket), reference, clock))
+    return {"left": [] if image == pin else [left_of(pin_file, project.files, reference, pin, image)]}
+
+
+def left_of(pin_file: str, files: t.Sequence[str], reference: str, pin: str, image: str) -> dict[str, str]:
+    """Return what is left while only the file of pins names the release that runs: *reference* means *image* now, "" for none here."""
+    text = "docker compose up without --file %s starts %s (%s) again: correct its image in %s, then delete that file"
+    what = "release %s" % identity.short(image) if image else "another release"
+    is_tag = "@" not in reference and not reference.startswith("sha256:")
+    told = text % (one_line(pin_file, 120), what, one_line(reference, 100), one_line(", ".join(files), 120))
+    command = shlex.join(["docker", "tag", pin, reference]) if is_tag else ""
+    return {"what": "pinned_release", "text": told + (", or let its tag mean the good image again" if is_tag else ""), "command": command}
 
 
 def pin_file_of(options: t.Mapping[str, t.Any], labels: t.Mapping[str, t.Any]) -> str:

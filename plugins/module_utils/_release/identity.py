@@ -20,7 +20,8 @@ def blank(**known: t.Any) -> Facts:
     ``running`` is the id of the release that runs, or that would be started where none runs; ``selected`` what the next start takes;
     ``known`` has {there, intact, names, detail} for each id that was asked for, None for what cannot be seen; ``named`` what each word
     means now, "" for nothing; ``migrations`` what the running release says of its own; ``project`` and ``rollout`` what a container, or the
-    pods of a Deployment, would be made of; ``final`` whether it stays unknown until somebody acts.
+    pods of a Deployment, would be made of; ``final`` whether it stays unknown until somebody acts. Under Compose ``left`` says what a start
+    without our file of pins would bring back.
     """
     facts: Facts = {
         "reachable": True, "detail": "", "running": "", "selected": "", "names": [], "migrations": "", "known": {}, "named": {},

@@ -377,3 +377,16 @@ def test_an_image_that_somebody_deployed_since_the_look_is_not_overruled(monkeyp
     with pytest.raises(StepError, match="somebody has deployed since") if refused else contextlib.nullcontext():
         release_pin._prove_expected(params, "/nowhere/pins.yml", Clock(1.0))
     release_pin._prove_expected({**params, "expected": ""}, "/nowhere/pins.yml", Clock(1.0))
+
+
+@pytest.mark.parametrize(
+    ("reference", "image", "told", "command"),
+    [
+        ("shop:live", OTHER, "starts release bbbbbbbbbbbb (shop:live) again", f"docker tag {DIGEST} shop:live"),
+        ("shop:live", "", "starts another release (shop:live) again", f"docker tag {DIGEST} shop:live"),
+        (f"shop@{OTHER}", OTHER, "correct its image in /srv/shop/compose.yml, then delete that file", ""),
+    ],
+)
+def test_what_compose_would_start_without_the_file_of_pins_is_told(reference: str, image: str, told: str, command: str) -> None:
+    left = compose.left_of("/srv/shop/compose.release.yml", ["/srv/shop/compose.yml"], reference, DIGEST, image)
+    assert (told in left["text"], left["command"]) == (True, command)
