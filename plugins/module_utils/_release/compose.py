@@ -64,11 +64,9 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
 def _left(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], pin_file: str, pin: str, clock: Clock) -> dict[str, t.Any]:
     """Return {left}: what Compose would start again without the file of pins; {} where that cannot be seen."""
     labels, socket = seen["Config"].get("Labels") or {}, str(options.get("docker_socket") or "")
-    src = str(options.get("project_src") or "")
-    named = {os.path.realpath(os.path.join(src, str(one))) for one in options.get("project_files") or ()}
-    if not pin or os.path.realpath(pin_file) in named:
-        return {"left": []}
     project = compose_project.project_of(options, labels, pin_file)
+    if not pin or is_named(pin_file, project.src, options.get("project_files") or ()):
+        return {"left": []}
     try:
         read = compose_project.prove(project, socket, labels, "", clock)
     except compose_project.Unreadable:
@@ -77,6 +75,17 @@ def _left(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], pin_file:
     reference = str(read["service"].get("image") or default)
     image = _id(_image(Docker(socket), reference, clock))
     return {"left": [] if image == pin else [left_of(pin_file, project.files, reference, pin, image)]}
+
+
+def is_named(pin_file: str, src: str, project_files: t.Sequence[str]) -> bool:
+    """Return whether deployments name the file of pins: as a file of the project, or by COMPOSE_FILE in its environment file."""
+    try:
+        with open(os.path.join(src, ".env"), encoding="utf-8", errors="replace") as file:
+            lines = [line.partition("=")[2] for line in file.read(1 << 16).splitlines() if line.strip().startswith("COMPOSE_FILE=")]
+    except OSError:
+        lines = []
+    listed = [one for line in lines[-1:] for one in line.strip().strip("\"'").split(":")]
+    return os.path.realpath(pin_file) in {os.path.realpath(os.path.join(src, str(one))) for one in [*project_files, *listed] if one}
 
 
 def left_of(pin_file: str, files: t.Sequence[str], reference: str, pin: str, image: str) -> dict[str, str]:

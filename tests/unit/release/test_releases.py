@@ -390,3 +390,11 @@ def test_an_image_that_somebody_deployed_since_the_look_is_not_overruled(monkeyp
 def test_what_compose_would_start_without_the_file_of_pins_is_told(reference: str, image: str, told: str, command: str) -> None:
     left = compose.left_of("/srv/shop/compose.release.yml", ["/srv/shop/compose.yml"], reference, DIGEST, image)
     assert (told in left["text"], left["command"]) == (True, command)
+
+
+def test_a_file_of_pins_that_deployments_name_leaves_nothing_behind(tmp_path: Path) -> None:
+    pins = str(tmp_path / "compose.release.yml")
+    assert not compose.is_named(pins, str(tmp_path), ["compose.yml"])
+    assert compose.is_named(pins, str(tmp_path), ["compose.yml", "compose.release.yml"])
+    (tmp_path / ".env").write_text("A=b\nCOMPOSE_FILE=compose.yml:compose.release.yml\n")
+    assert compose.is_named(pins, str(tmp_path), [])
