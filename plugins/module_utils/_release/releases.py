@@ -51,5 +51,10 @@ def are_pods(manager: t.Any) -> bool:
     return bool(trait(manager, "RELEASED_AS") == "pods")
 
 
+def next_of(manager: t.Any) -> str:
+    """Return what takes the release that is selected: a container that is only started again keeps its image."""
+    return "the next container" if trait(manager, "RELEASED_AS") == "images" else "the next start"
+
+
 def _known_to(manager: t.Any) -> types.ModuleType:
     return RELEASES[str(trait(manager, "RELEASED_AS"))]

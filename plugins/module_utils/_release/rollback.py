@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.identity import REVERSIBLE, image_of, meant_by, short
+from ansible_collections.somabrain.incident_response.plugins.module_utils._release.releases import next_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._release.rollout import way_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.restart import RECORDED
@@ -33,7 +34,7 @@ NO_TABLE = (
 )
 LATE = "%s, which does not prove that its release is bad"
 DOWNTIME = "requests fail until it has started again"
-SELECT = "release %s is running, but the next start would take %s; the verified one has to be selected again"
+SELECT = "release %s is running, but %s would take %s; the verified one has to be selected again"
 
 # How well the application serves requests in each state, to decide about switching back; other states say nothing about a release.
 RANKS: t.Mapping[str, int] = {
@@ -78,6 +79,10 @@ class Seen:
 
     def record_of(self, release: str) -> dict[str, t.Any]:
         return next((one for one in self.records if one["release"] == release), {})
+
+    @property
+    def manager(self) -> t.Any:
+        return (self.application.get("facts") or {}).get("manager")
 
     @property
     def offer(self) -> str:
@@ -420,7 +425,7 @@ def _release_of(seen: Seen, record: Facts, acts: t.Mapping[str, bool]) -> dict[s
 def _main_effect(seen: Seen, record: Facts, acts: t.Mapping[str, bool], way: str) -> list[str]:
     if acts["application"]:
         return [" ".join(["release %s goes back to %s" % (short(seen.running), short(str(record["release"]))), way]).rstrip()]
-    return [SELECT % (short(seen.running), short(seen.selected))] if acts["select"] else []
+    return [SELECT % (short(seen.running), next_of(seen.manager), short(seen.selected))] if acts["select"] else []
 
 
 def _why_schema_unknown(seen: Seen) -> str:
@@ -468,8 +473,9 @@ def judge_record(checks: Facts) -> Verdict:
     if bad:
         return _not_well(bad, looked[bad])
     if facts["selected"] != facts["running"]:
-        text = "release %s is running, but the next start would use %s"
-        return _refuse("not_selected", text % (short(facts["running"]), short(str(facts["selected"]) or "none")))
+        manager = (application.get("facts") or {}).get("manager")
+        text = "release %s is running, but %s would take %s"
+        return _refuse("not_selected", text % (short(facts["running"]), next_of(manager), short(str(facts["selected"])) or "none"))
     if configuration and configuration["facts"].get("changed_count"):
         text = "its configuration has uncommitted changes to %s: commit or revert them"
         return _refuse("configuration_drifted", text % counted(configuration["facts"]["changed_count"], "files"))

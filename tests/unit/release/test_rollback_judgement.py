@@ -209,6 +209,11 @@ def test_what_the_next_start_would_take_is_selected_without_a_restart() -> None:
     well = judge_rollback(seen(WELL, release=release(GOOD, selected=BAD)), records(GOOD), {})
     assert (well.plan["actions"], well.plan["application"], well.plan["selected"]) == (["select"], False, BAD)
     assert f"the next start would take {BAD[:12]}" in well.text
+    boxed = {**WELL, "facts": {"manager": "compose"}}
+    assert (
+        f"the next container would take {BAD[:12]}"
+        in judge_rollback(seen(boxed, release=release(GOOD, selected=BAD)), records(GOOD), {}).text
+    )
     sick = judge_rollback(seen(release=release(GOOD, selected=BAD)), records(GOOD), {}).plan
     assert (sick["actions"], sick["application"], sick["release"]) == (["switch"], True, GOOD)
 

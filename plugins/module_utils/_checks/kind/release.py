@@ -41,12 +41,12 @@ def load(options: dict[str, t.Any], deadline: float) -> dict[str, t.Any]:
 
 def judge(raw: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> Health:
     """Judge which release runs."""
-    word, state, text = _judged(raw, str(options.get("wanted") or ""))
+    word, state, text = _judged(raw, str(options.get("wanted") or ""), releases.next_of(options.get("manager")))
     # What was altered stays so, however long one waits.
     return Health((Finding("release", state, text),), word, facts=dict(raw, final=bool(raw.get("final")) or word == "altered"))
 
 
-def _judged(raw: t.Mapping[str, t.Any], wanted: str) -> tuple[str, State, str]:
+def _judged(raw: t.Mapping[str, t.Any], wanted: str, then: str) -> tuple[str, State, str]:
     running = str(raw["running"])
     if not raw["reachable"] or not running:
         return "unknown", State.UNKNOWN, str(raw["detail"]) or "the running release is unknown"
@@ -55,6 +55,6 @@ def _judged(raw: t.Mapping[str, t.Any], wanted: str) -> tuple[str, State, str]:
     if (raw["known"].get(running) or {}).get("intact") is False:
         return "altered", State.SICK, str(raw["known"][running]["detail"])
     if wanted and raw["selected"] != running:
-        text = "release %s is running, but the next start would use %s"
-        return "not_selected", State.SICK, text % (short(running), short(str(raw["selected"])))
+        text = "release %s is running, but %s would take %s"
+        return "not_selected", State.SICK, text % (short(running), then, short(str(raw["selected"])))
     return "known", State.WELL, "release %s is running%s" % (short(running), " (%s)" % ", ".join(raw["names"][:3]) if raw["names"] else "")
