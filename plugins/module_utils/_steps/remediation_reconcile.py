@@ -109,6 +109,6 @@ def _say(params: Params, result: t.Mapping[str, t.Any], check: bool) -> list[str
         lines.append("due, but cannot be ended yet: prolonged by %.0f s" % params["prolong_seconds"])
     if params["settled"]:
         lines.append("ended")
-    ends = {True: "until it is due", False: "protects data; a person must end it"}
+    ends = {True: "until it is due", False: "has no end of its own; a person must end it"}
     lines += ["still active: %s of %s (%s)" % (one["kind"], one["component"], ends[bool(one["ends_at"])]) for one in result["owed"]]
     return lines or ["nothing left to end"]
