@@ -8,7 +8,7 @@ COLLECTION=ansible_collections.somabrain.incident_response
 # An integration test mostly waits for a process, so two for each core keep it busy; a story with its machine takes more of it.
 WORKERS=${WORKERS:-$(($(nproc) * 2))}
 LANES_AT_ONCE=$(($(nproc) + 1))
-# How many failed stories are told once more.
+# How many failed stories are run once more.
 STORIES_AGAIN=3
 
 stage_lint() {
@@ -158,7 +158,7 @@ stage_molecule() {
   tell_again
 }
 
-# tell_again: stories that failed are told once more, alone, unless more failed than that would help.
+# tell_again: stories that failed are run once more, alone, unless more failed than that would help.
 tell_again() {
   local rows="$RUN_DIR/again.tsv" name passed failed seconds note
   [ -s "$rows" ] || return 0
@@ -166,8 +166,8 @@ tell_again() {
     cat "$rows" >>"$RESULTS"
   else
     while IFS=$'\t' read -r _stage name passed failed _skipped seconds note; do
-      say "   $name: failed; it is told once more, alone"
-      tell_story "$name" "failed at first ($note, $seconds s) and passed when told again alone"
+      say "   $name: failed; it is run once more, alone"
+      tell_story "$name" "failed at first ($note, $seconds s) and passed when run again alone"
     done < <(cat "$rows")
   fi
   rm -f "$rows"
