@@ -100,7 +100,9 @@ def _published_by(service: Told) -> t.Optional[list[str]]:
     """Return the ports that the container of a service publishes, None where it has no container."""
     if not service.get("container"):
         return None
-    return ["%s:%d for its port %d" % (one_line(one["address"], 40), one["port"], one["inside"]) for one in service.get("fronts") or []]
+    fronts = service.get("fronts") or []
+    places = ["" if one["address"] in port.ANY else one_line(one["address"], 40) + ":" for one in fronts]
+    return list(dict.fromkeys("%s%d for its port %d" % (place, one["port"], one["inside"]) for place, one in zip(places, fronts)))
 
 
 def _named(holder: Told) -> Raw:

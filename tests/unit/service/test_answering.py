@@ -71,6 +71,15 @@ def test_a_container_says_what_it_publishes_instead(published: t.Any, found: dic
     assert answering.judge({**raw, "published": published}).shut_in == told
 
 
+def test_what_is_published_at_every_address_is_told_once() -> None:
+    every = [{**DOCKER, "address": one} for one in ("0.0.0.0", "::")]  # noqa: S104 - what Docker says, never bound to
+    assert answering._published_by({"container": "0123", "fronts": [*every, DOCKER]}) == [
+        "9696 for its port 8000",
+        "127.0.0.1:9696 for its port 8000",
+    ]
+    assert answering._published_by({"container": "", "fronts": []}) is None
+
+
 def test_what_may_not_be_looked_at_is_unseen_and_another_machine_is_elsewhere() -> None:
     raw = {"port": 9696, "host": "api1", "found": {**THERE, "strangers": [HIDDEN]}, "is_here": True, "is_seen": False, "ports": []}
     assert answering.judge({**raw, "listens": False})[:1] == ("unseen",)
