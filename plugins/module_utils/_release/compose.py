@@ -62,7 +62,7 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
 
 
 def _left(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], pin_file: str, pin: str, clock: Clock) -> dict[str, t.Any]:
-    """Return {left}: what Compose would start again without the file of pins; {} where that cannot be seen."""
+    """Return {left}: what Compose would start without the file of pins; {} where that cannot be seen."""
     labels, socket = seen["Config"].get("Labels") or {}, str(options.get("docker_socket") or "")
     project = compose_project.project_of(options, labels, pin_file)
     if not pin or is_named(pin_file, project.src, options.get("project_files") or ()):
@@ -90,7 +90,7 @@ def is_named(pin_file: str, src: str, project_files: t.Sequence[str]) -> bool:
 
 def left_of(pin_file: str, files: t.Sequence[str], reference: str, pin: str, image: str) -> dict[str, str]:
     """Return what is left while only the file of pins names the release that runs: *reference* means *image* now, "" for none here."""
-    text = "docker compose up without --file %s starts %s (%s) again: correct its image in %s, then delete that file"
+    text = "docker compose up without --file %s starts %s (%s): correct its image in %s, then delete that file"
     what = "release %s" % identity.short(image) if image else "another release"
     is_tag = "@" not in reference and not reference.startswith("sha256:")
     told = text % (one_line(pin_file, 120), what, one_line(reference, 100), one_line(", ".join(files), 120))

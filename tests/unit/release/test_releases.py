@@ -382,8 +382,8 @@ def test_an_image_that_somebody_deployed_since_the_look_is_not_overruled(monkeyp
 @pytest.mark.parametrize(
     ("reference", "image", "told", "command"),
     [
-        ("shop:live", OTHER, "starts release bbbbbbbbbbbb (shop:live) again", f"docker tag {DIGEST} shop:live"),
-        ("shop:live", "", "starts another release (shop:live) again", f"docker tag {DIGEST} shop:live"),
+        ("shop:live", OTHER, "starts release bbbbbbbbbbbb (shop:live): ", f"docker tag {DIGEST} shop:live"),
+        ("shop:live", "", "starts another release (shop:live): ", f"docker tag {DIGEST} shop:live"),
         (f"shop@{OTHER}", OTHER, "correct its image in /srv/shop/compose.yml, then delete that file", ""),
     ],
 )
