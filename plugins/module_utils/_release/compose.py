@@ -49,7 +49,8 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
         project = _project(options, seen, image, pin_file, clock) if options.get("read_project") else {}
         left = _left(options, seen, pin_file, pin, clock)
     except manager_compose.NotOne as error:
-        return identity.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), error))
+        why = "it has no container" if error.exists is False else str(error)
+        return identity.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), why))
     except Unreachable as error:
         return identity.blank(reachable=False, detail="Docker does not answer: " + one_line(error, 160))
     except ValueError as error:

@@ -133,8 +133,10 @@ def _beyond_a_release(seen: Seen) -> t.Optional[Verdict]:
     if seen.what == "database":
         return _refuse("database", "rolling back a release leaves the database alone; use restore-database.yml, with its own approval")
     # A bad release can remove a container; it cannot make a name unknown.
-    if state in NO_MATTER_OF_A_RELEASE or (state == "unknown_service" and not seen.running):
+    if state in NO_MATTER_OF_A_RELEASE:
         return _refuse(state, _text_of(seen.application), health)
+    if state == "unknown_service" and not seen.running:
+        return _refuse(state, _made_of(seen) or _text_of(seen.application), health)
     refused = _barred(seen)
     if refused:
         return refused
@@ -143,6 +145,16 @@ def _beyond_a_release(seen: Seen) -> t.Optional[Verdict]:
     if seen.release["health"] == "unknown":
         return _refuse("release_unknown", _text_of(seen.release), "unknown")
     return None
+
+
+def _made_of(seen: Seen) -> str:
+    """Return what a person has to do before a container that is gone is made again: its tag may mean a bad release; "" for nothing."""
+    newest = seen.records[0] if seen.records else {}
+    reference = _str(newest, "reference")
+    if trait(seen.manager, "RELEASED_AS") != "images" or not reference or "@" in reference or reference.startswith("sha256:"):
+        return ""
+    text = "if its container was removed: release %s passed verification last; docker tag %s %s before Compose makes a new one"
+    return text % (short(str(newest["release"])), newest["release"], one_line(reference, 120))
 
 
 def _barred(seen: Seen) -> t.Optional[Verdict]:

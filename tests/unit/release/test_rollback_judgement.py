@@ -205,6 +205,15 @@ def test_the_first_rule_that_holds_decides(checks: t.Any, verified: t.Any, wante
     assert verdict.text
 
 
+@pytest.mark.parametrize(
+    ("manager", "reference", "told"), [("compose", "shop:live", True), ("compose", f"shop@{GOOD}", False), ("systemd", "shop:live", False)]
+)
+def test_a_container_that_is_gone_is_not_made_again_of_a_bad_tag(manager: str, reference: str, told: bool) -> None:
+    gone = dict(found("unknown", "unknown_service", manager=manager), findings=[{"name": "a", "state": "unknown", "text": "no container"}])
+    verdict = judge_rollback(seen(gone, release=release("", health="unknown")), records(GOOD, reference=reference), {})
+    assert (verdict.word, f"docker tag {GOOD} shop:live" in verdict.text) == ("unknown_service", told), verdict.text
+
+
 def test_what_the_next_start_would_take_is_selected_without_a_restart() -> None:
     well = judge_rollback(seen(WELL, release=release(GOOD, selected=BAD)), records(GOOD), {})
     assert (well.plan["actions"], well.plan["application"], well.plan["selected"]) == (["select"], False, BAD)
