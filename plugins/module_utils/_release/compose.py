@@ -49,8 +49,7 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
         project = _project(options, seen, image, pin_file, clock) if options.get("read_project") else {}
         left = _left(options, seen, pin_file, pin, clock)
     except manager_compose.NotOne as error:
-        why = "it has no container" if error.exists is False else str(error)
-        return identity.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), why))
+        return _not_one(options, error)
     except Unreachable as error:
         return identity.blank(reachable=False, detail="Docker does not answer: " + one_line(error, 160))
     except ValueError as error:
@@ -60,6 +59,12 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
         running=seen["Image"], selected=selected, names=_names(image), migrations=str(said.get(LABEL) or ""), known=known, named=named,
         pinned=bool(pin), reference=one_line(reference, 200), project=project, **left,
     )  # fmt: skip
+
+
+def _not_one(options: t.Mapping[str, t.Any], error: manager_compose.NotOne) -> dict[str, t.Any]:
+    """Return facts without a release; what is here instead is said by the look at the service."""
+    why = "it has no container" if error.exists is False else str(error)
+    return identity.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), why))
 
 
 def _left(options: t.Mapping[str, t.Any], seen: t.Mapping[str, t.Any], pin_file: str, pin: str, clock: Clock) -> dict[str, t.Any]:

@@ -67,9 +67,16 @@ def _publishes(one: Told, port: int) -> bool:
     got = (one.get("NetworkSettings") or {}).get("Ports") if one["State"]["Running"] else None
     bound = (got or one["HostConfig"].get("PortBindings") or {}).items()
     places = [place for inner, several in bound if inner.endswith("/tcp") for place in several or []]
-    own_network = one["HostConfig"].get("NetworkMode") == "host"
-    exposed = own_network and "%d/tcp" % port in (one["Config"].get("ExposedPorts") or {})
-    return exposed or any(str(place.get("HostPort")) == str(port) for place in places)
+    return _in_our_network(one, port) or any(str(place.get("HostPort")) == str(port) for place in places)
+
+
+def _in_our_network(one: Told, port: int) -> bool:
+    """Return whether a container without a network of its own names the port: its image, its command, or its environment."""
+    if one["HostConfig"].get("NetworkMode") != "host":
+        return False
+    given = [one.get("Path"), *(one.get("Args") or []), *(one["Config"].get("Env") or [])]
+    words = {str(word).rpartition("=")[2].rpartition(":")[2] for word in given}
+    return "%d/tcp" % port in (one["Config"].get("ExposedPorts") or {}) or str(port) in words
 
 
 def _ended_at(one: Told) -> float:
