@@ -110,6 +110,7 @@ MATTERS = ("dbfilename", "appendonly", "appendfilename", "appenddirname", "save"
 TLS = "it speaks TLS, which is not supported: set port to a plain port, or socket to a unix socket"
 UNLOADED = "keys that were kept before its last start are not loaded yet"
 ACCEPT = "redis_recovery_accept_keys=%d"
+OTHERS = "a command emptied it since it was last well: its %d keys are others than the %d that were known; if that is meant, set %s"
 CAUSES = {
     "no_space": "its disk is full", "read_only": "its file system is read-only", "permission": "it may not read or write a path",
     "port_in_use": "its port is taken", "no_address": "an address that it is to listen on is not on this machine",
@@ -472,10 +473,12 @@ def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
     if keys is None or last == 0:
         return ""
     if last > 0:
-        # Writes after a flush hide it but bring nothing back: until as many keys are there again, data is still missing.
-        share = 1.0 if flushed else float(options["empty_below_share"])
+        # Writes after a flush hide it but bring nothing back.
+        share = float(options["empty_below_share"])
         text = "%d keys where %d were known; if that is meant, set %s"
-        return text % (keys, last, ACCEPT % keys) if keys < last * share else ""
+        if keys < last * (1.0 if flushed and share else share):
+            return text % (keys, last, ACCEPT % keys)
+        return OTHERS % (keys, last, ACCEPT % keys) if flushed and share and _flushed_since(options, facts) else ""
     # An append-only Redis ignores the dump beside it: empty next to a full dump means that its own files were missing.
     ignored = saved["aof_enabled"] or not saved["changes_since_save"]
     if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:
@@ -733,7 +736,7 @@ def _keys(raw: Raw, options: Raw, facts: Facts) -> list[Finding]:
         found.append(Finding("known_answers", State.SICK, "%d known answers are wrong" % wrong_answers(raw, options)))
     if raw["write"].startswith("NOPERM"):
         found.append(Finding("warning", State.WELL, "whether it takes writes was not seen: our user may not write (NOPERM)"))
-    return found + _evicted_since(options, facts) + _flushed_since(options, facts)
+    return found + _evicted_since(options, facts)
 
 
 def _evicted_since(options: Raw, facts: Facts) -> list[Finding]:
@@ -744,16 +747,11 @@ def _evicted_since(options: Raw, facts: Facts) -> list[Finding]:
     return [Finding("warning", State.WELL, "%d keys where %d were known, and %d were evicted since its start" % (keys, last, gone))]
 
 
-def _flushed_since(options: Raw, facts: Facts) -> list[Finding]:
-    """Return that it was emptied since the last proven look, although there are as many keys again: they are others."""
+def _flushed_since(options: Raw, facts: Facts) -> bool:
+    """Return whether a command emptied it since the last proven look, however many keys are there again."""
     before, now = options["last_known"].get("flushed"), facts["flushed"]
-    if not before or not now or int(options["last_known_keys"]) <= 0 or facts["keys"] is None:
-        return []
     # A process that was started later has counted from 0.
-    if now["count"] <= (before["count"] if before["run_id"] == now["run_id"] else 0):
-        return []
-    text = "a command emptied it since it was last well: the %d keys that are there are others than the %d that were known"
-    return [Finding("warning", State.WELL, text % (facts["keys"], int(options["last_known_keys"])))]
+    return bool(before and now) and now["count"] > (before["count"] if before["run_id"] == now["run_id"] else 0)
 
 
 def _latency(options: Raw, facts: Facts) -> list[Finding]:

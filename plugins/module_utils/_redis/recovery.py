@@ -30,7 +30,7 @@ def so_far(kept: Facts, run: Facts, state_before: str, empty_below_share: float,
     says are meant to be there, -1 for nothing said. Adds {replaced, may_be_held, to_reload, known_keys, known_at, last_file,
     and what a look is to expect: last_known, last_known_keys, empty_below_share, excused_keys, reload_from}.
     """
-    last, known = _last_known(run), _meant(known_keys(run, now), accepted)
+    last, known = _last_known(run, accepted), _meant(known_keys(run, now), accepted)
     acts = dict(kept if kept.get("run_id") == run.get("run_id") else {}, run_id=run.get("run_id"))
     owed = run.get("owed") or []
     installed = acts.get("installed") or {}
@@ -71,11 +71,15 @@ def lasting(candidate: Facts) -> int:
     return int(candidate.get("keys") or 0) - int(candidate.get("expires") or 0)
 
 
-def _last_known(run: Facts) -> t.Dict[str, t.Any]:
-    """Return when a run last ended well, where the data was then, and how long the append-only file."""
+def _last_known(run: Facts, accepted: int) -> t.Dict[str, t.Any]:
+    """Return when a run last ended well, where the data was then, and how long the append-only file.
+
+    Who says how many keys are meant to be there (*accepted*, -1 for nobody) means what emptied it, too.
+    """
     last = (run.get("last_verified") or {}).get("redis") or {}
     seen = {"mount": str(last.get("mount") or ""), "bytes": int(last.get("aof_bytes") or 0), "at": float(last.get("at") or 0)}
-    return dict(seen, **{name: last[name] for name in ("role", "flushed", "replicas") if last.get(name)})
+    kept = ("role", "replicas") if accepted >= 0 else ("role", "flushed", "replicas")
+    return dict(seen, **{name: last[name] for name in kept if last.get(name)})
 
 
 def _last_file(run: Facts) -> t.Dict[str, t.Any]:

@@ -391,14 +391,17 @@ def test_keys_that_were_evicted_are_named_where_fewer_are_there_than_were_known(
 
 
 def test_a_redis_that_was_emptied_and_filled_again_is_not_said_to_have_what_it_had() -> None:
-    def warned(calls: int, **before: t.Any) -> list[str]:
+    def seen(calls: int, share: float = 0.5, **before: t.Any) -> tuple[str, str, list[str]]:
         look = raw(info={"cmdstat_flushall": "calls=%d,usec=1" % calls})
-        seen = judge_redis(look, {"last_known_keys": 90, "last_known": {"flushed": before} if before else {}})
-        return [one.text for one in seen.findings if one.name == "warning"]
+        last = {"flushed": before} if before else {}
+        found = judge_redis(look, {"last_known_keys": 90, "last_known": last, "empty_below_share": share})
+        return found.state, found.health.value, list(found.actions)
 
-    told = ["a command emptied it since it was last well: the 100 keys that are there are others than the 90 that were known"]
-    assert warned(2, run_id="a" * 40, count=1) == warned(1, run_id="b" * 40, count=7) == told
-    assert warned(2, run_id="a" * 40, count=2) == warned(2) == []
+    sick = ("up_but_empty", "sick", ISOLATE)
+    assert seen(2, run_id="a" * 40, count=1) == seen(1, run_id="b" * 40, count=7) == sick
+    assert seen(2, run_id="a" * 40, count=2) == seen(2) == ("up", "well", [])
+    # Of a cache that may be emptied at any time.
+    assert seen(2, share=0, run_id="a" * 40, count=1) == ("up", "well", [])
 
 
 SAME = {"keys": 100, "lasting": 100}

@@ -24,7 +24,7 @@ class Seen:
 
     fault: Fault
     turns: list[Turned]
-    rehearsal: t.Optional[tuple[Ran, bool]] = None
+    rehearsal: t.Optional[tuple[Ran, t.Tuple[str, ...]]] = None
     again: t.Optional[tuple[Ran, bool]] = None
     losses: t.Optional[dict[str, int]] = None
     undone: t.Optional[Undone] = None
@@ -156,11 +156,11 @@ def _at_once(turned: Turned, number: int) -> list[str]:
     return wrong
 
 
-def _rehearsal(rehearsal: t.Optional[tuple[Ran, bool]], expect: t.FrozenSet[str]) -> list[str]:
+def _rehearsal(rehearsal: t.Optional[tuple[Ran, t.Tuple[str, ...]]], expect: t.FrozenSet[str]) -> list[str]:
     if rehearsal is None:
         return []
-    ran, same = rehearsal
-    wrong = [] if same else ["check mode changed data, configuration or process"]
+    ran, changed = rehearsal
+    wrong = [f"check mode changed {', '.join(changed)}"] if changed else []
     # A rehearsal that cannot even begin may end as the run does.
     if ran.word not in {"rehearsed", "refused", "nothing_to_do"} | (expect - set(WELL)) or ran.acts:
         wrong.append(f"check mode ended {ran.word} (exit {ran.code}), acts: {', '.join(ran.acts) or 'none'}")

@@ -20,7 +20,7 @@ from pathlib import Path
 from .errors import DrillError
 from .families import Family
 from .faults import Fault, Turn
-from .scene import Scene, moved
+from .scene import Scene, differing, moved
 from .steps import inject
 
 # The root of the collection that this file belongs to.
@@ -138,12 +138,12 @@ class Player:
         ran.moved = moved(before, self.scene.standing())
         return ran
 
-    def rehearse(self, turn: Turn) -> tuple[Ran, bool]:
-        """Run in check mode; return the run and whether every byte and the process stayed."""
+    def rehearse(self, turn: Turn) -> tuple[Ran, t.Tuple[str, ...]]:
+        """Run in check mode; return the run and the names of what did not stay as it was, of all files and the process."""
         self.scene.settle()
         before = self.scene.bytes()
         ran = self.play(turn, "--check")
-        return ran, before == self.scene.bytes()
+        return ran, differing(before, self.scene.bytes())
 
     def turn(self, turn: Turn) -> Turned:
         """Take one turn of the fault (its steps are injected already)."""

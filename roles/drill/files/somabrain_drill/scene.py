@@ -159,6 +159,11 @@ def moved(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> t.Tuple[st
     return tuple(sorted(name for name in set(before) & set(after) if before[name] != after[name]))
 
 
+def differing(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any]) -> t.Tuple[str, ...]:
+    """Return the names of what changed, came or went."""
+    return tuple(sorted(name for name in set(before) | set(after) if before.get(name) != after.get(name)))
+
+
 def mount_small(folder: Path, size: str) -> None:
     """Mount a disk of *size* on *folder*. Raises Skipped where that cannot be."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
