@@ -163,7 +163,9 @@ def _lock_file_gone(raw: Raw) -> str:
 
 def _owned(verdict: Verdict, owners: t.Sequence[t.Mapping[str, str]], what: str) -> Verdict:
     """Return the verdict on a cluster that another manager starts, stops and fails over: no run does that beside it."""
-    if not owners or set(verdict.actions) <= UNOWNED:
+    # What holds the port is then the store itself, and to stop that would be wrong.
+    is_theirs = verdict.state == "port_taken" and any(one["owner"] == "Docker" for one in owners)
+    if not owners or (set(verdict.actions) <= UNOWNED and not is_theirs):
         return verdict
     return Verdict("owned_elsewhere", State.SICK, "%s; %s" % (verdict.text, owners_sentence(owners)))
 

@@ -522,6 +522,10 @@ def wrong_keys(raw: Raw, options: Raw) -> list[int]:
 
 
 def _silent(raw: Raw, options: Raw, facts: Facts) -> Verdict:
+    if raw.get("stranger") and not facts["process"] and raw.get("container"):
+        # To stop who holds the port would stop the store itself.
+        told = container_text(raw["container"], raw["container"]["port"])
+        return Verdict("owned_elsewhere", State.SICK, "it does not answer; %s" % told)
     if raw.get("stranger") and not facts["process"]:
         return Verdict("port_taken", State.SICK, "it is down and would not start: %s" % raw["stranger"])
     if raw["error"] == "timeout":

@@ -261,6 +261,8 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
     "panic": (failed("panic"), {}, "down_panic", "sick", ["keep_copy"]),
     "a panic that is over": (down(log=dict(QUIET_LOG, lines={"panic": "PANIC: x"})), {}, "down_crashed", "sick", ["start"]),
     "port taken": (down(port_holder=HOLDS_PORT), {}, "port_taken", "sick", []),
+    "port taken by its own container": (
+        down(port_holder=HOLDS_PORT, owners=[dict(PATRONI[0], owner="Docker")]), {}, "owned_elsewhere", "sick", []),
     "port taken, and not any more": (failed("port_in_use"), {}, "down_start_fails", "sick", ["start"]),
     "socket taken": (down(port_holder=dict(HOLDS_PORT, socket="/run/.s.PGSQL.5432")), {}, "port_taken", "sick", []),
     "WAL missing by the log, brought since": (

@@ -252,6 +252,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, list[str]]]
         dict(raw(info={"db0": ""}), config={}), {"last_known_keys": 9}, "up_but_empty", "sick", ["mend", "start"]),
     "down, a container has its port": (
         down(container={"name": "c", "project": "shop", "running": False, "port": 6379}), {}, "owned_elsewhere", "sick", []),
+    "down, a container that is paused has its port": (
+        down(stranger="port 6379 is held by docker-proxy", container={"name": "c", "project": "shop", "running": True, "port": 6379}), {},
+        "owned_elsewhere", "sick", []),
     "up, a container has its port": (
         raw(container={"name": "c", "project": "shop", "running": True, "port": 6379}), {}, "up", "well", []),
     "down, disk not mounted": (down(place=dict(PLACE, missing_mount="/data")), {}, "no_mount", "sick", []),
