@@ -261,6 +261,7 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "hung, and it holds data open": ({**SILENT, **DATA}, {}, "stateful", "sick", ()),
     "hung, and it holds data open that a person knows": ({**SILENT, **DATA}, {"stateless": ["somabrain"]}, "hung", "sick", RESTART),
     "suspended, and it holds data open": ({"service": {"process_state": "T"}, **SILENT, **DATA}, {}, "suspended", "sick", ("continue",)),
+    "paused, and it holds data open": ({"service": {"state": "paused"}, **SILENT, **DATA}, {}, "paused", "sick", ("start",)),
     "well, and it holds data open": (DATA, {}, "up", "well", ()),
     "named as a store is, which a person knows better": ({}, {"service": "vault", "stateless": ["vault"]}, "up", "well", ()),
     "named as none, but a store": (
@@ -383,6 +384,20 @@ def test_each_look_has_one_state_and_its_acts(
 ) -> None:
     judged = kind_application.judge(look(**raw), options(**given))
     assert (judged.state, judged.health.value, judged.actions) == (state, health, actions)
+
+
+def test_what_an_answer_says_itself_stands_beside_where_the_answer_is_its_own_fault() -> None:
+    def beside(given: dict[str, t.Any], **raw: t.Any) -> list[tuple[str, str]]:
+        return [(one.name, one.state.value) for one in kind_application.judge(look(**raw), options(**given)).findings[1:]]
+
+    page = {"http": answer(body=b"<html>")}
+    assert beside(PROVEN, **page) == [("body", "unknown")]
+    assert beside({}, **page) == beside({}, **SICK_BODY) == beside(PROVEN) == []
+
+
+def test_what_its_manager_has_not_read_is_said_of_a_sick_service() -> None:
+    judged = kind_application.judge(look({"unread": "its unit was changed"}, **REFUSED), options())
+    assert judged.findings[0].text.endswith("; its unit was changed")
 
 
 TEXTS: dict[str, tuple[dict[str, t.Any], str]] = {

@@ -96,8 +96,7 @@ def _unless_barred(seen: Seen, found: Found) -> Found:
     barred = str(seen.service.get("barred") or (seen.service.get("gone") if seen.service.get("pid") else "") or "")
     if not barred or not {"restart", "start"} & set(found.actions):
         return found
-    # Resuming a process starts none.
-    goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
+    goes_on = _resumes(found)
     return Found(found.word if goes_on else "not_startable", SICK, "%s; %s" % (found.text, barred), goes_on, found.by_http)
 
 
@@ -106,9 +105,14 @@ def _unless_it_keeps_data(seen: Seen, found: Found) -> Found:
     if "restart" not in found.actions or not seen.data_files:
         return found
     text = "%s; it holds data open for writing (%s), so it may be a store; if it keeps no data, add it to service_restart_stateless"
-    goes_on = tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
+    goes_on = _resumes(found)
     told = text % (found.text, one_line(", ".join(seen.data_files), 160))
     return Found(found.word if goes_on else "stateful", found.health, told, goes_on, found.by_http)
+
+
+def _resumes(found: Found) -> tuple[str, ...]:
+    """Return those of its acts that let a process go on, which ends none and starts none."""
+    return tuple(one for one in found.actions if one == "continue" or (one == "start" and found.word == "paused"))
 
 
 def _with_what_is_known(seen: Seen, found: Found) -> Found:

@@ -34,8 +34,9 @@ def judge_text(text: str, named: str = "") -> tuple[str, list[Finding]]:
     if named == "kubernetes" and text.strip() == "ok":
         return named, [_found("check", State.WELL, "ok")]
     lines = [line.strip() for line in text.strip().splitlines()[:200] if line.strip()]
-    if len(lines) == 1 and lines[0] in _ASPNET:
-        return "aspnet", [_found("status", _ASPNET[lines[0]], lines[0])]
+    word = "\n".join(lines)
+    if word in _ASPNET:
+        return "aspnet", [_found("status", _ASPNET[word], word)]
     return _verbose(lines)
 
 
@@ -46,7 +47,8 @@ def _verbose(lines: t.Sequence[str]) -> tuple[str, list[Finding]]:
     if len(sums) != 1 or len(checks) + 1 != len(lines):
         return "", []
     findings = [_found(found[2], State.SICK, found[3]) for found in checks if found[1] == "-"]
-    return "kubernetes", [_found("check", State.WELL if sums[0][1] == "passed" else State.SICK, sums[0][1]), *findings[:20]]
+    word = "".join(found[1] for found in sums)
+    return "kubernetes", [_found("check", State.WELL if word == "passed" else State.SICK, word), *findings[:20]]
 
 
 def judge_body(body: t.Any) -> tuple[str, list[Finding]]:
