@@ -44,7 +44,7 @@ class Scene(scene.Scene):
 
     def add(self, name: str, source: Path) -> str:
         """Make a directory a release that the drill calls *name*."""
-        added = release_add.run({"src": str(source), "releases_dir": str(self.target.releases), "stage": "act"}, False)
+        added = release_add.run({"src": str(source), "releases_dir": str(self.target.releases), "stage": "act", "leave_out": []}, False)
         self.releases[name] = str(added["release"])
         return self.releases[name]
 
