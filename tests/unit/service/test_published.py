@@ -72,5 +72,9 @@ def test_of_a_range_of_ports_a_running_container_has_the_one_that_it_got() -> No
 
 def test_a_container_in_the_hosts_network_has_the_port_that_its_command_or_environment_names() -> None:
     boxed = container(bound={}, network="host")
-    given = [{"Args": ["redis-server", "--port", "7000"]}, {"Config": {**boxed["Config"], "Env": ["REDIS_PORT=7000"]}}, {"Args": ["70001"]}]
+    given: list[dict[str, t.Any]] = [
+        {"Args": ["redis-server", "--port", "7000"]},
+        {"Config": {**boxed["Config"], "Env": ["REDIS_PORT=7000"]}},
+        {"Args": ["70001"]},
+    ]
     assert [bool(published.judge_containers([{**boxed, **more}], 7000, 0.0)) for more in given] == [True, True, False]
