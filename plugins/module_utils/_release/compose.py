@@ -62,7 +62,7 @@ def load_release(options: t.Mapping[str, t.Any], deadline: float) -> dict[str, t
 
 
 def _not_one(options: t.Mapping[str, t.Any], error: manager_compose.NotOne) -> dict[str, t.Any]:
-    """Return facts without a release; what is here instead is said by the look at the service."""
+    """Return facts without a release; the look at the service says what is here instead."""
     why = "it has no container" if error.exists is False else str(error)
     return identity.blank(reachable=False, detail="%s: %s" % (one_line(options["service"], 60), why))
 

@@ -16,6 +16,7 @@ import yaml
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.catalogue import REASONS
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.guard import judge_before
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason, refusal, with_commands
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _become
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import PLAYBOOKS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +59,7 @@ def test_every_case_is_used_and_gets_what_it_fills_in() -> None:
     python = "\n".join(path.read_text() for path in PYTHON)
     used = {(code, case) for _name, code, case, _given in named()}
     used |= {(code, case) for code, case in CASES if re.search(rf'reason\("{code}".*case=.*"{case}"', python)}
+    used |= {("bad_input", case) for case in _become.WORDS}
     assert sorted(CASES - used) == []
     for name, code, case, given in named():
         said = "" if not case else REASONS[code].cases[case].unblock + REASONS[code].cases[case].text
