@@ -224,7 +224,8 @@ def test_several_containers_are_unknown_and_refused_until_one_is_named(project: 
 def test_a_service_of_a_stranger_is_not_taken_for_ours(project: Project) -> None:
     seen = project.look("only-there")
     assert (seen["health"], seen["service"]["exists"]) == ("unknown", False)
-    assert "has no container for it; its services with containers: api, " in seen["say"][0]
+    assert "has no container for it (if it was removed: docker compose up -d --no-deps only-there)" in seen["say"][0]
+    assert "; its services with containers: api, " in seen["say"][0]
     with pytest.raises(StepError, match="nothing was changed"):
         project.act("only-there", "restart")
 

@@ -122,6 +122,7 @@ SHUT_IN["answering"]["published"] = ["127.0.0.1:9797 for its port 8000"]
 # What it says itself, past its proxy.
 DIRECT: dict[str, t.Any] = {"direct": [{"url": "http://127.0.0.1:8000/health", "raw": answer()}], **place((8000,))}
 PROVEN = {"known": {"answered": ANSWERED}}
+STARVED = {"seconds": 4.0, "ready": 1.0, "ran": 0.1, "waited": 0.5, "periods": 40.0, "held": 39.0}
 DATA = {"process": {"program": "stored", "words": [], "data_files": ["/var/lib/stored/0001.dat"]}}
 ATTEMPT = {
     "bound": "start",
@@ -258,6 +259,9 @@ CASES: dict[str, tuple[dict[str, t.Any], dict[str, t.Any], str, str, tuple[str, 
     "its container was taken out of its network": ({**REFUSED, **SHUT_IN, "service": {"barred": "no"}}, {}, "not_startable", "sick", ()),
     "it listens nowhere": ({**REFUSED, **NOBODYS}, {}, "not_listening", "sick", RESTART),
     "it rejects our request": ({"http": answer(status=421, body=b"")}, {}, "bad_input", "unknown", ()),
+    "silent, and it hardly gets a processor": ({**SILENT, "processor": STARVED}, {}, "slow", "sick", ()),
+    "silent, and it runs": ({**SILENT, "processor": {**STARVED, "ran": 2.0}}, {}, "hung", "sick", RESTART),
+    "well, though it hardly gets a processor": ({"processor": STARVED}, {}, "up", "well", ()),
     "hung, and it holds data open": ({**SILENT, **DATA}, {}, "stateful", "sick", ()),
     "hung, and it holds data open that a person knows": ({**SILENT, **DATA}, {"stateless": ["somabrain"]}, "hung", "sick", RESTART),
     "suspended, and it holds data open": ({"service": {"process_state": "T"}, **SILENT, **DATA}, {}, "suspended", "sick", ("continue",)),

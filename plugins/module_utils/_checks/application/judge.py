@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import released
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import processor, released
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import seen as seen_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.seen import Found, Seen
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
@@ -337,6 +337,10 @@ def _held_up(seen: Seen) -> t.Optional[Found]:
     return Found("dependency_slow", SICK, "%s, and %s" % (late, seen.slow_text()))
 
 
+def _starved(seen: Seen) -> t.Optional[Found]:
+    return Found("slow", SICK, "%s; %s" % (seen.http_text(), processor.text_of(seen.raw["processor"]))) if seen.is_starved else None
+
+
 def _unsteady(seen: Seen) -> t.Optional[Found]:
     """It did not answer one request, and answered the next: it is too slow, or one of its processes hangs."""
     again: t.Mapping[str, t.Any] = seen.raw.get("again") or {}
@@ -434,7 +438,7 @@ def _well(seen: Seen) -> t.Optional[Found]:
 
 RULES: tuple[t.Callable[[Seen], t.Optional[Found]], ...] = (
     _stateful, _unreachable, _without_memory, _below,
-    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _not_its_own, _held_up, _unsteady, _by_http, _by_round_trip,
+    _not_replaced, _in_cluster, _ended, _on_its_way, _suspended, _not_its_own, _held_up, _starved, _unsteady, _by_http, _by_round_trip,
     _leaking,
     _well,
 )  # fmt: skip

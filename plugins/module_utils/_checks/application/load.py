@@ -11,7 +11,7 @@ import time
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, process, released
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, process, processor, released
 from ansible_collections.somabrain.incident_response.plugins.module_utils._net.client import speaks_tls
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service import answering
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.attempt.read import last
@@ -37,8 +37,8 @@ MOST_PORTS = 3
 
 
 def load_application(options: Options, deadline: float, ask_http: Ask, look: Look) -> Raw:
-    """Return now, service, http, late, answering, dependencies, long_term_memory, memory_since, release, process, samples, log,
-    oom_kills, and what ``_doubts`` found.
+    """Return now, service, http, late, answering, dependencies, long_term_memory, memory_since, release, process, processor, samples,
+    log, oom_kills, and what ``_doubts`` found.
 
     Within *deadline* seconds. Raises StepError for a bad name or a wrong check of a dependency.
     """
@@ -62,8 +62,10 @@ def load_application(options: Options, deadline: float, ask_http: Ask, look: Loo
     raw["answering"] = _whose_port(raw["service"], members, options, clock)
     raw["release"] = released.load(options["releases"], raw["service"])
     raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
+    before = processor.load_times(members) if _is_silent(raw) else {}
     raw.update(_look_longer(raw, options, clock, ask_http, look))
     raw.update(_doubts(options, raw, ask_http, answer, clock))
+    raw["processor"] = processor.passed_since(before, members, clock.left)
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)
@@ -92,7 +94,7 @@ def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: Ask, look: 
     Returns late (its answer, None where nothing was looked at again), dependencies and long_term_memory.
     """
     answer = float(options["answer_timeout"])
-    silent = raw["http"] and raw["http"]["answer"].error == "timeout" and raw["service"].get("process_state") != "T"
+    silent = _is_silent(raw)
     if not (silent and pace.slow_of([*raw["dependencies"], *raw["long_term_memory"]], answer)):
         return {"late": None, **(look_for_locks(raw, options, look) if silent else {})}
     below = functools.partial(_look_below, options, options["dependencies"], answer, look)
@@ -102,6 +104,10 @@ def _look_longer(raw: Raw, options: Options, clock: Clock, ask_http: Ask, look: 
         "long_term_memory": functools.partial(_look_below, options, [options["long_term_memory"]], answer, look),
     }
     return _together(parts, clock)
+
+
+def _is_silent(raw: Raw) -> bool:
+    return bool(raw["http"] and raw["http"]["answer"].error == "timeout" and raw["service"].get("process_state") != "T")
 
 
 def look_for_locks(raw: Raw, options: Options, look: Look) -> Raw:

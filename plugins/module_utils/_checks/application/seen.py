@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, released
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application import pace, processor, released
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.memory import (
     growth_of,
     minutes_left,
@@ -333,6 +333,11 @@ class Seen:
     @property
     def is_slow_itself(self) -> bool:
         return self.answer_seconds >= pace.SLOW_SHARE * float(self.options["answer_timeout"])
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether it was silent, and hardly got a processor meanwhile."""
+        return self.http_word in HANGS and processor.is_starved(self.raw.get("processor") or {})
 
     @property
     def late_seconds(self) -> float:
