@@ -475,10 +475,11 @@ def _emptiness(options: Raw, facts: Facts, flushed: str) -> str:
     if last > 0:
         # Writes after a flush hide it but bring nothing back.
         share = float(options["empty_below_share"])
+        counts = bool(flushed and share)
         text = "%d keys where %d were known; if that is meant, set %s"
-        if keys < last * (1.0 if flushed and share else share):
+        if keys < last * (1.0 if counts else share):
             return text % (keys, last, ACCEPT % keys)
-        return OTHERS % (keys, last, ACCEPT % keys) if flushed and share and _flushed_since(options, facts) else ""
+        return OTHERS % (keys, last, ACCEPT % keys) if counts and _flushed_since(options, facts) else ""
     # An append-only Redis ignores the dump beside it: empty next to a full dump means that its own files were missing.
     ignored = saved["aof_enabled"] or not saved["changes_since_save"]
     if keys == 0 and ignored and (saved["dump_bytes"] or 0) > EMPTY_DUMP_BYTES:

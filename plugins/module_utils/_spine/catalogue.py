@@ -754,7 +754,7 @@ REASONS: dict[str, Reason] = {
     ),
     "storm_brake": Reason(
         "so many hosts are sick at once that a common cause is likely",
-        "look for the common cause first; verify-health shows all hosts; where there is none, name one host after the other with -l",
+        "look for the common cause first: verify-health shows all hosts; if there is none, run this for one host at a time with -l",
         "{verify}",
     ),
 }

@@ -58,14 +58,15 @@ def load_application(options: Options, deadline: float, ask_http: Ask, look: Loo
     pid = int(raw["service"].get("pid") or 0)
     raw.update(now=begun, round_trip=None, samples=[], log=[], oom_kills=process.oom_kills())
     members = answering.members_of(raw["service"])
+    looked_at = members[: process.MOST_MEMBERS]
     raw["process"] = process.facts_of(pid or members[0], members) if pid or members else {}
     raw["answering"] = _whose_port(raw["service"], members, options, clock)
     raw["release"] = released.load(options["releases"], raw["service"])
     raw["memory_since"] = process.listening_since(str(options["long_term_memory"].get("url") or ""))
-    before = processor.load_times(members) if _is_silent(raw) else {}
+    before = processor.load_times(looked_at) if _is_silent(raw) else {}
     raw.update(_look_longer(raw, options, clock, ask_http, look))
     raw.update(_doubts(options, raw, ask_http, answer, clock))
-    raw["processor"] = processor.passed_since(before, members, clock.left)
+    raw["processor"] = processor.passed_since(before, looked_at, clock.left)
     status = raw["http"]["answer"].status if raw["http"] else 0
     if status and pid:
         raw["samples"] = _sample(pid, options, clock)

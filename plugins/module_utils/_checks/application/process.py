@@ -21,7 +21,8 @@ UNLIMITED = 1 << 60
 MOST_MEMBERS = 64
 
 
-def _read(path: str, limit: int = 1 << 20) -> str:
+def read(path: str, limit: int = 1 << 20) -> str:
+    """Return the text of a file of the kernel, "" where there is none."""
     try:
         with open(path, "rb") as file:
             return file.read(limit).decode("utf-8", "replace")
@@ -47,7 +48,7 @@ def _runs(pid: int) -> tuple[str, list[str]]:
         program = os.path.basename(os.readlink("/proc/%d/exe" % pid)).replace(" (deleted)", "")
     except OSError:
         program = ""
-    return program, [word for word in _read("/proc/%d/cmdline" % pid, 65536).split("\0") if word]
+    return program, [word for word in read("/proc/%d/cmdline" % pid, 65536).split("\0") if word]
 
 
 def family_of(pid: int) -> list[int]:
@@ -55,7 +56,7 @@ def family_of(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            fields = _read("/proc/%s/stat" % name, 4096).rpartition(")")[2].split()
+            fields = read("/proc/%s/stat" % name, 4096).rpartition(")")[2].split()
             if len(fields) > 1:
                 children.setdefault(int(fields[1]), []).append(int(name))
     found, waiting = [], [pid]
@@ -70,42 +71,44 @@ def rss_of(pid: int) -> int:
     """Return the bytes of memory that a process and its children hold, 0 where that cannot be seen."""
     total = 0
     for one in family_of(pid):
-        fields = _read("/proc/%d/statm" % one, 200).split()
+        fields = read("/proc/%d/statm" % one, 200).split()
         total += int(fields[1]) * PAGE if len(fields) > 1 else 0
     return total
 
 
 def memory_of(pid: int) -> dict[str, t.Optional[int]]:
     """Return {memory_limit, machine_available} in bytes, None for what is unknown."""
-    available = [line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
+    available = [line.split()[1] for line in read("/proc/meminfo").splitlines() if line.startswith("MemAvailable:")]
     return {"memory_limit": limit_of(pid), "machine_available": int(available[0]) * 1024 if available else None}
 
 
 def limit_of(pid: int) -> t.Optional[int]:
     """Return the bytes that the control groups of a process allow it, None where none limits it or that cannot be seen."""
-    limits = []
-    for line in _read("/proc/%d/cgroup" % pid).splitlines():
-        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
-        if number == "0" or "memory" in controllers.split(","):
-            base, name = ("/sys/fs/cgroup", "memory.max") if number == "0" else ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-            limits += _limits_up(base, path, name)
-    return min(limits) if limits else None
+    # A group of either version has one of the two.
+    said = [
+        read(folder + name, 64).strip() for folder in group_folders(pid, "memory") for name in ("/memory.max", "/memory.limit_in_bytes")
+    ]
+    return min((int(text) for text in said if text.isdigit() and int(text) < UNLIMITED), default=None)
 
 
-def _limits_up(base: str, path: str, name: str) -> list[int]:
+def group_folders(pid: int, controller: str) -> list[str]:
+    """Return the directories of the control groups that *controller* (memory, cpu) has a process in, and of all groups above them."""
     found = []
-    while True:
-        text = _read(base + path.rstrip("/") + "/" + name, 64).strip()
-        if text.isdigit() and int(text) < UNLIMITED:
-            found.append(int(text))
-        if path in ("", "/"):
-            return found
-        path = os.path.dirname(path)
+    for line in read("/proc/%d/cgroup" % pid).splitlines():
+        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        base = "/sys/fs/cgroup" if number == "0" else "/sys/fs/cgroup/" + controller
+        if number != "0" and controller not in controllers.split(","):
+            continue
+        while path not in ("", "/"):
+            found.append(base + path)
+            path = os.path.dirname(path)
+        found.append(base)
+    return found
 
 
 def oom_kills() -> t.Optional[int]:
     """Return how many processes the kernel has killed for want of memory since boot, None where it does not tell."""
-    for line in _read("/proc/vmstat").splitlines():
+    for line in read("/proc/vmstat").splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
     return None

@@ -14,6 +14,8 @@ import os
 import time
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.process import group_folders, read
+
 Times = t.Dict[str, float]
 TICKS = os.sysconf("SC_CLK_TCK")
 # Between two looks there are at least so many seconds.
@@ -31,7 +33,7 @@ def load_times(pids: t.Sequence[int]) -> Times:
         return {}
     groups = [_held_back(pid) for pid in pids]
     periods, held = max(groups, key=lambda one: one[1])
-    waited = max(_number(_read("/proc/%d/schedstat" % pid).split(), 1) for pid in pids) / 1e9
+    waited = max(_number(read("/proc/%d/schedstat" % pid).split(), 1) for pid in pids) / 1e9
     told = {"ready": float(any(map(_is_ready, pids))), "ran": sum(spent) / TICKS, "waited": waited, "periods": periods, "held": held}
     return dict(told, seconds=time.monotonic())
 
@@ -68,7 +70,7 @@ def text_of(times: Times) -> str:
 
 def _spent(pid: int) -> t.Optional[int]:
     """Return the ticks of the clock that a process, with all its threads, spent on a processor; None for one that is not there."""
-    fields = _read("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    fields = read("/proc/%d/stat" % pid).rpartition(")")[2].split()
     return _number(fields, 11) + _number(fields, 12) if fields else None
 
 
@@ -78,37 +80,15 @@ def _is_ready(pid: int) -> bool:
         threads = os.listdir("/proc/%d/task" % pid)
     except OSError:
         return False
-    return any(_read("/proc/%d/task/%s/stat" % (pid, one)).rpartition(")")[2].split()[:1] == ["R"] for one in threads[:MOST_THREADS])
+    return any(read("/proc/%d/task/%s/stat" % (pid, one)).rpartition(")")[2].split()[:1] == ["R"] for one in threads[:MOST_THREADS])
 
 
 def _held_back(pid: int) -> t.Tuple[int, int]:
     """Return (periods, in how many of them it was held back) of that group of a process that was held back most, (0, 0) for none."""
-    found = [(0, 0)]
-    for line in _read("/proc/%d/cgroup" % pid).splitlines():
-        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
-        if number == "0" or "cpu" in controllers.split(","):
-            found += _counted_up("/sys/fs/cgroup" if number == "0" else "/sys/fs/cgroup/cpu", path)
-    return max(found, key=lambda one: one[1])
-
-
-def _counted_up(base: str, path: str) -> t.List[t.Tuple[int, int]]:
-    """Return the counts of a group and of all groups above it."""
-    found = []
-    while True:
-        told = dict(line.partition(" ")[::2] for line in _read(base + path.rstrip("/") + "/cpu.stat").splitlines())
-        found.append((_number([told.get("nr_periods", "")], 0), _number([told.get("nr_throttled", "")], 0)))
-        if path in ("", "/"):
-            return found
-        path = os.path.dirname(path)
+    told = [dict(line.partition(" ")[::2] for line in read(folder + "/cpu.stat").splitlines()) for folder in group_folders(pid, "cpu")]
+    counts = [(_number([one.get("nr_periods", "")], 0), _number([one.get("nr_throttled", "")], 0)) for one in told]
+    return max(counts, key=lambda one: one[1], default=(0, 0))
 
 
 def _number(words: t.Sequence[str], place: int) -> int:
     return int(words[place]) if len(words) > place and words[place].isdigit() else 0
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return file.read(4096).decode("utf-8", "replace")
-    except OSError:
-        return ""

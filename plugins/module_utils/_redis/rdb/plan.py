@@ -160,7 +160,7 @@ class _Planner:
         last = self.recent[-1][0].at + 1 if self.recent else first
         start = max(first, min(last, failed - _BACK))
         self.before = None
-        self.order = self.search.order = self.order.anew()
+        self.order = self.search.order = self.order.fresh()
         after = self.search.place(start, failed, [item for item, dummy in self.recent])
         doubtful = [item for item, dummy in self.recent if item.at + item.length > after]
         for _item in doubtful:

@@ -55,7 +55,7 @@ class Order:
         the head of the file, before the first database, is over."""
         self.version, self.sizes, self.after_keys, self.before = version, sizes, after_keys, ""
 
-    def anew(self) -> Order:
+    def fresh(self) -> Order:
         """Return the same for what follows a damaged place."""
         return Order(self.version, self.sizes, self.after_keys)
 
@@ -157,7 +157,7 @@ class Search:
     def _borders(self, at: int, failed: int) -> t.Optional[_Borders]:
         """Return where the entries from *at* begin, None if they are not believed or do not continue beyond *failed*."""
         trial, keys, borders, believed = self.trial, set(), [at], False  # type: Cursor, set[bytes], _Borders, bool
-        order = self.order.anew()
+        order = self.order.fresh()
         trial.go(at)
         try:
             while not believed or len(borders) <= _BORDERS:
