@@ -19,18 +19,18 @@ Facts = t.Mapping[str, t.Any]
 
 NOTHING_DONE = "nothing was done"
 SILENT = "nothing proves that this lost no data"
-FEWER = "at least %d are missing of those known before, and nothing says why"
+FEWER = "at least %d of those known before are missing"
 
 
 def loss_of_run(given: Facts, approval: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:
     """Return the loss of a run in its one form.
 
-    given: what the remedy says, {} where it says nothing; approval: the plan that this run had approved {loss, tolerance}, or {};
+    given: what the remedy says, {} where it says nothing, with ``least`` where it knows how many are missing at least; approval: the plan that this run had approved {loss, tolerance}, or {};
     acts: those it began; harmless: acts that lose no data, each with the sentence that says why.
     What the remedy says is believed as far as its witness and its own numbers carry it.
     """
     said = _said(given, acts, harmless)
-    loss = _not_less_than_missing(said)
+    loss = _not_less_than_missing(said, _number(given.get("least")) or 0)
     loss["suspected"] = is_lossy(loss) and not (loss == said and _nothing_speaks_for_it(given, loss))
     # A remedy may approve what it says itself, such as what a person asked for; more than that only a plan can.
     wanted = _flag(given["approved"]) if "approved" in given else bool(approval)
@@ -74,13 +74,16 @@ def _unknown(given: Facts, acts: t.Sequence[str]) -> bool:
     return bool(acts) and _number(given.get("count")) is None and bool(str(given.get("text") or ""))
 
 
-def _not_less_than_missing(loss: t.Dict[str, t.Any]) -> t.Dict[str, t.Any]:
-    """Return *loss*, which is unknown where more is missing of what was known before: its number was wrong, and nothing says how far."""
+def _not_less_than_missing(loss: t.Dict[str, t.Any], least: int) -> t.Dict[str, t.Any]:
+    """Return *loss*, which is unknown where more is missing of what was known before: its number was wrong, and nothing says how far.
+
+    least: how many are missing for certain, as the remedy says, whatever was written since.
+    """
     before, now = loss["known_before"], loss["present_after"]
-    missing = before - now if before is not None and now is not None else 0
+    missing = max(least, before - now if before is not None and now is not None else 0)
     if missing <= (loss["count"] or 0):
         return loss
-    text = "; ".join(part for part in (loss["text"], FEWER % missing) if part)
+    text = "; ".join(part for part in (FEWER % missing, loss["text"]) if part)
     return dict(loss, count=None, exact=False, witness="", text=text)
 
 

@@ -267,13 +267,18 @@ FEWER = {
     "exact": False,
     "known_before": 609,
     "present_after": 510,
-    "text": "at least 99 are missing of those known before, and nothing says why",
+    "text": "at least 99 of those known before are missing",
 }
 
 
 @pytest.mark.parametrize(
     ("given_loss", "approval", "more"),
     [
+        # What is missing for certain is said once, the larger number of the two.
+        ({"text": "x", "least": 5}, {}, {"text": "at least 5 of those known before are missing; x"}),
+        ({"count": 5, "least": 5}, {}, {"count": 5}),
+        ({"text": "x", "least": 2, "known_before": 9, "present_after": 5}, {},
+         {"text": "at least 4 of those known before are missing; x", "known_before": 9, "present_after": 5}),
         # Who says nothing after an act says "unknown".
         ({}, {}, SILENT),
         ({}, TWO, SILENT),
@@ -295,7 +300,7 @@ FEWER = {
         ({**QUIET, "text": ""}, {}, {**SILENT, "witness": SEEN}),
         ({**QUIET, "count": 2}, {}, {"count": 2, "witness": SEEN, "text": "x"}),
         ({**QUIET, "known_before": 2, "present_after": 1}, {},
-         {"text": "x; at least 1 are missing of those known before, and nothing says why", "known_before": 2, "present_after": 1}),
+         {"text": "at least 1 of those known before are missing; x", "known_before": 2, "present_after": 1}),
         # More than a plan said is not approved, and unknown may be more.
         ({"text": "x"}, {}, {"text": "x"}),
         ({"text": "x"}, TWO, {"text": "x"}),
@@ -318,7 +323,7 @@ FEWER = {
         ({"count": 98, "known_before": 609, "present_after": 510}, UNKNOWN, {**FEWER, "approved": True}),
         ({"count": 99, "known_before": 609, "present_after": 510}, {}, {"count": 99, "known_before": 609, "present_after": 510}),
         ({"text": "x", "known_before": 2, "present_after": 1}, {},
-         {"text": "x; at least 1 are missing of those known before, and nothing says why", "known_before": 2, "present_after": 1}),
+         {"text": "at least 1 of those known before are missing; x", "known_before": 2, "present_after": 1}),
         ({"known_before": -1, "present_after": "7"}, {}, {**SILENT, "present_after": 7}),
         ({"count": 0, "exact": True, "witness": SEEN, "known_before": 7, "present_after": 9}, {},
          {**NONE, "witness": SEEN, "known_before": 7, "present_after": 9}),
@@ -350,7 +355,7 @@ KEEPS = {"hold": "files were only read", "look": "files were only read", "wait":
         ({"count": None, "text": ""}, ["hold"], {**NONE, "witness": "files were only read"}),
         ({"count": 0, "text": "x"}, ["hold"], {**NONE, "witness": "files were only read"}),
         ({"known_before": 3, "present_after": 2}, ["hold"],
-         {"known_before": 3, "present_after": 2, "text": "at least 1 are missing of those known before, and nothing says why"}),
+         {"known_before": 3, "present_after": 2, "text": "at least 1 of those known before are missing"}),
     ],
 )  # fmt: skip
 def test_what_cannot_lose_data_loses_none(given_loss: dict[str, t.Any], acts: list[str], more: dict[str, t.Any]) -> None:
