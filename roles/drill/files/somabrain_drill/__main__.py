@@ -58,14 +58,16 @@ def of_role() -> int:
     return 1 if failed else 0
 
 
-def of_person(faults: list[Fault], lane_count: int, record_dir: str) -> int:
-    """Hold *faults* on labs of their own, telling each as it ends."""
+def of_person(faults: list[Fault], lane_count: int, record_dir: str, triage_file: str = "") -> int:
+    """Hold *faults* on labs of their own, telling each as it ends; what triage named of each goes to *triage_file* as JSON lines."""
     begun, seeds = time.monotonic(), sorted({fault.seed for fault in faults} - {0})
     print("\n".join([*(f"seed {seed}" for seed in seeds), *header()]), flush=True)
 
     def tell(result: Result) -> None:
         print("\n".join(row(result)), flush=True)
         record.write(record_dir, result)
+        if triage_file and result.triage:
+            record.triage(triage_file, result)
 
     results = lanes.in_lanes(faults, lane_count, tell, kept(record_dir))
     where = f"recorded in {record_dir}; playbooks/show-history.yml -e remediation_state_dir={record_dir}"
@@ -83,11 +85,15 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=int(os.environ.get("SEED") or 0), help="vary writers and damage, the same way each time"
     )
+    parser.add_argument("--triage", default="", metavar="FILE", help="ask triage first, judge it by what the run finds, add a line to FILE")
     given = parser.parse_args()
     # An end by TERM puts the target back as an end by ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return of_role() if given.on_target else of_person(load_all(given.faults, given.names, given.seed), given.lanes, given.record_dir)
+        if given.on_target:
+            return of_role()
+        faults = [dataclasses.replace(fault, triage=bool(given.triage)) for fault in load_all(given.faults, given.names, given.seed)]
+        return of_person(faults, given.lanes, given.record_dir, given.triage)
     except DrillError as error:
         print(json.dumps({"error": str(error)}) if given.on_target else str(error), file=sys.stdout if given.on_target else sys.stderr)
         return TOLD

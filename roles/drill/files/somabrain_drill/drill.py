@@ -13,7 +13,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from . import downtime, sshd
+from . import downtime, sshd, triage
 from .errors import DrillError, Skipped
 from .families import FAMILIES, Family, Place
 from .faults import Fault
@@ -44,6 +44,8 @@ class Result:
     undone: t.Optional[bool] = None
     at: float = 0.0
     seed: int = 0
+    # What triage named before the first run; None where it was not asked.
+    triage: t.Optional[triage.Named] = None
 
 
 def hold(place: Place, fault: Fault, work: Path, ports: t.Callable[[], int]) -> Result:
@@ -58,13 +60,15 @@ def hold(place: Place, fault: Fault, work: Path, ports: t.Callable[[], int]) -> 
         return Result(fault.name, "skipped", why=(str(reason),), at=begun, seed=fault.seed)
     except failures as error:
         return Result(fault.name, "FAILED", why=(f"the drill could not be held: {error}",), at=begun, seed=fault.seed)
-    wrong = judge(seen)
+    named = triage.judge_triage(*seen.triage, seen, fault.playbook or family.playbook) if seen.triage else None
+    wrong = [*judge(seen), *(named.wrong if named else [])]
     losses = seen.losses or {"acknowledged": 0}
     told = None if seen.losses is None else declared(seen.last.outcome)
     verdict = "FAILED" if wrong else "held"
     line = Result(fault.name, verdict, seen.last.word, seen.lost, losses["acknowledged"], told, seed=fault.seed)
     exact = not told or bool((seen.last.outcome.get("loss") or {}).get("exact"))
     undone = None if seen.undone is None else seen.undone.code == 0 and not seen.undone.differ
+    line.triage = named
     return dataclasses.replace(line, undone=undone, exact=exact, seconds=seen.seconds, down=seen.down, why=tuple(wrong), at=begun)
 
 
@@ -104,6 +108,9 @@ def play(scene: Scene, fault: Fault, family: Family) -> Seen:
         seen, begun = Seen(fault, []), time.time()
         for turn in fault.runs:
             inject(scene, family.words, turn.inject)
+            if not seen.turns and fault.triage and triage.can_be_asked(turn):
+                with quiet(writers):
+                    seen.triage = triage.ask(player)
             if not seen.turns and fault.rehearse:
                 with quiet(writers):
                     seen.rehearsal = player.rehearse(turn)

@@ -73,6 +73,8 @@ class Fault:
     kept_share: float = 0.0
     # 0: as the file says. Any other number varies what is written and where it is damaged, the same way each time.
     seed: int = 0
+    # Whether triage is asked before the first run, and judged by what that run finds.
+    triage: bool = False
 
 
 def load(path: Path, seed: int = 0) -> Fault:

@@ -32,6 +32,8 @@ class Seen:
     begun: int = 0
     seconds: float = 0.0
     down: t.Optional[float] = None
+    # What triage said before the first run: the run, its report, the seconds it took.
+    triage: t.Optional[tuple[Ran, t.Mapping[str, t.Any], float]] = None
 
     @property
     def last(self) -> Ran:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
@@ -35,3 +36,11 @@ def write(state_dir: str, result: Result) -> None:
             ledger.append(f"drill-{result.fault}", "drill", body, time.time())
     except StepError as error:
         raise DrillError(f"the drill could not be recorded: {error}") from None
+
+
+def triage(file: str, result: Result) -> None:
+    """Add to *file* what triage named of one fault, as one JSON line."""
+    named = dataclasses.asdict(result.triage) if result.triage else {}
+    line = {"fault": result.fault, "outcome": result.outcome, "verdict": result.verdict, **named}
+    with open(file, "a", encoding="utf-8") as lines:
+        lines.write(json.dumps(line) + "\n")
