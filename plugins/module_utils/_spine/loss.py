@@ -25,8 +25,8 @@ FEWER = "at least %d of those known before are missing"
 def loss_of_run(given: Facts, approval: Facts, acts: t.Sequence[str], harmless: Facts) -> t.Dict[str, t.Any]:
     """Return the loss of a run in its one form.
 
-    given: what the remedy says, {} where it says nothing, with ``least`` where it knows how many are missing at least; approval: the plan that this run had approved {loss, tolerance}, or {};
-    acts: those it began; harmless: acts that lose no data, each with the sentence that says why.
+    given: what the remedy says, {} where it says nothing; ``least`` in it is how many are missing for certain. approval: the plan that
+    this run had approved {loss, tolerance}, or {}. acts: those it began. harmless: acts that lose no data, each with the sentence why.
     What the remedy says is believed as far as its witness and its own numbers carry it.
     """
     said = _said(given, acts, harmless)
