@@ -104,7 +104,7 @@ class Player:
         limit = [] if f"{name}_hosts" in given else ["--limit", turn.host or self.target.host]
         program, playbook = Path(sys.executable).parent / "ansible-playbook", ROOT / f"playbooks/{name}.yml"
         words = [str(program), str(playbook), *self._inventories(turn)]
-        environment = {**os.environ, **self.target.environment, "COLUMNS": "100", "NO_COLOR": "1"}
+        environment = {**os.environ, **self.target.environment, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONFAULTHANDLER": "1"}
         with base.with_suffix(".log").open("wb") as log:
             process = subprocess.Popen(
                 [*words, *limit, "-e", json.dumps(given), *flags],
@@ -117,7 +117,13 @@ class Player:
         try:
             code = process.wait(LONGEST)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            base.with_suffix(".hung").write_text("\n".join(below(process.pid)) + "\n")
+            # With PYTHONFAULTHANDLER each process of Python writes to the log where it hangs.
+            os.killpg(process.pid, signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
             raise DrillError(f"a run did not end within {LONGEST:.0f} s: see {base}.log") from None
         except KeyboardInterrupt:
@@ -254,3 +260,17 @@ class Player:
         for name, value in places.items():
             given = given.replace(name, str(value)) if isinstance(given, str) else given
         return given
+
+
+def below(pid: int) -> list[str]:
+    """Return one line for process *pid* and each of its descendants: pid, parent, group, state, where in the kernel it waits, command."""
+    found, lines = {pid}, []
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        with contextlib.suppress(OSError, IndexError):
+            state, parent, group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(parent) in found or int(folder.name) == pid:
+                found.add(int(folder.name))
+                waits = (folder / "wchan").read_text()
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:150]
+                lines.append(f"{folder.name} {parent} {group} {state} {waits} {command}")
+    return lines
