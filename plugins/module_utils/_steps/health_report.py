@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import traits
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import checks_of, why
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.table import ENDPOINT, MOST, table_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import State, worst
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -25,7 +26,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "textfile": {"type": "path", "default": ""},
     "stage": {"type": "str", "choices": ["assess", "verify"], "default": "verify"},
 }
-ENDPOINT = "endpoint "
 HOW = "name it in health_verification_checks, or put the host into the group redis, postgresql or somabrain_api"
 UNPROVEN = {"health": State.UNKNOWN.value, "reason": f"no service was looked at: {HOW}"}
 VALUES = {"well": 1, "sick": 0, "unknown": -1}
@@ -55,6 +55,7 @@ def run(params: Params, check: bool) -> Result:
         "files": files,
         "stage": params["stage"],
         "say": [*_say(overall, hosts, files, check), *_notes(params.get("notes") or {})],
+        "table": table_of({host: one["checks"] for host, one in hosts.items()}),
     }
 
 
@@ -140,10 +141,18 @@ def _say(overall: str, hosts: t.Mapping[str, t.Mapping[str, t.Any]], files: list
     shown = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     lines = [f"verdict {overall}: {len(hosts)} host{'s' if len(hosts) != 1 else ''} looked at, {shown or 'nothing seen'}"]
     bad = [(host, one) for host, one in hosts.items() if one["health"] != State.WELL.value]
-    lines += [f"{host} is {one['health']}: {one['reason']}" for host, one in bad[:20]]
+    # What fits into the table below is said there.
+    told = sum(len(one["checks"]) for one in hosts.values()) <= MOST
+    lines += [f"{host} is {one['health']}: {_counted(one) if told and one['checks'] else one['reason']}" for host, one in bad[:20]]
     lines += [f"and {len(bad) - 20} more hosts"] if len(bad) > 20 else []
     lines += _without_service(hosts)
     return lines + [f"{'would write' if check else 'wrote'} {one_line(path, 120)}" for path in files]
+
+
+def _counted(host: t.Mapping[str, t.Any]) -> str:
+    """Return how many checks of a host are not well, or why it is not well although all of them are."""
+    bad = sum(one["health"] != State.WELL.value for one in host["checks"])
+    return f"{bad} of {len(host['checks'])} checks not well" if bad else host["reason"]
 
 
 def _sick_kinds(checks: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
