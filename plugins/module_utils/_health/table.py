@@ -14,6 +14,7 @@ Row = t.Tuple[str, Check]
 # Columns of a terminal, and lines of a table that still fit on its screen.
 WIDTH, MOST = 100, 24
 ORDER = {"sick": 0, "unknown": 1, "well": 2}
+HEADING = ("component", "host", "health", "state", "seconds", "what was seen")
 # Checks of one kind with names like these are one line where all of them are well.
 ENDPOINT = "endpoint "
 
@@ -24,30 +25,36 @@ def table_of(hosts: t.Mapping[str, t.Sequence[Check]], most: int = MOST) -> t.Li
     A line is component, host (where there are several), health, state, seconds and what was seen.
     """
     rows = sorted(_rows(hosts), key=lambda row: ORDER.get(str(row[1]["health"]), 1))
-    if not rows:
-        return []
     bad = [row for row in rows if row[1]["health"] != "well"]
     shown = rows if len(rows) <= most else bad[:most]
+    if not rows:
+        return []
     wide = _widths(shown, len(hosts) > 1)
-    lines = [_line(wide, ("component", "host", "health", "state", "seconds", "what was seen"))]
-    lines += [_line(wide, _cells(row)) for row in shown]
-    lines += ["and %d more that are not well" % (len(bad) - most)] if shown is not rows and len(bad) > most else []
-    well = len(rows) - len(bad)
-    return lines + (["and %d that %s well" % (well, "are" if well != 1 else "is")] if shown is not rows and well else [])
+    lines = [_line(wide, cells) for cells in (HEADING, *map(_cells, shown))]
+    return lines + ([] if shown is rows else _left_out(len(bad) - len(shown), len(rows) - len(bad)))
+
+
+def _left_out(bad: int, well: int) -> t.List[str]:
+    lines = ["and %d more that are not well" % bad] if bad else []
+    return lines + (["and %d that %s well" % (well, "are" if well != 1 else "is")] if well else [])
 
 
 def _rows(hosts: t.Mapping[str, t.Sequence[Check]]) -> t.Iterator[Row]:
     for host, checks in hosts.items():
-        checks = [one for one in checks if not (one.get("facts") or {}).get("left_out")]
-        quiet = [one for one in checks if one["health"] == "well" and str(one["name"]).startswith(ENDPOINT)]
-        together = quiet if len(quiet) > 1 else []
-        for one in checks:
-            if one not in together:
-                yield host, one
-        if together:
-            yield host, dict(together[0], name="endpoints", state="", seconds=max(_seconds(one) for one in together), findings=[
-                {"text": "%d of %d answer as expected" % (len(together), sum(str(one["name"]).startswith(ENDPOINT) for one in checks))}
-            ])  # fmt: skip
+        made = [one for one in checks if not (one.get("facts") or {}).get("left_out")]
+        endpoints = [one for one in made if str(one["name"]).startswith(ENDPOINT)]
+        well = [one for one in endpoints if one["health"] == "well"]
+        if len(well) < 2:
+            well = []
+        yield from ((host, one) for one in made if one not in well)
+        if well:
+            yield host, _together(well, len(endpoints))
+
+
+def _together(well: t.Sequence[Check], of: int) -> Check:
+    """Return one line for several endpoints that are well."""
+    text = "%d of %d answer as expected" % (len(well), of)
+    return dict(well[0], name="endpoints", state="", seconds=max(map(_seconds, well)), findings=[{"text": text}])
 
 
 def _seconds(check: Check) -> float:
