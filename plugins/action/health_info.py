@@ -54,7 +54,8 @@ class ActionModule(LookAction):
     def execute(self, params: Params, own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         """Look, then pack the checks if wanted; until the last slice is merged they are needed unpacked."""
         checks = with_manager(params["checks"], self._named(task_vars))
-        result = super().execute(dict(params, checks=checks, pack=False), own, task_vars)
+        result = super().execute(dict(params, checks=checks, pack=False, quiet=False), own, task_vars)
+        result = dict(result, say=[]) if params.get("quiet") and not result.get("failed") else result
         return checks_look.packed(result) if params.get("pack") and not result.get("failed") else result
 
     def _named(self, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

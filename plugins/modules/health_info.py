@@ -114,6 +114,10 @@ options:
     description: Name of the check whose state, identity, actions and facts the result has at its top level; the first check by default.
     type: str
     default: ""
+  quiet:
+    description: Whether to return no sentences, for a task that only hands the checks to a report.
+    type: bool
+    default: false
   pack:
     description:
       - Whether to return the checks as one JSON text in RV(packed) and RV(checks) empty, for a task that only hands them to

@@ -32,7 +32,10 @@ _TEMPLATED_CREDENTIALS = re.compile(r"://[^\s/@]*\{\{[^@]*\}\}[^\s/@]*@")
 # Variables of playbooks that are of no role.
 PLAYBOOKS: dict[str, t.Any] = {
     "recover_all_services": {"type": "list", "elements": "dict"},
-    **{name: {"type": "str"} for name in ("recover_all_hosts", "recover_redis_hosts", "recover_database_hosts", "restart_service_hosts")},
+    **{
+        name: {"type": "str"}
+        for name in ("recover_all_hosts", "recover_redis_hosts", "recover_database_hosts", "restart_service_hosts", "triage_hosts")
+    },
 }
 SECRET = re.compile(r"password|token|secret|approval")
 Options = t.Mapping[str, t.Any]

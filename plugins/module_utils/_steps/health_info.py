@@ -18,6 +18,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     checks={"type": "list", "elements": "dict", "required": True},
     subject={"type": "str", "default": ""},
     pack={"type": "bool", "default": False},
+    quiet={"type": "bool", "default": False},
     secrets={"type": "list", "elements": "str", "default": [], "no_log": True},
 )
 
@@ -45,6 +46,7 @@ def run(params: Params, check: bool) -> Result:
     )
     result = look.combine(proof.last, params["subject"], proof, params["stage"])
     result["say"] += [f"{name}: skipped, a rehearsal writes no canary" for name in skipped]
+    result["say"] = [] if params.get("quiet") else result["say"]
     return look.packed(result) if params.get("pack") else result
 
 
@@ -72,7 +74,7 @@ def of_one(one: t.Mapping[str, t.Any], params: Params, more_seconds: float) -> P
     look_options = {name: params[name] for name in LOOK_SPEC}
     # The kind keeps a tenth of a second for itself.
     timeout = min(params["probe_timeout"] + more_seconds + 0.1, look.LONGEST)
-    return dict(look_options, checks=[dict(one, timeout=timeout)], subject="", pack=False, secrets=[])
+    return dict(look_options, checks=[dict(one, timeout=timeout)], subject="", pack=False, quiet=False, secrets=[])
 
 
 def one_told(result: Result, what: str) -> Result:

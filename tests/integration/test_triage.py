@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, SomaBrain incident response contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Triage on a real lab: what it names, what it prints, that the printed command recovers, and that a look changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from farms.practice import ROOT, Practice, practising
+from farms.warmly import PLAYBOOK, run_ansible
+
+
+@pytest.fixture(scope="module")
+def practice() -> t.Iterator[Practice]:
+    with practising() as one:
+        yield one
+
+
+def triage(practice: Practice, *words: str, **variables: t.Any) -> tuple[subprocess.CompletedProcess[str], dict[str, t.Any]]:
+    file = practice.lab.parent / "triage.json"
+    file.unlink(missing_ok=True)
+    done = practice.play("triage", *words, triage_report_file=str(file), **variables)
+    assert file.exists(), done.stdout + done.stderr
+    return done, json.loads(file.read_text())
+
+
+def tree_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return every path below *folder* that no living server writes to, with its inode and size."""
+    found = {}
+    for place, _folders, files in os.walk(folder):
+        for path in (Path(place) / name for name in files):
+            if not {"logs", "postgres", "ltm", "run", "pycache"} & set(path.relative_to(folder).parts):
+                facts = path.lstat()
+                found[str(path)] = (facts.st_ino, facts.st_size)
+    return found
+
+
+def run_as_it_stands(command: str, practice: Practice) -> subprocess.CompletedProcess[str]:
+    """Run a command as a person would copy it: in a shell, from the checkout."""
+    program, *words = shlex.split(command)
+    assert program == "ansible-playbook"
+    return run_ansible([str(PLAYBOOK), *words], cwd=ROOT, env=practice.environment)
+
+
+def test_a_healthy_lab_ends_with_nothing_is_wrong_and_a_look_leaves_nothing_behind(practice: Practice) -> None:
+    before = tree_of(practice.lab)
+    done, report = triage(practice)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (report["verdict"], report["findings"], report["next"]) == ("well", [], [])
+    assert "nothing is wrong" in done.stdout
+    assert tree_of(practice.lab) == before
+    assert not (practice.lab / "remediation").exists()
+
+
+def test_a_killed_redis_is_named_with_the_command_that_recovers_it(practice: Practice) -> None:
+    practice.redis("shutdown", "nosave")
+    done, report = triage(practice)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert report["verdict"] == "sick"
+    first = report["findings"][0]
+    assert (first["component"], first["host"], first["state"], first["remedy"]["playbook"]) == (
+        "redis",
+        "lab",
+        "down_clean",
+        "recover_redis",
+    )
+    command = report["next"][0]["command"]
+    assert command in done.stdout.splitlines()
+    assert "recover-redis.yml" in command
+    recovered = run_as_it_stands(command, practice)
+    assert recovered.returncode == 0, recovered.stdout + recovered.stderr
+    assert "RECOVERED" in recovered.stdout
+    assert practice.redis("ping") == "PONG"
+    done, report = triage(practice)
+    assert (done.returncode, report["verdict"]) == (0, "well"), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"triage_severity": "P1"}, "triage_severity needs a reason"),
+        ({"triage_severity": "P9"}, "triage_severity"),
+        ({"triage_alert_at": "2026-12-01T03:00:00"}, "triage_alert_at is 2026-12-01T03:00:00: write a time with its zone"),
+        ({"triage_page_file": "/nowhere/at/all/page.html"}, "triage_page_file: there is no directory /nowhere/at/all"),
+        ({"triage_hosts": "misspelt"}, "no host of this inventory and limit matches 'misspelt'"),
+    ],
+)
+def test_a_wrong_input_is_named_before_anything_is_looked_at(given: dict[str, t.Any], words: str, tmp_path: Path) -> None:
+    hosts = {"all": {"hosts": {"far": {"ansible_host": "127.0.0.1", "ansible_port": 1}}}}
+    (tmp_path / "hosts.json").write_text(json.dumps(hosts))
+    command = [str(PLAYBOOK), "playbooks/triage.yml", "-i", str(tmp_path / "hosts.json"), "-e", json.dumps(given)]
+    done = run_ansible(command, cwd=ROOT, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode != 0
+    assert words in " ".join(done.stdout.split())
+    assert "unreachable" not in done.stdout
+
+
+FROZEN = (
+    """#!%s
+import sys, time
+time.sleep(600)
+"""
+    % sys.executable
+)
+
+
+def test_a_host_that_hangs_or_cannot_be_reached_costs_its_own_deadline_and_no_other_host(tmp_path: Path) -> None:
+    frozen = tmp_path / "python-that-never-answers"
+    frozen.write_text(FROZEN)
+    frozen.chmod(0o755)
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    # A connection that is local and becomes nobody is piped to that interpreter, as any remote one.
+    hung = {
+        "ansible_connection": "local",
+        "ansible_become": True,
+        "ansible_become_user": "nobody",
+        "ansible_python_interpreter": str(frozen),
+    }
+    far = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
+    tmp_path.chmod(0o755)
+    hosts = {"all": {"hosts": {"here": local, "hung": hung, "far": far}}}
+    (tmp_path / "hosts.json").write_text(json.dumps(hosts))
+    given = {"triage_timeout": 5, "triage_report_file": str(tmp_path / "t.json"), "remediation_state_dir": str(tmp_path / "state")}
+    command = [str(PLAYBOOK), str(ROOT / "playbooks/triage.yml"), "-i", str(tmp_path / "hosts.json"), "-e", json.dumps(given)]
+    done = run_ansible(command, cwd=ROOT, env={**os.environ, "NO_COLOR": "1"}, timeout=60)
+    report = json.loads((tmp_path / "t.json").read_text())
+    by_host: dict[str, list[dict[str, t.Any]]] = {}
+    for one in report["components"]:
+        by_host.setdefault(one["host"], []).append(one)
+    assert done.returncode == 2, done.stdout
+    assert [one["health"] for one in by_host["far"]] == ["unknown"]
+    assert [one["health"] for one in by_host["hung"]] == ["unknown"]
+    assert {one["name"] for one in by_host["here"]} >= {"disk", "memory", "cpu", "clock"}
+    assert report["verdict"] == "unknown"
+    assert not (tmp_path / "state").exists()
