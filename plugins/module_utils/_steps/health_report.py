@@ -143,7 +143,7 @@ def _say(overall: str, hosts: t.Mapping[str, t.Mapping[str, t.Any]], files: list
     bad = [(host, one) for host, one in hosts.items() if one["health"] != State.WELL.value]
     # What fits into the table below is said there.
     told = sum(len(one["checks"]) for one in hosts.values()) <= MOST
-    lines += [f"{host} is {one['health']}: {_counted(one) if told and one['checks'] else one['reason']}" for host, one in bad[:20]]
+    lines += [f"{host} is {one['health']}: {_counted(one) if told else one['reason']}" for host, one in bad[:20]]
     lines += [f"and {len(bad) - 20} more hosts"] if len(bad) > 20 else []
     lines += _without_service(hosts)
     return lines + [f"{'would write' if check else 'wrote'} {one_line(path, 120)}" for path in files]
