@@ -147,6 +147,8 @@ class ActionModule(LookAction):
         proof = _proof_of(results, list(parts.values()))
         result = checks_look.combine(results, params["subject"], proof, params["stage"])
         result["say"] += left_out
+        if params.get("series"):
+            result["series"] = {name: metrics for part in parts.values() for name, metrics in (part.get("series") or {}).items()}
         return result
 
 

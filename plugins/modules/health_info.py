@@ -124,6 +124,10 @@ options:
         M(somabrain.incident_response.health_report). Ansible needs more time for the values of a thousand checks than the looks themselves.
     type: bool
     default: false
+  series:
+    description: Whether to return the numbers of each look, as long as all are well, in RV(series).
+    type: bool
+    default: false
   secrets:
     description: Secrets of the checks. The action plugin moves them here from O(checks) so that nothing logs them.
     type: list
@@ -154,6 +158,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+series:
+  description: For each check, by metric, its numbers of the consecutive looks that were well.
+  type: dict
+  returned: with O(series)
 packed:
   description: The packed checks, as JSON.
   type: str

@@ -711,8 +711,8 @@ REASONS: dict[str, Reason] = {
         "{again} -e traffic_scaling_control=go_on",
     ),
     "not_well": Reason(
-        "the release to record is not well, or the next start would not use it",
-        "fix what the text names; only a release that is well in every respect is recorded",
+        "what is to be recorded is not well, or the next start would not use it",
+        "fix what the text names; only what is well in every respect is recorded",
         "{verify}",
     ),
     "no_room": Reason(

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks import look, traits
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.numbers import Series, add_look
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import LOOK_SPEC, patience_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import wait_until_well
 
@@ -20,6 +21,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     pack={"type": "bool", "default": False},
     quiet={"type": "bool", "default": False},
     secrets={"type": "list", "elements": "str", "default": [], "no_log": True},
+    series={"type": "bool", "default": False},
 )
 
 
@@ -35,8 +37,16 @@ def run(params: Params, check: bool) -> Result:
         one["begun"] = begun
     if not looking:
         raise StepError("every check writes a canary, and a rehearsal writes nothing: add a check that only looks")
+    series: Series = {}
+
+    def look_now() -> list[dict[str, t.Any]]:
+        found = look.run_checks(looking, params["stands_on"])
+        if params.get("series"):
+            add_look(series, found)
+        return found
+
     proof = wait_until_well(
-        lambda: look.run_checks(looking, params["stands_on"]),
+        look_now,
         patience_of(params),
         health_of=look.health_of,
         identity_of=look.identities_of,
@@ -47,6 +57,7 @@ def run(params: Params, check: bool) -> Result:
     result = look.combine(proof.last, params["subject"], proof, params["stage"])
     result["say"] += [f"{name}: skipped, a rehearsal writes no canary" for name in skipped]
     result["say"] = [] if params.get("quiet") else result["say"]
+    result.update({"series": series} if params.get("series") else {})
     return look.packed(result) if params.get("pack") else result
 
 
