@@ -28,7 +28,7 @@ def numbers_of(check: Check) -> t.Dict[str, float]:
 
 
 def add_look(series: Series, results: t.Iterable[Check]) -> None:
-    """Add the numbers of one look to *series* {check: {metric: [numbers]}}; one look that is not well begins it anew.
+    """Add the numbers of one look to *series* {check: {metric: [numbers]}}; one look that is not well starts it over.
 
     So the numbers are those of consecutive looks that were well.
     """

@@ -141,7 +141,7 @@ def _say(overall: str, hosts: t.Mapping[str, t.Mapping[str, t.Any]], files: list
     shown = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
     lines = [f"verdict {overall}: {len(hosts)} host{'s' if len(hosts) != 1 else ''} looked at, {shown or 'nothing seen'}"]
     bad = [(host, one) for host, one in hosts.items() if one["health"] != State.WELL.value]
-    # What fits into the table below is said there.
+    # The table below shows what fits into it.
     told = sum(len(one["checks"]) for one in hosts.values()) <= MOST
     lines += [f"{host} is {one['health']}: {_counted(one) if told else one['reason']}" for host, one in bad[:20]]
     lines += [f"and {len(bad) - 20} more hosts"] if len(bad) > 20 else []

@@ -38,7 +38,7 @@ def baseline_of(series: t.Mapping[str, t.Mapping[str, t.Sequence[float]]]) -> Us
 def compared(now: Numbers, usual: Numbers, recorded_at: t.Any) -> t.Dict[str, t.Dict[str, t.Any]]:
     """Return {component: {metric: {now, median, low, high, unusual, text}}} of what has both numbers.
 
-    now: {component: {metric: number}}; usual: what ``baseline_of`` returned at *recorded_at* (unix seconds). ``unusual`` is "", more or less.
+    now: {component: {metric: number}}; usual: what ``baseline_of`` returned at *recorded_at* (unix seconds). ``unusual`` is "", more, less.
     """
     found: t.Dict[str, t.Dict[str, t.Any]] = {}
     for name, metrics in now.items():
