@@ -155,8 +155,8 @@ def _file_name(name: str, directory: str) -> str:
     return next(one for one in (plain, *("%s.%d" % (plain, n) for n in range(2, len(taken) + 3))) if one not in taken)
 
 
-def write_durably(path: str, content: bytes) -> None:
-    """Replace *path* (0600) atomically and survive a crash right after. Raises OSError."""
+def write_durably(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Replace *path* atomically and survive a crash right after; never what is no regular file, such as a device. Raises OSError."""
     directory = os.path.dirname(path) or "."
     if os.path.lexists(path) and not os.path.isfile(path):
         raise OSError("%s exists and is not a regular file" % path)
@@ -166,6 +166,7 @@ def write_durably(path: str, content: bytes) -> None:
         with open(handle, "wb") as file:
             file.write(content)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(half, path)
     except BaseException:

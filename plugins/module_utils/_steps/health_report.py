@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
 import time
 import typing as t
 
@@ -18,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._check
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.look import checks_of, why
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.table import ENDPOINT, MOST, table_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import State, worst
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "hosts": {"type": "dict", "required": True},
@@ -173,22 +172,11 @@ def _without_service(hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
 
 def _write_file(path: str, text: str, mode: int, variable: str) -> None:
     """Replace *path* as a whole: a reader sees the old file or the new one, never half of one."""
-    if not path:
-        return
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".somabrain-", dir=os.path.dirname(os.path.abspath(path)))
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        if path:
+            write_durably(os.path.abspath(path), text.encode("utf-8", "backslashreplace"), mode)
     except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        text = f"cannot write {one_line(path, 120)}: {error.strerror}: make its directory or change {variable}"
+        text = f"cannot write {one_line(path, 120)}: {error.strerror or error}: make its directory or change {variable}"
         raise StepError(text) from None
 
 

@@ -111,6 +111,16 @@ def test_the_files_are_replaced_whole_with_their_modes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.json", "r.prom"]
 
 
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(StepError, match="is not a regular file: make its directory or change health_verification_report_file"):
+        report({"one": looked(checked("a"))}, report_file=str(pipe))
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    with pytest.raises(StepError, match="No such file or directory"):
+        report({"one": looked(checked("a"))}, textfile=str(tmp_path / "absent" / "x.prom"))
+
+
 def test_the_text_file_says_minus_one_for_unknown_and_zero_for_sick() -> None:
     hosts = {"a": {}, "b": looked(checked("x", "sick"), health="sick")}
     told = {"health": "sick", "hosts": {host: health_report.host_verdict(one) for host, one in hosts.items()}}
