@@ -307,6 +307,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         data = data_of(result)
         for text, colour in view.sentences(data):
             self._line(result, str(data.get("stage") or ""), text, colour)
+        for text, colour in view.screen_of(data, self._width()):
+            self._write(text, colour)
         for row in view.table_of(data, self._width()):
             self._write(row)
         for text, colour in view.left_lines(data.get("left"), self._width()):

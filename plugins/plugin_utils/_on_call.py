@@ -191,6 +191,25 @@ def table_of(result: Plain, width: int) -> list[str]:
     return [one_line(row, width) for row in rows[:most]] + ([f"(and {len(rows) - most} more)"] if len(rows) > most else [])
 
 
+def screen_of(result: Plain, width: int) -> list[Line]:
+    """Return the lines of a result that is a screen of its own: pairs of text and tone, which is a health, faint, command or ""."""
+    lines: list[Line] = []
+    screen = result.get("screen")
+    for text, tone in (
+        [one for one in screen if isinstance(one, (list, tuple)) and len(one) == 2] if isinstance(screen, (list, tuple)) else []
+    ):
+        colour = DIM if tone == "faint" else HEALTH_COLOUR.get(str(tone), "")
+        # A command is copied: the terminal itself breaks it, and copies it whole.
+        lines.append((one_line(text, COMMAND) if tone == "command" else _narrowed(one_line(text, SENTENCE), width), colour))
+    return lines
+
+
+def _narrowed(text: str, width: int) -> str:
+    """Return a line that was laid out for a wider terminal, broken behind the label that it begins with."""
+    indent = " " * min(10, width // 4)
+    return text if len(text) <= width else "\n".join(textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False))
+
+
 def target_of(outcome: Plain) -> str:
     """Return host/component."""
     return str(outcome.get("target") or f"{outcome.get('host') or '?'}/{outcome.get('component') or '?'}")

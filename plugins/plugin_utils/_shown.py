@@ -45,7 +45,9 @@ def lines_of(result: Result, host: str) -> list[tuple[str, str]]:
 
     front = f"{one_line(host, 60)}  {one_line(result.get('stage') or '', view.STAGE_WIDTH):<{view.STAGE_WIDTH}} "
     lines = [(view.wrapped(front, text, WIDTH), colour) for text, colour in view.sentences(result)]
-    lines += [(row, "") for row in view.table_of(result, WIDTH)] + view.left_lines(result.get("left"), WIDTH)
+    lines += (
+        view.screen_of(result, WIDTH) + [(row, "") for row in view.table_of(result, WIDTH)] + view.left_lines(result.get("left"), WIDTH)
+    )
     lines += view.next_lines(result.get("next_commands"))
     if isinstance(result.get("outcome"), dict) and result["outcome"].get("outcome"):
         lines += view.outcome_block(result["outcome"], WIDTH, view.ASCII)
