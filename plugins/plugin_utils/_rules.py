@@ -49,7 +49,7 @@ def read_document(path: str) -> dict[str, t.Any]:
     except _Wrong as error:
         raise StepError("%s:%d: %s" % (one_line(path, 200), error.line, error)) from None
     except yaml.YAMLError as error:
-        raise StepError("%s:%d: not YAML: %s" % (one_line(path, 200), *_told(error))) from None
+        raise StepError("%s:%d: not YAML: %s" % (one_line(path, 200), *_told(error, text))) from None
 
 
 class _Wrong(Exception):
@@ -130,7 +130,10 @@ def _scalar(node: t.Any) -> t.Any:
     return text if not math.isfinite(number) else int(text) if re.fullmatch(r"[-+]?\d+", text) else number
 
 
-def _told(error: yaml.YAMLError) -> tuple[int, str]:
+def _told(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+    """Return the line that is not YAML, and why."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return text[: int(error.position)].count("\n") + 1, "the character U+%04X is not allowed" % int(error.character)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     told = [getattr(error, name, None) for name in ("context", "problem")]
     said = ", ".join(one_line(one, 100) for one in told if one) or one_line(error, 160)

@@ -11,10 +11,9 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import parse_time
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.evidence import mapping, number
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import seconds_in
 
 Moment = t.Optional[t.Mapping[str, t.Any]]
 # Clocks differ: a time that is later than now by less than this counts as now.
@@ -57,13 +56,7 @@ def _begun(now: float, alert: Moment, onset: Moment) -> tuple[float, str, str]:
 
 def seconds_of(value: t.Any) -> t.Optional[float]:
     """Return the seconds since the epoch of an RFC 3339 time, None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        seconds = parse_time(value)
-    except (StepError, OverflowError, ValueError):
-        return None
-    return number(seconds)
+    return seconds_in(value) if isinstance(value, str) else None
 
 
 def rfc3339(seconds: float) -> str:

@@ -197,7 +197,7 @@ def _finding(options: Options, evidence: Evidence) -> Answer:
         if one.get("name") in options["name"]
     ]
     if not told:
-        return Answer(None, unlooked=("what would be found as '%s'" % "' or '".join(options["name"]),))
+        return Answer(None, unlooked=("%s (no check reports it)" % " or ".join(options["name"]).replace("_", " "),))
     yes = [said for state, said in told if state in options["health"]]
     if yes:
         return Answer(True, tuple(yes[:MOST_NAMED]))

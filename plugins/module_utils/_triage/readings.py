@@ -288,12 +288,14 @@ def change(options: Options, evidence: Evidence) -> Answer:
     """Judge whether something was changed in the time before the trouble began; before now, where its beginning is not known."""
     end = evidence.at if evidence.onset_at is None else evidence.onset_at
     kinds, within = options["kind"], float(options["within_seconds"])
-    recent = [one for one in evidence.changes if one.get("kind") in kinds and _is_within(one.get("at"), end, within)]
+    alike = [(one, _past(one.get("at"), evidence.at)) for one in evidence.changes if one.get("kind") in kinds]
+    # What was changed a little after the first sign may still be its cause: neither clock is exact.
+    recent = [one for one, at in alike if at is not None and end - within <= at <= end + 60]
     if recent:
         told = ["%s of %s on %s at %s" % tuple(text(one.get(key)) or "?" for key in ("kind", "what", "host", "at")) for one in recent]
         return Answer(True, tuple(told[:MOST_NAMED]))
     what = "%s within %g minutes" % (" or ".join(kinds), within / 60)
-    missing = _unseen_changes(kinds, evidence)
+    missing = [*_unseen_changes(kinds, evidence), *("%s: its time is not known" % text(one.get("what")) for one, at in alike if at is None)]
     return Answer(None, (), tuple("a %s: %s" % (what, why) for why in missing)) if missing else Answer(False, ("no %s" % what,))
 
 
@@ -306,12 +308,17 @@ def _unseen_changes(kinds: t.Sequence[str], evidence: Evidence) -> list[str]:
     return found[:MOST_NAMED]
 
 
-def _is_within(at: t.Any, end: float, within: float) -> bool:
-    seconds = number(at)
-    if seconds is None:
-        try:
-            seconds = parse_time(at) if isinstance(at, str) else None
-        except (StepError, OverflowError, ValueError):
-            return False
-    # What was changed a little after the first sign may still be its cause: neither clock is exact.
-    return seconds is not None and end - within <= seconds <= end + 60
+def _past(at: t.Any, now: float) -> t.Optional[float]:
+    """Return a time, None for what is none or is still to come."""
+    seconds = seconds_in(at)
+    return seconds if seconds is not None and seconds <= now + 60 else None
+
+
+def seconds_in(at: t.Any) -> t.Optional[float]:
+    """Return the seconds since the epoch of a time in either form, None for what is none."""
+    if not isinstance(at, str):
+        return number(at)
+    try:
+        return number(parse_time(at))
+    except (StepError, OverflowError, ValueError):
+        return None

@@ -22,7 +22,8 @@ NOW = 1_800_000_000.0
 def one(words: str, host: str = "one", **more: t.Any) -> Component:
     """Return a component from "class health state"; its kind and name are those of the class."""
     kind, health, *state = words.split()
-    return {"name": kind, "class": kind, "kind": kind, "host": host, "health": health, "state": "".join(state), "text": "as seen", **more}
+    check = {"database": "postgresql"}.get(kind, kind)
+    return {"name": kind, "class": kind, "kind": check, "host": host, "health": health, "state": "".join(state), "text": "as seen", **more}
 
 
 WELL = [one("api well up"), one("working_memory well up"), one("database well accepting"), one("long_term_memory well up")]
@@ -72,6 +73,9 @@ def rules_of(severity: dict[str, t.Any]) -> list[str]:
         ("P2", "database_impaired", [one("database sick blocked")]),
         ("P2", "database_impaired", [one("database sick archiver_failing")]),
         ("P2", "one_database_of_several", [one("database sick hung"), one("database well standby", "two")]),
+        # Redis is well where it runs, and the API cannot use it.
+        ("P1", "store_out_of_reach", [one("working_memory well up"), one("working_memory sick down", "two", kind="dependency")]),
+        ("P2", "data_does_not_match", [one("database sick", kind="data_reconciliation")]),
         # Damage.
         ("P0", "data_damaged", [one("working_memory sick down_bad_file")]),
         ("P0", "data_damaged", [one("working_memory sick up_but_empty")]),
@@ -80,8 +84,11 @@ def rules_of(severity: dict[str, t.Any]) -> list[str]:
         ("P0", "no_server_takes_traffic", [one("balancer sick no_server_up")]),
         ("P1", "clients_kept_out", [one("balancer sick clients_kept_out")]),
         ("P2", "balancer_not_as_it_was", [one("balancer sick reverted")]),
+        ("P1", "clients_kept_out", [one("balancer sick maintenance_left")]),
         ("P1", "queue_down", [one("queue sick down")]),
         ("P2", "other_service", [one("service sick stopped")]),
+        ("P2", "release_altered", [one("service sick altered", kind="release")]),
+        ("P3", "configuration_drift", [one("service sick", kind="configuration")]),
         ("P2", "blind", [one("monitoring sick down")]),
         ("P2", "some_endpoints", [one("endpoint sick error"), one("endpoint well up", "two"), one("endpoint well up", "three")]),
         ("P1", "half_of_endpoints", [one("endpoint sick error"), one("endpoint sick hung", "two"), one("endpoint well up", "three")]),
@@ -95,7 +102,7 @@ def rules_of(severity: dict[str, t.Any]) -> list[str]:
         # What cannot be seen.
         ("P1", "api_unseen", [one("api unknown unreachable")]),
         ("P1", "api_unseen", [one("api unknown")]),
-        ("P3", "something_unseen", [one("api unknown unreachable"), one("api well up", "two")]),
+        ("P2", "one_unseen_of_several", [one("api unknown not_seen", kind="expected"), one("api well up", "two")]),
         ("P3", "something_unseen", [one("api unknown auth")]),
         ("P2", "store_unseen", [one("database unknown unreachable")]),
         ("P3", "something_unseen", [one("host unknown", kind="disk")]),
@@ -171,8 +178,10 @@ def test_what_is_not_known_is_named_beside_what_holds_with_what_it_could_make_of
 
 def test_a_reason_says_what_was_seen_and_where() -> None:
     severity = judged(one("working_memory sick down_clean", text="it is down"))
-    reason = "the working memory is down; the API may go on answering without it: working_memory on one is sick (down_clean): it is down"
-    assert severity["reasons"] == [{"rule": "working_memory_down", "level": "P1", "text": reason}]
+    assert [(reason["rule"], reason["level"]) for reason in severity["reasons"]] == [("working_memory_down", "P1")]
+    said = severity["reasons"][0]["text"]
+    assert said.startswith("the working memory does not work on any host; the API may go on answering without it: ")
+    assert said.endswith(": working_memory on one is sick (down_clean): it is down")
 
 
 @pytest.mark.parametrize(
