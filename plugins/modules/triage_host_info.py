@@ -53,6 +53,10 @@ options:
     description: How many processes are returned.
     type: int
     default: 20
+  metrics_window:
+    description: Seconds between two samples of the metrics, whose difference is what happens now; 0 takes one sample.
+    type: float
+    default: 2.0
   timeout:
     description: Seconds for everything together.
     type: float
@@ -87,6 +91,19 @@ boot_at:
   description: When the machine was started, in seconds since the epoch; null if that is not seen.
   type: float
   returned: always
+memory:
+  description: total_bytes and available_bytes of the machine; empty where they are not seen.
+  type: dict
+  returned: always
+load:
+  description: The load of the last 1, 5 and 15 minutes, and the number of cores; empty where they are not seen.
+  type: dict
+  returned: always
+asked:
+  description: What each check looks at, by the options that say so, without credentials.
+  type: list
+  elements: dict
+  returned: always
 changes:
   description: >-
     What changed lately, the newest first, each with at, kind (V(package), V(unit), V(configuration), V(release) or V(reboot)), what,
@@ -100,7 +117,8 @@ logs:
   returned: always
 metrics:
   description: >-
-    What each endpoint says, by its name, with url, at, error, up, requests, errors, error_rate, latency_seconds and memory_bytes, counted
+    What each endpoint says, by its name, with url, at, error, up, memory_bytes, and requests, errors, error_rate, latency_seconds,
+    statuses and rates of the last over_seconds. Without a second sample over_seconds is null and they are those of since_start, counted
     since its process began. What it does not say is null.
   type: dict
   returned: always

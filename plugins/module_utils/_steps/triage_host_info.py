@@ -14,8 +14,13 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.changed import load_changes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.logs import load_log
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.metrics import load_metrics
-from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.places import places_of
-from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.processes import boot_at, load_top
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.places import asked_of, places_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.processes import (
+    boot_at,
+    load_averages,
+    load_memory,
+    load_top,
+)
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "checks": {"type": "list", "elements": "dict", "required": True},
@@ -24,6 +29,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "window_seconds": {"type": "int", "default": 7200},
     "log_lines": {"type": "int", "default": 50},
     "processes": {"type": "int", "default": 20},
+    "metrics_window": {"type": "float", "default": 2.0},
     "timeout": {"type": "float", "default": 8.0},
 }
 # What all parts have to leave for the answer itself, in seconds.
@@ -32,7 +38,7 @@ Job = t.Tuple[str, str, t.Callable[[float], t.Any]]
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed: false, at, processes, clock, boot_at, changes, logs, metrics, unseen, seconds}.
+    """Return {changed: false, at, processes, clock, boot_at, memory, load, changes, asked, logs, metrics, unseen, seconds}.
 
     What did not come in time is unseen.
     """
@@ -49,6 +55,9 @@ def run(params: Params, check: bool) -> Result:
         "processes": answers.get(("processes", "")) or [],
         "clock": {"now": now, "zone": time.strftime("%z", time.localtime(now))},
         "boot_at": boot_at(),
+        "memory": load_memory(),
+        "load": load_averages(),
+        "asked": asked_of(params["checks"]),
         "changes": changes + _reboot(now - params["window_seconds"]),
         "logs": logs,
         "metrics": metrics,
@@ -64,7 +73,7 @@ def _jobs(params: Params, places: t.Mapping[str, t.Any], now: float) -> list[Job
         ("changes", "", lambda deadline: load_changes(places, since, deadline)),
     ]
     jobs += [("log", one["name"], _bound(load_log, one, params["log_lines"])) for one in places["logs"]]
-    return jobs + [("metrics", one["name"], _bound(load_metrics, one)) for one in places["metrics"]]
+    return jobs + [("metrics", one["name"], _bound(load_metrics, one, params["metrics_window"])) for one in places["metrics"]]
 
 
 def _bound(load: t.Callable[..., t.Any], *given: t.Any) -> t.Callable[[float], t.Any]:

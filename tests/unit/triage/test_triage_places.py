@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.places import places_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.look.places import asked_of, places_of
 
 REDIS = {"name": "redis", "kind": "redis", "log_file": "/l/redis.log", "config_file": "/e/redis.conf"}
 API = {"name": "api", "kind": "application", "manager": "systemd", "service": "brain", "url": "http://127.0.0.1:9696/health"}
@@ -72,3 +72,13 @@ def test_files_projects_and_releases_follow_from_the_checks() -> None:
     assert places["files"] == [{"name": "redis", "path": "/e/redis.conf"}]
     assert places["projects"] == [{"project": "p", "docker_socket": ""}]
     assert {one["path"] for one in places["releases"]} == {"/current"}
+
+
+def test_what_was_asked_is_named_without_credentials() -> None:
+    store = dict(REDIS, service={"manager": "systemd", "name": "redis"}, port=6390, password="hush")
+    web = {"kind": "http", "url": "http://me:hush@a/x", "name": "web"}
+    assert asked_of([store, API, web, "nothing"]) == [
+        {"kind": "redis", "port": 6390, "service": {"manager": "systemd", "name": "redis"}, "name": "redis"},
+        {"kind": "application", "url": API["url"], "manager": "systemd", "service": "brain", "name": "api"},
+        {"kind": "http", "url": "http://[redacted]@a/x", "name": "web"},
+    ]

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import os
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -72,29 +75,84 @@ process_resident_memory_bytes 1.5e+08
 """
 
 
+def figures_of(*texts: str) -> dict[str, t.Any]:
+    first, *second = [metrics.counted(text, 100.0 + 2 * turn) for turn, text in enumerate(texts)]
+    assert first is not None
+    return metrics.told(first, *second)
+
+
 def test_metrics_say_errors_and_latency_of_traffic_alone() -> None:
-    found = metrics.told(METRICS, 0.0)
+    found = figures_of(METRICS)
     assert (found["up"], found["requests"], found["errors"], found["error_rate"]) == (True, 100.0, 10.0, 0.1)
     assert found["latency_seconds"] == {"p50": 0.1, "p95": 0.91, "p99": 0.982, "mean": 0.2}
-    assert found["memory_bytes"] == 150000000.0
+    assert (found["memory_bytes"], found["over_seconds"], found["statuses"]) == (150000000.0, None, {"200": 90.0, "503": 10.0})
+
+
+def test_two_samples_say_how_it_is_now_and_what_was_counted_before_does_not_count() -> None:
+    later = METRICS.replace('"503"} 10', '"503"} 30').replace('le="1"} 100', 'le="1"} 120').replace('le="+Inf"} 100', 'le="+Inf"} 120')
+    found = figures_of(METRICS, later)
+    assert (found["over_seconds"], found["requests"], found["error_rate"], found["statuses"]["503"]) == (2.0, 20.0, 1.0, 20.0)
+    assert found["latency_seconds"]["p50"] == 0.55
+    assert found["since_start"]["error_rate"] == 0.25
+    assert found["rates"] == {"somabrain_http_requests_total": 10.0}
+    quiet = figures_of(METRICS, METRICS)
+    assert (quiet["requests"], quiet["error_rate"], quiet["latency_seconds"], quiet["over_seconds"]) == (0.0, None, None, 2.0)
+
+
+def test_a_counter_that_fell_is_of_a_new_process_and_counts_since_its_start() -> None:
+    found = figures_of(METRICS, METRICS.replace(" 90 #", " 1 #"))
+    assert (found["over_seconds"], found["requests"]) == (None, 11.0)
 
 
 @pytest.mark.parametrize(
-    ("text", "up", "rate"),
+    ("text", "up"),
     [
-        ("", None, None),
-        ("<html>no</html>", None, None),
-        ("up 0\n", False, None),
-        ("up NaN\n", True, None),
-        ('somabrain_http_requests_total{path="/a",status="200"} NaN\n', True, None),
-        ('somabrain_http_requests_total{path="/a"} 4\n', True, None),
-        ('somabrain_http_requests_total{path="/a",status="200"} 0\n', True, None),
+        ("up 0\n", False),
+        ("up NaN\n", True),
+        ('somabrain_http_requests_total{path="/a",status="200"} NaN\n', True),
+        ('somabrain_http_requests_total{path="/a"} 4\n', True),
+        ('somabrain_http_requests_total{status="200"} 4\n', True),
+        ('somabrain_http_requests_total{path="/a",status="200"} 0\n', True),
     ],
 )
-def test_what_metrics_do_not_say_is_none(text: str, up: t.Optional[bool], rate: t.Optional[float]) -> None:
-    found = metrics.told(text, 0.0)
-    assert (found["up"], found["error_rate"]) == (up, rate)
-    assert bool(found["error"]) == (up is None)
+def test_what_metrics_do_not_say_is_none(text: str, up: bool) -> None:
+    found = figures_of(text)
+    assert (found["up"], found["error_rate"], found["latency_seconds"]) == (up, None, None)
+
+
+@pytest.mark.parametrize("text", ["", "<html>no</html>", "\x00\xff"])
+def test_what_is_no_metrics_is_none(text: str) -> None:
+    assert metrics.counted(text, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "up", "error"),
+    [
+        (b"up 1\n", True, ""),
+        (b"<html></html>", None, "what it answers is no metrics"),
+        (b"x 1\n" * (2 << 20), True, "more than 4 MB of metrics: not counted"),
+    ],
+)
+def test_an_endpoint_is_read_within_its_bounds(body: bytes, up: t.Optional[bool], error: str) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *_words: t.Any) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = metrics.load_metrics({"url": f"http://127.0.0.1:{server.server_port}/metrics"}, 0.1, 5.0)
+        server.shutdown()
+    assert (found["up"], found["error"]) == (up, error)
+    refused = metrics.load_metrics({"url": f"http://127.0.0.1:{server.server_port}/metrics"}, 0.1, 5.0)
+    assert refused["up"] is False
+    assert metrics.load_metrics({"url": "http://a/", "token_file": "/nowhere"}, 0.1, 1.0)["error"].startswith("token_file /nowhere: ")
 
 
 def test_processes_are_ranked_by_what_they_used_between_two_samples() -> None:

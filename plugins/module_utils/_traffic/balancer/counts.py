@@ -119,6 +119,19 @@ def parse_metrics(text: str, options: t.Mapping[str, t.Any], now: t.Optional[flo
     }
 
 
+def by_status(samples: t.Sequence[exposition.Sample], options: t.Mapping[str, t.Any]) -> t.Optional[dict[str, float]]:
+    """Return how many requests of the traffic ended with each status, None where a sample has no path or no status to tell by."""
+    named = [one for one in samples if one.name == options["requests_metric"] and not _is_doubtful(one, None)]
+    requests = _traffic_in(named, options["ignored_paths"])
+    statuses = [_label(one, STATUS_LABELS) or "" for one in requests or ()]
+    if not requests or not all(A_STATUS.fullmatch(status) for status in statuses):
+        return None
+    found: dict[str, float] = {}
+    for one, status in zip(requests, statuses):
+        found[status] = found.get(status, 0.0) + one.value
+    return found
+
+
 def _is_doubtful(sample: exposition.Sample, now: t.Optional[float]) -> bool:
     """Return whether a sample says nothing for certain: no count, no bound, or of another time than now."""
     is_old = now is not None and sample.at is not None and abs(now - sample.at) > STALE

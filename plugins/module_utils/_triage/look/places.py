@@ -8,6 +8,8 @@ from __future__ import annotations
 import typing as t
 from urllib.parse import urlsplit
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import without_url_secrets
+
 Check = t.Mapping[str, t.Any]
 Named = t.Dict[str, t.Any]
 # Where the log of a kind usually is, if neither the inventory nor a manager says it.
@@ -31,6 +33,8 @@ SERVICE = (
     "context",
     "kubeconfig",
 )
+# Options of a check that say what it looks at.
+ASKED = ("kind", "host", "port", "socket", "url", "pool", "manager", "project", "service")
 # Options of a check that are the paths of files which a person, or a deployment, may have changed.
 FILES = ("config_file", "ca_file")
 
@@ -49,6 +53,13 @@ def places_of(checks: t.Sequence[t.Any], more_logs: t.Sequence[t.Any] = (), metr
         "projects": _projects(known),
         "releases": [{"name": _name(one), "path": link} for one in known for link in [_link_of(one)] if link],
     }
+
+
+def asked_of(checks: t.Sequence[t.Any]) -> list[Named]:
+    """Return what each check looks at, by the options that say so, without credentials."""
+    known = [one for one in checks if isinstance(one, t.Mapping) and one.get("kind")]
+    named = [dict(one, service=_service_of(one)) if isinstance(one.get("service"), t.Mapping) else one for one in known]
+    return [dict({key: without_url_secrets(one[key]) for key in ASKED if one.get(key)}, name=_name(one)) for one in named]
 
 
 def _name(check: Check) -> str:

@@ -36,6 +36,25 @@ def boot_at() -> t.Optional[float]:
     return round(time.time() - uptime, 1) if uptime else None
 
 
+def load_memory() -> dict[str, int]:
+    """Return {total_bytes, available_bytes} of the machine, {} where they are not seen."""
+    found = {}
+    for line in _read("/proc/meminfo").decode("ascii", "replace").splitlines():
+        name, _colon, rest = line.partition(":")
+        words = rest.split()
+        if name in ("MemTotal", "MemAvailable") and words and words[0].isdigit():
+            found["total_bytes" if name == "MemTotal" else "available_bytes"] = int(words[0]) * 1024
+    return found if len(found) == 2 else {}
+
+
+def load_averages() -> dict[str, t.Any]:
+    """Return {load: those of 1, 5 and 15 minutes, cores} of the machine, {} where they are not seen."""
+    try:
+        return {"load": [round(one, 2) for one in os.getloadavg()], "cores": os.cpu_count() or 1}
+    except OSError:
+        return {}
+
+
 def ranked(first: Sample, second: Sample, between: float, uptime: float, number: int) -> list[dict[str, t.Any]]:
     """Return the *number* processes of two samples that used most between them. Pure.
 
