@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 
 from ansible import context
@@ -12,8 +13,18 @@ from ansible import context
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Result, plain
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import reason
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import triage_report
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._rules import load_rules
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._runner import StepAction
-from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import commands, refused
+from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spine import (
+    PLAYBOOKS,
+    commands,
+    given_variables,
+    refused,
+    relative,
+)
+
+# A list of more hosts is no command for a screen: without a limit the playbook works on its group.
+MANY = 20
 
 
 class ActionModule(StepAction):
@@ -30,13 +41,28 @@ class ActionModule(StepAction):
 
     def execute(self, params: dict[str, t.Any], own: dict[str, t.Any], task_vars: dict[str, t.Any]) -> Result:
         groups = {str(name): [str(host) for host in hosts] for name, hosts in (task_vars.get("groups") or {}).items()}
-        hosts = dict.fromkeys(str(host) for name in triage_report.BY_HOST for host in params[name])
         known = {
-            "inventory": ", ".join(str(one) for one in context.CLIARGS.get("inventory") or ()),
+            "inventory": ", ".join(relative(str(one)) for one in context.CLIARGS.get("inventory") or ()),
             "groups": groups,
-            "commands": {host: commands(task_vars, host) for host in hosts},
+            "commands": lambda hosts: _words(task_vars, hosts),
+            "rules": lambda path: load_rules(path, tuple(PLAYBOOKS)),
+            "page": page_of,
         }
         result = self.on_controller(dict(params, known=known))
         if result.get("failed") and params["only_input"]:
             return refused([reason("bad_input", str(result["msg"]))], task_vars, "")
         return result
+
+
+def page_of(report: t.Mapping[str, t.Any]) -> str:
+    """Return the report as an HTML page; imported late, since most runs write none."""
+    from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _page
+
+    return _page.page_of(report)
+
+
+def _words(task_vars: dict[str, t.Any], hosts: str) -> dict[str, str]:
+    """Return the command line of each playbook for *hosts*, with the variables of this run that are not triage's own."""
+    more = shlex.join(given_variables(lambda name: not name.startswith("triage_")))
+    words = commands(task_vars, hosts if hosts.count(",") < MANY else "")
+    return {name: " ".join(one for one in (words[name], more if name in PLAYBOOKS else "") if one) for name in words}

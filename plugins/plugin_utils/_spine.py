@@ -129,7 +129,7 @@ def commands(task_vars: Vars, host: str) -> dict[str, str]:
     args = [str(name) for name in context.CLIARGS.get("args") or ()]
     playbook = args[0] if args else "PLAYBOOK"
     inventory = [str(source) for source in context.CLIARGS.get("inventory") or ()]
-    where = [word for source in inventory for word in ("-i", _relative(source))]
+    where = [word for source in inventory for word in ("-i", relative(source))]
     limit = context.CLIARGS.get("subset")
     way = login_words(context.CLIARGS)
     again = ["ansible-playbook", playbook, *where, *way, *(["-l", str(limit)] if limit else []), *given_variables()]
@@ -174,28 +174,31 @@ def _has_inventory() -> bool:
     return any("," in str(one) or os.path.exists(str(one)) for one in constants.DEFAULT_HOST_LIST or [])
 
 
-def given_variables() -> list[str]:
-    """Return the ``-e`` words of this run that the next one needs as well: without those said once, and without secrets."""
-    kept = [_kept_variables(str(text)) for text in context.CLIARGS.get("extra_vars") or ()]
+def given_variables(is_kept: t.Callable[[str], bool] = lambda name: True) -> list[str]:
+    """Return the ``-e`` words of this run that the next one needs as well: without those said once, and without secrets.
+
+    is_kept: whether a variable of that name is needed; a file of variables is kept whole.
+    """
+    kept = [_kept_variables(str(text), lambda name: name not in ONCE and is_kept(name)) for text in context.CLIARGS.get("extra_vars") or ()]
     return [word for text in kept if text for word in ("-e", redact(text))]
 
 
-def _kept_variables(text: str) -> str:
-    """Return one argument of ``-e`` (a file, JSON or YAML, or pairs) without what was said for one run only, "" where nothing is left."""
+def _kept_variables(text: str, is_kept: t.Callable[[str], bool]) -> str:
+    """Return of one argument of ``-e`` (a file, JSON or YAML, or pairs) the variables to keep, "" where nothing is left."""
     if text.startswith("@"):
         return text
     if text.startswith(("{", "[")):
         with contextlib.suppress(yaml.YAMLError):
             loaded = yaml.safe_load(text)
-            left = {name: value for name, value in loaded.items() if name not in ONCE} if isinstance(loaded, dict) else loaded
+            left = {name: value for name, value in loaded.items() if is_kept(str(name))} if isinstance(loaded, dict) else loaded
             return text if left == loaded else json.dumps(left) if left else ""
         return ""
     with contextlib.suppress(AnsibleError):
-        return " ".join(pair for pair in split_args(text) if pair.partition("=")[0].strip() not in ONCE)
+        return " ".join(pair for pair in split_args(text) if is_kept(pair.partition("=")[0].strip()))
     return ""
 
 
-def _relative(path: str) -> str:
+def relative(path: str) -> str:
     # Ansible makes inventory paths absolute; the shorter spelling is the one a person can read and copy.
     # One that was typed whole stays so: it also works where a person pastes it into another window.
     if "," in path or not path.startswith("/") or any(path in word for word in sys.argv):

@@ -13,11 +13,16 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result, StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.evidence import write_durably
-from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import parse_time
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage import report as triage
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.clock import seconds_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.markdown import as_markdown
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.plain import fields, number
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.screen import screen_lines
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.severity import override_of
 
 BY_HOST = ("machines", "checks", "ledgers", "verified", "failed")
 FILES = ("report_file", "markdown_file", "page_file")
+NO_RULES: t.Mapping[str, t.Any] = {"severities": [], "rules": [], "depends": {}, "types": [], "patterns": []}
 ARGUMENT_SPEC: dict[str, t.Any] = {
     **{name: {"type": "dict", "default": {}} for name in BY_HOST},
     "only_input": {"type": "bool", "default": False},
@@ -32,8 +37,9 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed, verdict, headline, report, table, next_commands, files, stage, say, whole}; ``only_input`` only judges the options.
+    """Return {changed, verdict, headline, report, screen, next_commands, files, stage, say}; ``only_input`` only judges the options.
 
+    ``known`` is what only the controller has: groups, inventory, begun, and the functions commands(hosts), rules(file) and page(report).
     Raises StepError that names the variable for an option that makes no sense, and for a file that cannot be written.
     """
     problems = wrong_input(params, time.time())
@@ -44,43 +50,58 @@ def run(params: Params, check: bool) -> Result:
     report = triage.assemble(looked_in(params), _asked(params))
     files = [params[name] for name in FILES if params[name]]
     if not check:
-        _write(params["report_file"], json.dumps(report, default=str) + "\n", "triage_report_file")
+        _write(params, report)
     return {
         "changed": bool(files) and not check,
         "verdict": report["verdict"],
         "headline": report["headline"],
-        "report": {name: value for name, value in report.items() if name not in ("logs", "hosts")},
+        "report": {name: value for name, value in report.items() if name not in ("logs", "hosts", "metrics")},
         "next_commands": [one["command"] for one in report["next"] if one["command"]],
         "files": files,
         "stage": "assess",
-        "say": [report["headline"]],
-        "table": _table(report),
-        "whole": True,
+        "say": [],
+        "screen": [list(line) for line in screen_lines(report, file="" if check else params["report_file"])],
     }
 
 
 def wrong_input(params: Params, now: float) -> list[str]:
     """Return a sentence for each option that makes no sense, naming the variable of the role."""
-    problems = []
-    if params["severity"] and not params["severity_reason"].strip():
-        problems.append("triage_severity needs a reason: add -e triage_severity_reason='why'")
-    if params["severity_reason"].strip() and not params["severity"]:
-        problems.append("triage_severity_reason is set without triage_severity: add -e triage_severity=P0 (or P1, P2, P3)")
-    problems += _wrong_time(params["alert_at"], now) if params["alert_at"] else []
-    for name in FILES:
-        folder = os.path.dirname(os.path.abspath(params[name])) if params[name] else ""
-        if folder and not os.path.isdir(folder):
-            problems.append("triage_%s: there is no directory %s; make it or change the path" % (name, one_line(folder, 120)))
-    return problems
+    judged: list[t.Callable[[], t.Any]] = [
+        lambda: override_of(params["severity"], params["severity_reason"]),
+        lambda: _require_time(params["alert_at"], now),
+        lambda: _rules(params),
+        *(_bound_folder(name, params[name]) for name in FILES if params[name]),
+    ]
+    return [problem for problem in map(_problem, judged) if problem]
 
 
-def _wrong_time(text: str, now: float) -> list[str]:
-    shown = one_line(text, 40)
+def _problem(judge: t.Callable[[], t.Any]) -> str:
     try:
-        at = parse_time(text)
-    except StepError:
-        return ["triage_alert_at is %s: write a time with its zone, such as 2026-12-01T03:04:05Z" % shown]
-    return ["triage_alert_at is %s, which is in the future: correct it" % shown] if at > now + 60 else []
+        judge()
+    except StepError as error:
+        return str(error)
+    return ""
+
+
+def _bound_folder(name: str, path: str) -> t.Callable[[], None]:
+    def judge() -> None:
+        folder = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(folder):
+            raise StepError("triage_%s: there is no directory %s; make it or change the path" % (name, one_line(folder, 120)))
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise StepError("triage_%s: %s is there and is no regular file; change the path" % (name, one_line(path, 120)))
+
+    return judge
+
+
+def _require_time(text: str, now: float) -> None:
+    if not text:
+        return
+    at, shown = seconds_of(text), one_line(text, 40)
+    if at is None:
+        raise StepError("triage_alert_at is %s: write a time with its zone, such as 2026-12-01T03:04:05Z" % shown)
+    if at > now + 60:
+        raise StepError("triage_alert_at is %s, which is in the future: correct it" % shown)
 
 
 def looked_in(params: Params) -> dict[str, triage.Looked]:
@@ -89,31 +110,44 @@ def looked_in(params: Params) -> dict[str, triage.Looked]:
     return {host: triage.looked_of(*(params[name].get(host) for name in BY_HOST)) for host in hosts}
 
 
+def _rules(params: Params) -> dict[str, t.Any]:
+    load = params["known"].get("rules")
+    return t.cast(t.Dict[str, t.Any], load(params["rules_file"])) if load else dict(NO_RULES)
+
+
 def _asked(params: Params) -> triage.Asked:
-    known = params["known"]
-    now = time.time()
+    known, now = params["known"], time.time()
     return triage.Asked(
-        now=now,
-        seconds=round(now - float(known.get("begun") or now), 1),
+        at=now,
+        seconds=round(max(0.0, now - _begun(params, now)), 1),
         inventory=str(known.get("inventory") or ""),
         groups=known.get("groups") or {},
-        commands=known.get("commands") or {},
-        severity=params["severity"],
-        severity_reason=params["severity_reason"],
+        rules=_rules(params),
+        commands=known.get("commands") or (lambda _hosts: {}),
+        override=override_of(params["severity"], params["severity_reason"]),
         alert_at=params["alert_at"],
         window_seconds=params["window_seconds"],
     )
 
 
-def _table(report: t.Mapping[str, t.Any]) -> list[str]:
-    rows = [one for one in report["components"] if one["health"] != "well"]
-    return ["%-8s %-20s %-16s %-14s %s" % (one["health"], one["name"], one["host"], one["state"], one["text"]) for one in rows]
+def _begun(params: Params, now: float) -> float:
+    """Return when the first look began, by the controller's clock as far as a host said how far its own is off."""
+    machines = [fields(one) for one in params["machines"].values()]
+    found = [(number(one.get("at")), number(fields(one.get("clock")).get("ahead_seconds"))) for one in machines]
+    return min((at - (ahead or 0.0) for at, ahead in found if at is not None), default=now)
 
 
-def _write(path: str, text: str, variable: str) -> None:
+def _write(params: Params, report: triage.Report) -> None:
+    page = params["known"].get("page")
+    _replace(params["report_file"], lambda: json.dumps(report, default=str, indent=1) + "\n", "triage_report_file")
+    _replace(params["markdown_file"], lambda: as_markdown(report), "triage_markdown_file")
+    _replace(params["page_file"] if page else "", lambda: page(report), "triage_page_file")
+
+
+def _replace(path: str, text: t.Callable[[], str], variable: str) -> None:
     if not path:
         return
     try:
-        write_durably(os.path.abspath(path), text.encode("utf-8", "backslashreplace"))
+        write_durably(os.path.abspath(path), text().encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise StepError("cannot write %s: %s: correct %s" % (one_line(path, 120), error.strerror or error, variable)) from None

@@ -22,15 +22,15 @@ RECORDED = "release:"
 MOST = 200
 
 
-def changes_of(looked: Given, now: float) -> list[Fields]:
-    """Return [{at (RFC 3339), kind, host, what, text, source}] of the last two hours, newest first."""
+def changes_of(looked: Given, now: float, within: float = WITHIN) -> list[Fields]:
+    """Return [{at (RFC 3339), kind, host, what, text, source}] of the last *within* seconds, newest first."""
     found: list[t.Tuple[float, Fields]] = []
     for host, look in fields(looked).items():
         found += _on_host(host, fields(look), now)
         found += _recorded(host, fields(look))
         found += _configuration(host, fields(look), now)
     found += [_of_run(row) for row in runs_of(looked) if row.get("acts")]
-    kept = [(at, one) for at, one in found if now - WITHIN <= at <= now + SKEW]
+    kept = [(at, one) for at, one in found if now - within <= at <= now + SKEW]
     once = {(one["kind"], one["host"], one["what"], one["at"]): (at, one) for at, one in kept}
     return [one for _at, one in sorted(once.values(), key=lambda pair: -pair[0])][:MOST]
 
