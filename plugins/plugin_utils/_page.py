@@ -233,7 +233,7 @@ def _processes(report: p.Plain) -> dict[str, t.Any]:
 
 def _series(report: p.Plain) -> list[dict[str, t.Any]]:
     """Return each series of two points or more as a drawing with its figures."""
-    found = []
+    found: list[dict[str, t.Any]] = []
     for name, series in list(p.known(report.get("series")).items())[:SERIES]:
         points, title = points_of(series), p.said(str(name), 120)
         if len(points) < 2:

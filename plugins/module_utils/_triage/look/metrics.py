@@ -117,17 +117,20 @@ def told(first: Metrics, second: t.Optional[Metrics] = None) -> Metrics:
 def _grown(first: Metrics, second: Metrics) -> t.Optional[Metrics]:
     """Return what was counted between two samples, None where a counter fell: its process began again."""
     grown: Metrics = {"at": second["at"] - first["at"]}
-    for key in ("requests", "errors"):
-        grown[key] = None if None in (first[key], second[key]) else second[key] - first[key]
-    for key in ("latency", "statuses"):
-        grown[key] = (
-            None if second[key] is None else {name: value - (first[key] or {}).get(name, 0.0) for name, value in second[key].items()}
-        )
-    grown["sums"] = {name: value - first["sums"].get(name, 0.0) for name, value in second["sums"].items()}
-    counters = [grown[key] for key in ("requests", "errors") if grown[key] is not None]
-    counters += [value for key in ("latency", "statuses") for value in (grown[key] or {}).values()]
-    counters += [value for name, value in grown["sums"].items() if name.endswith("_total")]
-    return grown if grown["at"] > 0 and all(value >= 0 for value in counters) else None
+    grown.update({key: None if None in (first[key], second[key]) else second[key] - first[key] for key in ("requests", "errors")})
+    grown.update({key: _each(first[key], second[key]) for key in ("latency", "statuses")})
+    grown["sums"] = _each(first["sums"], second["sums"])
+    return None if grown["at"] <= 0 or any(value < 0 for value in _counters(grown)) else grown
+
+
+def _each(first: t.Any, second: t.Any) -> t.Optional[dict[str, float]]:
+    return None if second is None else {name: value - (first or {}).get(name, 0.0) for name, value in second.items()}
+
+
+def _counters(grown: Metrics) -> t.Iterator[float]:
+    yield from (grown[key] for key in ("requests", "errors") if grown[key] is not None)
+    yield from (value for key in ("latency", "statuses") for value in (grown[key] or {}).values())
+    yield from (value for name, value in grown["sums"].items() if name.endswith("_total"))
 
 
 def _figures(counts: Metrics) -> Metrics:
