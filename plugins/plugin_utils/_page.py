@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import typing as t
 
 import jinja2
@@ -22,6 +23,8 @@ from ansible_collections.somabrain.incident_response.plugins.plugin_utils._spark
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "roles", "triage", "templates")
 # A page that no phone can open helps nobody: beyond these the JSON report has the rest, and the page says how much that is.
 ROWS, LOGS, LINES, PROCESSES, SERIES = 1000, 100, 60, 20, 40
+# A cell of fewer characters is not broken.
+TIGHT = 18
 Cells = list[list[str]]
 
 
@@ -41,6 +44,7 @@ def page_of(report: t.Mapping[str, t.Any]) -> str:
         level=p.level_of(report),
         headline=p.headline_of(report),
         parts=parts,
+        tight=TIGHT,
         at=short(report.get("at"), None) or "an unknown time",
         tables=[table for table in tables if table["rows"]],
         series=_series(report),
@@ -65,12 +69,10 @@ def _table(title: str, head: t.Sequence[str], rows: Cells, most: int = ROWS, not
 
 def _not_well(part: p.Part | None) -> dict[str, t.Any]:
     rows = part.rows if part else ()
-    cells = [[row.name, row.where, row.health, row.state, p.joined(row.text, _on(row)), row.seen] for row in rows]
+    cells = [
+        [row.name, row.where, row.health, row.state, p.joined(row.text, p.some_of(row, 12)), re.sub("^seen ", "", row.seen)] for row in rows
+    ]
     return _table("Not well", ["Component", "Host", "Health", "State", "What was found", "Seen"], cells)
-
-
-def _on(row: p.Row) -> str:
-    return f"on {p.named(row.hosts, 12)}" if len(row.hosts) > 1 else ""
 
 
 def _components(report: p.Plain) -> dict[str, t.Any]:

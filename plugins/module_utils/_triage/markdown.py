@@ -56,9 +56,9 @@ def _plain(part: p.Part) -> t.List[str]:
 
 def _row(row: p.Row) -> str:
     place = " on %s" % literal(row.where) if row.where else ""
-    hosts = "on %s" % p.named(row.hosts) if len(row.hosts) > 1 else ""
+    found = p.joined(row.text, p.some_of(row))
     state = ", %s" % literal(row.state) if row.state else ""
-    text = ": %s" % literal(p.joined(row.text, hosts)) if row.text or hosts else ""
+    text = ": %s" % literal(found) if found else ""
     return "%s %s%s%s%s (%s)" % (row.health.upper(), literal(row.name), place, state, text, literal(row.seen))
 
 

@@ -39,7 +39,8 @@ class Row(t.NamedTuple):
     text: str
     seen: str
     odd: str  # where it was seen, when that is not the host itself; that it was not seen
-    hosts: t.Tuple[str, ...]
+    hosts: t.Tuple[str, ...]  # all that it is about, for more than one
+    total: int  # the hosts that have such a component
 
 
 class Part(t.NamedTuple):
@@ -87,6 +88,11 @@ def known(value: t.Any) -> Plain:
 def said(value: t.Any, limit: int = SENTENCE) -> str:
     """Return a text on one line, "" for what is no text and no number."""
     return one_line(value, limit).strip() if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+
+
+def some_of(row: Row, most: int = 4) -> str:
+    """Return which hosts a row is about, "" where its place says it: one host, or all that there are."""
+    return "on %s" % named(row.hosts, most) if len(row.hosts) < row.total and row.hosts else ""
 
 
 def texts(value: t.Any) -> t.List[str]:
@@ -283,9 +289,10 @@ def _row(report: Plain, many: t.Sequence[t.Mapping[str, str]]) -> Row:
     """Return one row for one component on one host or on many."""
     first, hosts = many[0], tuple(dict.fromkeys(one["host"] for one in many if one["host"]))
     alone = len(hosts) < 2
-    where = first["host"] if alone else "%d of %d hosts" % (len(hosts), max(len(hosts), _hosts_with(report, first["name"])))
+    total = max(len(hosts), _hosts_with(report, first["name"])) if not alone else len(hosts)
+    where = first["host"] if alone else "%d of %d hosts" % (len(hosts), total)
     told = joined(first["because"], first["text"] if alone else _text_of_many(many), first["since"] if alone else "")
-    return Row(first["health"], first["name"], where, first["state"], told, _seen(many, report), _odd(many), hosts)
+    return Row(first["health"], first["name"], where, first["state"], told, _seen(many, report), _odd(many), () if alone else hosts, total)
 
 
 def _text_of_many(many: t.Sequence[t.Mapping[str, str]]) -> str:

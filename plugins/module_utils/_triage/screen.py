@@ -76,9 +76,8 @@ def _components(part: p.Part, width: int, caps: t.Mapping[str, int]) -> t.List[L
     for row in shown:
         cells = [_fit(cell, size).ljust(size) for cell, size in zip((row.name, row.where, row.state), wide) if size]
         front = "  %-7s  %s  " % (row.health.upper(), "  ".join(cells))
-        hosts = "on %s" % p.named(row.hosts) if len(row.hosts) > 1 else ""
         odd = " (%s)" % row.odd if row.odd else ""
-        lines += [(text, row.health) for text in _laid(front, p.joined(row.text, hosts), width, caps["lines"], odd)]
+        lines += [(text, row.health) for text in _laid(front, p.joined(row.text, p.some_of(row)), width, caps["lines"], odd)]
     return [*lines, *_more(len(part.rows) - len(shown), width), ("", "")]
 
 
