@@ -16,46 +16,50 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._triag
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.seen import class_of
 
 Given = t.Mapping[str, t.Any]
-Edge = t.Dict[str, str]
-# States that something below may bring about; a process that ended, a wrong answer or a wrong input has a reason of its own.
-EXPLAINED = frozenset((
-    "dependency_down", "dependency_slow", "dependency_unknown", "degraded", "error", "erroring", "slow", "hung", "unresponsive", "closed",
-    "endless", "unhealthy", "not_remembering", "not_recalled", "not_acknowledged", "no_ltm", "unsteady", "round_trip_unknown",
-    "pods_not_ready",
-))  # fmt: skip
-# What is seen from outside of a service that does not run.
-OUTSIDE = EXPLAINED | frozenset(("down", "unreachable", "no_server_up", "clients_kept_out", "not_listening", "silent", "unexpected", ""))
-BY_OUTSIDE = ("endpoint", "balancer", "monitoring")
 BY_ITSELF = ("dependency_down", "dependency_slow", "dependency_unknown")
+# What is seen of these is seen through what they need, whatever that says of itself.
+BY_OUTSIDE = ("endpoint", "balancer", "monitoring")
 # States of a store that say, or may say, that there is no space.
-WITHOUT_SPACE = ("misconf_rdb", "misconf_aof", "down_crash_loop", "down_disk_full", "wal_filling")
+WITHOUT_SPACE = ("misconf_rdb", "misconf_aof", "up", "down_crash_loop", "down_disk_full", "wal_filling")
 FIRST = ("host", "database", "working_memory", "long_term_memory", "queue", "service", "api", "balancer", "endpoint", "monitoring")
 MOST_ALIKE = 3
 # Kinds that ask something else than whether the thing is well.
 ASIDE = ("round_trip", "configuration")
 
 
+class Edge(t.NamedTuple):
+    """One entry of the data: what a class needs, in which states that explains it (any, where none is named), and what it means."""
+
+    on: str
+    symptoms: t.Tuple[str, ...] = ()
+    kinds: t.Tuple[str, ...] = ()
+    is_near: bool = False
+    suffers: str = ""
+    works: str = ""
+
+
 def edges_of(depends: t.Any) -> dict[str, list[Edge]]:
-    """Return {class: [{on, suffers, works}]} of the section ``depends`` of the rules, whichever of its spellings is used."""
+    """Return the edges of each class by the section ``depends`` of the rules: {class: [entries]}, or a list of entries with their class.
+
+    An entry is {stands_on, symptoms, kinds, where, suffers, still_works}, or the name of a class alone.
+    """
     found: dict[str, list[Edge]] = {}
-    if isinstance(depends, (list, tuple)):
-        for one in listed(depends):
-            found.setdefault(word(one.get("class"), 40), []).extend(_edges(one.get("on") or one.get("stands_on"), one))
-    for name, given in fields(depends).items():
-        more = fields(given)
-        below = more.get("on", more.get("stands_on", given if not more else None))
-        inner = _edges(below, more) if below is not None else [edge for on, one in more.items() for edge in _edges(on, fields(one))]
-        found.setdefault(name, []).extend(inner)
+    for one in listed(depends):
+        found.setdefault(word(one.get("class"), 40), []).extend(_edge(one))
+    for name, entries in fields(depends).items():
+        given = entries if isinstance(entries, (list, tuple)) else [entries]
+        found.setdefault(name, []).extend(edge for one in given for edge in _edge(one))
     return found
 
 
-def _edges(below: t.Any, more: Given) -> list[Edge]:
-    if isinstance(below, (list, tuple)):
-        return [edge for one in below for edge in _edges(one, more)]
-    if isinstance(below, t.Mapping):
-        given = fields(below)
-        return _edges(given.get("class") or given.get("on"), {**more, **given}) if given.get("class") or given.get("on") else []
-    return [{"on": word(below, 40), **{key: word(more.get(key), 300) for key in ("suffers", "works")}}] if below else []
+def _edge(one: t.Any) -> list[Edge]:
+    if isinstance(one, str):
+        return [Edge(one)]
+    given = fields(one)
+    below = word(given.get("stands_on") or given.get("on"), 40)
+    symptoms, kinds = (tuple(str(name) for name in given.get(key) or ()) for key in ("symptoms", "kinds"))
+    said = [word(given.get(key), 300) for key in ("suffers", "still_works")]
+    return [Edge(below, symptoms, kinds, given.get("where") == "same_host", *said)] if below else []
 
 
 def findings_of(components: t.Sequence[Given], depends: t.Any) -> list[Fields]:
@@ -64,24 +68,42 @@ def findings_of(components: t.Sequence[Given], depends: t.Any) -> list[Fields]:
     What suffers from a finding is among its symptoms and in no finding of its own.
     """
     bad = [dict(one) for one in components if one.get("health") != "well"]
-    parents = {id(one): _parents(one, bad, components, edges_of(depends)) for one in bad}
+    parents = _without_circles({id(one): _parents(one, bad, components, edges_of(depends)) for one in bad}, bad)
     roots = {id(one): _roots(one, parents) for one in bad}
-    causes = [one for one in bad if roots[id(one)] == [id(one)]]
+    causes = [one for one in bad if not parents[id(one)]]
     found = [_finding(cause, [one for one in bad if one is not cause and id(cause) in roots[id(one)]]) for cause in causes]
     return sorted(found, key=_order)
 
 
+def _without_circles(parents: t.Mapping[int, t.Sequence[Given]], bad: t.Sequence[Given]) -> dict[int, list[Given]]:
+    """Return the causes of each component without those that are its own symptoms: the data may go round, and nothing may be lost."""
+    kept: dict[int, list[Given]] = {id(one): [] for one in bad}
+    for one in sorted(bad, key=_place, reverse=True):
+        kept[id(one)] = [parent for parent in parents[id(one)] if id(one) not in _above(parent, kept)]
+    return kept
+
+
+def _above(one: Given, parents: t.Mapping[int, t.Sequence[Given]]) -> set[int]:
+    """Return the ids of a component and of everything that it suffers from."""
+    found, waiting = {id(one)}, [one]
+    while waiting:
+        more = [parent for parent in parents[id(waiting.pop())] if id(parent) not in found]
+        found |= {id(parent) for parent in more}
+        waiting += more
+    return found
+
+
+def _place(one: Given) -> int:
+    return FIRST.index(str(one.get("class"))) if one.get("class") in FIRST else len(FIRST)
+
+
 def _order(finding: Given) -> t.Tuple[int, int, int]:
-    group = str(finding.get("class"))
-    place = FIRST.index(group) if group in FIRST else len(FIRST)
-    return (0 if finding.get("health") == "sick" else 1, place, -len(finding["symptoms"]))
+    return (0 if finding.get("health") == "sick" else 1, _place(finding), -len(finding["symptoms"]))
 
 
-def _roots(one: Given, parents: t.Mapping[int, t.Sequence[Given]], way: t.Tuple[int, ...] = ()) -> list[int]:
-    """Return the ids of the causes of a component, itself where it has none; a circle in the data ends where it is found."""
-    above = [parent for parent in parents[id(one)] if id(parent) not in way and parent is not one]
-    found = [root for parent in above for root in _roots(parent, parents, (*way, id(one)))]
-    return list(dict.fromkeys(found)) or [id(one)]
+def _roots(one: Given, parents: t.Mapping[int, t.Sequence[Given]]) -> set[int]:
+    """Return the ids of what is above a component and suffers from nothing itself."""
+    return {root for root in _above(one, parents) if not parents[root]}
 
 
 def _finding(cause: Given, symptoms: t.Sequence[Given]) -> Fields:
@@ -194,12 +216,12 @@ def _by_needs(one: Given, others: t.Sequence[Given]) -> list[Given]:
 def _by_class(one: Given, others: t.Sequence[Given], every: t.Sequence[Given], edges: t.Mapping[str, t.Sequence[Edge]]) -> list[Given]:
     """What it needs, by its own look or by the data, as far as that is not well and explains what is seen."""
     known = known_by(one)
-    classes = [edge["on"] for edge in edges.get(str(one.get("class")), ())] + [name for name in known if known[name] != "well"]
+    own = [Edge(group, BY_ITSELF) for group, health in known.items() if health != "well"]
     found: list[Given] = []
-    for group in dict.fromkeys(classes):
-        if not _may_explain(one, group, known):
-            continue
-        found += _below(one, group, others, every, known)
+    for edge in [*edges.get(str(one.get("class")), ()), *own]:
+        # A full disk needs more evidence than that there is one: see _by_disk.
+        if "disk" not in edge.kinds and _may_explain(one, edge, known):
+            found += [other for other in _below(one, edge, others, every, known) if not any(other is same for same in found)]
     return found
 
 
@@ -214,25 +236,28 @@ def known_by(one: Given) -> dict[str, str]:
     return found
 
 
-def _may_explain(one: Given, group: str, known: t.Mapping[str, str]) -> bool:
+def _may_explain(one: Given, edge: Edge, known: t.Mapping[str, str]) -> bool:
+    """Return whether what the edge leads to could be why: not where its own look says that this is well."""
     state = str(one.get("state") or "")
-    if state in BY_ITSELF:
-        return known.get(group) != "well" or state == "dependency_slow"
-    if known.get(group) == "well" and one.get("class") not in BY_OUTSIDE:
+    if known.get(edge.on) == "well" and state != "dependency_slow" and one.get("class") not in BY_OUTSIDE:
         return False
-    return state in (OUTSIDE if one.get("class") in BY_OUTSIDE else EXPLAINED)
+    return not edge.symptoms or state in edge.symptoms
 
 
-def _below(one: Given, group: str, others: t.Sequence[Given], every: t.Sequence[Given], known: t.Mapping[str, str]) -> list[Given]:
-    """Return the components of a class that this one needs and that are not well: on its own host, or all that there are."""
-    alike = [other for other in every if other.get("class") == group and other.get("kind") not in ASIDE]
-    candidates = [other for other in others if other.get("class") == group and _is_cause_of(other, one)]
-    if _on_host_of(one, alike):
+def _below(one: Given, edge: Edge, others: t.Sequence[Given], every: t.Sequence[Given], known: t.Mapping[str, str]) -> list[Given]:
+    """Return the components that this one needs and that are not well: those on its own host, or all that there are."""
+    alike = [other for other in every if _is_of(other, edge)]
+    candidates = [other for other in others if _is_of(other, edge) and _is_cause_of(other, one)]
+    if edge.is_near or _on_host_of(one, alike):
         return _on_host_of(one, candidates)
     # With several of them, of which some are well, nothing says which one it uses.
     all_bad = all(other.get("health") != "well" for other in alike)
-    is_named = len(candidates) == 1 and known.get(group) in ("sick", "unknown")
+    is_named = len(candidates) == 1 and known.get(edge.on) in ("sick", "unknown")
     return candidates if all_bad or is_named else []
+
+
+def _is_of(other: Given, edge: Edge) -> bool:
+    return other.get("class") == edge.on and (other.get("kind") in edge.kinds or (not edge.kinds and other.get("kind") not in ASIDE))
 
 
 def _on_host_of(one: Given, some: t.Sequence[Given]) -> list[Given]:
@@ -254,9 +279,13 @@ def impact_of(findings: t.Sequence[Given], components: t.Sequence[Given], depend
             continue
         for group, below in edges.items():
             if group in there:
-                found += [_impact(edge) for edge in below if edge["on"] == finding.get("class")]
+                found += [_impact(edge) for edge in below if edge.on == finding.get("class") and _fits(edge, finding)]
     return [text for text in dict.fromkeys(found) if text]
 
 
+def _fits(edge: Edge, finding: Given) -> bool:
+    return not edge.kinds or finding.get("kind") in edge.kinds
+
+
 def _impact(edge: Edge) -> str:
-    return "; ".join(part for part in (edge["suffers"], "still works: " + edge["works"] if edge["works"] else "") if part)
+    return "; ".join(part for part in (edge.suffers, "still works: " + edge.works if edge.works else "") if part)

@@ -13,15 +13,22 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._triag
 
 NOW = 1_800_000_000.0
 GROUPS = {"redis": ["h"], "postgresql": ["h"], "somabrain_api": ["h"], "memory_service": ["h"], "somabrain_balancer": []}
+FROM_BELOW = ["dependency_down", "dependency_slow", "dependency_unknown", "degraded", "slow", "erroring", "error", "hung"]
+FROM_OUTSIDE = ["down", "hung", "error", "degraded", "slow", "no_server_up"]
 DEPENDS = {
     "api": [
-        {"on": "working_memory", "suffers": "the API answers without working memory", "works": "recall from the long-term memory"},
-        {"on": "database", "suffers": "the API cannot write"},
-        {"on": "long_term_memory", "suffers": "nothing new is kept"},
+        {
+            "class": "api", "stands_on": "working_memory", "symptoms": FROM_BELOW, "where": "anywhere", "kinds": [],
+            "suffers": "the API answers without working memory", "still_works": "recall from the long-term memory",
+        },
+        {"class": "api", "stands_on": "database", "symptoms": FROM_BELOW, "suffers": "the API cannot write", "still_works": ""},
+        {"class": "api", "stands_on": "long_term_memory", "symptoms": FROM_BELOW, "suffers": "nothing new is kept"},
+        {"class": "api", "stands_on": "host", "where": "same_host", "kinds": ["memory"], "symptoms": ["oom"], "suffers": "no memory"},
     ],
-    "endpoint": [{"on": "api"}, {"on": "working_memory"}, {"on": "long_term_memory"}],
-    "balancer": [{"on": "api"}],
-}
+    "endpoint": [{"stands_on": group, "symptoms": FROM_OUTSIDE} for group in ("api", "working_memory", "long_term_memory")],
+    "balancer": [{"stands_on": "api", "symptoms": FROM_OUTSIDE}],
+    "working_memory": [{"stands_on": "host", "where": "same_host", "kinds": ["disk"], "symptoms": ["misconf_rdb"], "suffers": "no save"}],
+}  # fmt: skip
 HTTP = "http://127.0.0.1:9696/health"
 ASKED = [
     {"name": "redis", "kind": "redis", "host": "127.0.0.1", "port": 6379, "service": {"manager": "supervisor", "name": "redis"}},
@@ -144,6 +151,9 @@ API_BY_REDIS = app("sick", "dependency_down", redis="sick", postgres="well", lon
             [("somabrain", ["endpoint /metrics", "pool"])],
         ),
         (instead(check("endpoint /metrics", "http", "sick", "error")), [("endpoint /metrics", [])]),
+        # The machine has no memory left, and the API was killed for it; another machine's memory is none of its business.
+        (instead(check("memory", "memory", "sick"), app("sick", "oom")), [("memory", ["somabrain"])]),
+        (instead(check("disk", "disk", "sick", "full"), app("sick", "oom")), [("disk", []), ("somabrain", [])]),
         # A check that was not made because of another.
         (
             instead(REDIS_DOWN, NOT_MADE),
@@ -235,9 +245,9 @@ def test_many_endpoints_are_one_symptom() -> None:
 @pytest.mark.parametrize(
     "depends",
     [
-        {"api": ["working_memory"]}, {"api": {"on": ["working_memory"]}}, {"api": {"working_memory": {"suffers": "x"}}},
-        {"api": [{"class": "working_memory"}]}, [{"class": "api", "on": "working_memory"}], {"api": {"stands_on": "working_memory"}},
-        {"api": [{"on": "working_memory"}], "working_memory": [{"on": "api"}]},
+        {"api": ["working_memory"]}, {"api": "working_memory"}, {"api": {"stands_on": "working_memory"}},
+        [{"class": "api", "stands_on": "working_memory"}], {"api": [{"on": "working_memory", "symptoms": ["hung"]}]},
+        {"api": ["working_memory"], "working_memory": ["api"]},
     ],
 )  # fmt: skip
 def test_the_data_on_what_stands_on_what_is_read_in_its_spellings_and_a_circle_in_it_ends(depends: t.Any) -> None:
@@ -245,7 +255,7 @@ def test_the_data_on_what_stands_on_what_is_read_in_its_spellings_and_a_circle_i
     assert [one["component"] for one in findings] == ["redis"]
 
 
-@pytest.mark.parametrize("depends", [None, [], "x", {"api": None}, {"api": [None, 5]}, {5: {"on": {}}}])
+@pytest.mark.parametrize("depends", [None, [], "x", {"api": None}, {"api": [None, 5]}, {5: {"on": {}}}, {"api": [{"stands_on": "redis"}]}])
 def test_without_such_data_only_what_a_look_says_is_claimed(depends: t.Any) -> None:
     findings = causes.findings_of(components(*instead(REDIS_DOWN, app("sick", "hung"))), depends)
     assert [one["component"] for one in findings] == ["redis", "somabrain"]
