@@ -87,6 +87,11 @@ left:
   type: list
   elements: dict
   sample: []
+flags:
+  description: The text of the freeze file and of the kill switch of this keeper, null where there is none.
+  returned: without O(verified_of)
+  type: dict
+  sample: {freeze: null, kill: null}
 chain:
   description: Whether the chain is intact, where it breaks, how long it is, and the hash of its head.
   returned: always

@@ -17,6 +17,8 @@ Beside ``OPTIONS``, ``load`` and ``judge`` a kind may have these attributes:
 - its facts may have ``final``: what is sick stays so until somebody acts, so that waiting for it ends.
 - ``FIX``: what to do before an incident where it is not well, as check-access says it.
 - ``PLAYBOOK``: the playbook that repairs what it looks at.
+- ``CLASS``: the class of component that it looks at, where the kind alone says that: what triage reports, and what depends on it.
+- ``ASIDE``: it asks another question of that component than whether it is well, so that triage reports it apart.
 - ``problems(options)``: a sentence for each option that makes no sense; such a check is not made, and is a ``bad_input`` of ours.
 """
 

@@ -25,6 +25,7 @@ FEW_READS = 10_000
 ON = ("on", "true", "yes", "1", "t", "y")
 SERVICE = (
     "manager", "name", "state", "pid", "exists", "reachable", "start_limit_hit", "restarts", "oom_killed", "exit_code", "signal", "detail",
+    "last_ended_at",
 )  # fmt: skip
 
 

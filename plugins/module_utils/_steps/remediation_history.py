@@ -12,6 +12,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import Params, Result
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.approval import told
+from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import load_flags
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.ledger import open_ledger
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.left import of_obligation
 
@@ -27,7 +28,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def run(params: Params, check: bool) -> Result:
-    """Return {changed: false, runs, drills, leases, owed, left, chain: {...}, journal?: [...], say, whole}.
+    """Return {changed: false, runs, drills, leases, owed, left, flags, chain: {...}, journal?: [...], say, whole}.
 
     With ``verified_of`` (a host) only {changed: false, verified: {component: {kind: {at, run_id, ...}}}, stage, say}.
     """
@@ -49,6 +50,7 @@ def run(params: Params, check: bool) -> Result:
         if params["run_id"]:
             result["steps"] = ledger.journal_of(params["run_id"])
     result["chain"] = {"whole": broken is None, "broken_at": broken, "records": count["records"], "head": head["hash"]}
+    result["flags"] = load_flags(params["state_dir"])
     result["left"] = [] if params["quiet"] else [of_obligation(row) for row in result["owed"]]
     return dict(result, stage="assess", whole=True, say=[] if params["quiet"] else _say(result, params["state_dir"], time.time()))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import is_of_service
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.plain import Fields, fields, listed, number, word
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.remedy import remedy_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.seen import class_of
@@ -23,8 +24,6 @@ BY_OUTSIDE = ("endpoint", "balancer", "monitoring")
 WITHOUT_SPACE = ("misconf_rdb", "misconf_aof", "up", "down_crash_loop", "down_disk_full", "wal_filling")
 FIRST = ("host", "database", "working_memory", "long_term_memory", "queue", "service", "api", "balancer", "endpoint", "monitoring")
 MOST_ALIKE = 3
-# Kinds that ask something else than whether the thing is well.
-ASIDE = ("round_trip", "configuration")
 
 
 class Edge(t.NamedTuple):
@@ -156,9 +155,7 @@ def _by_disk(one: Given, others: t.Sequence[Given]) -> list[Given]:
     """A store that says it has no space, and a file system that holds its directory and was seen to be full."""
     if one.get("state") not in WITHOUT_SPACE or not _lacks_space(one):
         return []
-    disks = [
-        other for other in others if other.get("kind") == "disk" and other.get("health") == "sick" and other.get("host") == one.get("host")
-    ]
+    disks = [other for other in _on_host_of(one, others) if other.get("class") == "host" and other.get("health") == "sick"]
     return [disk for disk in disks if any(_is_below(path, full) for path in _dirs_of(one) for full in _full_paths(disk))][:1]
 
 
@@ -257,7 +254,9 @@ def _below(one: Given, edge: Edge, others: t.Sequence[Given], every: t.Sequence[
 
 
 def _is_of(other: Given, edge: Edge) -> bool:
-    return other.get("class") == edge.on and (other.get("kind") in edge.kinds or (not edge.kinds and other.get("kind") not in ASIDE))
+    if other.get("class") != edge.on:
+        return False
+    return other.get("kind") in edge.kinds if edge.kinds else edge.on == "host" or is_of_service(other)
 
 
 def _on_host_of(one: Given, some: t.Sequence[Given]) -> list[Given]:

@@ -75,7 +75,7 @@ def _configuration(host: str, look: Fields, now: float) -> list[t.Tuple[float, F
     found = []
     for check in listed(look.get("checks")):
         texts = [word(one.get("text"), 240) for one in listed(check.get("findings")) if one.get("name") in ("configuration", "warning")]
-        if check.get("kind") == "configuration" and check.get("state") in ("drifted", "other_commit") and texts:
+        if check.get("state") in ("drifted", "other_commit") and texts:
             text = "%s; when that was changed is not known" % texts[0]
             found.append(_change(at, "configuration", host, check.get("name"), text, "git, at this look"))
     return found

@@ -161,7 +161,7 @@ def _is_of(row: Given, one: Given) -> bool:
     group = CLASS_OF_REMEDY.get(str(row.get("remedy")).rpartition(".")[2], "")
     names = one.get("checks") if isinstance(one.get("checks"), (list, tuple)) else []
     is_named = row.get("component") in (one.get("name"), *list(names or ()))
-    return is_named or (bool(group) and group == one.get("class") and (group != "api" or one.get("kind") == "application"))
+    return is_named or (bool(group) and group == one.get("class") and group != "api")
 
 
 def _times(rows: t.Sequence[Fields]) -> list[list[Fields]]:

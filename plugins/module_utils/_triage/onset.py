@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
+from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager.ask import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.freeze import parse_time
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.written import time_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.plain import (
@@ -50,8 +51,7 @@ def unknown(text: str = NOT_KNOWN) -> Fields:
 
 def skew_of(look: Given) -> float:
     """Return by how many seconds the clock of a host is ahead of the controller's, 0 where that was not measured."""
-    clocks = [one for one in listed(look.get("checks")) if one.get("kind") == "clock"]
-    found = [number(fields(one.get("facts")).get("skew")) for one in clocks]
+    found = [number(fields(one.get("facts")).get("skew")) for one in listed(look.get("checks"))]
     return next((one for one in found if one is not None), 0.0)
 
 
@@ -87,12 +87,13 @@ def _seen_since(check: Given, look: Given, now: float) -> t.Tuple[t.Optional[flo
 
 def _ended(facts: Fields, look: Given) -> t.Tuple[t.Optional[float], str]:
     """Return when the process ended: by its manager, else by the last boot where its manager has seen none since."""
-    known = fields(facts.get("ended")) if "last_ended_at" in fields(facts.get("ended")) else facts
+    places = [fields(facts.get(name)) for name in ("ended", "service")]
+    known = next((one for one in places if "last_ended_at" in one), facts)
     ended = moment(known.get("last_ended_at"))
     if ended is not None:
         return ended, "its service manager, which saw its process end"
     boot = moment(fields(look.get("host")).get("boot_at"))
-    if boot is not None and "last_ended_at" in known and known.get("manager") == "systemd":
+    if boot is not None and "last_ended_at" in known and trait(known.get("manager"), "FORGETS_AT_BOOT"):
         return boot, "the boot of the host, since which its service manager has not seen it run"
     return None, ""
 

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.judge import BY_ITS_RELEASE
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.derived import REPAIRS, repair_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.restart import next_of as handed_over
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.restart import rollback_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._spine.reasons import fill, wording
@@ -35,11 +36,11 @@ class Row(t.NamedTuple):
 PLAYBOOKS: t.Mapping[str, t.Tuple[str, str]] = {
     "recover_redis": (
         "recovers this Redis by the acts that its state allows, and proves it",
-        "it never empties or evicts keys and promotes no replica; what may lose data waits for your approval",
+        "it never flushes or evicts keys, never promotes a replica, and asks for approval before anything may be lost",
     ),
     "recover_database": (
         "recovers this PostgreSQL by the acts that its state allows, and proves it",
-        "it never interrupts a replay of WAL, changes no data file, and promotes no standby",
+        "it never interrupts a replay of WAL, never deletes WAL, and never promotes a standby",
     ),
     "unblock_database": (
         "ends the session at the root of the lock waits: it cancels, then terminates, at most three",
@@ -74,7 +75,7 @@ PLAYBOOKS: t.Mapping[str, t.Tuple[str, str]] = {
     ),
     "recover_all": (
         "recovers the stores first, then the services above them, in one run",
-        "it restarts nothing whose dependency is still down; what may lose data waits for your approval",
+        "it restarts nothing whose dependency is still down, and asks for approval before anything may be lost",
     ),
     "check_access": ("only looks: it names which address, credential, tool or path is wrong", "it changes nothing"),
     "show_history": ("only shows what earlier runs did", "it changes nothing"),
@@ -298,32 +299,34 @@ def row_of(component: Given) -> Row:
     if states is None:
         return Row(code="by_hand", case="kind")
     row = states.get(state, states.get("", _NONE))
-    if kind == "service":
-        return _of_store(component, row)
-    if row.playbook == "restart_service" and kind in ("http", "round_trip") and component.get("class") != "api":
-        return Row(code="by_hand", case=str(component.get("class")) if component.get("class") in BY_HAND else "http")
-    return row
+    # A kind that says what it looks at has a table of its own; for any other its class counts.
+    if row.playbook != "restart_service" and row.code != "exit_loop" or str(trait(component, "CLASS") or "") not in ("", "endpoint"):
+        return row
+    return _by_its_class(component, row)
 
 
-def _of_store(component: Given, row: Row) -> Row:
-    """Return the row for a service that its manager runs: a store has a remedy of its own."""
-    own = OWN_PLAYBOOK.get(str(component.get("class")), "restart_service")
-    return row if own == "restart_service" or row.code == "health_unknown" else Row(own)
+def _by_its_class(component: Given, row: Row) -> Row:
+    """Return the row for what a bare look at a service or an address found: a store has a remedy of its own."""
+    group = str(component.get("class"))
+    own = OWN_PLAYBOOK.get(group, "restart_service" if fields(component.get("facts")).get("unit") else "")
+    if own:
+        return row if own == "restart_service" else Row(own)
+    return Row(code="by_hand", case=group if group in BY_HAND else "http")
 
 
 def _by_rule(component: Given, symptoms: t.Sequence[Given]) -> t.Optional[Fields]:
     """Return what depends on more than the state, None where the state decides."""
-    facts, state, kind = fields(component.get("facts")), str(component.get("state") or ""), str(component.get("kind"))
+    facts, state = fields(component.get("facts")), str(component.get("state") or "")
     if facts.get("identity_mismatch"):
         return _of_row(_look("wrong_identity", "other_since" if facts.get("other_since") else ""), component)
-    if kind == "disk":
+    if facts.get("in_recover_all") and row_of(component).code == "by_hand":
+        return _named("{recover_all}", component, "starts it, since recover_all_services names it, and recovers what is below and above it")
+    if component.get("class") == "host" and listed(facts.get("paths")):
         return _of_its_store(symptoms)
-    if kind in ("application", "dependency") and state in HANDED_OVER:
+    if "hand_over" in facts and state in HANDED_OVER:
         command = handed_over(fields(facts.get("hand_over")))
         return _named(command, component) if command else _by_class(component)
-    if kind == "postgresql" and state == "blocked":
-        return _off_limits(facts)
-    return _back(component, facts, state) if kind == "application" else None
+    return _off_limits(facts) if state == "blocked" else _back(component, facts, state)
 
 
 # States in which the look itself names the remedy of something else.
@@ -401,7 +404,7 @@ def _named(command: str, component: Given, does: str = "") -> Fields:
 def _own_name(playbook: str, command: str, component: Given) -> str:
     """Return the variable that names a service other than the one that the playbook acts on by default."""
     unit = word(fields(component.get("facts")).get("unit"), 120)
-    if playbook != "restart_service" or component.get("kind") != "service" or not unit or "service_restart_name" in command:
+    if playbook != "restart_service" or trait(component, "CLASS") or not unit or "service_restart_name" in command:
         return ""
     return handed_over({"playbook": "restart-service.yml", "service": unit}).partition("}")[2]
 
@@ -432,7 +435,7 @@ def _together(findings: t.Sequence[Given], groups: Given) -> t.Tuple[bool, list[
     sick: dict[str, list[str]] = {}
     for finding in findings:
         # A process that is gone does not come back with the store below it.
-        ended = [one for one in listed(finding.get("symptoms")) if one.get("kind") == "application" and one.get("runs") is False]
+        ended = [one for one in listed(finding.get("symptoms")) if one.get("runs") is False]
         for one in [finding, *ended]:
             if one.get("health") == "sick" and _is_recovered(one, finding):
                 sick.setdefault(str(one.get("host")), []).append(str(one.get("kind")))

@@ -13,6 +13,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import stateful_kind
+from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import is_of_service, trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.history import is_left, runs_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.onset import since_of, unknown
@@ -28,22 +29,17 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._triag
 
 Given = t.Mapping[str, t.Any]
 Component = t.Dict[str, t.Any]
+POOLS = "balancer"
 # Group of the inventory: the class of what its hosts run, and what it is called.
 GROUPS: t.Mapping[str, t.Tuple[str, str]] = {
     "redis": ("working_memory", "redis"),
     "postgresql": ("database", "postgresql"),
     "somabrain_api": ("api", "api"),
-    "somabrain_balancer": ("balancer", "balancer"),
+    "somabrain_balancer": (POOLS, "load balancer"),
     "memory_service": ("long_term_memory", "memory_service"),
 }
 # Classes for which the inventory has no group: only a check names them.
 BY_CHECK_ONLY: t.Mapping[str, str] = {"queue": "the message queue", "monitoring": "the monitoring"}
-CLASS_OF_KIND: t.Mapping[str, str] = {
-    "redis": "working_memory", "postgresql": "database", "migrations": "database", "postgresql_restore": "database",
-    "data_reconciliation": "database", "application": "api", "balancer": "balancer", "slots": "balancer", "replicas": "service",
-    "release": "service", "configuration": "service", "disk": "host", "memory": "host", "clock": "host", "cpu": "host",
-    "round_trip": "endpoint",
-}  # fmt: skip
 # What the name of a check or service says, the first that matches.
 BY_NAME: t.Sequence[t.Tuple[str, t.Pattern[str]]] = (
     ("endpoint", re.compile(r"endpoint ")),
@@ -52,17 +48,14 @@ BY_NAME: t.Sequence[t.Tuple[str, t.Pattern[str]]] = (
     ("working_memory", re.compile(r"(?i)redis|valkey|working.?memory")),
     ("database", re.compile(r"(?i)postgres|database|pgbouncer|timescale")),
     ("long_term_memory", re.compile(r"(?i)(?:^|[^a-z])ltm(?:[^a-z]|$)|long.?term|memory.?service|milvus|qdrant|weaviate|chroma")),
-    ("balancer", re.compile(r"(?i)haproxy|nginx|balancer|(?:^|[^a-z])lb(?:[^a-z]|$)")),
+    (POOLS, re.compile(r"(?i)haproxy|nginx|balancer|(?:^|[^a-z])lb(?:[^a-z]|$)")),
     ("api", re.compile(r"(?i)(?:^|[^a-z])api(?:[^a-z]|$)|somabrain")),
 )
 STORES: t.Mapping[str, str] = {
     "redis": "working_memory", "postgresql": "database", "database": "database", "kafka": "queue", "zookeeper": "queue", "broker": "queue",
 }  # fmt: skip
-# The kinds that know most of a thing come first: theirs is the state of the component, unless another check found worse.
-RANK = ("application", "redis", "postgresql", "balancer", "http", "service", "tcp")
 WORSE = {"well": 0, "unknown": 1, "sick": 2}
-# Kinds that look at another question of the same thing, so that they stay apart.
-APART = ("round_trip", "configuration", "data_reconciliation", "disk", "memory", "clock", "cpu")
+PORTS: t.Mapping[str, int] = {"redis": 6379, "postgresql": 5432, "migrations": 5432}
 
 
 def components_of(looked: Given, groups: Given, now: float) -> list[Component]:
@@ -86,6 +79,8 @@ def _of_host(host: str, look: Fields, groups: Given, now: float) -> list[Compone
     machine = _machine(host, look, now)
     parts = [_part(check, look, host, now) for check in listed(look.get("checks"))]
     made = [_component(parts_of_one) for parts_of_one in _grouped(parts)]
+    for one in made:
+        one["facts"]["in_recover_all"] = _is_started_by_all(one, look)
     missing = [] if machine["health"] == "well" else _expected(host, made, groups, machine)
     return [machine, *made, *missing]
 
@@ -139,7 +134,7 @@ def _part(check: Fields, look: Fields, host: str, now: float) -> Component:
         seen_from=_seen_from(check), seconds=max(0.0, number(check.get("seconds")) or 0.0), checks=[name],
     )  # fmt: skip
     places = places_of(kind, options, facts)
-    return dict(part, facts=_kept(kind, facts, check, options), places=places)
+    return dict(part, facts=_kept(kind, facts, check, options), places=places, knows=len(facts))
 
 
 def _options_of(name: str, look: Fields) -> Fields:
@@ -165,31 +160,35 @@ def _seen_from(check: Fields) -> str:
 
 def class_of(kind: str, name: str, options: t.Optional[Given] = None) -> str:
     """Return the class of what a check of *kind* with that name looks at."""
-    if kind in CLASS_OF_KIND:
-        return CLASS_OF_KIND[kind]
+    said = declared({"kind": kind})
+    if said:
+        return said
     unit = word(fields(options).get("service"), 120)
-    store = STORES.get(stateful_kind([unit or name], [], "")) if kind == "service" else None
+    store = STORES.get(stateful_kind([unit or name], [], ""))
     by_name = next((group for group, pattern in BY_NAME if pattern.search(unit or name)), "")
-    return store or by_name or ("endpoint" if kind == "http" else "service")
+    return store or by_name or ("endpoint" if fields(options).get("url") else "service")
+
+
+def declared(part: Given) -> str:
+    """Return the class that the kind of a check alone says, "" where its name or options do."""
+    return str(trait(part, "CLASS") or "")
 
 
 def places_of(kind: str, options: Fields, facts: Fields) -> set[t.Tuple[str, str]]:
     """Return what a check looks at as (what, which) pairs; two checks of one host that share a pair look at the same thing."""
     answered = fields(facts.get("answered"))
     found: set[t.Tuple[str, str]] = set()
-    if kind in ("balancer", "slots"):
-        return {("pool", word(options["pool"], 120))} if options.get("pool") else set()
+    if options.get("pool"):
+        return {("pool", word(options["pool"], 120))}
     service = options.get("service")
     unit = fields(service).get("name") if isinstance(service, t.Mapping) else service
     for one in (unit, answered.get("service")):
         found |= {("unit", word(one, 120))} if one else set()
     for one in (options.get("url"), answered.get("url")):
         found |= {("net", _net_of(str(one)))} if one else set()
-    if kind in ("redis", "postgresql", "migrations", "tcp") and options.get("socket"):
-        found.add(("socket", word(options["socket"], 200)))
-    elif kind in ("redis", "postgresql", "migrations", "tcp") and options:
-        found |= {("net", _address(kind, options))} if _address(kind, options) else set()
-    return found
+    if options.get("socket"):
+        return found | {("socket", word(options["socket"], 200))}
+    return found | ({("net", _address(kind, options))} if options and _address(kind, options) else set())
 
 
 def _net_of(url: str) -> str:
@@ -202,8 +201,7 @@ def _net_of(url: str) -> str:
 
 
 def _address(kind: str, options: Fields) -> str:
-    ports = {"redis": 6379, "postgresql": 5432, "migrations": 5432}
-    port = options.get("port") or ports.get(kind)
+    port = (options.get("port") or PORTS.get(kind)) if not options.get("url") else None
     host = str(options.get("host") or "127.0.0.1").lower()
     # A directory is where a PostgreSQL of this machine has its socket.
     own = host.startswith("/") or is_loopback(host)
@@ -213,10 +211,18 @@ def _address(kind: str, options: Fields) -> str:
 def _kept(kind: str, facts: Fields, check: Fields, options: Fields) -> Fields:
     """Return of the facts of a check what causes and remedies are judged by."""
     kept = {key: facts[key] for key in KEPT if key in facts}
-    kept["runs"] = bool(fields(check.get("identity"))) if kind == "application" else None
+    kept["runs"] = bool(fields(check.get("identity"))) if "hand_over" in facts else None
     kept["unit"] = word(options.get("service") if isinstance(options.get("service"), str) else "", 120)
     kept["left_out"] = bool(facts.get("left_out"))
     return kept
+
+
+def _is_started_by_all(made: Component, look: Fields) -> bool:
+    """Return whether recover-all starts it: it is one of recover_all_services, by its name or where its health endpoint is."""
+    names = {word(one.get("name"), 120) for one in listed(look.get("services"))}
+    nets = {_net_of(str(one.get("url"))) for one in listed(look.get("services")) if one.get("url")}
+    own = {which for what, which in made["facts"].get("places", ()) if what == "net"}
+    return bool(names & {made["name"], *made["checks"]} or nets & own)
 
 
 # Facts that are kept, whichever kind has them.
@@ -229,7 +235,7 @@ KEPT = (
 
 def _grouped(parts: t.Sequence[Component]) -> list[list[Component]]:
     """Return the checks of one host in groups that look at the same thing each, the one that knows most of it first."""
-    order = sorted(range(len(parts)), key=lambda at: (RANK.index(parts[at]["kind"]) if parts[at]["kind"] in RANK else len(RANK), at))
+    order = sorted(range(len(parts)), key=lambda at: (not declared(parts[at]), -parts[at]["knows"], at))
     groups: list[list[Component]] = []
     for part in (parts[at] for at in order):
         same = _group_of(part, groups)
@@ -255,7 +261,7 @@ def _group_of(part: Component, groups: t.Sequence[list[Component]]) -> t.Optiona
 
 
 def _is_alone(part: Component) -> bool:
-    return part["kind"] in APART or part["class"] == "endpoint"
+    return bool(trait(part, "ASIDE")) or not is_of_service(part) or part["class"] == "endpoint"
 
 
 def _is_of_another_place(part: Component, alike: t.Sequence[list[Component]]) -> bool:
@@ -274,7 +280,7 @@ def _component(parts: list[Component]) -> Component:
     facts = dict(decides["facts"], **{key: value for key, value in first["facts"].items() if value not in (None, "", {}, [])})
     made = dict(decides, name=first["name"], facts=dict(facts, places=sorted(first["places"])), **{"class": first["class"]})
     made["checks"] = [name for one in parts for name in one["checks"]]
-    return {key: value for key, value in made.items() if key != "places"}
+    return {key: value for key, value in made.items() if key not in ("places", "knows")}
 
 
 def _known_from_above(found: t.Sequence[Component]) -> list[Component]:
@@ -290,15 +296,11 @@ def _known_from_above(found: t.Sequence[Component]) -> list[Component]:
 
 
 def _is_covered(found: t.Sequence[Component], host: str, group: str, name: str, health: str) -> bool:
-    alike = [one for one in found if one["class"] == group and one["kind"] != "expected" and _is_subject(one)]
+    alike = [one for one in found if one["class"] == group and one["kind"] != "expected" and not trait(one, "ASIDE")]
     near = [one for one in alike if one["host"] == host] or alike
     if group == "service":
         near = [one for one in near if one["name"] == name]
     return any(one["health"] == health or one["health"] != "well" for one in near) or (bool(near) and health == "well")
-
-
-def _is_subject(one: Component) -> bool:
-    return one["kind"] not in APART
 
 
 def _from_above(one: Component, name: str, health: str, group: str) -> Component:
@@ -314,7 +316,7 @@ def _from_above(one: Component, name: str, health: str, group: str) -> Component
 
 def _with_maintenance(one: Component, looked: Given, now: float) -> Component:
     """Return a pool in maintenance as sick where the run that began it left it behind: nobody ends it."""
-    if one["kind"] != "balancer" or one["state"] != "maintenance":
+    if one["class"] != POOLS or one["state"] != "maintenance":
         return one
     runs = runs_of(looked)
     owed = [row for look in fields(looked).values() for row in listed(fields(fields(look).get("ledger")).get("owed"))]

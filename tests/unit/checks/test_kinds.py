@@ -22,6 +22,7 @@ REGISTRY = ROOT / "plugins/module_utils/_checks/kinds.py"
 # What a kind may say of itself, with the type; functions are told by None.
 TRAITS: dict[str, t.Any] = {
     "HOST_ONLY": bool, "WRITES": bool, "WRITES_WITH": str, "BELOW": tuple, "SENT_AT": str, "PLAYBOOK": str, "FIX": str, "NO_SERVICE": bool,
+    "CLASS": str, "ASIDE": bool,
     "judge_again": None, "problems": None, "fits_together": None, "load_together": None, "progress": None,
 }  # fmt: skip
 # A rollback is planned from one look of each of its kinds, which its role makes and hands over.

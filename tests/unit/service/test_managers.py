@@ -25,6 +25,7 @@ SERVICE = ROOT / "plugins/module_utils/_service"
 TRAITS: dict[str, type] = {
     "ANYWHERE": bool, "ACTS_ELSEWHERE": str, "ALLOWED": dict, "OWN_CHECKS": bool, "RECREATES": bool, "HAS_PROJECT": bool,
     "RESETS_FAILED": bool, "PROGRAM": str, "PROJECT_PROGRAM": str, "ROOT_ONLY": bool, "BORROWS": dict, "MAKES_FOLDERS": bool,
+    "FORGETS_AT_BOOT": bool,
 }  # fmt: skip
 # What a manager may do in a way of its own, read by a function of the same name in ask.py, which knows the usual way.
 OWN_WAYS = ("evidence_of", "restart_command", "last_start", "said_since")

@@ -188,6 +188,22 @@ def test_a_look_that_failed_or_returned_nothing_is_unknown(broken: t.Any) -> Non
     assert len(causes.findings_of(made, DEPENDS)) == 1
 
 
+def test_a_service_that_recover_all_starts_has_that_command() -> None:
+    checks = instead(check("memory_service", "http", "sick", "down"))
+    [finding] = causes.findings_of(components(*checks), DEPENDS)
+    assert (finding["remedy"]["playbook"], "recover-all starts" in finding["none"]) == ("", True)
+    services = [{"name": "memory", "service": "ltm", "url": "http://localhost:9595/health"}, None]
+    [finding] = causes.findings_of(components(*checks, services=services), DEPENDS)
+    assert finding["remedy"]["command"] == "{recover_all}"
+
+
+def test_of_two_looks_of_one_kind_the_deeper_one_is_the_state() -> None:
+    deep = check("postgresql", "postgresql", "sick", "down_crashed", facts={"data_dir": "/x", "control": {}})
+    checks = instead(check("postgres", "postgresql", "sick", "down"), deep)
+    [one] = [one for one in components(*checks) if one["class"] == "database"]
+    assert (one["state"], one["name"], one["checks"]) == ("down_crashed", "postgresql", ["postgresql", "postgres"])
+
+
 def full(path: str, free: int) -> dict[str, t.Any]:
     return check("disk", "disk", "sick", "full", facts={"paths": [{"path": path, "used_share": 0.999, "free_bytes": free}]})
 

@@ -24,7 +24,9 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.sentence import sentence
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import identity_of
 
-FACTS = ("restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "manager", "barred")
+FACTS = (
+    "restarts", "exit_code", "signal", "oom_killed", "start_limit_hit", "autorestart", "started_at", "last_ended_at", "manager", "barred",
+)  # fmt: skip
 MIB = 1024 * 1024
 # Processes that a manager starts together may begin so many seconds apart.
 SAME_START = 10.0

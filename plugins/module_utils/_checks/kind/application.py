@@ -48,6 +48,7 @@ BAD_CONFIG = (
 # What the HTTP part takes over as it is.
 HTTP = ("url", "profile", "token_file", "tenant", "gates", "ignore_gates", "max_latency_ms", "ca_file", "validate_certs")
 HOST_ONLY = True
+CLASS = "api"
 OPTIONS: dict[str, t.Any] = {
     **ask.CHECK_SPEC,
     "service": {"type": "str", "required": True},

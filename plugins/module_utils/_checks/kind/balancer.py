@@ -21,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import judge_traffic, seen
 
 HOST_ONLY = True
+CLASS = "balancer"
 OPTIONS: dict[str, t.Any] = {
     **pools.BALANCER_SPEC,
     "goal": {"type": "str", "choices": ["look", "ready", "maintenance_on", "maintenance_off", "set", "restore"], "default": "look"},

@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 
 HOST_ONLY = True
 NO_SERVICE = True
+CLASS = "host"
 OPTIONS: dict[str, t.Any] = {
     "max_skew": {"type": "float", "default": 2.0},
     "require_synchronised": {"type": "bool", "default": False},

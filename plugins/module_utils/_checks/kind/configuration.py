@@ -23,6 +23,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 
 HOST_ONLY = True
 NO_SERVICE = True
+CLASS = "service"
 OPTIONS: dict[str, t.Any] = {
     "repository": {"type": "path", "required": True},
     "path": {"type": "str", "default": "."},

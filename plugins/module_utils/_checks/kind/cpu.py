@@ -18,6 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 
 HOST_ONLY = True
 NO_SERVICE = True
+CLASS = "host"
 OPTIONS: dict[str, t.Any] = {
     # 0: only reported, since a machine may be busy with other work while its services are well.
     "max_load_per_core": {"type": "float", "default": 0.0},

@@ -28,6 +28,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
     password_of,
 )
 
+CLASS = "database"
+ASIDE = True
 OPTIONS: dict[str, t.Any] = dict(
     CONNECT_SPEC,
     outbox={"type": "dict", "default": {}},

@@ -16,6 +16,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 
 HOST_ONLY = True
 NO_SERVICE = True
+CLASS = "host"
 OPTIONS: dict[str, t.Any] = {
     "paths": {"type": "list", "elements": "path", "default": ["/"]},
     "max_used_share": {"type": "float", "default": 0.9},

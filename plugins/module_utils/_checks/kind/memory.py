@@ -14,6 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 
 HOST_ONLY = True
 NO_SERVICE = True
+CLASS = "host"
 OPTIONS: dict[str, t.Any] = {
     "min_available_share": {"type": "float", "default": 0.1},
     "max_swap_used_share": {"type": "float", "default": 1.0},

@@ -20,6 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.verdict import Finding, Health, State
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.psql import CONNECT_SPEC, Query, Row, SqlError, ask
 
+CLASS = "database"
 OPTIONS: dict[str, t.Any] = {
     **CONNECT_SPEC,
     "tool": {"type": "str", "choices": ["auto", "alembic", "django"], "default": "auto"},

@@ -39,6 +39,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._postg
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.wire import address_of, knock
 
 PLAYBOOK = "recover-database.yml"
+CLASS = "database"
 OPTIONS: dict[str, t.Any] = {
     **CONNECT_SPEC,
     **PG_OPTIONS,

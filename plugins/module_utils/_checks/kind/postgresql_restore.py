@@ -15,6 +15,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._healt
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.judge import judge_restore
 from ansible_collections.somabrain.incident_response.plugins.module_utils._postgresql.restore.load import RESTORE_OPTIONS, load_restore
 
+CLASS = "database"
 OPTIONS: dict[str, t.Any] = dict(
     RESTORE_OPTIONS,
     mode={"type": "str", "default": ""},

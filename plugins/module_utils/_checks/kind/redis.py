@@ -18,6 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._redis
 from ansible_collections.somabrain.incident_response.plugins.module_utils._redis.options import REDIS_OPTIONS
 
 PLAYBOOK = "recover-redis.yml"
+CLASS = "working_memory"
 OPTIONS: dict[str, t.Any] = dict(REDIS_OPTIONS, answer_timeout={"type": "float", "default": 3.0})
 
 

@@ -21,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 
 HOST_ONLY = True
 FIX = "make what runs a release with the module release_add, and select it by the link rollback_current (docs/first-hour.md, step 6)"
+CLASS = "service"
 OPTIONS: dict[str, t.Any] = {
     **releases.RELEASE_SPEC,
     **CHECK_SPEC,

@@ -23,6 +23,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._servi
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.state import Clock, identity_of
 
 HOST_ONLY = True
+CLASS = "service"
 OPTIONS: dict[str, t.Any] = {
     **ask.CHECK_SPEC,
     **new.PROJECT_SPEC,

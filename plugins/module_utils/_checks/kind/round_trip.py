@@ -38,6 +38,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._net i
 WRITES = True
 # Names of the profiles of its health endpoint; the generation is meant.
 ALIASES = {"v1_health": "v1", "v1_healthz": "v1", "v2_health": "v2", "v2_healthz": "v2", "v2_readyz": "v2"}
+CLASS = "endpoint"
 OPTIONS: dict[str, t.Any] = {
     "url": {"type": "str", "required": True},
     "profile": {"type": "str", "choices": ["v1", "v2", *ALIASES], "default": "v1"},

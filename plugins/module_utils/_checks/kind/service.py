@@ -48,6 +48,7 @@ FACTS = (
     "autorestart",
     "held",
     "started_at",
+    "last_ended_at",
     "process_state",
     "result",
     "start_timeout",

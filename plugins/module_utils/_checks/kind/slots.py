@@ -21,6 +21,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.slots import Slots, judge_slots
 
 HOST_ONLY = True
+CLASS = "balancer"
 OPTIONS: dict[str, t.Any] = {
     **replicas.OPTIONS,
     **pools.BALANCER_SPEC,

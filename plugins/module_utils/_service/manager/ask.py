@@ -38,6 +38,7 @@ class Manager(t.Protocol):
     - ``ROOT_ONLY``: in its scope "system" only root starts and stops.
     - ``BORROWS``: the collection, with its oldest version that will do, whose modules restart, recreate or scale a service.
     - ``MAKES_FOLDERS``: it may make folders for a service when it starts it.
+    - ``FORGETS_AT_BOOT``: what it says of the last end of a service is of this boot; without any, the service has not run since.
     - ``RESETS_FAILED``: a failed service has to be reset before it starts again.
     """
 

@@ -32,6 +32,7 @@ MAKES_FOLDERS = True
 PROGRAM = "systemctl"
 ROOT_ONLY = True
 RELEASED_AS = "directories"
+FORGETS_AT_BOOT = True
 NAME = re.compile(r"[A-Za-z0-9_.\\@:][A-Za-z0-9_.\\@:-]{0,200}\Z")
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "Restart", "Type",
