@@ -269,21 +269,49 @@ def _is_cause_of(other: Given, one: Given) -> bool:
 
 
 def impact_of(findings: t.Sequence[Given], components: t.Sequence[Given], depends: t.Any) -> list[str]:
-    """Return for whom it matters and what still works, by the data on what needs what: a sentence for each cause and class above it."""
+    """Return for whom it matters and what still works: a sentence for each cause, and one for each class above it.
+
+    A class above counts where something of it suffers, or where the data says that it goes on and need not show it.
+    """
     edges = edges_of(depends)
     there = {str(one.get("class")) for one in components if one.get("kind") != "expected"}
     found: list[str] = []
     for finding in findings:
-        if finding.get("health") != "sick":
-            continue
-        for group, below in edges.items():
-            if group in there:
-                found += [_impact(edge) for edge in below if edge.on == finding.get("class") and _fits(edge, finding)]
+        if finding.get("health") == "sick":
+            found.append(_own_impact(finding, components))
+            shown = {str(one.get("class")) for one in listed(finding.get("symptoms"))}
+            found += [_impact(edge) for group in edges for edge in edges[group] if _counts(edge, group, finding, there, shown)]
+            # A full disk matters by what it keeps from writing.
+            found += [_impact(edge) for edge in edges.get(str(finding.get("class")), ()) if _lacks(edge, finding)]
     return [text for text in dict.fromkeys(found) if text]
 
 
-def _fits(edge: Edge, finding: Given) -> bool:
-    return not edge.kinds or finding.get("kind") in edge.kinds
+def _counts(edge: Edge, group: str, finding: Given, there: t.Collection[str], shown: t.Collection[str]) -> bool:
+    if edge.on != finding.get("class") or group not in there or (edge.kinds and finding.get("kind") not in edge.kinds):
+        return False
+    return group in shown or (bool(edge.works) and not edge.kinds)
+
+
+def _lacks(edge: Edge, finding: Given) -> bool:
+    """Return whether a finding itself says that it has no space, which the data has as an edge to the machine."""
+    return bool(edge.kinds) and bool(edge.symptoms) and finding.get("state") in edge.symptoms and finding.get("state") in SAYS_NO_SPACE
+
+
+# States that say so by their name.
+SAYS_NO_SPACE = ("down_disk_full", "wal_filling")
+
+
+def _own_impact(finding: Given, components: t.Sequence[Given]) -> str:
+    """Return whom it concerns that the API, the load balancer or a path itself is not well: as many of them as were looked at."""
+    group = str(finding.get("class"))
+    alike = [one for one in components if one.get("class") == group and one.get("kind") != "expected"]
+    bad = sum(one.get("health") != "well" for one in alike)
+    who = {"api": "users of the API", "balancer": "everyone who comes through the load balancer"}.get(group)
+    if group == "endpoint":
+        return "callers of %s" % word(finding.get("component"), 80)
+    if not who:
+        return ""
+    return "%s: %s" % (who, "all of them, since no other is well" if bad == len(alike) else "%d of %d are not well" % (bad, len(alike)))
 
 
 def _impact(edge: Edge) -> str:

@@ -279,10 +279,32 @@ def test_without_such_data_only_what_a_look_says_is_claimed(depends: t.Any) -> N
     assert [one["component"] for one in findings] == ["redis"]
 
 
-def test_what_suffers_and_what_still_works_is_said_once_for_each_class() -> None:
-    made = components(*instead(REDIS_DOWN, API_BY_REDIS))
-    said = causes.impact_of(causes.findings_of(made, DEPENDS), made, DEPENDS)
-    assert said == ["the API answers without working memory; still works: recall from the long-term memory"]
+NO_WORKING_MEMORY = "the API answers without working memory; still works: recall from the long-term memory"
+
+
+@pytest.mark.parametrize(
+    ("checks", "said"),
+    [
+        (instead(REDIS_DOWN, API_BY_REDIS), [NO_WORKING_MEMORY]),
+        # The API need not show it.
+        (instead(REDIS_DOWN), [NO_WORKING_MEMORY]),
+        # An API that does not suffer is not said to, where the data does not say that it hides it.
+        (instead(POSTGRES_DOWN), []),
+        (instead(POSTGRES_DOWN, app("sick", "dependency_down", postgres="sick")), ["the API cannot write"]),
+        (instead(app("sick", "crashed")), ["users of the API: all of them, since no other is well"]),
+        (instead(check("endpoint /metrics", "http", "sick", "error")), ["callers of endpoint /metrics"]),
+        (instead(check("redis", "redis", "unknown", "auth")), []),
+    ],
+)
+def test_whom_it_concerns_and_what_still_works(checks: list[dict[str, t.Any]], said: list[str]) -> None:
+    made = components(*checks)
+    assert causes.impact_of(causes.findings_of(made, DEPENDS), made, DEPENDS) == said
+
+
+def test_of_several_only_those_that_are_not_well_are_counted() -> None:
+    looked = {"a": dict(look(app("sick", "crashed")), asked=[]), "b": dict(look(app()), asked=[])}
+    made = seen.components_of(looked, {}, NOW)
+    assert causes.impact_of(causes.findings_of(made, {}), made, {}) == ["users of the API: 1 of 2 are not well"]
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "{{ 7*7 }}", "\u202ex", "$(reboot)", "<script>", "x" * 5000])
