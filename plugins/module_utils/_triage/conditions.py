@@ -22,7 +22,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._triag
     mapping,
     text,
 )
-from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import Answer, between
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import Answer, Missing, between
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.rules import CLASS_NAMES
 
 Options = t.Mapping[str, t.Any]
@@ -31,6 +31,7 @@ TELLING = ("auth", "rate_limited", "loading", "starting", "stopping", "rejecting
 IGNORABLE = ("component", "metric", "finding", "log", "baseline")
 MOST_NAMED = 3
 Judged = t.Tuple[Data, t.Optional[bool]]
+One = t.TypeVar("One")
 
 
 def judge(conditions: t.Iterable[Options], evidence: Evidence) -> Answer:
@@ -63,8 +64,8 @@ def _open(found: t.Sequence[Answer]) -> Answer:
     return Answer(None, _all_of(answer.seen for answer in found), missing, unlooked)
 
 
-def _all_of(texts: t.Iterable[t.Iterable[str]]) -> tuple[str, ...]:
-    """Return each text once, in order."""
+def _all_of(texts: t.Iterable[t.Iterable[One]]) -> tuple[One, ...]:
+    """Return each of several once, in order."""
     return tuple(dict.fromkeys(itertools.chain.from_iterable(texts)))
 
 
@@ -72,7 +73,7 @@ def _one(condition: Options, evidence: Evidence) -> Answer:
     kind, options = next(iter(condition.items()))
     ask = ASK.get(kind)
     if not ask:
-        return Answer(None, (), ("the condition %s is not known" % one_line(kind, 40),))
+        return Answer(None, (), (Missing("the condition %s" % one_line(kind, 40)),))
     answer = ask(options, evidence)
     # Where nothing has such a thing, it may not exist here; a component that is there and unseen stays open.
     is_ignored = answer.holds is None and kind in IGNORABLE and options["not_looked_at"] == "ignored"
@@ -90,6 +91,10 @@ def few(components: t.Sequence[Data]) -> tuple[str, ...]:
     """Return a line for each of the first *components*, and how many more there are."""
     more = ("and %d more" % (len(components) - MOST_NAMED),) if len(components) > MOST_NAMED else ()
     return (*(named(one) for one in components[:MOST_NAMED]), *more)
+
+
+def _doubts(components: t.Sequence[Data]) -> tuple[Missing, ...]:
+    return tuple(Missing(said) for said in few(components))
 
 
 def _of(evidence: Evidence, options: Options) -> list[Data]:
@@ -113,7 +118,7 @@ def _component(options: Options, evidence: Evidence) -> Answer:
     if holds is False:
         return Answer(False, few([one for one, match in judged if not match]))
     matching = few([one for one, match in judged if match])
-    return Answer(True, matching) if holds else Answer(None, matching, few([one for one, match in judged if match is None]))
+    return Answer(True, matching) if holds else Answer(None, matching, _doubts([one for one, match in judged if match is None]))
 
 
 def _on_host(judged: t.Sequence[Judged], states: t.Sequence[str]) -> t.Optional[bool]:
@@ -162,7 +167,7 @@ def _count(options: Options, evidence: Evidence) -> Answer:
     doubtful = [one for one in chosen if one["health"] == "unknown" and one not in yes]
     holds = between(len(yes), len(yes) + len(doubtful), options["at_least"])
     texts = ("%d of %s are %s" % (len(yes), counted(len(chosen), "components"), " or ".join(options["health"])),)
-    return Answer(holds, texts, few(doubtful) if holds is None else ())
+    return Answer(holds, texts, _doubts(doubtful) if holds is None else ())
 
 
 def _endpoints(options: Options, evidence: Evidence) -> Answer:
@@ -173,7 +178,7 @@ def _endpoints(options: Options, evidence: Evidence) -> Answer:
     sick, doubtful = ([one for one in chosen if one["health"] == health] for health in ("sick", "unknown"))
     holds = _share(options, len(sick), len(sick) + len(doubtful), len(chosen))
     told = ("%d of %s fail" % (len(sick), counted(len(chosen), "endpoints")), *few(sick))
-    return Answer(holds, told, few(doubtful) if holds is None else ())
+    return Answer(holds, told, _doubts(doubtful) if holds is None else ())
 
 
 def _share(options: Options, least: int, most: int, total: int) -> t.Optional[bool]:
@@ -201,7 +206,7 @@ def _finding(options: Options, evidence: Evidence) -> Answer:
     yes = [said for state, said in told if state in options["health"]]
     if yes:
         return Answer(True, tuple(yes[:MOST_NAMED]))
-    doubtful = tuple(said for state, said in told if state not in ("well", "sick"))[:MOST_NAMED]
+    doubtful = tuple(Missing(said) for state, said in told if state not in ("well", "sick"))[:MOST_NAMED]
     return Answer(None, (), doubtful) if doubtful else Answer(False, tuple(said for _state, said in told)[:MOST_NAMED])
 
 
@@ -212,7 +217,7 @@ def _verdict(section: str) -> t.Callable[[Options, Evidence], Answer]:
         found, _alternative = judge_any(evidence.alternatives.get(section, {}).get(options["id"]) or [], evidence)
         wanted = {"confirmed": True, "denied": False, "unknown": None}[options["verdict"]]
         if wanted is None:
-            return Answer(found.holds is None, (*found.missing, *found.seen))
+            return Answer(found.holds is None, (*readings.not_known(found.missing), *found.seen))
         return found._replace(holds=None if found.holds is None else found.holds is wanted)
 
     return ask

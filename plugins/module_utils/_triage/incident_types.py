@@ -10,7 +10,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.conditions import judge_any
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.evidence import Evidence, with_rules
-from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import Answer, not_known
 
 MOST = 6
 
@@ -29,7 +29,7 @@ def verdict_of(answer: Answer) -> str:
 
 def told(answer: Answer) -> list[str]:
     """Return the evidence of a verdict as sentences: of an unknown one first what was not seen."""
-    lines = ["not known: %s" % text for text in answer.missing] if answer.holds is None else []
+    lines = not_known(answer.missing) if answer.holds is None else []
     if answer.holds is None and answer.unlooked:
         lines.append("nothing looks at: %s" % ", ".join(answer.unlooked))
     return [one_line(line, 300) for line in [*lines, *answer.seen][:MOST]]

@@ -30,8 +30,8 @@ Options = t.Mapping[str, t.Any]
 # Numbers of an endpoint that are over its window, and those that are of the moment.
 LATENCIES = {"latency_p50": "p50", "latency_p95": "p95", "latency_p99": "p99", "latency_mean": "mean"}
 CALLED = {
-    "error_rate": "the error rate", "memory_bytes": "the memory in use", "up": "whether its metrics say it is up",
-    "metrics_readable": "whether its metrics can be read",
+    "error_rate": "the error rate", "memory_bytes": "the memory in use", "up": "the metric up",
+    "metrics_readable": "the metrics",
     **{name: "the latency (%s)" % short for name, short in LATENCIES.items()},
     "disk_used_share": "the share of a disk in use", "inodes_used_share": "the share of inodes in use",
     "memory_used_share": "the share of memory in use", "load_per_core": "the load per core",
@@ -43,12 +43,20 @@ RESOURCE_SHARES = ("disk_used_share", "inodes_used_share", "memory_used_share", 
 MOST_LINES, MOST_CHARACTERS, MOST_NAMED = 1000, 2000, 3
 
 
+class Missing(t.NamedTuple):
+    """What is not known; for what is read somewhere, where that is and why it was not."""
+
+    what: str
+    where: str = ""
+    why: str = ""
+
+
 class Answer(t.NamedTuple):
     """Whether something holds (None: not known); what was seen, what could not be read, and what nothing looks at."""
 
     holds: t.Optional[bool]
     seen: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
     unlooked: tuple[str, ...] = ()
 
 
@@ -59,6 +67,24 @@ class Reading(t.NamedTuple):
     value: t.Optional[float]
     shown: str = ""
     why: str = ""
+
+
+def not_known(missing: t.Iterable[Missing]) -> list[str]:
+    """Return a sentence for each reason why something is not known, with all that it keeps from being known."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for one in missing:
+        key = (one.where, one.why) if one.why else (one.what, "")
+        by_reason.setdefault(key, []).append(one.what)
+    return ["not known: %s%s" % (_listed(whats), _because(*key)) for key, whats in by_reason.items()]
+
+
+def _listed(whats: t.Sequence[str]) -> str:
+    names = list(dict.fromkeys(whats))
+    return "%s and %s" % (", ".join(names[:-1]), names[-1]) if len(names) > 1 else names[0]
+
+
+def _because(where: str, why: str) -> str:
+    return "%s: %s" % (" of %s" % where if where else "", why) if why else ""
 
 
 def between(least: float, most: float, limit: float) -> t.Optional[bool]:
@@ -73,7 +99,7 @@ def metric(options: Options, evidence: Evidence) -> Answer:
     name = options["name"]
     what, readings = called(name), [_reading(one, options) for one in evidence.metrics]
     if not readings:
-        return Answer(None, (), ("%s: no metrics were read" % what,))
+        return Answer(None, (), (Missing(what, "", "no metrics were read"),))
     return _judged(what, [(one, _holds(one.value, options)) for one in readings], _limit_text(options))
 
 
@@ -87,12 +113,10 @@ def baseline(options: Options, evidence: Evidence) -> Answer:
             is_more = now > median * options["times"] and one.get("unusual", "more") == "more"
             said = text(one.get("text")) or "%.4g, and %.4g while it was well" % (now, median)
             found.append((Reading(text(name), now, said), is_more))
-    what = (
-        "the %s against the baseline" % metric_.rpartition("_ms")[0] if metric_.endswith("_ms") else "the %s against the baseline" % metric_
-    )
+    what = "the %s against the baseline" % re.sub("_(ms|bytes)$", "", metric_).replace("_", " ")
     if not found:
-        return Answer(None, (), ("%s: there is no baseline" % what.replace("_", " "),))
-    return _judged(what.replace("_", " "), found, "more than %g times" % options["times"])
+        return Answer(None, (), (Missing(what, "", "there is no baseline"),))
+    return _judged(what, found, "more than %g times" % options["times"])
 
 
 def called(name: str) -> str:
@@ -106,7 +130,7 @@ def host(options: Options, evidence: Evidence) -> Answer:
     resource = options["resource"]
     found = [(reading, None if reading.value is None else reading.value > options["above"]) for reading in _resources(resource, evidence)]
     if not found:
-        return Answer(None, (), ("%s: no machine reported it" % CALLED[resource],))
+        return Answer(None, (), (Missing(CALLED[resource], "", "no machine reported it"),))
     return _judged(CALLED[resource], found, "above %s" % _shown(resource, options["above"]))
 
 
@@ -115,7 +139,7 @@ def _judged(what: str, judged: t.Sequence[tuple[Reading, t.Optional[bool]]], lim
     if yes:
         return Answer(True, tuple("%s of %s: %s, %s" % (what, one.where, one.shown, limit) for one in yes[:MOST_NAMED]))
     seen = tuple("%s of %s: %s" % (what, one.where, one.shown) for one, holds in judged if holds is False)
-    missing = tuple("%s of %s: %s" % (what, one.where, one.why) for one, holds in judged if holds is None)
+    missing = tuple(Missing(what, one.where, one.why) for one, holds in judged if holds is None)
     return Answer(None if missing else False, seen[:MOST_NAMED], missing[:MOST_NAMED])
 
 
@@ -123,7 +147,7 @@ def _reading(one: Metrics, options: Options) -> Reading:
     name, where = options["name"], "%s on %s" % (one.endpoint, one.host)
     error = text(one.data.get("error"))
     if name == "metrics_readable":
-        return Reading(where, 0.0 if error else 1.0, "no: %s" % error if error else "yes")
+        return Reading(where, 0.0 if error else 1.0, "not readable: %s" % error if error else "readable")
     if error:
         return Reading(where, None, why="its metrics could not be read: %s" % error)
     value, over, shown, why = _value(name, one.data, options)
@@ -134,10 +158,10 @@ def _value(name: str, data: Data, options: Options) -> tuple[t.Optional[float], 
     """Return (value, what it is over, how it is written, why there is none)."""
     if name == "up":
         up = data.get("up")
-        return (float(up), "", "up" if up else "not up", "") if isinstance(up, bool) else (None, "", "", "they do not say so")
+        return (float(up), "", "up" if up else "not up", "") if isinstance(up, bool) else (None, "", "", "its metrics do not say")
     if name == "memory_bytes":
         value = number(data.get("memory_bytes"))
-        return value, "", "", "" if value is not None else "they do not say so"
+        return value, "", "", "" if value is not None else "its metrics do not say"
     if name == "error_rate" or name in LATENCIES or STATUS_SHARE.match(name):
         return _over_window(name, data, options)
     return _named(name, data)
@@ -147,12 +171,12 @@ def _over_window(name: str, data: Data, options: Options) -> tuple[t.Optional[fl
     """Return a rate or a latency of the window between two samples."""
     window, requests, value = number(data.get("over_seconds")), number(data.get("requests")), _rate(name, data)
     is_share = name not in LATENCIES
+    if name == "error_rate" and _none_since_start(data):
+        return 0.0, " (none of %s since its start)" % counted(_none_since_start(data), "requests"), "", ""
     if value is None:
-        return None, "", "", "there was no request" if requests == 0 else "they do not say so"
+        return None, "", "", "there was no request" if requests == 0 else "its metrics do not say"
     if is_share and value > 1:
-        return None, "", "", "they say %s, which is no share" % one_line(value, 20)
-    if is_share and not window and value == 0 and requests:
-        return 0.0, " (none of %s since its start)" % counted(int(requests), "requests"), "", ""
+        return None, "", "", "its metrics say %s, which is no share" % one_line(value, 20)
     if not window:
         return None, "", "", "%s: %s" % (_shown(name, value), SINCE_START)
     few = _too_few(requests, options["requests_at_least"], window)
@@ -173,10 +197,14 @@ def _rate(name: str, data: Data) -> t.Optional[float]:
         return _status_share(status[1], mapping(data.get("statuses")))
     if name in LATENCIES:
         return number(mapping(data.get("latency_seconds")).get(LATENCIES[name]))
-    rate = number(data.get("error_rate"))
-    # A rate of zero since the start may be a rounded one; the count says whether there was no error.
-    is_proof = bool(data.get("over_seconds")) or number(data.get("errors")) == 0
-    return rate if rate or is_proof else None
+    return number(data.get("error_rate"))
+
+
+def _none_since_start(data: Data) -> int:
+    """Return of how many requests since its start none failed, 0 where one did or it is not known. A rate of zero may be a rounded one."""
+    since = mapping(data.get("since_start")) or ({} if data.get("over_seconds") else data)
+    requests, errors = number(since.get("requests")), number(since.get("errors"))
+    return int(requests) if requests and errors == 0 else 0
 
 
 def _status_share(status: str, statuses: Data) -> t.Optional[float]:
@@ -188,12 +216,12 @@ def _named(name: str, data: Data) -> tuple[t.Optional[float], str, str, str]:
     """Return a metric by its own name: the increase per second of a counter (``_total``), the value of any other."""
     total, rate = number(mapping(data.get("sums")).get(name)), number(mapping(data.get("rates")).get(name))
     if not name.endswith("_total"):
-        return total, "", "", "" if total is not None else "they have no %s" % name
+        return total, "", "", "" if total is not None else "its metrics have no %s" % name
     if rate is not None:
         return rate, "", "%g per second" % rate, ""
     if total == 0:
         return 0.0, "", "nothing was counted since its start", ""
-    return None, "", "", "they have no %s" % name if total is None else "%g: %s" % (total, SINCE_START)
+    return None, "", "", "its metrics have no %s" % name if total is None else "%g: %s" % (total, SINCE_START)
 
 
 def _holds(value: t.Optional[float], options: Options) -> t.Optional[bool]:
@@ -265,18 +293,19 @@ def log(options: Options, evidence: Evidence) -> Answer:
     if not logs:
         return Answer(None, unlooked=("the logs of %s" % " or ".join(CLASS_NAMES.get(one, "any component") for one in classes),))
     judged = [_log(one, [word.lower() for word in options["words"]], options["at_least"]) for one in logs]
-    yes, no, missing = (tuple(said for holds, said in judged if holds is wanted)[:MOST_NAMED] for wanted in (True, False, None))
+    yes, no = (tuple(str(said) for holds, said in judged if holds is wanted)[:MOST_NAMED] for wanted in (True, False))
+    missing = tuple(said for _holds_, said in judged if isinstance(said, Missing))[:MOST_NAMED]
     return Answer(True, yes) if yes else Answer(None if missing else False, no, missing)
 
 
-def _log(one: Log, words: t.Sequence[str], least: int) -> tuple[t.Optional[bool], str]:
+def _log(one: Log, words: t.Sequence[str], least: int) -> tuple[t.Optional[bool], t.Union[str, Missing]]:
     where = "the log of %s on %s" % (one.component, one.host)
     lines = [line[:MOST_CHARACTERS] for line in items(one.data.get("lines")) if isinstance(line, str)][-MOST_LINES:]
     hits = [line for line in lines if any(word in line.lower() for word in words)]
     if hits and len(hits) >= least:
         return True, "%s has %s such as: %s" % (where, counted(len(hits), "lines"), one_line(redact(hits[-1]), 120))
     if one.data.get("error") or not lines:
-        return None, "%s: %s" % (where, text(one.data.get("error")) or "no line was read")
+        return None, Missing("the log", "%s on %s" % (one.component, one.host), text(one.data.get("error")) or "no line was read")
     return False, "%s has %d of the last %s with such words" % (where, len(hits), counted(len(lines), "lines"))
 
 
@@ -292,11 +321,12 @@ def change(options: Options, evidence: Evidence) -> Answer:
     # What was changed a little after the first sign may still be its cause: neither clock is exact.
     recent = [one for one, at in alike if at is not None and end - within <= at <= end + 60]
     if recent:
-        told = ["%s of %s on %s at %s" % tuple(text(one.get(key)) or "?" for key in ("kind", "what", "host", "at")) for one in recent]
-        return Answer(True, tuple(told[:MOST_NAMED]))
+        seen = ["%s of %s on %s at %s" % tuple(text(one.get(key)) or "?" for key in ("kind", "what", "host", "at")) for one in recent]
+        return Answer(True, tuple(seen[:MOST_NAMED]))
     what = "%s within %g minutes" % (" or ".join(kinds), within / 60)
     missing = [*_unseen_changes(kinds, evidence), *("%s: its time is not known" % text(one.get("what")) for one, at in alike if at is None)]
-    return Answer(None, (), tuple("a %s: %s" % (what, why) for why in missing)) if missing else Answer(False, ("no %s" % what,))
+    told = tuple(Missing("a %s" % what, "", why) for why in missing)
+    return Answer(None, (), told) if told else Answer(False, ("no %s" % what,))
 
 
 def _unseen_changes(kinds: t.Sequence[str], evidence: Evidence) -> list[str]:

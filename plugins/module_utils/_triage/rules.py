@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line
 
 Rules = t.Dict[str, t.Any]
 Document = t.Mapping[str, t.Any]
@@ -132,7 +132,7 @@ def validated(documents: t.Sequence[Document], playbooks: t.Collection[str] = ()
     if not problems:
         _judge_references(merged, problems)
     if problems:
-        more = "; %d more problems" % (len(problems) - MOST_SHOWN) if len(problems) > MOST_SHOWN else ""
+        more = "; and %s" % counted(len(problems) - MOST_SHOWN, "more problems") if len(problems) > MOST_SHOWN else ""
         raise StepError("; ".join(problems[:MOST_SHOWN]) + more, problems=problems[:MOST])
     return _plain({section: [entry for _document, _place, entry in entries.values()] for section, entries in merged.items()})
 

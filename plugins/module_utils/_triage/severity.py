@@ -14,7 +14,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.conditions import judge, named
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.evidence import Evidence, with_rules
-from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import Answer
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import Answer, Missing, not_known
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.rules import LEVELS
 
 Severity = t.Dict[str, t.Any]
@@ -61,13 +61,15 @@ def _without_rule(evidence: Evidence) -> list[dict[str, str]]:
 
 def _unknown(judged: Judged, level: str) -> list[str]:
     """Return a sentence for each input that left a rule open, the worst first; what nothing looks at shares one."""
-    open_ = [(rule, answer) for rule, answer in judged if answer.holds is None]
-    missing: dict[str, str] = {}
+    open_ = sorted(((rule, answer) for rule, answer in judged if answer.holds is None), key=lambda pair: str(pair[0]["severity"]))
+    missing: dict[str, list[Missing]] = {}
+    named: set[Missing] = set()
     for rule, answer in open_:
-        for text in answer.missing:
-            missing[text] = min(missing.get(text, rule["severity"]), rule["severity"])
+        # What could only be as bad as what is known already is one group.
+        missing.setdefault(_could(rule["severity"], level), []).extend(one for one in answer.missing if one not in named)
+        named.update(answer.missing)
     unlooked = dict.fromkeys(text for _rule, answer in open_ for text in answer.unlooked)
-    lines = ["not known: %s%s" % (text, _could(worst, level)) for text, worst in sorted(missing.items(), key=lambda pair: pair[1])]
+    lines = [text + could for could, some in missing.items() for text in not_known(some)]
     if len(lines) > MOST_UNKNOWN:
         lines = [*lines[:MOST_UNKNOWN], "and %d more" % (len(lines) - MOST_UNKNOWN)]
     if unlooked:

@@ -227,7 +227,7 @@ def test_several_mistakes_are_named_together_and_the_rest_is_counted(tmp_path: P
     entry = "  - {id: r%d, text: x, severity: P7, when: [nothing_looks_at: x]}\n"
     text = problem(own(tmp_path, "rules:\n" + "".join(entry % number for number in range(9))), beside)
     assert [":%d: severity is 'P7'" % line in text for line in (2, 3, 4, 5)] == [True, True, True, False]
-    assert text.endswith("; 6 more problems")
+    assert text.endswith("; and 6 more problems")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, beside: str) -> None:

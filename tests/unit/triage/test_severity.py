@@ -145,11 +145,11 @@ def test_metrics_decide_where_they_are_over_a_window(level: str, rule: str, chan
             "90 %: it is known only since the process started, which says little of now",
         ),
         ({"errors": 9, "error_rate": 0.9, "requests": 10}, "10 requests in 2 s are too few to tell (20 are needed)"),
-        ({"errors": None, "error_rate": None}, "the error rate of api on one: they do not say so"),
-        ({"error_rate": float("nan")}, "the error rate of api on one: they do not say so"),
-        ({"error_rate": 40.0}, "they say 40.0, which is no share"),
-        ({"error_rate": True}, "they do not say so"),
-        ({"error_rate": "0.9"}, "they do not say so"),
+        ({"errors": None, "error_rate": None}, "the error rate of api on one: its metrics do not say"),
+        ({"error_rate": float("nan")}, "the error rate of api on one: its metrics do not say"),
+        ({"error_rate": 40.0}, "its metrics say 40.0, which is no share"),
+        ({"error_rate": True}, "its metrics do not say"),
+        ({"error_rate": "0.9"}, "its metrics do not say"),
         ({"requests": 0, "errors": 0, "error_rate": None}, "the error rate of api on one: there was no request"),
     ],
 )
@@ -162,6 +162,30 @@ def test_a_number_that_is_not_known_is_named_and_decides_nothing(changed: dict[s
 def test_no_error_since_the_start_is_proof_without_a_window() -> None:
     severity = judged(looked=with_metrics(over_seconds=None, errors=0, error_rate=0.0))
     assert not any("error rate" in line for line in severity["unknown"])
+
+
+def test_no_error_since_the_start_is_proof_also_where_no_request_came_meanwhile() -> None:
+    looked = with_metrics(requests=0, errors=0, error_rate=None, since_start={"requests": 4000, "errors": 0})
+    assert not any("error rate" in line for line in judged(looked=looked)["unknown"])
+    looked = with_metrics(requests=0, errors=0, error_rate=None, since_start={"requests": 4000, "errors": 1})
+    assert any("error rate of api on one: there was no request" in line for line in judged(looked=looked)["unknown"])
+
+
+def test_what_one_reason_keeps_from_being_known_is_one_line() -> None:
+    severity = judged(looked=with_metrics(error="timed out"))
+    lines = [line for line in severity["unknown"] if "timed out" in line]
+    assert lines == [
+        "not known: the error rate of api on one: its metrics could not be read: timed out; it could make this P0",
+        "not known: the latency (p95) of api on one: its metrics could not be read: timed out; it could make this P1",
+        "not known: the share of answers with status 429 of api on one: its metrics could not be read: timed out; it could make this P2",
+    ]
+    # Where nothing of it could be worse than what is known, one line says all.
+    severity = judged(one("api sick stopped"), looked=with_metrics(error="timed out"))
+    lines = [line for line in severity["unknown"] if "timed out" in line]
+    assert lines == [
+        "not known: the error rate, the latency (p95) and the share of answers with status 429 of api on one:"
+        " its metrics could not be read: timed out"
+    ]
 
 
 def test_what_is_not_known_is_named_beside_what_holds_with_what_it_could_make_of_it() -> None:
