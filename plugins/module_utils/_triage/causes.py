@@ -22,6 +22,8 @@ BY_ITSELF = ("dependency_down", "dependency_slow", "dependency_unknown")
 BY_OUTSIDE = ("endpoint", "balancer", "monitoring")
 # States of a store that say, or may say, that there is no space.
 WITHOUT_SPACE = ("misconf_rdb", "misconf_aof", "up", "down_crash_loop", "down_disk_full", "wal_filling")
+# States of a server that follows another one.
+FOLLOWS = ("readonly_replica", "standby_lagging")
 FIRST = ("host", "database", "working_memory", "long_term_memory", "queue", "service", "api", "balancer", "endpoint", "monitoring")
 MOST_ALIKE = 3
 
@@ -66,12 +68,32 @@ def findings_of(components: t.Sequence[Given], depends: t.Any) -> list[Fields]:
 
     What suffers from a finding is among its symptoms and in no finding of its own.
     """
-    bad = [dict(one) for one in components if one.get("health") != "well"]
-    parents = _without_circles({id(one): _parents(one, bad, components, edges_of(depends)) for one in bad}, bad)
+    bad = [one for one in components if one.get("health") != "well"]
+    world = _world_of(components, depends)
+    parents = _without_circles({id(one): _parents(one, world) for one in bad}, bad)
     roots = {id(one): _roots(one, parents) for one in bad}
     causes = [one for one in bad if not parents[id(one)]]
     found = [_finding(cause, [one for one in bad if one is not cause and id(cause) in roots[id(one)]]) for cause in causes]
     return sorted(found, key=_order)
+
+
+class World(t.NamedTuple):
+    """All components by class, those that are not well by host, and what needs what."""
+
+    by_class: t.Mapping[str, t.Sequence[Given]]
+    bad_on: t.Mapping[str, t.Sequence[Given]]
+    edges: t.Mapping[str, t.Sequence[Edge]]
+
+
+def _world_of(components: t.Sequence[Given], depends: t.Any) -> World:
+    by_class: dict[str, list[Given]] = {}
+    bad_on: dict[str, list[Given]] = {}
+    for one in components:
+        by_class.setdefault(str(one.get("class")), []).append(one)
+        if one.get("health") != "well":
+            # Whatever is many is no cause of anything else on its host.
+            bad_on.setdefault(str(one.get("host")), []).extend([one] if one.get("class") != "endpoint" else [])
+    return World(by_class, bad_on, edges_of(depends))
 
 
 def _without_circles(parents: t.Mapping[int, t.Sequence[Given]], bad: t.Sequence[Given]) -> dict[int, list[Given]]:
@@ -135,27 +157,24 @@ def _together(symptoms: t.Sequence[Fields]) -> list[Fields]:
     return found
 
 
-def _parents(one: Given, bad: t.Sequence[Given], every: t.Sequence[Given], edges: t.Mapping[str, t.Sequence[Edge]]) -> list[Given]:
+def _parents(one: Given, world: World) -> list[Given]:
     """Return what a component that is not well suffers from, [] where that was not seen."""
-    others = [other for other in bad if other is not one]
-    for rule in (_by_host, _by_disk, _by_master, _by_needs):
-        found = rule(one, others)
-        if found:
-            return found
-    return _by_class(one, others, every, edges)
+    near = [other for other in world.bad_on.get(str(one.get("host")), ()) if other is not one]
+    found = _by_host(one, near) or _by_disk(one, near) or _by_master(one, world) or _by_needs(one, near)
+    return found or _by_class(one, world)
 
 
-def _by_host(one: Given, others: t.Sequence[Given]) -> list[Given]:
+def _by_host(one: Given, near: t.Sequence[Given]) -> list[Given]:
     """What should be on a host that could not be looked at is not sick: it was not seen."""
-    hosts = [other for other in others if other.get("kind") == "host" and other.get("host") == one.get("host")]
+    hosts = [other for other in near if other.get("kind") == "host"]
     return hosts if one.get("health") == "unknown" and one.get("kind") != "host" else []
 
 
-def _by_disk(one: Given, others: t.Sequence[Given]) -> list[Given]:
+def _by_disk(one: Given, near: t.Sequence[Given]) -> list[Given]:
     """A store that says it has no space, and a file system that holds its directory and was seen to be full."""
     if one.get("state") not in WITHOUT_SPACE or not _lacks_space(one):
         return []
-    disks = [other for other in _on_host_of(one, others) if other.get("class") == "host" and other.get("health") == "sick"]
+    disks = [other for other in near if other.get("class") == "host" and other.get("health") == "sick"]
     return [disk for disk in disks if any(_is_below(path, full) for path in _dirs_of(one) for full in _full_paths(disk))][:1]
 
 
@@ -190,35 +209,34 @@ def _is_below(store: t.Tuple[str, t.Optional[float]], full: t.Tuple[str, t.Optio
     return (path.startswith(at) or at.startswith(path)) and near
 
 
-def _by_master(one: Given, others: t.Sequence[Given]) -> list[Given]:
+def _by_master(one: Given, world: World) -> list[Given]:
     """A replica or standby without its source, and the one other server of its kind that is sick."""
-    if one.get("state") not in ("readonly_replica", "standby_lagging"):
+    if one.get("state") not in FOLLOWS:
         return []
-    masters = [other for other in others if other.get("kind") == one.get("kind") and other.get("health") == "sick"]
-    masters = [other for other in masters if other.get("state") not in ("readonly_replica", "standby_lagging")]
+    alike = [other for other in world.by_class.get(str(one.get("class")), ()) if other.get("kind") == one.get("kind")]
+    masters = [other for other in alike if other.get("health") == "sick" and other.get("state") not in FOLLOWS]
     named = str(fields(one.get("facts")).get("master") or "").rpartition(":")[0]
     exact = [other for other in masters if named and other.get("host") == named]
     return exact or (masters if len(masters) == 1 else [])
 
 
-def _by_needs(one: Given, others: t.Sequence[Given]) -> list[Given]:
+def _by_needs(one: Given, near: t.Sequence[Given]) -> list[Given]:
     """A check that was not made because another one is not well."""
     if not fields(one.get("facts")).get("left_out"):
         return []
     text = str(one.get("text"))
-    near = [other for other in others if other.get("host") == one.get("host")]
     return [other for other in near if any(str(name) in text for name in other.get("checks") or [])][:1]
 
 
-def _by_class(one: Given, others: t.Sequence[Given], every: t.Sequence[Given], edges: t.Mapping[str, t.Sequence[Edge]]) -> list[Given]:
+def _by_class(one: Given, world: World) -> list[Given]:
     """What it needs, by its own look or by the data, as far as that is not well and explains what is seen."""
     known = known_by(one)
     own = [Edge(group, BY_ITSELF) for group, health in known.items() if health != "well"]
     found: list[Given] = []
-    for edge in [*edges.get(str(one.get("class")), ()), *own]:
+    for edge in [*world.edges.get(str(one.get("class")), ()), *own]:
         # A full disk needs more evidence than that there is one: see _by_disk.
         if "disk" not in edge.kinds and _may_explain(one, edge, known):
-            found += [other for other in _below(one, edge, others, every, known) if not any(other is same for same in found)]
+            found += [other for other in _below(one, edge, world, known) if not any(other is same for same in found)]
     return found
 
 
@@ -241,10 +259,10 @@ def _may_explain(one: Given, edge: Edge, known: t.Mapping[str, str]) -> bool:
     return not edge.symptoms or state in edge.symptoms
 
 
-def _below(one: Given, edge: Edge, others: t.Sequence[Given], every: t.Sequence[Given], known: t.Mapping[str, str]) -> list[Given]:
+def _below(one: Given, edge: Edge, world: World, known: t.Mapping[str, str]) -> list[Given]:
     """Return the components that this one needs and that are not well: those on its own host, or all that there are."""
-    alike = [other for other in every if _is_of(other, edge)]
-    candidates = [other for other in others if _is_of(other, edge) and _is_cause_of(other, one)]
+    alike = [other for other in world.by_class.get(edge.on, ()) if other is not one and _is_of(other, edge)]
+    candidates = [other for other in alike if other.get("health") != "well" and _is_cause_of(other, one)]
     if edge.is_near or _on_host_of(one, alike):
         return _on_host_of(one, candidates)
     # With several of them, of which some are well, nothing says which one it uses.
@@ -254,8 +272,6 @@ def _below(one: Given, edge: Edge, others: t.Sequence[Given], every: t.Sequence[
 
 
 def _is_of(other: Given, edge: Edge) -> bool:
-    if other.get("class") != edge.on:
-        return False
     return other.get("kind") in edge.kinds if edge.kinds else edge.on == "host" or is_of_service(other)
 
 

@@ -59,6 +59,8 @@ def at_work(looked: Given, now: float) -> list[Fields]:
     found += [_open_run(row) for row in runs if not closed_of(row) and str(row.get("run_id")) not in leases]
     found += [_owed(row, runs, now) for row in owed.values()]
     found += [_approval(row) for row in _unanswered(runs, now)]
+    ours = {one["host"] for one in found if one["kind"] == "maintenance"}
+    found += [one for host, look in fields(looked).items() if host not in ours for one in _by_a_person(host, fields(look))]
     return found + [one for host, look in fields(looked).items() for one in _frozen(host, fields(look))]
 
 
@@ -134,6 +136,19 @@ def _approval(row: Given) -> Fields:
     return _entry(
         "approval", row, text % (word(row.get("run_id"), 60), word(row.get("owner"), 40)), row.get("closed_at"), None, "{history}"
     )
+
+
+def _by_a_person(host: str, look: Fields) -> list[Fields]:
+    """Return the pools that are in maintenance by no run that the ledger knows."""
+    pools = [one for one in listed(look.get("checks")) if one.get("state") == "maintenance" and one.get("health") == "well"]
+    text = "%s is in maintenance, and no run in the ledger began that: its clients get 503 until a person ends it"
+    return [
+        _entry("maintenance", {"host": host, "component": one.get("name")}, text % word(one.get("name"), 60), None, None, ENDS)
+        for one in pools
+    ]
+
+
+ENDS = "{disable_maintenance}"
 
 
 def _frozen(host: str, look: Fields) -> list[Fields]:

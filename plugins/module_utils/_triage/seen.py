@@ -9,6 +9,7 @@ which two of them are recognised as being of the same thing. Anything in it may 
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -77,7 +78,8 @@ def shown(components: t.Sequence[Component]) -> list[Component]:
 
 def _of_host(host: str, look: Fields, groups: Given, now: float) -> list[Component]:
     machine = _machine(host, look, now)
-    parts = [_part(check, look, host, now) for check in listed(look.get("checks"))]
+    asked = {word(one.get("name"), 120): one for one in listed(look.get("asked"))}
+    parts = [_part(check, asked, look, host, now) for check in listed(look.get("checks"))]
     made = [_component(parts_of_one) for parts_of_one in _grouped(parts)]
     for one in made:
         one["facts"]["in_recover_all"] = _is_started_by_all(one, look)
@@ -122,10 +124,10 @@ def _hosts_of(groups: Given, name: str) -> list[str]:
     return [str(one) for one in hosts] if isinstance(hosts, (list, tuple)) else []
 
 
-def _part(check: Fields, look: Fields, host: str, now: float) -> Component:
+def _part(check: Fields, asked: t.Mapping[str, Fields], look: Fields, host: str, now: float) -> Component:
     """Return one check as a component, with the keys by which another check of the same thing is recognised."""
     name, kind = word(check.get("name"), 120) or "check", word(check.get("kind"), 40)
-    options = _options_of(name, look)
+    options = asked.get(name, {})
     health = str(check.get("health"))
     facts = fields(check.get("facts"))
     part = _blank(
@@ -135,10 +137,6 @@ def _part(check: Fields, look: Fields, host: str, now: float) -> Component:
     )  # fmt: skip
     places = places_of(kind, options, facts)
     return dict(part, facts=_kept(kind, facts, check, options), places=places, knows=len(facts))
-
-
-def _options_of(name: str, look: Fields) -> Fields:
-    return next((one for one in listed(look.get("asked")) if word(one.get("name"), 120) == name), {})
 
 
 def _words(value: t.Any) -> list[str]:
@@ -160,13 +158,16 @@ def _seen_from(check: Fields) -> str:
 
 def class_of(kind: str, name: str, options: t.Optional[Given] = None) -> str:
     """Return the class of what a check of *kind* with that name looks at."""
-    said = declared({"kind": kind})
-    if said:
-        return said
-    unit = word(fields(options).get("service"), 120)
-    store = STORES.get(stateful_kind([unit or name], [], ""))
-    by_name = next((group for group, pattern in BY_NAME if pattern.search(unit or name)), "")
-    return store or by_name or ("endpoint" if fields(options).get("url") else "service")
+    given = fields(options)
+    unit = word(given.get("service"), 120) if isinstance(given.get("service"), str) else ""
+    return declared({"kind": kind}) or _class_by_name(unit or name, bool(given.get("url")))
+
+
+@functools.lru_cache(maxsize=4096)
+def _class_by_name(name: str, has_url: bool) -> str:
+    found = next((group for group, pattern in BY_NAME if pattern.match(name)), "") if name.startswith("endpoint ") else ""
+    store = found or STORES.get(stateful_kind([name], [], ""))
+    return store or next((group for group, pattern in BY_NAME if pattern.search(name)), "") or ("endpoint" if has_url else "service")
 
 
 def declared(part: Given) -> str:
@@ -236,25 +237,24 @@ KEPT = (
 def _grouped(parts: t.Sequence[Component]) -> list[list[Component]]:
     """Return the checks of one host in groups that look at the same thing each, the one that knows most of it first."""
     order = sorted(range(len(parts)), key=lambda at: (not declared(parts[at]), -parts[at]["knows"], at))
+    alone = [[part] for part in parts if _is_alone(part)]
     groups: list[list[Component]] = []
-    for part in (parts[at] for at in order):
+    for part in (parts[at] for at in order if not _is_alone(parts[at])):
         same = _group_of(part, groups)
         if same is None:
             groups.append([part])
         else:
             same.append(part)
             same[0]["places"] = same[0]["places"] | part["places"]
-    return sorted(groups, key=lambda group: min(parts.index(one) for one in group))
+    place = {id(part): at for at, part in enumerate(parts)}
+    return sorted([*groups, *alone], key=lambda group: min(place[id(one)] for one in group))
 
 
 def _group_of(part: Component, groups: t.Sequence[list[Component]]) -> t.Optional[list[Component]]:
     """Return the group of checks that look at the same thing as *part*, None where it is the first."""
-    if _is_alone(part):
-        return None
-    others = [group for group in groups if not _is_alone(group[0])]
-    shared = next((group for group in others if group[0]["places"] & part["places"]), None)
-    alike = [group for group in others if group[0]["class"] == part["class"]]
-    if shared or (_is_of_another_place(part, alike)) or len(alike) != 1:
+    shared = next((group for group in groups if group[0]["places"] & part["places"]), None)
+    alike = [group for group in groups if group[0]["class"] == part["class"]]
+    if shared or _is_of_another_place(part, alike) or len(alike) != 1:
         return shared
     # Its place is not known, or only by the name of its unit: it is that of its class, if there is only one.
     return alike[0] if part["kind"] != alike[0][0]["kind"] and part["class"] not in ("service", "host") else None
@@ -337,11 +337,13 @@ def unseen_of(looked: Given, groups: Given, components: t.Sequence[Given], now: 
     for name, (group, what) in GROUPS.items():
         hosts = _hosts_of(groups, name)
         if not hosts and group not in classes:
-            found.append({"what": what, "host": "", "why": "no host of the inventory is in the group %s, and no check looks at one" % name})
+            found.append({"what": what, "host": "", "why": "no host is in the group %s" % name})
         found += [_not_looked(what, host, name, looked) for host in hosts if not _was_seen(group, host, seen, looked)]
     for group, what in BY_CHECK_ONLY.items():
         if group not in classes:
-            found.append({"what": what, "host": "", "why": "no check looks at it: name one in health_verification_checks"})
+            found.append({"what": what, "host": "", "why": "no check looks at it"})
+    if "api" in classes and not any(trait(one, "WRITES") and not fields(one.get("facts")).get("left_out") for one in components):
+        found.append({"what": "whether memories come back", "host": "", "why": "this look writes none; verify-health can"})
     return found + [one for host, look in fields(looked).items() for one in _left_out(host, fields(look))]
 
 

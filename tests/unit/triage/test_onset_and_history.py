@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage import changes, history, onset, plain, seen
 
 NOW = 1_800_000_000.0
@@ -187,6 +188,7 @@ MAINTENANCE = {
         ({"h": {"ledger": {"flags": {"freeze": "/x/freeze: release\x1b[m day", "kill": None}}}}, ["freeze"], "\\x1b"),
         ({"h": {"ledger": {"runs": [None, 5, {}], "leases": "x", "owed": [{"kind": None, "body": 7}]}}}, ["run", "owed"], ""),
         ({"h": None, "k": {"ledger": []}}, [], ""),
+        ({"h": {"checks": [{"name": "pool", "state": "maintenance", "health": "well"}]}}, ["maintenance"], "until a person ends it"),
     ],
 )  # fmt: skip
 def test_who_and_what_is_at_work(looked: dict[str, t.Any], kinds: list[str], text: str) -> None:
@@ -252,3 +254,15 @@ def test_the_time_of_a_change_is_put_right_by_what_the_clock_of_its_host_is_wron
 def test_what_is_no_time_is_none(value: t.Any) -> None:
     assert plain.moment(value) is None
     assert plain.rfc3339(plain.moment(value)) is None
+
+
+SECRETS = (
+    "redis://u:hunter2@h/0", "https://h/x?api_key=hunter2", "Authorization: Bearer hunter2x", "requirepass hunter2", "password=hunter2",
+    "-----BEGIN PRIVATE KEY-----hunter2", "AUTH hunter2", "x?sig=hunter2 https://h/x?sig=hunter2", "https://hooks.slack.com/services/hunter2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_a_secret_is_taken_out_whatever_else_is_skipped(text: str) -> None:
+    assert plain.word(text) == one_line(redact(text), 200)
+    assert plain.word("plain text of 3 words") == "plain text of 3 words"
