@@ -61,15 +61,15 @@ def run(
 @contextlib.contextmanager
 def started(
     words: t.Sequence[str], *, user: str = "", env: t.Optional[t.Mapping[str, str]] = None,
-    secrets: t.Optional[t.Mapping[str, str]] = None, cwd: str = "/", stdin: int = subprocess.DEVNULL,
+    secrets: t.Optional[t.Mapping[str, str]] = None, cwd: str = "/", stdin: int = subprocess.DEVNULL, merged: bool = False,
 ) -> t.Iterator[subprocess.Popen[bytes]]:  # fmt: skip
-    """Yield *words* as a process that writes to our pipes; the caller ends it. Raises as Popen does."""
+    """Yield *words* as a process that writes to our pipes, to one pipe if *merged*; the caller ends it. Raises as Popen does."""
     given = {"PATH": _path(), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/", **(env or {})}
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(_secret(text, user)) for text in (secrets or {}).values()]
         given.update(zip(secrets or {}, (path for path, _fds in held)))
         yield subprocess.Popen(
-            list(words), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            list(words), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             cwd=cwd, env=given, start_new_session=True, preexec_fn=become(user), pass_fds=[fd for _path, fds in held for fd in fds],
         )  # fmt: skip
 
