@@ -98,12 +98,14 @@ def rules_of(severity: dict[str, t.Any]) -> list[str]:
         ("P3", "machine", [one("host sick", kind="clock")]),
         # What is sick and has no rule is not nothing.
         ("P3", "", [one("host sick odd", kind="something")]),
-        ("P3", "", [one("working_memory sick up")]),
+        ("P2", "working_memory_impaired", [one("working_memory sick up")]),
+        ("P1", "api_impaired", [one("api sick dependency_slow")]),
+        ("P1", "api_starting", [one("api unknown starting")]),
         # What cannot be seen.
         ("P1", "api_unseen", [one("api unknown unreachable")]),
         ("P1", "api_unseen", [one("api unknown")]),
         ("P2", "one_unseen_of_several", [one("api unknown not_seen", kind="expected"), one("api well up", "two")]),
-        ("P3", "something_unseen", [one("api unknown auth")]),
+        ("P2", "api_turns_us_away", [one("api unknown auth")]),
         ("P2", "store_unseen", [one("database unknown unreachable")]),
         ("P3", "something_unseen", [one("host unknown", kind="disk")]),
     ],
