@@ -86,7 +86,7 @@ def test_a_killed_redis_is_named_with_the_command_that_recovers_it(practice: Pra
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"triage_severity": "P1"}, "triage_severity needs a reason"),
+        ({"triage_severity": "P1"}, "triage_severity=P1 needs a reason"),
         ({"triage_severity": "P9"}, "triage_severity"),
         ({"triage_alert_at": "2026-12-01T03:00:00"}, "triage_alert_at is 2026-12-01T03:00:00: write a time with its zone"),
         ({"triage_page_file": "/nowhere/at/all/page.html"}, "triage_page_file: there is no directory /nowhere/at/all"),
