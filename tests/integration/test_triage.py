@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 import typing as t
@@ -141,3 +143,69 @@ def test_a_host_that_hangs_or_cannot_be_reached_costs_its_own_deadline_and_no_ot
     assert {one["name"] for one in by_host["here"]} >= {"disk", "memory", "cpu", "clock"}
     assert report["verdict"] == "unknown"
     assert not (tmp_path / "state").exists()
+
+
+def kill_postgresql(practice: Practice) -> None:
+    os.kill(int((practice.lab / "postgres/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
+
+def stop_api(practice: Practice) -> None:
+    command = [str(PLAYBOOK.parent / "supervisorctl"), "-s", f"unix://{practice.lab}/supervisor.sock", "stop", "api"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def deploy_badly(practice: Practice) -> None:
+    recorded = practice.play("record-release")
+    assert recorded.returncode == 0, recorded.stdout + recorded.stderr
+    done = practice.play("start-lab", lab_release_faults=[{"paths": ["/health"], "status": 500}])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# family: how it breaks, its component, its playbook.
+FAMILIES: dict[str, tuple[t.Callable[[Practice], None], str, str]] = {
+    "postgres": (kill_postgresql, "postgresql", "recover_database"),
+    "service": (stop_api, "somabrain", "restart_service"),
+    "release": (deploy_badly, "somabrain", "rollback"),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_person_who_sees_only_the_screen_recovers_by_the_command_on_it(practice: Practice, family: str) -> None:
+    break_it, component, playbook = FAMILIES[family]
+    break_it(practice)
+    done, report = triage(practice)
+    assert (done.returncode, report["verdict"]) == (2, "sick"), done.stdout + done.stderr
+    assert component in [one["component"] for one in report["findings"]], done.stdout
+    assert report["next"][0]["playbook"] == playbook, done.stdout
+    # The first line of the screen that is a command.
+    command = next(line for line in done.stdout.splitlines() if line.startswith("ansible-playbook "))
+    recovered = run_as_it_stands(command, practice)
+    assert recovered.returncode == 0, recovered.stdout + recovered.stderr
+    done, report = triage(practice)
+    assert (done.returncode, report["verdict"], report["next"]) == (0, "well", []), done.stdout
+
+
+@pytest.mark.parametrize("more", [{}, {"redis_recovery_port": 1}], ids=["machine alone", "remedy acts on it"])
+def test_a_server_that_accepts_and_never_answers_is_waited_for_once(tmp_path: Path, more: dict[str, t.Any]) -> None:
+    # As a frozen sshd does: the kernel accepts, and nothing behind it moves.
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as frozen:
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        far = {"ansible_host": "127.0.0.1", "ansible_port": frozen.getsockname()[1], "ansible_python_interpreter": sys.executable, **more}
+        (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"here": local, "frozen": far}}}))
+        given = {"triage_timeout": 4, "triage_report_file": str(tmp_path / "t.json"), "remediation_state_dir": str(tmp_path / "state")}
+        command = [str(PLAYBOOK), str(ROOT / "playbooks/triage.yml"), "-i", str(tmp_path / "hosts.json"), "-e", json.dumps(given)]
+        done = run_ansible(command, cwd=ROOT, env={**os.environ, "NO_COLOR": "1"}, timeout=60)
+        frozen.settimeout(0.2)
+        tried = sum(1 for _turn in iter(lambda: accepted(frozen), None))
+    report = json.loads((tmp_path / "t.json").read_text())
+    lost = [one for one in report["components"] if one["host"] == "frozen"]
+    assert (done.returncode, [one["health"] for one in lost]) == (2, ["unknown"]), done.stdout
+    assert {one["name"] for one in report["components"] if one["host"] == "here"} >= {"disk", "memory", "cpu", "clock"}
+    assert tried == 1, done.stdout
+
+
+def accepted(server: socket.socket) -> t.Optional[socket.socket]:
+    try:
+        return server.accept()[0]
+    except TimeoutError:
+        return None

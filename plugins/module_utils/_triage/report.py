@@ -53,7 +53,7 @@ class Asked(t.NamedTuple):
 def looked_of(machine: t.Any, found: t.Any, ledger: t.Any, known: t.Any, failed: t.Any) -> Looked:
     """Return one host's look from what its tasks returned, any of which may be missing or broken off."""
     machine, found, ledger, known, broken = (fields(one) for one in (machine, found, ledger, known, failed))
-    lost: t.Mapping[str, t.Any] = next((one for one in (machine, found) if one.get("unreachable")), {})
+    lost: t.Mapping[str, t.Any] = next((one for one in (broken, machine, found) if one.get("unreachable")), {})
     broken = broken or next((one for one in (machine, found) if one.get("failed")), {})
     checks = _checks_in(found)
     if not (checks or lost or broken):

@@ -78,6 +78,10 @@ def test_a_machine_alone_proves_no_service() -> None:
     ("given", "text"),
     [
         ({"machines": {"a": {"unreachable": True, "msg": "no route"}}}, "no route"),
+        (
+            {"failed": {"a": {"unreachable": True, "msg": "no route"}}, "machines": {"a": {"skipped": True}}},
+            "a cannot be reached: no route",
+        ),
         ({"machines": {"a": {"failed": True, "msg": "no python"}}}, "no python"),
         ({"failed": {"a": {"msg": "timed out after 30 s"}}, "machines": {"a": MACHINE}}, "timed out after 30 s"),
         ({"machines": {"a": MACHINE}, "checks": {"a": {"failed": True, "msg": "the look died"}}}, "the look died"),
