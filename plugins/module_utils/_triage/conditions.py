@@ -29,7 +29,6 @@ Options = t.Mapping[str, t.Any]
 # States of unknown health that say enough to rule another state out.
 TELLING = ("auth", "rate_limited", "loading", "starting", "stopping", "rejecting", "crash_recovery", "failing_over", "held")
 IGNORABLE = ("component", "metric", "finding", "log", "baseline")
-MOST_NAMED = 3
 Judged = t.Tuple[Data, t.Optional[bool]]
 One = t.TypeVar("One")
 
@@ -89,12 +88,11 @@ def named(component: Data) -> str:
 
 def few(components: t.Sequence[Data]) -> tuple[str, ...]:
     """Return a line for each of the first *components*, and how many more there are."""
-    more = ("and %d more" % (len(components) - MOST_NAMED),) if len(components) > MOST_NAMED else ()
-    return (*(named(one) for one in components[:MOST_NAMED]), *more)
+    return readings.first([named(one) for one in components[: readings.MOST_NAMED]], len(components))
 
 
 def _doubts(components: t.Sequence[Data]) -> tuple[Missing, ...]:
-    return tuple(Missing(said) for said in few(components))
+    return (Missing("; ".join(few(components))),)
 
 
 def _of(evidence: Evidence, options: Options) -> list[Data]:
@@ -112,8 +110,10 @@ def _component(options: Options, evidence: Evidence) -> Answer:
     judged = [(one, _matches(one, options, evidence)) for one in _of(evidence, options)]
     if not judged:
         return Answer(None, unlooked=(_classes(options),))
-    hosts = {one["host"] for one, _match in judged}
-    on = [_on_host([pair for pair in judged if pair[0]["host"] == host], options["state"]) for host in hosts]
+    by_host: dict[str, list[Judged]] = {}
+    for pair in judged:
+        by_host.setdefault(pair[0]["host"], []).append(pair)
+    on = [_on_host(some, options["state"]) for some in by_host.values()]
     holds = _enough(options["hosts"], on.count(True), on.count(None), len(on))
     if holds is False:
         return Answer(False, few([one for one, match in judged if not match]))
@@ -205,9 +205,9 @@ def _finding(options: Options, evidence: Evidence) -> Answer:
         return Answer(None, unlooked=("%s (no check reports it)" % " or ".join(options["name"]).replace("_", " "),))
     yes = [said for state, said in told if state in options["health"]]
     if yes:
-        return Answer(True, tuple(yes[:MOST_NAMED]))
-    doubtful = tuple(Missing(said) for state, said in told if state not in ("well", "sick"))[:MOST_NAMED]
-    return Answer(None, (), doubtful) if doubtful else Answer(False, tuple(said for _state, said in told)[:MOST_NAMED])
+        return Answer(True, readings.first(yes))
+    doubtful = readings.first([said for state, said in told if state not in ("well", "sick")])
+    return Answer(None, (), (Missing("; ".join(doubtful)),)) if doubtful else Answer(False, readings.first([said for _state, said in told]))
 
 
 def _verdict(section: str) -> t.Callable[[Options, Evidence], Answer]:

@@ -40,6 +40,7 @@ class Evidence(t.NamedTuple):
 
     components: list[Data]
     checks: Located
+    by_host: t.Mapping[str, list[Data]]
     metrics: list[Metrics]
     logs: list[Log]
     hosts: Data
@@ -57,12 +58,15 @@ def evidence_of(
     """Return the evidence of *looked* (by host), *components* and *changes* of the report, and the *baseline*. Never raises."""
     found = [_component(one) for one in mappings(components)]
     hosts = {text(host): mapping(one) for host, one in mapping(looked).items()}
+    by_host = {host: mappings(one.get("checks")) for host, one in hosts.items()}
     results = {host: mapping(one.get("host")) for host, one in hosts.items()}
+    classes = {(one["host"], name): one["class"] for one in reversed(found) for name in (*one["checks"], one["name"])}
     return Evidence(
         components=found,
-        checks=[(host, check) for host, one in hosts.items() for check in mappings(one.get("checks"))],
+        checks=[(host, check) for host, some in by_host.items() for check in some],
+        by_host=by_host,
         metrics=[Metrics(host, text(name), mapping(data)) for host, name, data in _named(results, "metrics")],
-        logs=[Log(host, text(name), _class_of(host, text(name), found), mapping(data)) for host, name, data in _named(results, "logs")],
+        logs=[Log(host, text(name), classes.get((host, text(name)), ""), mapping(data)) for host, name, data in _named(results, "logs")],
         hosts=results,
         changes=mappings(changes),
         baseline=mapping(baseline),
@@ -85,12 +89,6 @@ def _named(results: t.Mapping[str, Data], key: str) -> t.Iterator[tuple[str, t.A
             yield host, name, data
 
 
-def _class_of(host: str, name: str, components: t.Sequence[Data]) -> str:
-    """Return the class of the component, or of the one with the check, of that name."""
-    same = [one["class"] for one in components if one["host"] == host and name in (one["name"], *one["checks"])]
-    return same[0] if same else ""
-
-
 def with_rules(evidence: Evidence, rules: t.Mapping[str, t.Any]) -> Evidence:
     """Return *evidence* with the types and patterns of *rules*."""
     known = {section: {str(one["id"]): one["any_of"] for one in rules[section]} for section in ("types", "patterns")}
@@ -110,7 +108,7 @@ def _component(one: Data) -> Data:
 def checks_of(evidence: Evidence, component: Data) -> list[Data]:
     """Return the checks that *component* is made of, those of its name where it does not say."""
     names = component["checks"] or [component["name"]]
-    return [check for host, check in evidence.checks if host == component["host"] and text(check.get("name")) in names]
+    return [check for check in evidence.by_host.get(component["host"], ()) if text(check.get("name")) in names]
 
 
 def answers(evidence: Evidence, component: Data) -> bool:

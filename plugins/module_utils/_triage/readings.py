@@ -137,10 +137,24 @@ def host(options: Options, evidence: Evidence) -> Answer:
 def _judged(what: str, judged: t.Sequence[tuple[Reading, t.Optional[bool]]], limit: str) -> Answer:
     yes = [one for one, holds in judged if holds]
     if yes:
-        return Answer(True, tuple("%s of %s: %s, %s" % (what, one.where, one.shown, limit) for one in yes[:MOST_NAMED]))
-    seen = tuple("%s of %s: %s" % (what, one.where, one.shown) for one, holds in judged if holds is False)
-    missing = tuple(Missing(what, one.where, one.why) for one, holds in judged if holds is None)
-    return Answer(None if missing else False, seen[:MOST_NAMED], missing[:MOST_NAMED])
+        return Answer(True, first(["%s of %s: %s, %s" % (what, one.where, one.shown, limit) for one in yes]))
+    seen = first(["%s of %s: %s" % (what, one.where, one.shown) for one, holds in judged if holds is False])
+    missing = _by_why(what, [(one.where, one.why) for one, holds in judged if holds is None])
+    return Answer(None if missing else False, seen, missing)
+
+
+def first(texts: t.Sequence[str], total: int = 0) -> tuple[str, ...]:
+    """Return the first of some texts, and how many more there are of *total* (or of them)."""
+    more = max(total, len(texts)) - MOST_NAMED
+    return (*texts[:MOST_NAMED], *(["and %d more" % more] if more > 0 else []))
+
+
+def _by_why(what: str, unread: t.Iterable[tuple[str, str]]) -> tuple[Missing, ...]:
+    """Return what is not known once for each reason, with the places for which that is so."""
+    places: dict[str, list[str]] = {}
+    for where, why in unread:
+        places.setdefault(why, []).append(where)
+    return tuple(Missing(what, ", ".join(first(some)), why) for why, some in places.items())
 
 
 def _reading(one: Metrics, options: Options) -> Reading:
@@ -248,8 +262,8 @@ def _shown(name: str, value: t.Optional[float]) -> str:
 
 def _resources(resource: str, evidence: Evidence) -> list[Reading]:
     found: list[Reading] = []
-    for name in dict.fromkeys([*evidence.hosts, *(host_ for host_, _check in evidence.checks)]):
-        facts = {text(check.get("kind")): mapping(check.get("facts")) for host_, check in evidence.checks if host_ == name}
+    for name, checks in evidence.by_host.items():
+        facts = {text(check.get("kind")): mapping(check.get("facts")) for check in checks}
         found += RESOURCES[resource](name, evidence.hosts.get(name) or {}, facts)
     return found
 
@@ -293,20 +307,21 @@ def log(options: Options, evidence: Evidence) -> Answer:
     if not logs:
         return Answer(None, unlooked=("the logs of %s" % " or ".join(CLASS_NAMES.get(one, "any component") for one in classes),))
     judged = [_log(one, [word.lower() for word in options["words"]], options["at_least"]) for one in logs]
-    yes, no = (tuple(str(said) for holds, said in judged if holds is wanted)[:MOST_NAMED] for wanted in (True, False))
-    missing = tuple(said for _holds_, said in judged if isinstance(said, Missing))[:MOST_NAMED]
+    yes, no = (first([said for holds, said, _where in judged if holds is wanted]) for wanted in (True, False))
+    missing = _by_why("the log", [(where, why) for holds, why, where in judged if holds is None])
     return Answer(True, yes) if yes else Answer(None if missing else False, no, missing)
 
 
-def _log(one: Log, words: t.Sequence[str], least: int) -> tuple[t.Optional[bool], t.Union[str, Missing]]:
-    where = "the log of %s on %s" % (one.component, one.host)
+def _log(one: Log, words: t.Sequence[str], least: int) -> tuple[t.Optional[bool], str, str]:
+    """Return (whether it has enough such lines, what it has or why that is not known, whose log it is)."""
+    where = "%s on %s" % (one.component, one.host)
     lines = [line[:MOST_CHARACTERS] for line in items(one.data.get("lines")) if isinstance(line, str)][-MOST_LINES:]
     hits = [line for line in lines if any(word in line.lower() for word in words)]
     if hits and len(hits) >= least:
-        return True, "%s has %s such as: %s" % (where, counted(len(hits), "lines"), one_line(redact(hits[-1]), 120))
+        return True, "the log of %s has %s such as: %s" % (where, counted(len(hits), "lines"), one_line(redact(hits[-1]), 120)), where
     if one.data.get("error") or not lines:
-        return None, Missing("the log", "%s on %s" % (one.component, one.host), text(one.data.get("error")) or "no line was read")
-    return False, "%s has %d of the last %s with such words" % (where, len(hits), counted(len(lines), "lines"))
+        return None, text(one.data.get("error")) or "no line was read", where
+    return False, "the log of %s has %d of the last %s with such words" % (where, len(hits), counted(len(lines), "lines")), where
 
 
 # kind of a change: the word for it among what could not be seen.
@@ -322,7 +337,7 @@ def change(options: Options, evidence: Evidence) -> Answer:
     recent = [one for one, at in alike if at is not None and end - within <= at <= end + 60]
     if recent:
         seen = ["%s of %s on %s at %s" % tuple(text(one.get(key)) or "?" for key in ("kind", "what", "host", "at")) for one in recent]
-        return Answer(True, tuple(seen[:MOST_NAMED]))
+        return Answer(True, first(seen))
     what = "%s within %g minutes" % (" or ".join(kinds), within / 60)
     missing = [*_unseen_changes(kinds, evidence), *("%s: its time is not known" % text(one.get("what")) for one, at in alike if at is None)]
     told = tuple(Missing("a %s" % what, "", why) for why in missing)
@@ -334,8 +349,8 @@ def _unseen_changes(kinds: t.Sequence[str], evidence: Evidence) -> list[str]:
     found = ["%s: %s" % (host_, why or "it could not be seen") for host_, word, why in evidence.unseen if word.split(":")[0] in words]
     unread = [host_ for host_, result in evidence.hosts.items() if "changes" not in result]
     if not evidence.hosts or unread:
-        found.append("changes were not read%s" % (" on %s" % ", ".join(unread[:MOST_NAMED]) if unread else ""))
-    return found[:MOST_NAMED]
+        found.append("changes were not read%s" % (" on %s" % ", ".join(first(unread)) if unread else ""))
+    return list(first(found))
 
 
 def _past(at: t.Any, now: float) -> t.Optional[float]:

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
-from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.conditions import judge, named
+from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.conditions import few, judge
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.evidence import Evidence, with_rules
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.readings import Answer, Missing, not_known
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.rules import LEVELS
@@ -21,7 +21,7 @@ Severity = t.Dict[str, t.Any]
 Rules = t.Mapping[str, t.Any]
 Judged = t.List[t.Tuple[t.Mapping[str, t.Any], Answer]]
 # The level of what is sick and has no rule, and the most that is named.
-WITHOUT_RULE, MOST_NAMED, MOST_UNKNOWN = "P3", 3, 20
+WITHOUT_RULE, MOST_UNKNOWN = "P3", 20
 LEVEL_NAMES = "P0, P1, P2 or P3"
 
 
@@ -49,13 +49,12 @@ def _reasons(judged: Judged) -> list[dict[str, str]]:
 
 
 def _with_seen(text: str, seen: t.Sequence[str]) -> str:
-    more = "; and %d more" % (len(seen) - MOST_NAMED) if len(seen) > MOST_NAMED else ""
-    return one_line("%s: %s%s" % (text, "; ".join(seen[:MOST_NAMED]), more) if seen else text, 400)
+    return one_line("%s: %s" % (text, "; ".join(seen)) if seen else text, 400)
 
 
 def _without_rule(evidence: Evidence) -> list[dict[str, str]]:
     """Return the reason for what is sick although no rule holds: it is not nothing."""
-    sick = [named(one) for one in evidence.components if one["health"] == "sick"]
+    sick = few([one for one in evidence.components if one["health"] == "sick"])
     return [{"rule": "", "level": WITHOUT_RULE, "text": _with_seen("something is sick that no rule covers", sick)}] if sick else []
 
 

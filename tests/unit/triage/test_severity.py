@@ -202,6 +202,21 @@ def test_what_is_not_known_is_named_beside_what_holds_with_what_it_could_make_of
     assert not any("this P1" in line for line in severity["unknown"])
 
 
+def test_of_many_the_first_are_named_and_the_rest_is_counted() -> None:
+    hosts = ["h%d" % number for number in range(9)]
+    many = [one("api sick stopped", host) for host in hosts] + [one("database unknown not_seen", host) for host in hosts]
+    looked = {host: {"host": {"metrics": {"api": {"error": "timed out"}}}} for host in hosts}
+    severity = severity_of(evidence_of(looked, many, [], None, NOW), RULES)
+    assert severity["reasons"][0]["text"] == (
+        "the API is down on every host: api on h0 is sick (stopped): as seen; api on h1 is sick (stopped): as seen;"
+        " api on h2 is sick (stopped): as seen; and 6 more"
+    )
+    said = "\n".join(severity["unknown"])
+    assert "of api on h0, api on h1, api on h2, and 6 more: its metrics could not be read: timed out" in said
+    assert "not known: database on h0 is unknown (not_seen): as seen; database on h1 " in said
+    assert "; database on h2 is unknown (not_seen): as seen; and 6 more" in said
+
+
 def test_a_reason_says_what_was_seen_and_where() -> None:
     severity = judged(one("working_memory sick down_clean", text="it is down"))
     assert [(reason["rule"], reason["level"]) for reason in severity["reasons"]] == [("working_memory_down", "P1")]
