@@ -42,6 +42,15 @@ def test_a_check_of_the_unit_of_a_store_has_the_log_of_the_store() -> None:
     assert [one["name"] for one in places_of([store, dict(unit, service="other")])["logs"]] == ["redis", "unit"]
 
 
+def test_two_checks_of_one_store_have_the_log_that_one_of_them_names_and_a_store_elsewhere_has_none_here() -> None:
+    plain = {"name": "mine", "kind": "postgresql", "host": "127.0.0.1", "port": 5433}
+    deep = {"name": "postgresql", "kind": "postgresql", "host": "/run/pg", "port": 5433, "log_file": "/l/pg.log"}
+    (log,) = places_of([plain, deep])["logs"]
+    assert (log["name"], log["log_file"]) == ("postgresql", "/l/pg.log")
+    assert [one["name"] for one in places_of([plain, dict(deep, port=5434)])["logs"]] == ["mine", "postgresql"]
+    assert places_of([dict(plain, host="db7")])["logs"] == []
+
+
 def test_what_has_no_log_gives_none_and_a_person_adds_what_is_missing() -> None:
     assert places_of([{"name": "disk", "kind": "disk"}, {"name": "web", "kind": "http", "url": "http://a/"}, "nothing"])["logs"] == []
     own = [{"name": "proxy", "log_file": "/l/proxy.log"}, {"name": "worker", "manager": "supervisor", "supervisor_url": "unix:///s"}, 7]

@@ -99,6 +99,12 @@ def test_two_samples_say_how_it_is_now_and_what_was_counted_before_does_not_coun
     assert (quiet["requests"], quiet["error_rate"], quiet["latency_seconds"], quiet["over_seconds"]) == (0.0, None, None, 2.0)
 
 
+def test_only_health_checks_are_no_traffic_and_no_counter_is_not_known() -> None:
+    found = figures_of('somabrain_http_requests_total{path="/health",status="200"} 9\n')
+    assert (found["requests"], found["errors"], found["error_rate"], found["statuses"]) == (0.0, 0.0, None, {})
+    assert figures_of("x 1\n")["requests"] is None
+
+
 def test_a_counter_that_fell_is_of_a_new_process_and_counts_since_its_start() -> None:
     found = figures_of(METRICS, METRICS.replace(" 90 #", " 1 #"))
     assert (found["over_seconds"], found["requests"]) == (None, 11.0)

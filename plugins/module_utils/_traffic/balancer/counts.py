@@ -120,16 +120,24 @@ def parse_metrics(text: str, options: t.Mapping[str, t.Any], now: t.Optional[flo
 
 
 def by_status(samples: t.Sequence[exposition.Sample], options: t.Mapping[str, t.Any]) -> t.Optional[dict[str, float]]:
-    """Return how many requests of the traffic ended with each status, None where a sample has no path or no status to tell by."""
-    named = [one for one in samples if one.name == options["requests_metric"] and not _is_doubtful(one, None)]
-    requests = _traffic_in(named, options["ignored_paths"])
+    """Return how many requests of the traffic ended with each status, {} where all requests were health checks or scrapes.
+
+    None where nothing counts requests, or a sample has no path or no status to tell by.
+    """
+    named = [one for one in samples if one.name == options["requests_metric"]]
+    requests = None if not named or any(_is_doubtful(one, None) for one in named) else _traffic_in(named, options["ignored_paths"])
     statuses = [_label(one, STATUS_LABELS) or "" for one in requests or ()]
-    if not requests or not all(A_STATUS.fullmatch(status) for status in statuses):
+    if requests is None or not all(A_STATUS.fullmatch(status) for status in statuses):
         return None
     found: dict[str, float] = {}
     for one, status in zip(requests, statuses):
         found[status] = found.get(status, 0.0) + one.value
     return found
+
+
+def errors_in(statuses: t.Mapping[str, float]) -> float:
+    """Return how many of the requests in *statuses* failed."""
+    return sum(count for status, count in statuses.items() if FAILED_STATUS.fullmatch(status))
 
 
 def _is_doubtful(sample: exposition.Sample, now: t.Optional[float]) -> bool:

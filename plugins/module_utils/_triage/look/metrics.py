@@ -18,6 +18,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._traff
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.balancer.counts import (
     METRICS_SPEC,
     by_status,
+    errors_in,
     parse_metrics,
 )
 from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.gates import quantile
@@ -91,8 +92,11 @@ def counted(text: str, now: float) -> t.Optional[Metrics]:
     for one in samples:
         if math.isfinite(one.value) and "le" not in one.labels and (one.name in sums or len(sums) < MOST_NAMES):
             sums[one.name] = sums.get(one.name, 0.0) + one.value
-    return {"at": now, "requests": found["requests"], "errors": found["errors"], "latency": found["latency"], "sums": sums,
-            "statuses": by_status(samples, NAMES), "up": _up(samples)}  # fmt: skip
+    statuses = by_status(samples, NAMES)
+    # No request but health checks is no traffic, which is known; a counter that is not there is not.
+    own = {} if statuses is None else {"requests": sum(statuses.values()), "errors": errors_in(statuses)}
+    made = {"requests": found["requests"], "errors": found["errors"], **own, "latency": found["latency"]}
+    return {"at": now, **made, "sums": sums, "statuses": statuses, "up": _up(samples)}
 
 
 def _up(samples: t.Sequence[exposition.Sample]) -> bool:

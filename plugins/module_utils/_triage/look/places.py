@@ -9,6 +9,7 @@ import typing as t
 from urllib.parse import urlsplit
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import without_url_secrets
+from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
 
 Check = t.Mapping[str, t.Any]
 Named = t.Dict[str, t.Any]
@@ -83,36 +84,45 @@ def _service_of(check: Check) -> Named:
 
 
 def _log_of(check: Check) -> Named:
+    kind, host = str(check["kind"]), str(check.get("host") or "")
+    # What listens elsewhere has its log there; a directory is that of a socket here.
+    is_here = not host or host.startswith("/") or is_loopback(host)
+    store = "%s:%s" % (kind, check.get("socket") or check.get("port") or "") if kind in USUAL else ""
     return {
         "name": _name(check),
         "log_file": str(check.get("log_file") or ""),
-        "usual": USUAL.get(str(check["kind"]), ""),
+        "usual": USUAL.get(kind, "") if is_here else "",
         "service": _service_of(check),
+        "store": store if is_here else "",
     }
 
 
 def _own_log(given: Check) -> Named:
     service = {key: given[key] for key in SERVICE if given.get(key)}
     named = dict(service, name=str(given.get("service") or given.get("name"))) if service.get("manager") else {}
-    return {"name": str(given.get("name") or ""), "log_file": str(given.get("log_file") or ""), "usual": "", "service": named}
+    return {"name": str(given.get("name") or ""), "log_file": str(given.get("log_file") or ""), "usual": "", "service": named, "store": ""}
 
 
 def _once(logs: t.Iterable[Named]) -> list[Named]:
-    """Return each component once, and each log once: a check of the unit of a store has the same log as that of the store."""
+    """Return each component once, and each log once: a check of the unit of a store has the same log as that of the store.
+
+    Of two the one that names a file counts, or a manager, with its name.
+    """
     found: list[Named] = []
     for one in (log for log in logs if log["log_file"] or log["usual"] or log["service"]):
-        same = [other for other in found if other["name"] == one["name"] or _place(other) & _place(one)]
-        if not same:
+        same = next((other for other in found if other["name"] == one["name"] or _place(other) & _place(one)), None)
+        if same is None:
             found.append(one)
-        elif not same[0]["log_file"] and one["log_file"]:
-            same[0].update(log_file=one["log_file"])
-    return found
+        elif (bool(one["log_file"]), bool(one["service"])) > (bool(same["log_file"]), bool(same["service"])):
+            same.update(one, service=one["service"] or same["service"])
+    return [{key: value for key, value in one.items() if key != "store"} for one in found]
 
 
 def _place(log: Named) -> set[tuple[str, ...]]:
     service = log["service"]
     keys = ("manager", "name", "supervisor_url", "project", "namespace")
-    return {("file", log["log_file"])} - {("file", "")} | ({tuple(str(service.get(key) or "") for key in keys)} if service else set())
+    named = {("file", log["log_file"]), ("store", log["store"])} - {("file", ""), ("store", "")}
+    return named | ({tuple(str(service.get(key) or "") for key in keys)} if service else set())
 
 
 def _metrics_of(check: Check, metrics_url: str) -> Named:
