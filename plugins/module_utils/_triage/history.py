@@ -52,16 +52,24 @@ def at_work(looked: Given, now: float) -> list[Fields]:
 
     Commands have the placeholders of ``_spine/reasons.fill``, "" where there is nothing to run.
     """
-    leases = {(str(one.get("run_id"))): one for ledger in _ledgers(looked) for one in listed(ledger.get("leases"))}
-    owed = {(str(one.get("run_id")), str(one.get("id"))): one for ledger in _ledgers(looked) for one in listed(ledger.get("owed"))}
+    leases = _once(looked, "leases", "run_id")
     runs = runs_of(looked)
     found = [_lease(one, now) for one in leases.values()]
-    found += [_open_run(row) for row in runs if not closed_of(row) and str(row.get("run_id")) not in leases]
-    found += [_owed(row, runs, now) for row in owed.values()]
+    found += [_open_run(row) for row in runs if not closed_of(row) and (str(row.get("run_id")),) not in leases]
+    found += [_owed(row, runs, now) for row in _once(looked, "owed", "run_id", "id").values()]
     found += [_approval(row) for row in _unanswered(runs, now)]
     ours = {one["host"] for one in found if one["kind"] == "maintenance"}
-    found += [one for host, look in fields(looked).items() if host not in ours for one in _by_a_person(host, fields(look))]
-    return found + [one for host, look in fields(looked).items() for one in _frozen(host, fields(look))]
+    return found + [one for host, look in fields(looked).items() for one in _on(host, fields(look), host in ours)]
+
+
+def _once(looked: Given, name: str, *keys: str) -> dict[t.Tuple[str, ...], Fields]:
+    """Return the rows of all ledgers by their keys: several hosts may have one keeper."""
+    rows = [row for ledger in _ledgers(looked) for row in listed(ledger.get(name))]
+    return {tuple(str(row.get(key)) for key in keys): row for row in rows}
+
+
+def _on(host: str, look: Fields, is_ours: bool) -> list[Fields]:
+    return ([] if is_ours else _by_a_person(host, look)) + _frozen(host, look)
 
 
 def _entry(kind: str, row: Given, text: str, since: t.Any, until: t.Any = None, command: str = "") -> Fields:

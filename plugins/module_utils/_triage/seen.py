@@ -331,20 +331,28 @@ def _with_maintenance(one: Component, looked: Given, now: float) -> Component:
 
 def unseen_of(looked: Given, groups: Given, components: t.Sequence[Given], now: float) -> list[Fields]:
     """Return {what, host, why} of everything that no look covers: groups without a host, classes without a check, what a look left out."""
-    seen = {(one.get("class"), one.get("host")) for one in components if one.get("kind") != "expected"}
-    classes = {group for group, _host in seen}
-    found = []
-    for name, (group, what) in GROUPS.items():
-        hosts = _hosts_of(groups, name)
-        if not hosts and group not in classes:
-            found.append({"what": what, "host": "", "why": "no host is in the group %s" % name})
-        found += [_not_looked(what, host, name, looked) for host in hosts if not _was_seen(group, host, seen, looked)]
-    for group, what in BY_CHECK_ONLY.items():
-        if group not in classes:
-            found.append({"what": what, "host": "", "why": "no check looks at it"})
-    if "api" in classes and not any(trait(one, "WRITES") and not fields(one.get("facts")).get("left_out") for one in components):
-        found.append({"what": "whether memories come back", "host": "", "why": "this look writes none; verify-health can"})
+    there = [one for one in components if one.get("kind") != "expected"]
+    seen = {(one.get("class"), one.get("host")) for one in there}
+    found = [one for name in GROUPS for one in _of_group(name, groups, seen, looked)]
+    found += _of_classes({group for group, _host in seen}, there)
     return found + [one for host, look in fields(looked).items() for one in _left_out(host, fields(look))]
+
+
+def _of_group(name: str, groups: Given, seen: t.Collection[t.Tuple[t.Any, t.Any]], looked: Given) -> list[Fields]:
+    """Return what a group of the inventory lacks: a host, or a look at one."""
+    (group, what), hosts = GROUPS[name], _hosts_of(groups, name)
+    if not hosts and not any(group == known for known, _host in seen):
+        return [{"what": what, "host": "", "why": "no host is in the group %s" % name}]
+    return [_not_looked(what, host, name, looked) for host in hosts if not _was_seen(group, host, seen, looked)]
+
+
+def _of_classes(classes: t.Collection[t.Any], there: t.Sequence[Given]) -> list[Fields]:
+    """Return what only a check would look at, and no check does."""
+    found = [{"what": what, "host": "", "why": "no check looks at it"} for group, what in BY_CHECK_ONLY.items() if group not in classes]
+    written = any(trait(one, "WRITES") and not fields(one.get("facts")).get("left_out") for one in there)
+    if "api" in classes and not written:
+        found.append({"what": "whether memories come back", "host": "", "why": "this look writes none; verify-health can"})
+    return found
 
 
 def _was_seen(group: str, host: str, seen: t.Collection[t.Tuple[t.Any, t.Any]], looked: Given) -> bool:
