@@ -110,6 +110,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._labels: dict[str, str] = {}
         self._headed = False
         self._unmatched = False
+        self._screened = ""
 
     @property
     def loud(self) -> bool:
@@ -270,7 +271,8 @@ class CallbackModule(Default):  # type: ignore[misc]
         else:
             for text, colour in view.next_lines(self._next):
                 self._write(text, colour)
-            self._write(*view.ending(summaries, seconds, bool(context.CLIARGS.get("check"))))
+            check = bool(context.CLIARGS.get("check"))
+            self._write(*(view.screened(self._screened, seconds) if self._screened else view.ending(summaries, seconds, check)))
 
     def _waiting(self) -> list[str]:
         """Return the hosts of the play where the run ended, those of its later batches too."""
@@ -295,7 +297,9 @@ class CallbackModule(Default):  # type: ignore[misc]
                 self._write(text, colour)
 
     def _remember(self, data: t.Mapping[str, t.Any]) -> None:
-        self._next += [str(one) for one in data.get("next_commands") or []]
+        # A screen has its commands in it, and says how the run ends.
+        self._screened = str(data.get("verdict") or "") if data.get("screen") else self._screened
+        self._next += [str(one) for one in data.get("next_commands") or []] if not data.get("screen") else []
         outcome = data.get("outcome")
         self._several = self._several or data.get("several") is True
         if isinstance(data.get("summary"), dict):
@@ -329,8 +333,10 @@ class CallbackModule(Default):  # type: ignore[misc]
         self._line(result, stage, text, view.YELLOW if rescued else view.RED)
 
     def _told(self, host: str) -> bool:
-        """Return whether an outcome that is not green was shown for *host*: it already says everything, with reasons and next command."""
-        return any(str(one.get("host") or "") == host and not one.get("green") for one in self._outcomes.values())
+        """Return whether what is not green was shown for *host*, or as a screen for all: that says everything, with the next command."""
+        return self._screened not in ("", "well") or any(
+            str(one.get("host") or "") == host and not one.get("green") for one in self._outcomes.values()
+        )
 
     def _line(self, result: t.Any, stage: str, text: str, colour: str) -> None:
         front = view.prefix(

@@ -383,6 +383,11 @@ def ending(summaries: t.Mapping[str, t.Mapping[str, int]], seconds: float, check
     return (f"done in {seconds:.1f} s, {totals['changed']} changed", GREEN)
 
 
+def screened(verdict: str, seconds: float) -> Line:
+    """Return the last line of a run that only looked, and whose screen said what it saw."""
+    return f"looked for {seconds:.1f} s, changed nothing: {one_line(verdict, 20)}", HEALTH_COLOUR.get(verdict, YELLOW)
+
+
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 

@@ -101,7 +101,8 @@ def _since(one: p.Plain, now: float | None) -> str:
 
 
 def _from(one: p.Plain) -> str:
-    return f"from {p.said(one['seen_from'], 60)}" if one.get("seen_from") else ""
+    place = p.said(one.get("seen_from"), 60)
+    return "on the host itself" if place == p.OWN else f"from {place}" if place else ""
 
 
 def _named(report: p.Plain, key: str, title: str) -> dict[str, t.Any]:
@@ -135,24 +136,41 @@ def _metrics(report: p.Plain) -> dict[str, t.Any]:
         for host, every in p.known(report.get("metrics")).items()
         for name, one in p.known(every).items()
     ]
-    head = ["Host", "Endpoint", "Up", "Requests", "Errors", "Error rate", "p50", "p95", "p99", "Mean", "Memory", "Seen"]
-    return _table("Metrics", head, rows, note="Counts are since the process began; latencies are in seconds.")
+    head = ["Host", "Endpoint", "Up", "Requests", "Errors", "Error rate", "Latency", "Over", "Since its start", "Memory", "Seen"]
+    return _table("Metrics", head, rows, note="Requests, errors and latency are those of the seconds in the column Over.")
 
 
 def _metric(host: str, name: str, one: p.Plain, now: float | None) -> list[str]:
-    latency, rate = p.known(one.get("latency_seconds")), number(one.get("error_rate"))
     up = {True: "yes", False: "no"}.get(one["up"], "unknown") if isinstance(one.get("up"), bool) else "unknown"
     seen = " ".join(part for part in (_at(one.get("at"), now), p.said(one.get("url"), 120), p.said(one.get("error"))) if part)
-    rest = [_figure(one.get("requests")), _figure(one.get("errors")), "" if rate is None else f"{100 * rate:.3g} %"]
+    start = p.known(one.get("since_start"))
+    since = ", ".join(f"{_figure(start[key])} {key}" for key in ("requests", "errors") if number(start.get(key)) is not None)
+    figures = [_figure(one.get("requests")), _figure(one.get("errors")), _percent(one.get("error_rate")), _latency(one)]
     return [
         p.said(host, 60),
         p.said(name, 60),
         up,
-        *rest,
-        *(_figure(latency.get(key)) for key in ("p50", "p95", "p99", "mean")),
+        *figures,
+        _seconds(one.get("over_seconds")),
+        since,
         _bytes(one.get("memory_bytes")),
         seen,
     ]
+
+
+def _percent(value: t.Any) -> str:
+    amount = number(value)
+    return "" if amount is None else f"{100 * amount:.3g} %"
+
+
+def _latency(one: p.Plain) -> str:
+    """Return the percentiles and the mean, those since the start of the process where there are no others."""
+    for latency, note in ((one.get("latency_seconds"), ""), (p.known(one.get("since_start")).get("latency_seconds"), " since its start")):
+        figures = [(key, number(p.known(latency).get(key))) for key in ("p50", "p95", "p99", "mean")]
+        words = [f"{key} {1000 * amount:.3g} ms" for key, amount in figures if amount is not None]
+        if words:
+            return ", ".join(words) + note
+    return ""
 
 
 def _at(value: t.Any, now: float | None) -> str:
@@ -194,6 +212,7 @@ def _resources(report: p.Plain) -> dict[str, t.Any]:
         for disk in p.dicts(one.get("disks")):
             rows.append([host, f"disk {p.said(disk.get('mount') or disk.get('path'), 100)}".strip(), _pairs(disk, ("mount", "path"))])
         rows += [[host, kind, _pairs(p.known(one.get(kind)))] for kind in ("memory", "load") if one.get(kind)]
+        rows += [[host, "running since", _at(one["boot_at"], None)]] if one.get("boot_at") else []
     return _table("Disks, memory, load", ["Host", "What", "Seen"], rows)
 
 
@@ -204,15 +223,30 @@ def _clocks(report: p.Plain) -> dict[str, t.Any]:
 
 
 def _pairs(one: p.Plain, without: t.Sequence[str] = ()) -> str:
-    """Return the plain figures of a mapping, each with its name and unit."""
+    """Return the figures of a mapping, each with its name and unit; what is empty is left out."""
     words = []
     for name, value in one.items():
-        label = p.said(str(name), 60)
-        if name in without or isinstance(value, (dict, list, tuple)) or value is None:
-            continue
-        text = ("yes" if value else "no") if isinstance(value, bool) else _bytes(value) if label.endswith("_bytes") else _figure(value)
-        words.append(f"{label[:-6] if label.endswith('_bytes') else label} {text}".replace("_", " ", label.count("_")))
+        label, text = _labelled(p.said(str(name), 60), value)
+        words += [f"{label} {text}".strip()] if text and name not in without else []
     return ", ".join(words)
+
+
+def _labelled(name: str, value: t.Any) -> tuple[str, str]:
+    """Return a name without its unit, and its value with it."""
+    amount, label = number(value), re.sub("_(bytes|share|seconds|at)$", "", name).replace("_", " ")
+    if isinstance(value, bool):
+        return label, "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return label if label != "load" else "", " ".join(_figure(one) for one in value[:8])
+    if amount is None:
+        return label, p.said(value, 100)
+    if name.endswith("_bytes"):
+        return label, _bytes(amount)
+    if name.endswith("_share"):
+        return label, f"{100 * amount:.1f} %"
+    if name.endswith("_seconds"):
+        return label, f"{amount:.3g} s"
+    return label, _at(amount, None) if name in ("now", "at") else _figure(amount)
 
 
 def _processes(report: p.Plain) -> dict[str, t.Any]:

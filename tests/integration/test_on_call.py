@@ -101,6 +101,18 @@ def test_a_run_ends_with_its_outcome_and_the_count_of_hosts(tmp_path: Path) -> N
     assert lines[-1] == "1 host: 1 recovered"
 
 
+def test_a_screen_is_shown_as_it_is_and_says_how_the_run_ends(tmp_path: Path) -> None:
+    screen = [["SICK  P1 High  redis is down", "sick"], ["", ""], [COMMAND, "command"], ["Clock     1 min left", ""]]
+    looked = fake("main | Report", screen=screen, verdict="sick", next_commands=[COMMAND], stage="assess")
+    red = {"name": "main | Turn red", "ansible.builtin.assert": {"that": False, "quiet": True}}
+    text = shown(tmp_path, [looked, red])
+    assert "\n".join(line for line, _tone in screen) in text
+    assert text.count(COMMAND) == 1
+    assert "FAILED" not in text
+    assert re.search(r"\nlooked for [\d.]+ s, changed nothing: sick\n\Z", text)
+    assert "changed nothing: well" in shown(tmp_path, [fake(screen=[["WELL  nothing is wrong", "well"]], verdict="well")])
+
+
 def test_a_refusal_is_told_once_with_its_command_whole(tmp_path: Path) -> None:
     text = shown(
         tmp_path, [fake(outcome=REFUSED, stage="close"), {"name": "close | Turn red", "ansible.builtin.fail": {"msg": "outcome: refused"}}]

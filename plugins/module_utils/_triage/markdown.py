@@ -66,8 +66,8 @@ def _next(part: p.Part) -> t.List[str]:
     """Return each next step with its command in a block of its own."""
     lines = []
     for turn, item in enumerate(part.items[:MOST]):
-        wont = " It will not: %s." % literal(item.wont) if item.wont else ""
-        lines.append("%s**%s**: %s.%s" % ("\n" if turn else "", part.title, literal(item.text.rstrip(".") or "run this"), wont))
+        wont = " %s." % literal(item.wont.rstrip(".")) if item.wont else ""
+        lines.append("%s**%s**: %s.%s" % ("\n" if turn else "", part.title, literal(item.text.rstrip(".") or "Run this"), wont))
         lines += ["", *fenced(item.command)] if item.command else []
     more = len(part.items) - MOST
     return lines + (["", "and %d more: see the JSON report" % more] if more > 0 else [])

@@ -17,11 +17,15 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._triag
 Plain = t.Mapping[str, t.Any]
 
 SENTENCE, NAME, COMMAND = 400, 60, 4000
+# A look that was made on the host itself, whatever its name.
+OWN = "target"
+# More packages than these, changed on one host, are one line.
+CROWD = 3
 HEALTHS = ("sick", "unknown", "well")
 
 
 class Item(t.NamedTuple):
-    """One entry of a part: its text, the health that it speaks of, and for a next step the command and what that will not do."""
+    """One entry of a part: its text, the health that it speaks of; for a next step also the command, and what that never does."""
 
     text: str
     tone: str = ""
@@ -145,14 +149,20 @@ def _since(report: Plain) -> t.List[Item]:
     when = when_of(onset, report)
     if not when and verdict_of(report) == "well":
         return []
-    return [Item(_with_source(joined(when or "not known", said(onset.get("text"))), onset.get("source")))]
+    return [Item(_moment_said(onset, when) or "not known")]
 
 
 def _alert(report: Plain) -> t.List[Item]:
     alert = known(report.get("alert"))
     when = when_of(alert, report)
-    text = _with_source(joined(when, said(alert.get("text"))), alert.get("source")) if alert else ""
+    text = _moment_said(alert, when)
     return [Item(text)] if text else []
+
+
+def _moment_said(onset: Plain, when: str) -> str:
+    """Return the moment with its source; the words of the report where either is not there."""
+    place = said(onset.get("source"), NAME * 2)
+    return _with_source(joined(when, "" if when and place else said(onset.get("text"))), place)
 
 
 def when_of(onset: Plain, report: Plain) -> str:
@@ -175,10 +185,16 @@ def _why(report: Plain) -> t.List[Item]:
     """Say what led to the severity, what was not known, and that a person set another one."""
     severity = known(report.get("severity"))
     items = [Item(text) for text in [_override(severity), *map(_reason, dicts(severity.get("reasons")))] if text]
-    unknown = [Item("not known: %s" % text, "unknown") for text in texts(severity.get("unknown"))]
+    unknown = [Item(text, "unknown") for text in _not_known(severity)]
     if not severity.get("level") and verdict_of(report) == "sick":
         items.insert(0, Item("no severity was judged", "unknown"))
-    return items + unknown
+    # Where nothing is wrong, it is only named with what could not be seen.
+    return items + (unknown if verdict_of(report) != "well" or items else [])
+
+
+def _not_known(severity: Plain) -> t.List[str]:
+    every = texts(severity.get("unknown"))
+    return [text if text.startswith(("not known", "nothing ", "no ")) else "not known: %s" % text for text in every]
 
 
 def _override(severity: Plain) -> str:
@@ -242,7 +258,7 @@ def _together(alike: t.Sequence[Row]) -> Row:
 
 
 def _causes(report: Plain) -> t.List[t.Dict[str, str]]:
-    """Return each finding, and each of its symptoms below it."""
+    """Return each finding, and each of its symptoms below it, with its cause unless its own words name that."""
     seen = {_key(one): one for one in dicts(report.get("components"))}
     rows = []
     for finding in dicts(report.get("findings")):
@@ -265,6 +281,8 @@ def _key(one: Plain) -> t.Tuple[str, str]:
 
 def _because(finding: Plain, symptom: Plain) -> str:
     name, host = _key(finding)
+    if name and name in said(symptom.get("text")):
+        return ""
     return "because of %s%s" % (name, " on %s" % host if host and host != _key(symptom)[1] else "")
 
 
@@ -312,13 +330,13 @@ def _seen(many: t.Sequence[t.Mapping[str, str]], report: Plain) -> str:
     """Say when and from where the looks were made."""
     times = between([one["at"] for one in many], report)
     places = list(dict.fromkeys(one["from"] for one in many if one["from"]))
-    place = "each host itself" if len(places) > 1 and not _odd(many) else named(places, 2)
+    place = "each host itself" if len(places) > 1 and not _odd(many) else "the host itself" if places == [OWN] else named(places, 2)
     words = " ".join(part for part in (times, "from %s" % place if place else "") if part)
     return "seen %s" % words if words else "not seen"
 
 
 def _odd(many: t.Sequence[t.Mapping[str, str]]) -> str:
-    places = list(dict.fromkeys(one["from"] for one in many if one["from"] != one["host"]))
+    places = list(dict.fromkeys(one["from"] for one in many if one["from"] not in (one["host"], OWN)))
     return "" if not places else "not seen" if places == [""] else "seen from %s" % named([place for place in places if place], 2)
 
 
@@ -340,7 +358,7 @@ def _others(report: Plain) -> t.List[Item]:
     others = "%s well" % ("1 other is" if len(well) == 1 else "%d others are" % len(well) if well else "none is known to be")
     bad = [one for one in components if one.get("health") != "well"]
     times = between([one.get("seen_at") for one in bad], report)
-    own = all(one.get("seen_from") == one.get("host") for one in bad)
+    own = all(one.get("seen_from") in (one.get("host"), OWN) for one in bad)
     place = "each from its own host" if own else "from its own host if no other place is named"
     return [Item(joined(others, "seen %s, %s" % (times, place) if times else ""))]
 
@@ -349,13 +367,36 @@ def _others(report: Plain) -> t.List[Item]:
 
 
 def _changes(report: Plain) -> t.List[Item]:
-    """Return each change, newest first; the same one on many hosts once, with the moments of the first and the last."""
+    """Return each change, newest first; the same one on many hosts once, and so many packages at once."""
     found: t.Dict[t.Tuple[str, ...], t.List[Plain]] = {}
+    crowds = _crowds(report)
     for one in dicts(report.get("changes")):
-        words = [said(one.get("kind"), 20), said(one.get("what"), NAME), said(one.get("text"))]
-        found.setdefault((" ".join(dict.fromkeys(word for word in words if word)), said(one.get("source"), NAME)), []).append(one)
+        crowd = crowds.get(_place_of(one), [])
+        what = "%d packages: %s" % (len(crowd), named(crowd, 2)) if len(crowd) > CROWD else _changed(one)
+        found.setdefault((what, said(one.get("source"), NAME)), []).append(one)
     items = [Item(_change(what, source, many, report)) for (what, source), many in found.items()]
     return items or [Item("no change was seen in the last two hours")]
+
+
+def _place_of(one: Plain) -> t.Tuple[str, str, str]:
+    return said(one.get("kind"), 20), said(one.get("host"), NAME), said(one.get("source"), NAME)
+
+
+def _crowds(report: Plain) -> t.Dict[t.Tuple[str, str, str], t.List[str]]:
+    """Return the names of all packages that changed, by where that was seen: an update of a machine changes dozens of them."""
+    found: t.Dict[t.Tuple[str, str, str], t.List[str]] = {}
+    for one in dicts(report.get("changes")):
+        if one.get("kind") == "package":
+            names = found.setdefault(_place_of(one), [])
+            names += [said(one.get("what"), NAME)] * (said(one.get("what"), NAME) not in names)
+    return found
+
+
+def _changed(one: Plain) -> str:
+    """Return kind, thing and change, each said once."""
+    kind, what, text = said(one.get("kind"), 20), said(one.get("what"), NAME * 2), said(one.get("text"))
+    words = ["" if text.startswith(kind) else kind, "" if what in text else what, text]
+    return " ".join(word for word in words if word)
 
 
 def _change(what: str, source: str, many: t.Sequence[Plain], report: Plain) -> str:
@@ -405,11 +446,20 @@ def _once(one: Plain, now: t.Optional[float]) -> str:
 def _next(report: Plain) -> t.List[Item]:
     """Return the commands in their order, and why there is none for what has none."""
     items = [
-        Item(said(one.get("text")), "", one_line(one.get("command") or "", COMMAND).strip(), said(one.get("wont")))
+        Item(_sentence(said(one.get("text"))), "", one_line(one.get("command") or "", COMMAND).strip(), _never(said(one.get("wont"))))
         for one in dicts(report.get("next"))
         if one.get("command") or one.get("text")
     ]
     return items + [Item(text, "unknown") for text in _without(report)]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _never(text: str) -> str:
+    """Return a sentence on what a command does not do."""
+    return _sentence(text) if not text or text.startswith(("it ", "It ", "nothing ")) else "It will not: %s" % text
 
 
 def _without(report: Plain) -> t.List[str]:
@@ -427,11 +477,13 @@ def _unseen(report: Plain) -> t.List[Item]:
     found: t.Dict[t.Tuple[str, str], t.List[str]] = {}
     for one in dicts(report.get("unseen")):
         found.setdefault((said(one.get("what")), said(one.get("why"))), []).append(said(one.get("host"), NAME))
+    # The severity of what is well has no part of its own.
+    rest = _not_known(known(report.get("severity"))) if verdict_of(report) == "well" and not _why(report) else []
     items = []
     for (what, why), every in found.items():
         hosts = [host for host in dict.fromkeys(every) if host]
         items.append(Item("%s%s: %s" % (what or "?", " on %s" % named(hosts) if hosts else "", why or "why is not known"), "unknown"))
-    return items or [Item("every look was answered")]
+    return [*items, *(Item(text, "unknown") for text in rest)] or [Item("every look was answered")]
 
 
 def _looked(report: Plain) -> t.List[Item]:

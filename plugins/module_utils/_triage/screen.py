@@ -19,18 +19,23 @@ Line = t.Tuple[str, str]
 WIDTH, HEIGHT, LABEL = 100, 36, 10
 # How many items of a part are shown, and how many lines a text may take: the first row of the table that fits on the screen.
 CAPS: t.Tuple[t.Mapping[str, int], ...] = (
-    {"rows": 12, "next": 3, "why": 6, "changes": 8, "at_work": 6, "unseen": 8, "any": 4, "lines": 3},
-    {"rows": 9, "next": 3, "why": 5, "changes": 5, "at_work": 4, "unseen": 5, "any": 3, "lines": 2},
-    {"rows": 6, "next": 2, "why": 4, "changes": 3, "at_work": 3, "unseen": 3, "any": 2, "lines": 2},
-    {"rows": 5, "next": 1, "why": 3, "changes": 2, "at_work": 2, "unseen": 2, "any": 1, "lines": 1},
+    {"rows": 12, "next": 3, "why": 6, "changes": 8, "at_work": 6, "unseen": 8, "any": 4, "lines": 3, "row": 3},
+    {"rows": 9, "next": 3, "why": 5, "changes": 5, "at_work": 4, "unseen": 5, "any": 3, "lines": 2, "row": 2},
+    {"rows": 8, "next": 2, "why": 4, "changes": 3, "at_work": 3, "unseen": 3, "any": 2, "lines": 2, "row": 2},
+    {"rows": 6, "next": 2, "why": 3, "changes": 2, "at_work": 2, "unseen": 2, "any": 2, "lines": 2, "row": 2},
+    {"rows": 6, "next": 2, "why": 3, "changes": 3, "at_work": 3, "unseen": 3, "any": 2, "lines": 1, "row": 2},
+    {"rows": 5, "next": 1, "why": 2, "changes": 2, "at_work": 2, "unseen": 2, "any": 1, "lines": 1, "row": 2},
+    {"rows": 5, "next": 1, "why": 2, "changes": 1, "at_work": 1, "unseen": 1, "any": 1, "lines": 1, "row": 1},
 )
+# Where nothing is wrong, a few lines are enough.
+CALM = 2
 MORE = "and %d more: see the JSON report"
 
 
 def screen_lines(report: t.Mapping[str, t.Any], width: int = WIDTH, file: str = "") -> t.List[Line]:
     """Return the first screen; *file* is where the JSON report was written."""
     lines: t.List[Line] = []
-    for caps in CAPS:
+    for caps in CAPS[CALM if p.verdict_of(report) == "well" else 0 :]:
         lines = _drawn(report, max(width, 40), caps, file)
         if height_of(lines, width) <= HEIGHT:
             break
@@ -77,7 +82,7 @@ def _components(part: p.Part, width: int, caps: t.Mapping[str, int]) -> t.List[L
         cells = [_fit(cell, size).ljust(size) for cell, size in zip((row.name, row.where, row.state), wide) if size]
         front = "  %-7s  %s  " % (row.health.upper(), "  ".join(cells))
         odd = " (%s)" % row.odd if row.odd else ""
-        lines += [(text, row.health) for text in _laid(front, p.joined(row.text, p.some_of(row)), width, caps["lines"], odd)]
+        lines += [(text, row.health) for text in _laid(front, p.joined(row.text, p.some_of(row)), width, caps["row"], odd)]
     return [*lines, *_more(len(part.rows) - len(shown), width), ("", "")]
 
 
@@ -87,8 +92,8 @@ def _next(part: p.Part, width: int, caps: t.Mapping[str, int]) -> t.List[Line]:
     lines: t.List[Line] = [("", "")]
     for turn, item in enumerate(part.items[:most]):
         count = "%d. " % (turn + 1) if commands > 1 and item.command else ""
-        lines += _item(part.title if turn == 0 else "", count + (item.text or "run this"), item.tone, width, caps["lines"])
-        lines += _item("", "it will not: %s" % item.wont, "", width, caps["lines"]) if item.wont else []
+        lines += _item(part.title if turn == 0 else "", count + (item.text or "Run this"), item.tone, width, caps["lines"])
+        lines += _item("", item.wont, "", width, caps["row"]) if item.wont else []
         lines += [(item.command, "command")] if item.command else []
     return [*lines, *_more(len(part.items) - most, width), ("", "")]
 

@@ -91,7 +91,7 @@ def test_the_screen_answers_in_the_order_in_which_a_person_asks() -> None:
         "approval on app-1/redis: plan rescue-1 waits for an approval",
         "Before    app-1/redis: 2 times in 7 days, last 2026-11-27 02:10:44 UTC, 3 days ago, recovered",
         "Next      Start Redis again",
-        "it will not: flush",
+        "It will not: flush",
         "\nansible-playbook -i inventories/prod playbooks/recover-redis.yml --limit app-1\n",
         "Not seen  Kafka: no broker is in the inventory",
         "Looked    6 components on 1 host, 2026-11-30 03:00:12 UTC, in 4.2 s, inventory inventories/prod",
@@ -121,7 +121,7 @@ def test_a_host_that_cannot_be_reached_is_unknown_once_and_no_severity_is_made_u
     assert "UNKNOWN  6 components  app-1  app-1 could not be reached; api, redis, postgresql, balancer, disk,\n" in text
     assert "(not seen)" in text
     assert "Since     not known" in text
-    assert "not known: nothing could be looked at" in text
+    assert "Severity  nothing could be looked at" in text
     assert "Clock" not in text
     assert " P" not in text.splitlines()[0]
 
@@ -151,7 +151,7 @@ def test_long_lists_are_cut_with_a_count_and_the_command_stays_whole() -> None:
     report, command = reports.redis_down(), "ansible-playbook -i inventories/prod " + "-e long=" + "y" * 700
     report["next"][0]["command"] = command
     report["unseen"] = [{"what": f"look {turn}", "host": "", "why": f"reason {turn}"} for turn in range(50)]
-    report["changes"] = [dict(report["changes"][0], what=f"package-{turn}") for turn in range(60)]
+    report["changes"] = [dict(report["changes"][0], kind="configuration", what=f"file-{turn}") for turn in range(60)]
     sick = {f"part-{turn}": f"broken {turn} " + "word " * 60 for turn in range(40)}
     report["components"] += [reports.component(name, "service", "sick", text=text) for name, text in sick.items()]
     lines = screen.screen_lines(report)
@@ -161,6 +161,54 @@ def test_long_lists_are_cut_with_a_count_and_the_command_stays_whole() -> None:
     for count in (50, 60, 42):
         shown = [int(line.split()[1]) for line in text.splitlines() if line.strip().endswith("more: see the JSON report")]
         assert any(0 < count - number < 10 for number in shown), (count, shown)
+
+
+def test_an_update_of_a_machine_is_one_change_and_one_package_is_named() -> None:
+    report = reports.redis_down()
+    report["changes"] += [
+        dict(report["changes"][0], host="app-2", what=f"lib{turn}", text=f"package lib{turn} installed") for turn in range(20)
+    ]
+    text = text_of(report)
+    assert "02:40:31 UTC  app-1  package redis-server 5:7.0.15-1 to 5:7.0.15-1+deb12u1 (dpkg.log)" in text
+    assert "02:40:31 UTC  app-2  20 packages: lib0, lib1 and 18 more (dpkg.log)" in text
+
+
+def test_nothing_is_said_twice() -> None:
+    report = reports.redis_down()
+    report["severity"]["unknown"] = ["not known: the error rate"]
+    report["onset"]["text"] = "02:41:07 says redis.log on app-1"
+    report["findings"][0]["symptoms"][0]["text"] = "it depends on redis, which is down"
+    report["next"][0]["wont"] = "it never empties a database"
+    report["changes"][0].update(
+        what="/etc/redis.conf", text="configuration /etc/redis.conf was written", kind="configuration", source="/etc/redis.conf"
+    )
+    text = text_of(report)
+    for line in (
+        "          not known: the error rate",
+        "Since     02:41:07 UTC, 19 min ago; not before 02:40:52 UTC (redis.log on app-1)",
+        "  SICK     api    app-1  degraded  it depends on redis, which is down",
+        "          It never empties a database",
+        "Changed   02:40:31 UTC  app-1  configuration /etc/redis.conf was written",
+    ):
+        assert line in text.splitlines()
+
+
+def test_a_look_on_the_host_itself_needs_no_place_and_any_other_has_one() -> None:
+    report = reports.redis_down()
+    for one in report["components"]:
+        one["seen_from"] = "target"
+    assert "each from its own host" in text_of(report)
+    assert "seen from" not in text_of(report)
+    report["components"][0]["seen_from"] = "controller"
+    text = text_of(report)
+    assert "from its own host if no other place is named" in text
+    assert "(seen from controller)" in " ".join(text.split())
+
+
+def test_what_a_severity_lacked_is_named_although_all_is_well() -> None:
+    report = reports.healthy()
+    report["severity"]["unknown"] = ["the error rate: there are no metrics"]
+    assert "          not known: the error rate: there are no metrics" in text_of(report).splitlines()
 
 
 def test_why_no_remedy_fits_is_said() -> None:
