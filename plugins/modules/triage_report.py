@@ -46,6 +46,10 @@ options:
     description: What went wrong with the look itself, by host name, with its msg; empty where nothing did.
     type: dict
     default: {}
+  services:
+    description: What recover-all starts before the API, by host name, as in the variable C(recover_all_services).
+    type: dict
+    default: {}
   only_input:
     description: Whether to judge only the options below, before anything is looked at.
     type: bool

@@ -20,7 +20,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._triag
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.screen import screen_lines
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.severity import override_of
 
-BY_HOST = ("machines", "checks", "ledgers", "verified", "failed")
+BY_HOST = ("machines", "checks", "ledgers", "verified", "failed", "services")
 FILES = ("report_file", "markdown_file", "page_file")
 NO_RULES: t.Mapping[str, t.Any] = {"severities": [], "rules": [], "depends": {}, "types": [], "patterns": []}
 ARGUMENT_SPEC: dict[str, t.Any] = {

@@ -50,7 +50,7 @@ class Asked(t.NamedTuple):
     window_seconds: int = 7200
 
 
-def looked_of(machine: t.Any, found: t.Any, ledger: t.Any, known: t.Any, failed: t.Any) -> Looked:
+def looked_of(machine: t.Any, found: t.Any, ledger: t.Any, known: t.Any, failed: t.Any, services: t.Any = None) -> Looked:
     """Return one host's look from what its tasks returned, any of which may be missing or broken off."""
     machine, found, ledger, known, broken = (fields(one) for one in (machine, found, ledger, known, failed))
     lost: t.Mapping[str, t.Any] = next((one for one in (broken, machine, found) if one.get("unreachable")), {})
@@ -61,6 +61,7 @@ def looked_of(machine: t.Any, found: t.Any, ledger: t.Any, known: t.Any, failed:
     return {
         "checks": checks,
         "asked": listed(machine.get("asked")),
+        "services": listed(services),
         "host": machine if "processes" in machine else {},
         "ledger": dict(ledger, verified=fields(known.get("verified"))) if "runs" in ledger else {},
         "unreachable": bool(lost),
