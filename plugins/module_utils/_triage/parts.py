@@ -476,14 +476,15 @@ def _unseen(report: Plain) -> t.List[Item]:
     """Name what could not be seen, and why; the same on many hosts once."""
     found: t.Dict[t.Tuple[str, str], t.List[str]] = {}
     for one in dicts(report.get("unseen")):
-        found.setdefault((said(one.get("what")), said(one.get("why"))), []).append(said(one.get("host"), NAME))
+        hosts = found.setdefault((said(one.get("what")) or "?", said(one.get("why")) or "why is not known"), [])
+        hosts += [host for host in [said(one.get("host"), NAME)] if host and host not in hosts]
+    alike: t.Dict[t.Tuple[str, str], t.List[str]] = {}
+    for (what, why), hosts in found.items():
+        alike.setdefault((" on %s" % named(hosts) if hosts else "", why), []).append(what)
     # The severity of what is well has no part of its own.
     rest = _not_known(known(report.get("severity"))) if verdict_of(report) == "well" and not _why(report) else []
-    items = []
-    for (what, why), every in found.items():
-        hosts = [host for host in dict.fromkeys(every) if host]
-        items.append(Item("%s%s: %s" % (what or "?", " on %s" % named(hosts) if hosts else "", why or "why is not known"), "unknown"))
-    return [*items, *(Item(text, "unknown") for text in rest)] or [Item("every look was answered")]
+    texts_of = ["%s%s: %s" % (", ".join(whats), place, why) for (place, why), whats in alike.items()]
+    return [Item(text, "unknown") for text in [*texts_of, *rest]] or [Item("every look was answered")]
 
 
 def _looked(report: Plain) -> t.List[Item]:

@@ -17,15 +17,18 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._triag
 Line = t.Tuple[str, str]
 
 WIDTH, HEIGHT, LABEL = 100, 36, 10
-# How many items of a part are shown, and how many lines a text may take: the first row of the table that fits on the screen.
+# How many items of a part are shown, and how many lines a text may take: the first row of the table that fits on the screen. What is less
+# important goes first: "full" is for what is not well, why that is so bad and what a command will not do, and is cut last.
 CAPS: t.Tuple[t.Mapping[str, int], ...] = (
-    {"rows": 12, "next": 3, "why": 6, "changes": 8, "at_work": 6, "unseen": 8, "any": 4, "lines": 3, "row": 3},
-    {"rows": 9, "next": 3, "why": 5, "changes": 5, "at_work": 4, "unseen": 5, "any": 3, "lines": 2, "row": 2},
-    {"rows": 8, "next": 2, "why": 4, "changes": 3, "at_work": 3, "unseen": 3, "any": 2, "lines": 2, "row": 2},
-    {"rows": 6, "next": 2, "why": 3, "changes": 2, "at_work": 2, "unseen": 2, "any": 2, "lines": 2, "row": 2},
-    {"rows": 6, "next": 2, "why": 3, "changes": 3, "at_work": 3, "unseen": 3, "any": 2, "lines": 1, "row": 2},
-    {"rows": 5, "next": 1, "why": 2, "changes": 2, "at_work": 2, "unseen": 2, "any": 1, "lines": 1, "row": 2},
-    {"rows": 5, "next": 1, "why": 2, "changes": 1, "at_work": 1, "unseen": 1, "any": 1, "lines": 1, "row": 1},
+    {"rows": 12, "next": 3, "why": 6, "changes": 8, "at_work": 6, "unseen": 8, "any": 4, "lines": 3, "full": 3},
+    {"rows": 9, "next": 3, "why": 5, "changes": 5, "at_work": 4, "unseen": 5, "any": 3, "lines": 2, "full": 3},
+    {"rows": 8, "next": 2, "why": 4, "changes": 3, "at_work": 3, "unseen": 3, "any": 2, "lines": 2, "full": 3},
+    {"rows": 6, "next": 2, "why": 3, "changes": 2, "at_work": 2, "unseen": 2, "any": 2, "lines": 2, "full": 3},
+    {"rows": 6, "next": 2, "why": 3, "changes": 2, "at_work": 2, "unseen": 2, "any": 2, "lines": 1, "full": 3},
+    {"rows": 5, "next": 1, "why": 2, "changes": 2, "at_work": 2, "unseen": 2, "any": 1, "lines": 1, "full": 3},
+    {"rows": 4, "next": 1, "why": 2, "changes": 1, "at_work": 1, "unseen": 1, "any": 1, "lines": 1, "full": 3},
+    {"rows": 4, "next": 1, "why": 2, "changes": 1, "at_work": 1, "unseen": 1, "any": 1, "lines": 1, "full": 2},
+    {"rows": 4, "next": 1, "why": 1, "changes": 1, "at_work": 1, "unseen": 1, "any": 1, "lines": 1, "full": 1},
 )
 # Where nothing is wrong, a few lines are enough.
 CALM = 2
@@ -35,8 +38,9 @@ MORE = "and %d more: see the JSON report"
 def screen_lines(report: t.Mapping[str, t.Any], width: int = WIDTH, file: str = "") -> t.List[Line]:
     """Return the first screen; *file* is where the JSON report was written."""
     lines: t.List[Line] = []
+    parts = p.parts_of(report)
     for caps in CAPS[CALM if p.verdict_of(report) == "well" else 0 :]:
-        lines = _drawn(report, max(width, 40), caps, file)
+        lines = _drawn(report, parts, max(width, 40), caps, file)
         if height_of(lines, width) <= HEIGHT:
             break
     return lines
@@ -47,9 +51,9 @@ def height_of(lines: t.Iterable[Line], width: int) -> int:
     return sum(max(1, -(-len(text) // width)) for text, _tone in lines)
 
 
-def _drawn(report: t.Mapping[str, t.Any], width: int, caps: t.Mapping[str, int], file: str) -> t.List[Line]:
+def _drawn(report: t.Mapping[str, t.Any], parts: t.Sequence[p.Part], width: int, caps: t.Mapping[str, int], file: str) -> t.List[Line]:
     lines = _headline(report, width, caps)
-    for part in p.parts_of(report):
+    for part in parts:
         draw = {"components": _components, "next": _next}.get(part.key, _plain)
         lines += draw(part, width, caps)
     if any(MORE.partition("%d")[2] in text for text, _tone in lines):
@@ -61,14 +65,15 @@ def _drawn(report: t.Mapping[str, t.Any], width: int, caps: t.Mapping[str, int],
 def _headline(report: t.Mapping[str, t.Any], width: int, caps: t.Mapping[str, int]) -> t.List[Line]:
     verdict = p.verdict_of(report)
     front = "  ".join(part for part in (verdict.upper(), p.level_of(report)) if part) + "  "
-    return [(text, verdict) for text in _laid(front, p.headline_of(report), width, max(caps["lines"], 2))]
+    return [(text, verdict) for text in _laid(front, p.headline_of(report), width, max(caps["full"], 2))]
 
 
 def _plain(part: p.Part, width: int, caps: t.Mapping[str, int]) -> t.List[Line]:
     """Draw a part with its title beside its items."""
     most, lines = caps.get(part.key, caps["any"]), []
     for turn, item in enumerate(part.items[:most]):
-        lines += _item(part.title if turn == 0 else "", item.text, item.tone, width, caps["lines"])
+        size = caps["full" if part.key == "why" and not item.tone else "lines"]
+        lines += _item(part.title if turn == 0 else "", item.text, item.tone, width, size)
     return lines + _more(len(part.items) - most, width)
 
 
@@ -82,7 +87,7 @@ def _components(part: p.Part, width: int, caps: t.Mapping[str, int]) -> t.List[L
         cells = [_fit(cell, size).ljust(size) for cell, size in zip((row.name, row.where, row.state), wide) if size]
         front = "  %-7s  %s  " % (row.health.upper(), "  ".join(cells))
         odd = " (%s)" % row.odd if row.odd else ""
-        lines += [(text, row.health) for text in _laid(front, p.joined(row.text, p.some_of(row)), width, caps["row"], odd)]
+        lines += [(text, row.health) for text in _laid(front, p.joined(row.text, p.some_of(row)), width, caps["full"], odd)]
     return [*lines, *_more(len(part.rows) - len(shown), width), ("", "")]
 
 
@@ -92,8 +97,8 @@ def _next(part: p.Part, width: int, caps: t.Mapping[str, int]) -> t.List[Line]:
     lines: t.List[Line] = [("", "")]
     for turn, item in enumerate(part.items[:most]):
         count = "%d. " % (turn + 1) if commands > 1 and item.command else ""
-        lines += _item(part.title if turn == 0 else "", count + (item.text or "Run this"), item.tone, width, caps["lines"])
-        lines += _item("", item.wont, "", width, caps["row"]) if item.wont else []
+        lines += _item(part.title if turn == 0 else "", count + (item.text or "Run this"), item.tone, width, caps["full"])
+        lines += _item("", item.wont, "", width, caps["full"]) if item.wont else []
         lines += [(item.command, "command")] if item.command else []
     return [*lines, *_more(len(part.items) - most, width), ("", "")]
 

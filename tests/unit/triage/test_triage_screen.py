@@ -205,6 +205,24 @@ def test_a_look_on_the_host_itself_needs_no_place_and_any_other_has_one() -> Non
     assert "(seen from controller)" in " ".join(text.split())
 
 
+def test_what_is_not_well_why_and_what_a_command_never_does_are_cut_last() -> None:
+    report, long = reports.redis_down(), "word " * 45 + "end"
+    report["severity"]["reasons"][0]["text"] = report["next"][0]["wont"] = report["findings"][0]["text"] = long
+    report["changes"] = [dict(report["changes"][0], kind="configuration", what=f"file-{turn}", text=long) for turn in range(60)]
+    report["unseen"] = [{"what": f"look {turn}", "host": "", "why": long} for turn in range(50)]
+    lines = screen.screen_lines(report)
+    assert screen.height_of(lines, 100) <= 36
+    flat = " ".join(" ".join(text for text, _tone in lines).split())
+    assert flat.count(long.replace("  ", " ")) == 2
+    assert "and 58 more" in flat or "and 59 more" in flat
+
+
+def test_what_is_not_seen_for_one_reason_is_one_line() -> None:
+    report = reports.redis_down()
+    report["unseen"] = [{"what": what, "host": "", "why": "no check looks at it"} for what in ("the queue", "the monitoring")]
+    assert "Not seen  the queue, the monitoring: no check looks at it" in text_of(report)
+
+
 def test_what_a_severity_lacked_is_named_although_all_is_well() -> None:
     report = reports.healthy()
     report["severity"]["unknown"] = ["the error rate: there are no metrics"]
