@@ -105,29 +105,27 @@ def test_a_wrong_input_is_named_before_anything_is_looked_at(given: dict[str, t.
     assert "unreachable" not in done.stdout
 
 
-FROZEN = (
-    """#!%s
-import sys, time
-time.sleep(600)
+# Never answers while anybody waits.
+FROZEN = f"#!{sys.executable}\nimport time\ntime.sleep(40)\n"
+# A connection that works: it runs its last word here.
+CONNECTION = """#!/bin/sh
+for last; do :; done
+case "$*" in *"-o ControlPersist") exit 0;; esac
+case "$last" in *never-answers*) echo asked >>"$(dirname "$0")/asked";; esac
+exec sh -c "$last"
 """
-    % sys.executable
-)
 
 
 def test_a_host_that_hangs_or_cannot_be_reached_costs_its_own_deadline_and_no_other_host(tmp_path: Path) -> None:
-    frozen = tmp_path / "python-that-never-answers"
-    frozen.write_text(FROZEN)
-    frozen.chmod(0o755)
+    for name, text in (("python-that-never-answers", FROZEN), ("ssh", CONNECTION)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    # A connection that is local and becomes nobody is piped to that interpreter, as any remote one.
     hung = {
-        "ansible_connection": "local",
-        "ansible_become": True,
-        "ansible_become_user": "nobody",
-        "ansible_python_interpreter": str(frozen),
-    }
+        "ansible_host": "127.0.0.1", "ansible_connection": "ssh", "ansible_ssh_executable": str(tmp_path / "ssh"),
+        "ansible_python_interpreter": str(tmp_path / "python-that-never-answers"), "redis_recovery_port": 1,
+    }  # fmt: skip
     far = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_common_args": "-o ConnectTimeout=2"}
-    tmp_path.chmod(0o755)
     hosts = {"all": {"hosts": {"here": local, "hung": hung, "far": far}}}
     (tmp_path / "hosts.json").write_text(json.dumps(hosts))
     given = {"triage_timeout": 5, "triage_report_file": str(tmp_path / "t.json"), "remediation_state_dir": str(tmp_path / "state")}
@@ -140,6 +138,9 @@ def test_a_host_that_hangs_or_cannot_be_reached_costs_its_own_deadline_and_no_ot
     assert done.returncode == 2, done.stdout
     assert [one["health"] for one in by_host["far"]] == ["unknown"]
     assert [one["health"] for one in by_host["hung"]] == ["unknown"]
+    # One deadline, although several looks at it were to be made.
+    assert "5 second" in by_host["hung"][0]["text"], by_host["hung"]
+    assert len((tmp_path / "asked").read_text().splitlines()) == 1, done.stdout
     assert {one["name"] for one in by_host["here"]} >= {"disk", "memory", "cpu", "clock"}
     assert report["verdict"] == "unknown"
     assert not (tmp_path / "state").exists()
