@@ -134,6 +134,8 @@ def _matches(one: Data, options: Options, evidence: Evidence) -> t.Optional[bool
     state, states = one["state"], options["state"]
     if state and state in options["not_state"]:
         return False
+    if options["answers"] is not None and options["answers"] is not answers(evidence, one):
+        return False
     if state and state in options["unclear_state"]:
         return _clear(one, states, evidence)
     if one["health"] in options["health"]:
@@ -145,9 +147,9 @@ def _matches(one: Data, options: Options, evidence: Evidence) -> t.Optional[bool
 
 def _clear(one: Data, states: t.Sequence[str], evidence: Evidence) -> t.Optional[bool]:
     """Return whether a component matches whose own word is about another: by its other checks, and by whether it answered."""
-    if any(check.get("health") == "sick" and check.get("state") in states for check in checks_of(evidence, one)):
-        return True
-    return False if answers(evidence, one) else None
+    if answers(evidence, one):
+        return False
+    return any(check.get("health") == "sick" and check.get("state") in states for check in checks_of(evidence, one)) or None
 
 
 def _enough(wanted: t.Any, yes: int, maybe: int, total: int) -> t.Optional[bool]:

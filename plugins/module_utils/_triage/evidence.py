@@ -41,6 +41,7 @@ class Evidence(t.NamedTuple):
     components: list[Data]
     checks: Located
     by_host: t.Mapping[str, list[Data]]
+    answering: t.Collection[str]
     metrics: list[Metrics]
     logs: list[Log]
     hosts: Data
@@ -65,6 +66,7 @@ def evidence_of(
         components=found,
         checks=[(host, check) for host, some in by_host.items() for check in some],
         by_host=by_host,
+        answering=_answering(found),
         metrics=[Metrics(host, text(name), mapping(data)) for host, name, data in _named(results, "metrics")],
         logs=[Log(host, text(name), classes.get((host, text(name)), ""), mapping(data)) for host, name, data in _named(results, "logs")],
         hosts=results,
@@ -75,6 +77,11 @@ def evidence_of(
         onset_at=number(onset_at),
         alternatives={},
     )
+
+
+def _answering(components: t.Iterable[Data]) -> set[str]:
+    """Return the hosts of which an endpoint of the API is well."""
+    return {one["host"] for one in components if one["class"] == "endpoint" and one["health"] == "well"}
 
 
 def _unseen(results: t.Mapping[str, Data]) -> t.Iterator[tuple[str, Data]]:
@@ -99,7 +106,7 @@ def _component(one: Data) -> Data:
     health = one.get("health")
     return {
         **{key: text(one.get(key)) for key in ("name", "class", "kind", "host", "state")},
-        "text": one_line(one.get("text") or "", 120),
+        "text": one_line(one.get("text") or "", 200),
         "checks": [text(name) for name in items(one.get("checks"))],
         "health": health if health in HEALTHS else "unknown",
     }
@@ -112,9 +119,11 @@ def checks_of(evidence: Evidence, component: Data) -> list[Data]:
 
 
 def answers(evidence: Evidence, component: Data) -> bool:
-    """Return whether *component* answered one of its checks with a status that is no error of its own."""
+    """Return whether *component* answered one of its checks with a status that is no error of its own; an API also by an endpoint."""
     seen = [number(mapping(check.get("facts")).get("status")) for check in checks_of(evidence, component)]
-    return any(status is not None and 0 < status < 500 for status in seen)
+    if any(status is not None and 0 < status < 500 for status in seen):
+        return True
+    return component["class"] == "api" and component["host"] in evidence.answering
 
 
 def mapping(value: t.Any) -> Data:

@@ -32,4 +32,6 @@ def told(answer: Answer) -> list[str]:
     lines = not_known(answer.missing) if answer.holds is None else []
     if answer.holds is None and answer.unlooked:
         lines.append("nothing looks at: %s" % ", ".join(answer.unlooked))
-    return [one_line(line, 300) for line in [*lines, *answer.seen][:MOST]]
+    # What leaves one condition open may have been seen by another.
+    seen = [text for text in answer.seen if not any(text in line for line in lines)]
+    return [one_line(line, 400) for line in [*lines, *seen][:MOST]]

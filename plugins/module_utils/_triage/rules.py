@@ -65,6 +65,7 @@ CONDITIONS: t.Mapping[str, t.Mapping[str, Field]] = {
         "state": Field("names", default=[]),
         "not_state": Field("names", default=[]),
         "unclear_state": Field("names", default=[]),
+        "answers": Field("bool"),
         "kind": Field("names", default=[]),
         "hosts": Field("hosts", QUANTITIES, default="any"),
         "not_looked_at": NOT_LOOKED_AT,

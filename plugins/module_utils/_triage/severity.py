@@ -49,7 +49,7 @@ def _reasons(judged: Judged) -> list[dict[str, str]]:
 
 
 def _with_seen(text: str, seen: t.Sequence[str]) -> str:
-    return one_line("%s: %s" % (text, "; ".join(seen)) if seen else text, 400)
+    return one_line("%s: %s" % (text, "; ".join(seen)) if seen else text, 600)
 
 
 def _without_rule(evidence: Evidence) -> list[dict[str, str]]:
@@ -73,7 +73,7 @@ def _unknown(judged: Judged, level: str) -> list[str]:
         lines = [*lines[:MOST_UNKNOWN], "and %d more" % (len(lines) - MOST_UNKNOWN)]
     if unlooked:
         lines.append("nothing looks at: %s" % ", ".join(unlooked))
-    return [one_line(line, 400) for line in lines]
+    return [one_line(line, 600) for line in lines]
 
 
 def _could(worst: str, level: str) -> str:

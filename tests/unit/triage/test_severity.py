@@ -234,6 +234,8 @@ def test_a_reason_says_what_was_seen_and_where() -> None:
         ({}, [one("api well up", name="health")], "P1", False),
         ({}, [one("api sick not_listening", name="health")], "P0", False),
         ({"status": 503}, [], "P1", True),
+        # Its health endpoint waits for the store, and others of its endpoints answer.
+        ({}, [one("api sick hung", name="health"), one("endpoint well up", name="metrics")], "P1", False),
     ],
 )
 def test_an_api_whose_store_is_down_is_itself_down_only_where_it_was_seen(
@@ -243,6 +245,22 @@ def test_an_api_whose_store_is_down_is_itself_down_only_where_it_was_seen(
     severity = judged(one("api sick dependency_down", text="redis is down"), one("working_memory sick hung"), *others, looked=looked)
     assert severity["level"] == level
     assert any("redis is down; it could make this P0" in line for line in severity["unknown"]) is open_
+
+
+def test_an_api_that_answers_and_is_not_known_to_be_well_is_not_called_unseen() -> None:
+    redis = one("working_memory unknown auth")
+    api = one("api unknown dependency_unknown")
+    looked = {"one": {"checks": [{"name": "api", "kind": "application", "health": "unknown", "facts": {"status": 200}}]}}
+    assert judged(api, redis, looked=looked)["level"] == "P2"
+    assert rules_of(judged(api, redis, looked=looked)) == ["store_unseen", "something_unseen"]
+    assert judged(api, redis, looked={})["level"] == "P1"
+
+
+def test_an_api_of_which_one_endpoint_answers_is_not_down() -> None:
+    severity = judged(one("api sick hung"), one("endpoint well up"))
+    assert (severity["level"], rules_of(severity)) == ("P1", ["api_partly_silent"])
+    assert judged(one("api sick hung"), one("endpoint sick hung"))["level"] == "P0"
+    assert judged(one("api sick hung"), one("endpoint well up", "two"))["level"] == "P0"
 
 
 def test_slow_is_measured_against_the_baseline_where_there_is_one() -> None:
@@ -307,7 +325,7 @@ def test_nonsense_as_evidence_is_not_known_and_raises_nothing(looked: t.Any, com
     severity = severity_of(evidence_of(looked, components, 3, looked, "now", "then"), RULES)
     assert severity["level"] in ("", "P3")
     assert severity["unknown"]
-    assert all(line.isprintable() and len(line) <= 400 for line in severity["unknown"])
+    assert all(line.isprintable() and len(line) <= 600 for line in severity["unknown"])
 
 
 def test_hostile_text_in_evidence_stays_literal_on_one_line() -> None:
@@ -315,5 +333,5 @@ def test_hostile_text_in_evidence_stays_literal_on_one_line() -> None:
     evidence = evidence_of({}, [one("api sick stopped", text=nasty, host=nasty, name=nasty)], [], None, NOW)
     severity = severity_of(evidence, RULES)
     assert severity["level"] == "P0"
-    assert all(reason["text"].isprintable() and len(reason["text"]) <= 400 for reason in severity["reasons"])
+    assert all(reason["text"].isprintable() and len(reason["text"]) <= 600 for reason in severity["reasons"])
     assert "{{ 7*7 }} <script>\\x1b[2J\\u202e\\n" in severity["reasons"][0]["text"]

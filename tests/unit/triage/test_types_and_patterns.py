@@ -43,7 +43,7 @@ def finding(kind: str, name: str, state: str) -> dict[str, t.Any]:
 
 WELL = [
     one("api well up"), one("working_memory well up"), one("database well accepting"), one("long_term_memory well up"),
-    one("endpoint well up"), one("monitoring well up"), one("queue well open"),
+    one("endpoint well up", "edge"), one("monitoring well up"), one("queue well open"),
 ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_where_nothing_was_looked_at_each_is_unknown_and_says_so() -> None:
         ("cognitive_performance", None, {"metrics": {"latency_seconds": {"p95": 0.7}}}),
         ("cognitive_performance", None, {"baseline": {"api": {"latency_ms": {"now": 90.0, "median": 9.0, "unusual": "more"}}}}),
         ("api_outage", one("api sick hung"), {}),
-        ("partial_functionality", one("endpoint sick error", host="two"), {}),
+        ("partial_functionality", one("endpoint sick error"), {}),
         ("partial_functionality", one("api sick stopped", host="two"), {}),
         ("authentication_failures", None, {"metrics": {"statuses": {"200": 100, "401": 200}}}),
         ("authentication_failures", None, {"logs": ["403 Invalid Token for tenant %d" % number for number in range(5)]}),
