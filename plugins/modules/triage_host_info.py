@@ -112,7 +112,7 @@ changes:
   elements: dict
   returned: always
 logs:
-  description: The last lines of each component, by its name, with lines, source, from, cut and error.
+  description: The last lines of each component, by its name, with lines, source, from and to (epoch seconds), cut and error.
   type: dict
   returned: always
 metrics:

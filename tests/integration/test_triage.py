@@ -15,9 +15,12 @@ import sys
 import typing as t
 from pathlib import Path
 
+import jsonschema
 import pytest
 from farms.practice import ROOT, Practice, practising
 from farms.warmly import PLAYBOOK, run_ansible
+
+SCHEMA = json.loads((ROOT / "docs/triage.schema.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,9 @@ def triage(practice: Practice, *words: str, **variables: t.Any) -> tuple[subproc
     file.unlink(missing_ok=True)
     done = practice.play("triage", *words, triage_report_file=str(file), **variables)
     assert file.exists(), done.stdout + done.stderr
-    return done, json.loads(file.read_text())
+    report = json.loads(file.read_text())
+    jsonschema.validate(report, SCHEMA)
+    return done, report
 
 
 def tree_of(folder: Path) -> dict[str, tuple[int, int]]:

@@ -50,6 +50,16 @@ def test_one_endless_line_is_cut_and_its_first_word_may_be_half_a_secret(tmp_pat
     assert (found["lines"], found["cut"], found["error"]) == (["rest of it"], True, "")
 
 
+def test_the_lines_say_from_when_to_when_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("no time here\n2026-12-01T03:00:00Z one\n2026-12-01T03:00:05+00:00 two\n  and its rest\n")
+    found = logs.load_log({"log_file": str(file)}, 50, 2.0)
+    assert (found["from"], found["to"]) == (1796094000.0, 1796094005.0)
+    file.write_text("nothing\n")
+    found = logs.load_log({"log_file": str(file)}, 50, 2.0)
+    assert (found["from"], found["to"]) == (None, None)
+
+
 def test_what_has_no_log_says_why(tmp_path: Path) -> None:
     assert logs.load_log({"log_file": str(tmp_path / "none")}, 50, 1.0)["error"].endswith("it does not exist")
     assert logs.load_log({"usual": str(tmp_path / "*.log")}, 50, 1.0)["error"] == "no log was found"

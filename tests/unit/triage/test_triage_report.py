@@ -9,6 +9,7 @@ import json
 import typing as t
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
@@ -127,6 +128,7 @@ def test_files_are_written_as_a_whole_and_not_in_a_rehearsal(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
     assert run(**looked(DOWN), **files)["changed"] is True
     report = json.loads((tmp_path / "t.json").read_text())
+    jsonschema.validate(report, json.loads((Path(__file__).resolve().parents[3] / "docs/triage.schema.json").read_text()))
     assert (report["schema"], report["verdict"], report["hosts"]["a"]["processes"]) == (1, "sick", [])
     assert "recover-redis" in (tmp_path / "t.md").read_text()
     assert (tmp_path / "t.json").stat().st_mode & 0o777 == 0o600

@@ -13,6 +13,7 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._base.
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._service.manager import ask
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system.log import LOG_BYTES, newest, tail_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._system.written import time_of
 
 # Length of a line as it is shown, and how much of it is looked at for secrets.
 SHOWN, LOOKED_AT = 300, 4000
@@ -21,7 +22,7 @@ Log = t.Dict[str, t.Any]
 
 
 def load_log(place: t.Mapping[str, t.Any], lines: int, deadline: float) -> Log:
-    """Return {lines, source, from, cut, error} of one component within *deadline* seconds."""
+    """Return {lines, source, from, to, cut, error} of one component within *deadline* seconds."""
     path = _file_of(place)
     data, error = _read(path) if path else (b"", "")
     source = path
@@ -31,7 +32,15 @@ def load_log(place: t.Mapping[str, t.Any], lines: int, deadline: float) -> Log:
     if not data and not error:
         error = "it is empty" if path else "no log was found"
     kept, cut = last_lines(data, lines, is_part=len(data) >= LOG_BYTES)
-    return {"lines": kept, "source": one_line(source, 120), "from": None, "cut": cut, "error": "" if kept else error or "it is empty"}
+    begun, ended = span_of(kept)
+    told = {"source": one_line(source, 120), "from": begun, "to": ended, "cut": cut, "error": "" if kept else error or "it is empty"}
+    return dict(told, lines=kept)
+
+
+def span_of(lines: t.Sequence[str]) -> tuple[t.Optional[float], t.Optional[float]]:
+    """Return the times (epoch seconds) of the first and the last line that has one; without a zone it is the time of this machine."""
+    times = [at for at in map(time_of, lines) if at is not None]
+    return (times[0], times[-1]) if times else (None, None)
 
 
 def _file_of(place: t.Mapping[str, t.Any]) -> str:
