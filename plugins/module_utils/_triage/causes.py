@@ -296,9 +296,10 @@ def impact_of(findings: t.Sequence[Given], components: t.Sequence[Given], depend
         if finding.get("health") == "sick":
             found.append(_own_impact(finding, components))
             shown = {str(one.get("class")) for one in listed(finding.get("symptoms"))}
-            found += [_impact(edge) for group in edges for edge in edges[group] if _counts(edge, group, finding, there, shown)]
+            counted = [(group, edge) for group in edges for edge in edges[group] if _counts(edge, group, finding, there, shown)]
+            found += [_impact(edge, not _is_gone(group, components)) for group, edge in counted]
             # A full disk matters by what it keeps from writing.
-            found += [_impact(edge) for edge in edges.get(str(finding.get("class")), ()) if _lacks(edge, finding)]
+            found += [_impact(edge, True) for edge in edges.get(str(finding.get("class")), ()) if _lacks(edge, finding)]
     return [text for text in dict.fromkeys(found) if text]
 
 
@@ -322,13 +323,24 @@ def _own_impact(finding: Given, components: t.Sequence[Given]) -> str:
     group = str(finding.get("class"))
     alike = [one for one in components if one.get("class") == group and one.get("kind") != "expected"]
     bad = sum(one.get("health") != "well" for one in alike)
-    who = {"api": "users of the API", "balancer": "everyone who comes through the load balancer"}.get(group)
     if group == "endpoint":
         return "callers of %s" % word(finding.get("component"), 80)
-    if not who:
-        return ""
-    return "%s: %s" % (who, "all of them, since no other is well" if bad == len(alike) else "%d of %d are not well" % (bad, len(alike)))
+    everyone, some = USERS.get(group, ("", ""))
+    return everyone if bad == len(alike) or not some else "%s: %d of %d are not well" % (some, bad, len(alike))
 
 
-def _impact(edge: Edge) -> str:
-    return "; ".join(part for part in (edge.suffers, "still works: " + edge.works if edge.works else "") if part)
+# Class: who uses it, all of them and some of them.
+USERS: t.Mapping[str, t.Tuple[str, str]] = {
+    "api": ("every user of the API", "users of the API"),
+    "balancer": ("everyone who comes through the load balancer", "those who come through the load balancer"),
+}
+
+
+def _is_gone(group: str, components: t.Sequence[Given]) -> bool:
+    """Return whether nothing of a class runs any more, so that nothing of it goes on."""
+    runs = [fields(one.get("facts")).get("runs") for one in components if one.get("class") == group]
+    return bool(runs) and all(one is False for one in runs)
+
+
+def _impact(edge: Edge, goes_on: bool) -> str:
+    return "; ".join(part for part in (edge.suffers, "still works: " + edge.works if edge.works and goes_on else "") if part)

@@ -50,7 +50,9 @@ def check(name: str, kind: str, health: str = "well", state: str = "", text: str
 def app(health: str = "well", state: str = "up", **dependencies: str) -> dict[str, t.Any]:
     down = {name: word for name, word in dependencies.items() if word != "well"}
     text = "it depends on " + "; ".join("%s, which is %s: it hangs" % one for one in down.items()) if down else ""
-    return check("somabrain", "application", health, state, text, facts={"dependencies": dependencies}, identity={"pid": 7})
+    return check(
+        "somabrain", "application", health, state, text, facts={"dependencies": dependencies, "hand_over": {}}, identity={"pid": 7}
+    )
 
 
 def look(*checks: dict[str, t.Any], **more: t.Any) -> dict[str, t.Any]:
@@ -303,9 +305,11 @@ NO_WORKING_MEMORY = "the API answers without working memory; still works: recall
         # An API that does not suffer is not said to, where the data does not say that it hides it.
         (instead(POSTGRES_DOWN), []),
         (instead(POSTGRES_DOWN, app("sick", "dependency_down", postgres="sick")), ["the API cannot write"]),
-        (instead(app("sick", "crashed")), ["users of the API: all of them, since no other is well"]),
+        (instead(app("sick", "crashed")), ["every user of the API"]),
         (instead(check("endpoint /metrics", "http", "sick", "error")), ["callers of endpoint /metrics"]),
         (instead(check("redis", "redis", "unknown", "auth")), []),
+        # Nothing of the API runs, so nothing of it goes on.
+        (instead(REDIS_DOWN, dict(API_BY_REDIS, identity={})), ["the API answers without working memory"]),
     ],
 )
 def test_whom_it_concerns_and_what_still_works(checks: list[dict[str, t.Any]], said: list[str]) -> None:
