@@ -179,8 +179,9 @@ def _endpoints(options: Options, evidence: Evidence) -> Answer:
         return Answer(None, unlooked=(CLASS_NAMES["endpoint"],))
     sick, doubtful = ([one for one in chosen if one["health"] == health] for health in ("sick", "unknown"))
     holds = _share(options, len(sick), len(sick) + len(doubtful), len(chosen))
-    told = ("%d of %s fail" % (len(sick), counted(len(chosen), "endpoints")), *few(sick))
-    return Answer(holds, told, _doubts(doubtful) if holds is None else ())
+    names = ", ".join(readings.first(["%s on %s" % (one["name"], one["host"]) for one in sick]))
+    told = "%d of %s fail%s" % (len(sick), counted(len(chosen), "endpoints"), ": %s" % names if sick else "")
+    return Answer(holds, (told,), _doubts(doubtful) if holds is None else ())
 
 
 def _share(options: Options, least: int, most: int, total: int) -> t.Optional[bool]:
