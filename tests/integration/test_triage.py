@@ -30,12 +30,16 @@ def practice() -> t.Iterator[Practice]:
 
 
 def triage(practice: Practice, *words: str, **variables: t.Any) -> tuple[subprocess.CompletedProcess[str], dict[str, t.Any]]:
-    file = practice.lab.parent / "triage.json"
-    file.unlink(missing_ok=True)
-    done = practice.play("triage", *words, triage_report_file=str(file), **variables)
-    assert file.exists(), done.stdout + done.stderr
-    report = json.loads(file.read_text())
+    files = {name: practice.lab.parent / f"triage.{name}" for name in ("report", "markdown", "page")}
+    for file in files.values():
+        file.unlink(missing_ok=True)
+    done = practice.play("triage", *words, **{f"triage_{name}_file": str(file) for name, file in files.items()}, **variables)
+    assert all(file.exists() for file in files.values()), done.stdout + done.stderr
+    report = json.loads(files["report"].read_text())
     jsonschema.validate(report, SCHEMA)
+    assert len(done.stdout.splitlines()) <= 40
+    assert files["markdown"].read_text().startswith(f"**{report['verdict'].upper()}")
+    assert "Last lines of the logs" in files["page"].read_text()
     return done, report
 
 

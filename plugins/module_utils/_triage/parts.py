@@ -211,13 +211,17 @@ def _reason(one: Plain) -> str:
 
 
 def _looks(report: Plain) -> t.List[Item]:
-    """Name the incident types and patterns that the looks confirm."""
+    """Name the incident types and patterns that the looks confirm, each with its first evidence unless the headline is that."""
     return [
-        Item(": ".join([said(one.get("name"), NAME) or said(one.get("id"), NAME), *texts(one.get("evidence"))[:1]]))
+        Item(": ".join([said(one.get("name"), NAME) or said(one.get("id"), NAME), *_evidence(one, headline_of(report))]))
         for key in ("types", "patterns")
         for one in dicts(report.get(key))
         if one.get("verdict") == "confirmed"
     ]
+
+
+def _evidence(one: Plain, headline: str) -> t.List[str]:
+    return [text for text in texts(one.get("evidence"))[:1] if text not in headline]
 
 
 def _clock(report: Plain) -> t.List[Item]:

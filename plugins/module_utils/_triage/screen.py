@@ -18,7 +18,7 @@ Line = t.Tuple[str, str]
 
 WIDTH, HEIGHT, LABEL = 100, 36, 10
 # How many items of a part are shown, and how many lines a text may take: the first row of the table that fits on the screen. What is less
-# important goes first: "full" is for what is not well, why that is so bad and what a command will not do, and is cut last.
+# important goes first: "full" is for what is not well, for whom, why that is so bad and what a command will not do, and is cut last.
 CAPS: t.Tuple[t.Mapping[str, int], ...] = (
     {"rows": 12, "next": 3, "why": 6, "changes": 8, "at_work": 6, "unseen": 8, "any": 4, "lines": 3, "full": 3},
     {"rows": 9, "next": 3, "why": 5, "changes": 5, "at_work": 4, "unseen": 5, "any": 3, "lines": 2, "full": 3},
@@ -72,7 +72,7 @@ def _plain(part: p.Part, width: int, caps: t.Mapping[str, int]) -> t.List[Line]:
     """Draw a part with its title beside its items."""
     most, lines = caps.get(part.key, caps["any"]), []
     for turn, item in enumerate(part.items[:most]):
-        size = caps["full" if part.key == "why" and not item.tone else "lines"]
+        size = caps["full" if part.key in ("impact", "why") and not item.tone else "lines"]
         lines += _item(part.title if turn == 0 else "", item.text, item.tone, width, size)
     return lines + _more(len(part.items) - most, width)
 

@@ -182,8 +182,10 @@ def test_nothing_is_said_twice() -> None:
     report["changes"][0].update(
         what="/etc/redis.conf", text="configuration /etc/redis.conf was written", kind="configuration", source="/etc/redis.conf"
     )
+    report["types"][0]["evidence"] = [report["headline"]]
     text = text_of(report)
     for line in (
+        "Type      Working Memory Unavailable",
         "          not known: the error rate",
         "Since     02:41:07 UTC, 19 min ago; not before 02:40:52 UTC (redis.log on app-1)",
         "  SICK     api    app-1  degraded  it depends on redis, which is down",
