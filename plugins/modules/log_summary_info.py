@@ -179,10 +179,10 @@ raw:
       description: How many of them differ.
       type: int
     exact:
-      description: Whether the counts are exact. If not, they are lower bounds, and C(note) says why.
+      description: Whether no row is missing. Counts are exact; but of a program that printed too many different lines, rows may be missing.
       type: bool
     note:
-      description: What was not counted.
+      description: Why rows may be missing. Empty if none is.
       type: str
     top:
       description: C(count) and C(line) of the most frequent, the first 400 characters of a line.

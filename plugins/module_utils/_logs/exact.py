@@ -5,7 +5,8 @@
 
 While few lines differ they are kept themselves. When too many differ (each has its own time), only their 64-bit hashes are kept, eight
 bytes a line, and the text of the few lines that will be shown: those that came again soon, those that sort last, and what a second
-reading brings. Equal hashes of different lines are not to be expected (2^-64 for a pair, with a key of this process).
+reading brings. When there is no room for more hashes, the lines with the lower half of all hashes are counted now, and the others by
+reading again. Equal hashes of different lines are not to be expected (2^-64 for a pair, with a key of this process).
 """
 
 from __future__ import annotations
@@ -13,33 +14,40 @@ from __future__ import annotations
 import bisect
 import collections
 import heapq
+import itertools
+import operator
 import typing as t
 from array import array
 
 # Different lines, and bytes of them, that are kept themselves.
-LINES, BYTES = 60000, 12 << 20
-# Lines that are kept as hashes; from then on counts are lower bounds.
-HASHES = 5000000
+LINES, BYTES = 20000, 4 << 20
+# Lines that are kept as hashes at the same time.
+HASHES = 3500000
 TEXTS = 2000
 _SLICES = 64
 _STEP = (1 << 64) // _SLICES
 _BOUNDS = [-(1 << 63) + _STEP * number for number in range(1, _SLICES)]
 
 Top = t.List[t.Tuple[int, bytes]]
+# Reads everything once more.
+Again = t.Callable[[], t.Iterator[t.List[bytes]]]
 
 
 class Exact:
-    """Counts of lines, of which the *top* most frequent are wanted."""
+    """Counts of lines, of which the *top* most frequent are wanted. *slices* are those of all hashes whose lines are counted."""
 
-    def __init__(self, top: int, lines: int = LINES, room: int = BYTES, hashes: int = HASHES) -> None:
+    def __init__(
+        self, top: int, lines: int = LINES, room: int = BYTES, hashes: int = HASHES, slices: tuple[int, int] = (0, _SLICES)
+    ) -> None:  # fmt: skip
         self._top, self._lines, self._room, self._hashes = top, lines, room, hashes
+        self._low, self._high = self._range = slices
         self._counter: collections.Counter[bytes] = collections.Counter()
         self._slices: list[array[int]] = []
         self._texts: dict[int, bytes] = {}
-        self._largest: list[bytes] = []
-        self._size = 0
-        self.total = 0
-        # Lines that came when no more hashes could be kept, and were not counted.
+        # None where lines that sort last may have been lost.
+        self._largest: t.Optional[list[bytes]] = []
+        self._size = self._held = 0
+        # Lines that could not be counted, because they cannot be read again.
         self.uncounted = 0
 
     @property
@@ -48,7 +56,10 @@ class Exact:
 
     def add(self, lines: list[bytes]) -> None:
         """Count *lines*."""
-        self.total += len(lines)
+        if self._high - self._low < _SLICES:
+            lines = [line for line in lines if self._low <= bisect.bisect_right(_BOUNDS, hash(line)) < self._high]
+        if not lines:
+            return
         if self.hashed:
             self._add_hashes(lines)
             return
@@ -64,63 +75,84 @@ class Exact:
         self._slices = [array("q") for _number in range(_SLICES)]
         counter, self._counter = self._counter, collections.Counter()
         several = {line: count - 1 for line, count in counter.items() if count > 1}
-        self._add_hashes(list(counter))
-        for line, count in several.items():
-            self._slices[bisect.bisect_right(_BOUNDS, hash(line))].extend([hash(line)] * count)
         # The most frequent so far are those that will most likely be shown.
         for line in heapq.nlargest(TEXTS // 2, several, key=several.__getitem__):
             self._texts[hash(line)] = line
+        self._add_hashes(list(counter))
+        for line, count in several.items():
+            self._extend(bisect.bisect_right(_BOUNDS, hash(line)), [hash(line)] * count)
+        self._make_room()
+
+    def _extend(self, number: int, hashes: list[int]) -> None:
+        if self._low <= number < self._high:
+            self._slices[number].extend(hashes)
+            self._held += len(hashes)
 
     def _add_hashes(self, lines: list[bytes]) -> None:
-        if sum(map(len, self._slices)) + len(lines) > self._hashes:
-            self.uncounted += len(lines)
-            return
         hashes = sorted(map(hash, lines))
         begin = 0
-        for number, bound in enumerate(_BOUNDS):
+        for number, bound in enumerate(_BOUNDS[: self._high]):
             end = bisect.bisect_left(hashes, bound, begin)
-            self._slices[number].extend(hashes[begin:end])
+            self._extend(number, hashes[begin:end])
             begin = end
-        self._slices[-1].extend(hashes[begin:])
-        different = set(lines)
-        if len(different) < len(lines):
-            self._remember(lines)
-        floor = self._largest[-1] if len(self._largest) == self._top else b""
-        larger = [line for line in different if line > floor or not floor]
-        if larger:
-            self._largest = heapq.nlargest(self._top, {*self._largest, *larger})
-
-    def _remember(self, lines: list[bytes]) -> None:
-        if len(self._texts) < TEXTS:
+        self._extend(_SLICES - 1, hashes[begin:])
+        if len(self._texts) < TEXTS and any(map(operator.eq, hashes, itertools.islice(hashes, 1, None))):
             counter = collections.Counter(lines)
             self._texts.update((hash(line), line) for line, count in counter.most_common(50) if count > 1)
+        self._largest = self._larger(self._largest, lines) if self._largest is not None else None
+        self._make_room()
 
-    def result(self, again: t.Callable[[], t.Iterator[list[bytes]]]) -> tuple[Top, int]:
+    def _larger(self, largest: list[bytes], lines: list[bytes]) -> list[bytes]:
+        """Return the *top* largest of both. A log mostly grows in the order of its times, so the last lines are looked at first."""
+        if len(largest) == self._top and max(lines) <= largest[-1]:
+            return largest
+        found = heapq.nlargest(self._top, reversed(lines))
+        if len(set(found)) < len(found):
+            found = heapq.nlargest(self._top, set(lines))
+        return heapq.nlargest(self._top, {*largest, *found})
+
+    def _make_room(self) -> None:
+        while self._held > self._hashes and self._high - self._low > 1:
+            self._high = (self._low + self._high) // 2
+            for number in range(self._high, _SLICES):
+                self._slices[number] = array("q")
+            self._held = sum(map(len, self._slices))
+            self._largest = None
+
+    def result(self, again: Again) -> tuple[Top, int]:
         """Return (the top lines as ``sort -nr`` orders them, how many lines differ); *again* reads everything once more, if need be."""
         if not self.hashed:
             heads = heapq.nlargest(self._top, ((count, line) for line, count in self._counter.items()))
             return heads, len(self._counter)
-        return self._of_hashes(again)
+        found, different = self._of_hashes(again)
+        low, high = self._high, self._range[1]
+        while low < high:
+            # Of those that were left out, as many at once as there was room for; less, if need be.
+            rest = Exact(self._top, self._lines, self._room, self._hashes, (low, min(high, low + self._high - self._low)))
+            for lines in again():
+                rest.add(lines)
+            more, others = rest.result(again)
+            found, different = sorted(found + more, reverse=True)[: self._top], different + others
+            low = rest._range[1]
+        return found, different
 
-    def _of_hashes(self, again: t.Callable[[], t.Iterator[list[bytes]]]) -> tuple[Top, int]:
+    def _of_hashes(self, again: Again) -> tuple[Top, int]:
         sizes: collections.Counter[int] = collections.Counter()
         different = 0
         for one in self._slices:
-            counts = collections.Counter(one)
-            different += len(counts)
-            if len(counts) < len(one):
-                sizes.update(count for count in counts.values() if count > 1)
+            number = len(set(one))
+            different += number
+            if number < len(one):
+                sizes.update(count for count in collections.Counter(one).values() if count > 1)
         least = _least(sizes, self._top)
         above, level = self._with_counts(least)
         texts = {number: self._texts[number] for number in above if number in self._texts}
-        tied: set[bytes] = set()
-        if least == 1:
-            # All that came more than once are above.
-            tied = {line for line in self._largest if hash(line) not in above}
-        if len(texts) < len(above) or level:
-            self._read_again(again, above, level, texts, tied)
-        found = [(above[number], line) for number, line in texts.items()]
-        found += [(least, line) for line in heapq.nlargest(self._top, tied)]
+        # Among the lines that came once, those that sort last; all that came more than once are above.
+        single = least == 1
+        tied = [line for line in self._largest or () if hash(line) not in above] if single else []
+        if len(texts) < len(above) or level or (single and self._largest is None):
+            tied = self._read_again(again, above, level, texts) or tied
+        found = [(above[number], line) for number, line in texts.items()] + [(least, line) for line in tied]
         return sorted(found, reverse=True)[: self._top], different
 
     def _with_counts(self, least: int) -> tuple[dict[int, int], array[int]]:
@@ -128,33 +160,28 @@ class Exact:
         above: dict[int, int] = {}
         level = array("q")
         for one in self._slices:
-            counts = collections.Counter(one)
-            if len(counts) == len(one):
+            if len(set(one)) == len(one):
                 continue
+            counts = collections.Counter(one)
             above.update((number, count) for number, count in counts.items() if count > least)
             if least > 1:
                 level.extend(sorted(number for number, count in counts.items() if count == least))
         return above, level
 
-    def _read_again(
-        self,
-        again: t.Callable[[], t.Iterator[list[bytes]]],
-        above: t.Mapping[int, int],
-        level: array[int],
-        texts: dict[int, bytes],
-        tied: set[bytes],
-    ) -> None:
+    def _read_again(self, again: Again, above: t.Mapping[int, int], level: array[int], texts: dict[int, bytes]) -> list[bytes]:
+        """Find the texts of *above*, and return the lines that sort last among those in *level*, or of all others where that is empty."""
         largest: list[bytes] = []
+        low, high = self._low, self._high
         for lines in again():
             floor = largest[-1] if len(largest) == self._top else b""
             for line in lines:
                 number = hash(line)
                 if number in above:
                     texts[number] = line
-                elif level and (line > floor or not floor) and _in(level, number):
+                elif (line > floor or not floor) and (_in(level, number) if level else low <= bisect.bisect_right(_BOUNDS, number) < high):
                     largest = heapq.nlargest(self._top, {*largest, line})
                     floor = largest[-1] if len(largest) == self._top else b""
-        tied.update(largest)
+        return largest
 
 
 def _least(sizes: t.Mapping[int, int], top: int) -> int:

@@ -91,8 +91,7 @@ class Groups:
             return []
         keys = key_of(text).split(b"\n")
         counts = collections.Counter(keys)
-        first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1)))
-        last = dict(zip(keys, range(len(keys))))
+        first, last = _ends(keys, len(counts))
 
         def seen(at: int) -> Seen:
             return Seen((part, number, at), lines[at][:EXAMPLE], lines[at - 1][:_BEFORE] if at else b"")
@@ -164,6 +163,14 @@ class Groups:
         for part, header in list(self._open.items()):
             del self._open[part]
             self._count(key_of(header), 1, *[Seen((part, 1 << 40, 0), header[:EXAMPLE], b"")] * 2)
+
+
+def _ends(keys: list[bytes], different: int) -> tuple[t.Mapping[bytes, int], t.Mapping[bytes, int]]:
+    """Return where each of *keys* is first, and where it is last."""
+    if different > 30:
+        return dict(zip(reversed(keys), range(len(keys) - 1, -1, -1))), dict(zip(keys, range(len(keys))))
+    back = keys[::-1]
+    return {key: keys.index(key) for key in set(keys)}, {key: len(keys) - 1 - back.index(key) for key in set(keys)}
 
 
 def _body(line: bytes, other: t.Optional[bytes]) -> bytes:

@@ -21,7 +21,7 @@ import typing as t
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.lines import RAW
-from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.sources import Part, Trouble, chunks_of
+from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.sources import Part, Trouble, chunks_of, opened
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.times import Window
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.window import Keeper
 from ansible_collections.somabrain.incident_response.plugins.module_utils._system import program
@@ -30,6 +30,7 @@ LONG = 1 << 20
 HEAD = 4096
 BATCH = 512 * 1024
 _WAITING = 6
+_NEAR = 4096
 _EXTENDED = frozenset(b".[]\\*^$+?{}|()")
 _F_SETPIPE_SZ = 1031
 
@@ -192,8 +193,12 @@ class Scan:
         if not self._grep:
             self._looked_at(number, blocks)
             return
+        grep = _Grep(self._grep, self._words, number, self._found)
         try:
-            _Grep(self._grep, self._words, number, self._found).run(blocks)
+            if part.how == "plain" and not part.filtered and _has_short_lines(part):
+                grep.run(functools.partial(self._sent, part, reading))
+            else:
+                grep.run(functools.partial(grep.feed, blocks))
         except (OSError, subprocess.SubprocessError) as error:
             reading.whole = False
             reading.trouble.text = "%s: the search stopped: %s" % (one_line(part.name, 200), one_line(error, 120))
@@ -223,6 +228,22 @@ class Scan:
                 if kept:
                     yield kept
 
+    def _sent(self, part: Part, reading: Reading, into: int) -> None:
+        """Give the bytes of *part* to the descriptor *into* without reading them here."""
+        descriptor = opened(part.path)
+        try:
+            at = part.start
+            while at < part.end and not self._stopped.is_set() and time.monotonic() <= self._end:
+                sent = os.sendfile(into, descriptor, at, min(LONG, part.end - at))
+                if not sent:
+                    reading.trouble.text = "%s became shorter while it was read" % one_line(part.name, 200)
+                    return
+                at += sent
+                reading.bytes += sent
+            reading.whole = at == part.end
+        finally:
+            os.close(descriptor)
+
     def _counted(self, part: Part, reading: Reading) -> t.Iterator[bytes]:
         for chunk in chunks_of(part, reading.trouble, self._end):
             reading.bytes += len(chunk)
@@ -242,7 +263,8 @@ class _Grep:
         self._part, self._found, self._number = part, found, 0
         self._error: t.Optional[BaseException] = None
 
-    def run(self, blocks: t.Iterable[t.Union[bytes, Long]]) -> None:
+    def run(self, feed: t.Callable[[int], None]) -> None:
+        """Search what *feed* writes to the descriptor that it is given."""
         with program.started(self._argv, env={"LC_ALL": "C", "LANG": "C"}, stdin=subprocess.PIPE) as process:
             into, out = t.cast("t.IO[bytes]", process.stdin), t.cast("t.IO[bytes]", process.stdout)
             _widen(into)
@@ -250,7 +272,7 @@ class _Grep:
             collector = threading.Thread(target=self._collect, args=(out,), daemon=True)
             collector.start()
             try:
-                self._feed(blocks, into)
+                feed(into.fileno())
             finally:
                 with contextlib.suppress(OSError):
                     into.close()
@@ -259,8 +281,7 @@ class _Grep:
         if self._error:
             raise self._error
 
-    def _feed(self, blocks: t.Iterable[t.Union[bytes, Long]], into: t.IO[bytes]) -> None:
-        descriptor = into.fileno()
+    def feed(self, blocks: t.Iterable[t.Union[bytes, Long]], descriptor: int) -> None:
         for block in blocks:
             if isinstance(block, Long):
                 self._put(b"", block)
@@ -301,6 +322,21 @@ class _Grep:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 program.end_all(process)
+
+
+def _has_short_lines(part: Part) -> bool:
+    """Return whether no line of a plain file can be much longer than LONG: grep would keep all of it in memory."""
+    try:
+        descriptor = opened(part.path)
+        try:
+            return all(
+                b"\n" in os.pread(descriptor, _NEAR, at) or b"\n" in os.pread(descriptor, LONG, at)
+                for at in range(part.start, part.end - LONG, LONG)
+            )
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError):
+        return False
 
 
 def _widen(stream: t.IO[bytes]) -> None:

@@ -181,10 +181,10 @@ def _shown(line: bytes, limit: int = _LINE) -> str:
 
 def _raw(summary: Summary, again: t.Callable[[], t.Iterator[list[bytes]]]) -> dict[str, t.Any]:
     top, different = summary.top(again)
-    lost = summary.exact.uncounted
-    note = "%s were not counted, as too many lines differ: counts are lower bounds" % counted(lost, "lines") if lost else ""
+    unread = summary.exact.hashed and not all(part.again for part in summary.parts)
+    note = "too many lines differ to keep them, and what a program printed is not read again: rows may be missing" if unread else ""
     return {
-        "lines": sum(summary.raw_of.values()), "different": different, "exact": not lost, "note": note,
+        "lines": sum(summary.raw_of.values()), "different": different, "exact": not unread, "note": note,
         "top": [{"count": count, "line": _shown(line)} for count, line in top],
     }  # fmt: skip
 
