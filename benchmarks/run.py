@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 import fleet_rows
+import logs_rows
 import postgres_rows
 import redis_rows
 import release_rows
@@ -30,6 +31,7 @@ GROUPS = {
     "service": service_rows.rows,
     "release": release_rows.rows,
     "fleet": fleet_rows.rows,
+    "logs": logs_rows.rows,
 }
 
 

@@ -24,7 +24,7 @@ LINES, BYTES = 20000, 4 << 20
 # Lines that are kept as hashes at the same time.
 HASHES = 3500000
 TEXTS = 2000
-_SLICES = 64
+_SLICES = 32
 _STEP = (1 << 64) // _SLICES
 _BOUNDS = [-(1 << 63) + _STEP * number for number in range(1, _SLICES)]
 
@@ -80,22 +80,22 @@ class Exact:
             self._texts[hash(line)] = line
         self._add_hashes(list(counter))
         for line, count in several.items():
-            self._extend(bisect.bisect_right(_BOUNDS, hash(line)), [hash(line)] * count)
+            self._extend(bisect.bisect_right(_BOUNDS, hash(line)), array("q", [hash(line)]) * count)
         self._make_room()
 
-    def _extend(self, number: int, hashes: list[int]) -> None:
+    def _extend(self, number: int, hashes: array[int]) -> None:
         if self._low <= number < self._high:
             self._slices[number].extend(hashes)
             self._held += len(hashes)
 
     def _add_hashes(self, lines: list[bytes]) -> None:
         hashes = sorted(map(hash, lines))
-        begin = 0
+        packed, begin = array("q", hashes), 0
         for number, bound in enumerate(_BOUNDS[: self._high]):
             end = bisect.bisect_left(hashes, bound, begin)
-            self._extend(number, hashes[begin:end])
+            self._extend(number, packed[begin:end])
             begin = end
-        self._extend(_SLICES - 1, hashes[begin:])
+        self._extend(_SLICES - 1, packed[begin:])
         if len(self._texts) < TEXTS and any(map(operator.eq, hashes, itertools.islice(hashes, 1, None))):
             counter = collections.Counter(lines)
             self._texts.update((hash(line), line) for line, count in counter.most_common(50) if count > 1)
@@ -138,14 +138,15 @@ class Exact:
 
     def _of_hashes(self, again: Again) -> tuple[Top, int]:
         sizes: collections.Counter[int] = collections.Counter()
-        different = 0
+        repeated, different = [], 0
         for one in self._slices:
             number = len(set(one))
             different += number
             if number < len(one):
+                repeated.append(one)
                 sizes.update(count for count in collections.Counter(one).values() if count > 1)
         least = _least(sizes, self._top)
-        above, level = self._with_counts(least)
+        above, level = _with_counts(repeated, least)
         texts = {number: self._texts[number] for number in above if number in self._texts}
         # Among the lines that came once, those that sort last; all that came more than once are above.
         single = least == 1
@@ -154,19 +155,6 @@ class Exact:
             tied = self._read_again(again, above, level, texts) or tied
         found = [(above[number], line) for number, line in texts.items()] + [(least, line) for line in tied]
         return sorted(found, reverse=True)[: self._top], different
-
-    def _with_counts(self, least: int) -> tuple[dict[int, int], array[int]]:
-        """Return ({hash: count} above *least*, sorted hashes of count *least* unless it is 1)."""
-        above: dict[int, int] = {}
-        level = array("q")
-        for one in self._slices:
-            if len(set(one)) == len(one):
-                continue
-            counts = collections.Counter(one)
-            above.update((number, count) for number, count in counts.items() if count > least)
-            if least > 1:
-                level.extend(sorted(number for number, count in counts.items() if count == least))
-        return above, level
 
     def _read_again(self, again: Again, above: t.Mapping[int, int], level: array[int], texts: dict[int, bytes]) -> list[bytes]:
         """Find the texts of *above*, and return the lines that sort last among those in *level*, or of all others where that is empty."""
@@ -192,6 +180,18 @@ def _least(sizes: t.Mapping[int, int], top: int) -> int:
         if seen >= top:
             return count
     return 1
+
+
+def _with_counts(slices: t.Iterable[array[int]], least: int) -> tuple[dict[int, int], array[int]]:
+    """Return ({hash: count} above *least*, sorted hashes of count *least* unless it is 1)."""
+    above: dict[int, int] = {}
+    level = array("q")
+    for one in slices:
+        counts = collections.Counter(one)
+        above.update((number, count) for number, count in counts.items() if count > least)
+        if least > 1:
+            level.extend(sorted(number for number, count in counts.items() if count == least))
+    return above, level
 
 
 def _in(numbers: array[int], number: int) -> bool:

@@ -28,8 +28,8 @@ from ansible_collections.somabrain.incident_response.plugins.module_utils._syste
 
 LONG = 1 << 20
 HEAD = 4096
-BATCH = 512 * 1024
-_WAITING = 6
+BATCH = 256 * 1024
+_WAITING = 4
 _NEAR = 4096
 _EXTENDED = frozenset(b".[]\\*^$+?{}|()")
 _F_SETPIPE_SZ = 1031
