@@ -24,7 +24,7 @@ LINES, BYTES = 20000, 4 << 20
 # Lines that are kept as hashes at the same time.
 HASHES = 3500000
 TEXTS = 2000
-_SLICES = 32
+_SLICES = 64
 _STEP = (1 << 64) // _SLICES
 _BOUNDS = [-(1 << 63) + _STEP * number for number in range(1, _SLICES)]
 
@@ -137,14 +137,7 @@ class Exact:
         return found, different
 
     def _of_hashes(self, again: Again) -> tuple[Top, int]:
-        sizes: collections.Counter[int] = collections.Counter()
-        repeated, different = [], 0
-        for one in self._slices:
-            number = len(set(one))
-            different += number
-            if number < len(one):
-                repeated.append(one)
-                sizes.update(count for count in collections.Counter(one).values() if count > 1)
+        sizes, repeated, different = _sizes_of(self._slices)
         least = _least(sizes, self._top)
         above, level = _with_counts(repeated, least)
         texts = {number: self._texts[number] for number in above if number in self._texts}
@@ -180,6 +173,19 @@ def _least(sizes: t.Mapping[int, int], top: int) -> int:
         if seen >= top:
             return count
     return 1
+
+
+def _sizes_of(slices: t.Iterable[array[int]]) -> tuple[t.Mapping[int, int], list[array[int]], int]:
+    """Return (how many hashes have each count above 1, the slices with such, how many hashes differ)."""
+    sizes: collections.Counter[int] = collections.Counter()
+    repeated, different = [], 0
+    for one in slices:
+        number = len(set(one))
+        different += number
+        if number < len(one):
+            repeated.append(one)
+            sizes.update(count for count in collections.Counter(one).values() if count > 1)
+    return sizes, repeated, different
 
 
 def _with_counts(slices: t.Iterable[array[int]], least: int) -> tuple[dict[int, int], array[int]]:
