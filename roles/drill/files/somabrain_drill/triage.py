@@ -16,6 +16,8 @@ from .judge import ACTED, Seen
 from .runs import Player, Ran
 
 Report = t.Mapping[str, t.Any]
+# What a look for a rollback calls a service that is sick in any way: a word of its plan.
+OF_A_PLAN = ("to_roll_back",)
 # Outcomes after which a remedy had something to do: triage has to have named it.
 TRIED = (*ACTED, "undone", "unproven", "failed")
 
@@ -68,7 +70,7 @@ def _wrong(ran: Ran, report: Report, named: Named, seen: Seen, playbook: str) ->
         yield "triage named something and gave it no severity"
     if before.get("health") not in ("sick", "unknown"):
         return
-    if before.get("state") and before["state"] not in _states(report):
+    if before.get("state") and before["state"] not in (*OF_A_PLAN, *_states(report)):
         yield f"triage named {_told(named.states)}, and {playbook} found {before['state']}"
     if (first.word in TRIED or first.reason == "approval_needed") and not _names(named.commands, playbook):
         yield f"triage did not name {playbook}, which then ended {seen.last.word}: {'; '.join(named.commands) or 'no command'}"
