@@ -211,17 +211,18 @@ def _reason(one: Plain) -> str:
 
 
 def _looks(report: Plain) -> t.List[Item]:
-    """Name the incident types and patterns that the looks confirm, each with its first evidence unless the headline is that."""
+    """Name the incident types and patterns that the looks confirm, each with its first evidence unless that was already said."""
+    said_before = " ".join([headline_of(report), *map(_reason, dicts(known(report.get("severity")).get("reasons")))])
     return [
-        Item(": ".join([said(one.get("name"), NAME) or said(one.get("id"), NAME), *_evidence(one, headline_of(report))]))
+        Item(": ".join([said(one.get("name"), NAME) or said(one.get("id"), NAME), *_evidence(one, said_before)]))
         for key in ("types", "patterns")
         for one in dicts(report.get(key))
         if one.get("verdict") == "confirmed"
     ]
 
 
-def _evidence(one: Plain, headline: str) -> t.List[str]:
-    return [text for text in texts(one.get("evidence"))[:1] if text not in headline]
+def _evidence(one: Plain, said_before: str) -> t.List[str]:
+    return [text for text in texts(one.get("evidence"))[:1] if text not in said_before]
 
 
 def _clock(report: Plain) -> t.List[Item]:
