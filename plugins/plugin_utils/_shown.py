@@ -48,7 +48,8 @@ def lines_of(result: Result, host: str) -> list[tuple[str, str]]:
     lines += (
         view.screen_of(result, WIDTH) + [(row, "") for row in view.table_of(result, WIDTH)] + view.left_lines(result.get("left"), WIDTH)
     )
-    lines += view.next_lines(result.get("next_commands"))
+    # A screen has its commands in it.
+    lines += view.next_lines(result.get("next_commands")) if not result.get("screen") else []
     if isinstance(result.get("outcome"), dict) and result["outcome"].get("outcome"):
         lines += view.outcome_block(result["outcome"], WIDTH, view.ASCII)
     return lines + (view.summary_lines(result["summary"], WIDTH) if isinstance(result.get("summary"), dict) else [])

@@ -50,6 +50,12 @@ def test_a_view_that_a_person_reads_has_sentences_table_what_is_left_and_the_out
     assert "+ db1/redis  REFUSED" in text
 
 
+def test_a_screen_is_shown_once_with_its_command() -> None:
+    command = "ansible-playbook " + "x" * 200
+    result = {"screen": [["SICK  redis is down", "sick"], [command, "command"]], "next_commands": [command], "say": []}
+    assert [text for text, _colour in _shown.lines_of(result, "db1")] == ["SICK  redis is down", command]
+
+
 @pytest.mark.parametrize(
     ("view", "given"),
     [
