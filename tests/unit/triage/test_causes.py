@@ -339,7 +339,10 @@ def test_hostile_names_stay_literal_and_short(name: str) -> None:
     ],
 )  # fmt: skip
 def test_nothing_that_a_sick_host_returns_raises(checks: list[t.Any]) -> None:
-    looked = {"h": {"checks": checks, "host": {"boot_at": "x", "changes": 5}, "asked": [None, {"name": 5}], "at": "never"}, 5: None}
+    looked: dict[t.Any, t.Any] = {
+        "h": {"checks": checks, "host": {"boot_at": "x", "changes": 5}, "asked": [None, {"name": 5}], "at": "never"},
+        5: None,
+    }
     made = seen.components_of(looked, {"redis": "h"}, NOW)
     findings = causes.findings_of(made, DEPENDS)
     assert findings

@@ -9,11 +9,11 @@ import re
 import typing as t
 
 import pytest
-import reports
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from triage import reports
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.markdown import as_markdown, fenced, literal

@@ -15,9 +15,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import reports
 from hypothesis import given
 from hypothesis import strategies as st
+from triage import reports
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import one_line
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils._page import page_of

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import reports
 from hypothesis import given
 from hypothesis import strategies as st
+from triage import reports
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage import moments, parts, screen
 from ansible_collections.somabrain.incident_response.plugins.plugin_utils import _on_call
