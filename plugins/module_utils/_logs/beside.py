@@ -51,8 +51,8 @@ def _last(block: bytes) -> list[bytes]:
 
 
 def _placed(block: bytes, line: bytes) -> tuple[t.Optional[list[bytes]], int]:
-    """Return (lines of *block*, the number of the one that is, or begins with, *line*); (None, -1) without one."""
+    """Return (lines of *block*, the number of the one that begins or, after Docker's time, ends with *line*); (None, -1) without one."""
     if line not in block:
         return None, -1
     lines = _split(block)
-    return lines, next((number for number, one in enumerate(lines) if one[: len(line)] == line), -1)
+    return lines, next((number for number, one in enumerate(lines) if one.startswith(line) or one.endswith(b" " + line)), -1)

@@ -22,7 +22,7 @@ Place = t.Tuple[int, int, int]
 
 
 class Seen(t.NamedTuple):
-    """A line, its place, and the line that was found before it, whose time it has where it has none of its own."""
+    """A line, its place, and what has its time where it has none of its own: the line that was found before it, or Docker's."""
 
     place: Place
     line: bytes
@@ -81,23 +81,33 @@ class Groups:
         self.first: dict[int, Seen] = {}
         # Parts whose last line was inside of a traceback, and its first line.
         self._open: dict[int, bytes] = {}
+        self._stamped: set[int] = set()
 
-    def add(self, part: int, number: int, lines: list[bytes], text: bytes) -> list[bytes]:
-        """Count the *lines* of one batch, which are those of *text*, and return those that are errors."""
+    def add(self, part: int, number: int, lines: list[bytes], text: bytes, stamped: bool = False) -> list[bytes]:
+        """Count the *lines* of one batch, which are those of *text*, and return those that are errors.
+
+        *stamped* lines begin with Docker's time: it is theirs, and no part of what they say.
+        """
         if part in self._open or _TRACEBACK in text or any(word in text for word in _MORE):
             lines = self._without_frames(part, lines)
             text = b"\n".join(lines)
         if not lines:
             return []
+        whole = lines
+        if stamped:
+            self._stamped.add(part)
+            lines = [without_stamp(line) for line in whole]
+            text = b"\n".join(lines)
         keys = key_of(text).split(b"\n")
         counts = collections.Counter(keys)
         first, last = _ends(keys, len(counts))
 
         def seen(at: int) -> Seen:
-            return Seen((part, number, at), lines[at][:EXAMPLE], lines[at - 1][:_BEFORE] if at else b"")
+            before = whole[at] if stamped else whole[at - 1] if at else b""
+            return Seen((part, number, at), lines[at][:EXAMPLE], before[:_BEFORE])
 
         bad = {key for key, count in counts.items() if self._count(key, count, seen(first[key]), seen(last[key]))}
-        return lines if len(bad) == len(counts) else [line for key, line in zip(keys, lines) if key in bad]
+        return whole if len(bad) == len(counts) else [line for key, line in zip(keys, whole) if key in bad]
 
     def _count(self, key: bytes, count: int, first: Seen, last: Seen) -> bool:
         name, kind = self._of_key(key, first.line)
@@ -162,7 +172,13 @@ class Groups:
         """Count the tracebacks whose last line was never found."""
         for part, header in list(self._open.items()):
             del self._open[part]
-            self._count(key_of(header), 1, *[Seen((part, 1 << 40, 0), header[:EXAMPLE], b"")] * 2)
+            line = without_stamp(header) if part in self._stamped else header
+            self._count(key_of(line), 1, *[Seen((part, 1 << 40, 0), line[:EXAMPLE], header[:_BEFORE])] * 2)
+
+
+def without_stamp(line: bytes) -> bytes:
+    """Return *line* without Docker's time before it."""
+    return line.partition(b" ")[2]
 
 
 def _ends(keys: list[bytes], different: int) -> tuple[t.Mapping[bytes, int], t.Mapping[bytes, int]]:

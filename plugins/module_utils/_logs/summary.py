@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.text import counted, one_line, redact
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.beside import load_beside
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.exact import Exact, Top
-from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.groups import Group, Groups, Seen
+from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.groups import Group, Groups, Seen, without_stamp
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.lines import RAW, WIDE, masked
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.minutes import Minutes
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.scan import Batch, Long, Reading, Scan, gnu_grep
@@ -58,16 +58,13 @@ class Summary:
         lines = batch.lines.split(b"\n")
         raw = [line for line in lines if b"ERROR" in line or b"FATAL" in line or b"Exception" in line] if self._asked.wide else lines
         if raw:
-            self.exact.add(raw)
+            self.exact.add([without_stamp(line) for line in raw] if self.parts[batch.part].stamped else raw)
             self.raw_of[batch.part] += len(raw)
         if self._asked.wide:
             self._add_errors(batch.part, batch.number, lines, batch.lines)
 
     def _add_errors(self, part: int, number: int, lines: list[bytes], text: bytes) -> None:
-        if self.parts[part].stamped:
-            bare = [line.partition(b" ")[2] for line in lines]
-            lines, text = bare, b"\n".join(bare)
-        errors = self.groups.add(part, number, lines, text)
+        errors = self.groups.add(part, number, lines, text, self.parts[part].stamped)
         if errors:
             self.minutes.add(part, errors, self.parts[part].utc)
 
@@ -221,7 +218,8 @@ def _cuts(mine: t.Sequence[tuple[int, Part, Reading]], asked: Asked) -> list[str
     late = [part for _place, part, reading in mine if not reading.whole and not reading.full and not reading.trouble.text]
     if late:
         notes.append("the time was over before all of it was read (%d of %d parts): raise seconds for more" % (len(late), len(mine)))
-    without = sum(reading.without for _place, _part, reading in mine)
+    # What a program says about its own failure has no time either.
+    without = sum(reading.without for _place, _part, reading in mine if not reading.trouble.text)
     if without:
         notes.append(
             "%s before the first with a time were counted: whether they are in the window is not known" % counted(without, "lines")
@@ -251,9 +249,10 @@ def _errors(asked: Asked, summary: Summary) -> dict[str, t.Any]:
 
 
 def _time_of(asked: Asked, summary: Summary, seen: Seen) -> t.Optional[float]:
-    utc = summary.parts[seen.place[0]].utc
-    at = time_of(seen.line, asked.now, utc)
-    return time_of(seen.before, asked.now, utc) if at is None else at
+    part = summary.parts[seen.place[0]]
+    one, other = (seen.before, seen.line) if part.stamped else (seen.line, seen.before)
+    at = time_of(one, asked.now, part.utc)
+    return time_of(other, asked.now, part.utc) if at is None else at
 
 
 def _row(asked: Asked, summary: Summary, group: Group) -> dict[str, t.Any]:

@@ -65,7 +65,7 @@ def found_in(path: Path, words: t.Sequence[bytes] = RAW, grep: str = "", parts: 
             yield batch.lines.split(b"\n")
 
 
-def ours(path: Path, grep: str, top: int = 1000, **limits: int) -> tuple[list[tuple[int, bytes]], int]:
+def ours(path: Path, grep: str, top: int = 1000, **limits: t.Any) -> tuple[list[tuple[int, bytes]], int]:
     exact = Exact(top, **limits)
     for lines in found_in(path, grep=grep):
         exact.add(lines)

@@ -137,6 +137,17 @@ def test_a_traceback_is_one_error_named_by_its_exception(batches: int, prefix: b
     }  # fmt: skip
 
 
+def test_the_time_of_docker_is_no_part_of_a_line() -> None:
+    groups = Groups()
+    text = b"2026-12-01T03:04:05.123456789Z ERROR 1 a\n2026-12-01T03:04:06.123456789Z ERROR 2 a"
+    whole = (TRACEBACK % PSYCOPG).split(b"\n")
+    lines = [*text.split(b"\n"), *(b"2026-12-01T03:04:07.0Z " + line for line in whole if line[:1] != b" ")]
+    assert groups.add(0, 0, lines, b"\n".join(lines), stamped=True) == [*text.split(b"\n"), b"2026-12-01T03:04:07.0Z " + PSYCOPG]
+    assert rows(groups) == {b"ERROR <n> a": 2, PSYCOPG: 1}
+    assert groups.first[0].line == b"ERROR 1 a"
+    assert groups.first[0].before.startswith(b"2026-12-01T03:04:05")
+
+
 def test_a_chain_of_tracebacks_is_one_error() -> None:
     text = (
         TRACEBACK % b"KeyError: 'x'" + b"\n\nDuring handling of the above exception, another exception occurred:\n\n" + TRACEBACK % PSYCOPG

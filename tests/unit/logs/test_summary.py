@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.somabrain.incident_response.plugins.module_utils._base.step import StepError
-from ansible_collections.somabrain.incident_response.plugins.module_utils._logs import summary, window
+from ansible_collections.somabrain.incident_response.plugins.module_utils._logs import sources, summary, window
+from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.scan import Batch
 from ansible_collections.somabrain.incident_response.plugins.module_utils._logs.times import Window, rfc3339
 from ansible_collections.somabrain.incident_response.plugins.module_utils._steps import log_summary_info
 
@@ -29,9 +30,9 @@ NOW = 1796094000.0
 Answer = t.Dict[str, t.Any]
 
 
-def run(*sources: t.Mapping[str, t.Any], **options: t.Any) -> Answer:
+def run(*given: t.Mapping[str, t.Any], **options: t.Any) -> Answer:
     spec = log_summary_info.ARGUMENT_SPEC
-    full = [{**{name: rule.get("default") for name, rule in spec["sources"]["options"].items()}, **source} for source in sources]
+    full = [{**{name: rule.get("default") for name, rule in spec["sources"]["options"].items()}, **source} for source in given]
     params = {**{name: rule.get("default") for name, rule in spec.items()}, "sources": full, **options}
     answer = log_summary_info.run(params, False)
     json.dumps(answer)
@@ -162,6 +163,14 @@ def test_a_program(tmp_path: Path) -> None:
     assert run({"argv": ["no-such-program"]})["sources"][0]["error"] == "no-such-program is not installed here"
 
 
+def test_the_time_of_docker_is_no_part_of_what_is_ranked() -> None:
+    asked = summary.Asked([{"container": "x"}], Window(), NOW, time.monotonic() + 60)
+    one = summary.Summary(asked, [sources.Part(0, "x", "program", argv=("true",), stamped=True)])
+    one.add(Batch(0, 0, line(NOW - 60, "ERROR a") + line(NOW, "ERROR a").rstrip()))
+    assert one.top(lambda: iter([])) == ([(2, b"ERROR a")], 1)
+    assert dict(one.minutes.counts) == {int(NOW // 60) - 1: 1, int(NOW // 60): 1}
+
+
 def test_a_program_that_hangs_costs_the_time_that_was_given() -> None:
     begun = time.monotonic()
     answer = run({"argv": ["sh", "-c", "echo ERROR a; sleep 60"]}, seconds=1.5)
@@ -239,6 +248,17 @@ def test_a_file_that_becomes_shorter_is_named(tmp_path: Path, monkeypatch: pytes
     answer = run({"path": str(path)})
     assert answer["raw"]["top"] == [{"count": 1, "line": "ERROR only this"}]
     assert answer["sources"][0]["error"].endswith("x.log became shorter while it was read")
+
+
+@pytest.mark.parametrize(
+    ("uid", "groups", "sees"), [(0, [], True), (1000, ["adm"], True), (1000, ["systemd-journal"], True), (1000, ["tty"], False)]
+)
+def test_who_may_read_the_journal(uid: int, groups: list[str], sees: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    monkeypatch.setattr("os.getegid", lambda: 987654)
+    monkeypatch.setattr("os.getgroups", lambda: range(len(groups)))
+    monkeypatch.setattr("grp.getgrgid", lambda number: type("Group", (), {"gr_name": dict(enumerate(groups)).get(number, "none")}))
+    assert sources.sees_journal() is sees
 
 
 def test_rates_around_a_change(tmp_path: Path) -> None:
