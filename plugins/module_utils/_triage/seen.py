@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.application.stateful import stateful_kind
 from ansible_collections.somabrain.incident_response.plugins.module_utils._checks.traits import is_of_service, trait
 from ansible_collections.somabrain.incident_response.plugins.module_utils._health.options import is_loopback
+from ansible_collections.somabrain.incident_response.plugins.module_utils._traffic.judge import NEAR, share_now, sides_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.history import is_left, runs_of
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.onset import since_of, unknown
 from ansible_collections.somabrain.incident_response.plugins.module_utils._triage.plain import (
@@ -136,7 +137,29 @@ def _part(check: Fields, asked: t.Mapping[str, Fields], look: Fields, host: str,
         seen_from=_seen_from(check), seconds=max(0.0, number(check.get("seconds")) or 0.0), checks=[name],
     )  # fmt: skip
     places = places_of(kind, options, facts)
+    part.update(_short_of(part, facts, options))
     return dict(part, facts=_kept(kind, facts, check, options), places=places, knows=len(facts))
+
+
+def _short_of(part: Component, facts: Fields, options: Fields) -> Fields:
+    """Return the state of an open pool whose own servers do not get their requests, or of which one is down; {} where all do.
+
+    Its clients are served, so its check is well; a person on call has to know, all the same.
+    """
+    if part["class"] != POOLS or part["health"] != "well" or part["state"] != "open":
+        return {}
+    try:
+        given = {name: options.get(name) or default for name, default in (("main", []), ("spare", []), ("overflow", ""))}
+        sides = sides_of(facts, given)
+        share = share_now(facts, sides)
+        down = [name for name, one in sides.main.items() if one["up"] is False and one["admin"] == "ready"]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    if sides.main and share < 100 - NEAR:
+        text = "its own servers get %g %% of the requests: %s" % (share, part["text"])
+        return {"health": "sick", "state": "short", "text": word(text, 300)}
+    text = "%s does not pass its check: %s" % (", ".join(down[:3]), part["text"])
+    return {"health": "sick", "state": "server_down", "text": word(text, 300)} if down else {}
 
 
 def _words(value: t.Any) -> list[str]:

@@ -207,6 +207,33 @@ def test_of_two_looks_of_one_kind_the_deeper_one_is_the_state() -> None:
     assert (one["state"], one["name"], one["checks"]) == ("down_crashed", "postgresql", ["postgresql", "postgres"])
 
 
+def server(name: str, weight: int, up: bool = True) -> dict[str, t.Any]:
+    return {"name": name, "weight": weight, "initial": 100, "up": up, "admin": "ready", "backup": False, "closed": not weight}
+
+
+@pytest.mark.parametrize(
+    ("servers", "state", "playbook"),
+    [
+        ([server("api1", 100), server("api2", 100), server("spare", 0)], "open", None),
+        ([server("api1", 0), server("api2", 0), server("spare", 100)], "short", "restore_traffic"),
+        ([server("api1", 100), server("api2", 100, up=False), server("spare", 0)], "server_down", ""),
+        ([server("api1", 50), server("spare", 50)], "short", "restore_traffic"),
+        # What is no state of a pool is left as its check judged it.
+        ([], "open", None),
+        ([{"name": "x"}], "open", None),
+        ("x", "open", None),
+    ],
+)
+def test_a_pool_whose_own_servers_get_no_requests_is_named(servers: t.Any, state: str, playbook: t.Optional[str]) -> None:
+    pool = check("balancer", "balancer", "well", "open", facts={"servers": servers, "maintenance": {"on": False}})
+    asked = [*ASKED, {"name": "balancer", "kind": "balancer", "pool": "api", "spare": ["spare"], "main": [], "overflow": ""}]
+    made = components(*WELL, pool, asked=asked)
+    [one] = [one for one in made if one["class"] == "balancer"]
+    assert one["state"] == state
+    findings = causes.findings_of(made, DEPENDS)
+    assert [finding["remedy"]["playbook"] for finding in findings] == ([] if playbook is None else [playbook])
+
+
 def full(path: str, free: int) -> dict[str, t.Any]:
     return check("disk", "disk", "sick", "full", facts={"paths": [{"path": path, "used_share": 0.999, "free_bytes": free}]})
 
