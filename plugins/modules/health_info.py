@@ -52,8 +52,9 @@ options:
         ids of the releases that passed verification).
       - >-
         C(balancer): one pool of a load balancer. Takes the options in C(target) of M(somabrain.incident_response.traffic_shift) and C(goal)
-        (look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore); the further options of a goal are
-        for the role traffic_scaling.
+        (look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore). With C(usual) a look is sick,
+        too, where the main servers take less than usual, although others answer. The further options of a goal are for the role
+        traffic_scaling.
       - >-
         C(clock): C(max_skew) (seconds), C(require_synchronised), C(reference) (set by the action plugin).
       - >-

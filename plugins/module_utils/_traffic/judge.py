@@ -224,7 +224,15 @@ def _judge_look(state: State, options: Options, largest: int) -> Verdict:
         closes = state["maintenance"]["prepared"]
         return Verdict("maintenance", "well", seen(state)) if closes else Verdict("switch_missing", "unknown", text)
     kept_out = _kept_out(state, options) or _turned_away(state, sides)
-    return Verdict("clients_kept_out", "sick", kept_out) if kept_out else Verdict("open", "well", seen(state))
+    if kept_out:
+        return Verdict("clients_kept_out", "sick", kept_out)
+    return _short(state, options, largest) or Verdict("open", "well", seen(state))
+
+
+def _short(state: State, options: Options, largest: int) -> t.Optional[Verdict]:
+    """Return that the main servers take less than usual, where a look is asked for that, too: others may answer all the same."""
+    verdict = _judge_restore(state, options, largest) if options.get("usual") else None
+    return Verdict(verdict.word, verdict.health, verdict.text) if verdict and verdict.word == "short" else None
 
 
 def _judge_ready(state: State, options: Options, largest: int) -> Verdict:

@@ -68,6 +68,15 @@ RELOADED = {"identity": {"pid": 8, "started_at": 2.0}}
 UNPREPARED = dict(OFF, prepared=False, detail="no map")
 
 
+def test_a_look_may_ask_for_the_usual_share_too_and_acts_on_nothing() -> None:
+    short = state(server("api1", 0), server("api2", 0), server("spare", 100), server("overflow", 0, up=None))
+    assert (judged("look", short, usual=True).word, judged("look", short, usual=True).actions) == ("short", ())
+    assert judged("look", short).word == "open"
+    assert judged("look", state(), usual=True).word == "open"
+    assert judged("look", state(*short["servers"], maintenance=ON), usual=True).word == "maintenance"
+    assert judged("look", state(*NOBODY), usual=True).word == "clients_kept_out"
+
+
 @pytest.mark.parametrize(
     ("goal", "seen", "given", "word", "health"),
     [

@@ -7,8 +7,8 @@ States: open, ready, maintenance, set, restored are well; short, other, no_serve
 unreachable balancer unknown.
 
 C(balancer): one pool of a load balancer. Takes the options in C(target) of M(somabrain.incident_response.traffic_shift) and C(goal)
-(look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore); the further options of a goal are for
-the role traffic_scaling.
+(look; ready: whether it can be changed from here; maintenance_on, maintenance_off, set, restore). With C(usual) a look is sick, too, where
+the main servers take less than usual, although others answer. The further options of a goal are for the role traffic_scaling.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ CLASS = "balancer"
 OPTIONS: dict[str, t.Any] = {
     **pools.BALANCER_SPEC,
     "goal": {"type": "str", "choices": ["look", "ready", "maintenance_on", "maintenance_off", "set", "restore"], "default": "look"},
+    # Whether a look is sick, too, where the main servers take less than usual, although others answer.
+    "usual": {"type": "bool", "default": False},
     "main": {"type": "list", "elements": "str", "default": []},
     "spare": {"type": "list", "elements": "str", "default": []},
     "overflow": {"type": "str", "default": ""},
