@@ -149,7 +149,7 @@ def _short_of(part: Component, facts: Fields, options: Fields) -> Fields:
     if part["class"] != POOLS or part["health"] != "well" or part["state"] != "open":
         return {}
     try:
-        given = {name: options.get(name) or default for name, default in (("main", []), ("spare", []), ("overflow", ""))}
+        given: Fields = {name: options.get(name) or default for name, default in (("main", []), ("spare", []), ("overflow", ""))}
         sides = sides_of(facts, given)
         share = share_now(facts, sides)
         down = [name for name, one in sides.main.items() if one["up"] is False and one["admin"] == "ready"]
