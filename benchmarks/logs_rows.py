@@ -125,10 +125,10 @@ def family(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> float:
-    """Return resident memory in MiB, 0 for a process that has ended."""
+    """Return resident memory in MiB, shared pages in parts as a child has all of its parent's until it is a program of its own."""
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
     return 0.0
 
