@@ -85,7 +85,7 @@ def of_one(one: t.Mapping[str, t.Any], params: Params, more_seconds: float) -> P
     look_options = {name: params[name] for name in LOOK_SPEC}
     # The kind keeps a tenth of a second for itself.
     timeout = min(params["probe_timeout"] + more_seconds + 0.1, look.LONGEST)
-    return dict(look_options, checks=[dict(one, timeout=timeout)], subject="", pack=False, quiet=False, secrets=[])
+    return dict(look_options, checks=[dict(one, timeout=timeout)], subject="", pack=False, quiet=False, secrets=[], series=False)
 
 
 def one_told(result: Result, what: str) -> Result:
