@@ -35,6 +35,15 @@ def test_the_last_answer_of_a_fault_counts_and_what_is_wrong_is_shown() -> None:
     assert "| `redis_hung` | redis: hung | P1 | - | 3.2 | recovered | **no**: triage did not name recover_redis |\n" in page
 
 
+def test_what_was_not_asked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    for name in ("killed", "oom"):
+        (tmp_path / "redis" / f"{name}.yml").write_text("")
+    page = triage_page.page_of([ASKED], triage_page.names_in(tmp_path))
+    assert page.endswith("or not run yet): `redis_oom`.\n")
+    assert "Not asked" not in triage_page.page_of([ASKED], ["redis_killed"])
+
+
 def test_a_page_of_nothing_is_not_made() -> None:
     with pytest.raises(SystemExit, match="asked about no fault"):
         triage_page.page_of([{"fault": "x", "outcome": "-"}])
