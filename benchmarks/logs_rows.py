@@ -138,7 +138,7 @@ def rows(world: World, quick: bool) -> t.Iterator[Row]:
     # The bars are those of 1 GB: of a smaller log, the start of Python is a large part.
     size, runs = (100, 2) if quick else (1000, 5)
     peaks: dict[int, list[float]] = {}
-    for share, bar in ((0.3, 0.7), (0.01, 1.0)):
+    for share, limit in ((0.3, 0.7), (0.01, 1.0)):
         work = f"rank the errors in {size} MB of log, {share:.0%} of the lines, the same counts"
         one = Ranking(a_log(world.folder / "log", size, share))
         jobs: dict[str, Job] = {
@@ -147,7 +147,7 @@ def rows(world: World, quick: bool) -> t.Iterator[Row]:
             "peer": one.theirs,
         }
         took = interleaved(jobs, runs)
-        yield Row(work, PEER, took["ours"], took["peer"], None if quick else bar)
+        yield Row(work, PEER, took["ours"], took["peer"], None if quick else limit)
         yield Row(f"{work}, and everything else of log_summary_info", PEER, took["all"], took["peer"], None)
         if share == 0.3:
             peaks[size] = [one.ranked(True) for _run in range(2)]

@@ -231,7 +231,7 @@ compat_with() { # CORE PYTHON...: the unit tests that depend on ansible-core (AL
     rm -rf "$venv"
     grep -hv -i '^ansible-core' "$ROOT/requirements/requirements.txt" >"$RUN_DIR/requirements-$core.txt"
     run_case "venv-core-$core" 120 "$python" -m venv "$venv" || return 0
-    run_case "install-core-$core" 600 "$venv/bin/pip" install --quiet "ansible-core==$core.*" pytest pytest-xdist hypothesis \
+    run_case "install-core-$core" 600 "$venv/bin/pip" install --quiet "ansible-core==$core.*" pytest pytest-xdist hypothesis jsonschema markdown-it-py \
       -r "$RUN_DIR/requirements-$core.txt" || return 0
   fi
   local tests=("${ON_CORE[@]/#/$ROOT/}")

@@ -78,7 +78,7 @@ LOCKED_OUT = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "-DENIED")
 # With paused writers (CLIENT PAUSE), Redis answers everything but writes.
 UNANSWERED = "unanswered"
 # Databases, and keys of each, whose time to live is looked at.
-SAMPLED_DATABASES, SAMPLED_KEYS, SAMPLE = 8, 256, 256
+SAMPLED_DATABASES, SAMPLED_KEYS, SAMPLE = 8, 1024, 1024
 # Values may be large; known answers are small.
 KNOWN_BYTES = 16 * 1024 * 1024
 # States of a service that does not run, and the time for reading why.

@@ -271,7 +271,9 @@ def in_browser(page: str, script: str, tmp_path: Path, *words: str) -> dict[str,
         f"--user-data-dir={tmp_path}/profile",
         "--virtual-time-budget=9000",
     ]
-    done = subprocess.run([*command, *words, "--dump-dom", f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*command, *words, "--dump-dom", f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=120, check=False
+    )
     found = re.search(r"<body([^>]*)>", done.stdout)
     assert found, done.stderr
     return {key: html.unescape(value) for key, value in re.findall(r'data-(\w+)="([^"]*)"', found[1])}
