@@ -51,21 +51,16 @@ def seen(
     *changed: dict[str, t.Any],
     metrics: t.Any = None,
     logs: t.Sequence[str] = ("all is well",),
-    checks: t.Any = None,
+    checks: t.Any = ...,
     changes: t.Any = (),
-    baseline: t.Any = None,
+    baseline: t.Any = ...,
 ) -> Evidence:
     """Return evidence in which everything was looked at and is well, but for what is given."""
     places = {(item["class"], item["host"]) for item in changed}
     components = [item for item in WELL if (item["class"], item["host"]) not in places] + list(changed)
     host = {"metrics": {"api": {**METRICS, **(metrics or {})}}, "changes": [], "logs": {"api": {"lines": list(logs)}}}
-    return evidence_of(
-        {"one": {"host": host, "checks": CHECKS if checks is None else checks}},
-        components,
-        list(changes),
-        baseline if baseline is not None else USUAL,
-        NOW,
-    )
+    looked = {"one": {"host": host, "checks": CHECKS if checks is ... else checks}}
+    return evidence_of(looked, components, list(changes), USUAL if baseline is ... else baseline, NOW)
 
 
 def types(evidence: Evidence) -> dict[str, t.Any]:
