@@ -79,9 +79,16 @@ start_docker() {
 stop_docker() {
   if [ -n "$DOCKER_UNIT" ]; then
     systemctl stop docker.socket docker.service >/dev/null 2>&1 || true
-  elif [ -n "$DOCKERD_PID" ]; then
-    kill "$DOCKERD_PID" 2>/dev/null || true
-    wait "$DOCKERD_PID" 2>/dev/null || true
+  else
+    # A stage that ran in a shell of its own started it: then only its file knows the engine.
+    DOCKERD_PID=${DOCKERD_PID:-$(cat "$RUN_DIR/dockerd.pid" 2>/dev/null || true)}
+    if [ -n "$DOCKERD_PID" ] && kill "$DOCKERD_PID" 2>/dev/null; then
+      wait "$DOCKERD_PID" 2>/dev/null || true
+      for _ in $(seq 1 60); do
+        kill -0 "$DOCKERD_PID" 2>/dev/null || break
+        sleep 0.5
+      done
+    fi
   fi
   DOCKERD_PID="" DOCKER_UNIT=""
 }
