@@ -16,7 +16,7 @@ Usual = t.Dict[str, t.Dict[str, t.Dict[str, float]]]
 
 # What may lie between two ordinary days, as a share of the median and in the unit of the metric, where its looks differed less.
 ORDINARY_SHARE = 0.5
-ORDINARY = {"latency_ms": 20.0, "memory_bytes": 16 * 1024 * 1024, "keys": 10.0, "connections": 10.0, "error_rate": 0.01}
+ORDINARY = {"latency_ms": 100.0, "memory_bytes": 16 * 1024 * 1024, "keys": 10.0, "connections": 10.0, "error_rate": 0.01}
 WORDS = {
     "latency_ms": ("latency", "ms"), "memory_bytes": ("memory", "MiB"), "keys": ("keys", ""), "connections": ("connections", ""),
     "error_rate": ("error rate", "%"),

@@ -124,7 +124,7 @@ def onset_of(findings: t.Sequence[Given], looked: Given, now: float) -> Fields:
     sick = [one for one in findings if one.get("health") == "sick"]
     found = [_one(one, fields(looked.get(str(one.get("host")))), now) for one in sick]
     if not found:
-        text = "nothing is sick" if not findings else "nothing that was seen is sick; what could not be seen has no time"
+        text = "not known: no check is sick" if not findings else "nothing that was seen is sick; what could not be seen has no time"
         return dict(unknown(text), earliest=None, latest=None)
     dated = sorted((one for one in found if one["at"]), key=lambda one: str(one["at"]))
     return dated[0] if dated else found[0]

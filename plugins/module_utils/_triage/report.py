@@ -87,10 +87,11 @@ def assemble(looked: t.Mapping[str, Looked], asked: Asked) -> Report:
     evidence = evidence_of(looked, components, changed, usual, asked.at, seconds_of(onset.get("at")))
     severity = severity_of(evidence, asked.rules, asked.override)
     patterns = patterns_of(evidence, asked.rules)
-    verdict = verdict_of(components)
+    verdict = verdict_of(components, severity["reasons"])
     report: Report = {
         "schema": 1, "at": rfc3339(asked.at), "seconds": asked.seconds, "inventory": asked.inventory, "verdict": verdict,
-        "headline": headline_of(verdict, components, findings), "impact": causes.impact_of(findings, components, depends),
+        "headline": headline_of(verdict, components, findings, severity["reasons"]),
+        "impact": causes.impact_of(findings, components, depends),
         "onset": onset, "alert": alert, "severity": severity, "clock": clock_of(severity, asked.rules, asked.at, alert, onset),
         "components": seen.shown(components), "findings": findings, "types": types_of(evidence, asked.rules), "patterns": patterns,
         "changes": changed, "at_work": history.at_work(looked, asked.at), "before": history.before(looked, components, asked.at),
@@ -101,21 +102,30 @@ def assemble(looked: t.Mapping[str, Looked], asked: Asked) -> Report:
     return with_commands(report, asked.commands)
 
 
-def verdict_of(components: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Return the worst health of all; where no service was looked at, machines alone prove nothing."""
+def verdict_of(components: t.Sequence[t.Mapping[str, t.Any]], reasons: t.Sequence[t.Any] = ()) -> str:
+    """Return the worst health of all; where no service was looked at, machines alone prove nothing.
+
+    Checks that pass are no proof against a rule that holds, such as one of the error rate: *reasons* are those of the severity.
+    """
     overall = worst(State(one["health"]) for one in components)
+    overall = State.SICK if overall is State.WELL and reasons else overall
     services = any(one["class"] != "host" and one["kind"] != "expected" for one in components)
     return (State.UNKNOWN if overall is State.WELL and not services else overall).value
 
 
-def headline_of(verdict: str, components: t.Sequence[t.Mapping[str, t.Any]], findings: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+def headline_of(
+    verdict: str,
+    components: t.Sequence[t.Mapping[str, t.Any]],
+    findings: t.Sequence[t.Mapping[str, t.Any]],
+    reasons: t.Sequence[t.Any] = (),
+) -> str:
     """Return what is broken, in one sentence; causes alone, the first ones by name."""
     hosts = len({one["host"] for one in components})
     if verdict == State.WELL.value:
         return "nothing is wrong: %s on %s are well" % (counted(len(components), "components"), counted(hosts, "hosts"))
     bad = [one for one in findings if one["health"] == verdict]
     if not bad:
-        return NOTHING_LOOKED_AT
+        return one_line("%s; each check by itself passes" % reasons[0]["text"], 400) if reasons else NOTHING_LOOKED_AT
     named = "; ".join(_told(one) for one in bad[:NAMED])
     more = "; and %d more" % (len(bad) - NAMED) if len(bad) > NAMED else ""
     doubt = "nothing was found to be broken, but it is not known of everything: " if verdict == State.UNKNOWN.value else ""

@@ -70,6 +70,25 @@ def test_a_cause_has_its_command_for_its_host_and_a_severity() -> None:
     assert [result["next_commands"][0], "command"] in result["screen"]
 
 
+def test_checks_that_pass_are_no_proof_against_a_high_error_rate() -> None:
+    metrics = {
+        "url": "http://a/metrics",
+        "error": "",
+        "up": True,
+        "requests": 100.0,
+        "errors": 60.0,
+        "error_rate": 0.6,
+        "over_seconds": 2.0,
+    }
+    given = looked(REDIS, DISK)
+    given["machines"] = {"a": dict(MACHINE, metrics={"api": metrics})}
+    result = run(**given)
+    assert (result["verdict"], result["report"]["severity"]["level"]) == ("sick", "P0")
+    assert result["headline"].startswith("half of all requests or more fail: ")
+    assert result["headline"].endswith("; each check by itself passes")
+    assert not any("nothing is wrong" in text for text, _tone in result["screen"])
+
+
 def test_a_machine_alone_proves_no_service() -> None:
     result = run(**looked(DISK))
     assert (result["verdict"], result["headline"]) == ("unknown", triage.NOTHING_LOOKED_AT)
